@@ -1,0 +1,62 @@
+"""`local`: experiments as processes of this machine, `slots` at a time."""
+
+import os
+from typing import Any
+
+from studio.errors import BadInput
+from studio.experiment import Outcome, Report, Run
+from studio.hookspecs import hookimpl
+from studio.host import Host, create_host
+from studio.interfaces import Backend
+from studio.machine import usable_cpus, visible_gpus, with_thread_share
+from studio.runner import Runner
+
+
+class LocalBackend(Backend):
+    """Each experiment in its own session. Slots share the CPUs evenly; GPUs are given out by CUDA_VISIBLE_DEVICES."""
+
+    name = "local"
+
+    def __init__(self, *, slots: int, host: Host | None = None):
+        self._runner = Runner(host or create_host())
+        self._env = with_thread_share(dict(os.environ), usable_cpus() // slots)
+        self._free_gpus: list[str] | None = None
+        self._gpus_of: dict[tuple[int, int], list[str]] = {}
+
+    def start(self, run: Run) -> None:
+        env = dict(self._env)
+        if run.resources.cpus:
+            env = with_thread_share(dict(os.environ), run.resources.cpus)
+        if run.resources.gpus and (run.number, run.attempt) not in self._gpus_of:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(self._take_gpus(run))
+        self._runner.start(run, env)
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        events = self._runner.poll(timeout)
+        for event in events:
+            if isinstance(event, Outcome) and self._free_gpus is not None:
+                self._free_gpus += self._gpus_of.pop((event.number, event.attempt), [])
+        return events
+
+    def stop(self, number: int, *, kill: bool) -> None:
+        self._runner.stop(number, kill=kill)
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def _take_gpus(self, run: Run) -> list[str]:
+        if self._free_gpus is None:
+            self._free_gpus = visible_gpus()
+        wanted = run.resources.gpus
+        if len(self._free_gpus) < wanted:
+            raise BadInput(
+                f"--gpus {wanted}: {len(self._free_gpus)} GPUs are free for experiment {run.key}; lower --num-workers or --gpus"
+            )
+        taken, self._free_gpus = self._free_gpus[:wanted], self._free_gpus[wanted:]
+        self._gpus_of[run.number, run.attempt] = taken
+        return taken
+
+
+@hookimpl
+def studio_backends() -> list[Any]:
+    return [LocalBackend]

@@ -1,0 +1,116 @@
+"""The command `studio`: one file a command, each imported only when it is called."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+HELLO = """\
+Studio searches hyperparameters of a script that nobody changed. Three ways to start:
+  studio run --hyperparam=lr=0.01:0.01:0.1 train.py                          try ten values
+  studio run --optimizer=cma --hyperparam=lr=1e-5:0.1:l train.py             search; the script prints `fitness: NUMBER`
+  studio run --metric=val_loss:min --hp=lr=1e-4:l4:0.1 train.py 30           read TensorBoard; 30 is the script's argument
+Then: studio runs list, studio runs show PROJECT/1, studio resume PROJECT.
+Help: studio --help, studio run --help.
+"""
+
+# name -> module and the line that `studio --help` shows, so that the help imports no command
+COMMANDS = {
+    "run": ("studio.cli.run", "Search hyperparameters of a script."),
+    "resume": ("studio.cli.resume", "Go on with a project where it stopped."),
+    "retry": ("studio.cli.retry", "Run failed experiments of a project once more."),
+    "stop": ("studio.cli.stop", "End a running search; it can be resumed."),
+    "rm": ("studio.cli.rm", "Delete a project and its files."),
+    "runs": ("studio.cli.runs", "List and show projects and experiments, and their logs."),
+    "plugins": ("studio.cli.plugins", "List what is installed: optimizers, backends, range parsers, metrics."),
+    "tensorboard": ("studio.cli.tensorboard", "Compare the experiments of a project in TensorBoard."),
+}
+
+
+def main() -> None:
+    """Entry point of the command. Errors are one line on stderr; see `studio.errors` for the exit codes."""
+    if len(sys.argv) == 1:
+        sys.stdout.write(HELLO)
+        return
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    from studio.errors import StudioError
+
+    try:
+        result = _app()(standalone_mode=False, prog_name="studio")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except StudioError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `studio runs list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        # Usage errors of the command-line library, whose classes Typer keeps to itself.
+        if hasattr(error, "format_message"):
+            _complain(error.format_message())
+            return int(getattr(error, "exit_code", 2))
+        if type(error).__name__ == "Abort":
+            return 130
+        raise
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"studio: {' '.join(text.split())}\n")
+
+
+def _app() -> Any:
+    import typer
+    from typer.core import TyperGroup
+
+    class Commands(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(COMMANDS)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name not in COMMANDS:
+                return None
+            return load(cmd_name)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args and args[0] not in COMMANDS:
+                from studio.errors import BadInput
+                from studio.text import did_you_mean
+
+                raise BadInput(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+            return super().resolve_command(ctx, args)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    app = typer.Typer(
+        cls=Commands,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="Hyperparameter search for scripts that nobody changed.",
+    )
+
+    @app.callback(invoke_without_command=True)
+    def studio(
+        version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+    ) -> None:
+        if version:
+            print(f"studio {importlib.import_module('studio').__version__}")
+            raise typer.Exit
+
+    return typer.main.get_command(app)
+
+
+def load(name: str) -> Any:
+    """The command called `name`, from its module."""
+    import typer
+
+    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    command.name = name
+    return command

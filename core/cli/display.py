@@ -1,0 +1,125 @@
+"""A search as it goes on: a live panel on a terminal, elsewhere a plain line per finished experiment. Both on stderr."""
+
+import sys
+import time
+from typing import Any
+
+from studio.cli.output import assignments, clean, metric_value, minutes, short
+from studio.experiment import Experiment
+from studio.observer import Observer, Progress
+
+REFRESH = 0.25  # seconds
+MOST_RUNNING = 8  # lines of running experiments in the panel
+
+
+def make_observer(*, quiet: bool, verbose: bool) -> Observer:
+    if quiet:
+        return Observer()
+    if sys.stderr.isatty() and not verbose:
+        return LivePanel()
+    return PlainLines()
+
+
+class PlainLines(Observer):
+    def notice(self, text: str) -> None:
+        self._say(f"studio: {clean(text)}")
+
+    def begun(self, project: str, progress: Progress) -> None:
+        already = f", {progress.finished} already finished" if progress.finished else ""
+        self._say(f"project {project}: {_plural(progress.total)}{already}")
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self._say(_line(experiment, progress))
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class LivePanel(Observer):
+    """One panel that is drawn over itself: best so far, counts, what runs now, the last failure."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+        self._project = ""
+
+    def notice(self, text: str) -> None:
+        self._console.print(f"studio: {clean(text)}", markup=False, highlight=False)
+
+    def begun(self, project: str, progress: Progress) -> None:
+        self._project = project
+        self._live.start()
+        self._draw(progress)
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self.tick(progress)
+
+    def tick(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn >= REFRESH:
+            self._draw(progress)
+
+    def ended(self, progress: Progress) -> None:
+        self._live.stop()
+        self._console.print(_status_line(progress), markup=False, highlight=False)
+
+    def _draw(self, progress: Progress) -> None:
+        self._drawn = time.monotonic()
+        self._live.update(_panel(self._project, progress), refresh=True)
+
+
+def _panel(project: str, progress: Progress) -> Any:
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    lines: list[Any] = [Text(_status_line(progress), no_wrap=True, overflow="ellipsis")]
+    if progress.total:
+        lines.append(ProgressBar(total=progress.total, completed=progress.finished))
+    if progress.best is not None:
+        text = f"best  #{progress.best.number}  {progress.metric.name} {metric_value(progress.best)}  {assignments(progress.best.values)}"
+        lines.append(Text(text, style="bold green", no_wrap=True, overflow="ellipsis"))
+    for number, (values, started, value) in list(progress.running.items())[:MOST_RUNNING]:
+        shown = "" if value is None else f"{progress.metric.name} {short(value)}  "
+        text = f"runs  #{number}  {minutes(time.monotonic() - started)}  {shown}{assignments(values)}"
+        lines.append(Text(text, no_wrap=True, overflow="ellipsis"))
+    if len(progress.running) > MOST_RUNNING:
+        lines.append(Text(f"      and {len(progress.running) - MOST_RUNNING} more"))
+    if progress.last_failure is not None:
+        text = f"failed  #{progress.last_failure.number}  {clean(progress.last_failure.reason)}"
+        lines.append(Text(text, style="red", no_wrap=True, overflow="ellipsis"))
+    from rich.console import Group
+
+    return Panel(Group(*lines), title=Text(project), title_align="left")
+
+
+def _status_line(progress: Progress) -> str:
+    total = f" of {progress.total}" if progress.total else ""
+    parts = [f"{progress.finished}{total} finished"]
+    parts += [f"{progress.counts[status]} {status}" for status in ("failed", "stopped") if progress.counts.get(status)]
+    if progress.running:
+        parts.append(f"{len(progress.running)} running")
+    if progress.rate:
+        parts.append(f"{progress.rate * 60:.3g} a minute")
+    if progress.running and progress.seconds_left is not None and progress.seconds_left >= 1:
+        parts.append(f"about {minutes(progress.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def _line(experiment: Experiment, progress: Progress) -> str:
+    total = f"/{progress.total}" if progress.total else ""
+    result = experiment.status
+    if experiment.metric is not None:
+        result += f"  {progress.metric.name} {metric_value(experiment)}"
+    best = "  best so far" if progress.best is not None and progress.best.number == experiment.number else ""
+    reason = f"  ({clean(experiment.reason)})" if experiment.reason else ""
+    return f"#{experiment.number}{total}  {result}  {assignments(experiment.values)}  {minutes(experiment.duration)}{best}{reason}"
+
+
+def _plural(total: int | None) -> str:
+    if total is None:
+        return "experiments until its time is over"
+    return f"{total} experiment{'s' if total != 1 else ''}"

@@ -1,0 +1,62 @@
+"""`studio run --dry-run`: the plan, the values and the changes to the script; nothing is started or written."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.cli.output import experiment_rows, print_json, print_table
+from studio.experiment import Experiment, plain
+from studio.host import Host
+from studio.launch import check, make_settings
+from studio.search import Search
+from studio.space import Suggestion
+
+SHOWN = 10  # suggestions that are listed
+
+
+def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Host, *, as_json: bool) -> int:
+    project = given.pop("project")
+    plan, snapshot = check(make_settings(script, arguments, **given), project, host)
+    search = Search(
+        plan.space,
+        optimizer=plan.optimizer,
+        options=plan.settings.options,
+        seed=plan.settings.seed,
+        max_experiments=plan.max_experiments,
+        host=host,
+    )
+    suggestions: list[Suggestion] = []
+    while len(suggestions) < SHOWN and (suggestion := search.ask()) is not None:
+        suggestions.append(suggestion)
+    diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
+    run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
+    if as_json:
+        values = [{name: plain(value) for name, value in s.values.items()} for s in suggestions]
+        print_json(
+            {
+                "experiments": plan.size,
+                "values": values,
+                "diff": diff,
+                "command": run.argv if run else [],
+                "notices": plan.notices,
+            }
+        )
+        return 0
+    for notice in plan.notices:
+        print(f"notice: {notice}")
+    total = "experiments until the time is over" if plan.size is None else f"{plan.size} experiments"
+    print(
+        f"{total}, {plan.settings.num_workers} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
+    )
+    print(f"copies {len(snapshot.files)} files of {snapshot.source} for each")
+    if run is not None:
+        print(f"command: {shlex.join(run.argv)}")
+    columns, rows = experiment_rows(
+        [Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name
+    )
+    print_table(columns, rows)
+    if plan.size is None or plan.size > len(suggestions):
+        print("…")
+    print(diff or "nothing in the script changes", end="" if diff else "\n")
+    return 0

@@ -1,0 +1,38 @@
+"""What `run`, `resume` and `retry` print at their end, and the exit code they end with."""
+
+import sys
+from collections import Counter
+
+from studio.cli.output import assignments, experiment_rows, metric_value, print_json, print_table
+from studio.project import Project
+
+SHOWN = 10  # rows of the final table
+
+
+def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
+    """Print the outcome; stdout is data. The exit code: 0 done, 1 all failed, 3 some failed, 4 nothing completed in time."""
+    experiments = project.experiments
+    if as_json:
+        print_json([experiment.as_dict() for experiment in experiments])
+    elif not quiet:
+        _print_best(project)
+    counts = Counter(experiment.status for experiment in experiments)
+    if not counts["completed"]:
+        return 1 if counts["failed"] else 4
+    return 3 if counts["failed"] else 0
+
+
+def _print_best(project: Project) -> None:
+    experiments = project.experiments
+    rated = sorted((e for e in experiments if e.fitness is not None), key=lambda e: (-(e.fitness or 0.0), e.number))
+    shown = rated[:SHOWN] if rated else experiments[:SHOWN]
+    columns, rows = experiment_rows(shown, project.metric.name)
+    print_table(columns, rows)
+    if len(experiments) > len(shown):
+        print(f"{len(experiments) - len(shown)} more: studio runs list {project.name}", file=sys.stderr)
+    if rated:
+        best = rated[0]
+        print(
+            f"best: {best.key}  {project.metric.name} {metric_value(best)}  {assignments(best.values)}", file=sys.stderr
+        )
+        print(f"files: {best.folder}", file=sys.stderr)

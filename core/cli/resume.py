@@ -1,0 +1,42 @@
+"""`studio resume PROJECT`."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def resume(
+    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    max_experiments: Annotated[
+        int | None, typer.Option(metavar="N", help="A new budget: how many experiments in all.")
+    ] = None,
+    max_time: Annotated[str | None, typer.Option(metavar="TIME", help="For this session: 90s, 15m, 5h, 2d.")] = None,
+    num_workers: Annotated[str | None, typer.Option(metavar="N|auto", help="How many experiments at a time.")] = None,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="Where the optimizer now asks for something else: go on with a fresh one that is told the record.",
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line per experiment, even on a terminal.")] = False,
+) -> int:
+    """Go on with PROJECT where it stopped: same seed, same suggestions, nothing done twice."""
+    from studio import launch
+    from studio.cli.display import make_observer
+    from studio.cli.ending import conclude
+
+    finished = launch.resume(
+        project,
+        max_experiments=max_experiments,
+        max_time=max_time,
+        num_workers=num_workers,
+        accept_changes=accept_changes,
+        observer=make_observer(quiet=quiet or json, verbose=verbose),
+    )
+    return conclude(finished, as_json=json, quiet=quiet)

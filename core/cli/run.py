@@ -1,0 +1,177 @@
+"""`studio run [OPTIONS] SCRIPT [ARGS]…`: everything after the script belongs to the script."""
+
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from studio.errors import BadInput
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+OURS = ("--hyperparam", "--optimizer", "--metric", "--num-workers")  # found behind the script, they draw a hint
+
+EXAMPLES = """\b
+Examples:
+  studio run --hp=lr=0.01:0.01:0.1 train.py 30                     a grid of ten; 30 goes to the script
+  studio run --hp=lr=1e-5:l5:0.1 --hp=units=32,64 train.py         5 x 2 experiments
+  studio run --opt=cma --hp=lr=1e-5:0.1:l --num-workers=4 train.py CMA-ES on a log scale, four at a time
+  studio run --metric=val_loss:min --hp=lr=1e-4:l4:0.1 train.py    the smallest val_loss in its TensorBoard logs
+  studio run --dry-run --hp=lr=1,2 train.py                        show what would be done
+
+\b
+Ranges for grid: first:last, first:step:last, first:count:last, first:l5:last (log), a,b,c
+Ranges for optimizers: min:max[:length][:flags], flags l (log) i (whole numbers) u (unconstrained) r (random start) a (array)
+"""
+
+
+@app.command(context_settings={"allow_interspersed_args": False, "max_content_width": 110}, epilog=EXAMPLES)
+def run(
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]...", help="Arguments of the script; {lr} becomes the value of lr."),
+    ] = None,
+    hyperparam: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hyperparam", "--hp", "-hp", metavar="NAME=RANGE", help="A hyperparameter and its range. Repeatable."
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            "--optimizer",
+            "--opt",
+            "-opt",
+            metavar="NAME|FILE",
+            help="grid, random, cma, a plugin, or a file with an optimizer.",
+        ),
+    ] = "grid",
+    option: Annotated[
+        list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="An option of the optimizer. Repeatable.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:min|:max]",
+            help="A TensorBoard scalar, or jsonl:FILE:KEY. Without it, `fitness: NUMBER` on stdout.",
+        ),
+    ] = None,
+    direction: Annotated[
+        str | None, typer.Option(metavar="min|max", help="Which way is better, over what --metric says.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: the script's name and the time.")
+    ] = None,
+    num_workers: Annotated[str, typer.Option(metavar="N|auto", help="How many experiments at a time.")] = "1",
+    max_experiments: Annotated[int | None, typer.Option(metavar="N", help="How many experiments in all.")] = None,
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="For the whole search: 90s, 15m, 5h, 2d.")
+    ] = None,
+    max_duration: Annotated[str | None, typer.Option(metavar="TIME", help="For one experiment.")] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Run values again that were seen before.")] = False,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module name.")] = False,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Makes the whole search repeat.")] = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="Where experiments run.")] = "local",
+    cloud: Annotated[
+        str | None, typer.Option(metavar="NAME", help="gcloud, gce, gcspot, ec2 or ec2spot: not in this version.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option(metavar="N", help="CPUs per experiment.")] = None,
+    gpus: Annotated[int, typer.Option(metavar="N", help="GPUs per experiment.")] = 0,
+    ram: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory per experiment, for backends that choose machines.")
+    ] = None,
+    hdd: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Disk per experiment, for backends that choose machines.")
+    ] = None,
+    capture: Annotated[
+        list[str] | None, typer.Option(metavar="PATH:TAG", help="Keep PATH of each experiment as artifact TAG.")
+    ] = None,
+    capture_once: Annotated[
+        list[str] | None, typer.Option(metavar="PATH:TAG", help="Share one copy of PATH among all experiments.")
+    ] = None,
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPERIMENT/ARTIFACT:TAG", help="Take an artifact of another experiment."),
+    ] = None,
+    python: Annotated[str | None, typer.Option(metavar="PATH", help="The script's interpreter.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An environment variable of the script.")
+    ] = None,
+    substitute: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Write values into this file, too.")
+    ] = None,
+    keep: Annotated[str, typer.Option(metavar="all|best|none", help="Which workspaces stay.")] = "all",
+    max_workspace: Annotated[str, typer.Option(metavar="SIZE", help="How large the working directory may be.")] = "1GB",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and the changes to the script; start nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="A line per experiment, even on a terminal, and what plugins cost.")
+    ] = False,
+) -> int:
+    """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""
+    from studio import launch
+    from studio.cli.display import make_observer
+    from studio.cli.ending import conclude
+    from studio.host import create_host
+    from studio.options import split_pairs
+    from studio.ranges import split_hyperparams
+    from studio.workspace import parse_bytes
+
+    if cloud is not None:
+        raise BadInput(
+            f"--cloud {cloud}: cloud workers are not in this version; --num-workers runs experiments on this machine"
+        )
+    host = create_host()
+    given: dict[str, Any] = {
+        "hyperparams": split_hyperparams(hyperparam or ()),
+        "optimizer": optimizer,
+        "options": split_pairs(option or ()),
+        "metric": metric,
+        "direction": direction,
+        "project": project,
+        "num_workers": num_workers,
+        "max_experiments": max_experiments,
+        "max_time": max_time,
+        "max_duration": max_duration,
+        "repeat": repeat,
+        "module": module,
+        "seed": seed,
+        "backend": backend,
+        "cpus": cpus,
+        "gpus": gpus,
+        "ram": ram,
+        "hdd": hdd,
+        "capture": capture or (),
+        "capture_once": capture_once or (),
+        "reuse": reuse or (),
+        "python": python,
+        "env": split_pairs(env or (), "--env"),
+        "substitute": substitute or (),
+        "keep": keep,
+        "max_workspace": parse_bytes(max_workspace, "--max-workspace"),
+    }
+    _hint_at_misplaced(arguments or [])
+    if dry_run:
+        from studio.cli.dry_run import show
+
+        return show(script, arguments or [], given, host, as_json=json)
+    observer = make_observer(quiet=quiet or json, verbose=verbose)
+    for problem in host.problems:
+        observer.notice(str(problem))
+    finished = launch.run(script, arguments or [], **given, host=host, observer=observer)
+    return conclude(finished, as_json=json, quiet=quiet)
+
+
+def _hint_at_misplaced(arguments: list[str]) -> None:
+    found = [argument for argument in arguments if argument.split("=")[0] in OURS]
+    if found:
+        print(
+            f"studio: {shlex.join(found)} stands behind the script and goes to the script; put it before the script if it is meant for Studio",
+            file=sys.stderr,
+        )

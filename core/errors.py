@@ -1,0 +1,55 @@
+"""Every exception of Studio. What the user can mend is a `BadInput`; its text says how.
+
+StudioError                 exit code 1
+├── BadInput                exit code 2: something the user gave, quoted, with what to type instead
+│   ├── RangeError          the text after `name=`
+│   ├── SubstitutionError   a script that cannot take the values
+│   ├── PluginError         a plugin that was asked for is unknown, broken, ambiguous or given wrong options
+│   └── ProjectError        a project that exists, does not exist, or has an impossible name
+├── PluginFailed            a plugin raised in mid-search; the record stays whole
+├── Stalled                 the optimizer asks for results although nothing is running
+├── ReplayError             a resumed optimizer asks for something else than the journal says
+└── StoreError              the project's database cannot be read or written
+"""
+
+
+class StudioError(Exception):
+    """Base of all errors that Studio raises on purpose. Its text is one line for a person."""
+
+    exit_code = 1
+
+
+class BadInput(StudioError):
+    exit_code = 2
+
+
+class RangeError(BadInput):
+    pass
+
+
+class SubstitutionError(BadInput):
+    pass
+
+
+class PluginError(BadInput):
+    pass
+
+
+class ProjectError(BadInput):
+    pass
+
+
+class PluginFailed(StudioError):
+    pass
+
+
+class Stalled(StudioError):
+    pass
+
+
+class ReplayError(StudioError):
+    pass
+
+
+class StoreError(StudioError):
+    pass

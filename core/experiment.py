@@ -1,0 +1,160 @@
+"""Plain data that travels: a `Run` to where it runs, `Report`s and an `Outcome` back, an `Experiment` to the reader.
+
+Suggestion --> Run --> [Report ...] Outcome --> Experiment
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["queued", "running", "completed", "failed", "stopped", "pruned"]
+Mode = Literal["min", "max", "last"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named scalar read from a run, and which of its values counts: the smallest, the largest or the last."""
+
+    name: str
+    mode: Mode = "last"
+
+
+FITNESS = Metric("fitness", "last")  # what is read when no --metric was given
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one experiment gets; None means as the backend likes."""
+
+    cpus: int | None = None
+    gpus: int = 0
+    ram: str | None = None
+    hdd: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attempt of one experiment, complete: whoever holds it can run it.
+
+    project       name of the project
+    number        of the experiment, from 1
+    attempt       from 1; a retry has the next one
+    snapshot      folder with the source as it was when the search began, copied into the workspace
+    changes       workspace path -> the whole text of a file with its values written in
+    values        name -> value; numpy vectors are handed over as artifacts
+    argv          the command, run in the workspace
+    env           what is set on top of the backend's environment
+    folder        where its files go: workspace/, output.log, tb/, modeldir/, artifacts/
+    max_duration  seconds, or None
+    resources     what it needs
+    metric        what to read from it
+    captures      artifact tag -> workspace path that becomes the artifact when the run has ended
+    copies        artifact tag -> absolute path, copied for this run alone
+    shared        artifact tag -> absolute path of an artifact that all experiments read
+    links         workspace path -> absolute path; left out of the snapshot and linked in its place
+    """
+
+    project: str
+    number: int
+    attempt: int
+    snapshot: str
+    changes: dict[str, bytes]
+    values: dict[str, Any]
+    argv: list[str]
+    env: dict[str, str]
+    folder: str
+    max_duration: float | None = None
+    resources: Resources = field(default_factory=Resources)
+    metric: Metric = FITNESS
+    captures: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"{self.project}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One value of the metric, as the script logged it. A reader leaves `number` and `attempt` out; the runner fills them."""
+
+    step: int | None
+    value: float
+    number: int | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended. Times are seconds since the epoch; `duration` comes from a monotonic clock.
+
+    exit_code  None where it did not end by itself: a signal, a limit, or it never started
+    reason     empty, or why it failed: limit, signal or exit code, and the last line of its output. With exit code 0 it
+               says which metrics were seen, for the case that the one asked for was not
+    stopped    ended because Studio was asked to end it; such a run is repeated on resume
+    """
+
+    number: int
+    attempt: int
+    exit_code: int | None
+    signal: str | None
+    reason: str
+    started: float
+    finished: float
+    duration: float = 0.0
+    stopped: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return self.exit_code != 0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment as the record has it: what programs, the CLI and the UI read.
+
+    metric is {"name", "mode", "value"}, the value as the script logged it, or None; fitness is what the optimizer
+    was told (maximised), None without one or when it failed. Times are ISO 8601 UTC.
+    """
+
+    project: str
+    number: int
+    status: Status
+    values: dict[str, Any]
+    fitness: float | None = None
+    metric: dict[str, Any] | None = None
+    started: str | None = None
+    finished: str | None = None
+    duration: float | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    attempt: int = 1
+    folder: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.project}/{self.number}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, arrays as lists; the keys of `studio runs list --json`."""
+        return {
+            "experiment": self.key,
+            "number": self.number,
+            "status": self.status,
+            "values": {name: plain(value) for name, value in self.values.items()},
+            "fitness": self.fitness,
+            "metric": self.metric,
+            "started": self.started,
+            "finished": self.finished,
+            "duration": self.duration,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "attempt": self.attempt,
+            "folder": self.folder,
+        }
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: numpy vectors become lists."""
+    return value.tolist() if hasattr(value, "tolist") else value

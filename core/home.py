@@ -1,0 +1,71 @@
+"""Where things lie: STUDIO_HOME, a project's folder, an experiment's folder; and which names are allowed there."""
+
+import os
+import re
+from pathlib import Path
+
+from studio.errors import BadInput, ProjectError
+from studio.text import did_you_mean
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def studio_home() -> Path:
+    return Path(os.environ.get("STUDIO_HOME") or "~/.studioml").expanduser().absolute()
+
+
+def projects_folder() -> Path:
+    return studio_home() / "projects"
+
+
+def project_folder(name: str) -> Path:
+    """The folder of project `name`, whether or not it exists. ProjectError for a name that is no plain file name."""
+    if not _NAME.fullmatch(name) or len(name) > 200:
+        raise ProjectError(
+            f"{name!r} is no project name: letters, digits and . _ - only, beginning with a letter or digit"
+        )
+    return projects_folder() / name
+
+
+def existing_project_folder(name: str) -> Path:
+    folder = project_folder(name)
+    if not database(folder).is_file():
+        raise ProjectError(f"there is no project {name!r} in {projects_folder()}{did_you_mean(name, project_names())}")
+    return folder
+
+
+def project_names() -> list[str]:
+    """The projects in STUDIO_HOME, by name."""
+    folder = projects_folder()
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if database(entry).is_file())
+
+
+def database(folder: Path) -> Path:
+    return folder / "studio.db"
+
+
+def attempt_folder(project: Path, number: int, attempt: int) -> Path:
+    return project / str(number) / str(attempt)
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """`digits/7` as `("digits", 7)`."""
+    project, slash, number = key.rpartition("/")
+    if not slash or not number.isdecimal() or int(number) < 1:
+        raise BadInput(f"{key!r} is no experiment: write PROJECT/NUMBER, such as digits/7")
+    return project, int(number)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, for this user's eyes only, and see that it takes files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(
+            f"cannot write to {folder}: {error.strerror}; set STUDIO_HOME to a folder that can take files"
+        ) from error

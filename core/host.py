@@ -1,0 +1,272 @@
+"""The plugin host: finds plugins, checks them, and answers by name. It has no global state.
+
+    host = create_host()
+    host.optimizer("cma")                       the class
+    host.parse_range("lr", "1e-5:0.1:l", grid=False)
+
+Hooks are called plugin by plugin, so one that raises hurts nobody else, and every piece knows its distribution.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import time
+import traceback
+import types
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from studio import hookspecs
+from studio.entry_points import EntryPoint, find_entry_points
+from studio.errors import PluginError, PluginFailed, RangeError, StudioError
+from studio.experiment import Metric, Run
+from studio.interfaces import Backend, MetricReader, Optimizer
+from studio.space import Parameter
+from studio.text import did_you_mean
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One named thing that a plugin adds."""
+
+    kind: str  # "optimizer", "backend", "range parser" or "metric extractor"
+    name: str
+    distribution: str
+    version: str
+    cls: Any = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plugin that was left out, and the last line of its traceback."""
+
+    plugin: str
+    distribution: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin} of {self.distribution} is left out: {self.message}"
+
+
+def create_host(*, entry_points: bool = True, plugins: Collection[Any] = ()) -> "Host":
+    """A host with what is installed, and with `plugins`: modules or objects with hook implementations."""
+    disabled = {name.strip() for name in os.environ.get("STUDIO_DISABLE_PLUGINS", "").split(",")}
+    host = Host()
+    for point in find_entry_points(hookspecs.PROJECT) if entry_points else ():
+        if point.name not in disabled and point.distribution not in disabled:
+            host.load_entry_point(point)
+    for plugin in plugins:
+        host.register(plugin, getattr(plugin, "__name__", type(plugin).__name__), "this program", "")
+    return host
+
+
+class Host:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.import_seconds: dict[str, float] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._origins: dict[int, tuple[str, str, str]] = {}  # id of a plugin -> its name, distribution, version
+
+    # --- finding ----------------------------------------------------------------------------------------------------
+
+    def load_entry_point(self, point: EntryPoint) -> None:
+        begun = time.perf_counter()
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for data
+                plugin = importlib.import_module(point.module)
+        except (Exception, SystemExit) as error:
+            self._leave_out(point.name, point.distribution, error)
+            return
+        finally:
+            self.import_seconds[point.name] = time.perf_counter() - begun
+        self.register(plugin, point.name, point.distribution, point.version)
+
+    def load_file(self, path: str) -> type[Optimizer]:
+        """The one optimizer that the file adds: by its hook implementations if it has any, else its one subclass."""
+        plugin = _import_file(path)
+        if any(self._manager.parse_hookimpl_opts(plugin, name) for name in dir(plugin)):
+            problems = len(self.problems)
+            self.register(plugin, path, path, "")
+            if len(self.problems) > problems:
+                raise PluginError(f"optimizer file {path}: {self.problems[-1].message}")
+            found = [piece.cls for piece in self.pieces("optimizer") if piece.distribution == path]
+        else:
+            members = inspect.getmembers(plugin, inspect.isclass)
+            found = [
+                cls
+                for _, cls in members
+                if issubclass(cls, Optimizer) and cls.__module__ == plugin.__name__ and not inspect.isabstract(cls)
+            ]
+        if len(found) != 1:
+            names = ", ".join(cls.__name__ for cls in found) or "none"
+            raise PluginError(
+                f"optimizer file {path} must hold one subclass of studio.Optimizer with ask and tell; found: {names}"
+            )
+        if not hasattr(found[0], "name"):
+            found[0].name = Path(path).stem
+        return found[0]
+
+    def register(self, plugin: Any, name: str, distribution: str, version: str) -> None:
+        """Add the hook implementations of `plugin`, or note why it is left out."""
+        try:
+            if self._manager.is_registered(plugin):
+                return
+            self._check_names(plugin)
+            self._manager.register(plugin, name=f"{distribution}:{name}")
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            self._leave_out(name, distribution, error)
+        else:
+            self._origins[id(plugin)] = (name, distribution, version)
+
+    def _check_names(self, plugin: Any) -> None:
+        """What pluggy's `check_pending` says, for this plugin alone and before it is registered."""
+        known = [name for name in vars(hookspecs) if name.startswith("studio_")]
+        for name in dir(plugin):
+            options = self._manager.parse_hookimpl_opts(plugin, name)
+            if (
+                options is not None
+                and (options.get("specname") or name) not in known
+                and not options.get("optionalhook")
+            ):
+                raise ValueError(f"unknown hook {name!r}{did_you_mean(name, known)}")
+
+    def _leave_out(self, name: str, distribution: str, error: BaseException) -> None:
+        message = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+        self.problems.append(Problem(name, distribution, message))
+
+    # --- named pieces -----------------------------------------------------------------------------------------------
+
+    def pieces(self, kind: str | None = None) -> list[Piece]:
+        """All that the plugins add, of one kind or of every kind."""
+        result = []
+        for hook, named in (("studio_optimizers", "optimizer"), ("studio_backends", "backend")):
+            if kind in (None, named):
+                for plugin, classes in self._call_each(hook):
+                    _, distribution, version = self._origins[id(plugin)]
+                    result += [Piece(named, cls.name, distribution, version, cls) for cls in classes or ()]
+        for hook, unnamed in (("studio_parse_range", "range parser"), ("studio_open_metric", "metric extractor")):
+            if kind in (None, unnamed):
+                for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+                    name, distribution, version = self._origins[id(implementation.plugin)]
+                    result.append(Piece(unnamed, name, distribution, version, implementation.function))
+        return result
+
+    def optimizer(self, name: str) -> type[Optimizer]:
+        """The optimizer called `name`, or the one in the file that `name` is the path of."""
+        if name.endswith(".py") or "/" in name:
+            return self.load_file(name)
+        found: type[Optimizer] = self._one("optimizer", name)
+        return found
+
+    def backend(self, name: str) -> type[Backend]:
+        found: type[Backend] = self._one("backend", name)
+        return found
+
+    def _one(self, kind: str, name: str) -> Any:
+        pieces = self.pieces(kind)
+        found = [piece for piece in pieces if name == piece.name or name in getattr(piece.cls, "aliases", ())]
+        if len(found) > 1:
+            owners = " and ".join(sorted(piece.distribution for piece in found))
+            raise PluginError(f"{kind} {name!r} is added by {owners}: uninstall one, or set STUDIO_DISABLE_PLUGINS")
+        if found:
+            return found[0].cls
+        broken = [problem for problem in self.problems if name in (problem.plugin, problem.distribution)]
+        if broken:
+            raise PluginError(f"{kind} {name!r} cannot be used: {broken[0]}")
+        hint = did_you_mean(name, [piece.name for piece in pieces])
+        left_out = "".join(f" ({problem})" for problem in self.problems)
+        raise PluginError(f"there is no {kind} {name!r}{hint}{left_out}")
+
+    # --- questions --------------------------------------------------------------------------------------------------
+
+    def parse_range(self, name: str, text: str, *, grid: bool) -> Parameter:
+        for _, parameter in self._call_each("studio_parse_range", name=name, text=text, grid=grid):
+            if parameter is not None:
+                return parameter
+        raise RangeError(f"hyperparameter {name}={text}: no range parser takes it; `studio plugins` lists them")
+
+    def open_metric(self, metric: Metric, run: Run) -> MetricReader | None:
+        for _, reader in self._call_each("studio_open_metric", metric=metric, run=run):
+            if reader is not None:
+                return reader
+        return None
+
+    def _call_each(self, hook: str, **arguments: Any) -> Iterator[tuple[Any, Any]]:
+        """Each plugin with its answer, in pluggy's order; one that raises is noted and passed over."""
+        caller = getattr(self._manager.hook, hook)
+        plugins = [implementation.plugin for implementation in reversed(caller.get_hookimpls())]
+        for plugin in plugins:
+            alone = self._manager.subset_hook_caller(hook, [other for other in plugins if other is not plugin])
+            try:
+                answer = alone(**arguments)
+            except StudioError:
+                raise
+            except Exception as error:
+                name, distribution, _ = self._origins[id(plugin)]
+                self._leave_out(name, distribution, error)
+                continue
+            firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
+            yield plugin, answer if firstresult else answer[0] if answer else None
+
+
+def _import_file(path: str) -> types.ModuleType:
+    """The file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise PluginError(f"optimizer file {path!r} does not exist")
+    package = "_studio_file_" + hashlib.sha256(str(file.parent).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        parent = types.ModuleType(package)
+        parent.__path__ = [str(file.parent)]
+        sys.modules[package] = parent
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    name = f"{package}.{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"optimizer file {path!r} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"optimizer file {path}: {_where(error, file)}") from error
+    return module
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """`line 7: NameError: …`, the line being the deepest one inside `file`."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
+    message = traceback.format_exception_only(error)[-1].strip()
+    return f"line {lines[-1]}: {message}" if lines else message
+
+
+@contextlib.contextmanager
+def blame(piece: object, doing: str) -> Iterator[None]:
+    """Turns an exception inside a plugin's method into one line that names the plugin and the place."""
+    try:
+        yield
+    except StudioError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        kind = type(piece) if not isinstance(piece, type) else piece
+        message = traceback.format_exception_only(error)[-1].strip()
+        raise PluginFailed(
+            f"{getattr(kind, 'name', kind.__name__)} failed in {doing}: {message} ({frame.filename}:{frame.lineno})"
+        ) from error

@@ -1,0 +1,84 @@
+"""What a plugin writes: an `Optimizer`, a `Backend` or a `MetricReader`. Three small interfaces, no base behaviour."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+from studio.experiment import Outcome, Report, Run
+from studio.space import Space, Suggestion
+
+
+class Optimizer(ABC):
+    """A search strategy. It sees the space, its own suggestions and their fitness, and nothing else.
+
+        optimizer = Mine(space, seed=1)
+        while not optimizer.done:
+            suggestion = optimizer.ask()
+            optimizer.tell(suggestion, fitness(**suggestion.values))    # None: it failed
+
+    Several suggestions may be out at once and are told in any order; one may be told again after a retry. The same
+    seed and the same interleaving of asks and tells must give the same suggestions: a search is resumed by repeating them.
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    grid: ClassVar[bool] = False  # which range grammar its users write: docs/ranges.md
+    needs_fitness: ClassVar[bool] = True  # False: may be asked ahead, and a run without fitness is no failure
+
+    size: int | None = None  # how many suggestions it will make, when it knows
+    done: bool = False  # set by the optimizer, when it will ask for nothing more
+    done_reason: str = ""
+
+    def __init__(self, space: Space, *, seed: int, **options: Any):
+        """`options` are what the user gave by `-O name=value`: declare yours as keyword arguments with types."""
+
+    @abstractmethod
+    def ask(self) -> Suggestion | None:
+        """The next suggestion. None, without any change of state: tell me more first, or, with `done` set, the end."""
+
+    @abstractmethod
+    def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
+        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed."""
+
+
+class Backend(ABC):
+    """Where experiments run. `slots` is how many at a time."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *, slots: int, **options: Any):
+        pass
+
+    @abstractmethod
+    def start(self, run: Run) -> None:
+        """Start `run`, at once. Starting the same (number, attempt) again attaches to it."""
+
+    @abstractmethod
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        """What happened since the last call; blocks at most `timeout` seconds. An outcome comes once, after all
+        reports of its run."""
+
+    @abstractmethod
+    def stop(self, number: int, *, kill: bool) -> None:
+        """End experiment `number` and all its processes: politely, or with `kill` at once. Its outcome still comes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Kill what still runs and give everything back. No outcome comes any more."""
+
+
+class MetricReader(ABC):
+    """Reads one metric of one run while the run goes on."""
+
+    names: Collection[str] = ()  # what was seen so far, for the error that lists it
+
+    @abstractmethod
+    def read(self) -> list[Report]:
+        """What is new since the last call, in order: all that stood in the files when the call began. Never blocks,
+        never reads a byte twice, never raises for a file that is missing, growing or cut off. A last line without
+        its end waits: it may still be growing."""
+
+    def close(self) -> list[Report]:
+        """What is left now that the run has ended, a last line without its end included. Nothing is called after it."""
+        return self.read()

@@ -1,0 +1,73 @@
+"""What a driver tells whoever watches: the terminal display, a test, a program."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.experiment import Experiment, Metric
+
+
+@dataclass
+class Progress:
+    """The state of a running search, kept up to date in place.
+
+    total    how many experiments there will be, when that is known
+    running  number -> (values, monotonic time of the start, latest value of the metric)
+    rate     experiments per second since the start of this session
+    """
+
+    metric: Metric
+    total: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    running: dict[int, tuple[Mapping[str, Any], float, float | None]] = field(default_factory=dict)
+    best: Experiment | None = None
+    last_failure: Experiment | None = None
+    elapsed: float = 0.0
+    session_finished: int = 0
+    _status_of: dict[int, str] = field(default_factory=dict)
+
+    def count(self, experiment: Experiment) -> None:
+        """Take an experiment that ended into the account; a retry replaces what it was before."""
+        before = self._status_of.get(experiment.number)
+        if before is not None:
+            self.counts[before] -= 1
+        self._status_of[experiment.number] = experiment.status
+        self.counts[experiment.status] = self.counts.get(experiment.status, 0) + 1
+        self.session_finished += experiment.status != "stopped"
+        if experiment.status == "failed":
+            self.last_failure = experiment
+        if experiment.fitness is not None and (self.best is None or experiment.fitness > (self.best.fitness or 0.0)):
+            self.best = experiment
+
+    @property
+    def finished(self) -> int:
+        return sum(self.counts.get(status, 0) for status in ("completed", "failed", "pruned"))
+
+    @property
+    def rate(self) -> float:
+        return self.session_finished / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self.total is None or not self.rate:
+            return None
+        return max(0, self.total - self.finished) / self.rate
+
+
+class Observer:
+    """Hears what happens; this one is deaf. Nothing is told before it is in the record."""
+
+    def notice(self, text: str) -> None:
+        """Something the user should read once."""
+
+    def begun(self, project: str, progress: Progress) -> None:
+        """The search starts or goes on."""
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        """An experiment has ended."""
+
+    def tick(self, progress: Progress) -> None:
+        """Called several times a second."""
+
+    def ended(self, progress: Progress) -> None:
+        """The search is over, for whatever reason."""

@@ -1,0 +1,321 @@
+"""From `Settings` to a `Plan`: everything is checked here, before anything is written or started.
+
+settings --prepare--> Plan --run_of(suggestion)--> Run
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio import options
+from studio.errors import BadInput
+from studio.experiment import Metric, Resources, Run
+from studio.home import attempt_folder, existing_project_folder, split_key
+from studio.host import Host
+from studio.interfaces import Backend, Optimizer
+from studio.machine import visible_gpus
+from studio.ranges import read_space
+from studio.runner import array_path
+from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_direction, parse_metric, unread_metric
+from studio.space import Array, Constant, Space, Suggestion
+from studio.substitution import Substitution
+from studio.text import did_you_mean
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass
+class Artifacts:
+    """Where captured and reused artifacts come from: tag -> path."""
+
+    captured: dict[str, str] = field(default_factory=dict)  # workspace paths
+    copied: dict[str, Path] = field(default_factory=dict)  # outside the source, one copy an experiment
+    shared: dict[str, Path] = field(default_factory=dict)  # one copy a project
+    reused: dict[str, str] = field(default_factory=dict)  # PROJECT/NUMBER/ARTIFACT, one copy a project
+    links: dict[str, str] = field(default_factory=dict)  # workspace path -> tag of the shared artifact that lies there
+
+    def sources(self) -> dict[str, Path]:
+        """What is copied into the project when it begins: tag -> path. BadInput for one that does not exist."""
+        found = {tag: _existing(path, "--capture-once") for tag, path in self.shared.items()}
+        for path in self.copied.values():
+            _existing(path, "--capture")
+        return found | {tag: _reused(text) for tag, text in self.reused.items()}
+
+
+@dataclass
+class Plan:
+    """A search that can be started."""
+
+    settings: Settings
+    source: Path
+    space: Space
+    optimizer: type[Optimizer]
+    options: dict[str, Any]
+    backend: type[Backend]
+    backend_options: dict[str, Any]
+    metric: Metric
+    sign: float  # fitness = sign * metric
+    max_experiments: int | None
+    size: int | None  # how many experiments there will be, when that is known
+    substitution: Substitution
+    artifacts: Artifacts
+    command: list[str]
+    notices: list[str]
+
+    @property
+    def metric_required(self) -> bool:
+        """Whether an experiment without fitness has failed."""
+        return self.settings.metric is not None or self.optimizer.needs_fitness
+
+    def run_of(self, suggestion: Suggestion, attempt: int, project: Path) -> Run:
+        """The run of `suggestion`, in the project's folder."""
+        assert suggestion.number is not None
+        folder = attempt_folder(project, suggestion.number, attempt)
+        arrays = {name: str(array_path(folder, name)) for name in array_names(self.space)}
+        return Run(
+            project=project.name,
+            number=suggestion.number,
+            attempt=attempt,
+            snapshot=str(project / "source"),
+            changes=self.substitution.changes(suggestion.values),
+            values=suggestion.values,
+            argv=[*self.command, *self.substitution.arguments(suggestion.values, arrays)],
+            env={**self.settings.env, **self._python_path(project)},
+            folder=str(folder),
+            max_duration=self.settings.max_duration,
+            resources=Resources(self.settings.cpus, self.settings.gpus, self.settings.ram, self.settings.hdd),
+            metric=self.metric,
+            captures=self.artifacts.captured,
+            copies={tag: str(path) for tag, path in self.artifacts.copied.items()},
+            shared={tag: str(project / "artifacts" / tag) for tag in [*self.artifacts.shared, *self.artifacts.reused]},
+            links={path: str(project / "artifacts" / tag) for path, tag in self.artifacts.links.items()},
+        )
+
+    def _python_path(self, project: Path) -> dict[str, str]:
+        """For a foreign interpreter, a folder with `studio.fs_tracker` alone: never our site-packages."""
+        if self.settings.python is None:
+            return {}
+        before = self.settings.env.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+        shim = str(project / "shim")
+        return {"PYTHONPATH": f"{before}{os.pathsep}{shim}" if before else shim}
+
+
+def prepare(settings: Settings, host: Host, source: Path) -> Plan:
+    """Check `settings` against the files in `source`. BadInput for whatever cannot work."""
+    optimizer = host.optimizer(settings.optimizer)
+    chosen_options = options.typed(optimizer, settings.options)
+    space = read_space(settings.ranges, host, grid=optimizer.grid)
+    backend = host.backend(settings.backend)
+    metric = parse_metric(settings.metric)
+    _check_numbers(settings)
+    artifacts = _artifacts(settings, source)
+    script = _script_file(settings, source)
+    plan = Plan(
+        settings=settings,
+        source=source,
+        space=space,
+        optimizer=optimizer,
+        options=chosen_options,
+        backend=backend,
+        backend_options=options.typed(backend, settings.backend_options, "backend"),
+        metric=metric,
+        sign=parse_direction(settings.direction, metric),
+        max_experiments=settings.max_experiments,
+        size=None,
+        substitution=_substitution(settings, source, script, space),
+        artifacts=artifacts,
+        command=_command(settings, source, script),
+        notices=[parameter.notice for parameter in space if parameter.notice],
+    )
+    plan.notices += plan.substitution.warnings
+    _settle_budget(plan)
+    _check_metric(plan, host)
+    return plan
+
+
+def array_names(space: Space) -> list[str]:
+    """The hyperparameters that reach the script as a file."""
+    return [p.name for p in space if isinstance(p, Array) or (isinstance(p, Constant) and hasattr(p.value, "shape"))]
+
+
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+def _check_numbers(settings: Settings) -> None:
+    if settings.num_workers < 1:
+        raise BadInput(f"--num-workers {settings.num_workers}: at least 1 is needed, or auto")
+    if settings.max_experiments is not None and settings.max_experiments < 1:
+        raise BadInput(f"--max-experiments {settings.max_experiments}: at least 1 is needed")
+    if settings.keep not in ("all", "best", "none"):
+        raise BadInput(f"--keep {settings.keep!r} is none of all, best, none")
+    if settings.gpus and settings.backend == "local":
+        have = len(visible_gpus())
+        if have < settings.gpus * settings.num_workers:
+            raise BadInput(f"--gpus {settings.gpus} for {settings.num_workers} workers: this machine shows {have} GPUs")
+
+
+def _settle_budget(plan: Plan) -> None:
+    """How many experiments there will be. An optimizer says its size when it is made, which costs nothing but its seed."""
+    size = plan.optimizer(plan.space, seed=0, **plan.options).size
+    limit = plan.settings.max_experiments
+    if plan.optimizer.grid and size is not None and size > GRID_LIMIT and limit is None:
+        raise BadInput(
+            f"the grid has {size:,} points; give fewer values, or say how many to run with --max-experiments"
+        )
+    if size is None and limit is None and plan.settings.max_time is None:
+        limit = DEFAULT_EXPERIMENTS
+        plan.notices.append(
+            f"{plan.optimizer.name} knows no end: stopping after {limit} experiments (--max-experiments)"
+        )
+    plan.max_experiments = limit
+    sizes = [number for number in (size, limit) if number is not None]
+    plan.size = min(sizes) if sizes else None
+
+
+def _check_metric(plan: Plan, host: Host) -> None:
+    probe = plan_probe(plan)
+    if host.open_metric(plan.metric, probe) is None:
+        raise unread_metric(plan.settings.metric or plan.metric.name)
+    if plan.settings.metric is not None and plan.metric.mode == "last" and plan.settings.direction is None:
+        plan.notices.append(f"{plan.metric.name} is maximised; for a loss write --metric={plan.metric.name}:min")
+
+
+def plan_probe(plan: Plan) -> Run:
+    """A run that is never started: its folder does not exist."""
+    nowhere = os.path.join(os.sep, "nonexistent", "studio")
+    return Run("probe", 1, 1, nowhere, {}, {}, [], {}, nowhere, metric=plan.metric)
+
+
+# --- the script -------------------------------------------------------------------------------------------------------
+
+
+def _script_file(settings: Settings, source: Path) -> str | None:
+    """The script's path below `source`; None for a module that is not there and runs from where it is installed."""
+    if settings.module:
+        return _module_file(settings.script, source)
+    path = Path(os.path.normpath(source / Path(settings.script).expanduser()))
+    if not path.exists():
+        scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
+        raise BadInput(f"there is no script {settings.script!r}{_close(settings.script, scripts)}")
+    if path.is_dir():
+        raise BadInput(f"{settings.script!r} is a folder; name the script in it, or use -m for a package")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"script {settings.script!r} cannot be read; see its permissions")
+    if not path.is_relative_to(source):
+        raise BadInput(
+            f"script {settings.script!r} lies outside the working directory, which is what is copied; cd {path.parent} first"
+        )
+    if path.suffix != ".py" and not os.access(path, os.X_OK):
+        raise BadInput(f"{settings.script!r} is neither a .py script nor executable; chmod +x it")
+    return str(path.relative_to(source))
+
+
+def _close(word: str, known: list[str]) -> str:
+    return did_you_mean(word, known) if known else " in this folder"
+
+
+def _module_file(module: str, source: Path) -> str | None:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise BadInput(f"-m {module!r} is no module name; write it with dots and without .py, such as package.train")
+    base = module.replace(".", "/")
+    for candidate in (f"{base}.py", f"{base}/__main__.py"):
+        if (source / candidate).is_file():
+            return candidate
+    return None
+
+
+def _command(settings: Settings, source: Path, script: str | None) -> list[str]:
+    if not settings.module and script is not None and not script.endswith(".py"):
+        return [f"./{script}"]
+    python = sys.executable
+    if settings.python is not None:
+        found = shutil.which(os.path.expanduser(settings.python))
+        if found is None:
+            raise BadInput(f"--python {settings.python!r} is no program; give the path of an interpreter")
+        python = os.path.abspath(found)
+    return [python, "-m", settings.script] if settings.module else [python, script or settings.script]
+
+
+def _substitution(settings: Settings, source: Path, script: str | None, space: Space) -> Substitution:
+    files: dict[str, bytes] = {}
+    for name in [script, *settings.substitute]:
+        if name is None:
+            continue
+        path = Path(os.path.normpath(source / name))
+        if not path.is_file() or not path.is_relative_to(source):
+            raise BadInput(f"--substitute {name!r} is no file below the working directory")
+        files[str(path.relative_to(source))] = path.read_bytes()
+    return Substitution(files, settings.arguments, space.names, array_names(space), script)
+
+
+# --- artifacts --------------------------------------------------------------------------------------------------------
+
+
+def _artifacts(settings: Settings, source: Path) -> Artifacts:
+    result = Artifacts()
+    for text in settings.capture:
+        path, tag = _path_and_tag(text, "--capture", settings.ranges)
+        inside = _inside(path, source)
+        if inside is not None:
+            result.captured[tag] = inside
+        else:
+            result.copied[tag] = Path(path).expanduser()
+    for text in settings.capture_once:
+        path, tag = _path_and_tag(text, "--capture-once", settings.ranges)
+        result.shared[tag] = source / Path(path).expanduser()
+        inside = _inside(path, source)
+        if inside is not None:
+            result.links[inside] = tag
+    for text in settings.reuse:
+        path, tag = _path_and_tag(text, "--reuse", settings.ranges)
+        result.reused[tag] = path
+    tags = [*settings.capture, *settings.capture_once, *settings.reuse]
+    if len(tags) != len({*result.captured, *result.copied, *result.shared, *result.reused}):
+        raise BadInput("two artifacts have one tag; each of --capture, --capture-once and --reuse needs its own")
+    return result
+
+
+def _path_and_tag(text: str, option: str, taken: Mapping[str, Any]) -> tuple[str, str]:
+    path, colon, tag = text.rpartition(":")
+    if not colon or not path or not _TAG.fullmatch(tag):
+        raise BadInput(f"{option} {text!r} is not PATH:TAG, the tag being letters, digits and . _ -")
+    if tag in taken:
+        raise BadInput(f"{option} {text!r}: {tag!r} is the name of a hyperparameter; choose another tag")
+    return path, tag
+
+
+def _inside(path: str, source: Path) -> str | None:
+    """`path` relative to `source`, or None where it lies outside."""
+    full = Path(os.path.normpath(source / Path(path).expanduser()))
+    if full == source:
+        raise BadInput(f"{path!r} is the working directory itself, which is copied anyway")
+    return str(full.relative_to(source)) if full.is_relative_to(source) else None
+
+
+def _existing(path: Path, option: str) -> Path:
+    if not path.exists():
+        raise BadInput(f"{option}: {path} does not exist")
+    return path.absolute()
+
+
+def _reused(path: str) -> Path:
+    """The file or folder that `PROJECT/NUMBER/ARTIFACT` names in the latest attempt of an experiment."""
+    key, slash, name = path.rpartition("/")
+    if not slash or not _TAG.fullmatch(name):
+        raise BadInput(f"--reuse {path!r} is not PROJECT/NUMBER/ARTIFACT")
+    project, number = split_key(key)
+    folder = existing_project_folder(project) / str(number)
+    attempts = (
+        sorted((int(p.name) for p in folder.iterdir() if p.name.isdecimal()), reverse=True) if folder.is_dir() else []
+    )
+    for attempt in attempts:
+        for place in ("artifacts", "."):
+            for candidate in (folder / str(attempt) / place / name, folder / str(attempt) / place / f"{name}.npy"):
+                if candidate.exists():
+                    return candidate.resolve()
+    raise BadInput(f"--reuse {path!r}: experiment {key} has no artifact {name!r}")

@@ -1,0 +1,56 @@
+"""All processes of an experiment, however far they strayed: found by process group and by a mark in their environment."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+MARK = "STUDIO_FOLDER"  # the environment variable by which a process is known to belong to a run; its value is the run's folder
+
+
+def signal_tree(group: int | None, folder: str, number: int) -> None:
+    """Send signal `number` to process group `group` and to every process that carries the mark of `folder`."""
+    if group is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+    for pid in marked(folder):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def kill_tree(group: int | None, folder: str) -> None:
+    """Kill until a scan finds nothing: a process may fork while it is being killed."""
+    for _ in range(20):
+        signal_tree(group, folder, signal.SIGKILL)
+        if not any(True for _ in marked(folder)):
+            return
+
+
+def marked(folder: str) -> Iterator[int]:
+    """The ids of the living processes whose environment says `STUDIO_FOLDER=folder`, or a folder below it."""
+    wanted = f"{MARK}={folder}".encode()
+    for pid, environment in _environments():
+        at = environment.find(wanted)
+        if (
+            at >= 0
+            and environment[at + len(wanted) : at + len(wanted) + 1] in (b"", b"\0", b"/", b" ")
+            and pid != os.getpid()
+        ):
+            yield pid
+
+
+def _environments() -> Iterator[tuple[int, bytes]]:
+    if sys.platform == "linux":
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                # Zombies have an empty environment; processes of others cannot be read.
+                with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+                    yield int(name), file.read()
+    else:
+        listing = subprocess.run(["ps", "-axwwE", "-o", "pid=,command="], capture_output=True, check=False).stdout
+        for line in listing.splitlines():
+            pid, _, rest = line.strip().partition(b" ")
+            if pid.isdigit():
+                yield int(pid), rest

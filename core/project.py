@@ -1,0 +1,95 @@
+"""A project on disk, as programs, the CLI and the UI read it. Nothing here writes."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from studio.experiment import Experiment, Metric
+from studio.home import existing_project_folder, project_names
+from studio.records import iso, read_experiment, read_experiments
+from studio.settings import parse_direction, parse_metric
+from studio.store import is_locked, read_meta, reading
+
+
+class Project:
+    """The experiments of one search.
+
+        project = studio.Project("digits")
+        for experiment in project.experiments: ...
+        project.best.values
+
+    Every property reads the record anew, so a project that is running may be watched.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.folder = existing_project_folder(name)
+
+    def __repr__(self) -> str:
+        return f"Project({self.name!r})"
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All experiments, in order of number; array values as lists."""
+        with reading(self.folder) as connection:
+            return list(read_experiments(connection, self.folder, self.metric))
+
+    def experiment(self, number: int) -> Experiment | None:
+        with reading(self.folder) as connection:
+            return read_experiment(connection, self.folder, self.metric, number)
+
+    @property
+    def best(self) -> Experiment | None:
+        """The experiment with the largest fitness, the first of equals."""
+        rated = [experiment for experiment in self.experiments if experiment.fitness is not None]
+        return max(rated, key=lambda experiment: experiment.fitness or 0.0, default=None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the search was begun with, as `studio.settings.Settings` has it."""
+        return self._meta("settings") or {}
+
+    @property
+    def metric(self) -> Metric:
+        return parse_metric(self.settings.get("metric"))
+
+    @property
+    def sign(self) -> float:
+        """fitness = sign * metric"""
+        return parse_direction(self.settings.get("direction"), self.metric)
+
+    @property
+    def seed(self) -> int | None:
+        seed: int | None = self._meta("seed")
+        return seed
+
+    @property
+    def state(self) -> str:
+        """`running`, or how the last session ended: done, time, failures, stopped, interrupted, failed; `begun` before any end."""
+        if is_locked(self.folder):
+            return "running"
+        return (self._meta("state") or {}).get("state", "begun")
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-able; the keys of `studio runs list --json`."""
+        experiments, best = self.experiments, self.best
+        return {
+            "project": self.name,
+            "state": self.state,
+            "experiments": len(experiments),
+            "counts": dict(Counter(experiment.status for experiment in experiments)),
+            "metric": best.metric if best else None,
+            "best": best.as_dict() if best else None,
+            "optimizer": self.settings.get("optimizer"),
+            "script": self.settings.get("script"),
+            "seed": self.seed,
+            "begun": iso(Path(self.folder / "lock").stat().st_ctime) if not experiments else experiments[0].started,
+        }
+
+    def _meta(self, key: str) -> Any:
+        with reading(self.folder) as connection:
+            return read_meta(connection, key)
+
+
+def all_projects() -> list[Project]:
+    return [Project(name) for name in project_names()]

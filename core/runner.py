@@ -1,0 +1,332 @@
+"""One experiment, where it runs: its folder, its processes, its limits, its metric.
+
+    run --prepare--> folder --spawn--> script --wait--> what is left is killed --> outcome.json, Outcome
+
+A backend that runs scripts on the machine it is on needs nothing else than a `Runner`.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from studio.experiment import Metric, Outcome, Report, Run, plain
+from studio.host import Host
+from studio.interfaces import MetricReader
+from studio.processes import MARK, kill_tree, signal_tree
+from studio.workspace import copy_any, copy_tree
+
+GRACE = 5.0  # seconds between the polite end and the kill
+READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
+LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
+
+
+@dataclass
+class _Execution:
+    run: Run
+    process: subprocess.Popen[bytes] | None = None
+    reader: MetricReader | None = None
+    started: float = 0.0
+    clock: float = 0.0  # monotonic time of the start
+    deadline: float | None = None  # monotonic time of the next step towards its end
+    limit_hit: bool = False
+    stopping: bool = False
+    error: str = ""
+    returncode: int | None = None
+    recorded: Outcome | None = None
+    reports: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Runner:
+    """Runs `Run`s as processes of this machine. `poll` is to be called often; it blocks until something ends."""
+
+    def __init__(self, host: Host):
+        self._host = host
+        self._running: dict[tuple[int, int], _Execution] = {}
+        self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
+        self._last_read = 0.0
+
+    def start(self, run: Run, env: dict[str, str] | None = None) -> None:
+        """Prepare and start in a thread of its own: copying a large workspace holds up nobody. `env` is the base environment.
+
+        A run that an earlier driver saw to its end is not repeated: its outcome comes with the next `poll`.
+        """
+        if (run.number, run.attempt) in self._running:
+            return
+        execution = _Execution(run, started=time.time(), clock=time.monotonic())
+        execution.deadline = None if run.max_duration is None else execution.clock + run.max_duration
+        self._running[run.number, run.attempt] = execution
+        threading.Thread(
+            target=self._carry_out, args=(execution, dict(os.environ if env is None else env)), daemon=True
+        ).start()
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        self._enforce_limits()
+        events: list[Report | Outcome] = []
+        for execution in self._wait(self._patience(timeout)):
+            events += self._finish(execution)
+        if time.monotonic() - self._last_read >= READ_EVERY:
+            self._last_read = time.monotonic()
+            for execution in list(self._running.values()):
+                events += self._read(execution, MetricReader.read)
+        return events
+
+    def stop(self, number: int, *, kill: bool) -> None:
+        for execution in self._running.values():
+            if execution.run.number == number:
+                execution.stopping = True
+                self._end(execution, kill)
+
+    def close(self) -> None:
+        for execution in list(self._running.values()):
+            execution.stopping = True
+            self._end(execution, kill=True)
+        while self._running:
+            self._running.pop(self._key(self._ended.get()))
+
+    # --- in the execution's thread ----------------------------------------------------------------------------------
+
+    def _carry_out(self, execution: _Execution, env: dict[str, str]) -> None:
+        try:
+            execution.recorded = _recorded_outcome(execution.run)
+            if execution.recorded is not None:
+                return
+            clear(execution.run)
+            prepare(execution.run)
+            with execution.lock:
+                if not execution.stopping:
+                    execution.process = _spawn(execution.run, env)
+            if execution.process is not None:
+                _wait_for_exit(execution.process)
+                kill_tree(execution.process.pid, execution.run.folder)
+                execution.returncode = execution.process.wait()
+        except (OSError, ValueError) as error:
+            execution.error = f"could not start: {error}"
+        finally:
+            self._ended.put(execution)
+
+    # --- in the caller's thread -------------------------------------------------------------------------------------
+
+    def _wait(self, timeout: float) -> list[_Execution]:
+        ended = []
+        with contextlib.suppress(queue.Empty):
+            ended.append(self._ended.get(timeout=timeout))
+            while True:
+                ended.append(self._ended.get_nowait())
+        return ended
+
+    def _patience(self, timeout: float) -> float:
+        """No longer than until the next limit, or the next look at the metrics."""
+        now = time.monotonic()
+        deadlines = [execution.deadline for execution in self._running.values() if execution.deadline is not None]
+        timeout = min([timeout, *(deadline - now for deadline in deadlines)])
+        return max(0.0, min(timeout, READ_EVERY) if self._running else timeout)
+
+    def _enforce_limits(self) -> None:
+        now = time.monotonic()
+        for execution in self._running.values():
+            if execution.deadline is not None and now >= execution.deadline:
+                again = execution.limit_hit or execution.stopping
+                execution.limit_hit = execution.limit_hit or not execution.stopping
+                self._end(execution, kill=again)
+
+    def _end(self, execution: _Execution, kill: bool) -> None:
+        """Ask the whole tree to end; after `GRACE` it is killed."""
+        execution.deadline = time.monotonic() + GRACE
+        with execution.lock:
+            process = execution.process
+        if process is None:
+            return
+        if kill:
+            kill_tree(process.pid, execution.run.folder)
+        else:
+            signal_tree(process.pid, execution.run.folder, signal.SIGTERM)
+            signal_tree(process.pid, execution.run.folder, signal.SIGCONT)  # a stopped process hears SIGTERM only then
+
+    def _finish(self, execution: _Execution) -> list[Report | Outcome]:
+        events: list[Report | Outcome] = list(self._read(execution, MetricReader.close))
+        del self._running[self._key(execution)]
+        if execution.recorded is not None:
+            return [*events, execution.recorded]
+        outcome = self._outcome(execution)
+        keep_captures(execution.run)
+        write_json(Path(execution.run.folder) / "outcome.json", asdict(outcome))
+        return [*events, outcome]
+
+    def _read(self, execution: _Execution, how: Callable[[MetricReader], list[Report]]) -> list[Report]:
+        run = execution.run
+        if execution.reader is None:
+            execution.reader = self._host.open_metric(run.metric, run)
+        if execution.reader is None:
+            return []
+        reports = [Report(r.step, r.value, run.number, run.attempt) for r in how(execution.reader)]
+        execution.reports += len(reports)
+        return reports
+
+    def _outcome(self, execution: _Execution) -> Outcome:
+        code = execution.returncode
+        return Outcome(
+            number=execution.run.number,
+            attempt=execution.run.attempt,
+            exit_code=code if code is not None and code >= 0 and not execution.limit_hit else None,
+            signal=signal.Signals(-code).name if code is not None and code < 0 else None,
+            reason=_reason(execution),
+            started=execution.started,
+            finished=time.time(),
+            duration=time.monotonic() - execution.clock,
+            stopped=execution.stopping and not execution.limit_hit,
+        )
+
+    @staticmethod
+    def _key(execution: _Execution) -> tuple[int, int]:
+        return execution.run.number, execution.run.attempt
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _recorded_outcome(run: Run) -> Outcome | None:
+    """What `outcome.json` of this very run says, if it is there and whole."""
+    try:
+        outcome = Outcome(**json.loads((Path(run.folder) / "outcome.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return None if outcome.stopped else outcome
+
+
+def clear(run: Run) -> None:
+    """Remove what a run that was cut off left behind: its processes, then its files."""
+    if Path(run.folder).exists():
+        kill_tree(None, run.folder)
+        shutil.rmtree(run.folder)
+
+
+def prepare(run: Run) -> None:
+    """Make the run's folder: workspace with the values written in, artifacts, hyperparameters.json."""
+    folder = Path(run.folder)
+    workspace = folder / "workspace"
+    for name in ("tb", "modeldir", "artifacts"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    copy_tree(Path(run.snapshot), workspace)
+    for path, text in run.changes.items():
+        (workspace / path).write_bytes(text)
+    for path, target in run.links.items():
+        (workspace / path).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(target, workspace / path)
+    artifacts = dict(run.shared)
+    for tag, path in run.copies.items():
+        artifacts[tag] = str(folder / "artifacts" / tag)
+        copy_any(Path(path), folder / "artifacts" / tag)
+    for tag, path in run.captures.items():
+        artifacts[tag] = str(workspace / path)
+    for name, value in run.values.items():
+        if isinstance(value, np.ndarray):
+            artifacts[name] = str(array_path(run.folder, name))
+            np.save(artifacts[name], value)
+    write_json(folder / "artifacts.json", artifacts)
+    write_json(folder / "hyperparameters.json", {name: plain(value) for name, value in run.values.items()})
+
+
+def array_path(folder: str | Path, name: str) -> Path:
+    """Where an array hyperparameter lies."""
+    return Path(folder) / "artifacts" / f"{name}.npy"
+
+
+def keep_captures(run: Run) -> None:
+    """Copy what was captured out of the workspace, which may not be kept."""
+    for tag, path in run.captures.items():
+        made, kept = Path(run.folder, "workspace", path), Path(run.folder, "artifacts", tag)
+        with contextlib.suppress(
+            OSError
+        ):  # the script may have left anything there; the experiment counts all the same
+            copy_any(made, kept)
+
+
+def write_json(path: Path, data: object) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(data), encoding="utf-8")
+    os.replace(part, path)
+
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+
+def _spawn(run: Run, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """The script in a session of its own, its output in a file: a full pipe would stop it."""
+    env = {**env, **run.env, MARK: run.folder, "STUDIO_EXPERIMENT": run.key}
+    env.setdefault("PYTHONUNBUFFERED", "1")  # else `fitness:` lines of a running script wait in its buffer
+    with open(Path(run.folder) / "output.log", "ab") as output:
+        return subprocess.Popen(
+            run.argv,
+            cwd=Path(run.folder) / "workspace",
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
+    """Until the script has ended, but before its id is given back: its group can then still be signalled safely."""
+    if hasattr(os, "waitid"):
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    else:
+        process.wait()
+
+
+def _reason(execution: _Execution) -> str:
+    run, code = execution.run, execution.returncode
+    if execution.error:
+        return execution.error
+    if execution.limit_hit:
+        return _with_last_line(f"took longer than {run.max_duration:g} s", run)
+    if execution.stopping:
+        return "stopped"
+    if code is not None and code < 0:
+        return _with_last_line(f"killed by {signal.Signals(-code).name}", run)
+    if code:
+        return _with_last_line(f"exit code {code}", run)
+    if execution.reports == 0:
+        return _missing(run.metric, execution.reader)
+    return ""
+
+
+def _missing(metric: Metric, reader: MetricReader | None) -> str:
+    if metric.name == "fitness":
+        return "printed no line `fitness: NUMBER`"
+    seen = sorted(reader.names)[:20] if reader is not None else []
+    return f"metric {metric.name!r} never came; " + (f"seen: {', '.join(seen)}" if seen else "no metric was logged")
+
+
+def _with_last_line(reason: str, run: Run) -> str:
+    line = last_line(Path(run.folder) / "output.log")
+    return f"{reason}: {line}" if line else reason
+
+
+def last_line(log: Path) -> str:
+    """The last line that is not blank, at most 300 characters of it, without control characters."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
+            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        clean = "".join(c for c in line if c.isprintable()).strip()
+        if clean:
+            return clean[:300]
+    return ""

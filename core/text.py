@@ -1,0 +1,41 @@
+"""Words and literals: how a user's text becomes a value, and how a near miss becomes a hint."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+
+_INT = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # int() refuses longer ones
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WORDS = {"True": True, "False": False, "None": None}
+
+
+def literal(text: str) -> object:
+    """The value that `text` writes: int, float, True, False, None, a quoted string, else the text itself.
+
+    `nan`, `inf` and what a float cannot hold stay text: nothing searches over them.
+    """
+    text = text.strip()
+    if is_number(text):
+        return int(text) if _INT.fullmatch(text) else float(text)
+    if text in _WORDS:
+        return _WORDS[text]
+    return text[1:-1] if is_quoted(text) else text
+
+
+def is_quoted(text: str) -> bool:
+    """Whether `text` is one quoted string. No escapes between the quotes: paths with backslashes stay whole."""
+    return len(text) >= 2 and text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1
+
+
+def is_number(text: str) -> bool:
+    return bool(_FLOAT.fullmatch(text.strip())) and math.isfinite(float(text))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` with the closest of `known`, or the whole list where nothing is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
+    return f"; there are: {', '.join(known)}" if known else "; there are none"
