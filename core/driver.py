@@ -27,6 +27,13 @@ from studio.store import Store
 
 POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
+ENDINGS = {
+    "failed": "the search broke off",
+    "failures": "ended because nothing worked",
+    "interrupted": "interrupted",
+    "stopped": "stopped",
+    "time": "the time is over",
+}
 
 
 @dataclass
@@ -75,6 +82,8 @@ class Driver:
             with contextlib.suppress(StoreError):  # whatever broke the loop is the error to show
                 self.store.set_meta("state", {"state": self.ending, "at": time.time()})
             self.observer.ended(self.progress)
+            if self.ending != "done":
+                self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ def get_artifact(name):
     if name in known:
         return known[name]
     if not name or os.path.isabs(name) or os.pardir in name.replace("\\", "/").split("/"):
-        raise ValueError("%r is no artifact name" % name)
+        raise ValueError(f"{name!r} is no artifact name")
     path = os.path.join(_folder(), "artifacts", name)
     return path if os.path.exists(path) or not os.path.exists(path + ".npy") else path + ".npy"
 

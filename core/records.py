@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from studio.experiment import Experiment, Metric, Status
 from studio.home import attempt_folder
@@ -30,7 +31,7 @@ def read_experiment(connection: sqlite3.Connection, folder: Path, metric: Metric
     return row and _experiment(row, folder, metric)
 
 
-def _experiment(row: tuple, folder: Path, metric: Metric) -> Experiment:  # type: ignore[type-arg]
+def _experiment(row: tuple[Any, ...], folder: Path, metric: Metric) -> Experiment:
     (
         number,
         values,

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -42,6 +41,7 @@ class _Execution:
     limit_hit: bool = False
     stopping: bool = False
     error: str = ""
+    reader_error: str = ""
     returncode: int | None = None
     recorded: Outcome | None = None
     reports: int = 0
@@ -79,7 +79,7 @@ class Runner:
         if time.monotonic() - self._last_read >= READ_EVERY:
             self._last_read = time.monotonic()
             for execution in list(self._running.values()):
-                events += self._read(execution, MetricReader.read)
+                events += self._read(execution)
         return events
 
     def stop(self, number: int, *, kill: bool) -> None:
@@ -155,7 +155,7 @@ class Runner:
             signal_tree(process.pid, execution.run.folder, signal.SIGCONT)  # a stopped process hears SIGTERM only then
 
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
-        events: list[Report | Outcome] = list(self._read(execution, MetricReader.close))
+        events: list[Report | Outcome] = list(self._read(execution, last=True))
         del self._running[self._key(execution)]
         if execution.recorded is not None:
             return [*events, execution.recorded]
@@ -164,15 +164,20 @@ class Runner:
         write_json(Path(execution.run.folder) / "outcome.json", asdict(outcome))
         return [*events, outcome]
 
-    def _read(self, execution: _Execution, how: Callable[[MetricReader], list[Report]]) -> list[Report]:
+    def _read(self, execution: _Execution, last: bool = False) -> list[Report]:
+        """What the metric's reader found; one that raises is not asked again, and the experiment says so."""
         run = execution.run
         if execution.reader is None:
             execution.reader = self._host.open_metric(run.metric, run)
-        if execution.reader is None:
+        if execution.reader is None or execution.reader_error:
             return []
-        reports = [Report(r.step, r.value, run.number, run.attempt) for r in how(execution.reader)]
-        execution.reports += len(reports)
-        return reports
+        try:
+            found = execution.reader.close() if last else execution.reader.read()
+        except Exception as error:
+            execution.reader_error = f"reading the metric failed: {type(error).__name__}: {error}"
+            return []
+        execution.reports += len(found)
+        return [Report(report.step, report.value, run.number, run.attempt) for report in found]
 
     def _outcome(self, execution: _Execution) -> Outcome:
         code = execution.returncode
@@ -301,7 +306,7 @@ def _reason(execution: _Execution) -> str:
     if code:
         return _with_last_line(f"exit code {code}", run)
     if execution.reports == 0:
-        return _missing(run.metric, execution.reader)
+        return execution.reader_error or _missing(run.metric, execution.reader)
     return ""
 
 

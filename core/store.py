@@ -129,12 +129,12 @@ class Store:
         self._write("UPDATE attempts SET metric = ? WHERE number = ? AND attempt = ?", (value, number, attempt))
 
     def attempt_ended(self, outcome: Outcome, status: Status, metric: float | None) -> None:
-        row = (outcome.number, outcome.attempt, status, outcome.started, outcome.finished, outcome.duration)
-        row += (outcome.exit_code, outcome.signal, outcome.reason, metric)
+        when = (outcome.started, outcome.finished, outcome.duration)
+        how = (outcome.exit_code, outcome.signal, outcome.reason, metric)
         self._write(
             "INSERT OR REPLACE INTO attempts (number, attempt, status, started, finished, duration, exit_code, signal,"
             " reason, metric) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
+            (outcome.number, outcome.attempt, status, *when, *how),
         )
 
     def experiments(self, metric: Metric) -> Iterator[Experiment]:

@@ -111,7 +111,7 @@ def _status_line(progress: Progress) -> str:
 
 def _line(experiment: Experiment, progress: Progress) -> str:
     total = f"/{progress.total}" if progress.total else ""
-    result = experiment.status
+    result: str = experiment.status
     if experiment.metric is not None:
         result += f"  {progress.metric.name} {metric_value(experiment)}"
     best = "  best so far" if progress.best is not None and progress.best.number == experiment.number else ""

@@ -1,0 +1,49 @@
+# Needs Python 3.11 or newer, make, and the package registries. Everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO_HOME ?= $(CURDIR)/.demo
+
+.PHONY: setup demo test test-long test-frameworks lint benchmark clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`.
+demo: setup
+	cd examples && STUDIO_HOME=$(DEMO_HOME) ../$(BIN)/studio run --metric=val_loss:min --num-workers=2 \
+		--hyperparam=lr=1e-4:l5:1 train_digits.py 8
+	cd examples && STUDIO_HOME=$(DEMO_HOME) ../$(BIN)/studio run --optimizer=cma --seed=1 --max-experiments=16 --num-workers=2 \
+		--hyperparam=lr=1e-4:1:l --hyperparam=hidden=8:128:il train_digits.py 8
+	STUDIO_HOME=$(DEMO_HOME) $(BIN)/studio runs list
+
+test: setup
+	$(BIN)/python -m pytest -n auto
+
+# More rounds of the random tests.
+test-long: setup
+	STUDIO_TEST_LONG=1 $(BIN)/python -m pytest -n auto
+
+# Keras on TensorFlow, in an environment of its own (about 2 GB).
+test-frameworks:
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/python -m pip install --quiet --editable '.[dev]' tensorflow keras
+	STUDIO_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest tests/test_frameworks.py
+
+# mypy sees the package as it is installed; a strict editable install shows it real files.
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(PYTHON) -m venv .venv-types
+	.venv-types/bin/python -m pip install --quiet --upgrade pip
+	.venv-types/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --config-settings editable_mode=strict
+	.venv-types/bin/mypy -p studio
+
+clean:
+	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info
