@@ -4,6 +4,7 @@ signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -
 """
 
 import contextlib
+import math
 import shutil
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from studio import requests
+from studio.abilities import abilities_of
 from studio.errors import Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.failures import FailureWatch
@@ -41,6 +43,8 @@ class _Slot:
     run: Run
     summary: Summary
     written: float | None = None  # the metric value that the record has
+    reports: int = 0
+    pruned: bool = False  # the optimizer asked for its end
 
 
 class Driver:
@@ -49,6 +53,7 @@ class Driver:
         self.project = store.folder
         self.ending = "failed"  # why the search is over: done, time, failures, stopped, interrupted; or it broke off
         self.progress = Progress(plan.metric, plan.size)
+        self._abilities = abilities_of(plan.optimizer)
         self._interrupts = Interrupts()
         self._slots: dict[int, _Slot] = {}
         self._attempts: dict[int, int] = {}  # the latest attempt of each number
@@ -143,7 +148,9 @@ class Driver:
     def _ask_ahead(self) -> None:
         """An optimizer that does not wait for fitness fills the next slots in the same commit."""
         while (
-            not self.search.needs_fitness and not self._draining and len(self._ahead) < self.plan.settings.num_workers
+            not self.plan.optimizer.needs_fitness
+            and not self._draining
+            and len(self._ahead) < self.plan.settings.num_workers
         ):
             suggestion = self.search.ask()
             if suggestion is None:
@@ -154,27 +161,37 @@ class Driver:
 
     def _take_report(self, report: Report) -> None:
         slot = self._slots.get(report.number or 0)
-        if slot is not None and slot.run.attempt == report.attempt:
-            slot.summary.add(report.value)
+        if slot is None or slot.run.attempt != report.attempt:
+            return
+        slot.summary.add(report.value)
+        slot.reports += 1
+        if "reports" in self._abilities and not slot.pruned and math.isfinite(report.value):
+            step = slot.reports if report.step is None else report.step
+            slot.pruned = self.search.report(slot.run.number, step, self.plan.sign * report.value)
+            if slot.pruned:
+                self.backend.stop(slot.run.number, kill=False)
 
     def _take_outcome(self, outcome: Outcome) -> Iterator[Experiment]:
         slot = self._slots.get(outcome.number)
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second word about an attempt that is over
         del self._slots[outcome.number], self.progress.running[outcome.number]
-        status, reason = self._judge(outcome, slot.summary)
+        status, reason = self._judge(outcome, slot)
         value = slot.summary.value if slot.summary.finite else None
         self.store.attempt_ended(replace(outcome, reason=reason), status, value)
         if status == "stopped":
             self._repeats.forget(outcome.number, slot.run.values)
             self._ahead.extend(self._repeats.release(outcome.number))
         else:
-            self._tell(outcome.number, status, value)
+            self._tell(outcome.number, status, value, outcome.duration)
         yield self.store.experiment(outcome.number, self.plan.metric)
         for suggestion in self._repeats.release(outcome.number):
             yield self._answer(suggestion, outcome.number)
 
-    def _judge(self, outcome: Outcome, summary: Summary) -> tuple[Status, str]:
+    def _judge(self, outcome: Outcome, slot: _Slot) -> tuple[Status, str]:
+        summary = slot.summary
+        if outcome.stopped and slot.pruned and summary.finite:
+            return "pruned", f"{self.plan.optimizer.name} ended it after {slot.reports} reports"
         if outcome.stopped:
             return "stopped", outcome.reason
         if outcome.failed:
@@ -193,13 +210,13 @@ class Driver:
         reason = f"same values as experiment {known}: answered from the record"
         self._attempts[number] = 1
         self.store.attempt_ended(Outcome(number, 1, record.exit_code, None, reason, now, now), record.status, value)
-        self._tell(number, record.status, value)
+        self._tell(number, record.status, value, record.duration or 0.0)
         return self.store.experiment(number, self.plan.metric)
 
-    def _tell(self, number: int, status: Status, value: float | None) -> None:
+    def _tell(self, number: int, status: Status, value: float | None, duration: float) -> None:
         """The one place where a metric becomes a fitness, which is maximised."""
-        completed = status == "completed" and value is not None
-        self.search.tell(number, self.plan.sign * value if completed and value is not None else None)
+        fitness = None if status == "failed" or value is None else self.plan.sign * value
+        self.search.tell(number, fitness, cost=duration if "cost" in self._abilities else None)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
@@ -293,7 +310,7 @@ class Driver:
                 self._attempts[experiment.number] = experiment.attempt
             if experiment.status == "running":
                 self._cut_off.add(experiment.number)
-            if experiment.status in ("completed", "failed"):
+            if experiment.status in ("completed", "failed", "pruned"):
                 self._repeats.note(experiment.number, experiment.values)
                 self.progress.count(experiment)
         if self.progress.best is not None:

@@ -29,7 +29,7 @@ class Optimizer(ABC):
     done: bool = False  # set by the optimizer, when it will ask for nothing more
     done_reason: str = ""
 
-    def __init__(self, space: Space, *, seed: int, **options: Any):
+    def __init__(self, space: Space, *, seed: int, **options: Any):  # noqa: B027 - optional to override
         """`options` are what the user gave by `-O name=value`: declare yours as keyword arguments with types."""
 
     @abstractmethod
@@ -38,7 +38,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
-        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed."""
+        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed.
+
+        A subclass may take more, by keyword, and may have `report(suggestion, step, fitness) -> bool` for values of a
+        running experiment: the table in `studio.abilities`.
+        """
 
 
 class Backend(ABC):
@@ -47,7 +51,7 @@ class Backend(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, *, slots: int, **options: Any):
+    def __init__(self, *, slots: int, **options: Any):  # noqa: B027 - optional to override
         pass
 
     @abstractmethod

@@ -4,17 +4,20 @@ import json
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from studio import home, options
+from studio import home
+from studio.abilities import checked_extras, require
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
-from studio.experiment import Experiment, Status, plain
+from studio.experiment import Experiment, plain
 from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
+from studio.ledger import Ledger
+from studio.options import typed
 from studio.ranges import read_space
 from studio.space import Parameter, Space, Suggestion
 from studio.store import Event, Store
@@ -58,7 +61,7 @@ class Search:
         self.optimizer_class = host.optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self.space = space if isinstance(space, Space) else read_space(space, host, grid=self.optimizer_class.grid)
         self.max_experiments = _checked_budget(max_experiments)
-        self._options = _typed_options(self.optimizer_class, options or {})
+        self._options = typed(self.optimizer_class, options or {})
         if project is not None:
             settings = {
                 "ranges": _written(space),
@@ -70,10 +73,7 @@ class Search:
         self._journal = journal
         self.seed = self._settle_seed(seed)
         self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told
-        self._suggestions: dict[int, Suggestion] = {}
-        self._experiments: dict[int, Experiment] = {}
-        self._project = project or (journal.folder.name if journal else "")
-        self._best: int | None = None
+        self._ledger = Ledger(project or (journal.folder.name if journal else ""))
         self._optimizer = self._new_optimizer(self.seed)
         if journal is not None:
             self._resume(list(journal.events()), accept_changes)
@@ -93,24 +93,43 @@ class Search:
         if suggestion is None:
             return None
         if self._journal is not None:
-            assert suggestion.number is not None
-            self._journal.ask(suggestion.number, suggestion.values, suggestion.point)
-        self._record(suggestion)
+            self._journal.ask(self._ledger.next_number, suggestion.values, suggestion.point)
+        self._ledger.asked(suggestion)
         return suggestion
 
-    def tell(self, suggestion: Suggestion | int, fitness: float | None) -> None:
-        """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed."""
-        number = suggestion if isinstance(suggestion, int) else suggestion.number
-        if number is None or number not in self._suggestions:
-            raise BadInput(f"this search asked for no suggestion with the number {number}")
+    def tell(
+        self,
+        suggestion: Suggestion | int,
+        fitness: float | None,
+        *,
+        cost: float | None = None,
+        constraints: Sequence[float] | None = None,
+        objectives: Sequence[float] | None = None,
+    ) -> None:
+        """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed.
+
+        What is told beside it goes to optimizers with that ability, and is BadInput for others: `studio.abilities`.
+        """
+        number = self._known(suggestion)
         if fitness is not None:
-            fitness = float(fitness)
-            fitness = fitness if math.isfinite(fitness) else None
+            fitness = float(fitness) if math.isfinite(fitness) else None
+        extras = checked_extras(
+            self.optimizer_class, {"cost": cost, "constraints": constraints, "objectives": objectives}
+        )
         if self._journal is not None:
-            self._journal.tell(number, fitness)
-        self._note_told(number, fitness)
-        with blame(self._optimizer, "tell"):
-            self._optimizer.tell(self._suggestions[number], fitness)
+            self._journal.tell(number, fitness, extras)
+        self._tell_optimizer(number, fitness, extras)
+
+    def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:
+        """An intermediate fitness of a suggestion that is still running. True: end it now, and tell its last fitness.
+
+        BadInput where the optimizer does not take reports.
+        """
+        number = self._known(suggestion)
+        require(self.optimizer_class, "reports")
+        if self._journal is not None:
+            self._journal.report(number, step, fitness)
+        return self._report_to_optimizer(number, step, fitness)
 
     def __iter__(self) -> Iterator[Suggestion]:
         while (suggestion := self.ask()) is not None:
@@ -130,19 +149,10 @@ class Search:
         return self._optimizer.done_reason or f"{self.optimizer_class.name} has nothing more to ask"
 
     @property
-    def needs_fitness(self) -> bool:
-        return self.optimizer_class.needs_fitness
-
-    @property
     def size(self) -> int | None:
         """How many suggestions this search will make, when that is known."""
         sizes = [size for size in (self._optimizer.size, self.max_experiments) if size is not None]
         return min(sizes) if sizes else None
-
-    @property
-    def untold(self) -> list[int]:
-        """Numbers that were asked for and not told, in order."""
-        return [number for number, experiment in self._experiments.items() if experiment.status == "queued"]
 
     def stalled_text(self) -> str:
         out = len(self.untold)
@@ -154,22 +164,25 @@ class Search:
     @property
     def experiments(self) -> list[Experiment]:
         """All experiments, in order of number."""
-        return [self._experiments[number] for number in sorted(self._experiments)]
+        return list(self._ledger.experiments.values())
 
     @property
     def best(self) -> Experiment | None:
         """The experiment with the largest fitness, the first of equals; None while there is none."""
-        return None if self._best is None else self._experiments[self._best]
+        return self._ledger.best
+
+    @property
+    def untold(self) -> list[int]:
+        """Numbers that were asked for and not told, in order."""
+        return self._ledger.untold
 
     def suggestion(self, number: int) -> Suggestion:
-        return self._suggestions[number]
+        return self._ledger.suggestions[number]
 
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _budget_spent(self) -> bool:
-        return self.max_experiments is not None and len(self._suggestions) >= self.max_experiments
+    # --- the optimizer ----------------------------------------------------------------------------------------------
 
     def _new_optimizer(self, seed: int) -> Optimizer:
+        self._pruned: set[int] = set()
         with blame(self.optimizer_class, "its constructor"):
             return self.optimizer_class(self.space, seed=seed, **self._options)
 
@@ -178,41 +191,44 @@ class Search:
             suggestion = self._optimizer.ask()
         if suggestion is None:
             return None
+        name = self.optimizer_class.name
         if set(suggestion.values) != set(self.space.names):
-            raise PluginFailed(
-                f"{self.optimizer_class.name} suggested {sorted(suggestion.values)}, not {sorted(self.space.names)}"
-            )
+            raise PluginFailed(f"{name} suggested {sorted(suggestion.values)}, not {sorted(self.space.names)}")
         try:
             json.dumps(suggestion.point)
         except (TypeError, ValueError) as error:
-            raise PluginFailed(
-                f"{self.optimizer_class.name} suggested a point that JSON cannot hold: {error}"
-            ) from error
-        return replace(suggestion, number=len(self._suggestions) + 1)
+            raise PluginFailed(f"{name} suggested a point that JSON cannot hold: {error}") from error
+        return replace(suggestion, number=self._ledger.next_number)
 
-    def _record(self, suggestion: Suggestion) -> None:
-        assert suggestion.number is not None
-        self._suggestions[suggestion.number] = suggestion
-        self._experiments[suggestion.number] = Experiment(self._project, suggestion.number, "queued", suggestion.values)
+    def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any]) -> None:
+        self._ledger.told(number, fitness, pruned=number in self._pruned)
+        self._pruned.discard(number)
+        with blame(self._optimizer, "tell"):
+            self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
 
-    def _note_told(self, number: int, fitness: float | None) -> None:
-        status: Status = "completed" if fitness is not None else "failed"
-        self._experiments[number] = replace(self._experiments[number], status=status, fitness=fitness)
-        if number == self._best:  # a retry told it again
-            self._best = max(
-                (n for n, e in sorted(self._experiments.items()) if e.fitness is not None),
-                key=lambda n: self._experiments[n].fitness or 0.0,
-                default=None,
-            )
-        elif fitness is not None and (self.best is None or fitness > (self.best.fitness or 0.0)):
-            self._best = number
+    def _report_to_optimizer(self, number: int, step: int, fitness: float) -> bool:
+        with blame(self._optimizer, "report"):
+            ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))  # type: ignore[attr-defined]
+        if ends:
+            self._pruned.add(number)
+        return ends
+
+    def _known(self, suggestion: Suggestion | int) -> int:
+        number = suggestion if isinstance(suggestion, int) else suggestion.number
+        if number is None or number not in self._ledger.suggestions:
+            raise BadInput(f"this search asked for no suggestion with the number {number}")
+        return number
+
+    def _budget_spent(self) -> bool:
+        return self.max_experiments is not None and self._ledger.next_number > self.max_experiments
 
     # --- resuming ---------------------------------------------------------------------------------------------------
 
     def _settle_seed(self, seed: int | None) -> int:
-        stored = self._journal.meta("seed") if self._journal is not None else None
+        """The journal's seed, the given one, or a new one, drawn and kept."""
+        stored = None if self._journal is None else self._journal.meta("seed")
         if stored is not None and seed is not None and seed != stored:
-            raise BadInput(f"seed {seed} was given, but project {self._journal.folder.name!r} runs with seed {stored}")  # type: ignore[union-attr]
+            raise BadInput(f"seed {seed} was given, but the project runs with seed {stored}")
         if stored is not None:
             return int(stored)
         seed = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
@@ -221,7 +237,7 @@ class Search:
         return seed
 
     def _resume(self, events: list[Event], accept_changes: bool) -> None:
-        """Repeat the journal: every ask is asked again and compared, every tell told again."""
+        """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""
         restarts = [index for index, event in enumerate(events) if event.kind == "restart"]
         begin = restarts[-1] + 1 if restarts else 0
         if restarts:
@@ -233,30 +249,26 @@ class Search:
             if not accept_changes:
                 raise
             self._start_afresh(events)
-        self._queue.extend(self._suggestions[number] for number in self.untold)
+        self._queue.extend(self.suggestion(number) for number in self.untold)
 
     def _repeat(self, event: Event) -> None:
-        if event.kind == "tell":
-            self._retell(event)
-            return
+        if event.kind == "ask":
+            self._repeat_ask(event)
+        elif event.kind == "tell":
+            self._tell_optimizer(event.experiment, event.fitness, event.extra)
+        else:
+            assert event.fitness is not None
+            self._report_to_optimizer(event.experiment, event.extra["step"], event.fitness)
+
+    def _repeat_ask(self, event: Event) -> None:
         suggestion = self._ask_optimizer()
-        if (
-            suggestion is None
-            or not _same(event.values, _plain_values(suggestion.values))
-            or not _same(event.point, suggestion.point)
-        ):
-            now = "nothing" if suggestion is None else _plain_values(suggestion.values)
+        now = None if suggestion is None else {name: plain(value) for name, value in suggestion.values.items()}
+        if suggestion is None or not _same(event.values, now) or not _same(event.point, suggestion.point):
             raise ReplayError(
                 f"experiment {event.number}: {self.optimizer_class.name} now asks for {now}, the record has {event.values};"
                 " its code or its libraries changed. Go on with a fresh optimizer that is told the record: --accept-changes"
             )
-        self._record(suggestion)
-
-    def _retell(self, event: Event) -> None:
-        assert event.number is not None
-        self._note_told(event.number, event.fitness)
-        with blame(self._optimizer, "tell"):
-            self._optimizer.tell(self._suggestions[event.number], event.fitness)
+        self._ledger.asked(suggestion)
 
     def _start_afresh(self, events: list[Event]) -> None:
         seed = self.seed + 1 + sum(event.kind == "restart" for event in events)
@@ -266,29 +278,21 @@ class Search:
 
     def _take_over(self, events: Iterable[Event], seed: int) -> None:
         """A fresh optimizer that is told the stored points, in the order in which they were told."""
-        self._suggestions.clear()
-        self._experiments.clear()
-        self._best = None
+        self._ledger = Ledger(self._ledger.project)
         self._optimizer = self._new_optimizer(seed)
         for event in events:
             if event.kind == "ask":
                 assert event.values is not None
-                values = {
-                    name: np.array(value) if isinstance(value, list) else value for name, value in event.values.items()
-                }
-                self._record(Suggestion(values, event.point, event.number))
+                values = {n: np.array(v) if isinstance(v, list) else v for n, v in event.values.items()}
+                self._ledger.asked(Suggestion(values, event.point, event.number))
             elif event.kind == "tell":
-                self._retell(event)
+                self._tell_optimizer(event.experiment, event.fitness, event.extra)
 
 
 def _checked_budget(max_experiments: int | None) -> int | None:
     if max_experiments is not None and max_experiments < 1:
         raise BadInput(f"max_experiments={max_experiments}: at least 1 is needed")
     return max_experiments
-
-
-def _typed_options(optimizer: type[Optimizer], given: Mapping[str, Any]) -> dict[str, Any]:
-    return options.typed(optimizer, given)
 
 
 def _project_journal(name: str, settings: dict[str, Any]) -> Store:
@@ -317,10 +321,6 @@ def _written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
             repr(given) if isinstance(given, Parameter) else list(given) if isinstance(given, tuple) else plain(given)
         )
     return result
-
-
-def _plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: plain(value) for name, value in values.items()}
 
 
 def _same(stored: Any, now: Any) -> bool:

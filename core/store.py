@@ -1,6 +1,7 @@
 """The journal of a project: an append-only sequence of asks and tells in one SQLite database, beside it the attempts.
 
-    events    ask(number, values, point) · tell(number, fitness) · restart(seed): what the optimizer saw, in order
+    events    ask(number, values, point) · tell(number, fitness) · what the optimizer saw, in order; also
+              report(number, step, fitness), for optimizers that take reports, and restart(seed)
     attempts  one row a run of a script: status, times, exit code, reason, metric value
     meta      the settings of the search and the state of its driver, as JSON
 
@@ -30,8 +31,8 @@ LOCK_WAIT = 1.0  # seconds: a reader that looks whether the lock is free holds i
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE events (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('ask', 'tell', 'restart')), number INTEGER,
-    "values" TEXT, point TEXT, fitness REAL, at REAL NOT NULL);
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('ask', 'report', 'tell', 'restart')), number INTEGER,
+    "values" TEXT, point TEXT, fitness REAL, extra TEXT, at REAL NOT NULL);
 CREATE UNIQUE INDEX one_ask ON events (number) WHERE kind = 'ask';
 CREATE INDEX tells ON events (number) WHERE kind = 'tell';
 CREATE TABLE attempts (
@@ -51,7 +52,14 @@ class Event:
     values: dict[str, Any] | None
     point: Any
     fitness: float | None
+    extra: dict[str, Any]
     at: float
+
+    @property
+    def experiment(self) -> int:
+        """The number, for the kinds that have one."""
+        assert self.number is not None
+        return self.number
 
 
 class Store:
@@ -101,23 +109,27 @@ class Store:
 
     def ask(self, number: int, values: dict[str, Any], point: Any) -> None:
         values = {name: plain(value) for name, value in values.items()}
-        self._event("ask", number, json.dumps(values), json.dumps(point), None)
+        self._event("ask", number, values=json.dumps(values), point=json.dumps(point))
 
-    def tell(self, number: int, fitness: float | None) -> None:
-        self._event("tell", number, None, None, fitness)
+    def tell(self, number: int, fitness: float | None, extras: dict[str, Any] | None = None) -> None:
+        """`extras`: what was told beside the fitness."""
+        self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None)
+
+    def report(self, number: int, step: int, fitness: float) -> None:
+        self._event("report", number, fitness=fitness, extra=json.dumps({"step": step}))
 
     def restart(self, seed: int) -> None:
         """From here on a fresh optimizer is at work, which was told all that is known."""
-        self._event("restart", None, None, json.dumps(seed), None)
+        self._event("restart", None, point=json.dumps(seed))
 
     def events(self) -> Iterator[Event]:
         return read_events(self._connection)
 
-    def _event(
-        self, kind: str, number: int | None, values: str | None, point: str | None, fitness: float | None
-    ) -> None:
-        row = (kind, number, values, point, fitness, time.time())
-        self._write('INSERT INTO events (kind, number, "values", point, fitness, at) VALUES (?, ?, ?, ?, ?, ?)', row)
+    def _event(self, kind: str, number: int | None, **columns: Any) -> None:
+        row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra")), time.time())
+        self._write(
+            'INSERT INTO events (kind, number, "values", point, fitness, extra, at) VALUES (?, ?, ?, ?, ?, ?, ?)', row
+        )
 
     # --- attempts and state -----------------------------------------------------------------------------------------
 
@@ -193,9 +205,17 @@ def read_meta(connection: sqlite3.Connection, key: str) -> Any:
 
 
 def read_events(connection: sqlite3.Connection) -> Iterator[Event]:
-    rows = connection.execute('SELECT kind, number, "values", point, fitness, at FROM events ORDER BY id')
-    for kind, number, values, point, fitness, at in rows:
-        yield Event(kind, number, values and json.loads(values), point and json.loads(point), fitness, at)
+    rows = connection.execute('SELECT kind, number, "values", point, fitness, extra, at FROM events ORDER BY id')
+    for kind, number, values, point, fitness, extra, at in rows:
+        yield Event(
+            kind,
+            number,
+            values and json.loads(values),
+            point and json.loads(point),
+            fitness,
+            json.loads(extra or "{}"),
+            at,
+        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,143 @@
+"""Files that grow, read as they grow: each byte once, in bounded memory, whatever becomes of the file.
+
+    Tail   chunks of bytes
+    Lines  blocks of whole lines, for text; a line without its end waits for it
+
+A file is known by device and inode. Another one under its name, or one that became shorter than what was read, is a
+new file and is read from its beginning. A file that was cut and grew beyond the old position between two calls looks
+like one that only grew. Whoever thins out a log that is read here has to punch holes, not shorten it.
+"""
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+
+CHUNK = 1 << 18
+LONGEST_LINE = 1 << 16
+MOST_VALUES = 20_000
+
+Value = tuple[int | None, float]  # step, value: what becomes a Report
+
+_GONE = (0, 0)  # identity of a file that was deleted: the next one may get the same inode
+
+
+class Tail:
+    """Bytes of the file `path`, which may come later, grow, be cut, be replaced or never be a file at all.
+
+    start  how many bytes of the first file seen are not wanted
+    """
+
+    def __init__(self, path: str, *, start: int = 0):
+        self.path = path
+        self.position = start
+        self.generation = 0  # how often the file was replaced: bytes kept from an earlier generation lead nowhere
+        self._identity: tuple[int, int] | None = None
+
+    def read(self) -> Iterator[bytes]:
+        """Chunks of what is new. It ends at what was there when it began, so a flood keeps nobody in here."""
+        descriptor = self._open()
+        if descriptor is None:
+            return
+        try:
+            end = os.fstat(descriptor).st_size
+            while self.position < end and (chunk := self._chunk(descriptor, end - self.position)):
+                self.position += len(chunk)
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    def _chunk(self, descriptor: int, most: int) -> bytes:
+        try:
+            return os.pread(descriptor, min(CHUNK, most), self.position)
+        except OSError:  # a network or a disk that is gone: perhaps it is back at the next call
+            return b""
+
+    def _open(self) -> int | None:
+        try:
+            if not self._has_more(os.stat(self.path)):  # before opening, which would wake devices
+                return None
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._identity = self._identity and _GONE
+            return None
+        except (OSError, ValueError):  # ValueError: no path at all, such as one with a zero byte
+            return None
+        if self._has_more(os.fstat(descriptor)):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def _has_more(self, found: os.stat_result) -> bool:
+        if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block
+            return False
+        identity = (found.st_dev, found.st_ino)
+        replaced = self._identity is not None and identity != self._identity
+        if replaced or found.st_size < self.position:
+            self.position = 0
+            self.generation += 1
+        self._identity = identity
+        return found.st_size > self.position
+
+
+class Lines:
+    """Lines of a growing file. `ends` are the bytes that end one.
+
+    A line longer than `longest` may be left out; whether it is depends on where reads happen to cut it, so who reads
+    lines should leave out all that are longer.
+    """
+
+    def __init__(self, path: str, *, ends: tuple[bytes, ...] = (b"\n",), longest: int = LONGEST_LINE, start: int = 0):
+        self._tail = Tail(path, start=start)
+        self._ends = ends
+        self._longest = longest
+        self._generation = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._rest = b""  # of a line whose end has not come
+        self._too_long = False  # such a line, of which nothing is kept
+
+    def read(self, *, last: bool = False) -> Iterator[bytes]:
+        """Blocks of whole lines. With `last` the file is complete, and a line without its end is one as well."""
+        for chunk in self._tail.read():
+            if self._tail.generation != self._generation:
+                self._generation = self._tail.generation
+                self._forget()
+            if block := self._whole(chunk):
+                yield block
+        if last:
+            rest = self._rest
+            self._forget()
+            if rest:
+                yield rest
+
+    def _whole(self, chunk: bytes) -> bytes:
+        cut = 1 + max(chunk.rfind(end) for end in self._ends)
+        if not cut:
+            self._keep(self._rest + chunk)
+            return b""
+        if self._too_long:
+            begin = 1 + min(at for end in self._ends if (at := chunk.find(end)) >= 0)
+        else:
+            begin = 0
+        block = self._rest + chunk[begin:cut]
+        self._forget()
+        self._keep(chunk[cut:])
+        return block
+
+    def _keep(self, rest: bytes) -> None:
+        self._too_long = self._too_long or len(rest) > self._longest
+        self._rest = b"" if self._too_long else rest
+
+
+def bounded(values: list[Value], most: int = MOST_VALUES) -> list[Value]:
+    """`values`, or about half of them where they are more than `most`: what one call collects fits into memory even
+    when a script prints nothing else. The smallest, the largest and the last always stay."""
+    if len(values) <= most:
+        return values
+    kept = {len(values) - 1}
+    finite = [at for at, (_, value) in enumerate(values) if math.isfinite(value)]
+    if finite:
+        kept |= {pick(finite, key=lambda at: values[at][1]) for pick in (min, max)}
+    return [value for at, value in enumerate(values) if at % 2 or at in kept]
