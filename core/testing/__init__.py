@@ -1,0 +1,13 @@
+"""Contract suites for plugins: subclass one in a test file, name your class, run pytest.
+
+    from studio.testing import OptimizerContract
+
+    class TestMine(OptimizerContract):
+        optimizer = Mine
+
+Each test has a docstring that says what is expected.
+"""
+
+from studio.testing.optimizers import OptimizerContract
+
+__all__ = ["OptimizerContract"]

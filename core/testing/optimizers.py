@@ -1,0 +1,419 @@
+"""What every optimizer must do, as tests that a plugin author subclasses.
+
+    journal of a search = [Asked(1, values, point), Asked(2, ...), Told(2, 0.7), Asked(3, ...), Told(1, None), ...]
+
+Most tests make such a journal as `Search` would, and look at it or repeat it.
+"""
+
+import json
+import math
+import random
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from studio.errors import BadInput
+from studio.interfaces import Optimizer
+from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space, Suggestion
+
+Fitness = Callable[[Suggestion], float | None]
+
+SEED = 20240229
+ASKS = 24  # suggestions in most tests
+COUNTABLE = 10_000  # grids and samples up to this size are asked for whole
+
+
+class OptimizerContract:
+    """The contract of `studio.Optimizer`.
+
+        class TestMine(OptimizerContract):
+            optimizer = Mine
+            options = {"popsize": 6}        # keyword arguments of Mine, where it needs any
+
+    With `grid = True` the spaces are made of choices and constants, else of every kind of hyperparameter.
+    Set `deterministic = True` for an optimizer that does the same for every seed by nature, as a grid.
+    """
+
+    optimizer: ClassVar[type[Optimizer]]
+    options: ClassVar[Mapping[str, Any]] = {}
+    deterministic: ClassVar[bool] = False
+
+    # -- what is asked for
+
+    def test_stays_in_every_kind_of_space(self) -> None:
+        """Names, kinds of values, ranges and a JSON-able point, in spaces of each kind of hyperparameter."""
+        for space in self._spaces().values():
+            search(self._new(space), space, middle_is_best(space), ASKS)
+
+    def test_does_not_repeat_itself(self) -> None:
+        """Where values are continuous, or where it goes through a grid, no suggestion comes twice."""
+        space = self._large_space()
+        seen: dict[str, int] = {}
+        for event in search(self._new(space), space, middle_is_best(space), ASKS):
+            if isinstance(event, Asked):
+                first = seen.setdefault(as_json(event.suggestion.values), event.number)
+                assert first == event.number, f"suggestion {event.number} has the values of suggestion {first}"
+
+    def test_seeds_make_a_difference(self) -> None:
+        """Two seeds ask for different values, in a space with many."""
+        if self.deterministic:
+            return
+        space = self._large_space()
+        fitness = middle_is_best(space)
+        one, other = (values_of(search(self._new(space, seed), space, fitness, ASKS)) for seed in (SEED, SEED + 1))
+        assert one != other, (
+            f"seeds {SEED} and {SEED + 1} ask for the same {len(one)} suggestions: use `seed`, or set "
+            "`deterministic = True` in this suite if that is meant"
+        )
+
+    def test_size_is_how_many_it_asks_for(self) -> None:
+        """With a `size`: exactly so many suggestions, then None, with `done`. Without: it says nothing."""
+        for label, space in self._spaces().items():
+            optimizer = self._new(space)
+            size = optimizer.size
+            if size is None or size > COUNTABLE:
+                continue
+            count = sum(isinstance(event, Asked) for event in search(optimizer, space, middle_is_best(space), size + 1))
+            assert count == size, f"{label} space: size is {size}, but ask() gave {count} suggestions"
+            assert ask(optimizer, space) is None, f"{label} space: ask() gave more than size={size} suggestions"
+            assert optimizer.done, f"{label} space: done is not set after all {size} suggestions"
+
+    # -- several at a time, replay
+
+    def test_one_outstanding_suggestion_is_enough(self) -> None:
+        """It never waits for more results when each of its suggestions was told."""
+        self._replay(outstanding=1)
+
+    def test_replays_with_4_outstanding(self) -> None:
+        """`studio resume`: a new optimizer with the same seed gets the stored asks and tells in their order, here with
+        results out of order and some failures, and asks for the same again."""
+        self._replay(outstanding=4)
+
+    def test_replays_with_64_outstanding(self) -> None:
+        """The same with more outstanding than most populations and batches have."""
+        self._replay(outstanding=64)
+
+    def test_same_seed_same_path(self) -> None:
+        """Equal seeds and results give equal suggestions, whatever state the global generators are in."""
+        space = self._mixed_space()
+        paths = []
+        for state in (1, 2):
+            with global_generators(state):
+                paths.append(values_of(search(self._new(space), space, middle_is_best(space), ASKS)))
+        assert paths[0] == paths[1], (
+            "the same seed and the same results gave other suggestions: draw from a generator of your own, "
+            "numpy.random.default_rng(seed), and look at no clock"
+        )
+
+    def test_leaves_global_generators_alone(self) -> None:
+        """`random` and `numpy.random` belong to the program around: they are neither seeded nor drawn from."""
+        space = self._mixed_space()
+        with global_generators(3):
+            before = random.getstate(), as_json(np.random.get_state(legacy=True))
+            search(self._new(space), space, middle_is_best(space), ASKS)
+            after = random.getstate(), as_json(np.random.get_state(legacy=True))
+        assert before[0] == after[0], "the state of Python's `random` changed: use random.Random(seed)"
+        assert before[1] == after[1], "the state of `numpy.random` changed: use numpy.random.default_rng(seed)"
+
+    def test_none_from_ask_changes_nothing(self) -> None:
+        """Asking in vain, any number of times, leaves the optimizer as it was."""
+        space = self._mixed_space()
+        journals = [search(self._new(space), space, middle_is_best(space), 3 * ASKS, 8, vain) for vain in (1, 5)]
+        assert values_of(journals[0]) == values_of(journals[1]), (
+            "an ask() that returned None changed what was suggested afterwards: change state only with a suggestion"
+        )
+
+    # -- what it is told
+
+    def test_survives_failures(self) -> None:
+        """Every third experiment fails: fitness None."""
+        self._survives(lambda number, value: None if number % 3 == 0 else value)
+
+    def test_survives_failures_only(self) -> None:
+        """Nothing ever works: there is no best and no worst."""
+        self._survives(lambda number, value: None)
+
+    def test_survives_nan_and_infinity(self) -> None:
+        """Every second fitness is NaN or infinite, from a script that diverged."""
+        bad = (math.nan, math.inf, -math.inf)
+        self._survives(lambda number, value: bad[number // 2 % 3] if number % 2 else value)
+
+    def test_survives_equal_fitness(self) -> None:
+        """A plateau: all differences of fitness are 0."""
+        self._survives(lambda number, value: 0.0)
+
+    def test_survives_a_second_tell(self) -> None:
+        """`studio retry` tells a suggestion again, at once or much later; a lost one is never told."""
+        space = self._mixed_space()
+        optimizer = self._new(space)
+        fitness = middle_is_best(space)
+        journal = search(optimizer, space, lambda _: None, ASKS)
+        suggestions = [event.suggestion for event in journal if isinstance(event, Told)]
+        for number, suggestion in enumerate(suggestions):
+            for _ in range(1 + number % 2):
+                tell(optimizer, suggestion, fitness(suggestion))
+            ask(optimizer, space)  # and lost
+        for suggestion in reversed(suggestions):
+            tell(optimizer, suggestion, None)
+        ask(optimizer, space)
+
+    def test_does_not_change_suggestions(self) -> None:
+        """A suggestion is the caller's: neither tell nor a later ask changes its values or its point."""
+        for label, space in self._spaces().items():
+            optimizer, fitness = self._new(space), middle_is_best(space)
+            kept: list[tuple[Suggestion, str]] = []
+            while len(kept) < ASKS and (suggestion := ask(optimizer, space)) is not None:
+                kept.append((suggestion, as_json(suggestion)))
+                tell(optimizer, suggestion, fitness(suggestion))
+            for suggestion, text in kept:
+                assert as_json(suggestion) == text, (
+                    f"{label} space: a suggestion changed after ask() from {text} to {as_json(suggestion)}"
+                )
+
+    def test_needs_no_fitness_if_it_says_so(self) -> None:
+        """With `needs_fitness = False` suggestions are the same whatever is told, also when nothing is."""
+        if self.optimizer.needs_fitness:
+            return
+        space = self._mixed_space()
+        told = values_of(search(self._new(space), space, middle_is_best(space), ASKS))
+        optimizer = self._new(space)
+        ahead = [as_json(suggestion.values) for _ in told if (suggestion := ask(optimizer, space)) is not None]
+        assert told == ahead, (
+            "needs_fitness is False, but the suggestions differ when nothing is told: such an optimizer is asked ahead"
+        )
+
+    # -- how the tests do it
+
+    def _new(self, space: Space, seed: int = SEED) -> Optimizer:
+        with complaint(f"{self.optimizer.__name__}({space!r}, seed={seed}) could not be made"):
+            return self.optimizer(space, seed=seed, **self.options)
+
+    def _spaces(self) -> dict[str, Space]:
+        return grid_spaces() if self.optimizer.grid else spaces()
+
+    def _mixed_space(self) -> Space:
+        return self._spaces()["mixed"]
+
+    def _large_space(self) -> Space:
+        return self._spaces()["large"]
+
+    def _survives(self, told: Callable[[int, float], float | None]) -> None:
+        space = self._mixed_space()
+        fitness = middle_is_best(space)
+
+        def value(suggestion: Suggestion) -> float | None:
+            assert suggestion.number is not None
+            return told(suggestion.number, fitness(suggestion))
+
+        for outstanding in (1, 4):
+            search(self._new(space), space, value, 2 * ASKS, outstanding)
+
+    def _replay(self, outstanding: int) -> None:
+        space = self._mixed_space()
+        journal = search(
+            self._new(space), space, failing_now_and_then(space), max(2 * ASKS, outstanding + ASKS), outstanding
+        )
+        optimizer = self._new(space)
+        for event in journal:
+            if isinstance(event, Told):
+                tell(optimizer, event.suggestion, event.fitness)
+                continue
+            again = ask(optimizer, space)
+            assert again is not None, f"on replay ask() gave None instead of suggestion {event.number}"
+            check_equal(event.suggestion, again, f"with {outstanding} outstanding, suggestion {event.number}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    number: int
+    suggestion: Suggestion
+
+
+@dataclass(frozen=True)
+class Told:
+    suggestion: Suggestion  # as it comes out of the store: values and point went through JSON
+    fitness: float | None
+
+
+def search(
+    optimizer: Optimizer, space: Space, fitness: Fitness, count: int, outstanding: int = 4, vain: int = 1
+) -> list["Asked | Told"]:
+    """The journal of a search for `count` suggestions, `outstanding` at a time, told in a random order that depends on
+    nothing else. `vain` is how many times in a row None is taken from `ask` before the next `tell`."""
+    order = random.Random(0)
+    journal: list[Asked | Told] = []
+    running: list[Suggestion] = []
+    asked = 0
+    while True:
+        while asked < count and len(running) < outstanding and (suggestion := ask(optimizer, space)) is not None:
+            asked += 1
+            journal.append(Asked(asked, replace(suggestion, number=asked)))
+            running.append(stored(replace(suggestion, number=asked)))
+        if not running:
+            assert asked == count or optimizer.done, (
+                f"ask() gave None after {asked} suggestions although all of them were told, and done is not set: "
+                "the search would wait forever"
+            )
+            return journal
+        if asked < count and len(running) < outstanding:
+            for _ in range(vain - 1):
+                assert ask(optimizer, space) is None, (
+                    "ask() gave None and then a suggestion, but nothing was told in between"
+                )
+        suggestion = running.pop(order.randrange(len(running)))
+        told = Told(suggestion, fitness(suggestion))
+        journal.append(told)
+        tell(optimizer, suggestion, told.fitness)
+
+
+def ask(optimizer: Optimizer, space: Space) -> Suggestion | None:
+    """What `ask` gives, checked against the space."""
+    with complaint("ask()"):
+        suggestion = optimizer.ask()
+    assert suggestion is None or isinstance(suggestion, Suggestion), (
+        f"ask() must give a studio.Suggestion or None, not {suggestion!r}"
+    )
+    if suggestion is not None:
+        check_names(space, suggestion)
+        for parameter in space:
+            check_value(parameter, suggestion.values[parameter.name])
+        stored(suggestion)
+    return suggestion
+
+
+def tell(optimizer: Optimizer, suggestion: Suggestion, fitness: float | None) -> None:
+    with complaint(f"tell(suggestion, {fitness!r})"):
+        optimizer.tell(suggestion, fitness)
+
+
+@contextmanager
+def complaint(call: str) -> Any:
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"{call} raised {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def global_generators(state: int) -> Any:
+    """The global generators seeded with `state`, and put back afterwards."""
+    before = random.getstate(), np.random.get_state()
+    random.seed(state)
+    np.random.seed(state)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def values_of(journal: list[Asked | Told]) -> list[str]:
+    return [as_json(event.suggestion.values) for event in journal if isinstance(event, Asked)]
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, default=plainer)
+
+
+def plainer(value: Any) -> Any:
+    if isinstance(value, Suggestion):
+        return {"values": value.values, "point": value.point}
+    return value.tolist()
+
+
+def stored(suggestion: Suggestion) -> Suggestion:
+    """The suggestion as a resumed search gets it from its journal."""
+    try:
+        point = json.loads(json.dumps(suggestion.point, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"suggestion.point must be JSON-able, {suggestion.point!r} is not: {error}") from error
+    values = json.loads(as_json(suggestion.values))
+    arrays = {name for name, value in suggestion.values.items() if isinstance(value, np.ndarray)}
+    return Suggestion(
+        values={name: np.array(value) if name in arrays else value for name, value in values.items()},
+        point=point,
+        number=suggestion.number,
+    )
+
+
+def check_names(space: Space, suggestion: Suggestion) -> None:
+    assert set(suggestion.values) == set(space.names), (
+        f"suggestion.values must have the names {sorted(space.names)}, not {sorted(suggestion.values)}"
+    )
+
+
+def check_value(parameter: Parameter, value: Any) -> None:
+    where = f"a suggestion has {parameter.name}={value!r}"
+    if isinstance(parameter, Array):
+        assert isinstance(value, np.ndarray), f"{where}; it must be a numpy vector"
+    else:
+        assert not isinstance(value, np.generic), f"{where}; scalars must be Python's own, like {value!s}"
+    if isinstance(parameter, Real):
+        assert type(value) is parameter.dtype, f"{where}; it must be of type {parameter.dtype.__name__}"
+    try:
+        parameter.to_unit(value)
+    except BadInput as error:
+        raise AssertionError(f"{where}, outside of the space: {error}") from error
+
+
+def check_equal(first: Suggestion, again: Suggestion, where: str) -> None:
+    """As `studio resume` compares: numbers to 1e-12."""
+    assert set(first.values) == set(again.values), f"{where}: replay gave other names, {sorted(again.values)}"
+    for name, value in first.values.items():
+        other = again.values[name]
+        is_number = isinstance(value, int | float | np.ndarray)
+        equal = type(other) is type(value) and (
+            np.allclose(other, value, 1e-12, 1e-12) if is_number else other == value
+        )
+        assert equal, f"{where}: {name} was {value!r}, on replay it is {other!r}"
+
+
+def middle_is_best(space: Space) -> Callable[[Suggestion], float]:
+    """A smooth fitness: largest at 0.4 of every range."""
+    return lambda suggestion: -float(np.sum((space.point(suggestion.values) - 0.4) ** 2))
+
+
+def failing_now_and_then(space: Space) -> Fitness:
+    fitness = middle_is_best(space)
+    return lambda suggestion: None if suggestion.number and suggestion.number % 7 == 0 else fitness(suggestion)
+
+
+def spaces() -> dict[str, Space]:
+    """One space of each kind of hyperparameter, and all together."""
+    real, log = Real("real", -1.0, 3.0), Real("log", 1e-5, 0.1, log=True)
+    integer, log_integer = Integer("integer", 1, 8), Integer("log_integer", 1, 1024, log=True)
+    choice = Choice("choice", ("adam", "sgd", None, 3, True))
+    array = Array("array", Real("array", 0.0, 10.0, log=False, random_start=True), 4)
+    integers = Array("integers", Integer("integers", 0, 5), 3)
+    free = Real("free", 0.0, 1.0, unconstrained=True, random_start=True)
+    constant = Constant("constant", 5)
+    return {
+        "real": Space([real]),
+        "log": Space([log]),
+        "integer": Space([integer, log_integer]),
+        "choice": Space([choice, Choice("switch", (False, True))]),
+        "one-choice": Space([Choice("only", ("adam",))]),
+        "array": Space([array, integers]),
+        "unconstrained": Space([free, Real("free_log", 1.0, 100.0, log=True, unconstrained=True)]),
+        "constant": Space([constant, Constant("vector", np.array([1.0, 2.0]))]),
+        "empty": Space([]),
+        "large": Space([real, log, Real("wide", -1e3, 1e3)]),
+        "mixed": Space([real, log, integer, log_integer, choice, array, integers, free, constant]),
+    }
+
+
+def grid_spaces() -> dict[str, Space]:
+    """The same for optimizers with `grid = True`, whose users write values instead of ranges."""
+    numbers = Choice("numbers", tuple(number / 10 for number in range(10)))
+    words = Choice("words", ("adam", "sgd", None, 3, True))
+    return {
+        "choice": Space([words]),
+        "one-choice": Space([Choice("only", ("adam",))]),
+        "constant": Space([Constant("constant", 5)]),
+        "empty": Space([]),
+        "large": Space([numbers, Choice("more", tuple(range(50)))]),
+        "mixed": Space([numbers, Constant("constant", 5), words, Choice("last", (1, 2, 3))]),
+    }

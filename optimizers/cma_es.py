@@ -1,0 +1,212 @@
+"""CMA-ES on the package `cma`, filling slots without a generation barrier."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.errors import BadInput
+from studio.hookspecs import hookimpl
+from studio.interfaces import Optimizer
+from studio.space import Array, Choice, Floats, Integer, Parameter, Space, Suggestion
+
+LARGEST_STD = 1 / 3  # of a bounded range: pycma's own default, unless sigma0 is larger
+SMALLEST_STEP = 0.2  # of the width of a cell, for whole numbers and choices: Marty et al. 2024
+HUGE = 1e300  # costs are cut here, so that differences of two stay finite
+
+
+class CMAES(Optimizer):
+    """CMA-ES with restarts, for spaces where fitness changes gradually; never done.
+
+        optimizer = CMAES(space, seed=1)
+        for _ in range(500):
+            suggestion = optimizer.ask()
+            optimizer.tell(suggestion, fitness(**suggestion.values))
+
+    popsize   results to an update of the distribution, at least 3; default 4 + 3 ln(dimensions), rounded down
+    sigma0    initial standard deviation as a share of each range (of its logarithm, under the flag `l`)
+
+    The treatment, for any number of outstanding suggestions:
+
+    - A suggestion is a draw from the current distribution; `ask` never waits.
+    - Whenever `popsize` results have come in, whatever distribution they were drawn from, they make one update.
+    - Steps count from the current mean. Those drawn from an earlier distribution are shortened to a Mahalanobis length
+      of at most sqrt(d) + 2 d / (d + 2), as for injected points: Hansen (2011), "Injecting external solutions into
+      CMA-ES", INRIA RR-7748. With one suggestion out at a time there are none, and this is pycma.
+    - Failures rank behind the worst result of their batch. A batch of failures only ranks nothing and is dropped.
+    - Bounds are pycma's: a smooth fold at the ends of each range, so that an optimum at an end is found as fast as one
+      inside. Unconstrained coordinates go where they like.
+    - Whole numbers and choices keep a standard deviation of a fifth of a cell (one value's share of the range), so that
+      the search does not freeze on one value: the lower bound of Marty et al. (2024), "LB+IC-CMA-ES", PPSN.
+    - Where pycma would stop (converged, stagnated, ill-conditioned) it starts again from a random point with twice the
+      population: Auger and Hansen (2005), "A restart CMA evolution strategy with increasing population size", CEC.
+      Results that were still out are then ignored, since they would pull the mean back.
+
+    `suggestion.point` is the unrounded point of the unit cube. A space without dimensions has one, asked for once.
+    """
+
+    name: ClassVar[str] = "cma"
+    aliases: ClassVar[tuple[str, ...]] = ("cmaes", "cma-es")
+
+    def __init__(self, space: Space, *, seed: int, popsize: int | None = None, sigma0: float = 0.25):
+        if popsize is not None and popsize < 3:
+            raise BadInput(f"cma: popsize={popsize} is too small; give a whole number of at least 3")
+        if not 0 < sigma0 <= 1:
+            raise BadInput(
+                f"cma: sigma0={sigma0} is no share of the range; give a number above 0 and up to 1, like 0.25"
+            )
+        self._space = space
+        self._sigma0 = sigma0
+        self._rng = np.random.default_rng(seed)
+        self._bounded = ~space.unconstrained
+        self._largest_stds = np.where(self._bounded, max(LARGEST_STD, sigma0), np.inf)
+        self._drawn_from: dict[tuple[float, ...], int] = {}  # point -> the distribution it was drawn from
+        self._distribution = 0  # counts updates and restarts
+        self._run_start = 0  # the first distribution of the current run
+        self._results: dict[Any, tuple[Floats, float | None]] = {}  # for the next update: key -> point, fitness
+        if space.dimensions == 0:
+            self.size = 1
+        else:
+            self._discrete = int(np.count_nonzero(cell_widths(space, np.full(space.dimensions, 0.5))))
+            self._popsize = popsize or 4 + int(3 * math.log(space.dimensions))
+            self._start(space.start(self._rng))
+
+    def ask(self) -> Suggestion | None:
+        if self.size == 1:
+            return self._only_point()
+        if not self._draws:
+            self._draw()
+        suggestion = self._space.suggestion(self._draws.pop())
+        self._drawn_from[tuple(suggestion.point)] = self._distribution
+        return suggestion
+
+    def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
+        if self.size == 1:
+            return
+        point = tuple(suggestion.point)
+        if self._drawn_from.get(point, self._distribution) < self._run_start:
+            return
+        if fitness is not None and not math.isfinite(fitness):
+            fitness = None
+        # A retry that is told before the update replaces the failure; after it, it is one more result.
+        self._results[suggestion.number, point] = np.array(point), fitness
+        if len(self._results) >= self._popsize:
+            self._update()
+
+    def _only_point(self) -> Suggestion | None:
+        if self.done:
+            return None
+        self.done = True
+        self.done_reason = "there is nothing to search"
+        return self._space.suggestion([])
+
+    def _update(self) -> None:
+        results = list(self._results.values())
+        self._results.clear()
+        if all(fitness is None for _, fitness in results):
+            return
+        if self._discrete and len(self._es.mean) > 1:
+            self._es.opts["minstd"] = self._smallest_stds()
+        late = [i for i, (point, _) in enumerate(results) if not self._is_current(point)]
+        points, fitnesses = zip(*results, strict=True)
+        # check_points: x <- m + (x - m) min(1, (sqrt(d) + 2 d / (d + 2)) / |x - m|), in the norm of sigma^2 C
+        self._es.tell(points, costs(fitnesses), check_points=late or False)
+        if len(self._es.mean) == 1:
+            self._limit_the_one_std()
+        self._distribution += 1
+        if self._es.stop():
+            self._popsize *= 2
+            self._run_start = self._distribution
+            self._start(self._rng.random(self._space.dimensions))
+        else:
+            self._draw()
+
+    def _is_current(self, point: Floats) -> bool:
+        return self._drawn_from.get(tuple(point.tolist())) == self._distribution
+
+    def _draw(self) -> None:
+        """A population from the current distribution, for `ask` to pop. Drawn after each update, since pycma takes no
+        results before it was asked again."""
+        self._draws = self._es.ask()[::-1]
+
+    def _start(self, mean: Floats) -> None:
+        cma = import_cma()
+        options: dict[str, Any] = {
+            "popsize": self._popsize,
+            "randn": lambda *shape: self._rng.standard_normal(shape),
+            "seed": math.nan,  # leaves numpy's global generator alone
+            # TPA (pycma's choice from 300 dimensions) and mirrors (with popsize < 6) need pairs of points told together
+            "AdaptSigma": cma.sigma_adaptation.CMAAdaptSigmaCSA,
+            "CMA_mirrors": 0,
+            "bounds": [np.where(self._bounded, 0.0, -np.inf), np.where(self._bounded, 1.0, np.inf)],
+            "maxstd": self._largest_stds if len(mean) > 1 else np.inf,
+            "verbose": -10,
+            "verb_log": 0,
+            "verb_disp": 0,
+            "signals_filename": "",
+        }
+        options |= self._patience()
+        self._es = cma.CMAEvolutionStrategy(mean, self._sigma0, options)
+        self._draw()
+
+    def _patience(self) -> dict[str, float]:
+        """Termination as pycma has it for its `integer_variables`: equal values are no sign of convergence there."""
+        if not self._discrete:
+            return {}
+        patience = {"tolflatfitness": 3 + 30 * self._discrete / self._space.dimensions}
+        return patience | {"tolfun": 0.0, "tolfunhist": 0.0} if self._discrete == self._space.dimensions else patience
+
+    def _smallest_stds(self) -> Floats:
+        # sigma_i >= min(0.2, mu_eff / d) * cell_i: the lower bound of Marty et al.
+        mean = self._es.gp.pheno(self._es.mean, into_bounds=self._es.boundary_handler.repair)
+        return min(SMALLEST_STEP, self._es.sp.weights.mueff / len(mean)) * cell_widths(self._space, mean)
+
+    def _limit_the_one_std(self) -> None:
+        # pycma's minstd and maxstd raise ValueError in one dimension (4.5.0); there, std = sigma sqrt(C).
+        std = self._es.stds
+        self._es.sigma *= float((np.clip(std, self._smallest_stds(), self._largest_stds) / std)[0])
+
+
+def costs(fitnesses: Sequence[float | None]) -> list[float]:
+    """What pycma minimises, with failures (None) above the worst. At least one is no failure."""
+    known = [float(np.clip(-fitness, -HUGE, HUGE)) for fitness in fitnesses if fitness is not None]
+    failed = max(known) + abs(max(known)) + 1.0
+    remaining = iter(known)
+    return [failed if fitness is None else next(remaining) for fitness in fitnesses]
+
+
+def cell_widths(space: Space, point: Floats) -> Floats:
+    """Shape (dimensions,): the width at `point` of the cell of the unit cube that gives one value; 0 where values are
+    continuous."""
+    values = space.values(point)
+    widths = [cell_width(parameter, values[parameter.name]) for parameter in space if parameter.dimensions]
+    return np.concatenate(widths)
+
+
+def cell_width(parameter: Parameter, value: Any) -> NDArray[np.float64]:
+    element = parameter.element if isinstance(parameter, Array) else parameter
+    if isinstance(element, Choice):
+        return np.array([1 / len(element.values)])
+    if not isinstance(element, Integer):
+        return np.zeros(parameter.dimensions)
+    ends = np.array([element.low - 0.5, element.high + 0.5])
+    cells = np.array([np.ravel(value) - 0.5, np.ravel(value) + 0.5])
+    if element.log:
+        ends, cells = np.log(ends), np.log(cells)
+    return (cells[1] - cells[0]) / (ends[1] - ends[0])
+
+
+def import_cma() -> Any:
+    """The package `cma`, which takes a second and warns when there is no matplotlib."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Could not import matplotlib", category=UserWarning)
+        import cma
+    return cma
+
+
+@hookimpl
+def studio_optimizers() -> list[type[Optimizer]]:
+    return [CMAES]
