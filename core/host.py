@@ -24,7 +24,7 @@ from typing import Any
 
 import pluggy
 
-from studio import hookspecs
+from studio import hookspecs, studioml
 from studio.entry_points import EntryPoint, find_entry_points
 from studio.errors import PluginError, PluginFailed, RangeError, StudioError
 from studio.experiment import Metric, Run
@@ -100,12 +100,7 @@ class Host:
                 raise PluginError(f"optimizer file {path}: {self.problems[-1].message}")
             found = [piece.cls for piece in self.pieces("optimizer") if piece.distribution == path]
         else:
-            members = inspect.getmembers(plugin, inspect.isclass)
-            found = [
-                cls
-                for _, cls in members
-                if issubclass(cls, Optimizer) and cls.__module__ == plugin.__name__ and not inspect.isabstract(cls)
-            ]
+            found = _own_optimizers(plugin, Path(path).stem)
         if len(found) != 1:
             names = ", ".join(cls.__name__ for cls in found) or "none"
             raise PluginError(
@@ -218,6 +213,13 @@ class Host:
                 continue
             firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
             yield plugin, answer if firstresult else answer[0] if answer else None
+
+
+def _own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:
+    """The optimizer classes that a file defines itself, those of StudioML among them."""
+    own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    found = [cls for cls in own if issubclass(cls, Optimizer) and not inspect.isabstract(cls)]
+    return found + [studioml.adapt(cls, name) for cls in own if studioml.is_studioml_optimizer(cls)]
 
 
 def _import_file(path: str) -> types.ModuleType:

@@ -171,7 +171,5 @@ def run(
 def _hint_at_misplaced(arguments: list[str]) -> None:
     found = [argument for argument in arguments if argument.split("=")[0] in OURS]
     if found:
-        print(
-            f"studio: {shlex.join(found)} stands behind the script and goes to the script; put it before the script if it is meant for Studio",
-            file=sys.stderr,
-        )
+        where = "stands behind the script and goes to the script; put it before the script if it is meant for Studio"
+        print(f"studio: {shlex.join(found)} {where}", file=sys.stderr)

@@ -8,6 +8,9 @@
 Each test has a docstring that says what is expected.
 """
 
+from studio.testing.backends import BackendContract
 from studio.testing.optimizers import OptimizerContract
+from studio.testing.ranges import RangeParserContract
+from studio.testing.readers import MetricReaderContract
 
-__all__ = ["OptimizerContract"]
+__all__ = ["BackendContract", "MetricReaderContract", "OptimizerContract", "RangeParserContract"]

@@ -1,0 +1,390 @@
+"""What every metric reader promises, as tests. Under pytest:
+
+    from studio.experiment import Metric
+    from studio.testing.readers import MetricReaderContract
+    import my_plugin
+
+    class TestMine(MetricReaderContract):
+        plugin = my_plugin                      # the module with your @studio.hookimpl
+        metric = Metric("csv:log.csv:loss")     # one that it reads
+
+        def write(self, run, values):           # as a script would: below run.folder, appending
+            with open(run.folder + "/workspace/log.csv", "a") as file:
+                for value in values:
+                    file.write(f"{value}\\n")
+
+The suite watches what `write` leaves on disk and plays it back to your reader byte by byte, cut off, damaged and
+replaced. All values are exact in float32. A promise that your format cannot keep is set to None in your class, such
+as `test_not_finite_values = None`.
+"""
+
+import contextlib
+import math
+import os
+import random
+import signal
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pluggy
+import pytest
+
+from studio import hookspecs
+from studio.experiment import Metric, Report, Run
+from studio.interfaces import MetricReader
+
+VALUES = [0.9375, -1.5, 12.25, 12.25, 0.0078125, 3.0]  # no order, one twice, each cut short is another number
+OTHERS = [7.75, -0.625, 40.0]
+FOLDERS = ("workspace", "tb", "modeldir", "artifacts")
+
+
+class MetricReaderContract:
+    plugin: Any
+    metric: Metric
+    patience: float = 5.0  # seconds that one call may take on a busy machine
+
+    @abstractmethod
+    def write(self, run: Run, values: Sequence[float]) -> None:
+        """Log `values` of the metric as a script in `run` does. Called again for the same run, it adds to them."""
+
+    def open(self, metric: Metric, run: Run) -> MetricReader | None:
+        """What the plugin's hook returns, called as Studio calls it."""
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        manager.register(self.plugin)
+        manager.check_pending()
+        found: MetricReader | None = manager.hook.studio_open_metric(metric=metric, run=run)
+        return found
+
+    def make_run(self, folder: Path) -> Run:
+        """A run below `folder` whose files do not exist yet."""
+        return Run("contract", 1, 1, str(folder / "source"), {}, {}, [], {}, str(folder / "run"), metric=self.metric)
+
+    # --- opening
+
+    def test_opening_touches_nothing(self, tmp_path: Path) -> None:
+        self._reader(self.make_run(tmp_path / "a"))
+        assert not os.path.exists(tmp_path / "a"), "opening made files: it is also called before anything starts"
+
+    def test_claims_its_metric_and_no_other(self, tmp_path: Path) -> None:
+        run = self.make_run(tmp_path / "a")
+        foreign = ["prefix-of-another-plugin:FILE:KEY"]
+        if self.metric.name != "fitness":
+            foreign.append("fitness")
+        if ":" in self.metric.name:
+            foreign += ["val_loss", "sub/val_loss"]
+        for name in foreign:
+            claimed = self.open(Metric(name), run)
+            assert claimed is None, f"the hook answers for {name!r}, which belongs to another plugin: return None"
+        assert self._reader(run), f"the hook returns None for {self.metric.name!r}, its own"
+
+    # --- reading
+
+    def test_missing_files_are_no_error(self, tmp_path: Path) -> None:
+        run = self.make_run(tmp_path / "a")
+        reader = self._reader(run)
+        assert self._read(reader, "the run has no folder yet") == []
+        self._begin(run)
+        assert self._read(reader, "the run has written nothing") == []
+        assert self._close(reader, "the run wrote nothing at all") == []
+
+    @pytest.mark.parametrize("mode", ["min", "max", "last"])
+    def test_every_value_once_and_in_order(self, tmp_path: Path, mode: Any) -> None:
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run, replace(self.metric, mode=mode))
+        self.write(run, VALUES)
+        _check(self._read(reader, "values were written"), VALUES, "the mode is Studio's: report all, as they came")
+        _check(self._read(reader, "nothing is new"), [], "a value that was reported came again")
+        _check(self._close(reader, "nothing is new"), [], "close() repeats what read() had returned")
+
+    def test_follows_a_growing_run(self, tmp_path: Path) -> None:
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        for part in (VALUES[:1], VALUES[1:3], [], VALUES[3:], OTHERS):
+            for value in part:
+                self.write(run, [value])
+            _check(self._read(reader, "the run goes on"), part, "read() returns what is new since the last read()")
+
+    def test_waits_for_what_is_incomplete(self, tmp_path: Path) -> None:
+        recording = self._record(tmp_path / "recording", VALUES)
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        got: list[float] = []
+        for path, data in recording.items():
+            for at in range(len(data)):
+                _append(run, path, data[at : at + 1])
+                got += _values(self._read(reader, "the file grew by a byte"))
+                _check(got, VALUES[: len(got)], "half a line or record was taken for a whole one")
+        got += _values(self._close(reader, "the run has ended"))
+        _check(got, VALUES, "written byte by byte, with a read() after each")
+
+    def test_close_takes_what_is_left(self, tmp_path: Path) -> None:
+        recording = self._record(tmp_path / "recording", VALUES)
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        text = all(data.endswith(b"\n") for data in recording.values())
+        for path, data in recording.items():
+            _append(run, path, data[:-1] if text else data)
+        got = _values(self._read(reader, "the last line has no end"))
+        got += _values(self._close(reader, "the run has ended"))
+        _check(got, VALUES, "close() also takes a last line without its newline: the script has ended")
+
+    def test_not_finite_values(self, tmp_path: Path) -> None:
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        values = [1.5, math.nan, math.inf, 2.5, -math.inf]
+        self.write(run, values)
+        _check(self._read(reader, "nan and inf were written"), values, "nan and inf are reported: Studio filters them")
+
+    # --- files that misbehave
+
+    def test_truncated_file(self, tmp_path: Path) -> None:
+        recording = self._record(tmp_path / "recording", VALUES)
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        self.write_back(run, recording)
+        self._read(reader, "values were written")
+        for part in (2, 3):
+            for path, data in recording.items():
+                os.truncate(_place(run, path), len(data) // part)
+            got = _values(self._read(reader, "the file was cut short"))
+            assert set(got) <= set(VALUES), f"{got} came from a file that was cut short: some were never written"
+        for path in recording:
+            os.truncate(_place(run, path), 0)
+        _check(self._read(reader, "the file was emptied"), [], "an empty file has no values")
+        for path, data in recording.items():
+            _append(run, path, data)
+        _check(self._read(reader, "it was written anew"), VALUES, "a file that was emptied is read from its beginning")
+
+    def test_replaced_file(self, tmp_path: Path) -> None:
+        first = self._record(tmp_path / "first", OTHERS)
+        second = self._record(tmp_path / "second", VALUES)  # longer than what it replaces
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        self.write_back(run, first)
+        _check(self._read(reader, "values were written"), OTHERS, "before the file is replaced")
+        self.write_back(run, dict(zip(first, second.values(), strict=True)))
+        _check(self._read(reader, "another file took its place"), VALUES, "another file is read from its beginning")
+
+    def test_deleted_file(self, tmp_path: Path) -> None:
+        recording = self._record(tmp_path / "recording", VALUES)
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        self.write_back(run, recording)
+        _check(self._read(reader, "values were written"), VALUES, "before the file is deleted")
+        for path in recording:
+            os.unlink(_place(run, path))
+        _check(self._read(reader, "the file is gone"), [], "nothing is new")
+        self.write_back(run, recording)
+        _check(self._read(reader, "it came again"), VALUES, "a file that came again is a new one")
+
+    def test_garbage(self, tmp_path: Path) -> None:
+        recording = self._record(tmp_path / "recording", VALUES)
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        garbage = random.Random(1).randbytes(1 << 16)
+        self.write_back(run, dict.fromkeys(recording, garbage))
+        _check(self._read(reader, "the file holds random bytes"), [], "random bytes have no values")
+        self.write_back(run, recording)
+        _check(self._read(reader, "a good file took its place"), VALUES, "the reader gave up for good")
+
+    def test_no_file_at_all(self, tmp_path: Path) -> None:
+        recording = self._record(tmp_path / "recording", VALUES)
+        run = self._begun(tmp_path / "a")
+        for make in (os.mkdir, os.mkfifo):
+            reader = self._reader(run)
+            for path in recording:
+                _place(run, path).parent.mkdir(parents=True, exist_ok=True)
+                make(_place(run, path))
+            _check(self._read(reader, f"{make.__name__} made something in its place"), [], "that is no file")
+            _check(self._close(reader, "the run has ended"), [], "that is no file")
+            for path in recording:
+                (os.rmdir if make is os.mkdir else os.unlink)(_place(run, path))
+
+    # --- cost
+
+    def test_never_waits(self, tmp_path: Path) -> None:
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        self.write(run, VALUES)
+        begin = time.monotonic()
+        for _ in range(20):
+            self._read(reader, "nothing is new")
+        assert time.monotonic() - begin < min(2.0, self.patience), "read() waits for news: return an empty list"
+
+    def test_reads_no_byte_twice(self, tmp_path: Path) -> None:
+        if not os.path.exists("/proc/self/io"):
+            pytest.skip("needs /proc/self/io, which counts the bytes that a process reads")
+        values = VALUES * 400
+        recording = self._record(tmp_path / "recording", values)
+        warm = self._reader(self._begun(tmp_path / "warm"))
+        self.write(self.make_run(tmp_path / "warm"), VALUES)
+        self._read(warm, "values were written")  # so that modules are loaded
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        got: list[float] = []
+        count, rounds = 0, 40
+        for path, data in recording.items():
+            size = -(-len(data) // rounds)
+            for at in range(0, len(data), size):
+                _append(run, path, data[at : at + size])
+                before = _bytes_read()
+                got += _values(self._read(reader, "the file grew"))
+                count += _bytes_read() - before
+        got += _values(self._close(reader, "the run has ended"))
+        _check(got, values, "a file that grew in pieces")
+        size = sum(map(len, recording.values()))
+        most = 2 * size + rounds * 1024 * len(recording)
+        assert count <= most, f"{count} bytes were read of {size}: go on where the last read() ended"
+
+    def test_leaves_the_files_alone(self, tmp_path: Path) -> None:
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        self.write(run, VALUES)
+        before = _files(run)
+        self._read(reader, "values were written")
+        self._close(reader, "the run has ended")
+        assert _files(run) == before, "the reader changed, made or removed files of the run"
+
+    # --- the rest
+
+    def test_runs_are_apart(self, tmp_path: Path) -> None:
+        runs = [self._begun(tmp_path / name) for name in ("a", "b")]
+        readers = [self._reader(run) for run in runs]
+        for run, values in zip(runs, (VALUES, OTHERS), strict=True):
+            self.write(run, values)
+        for reader, values in zip(readers, (VALUES, OTHERS), strict=True):
+            _check(self._read(reader, "two runs wrote values"), values, "each reader reads its own run")
+
+    def test_names(self, tmp_path: Path) -> None:
+        run = self._begun(tmp_path / "a")
+        reader = self._reader(run)
+        assert list(reader.names) == [], "names lists what was seen, and nothing was written yet"
+        self.write(run, VALUES)
+        self._read(reader, "values were written")
+        names = list(reader.names)
+        assert names, "names is empty although a value was seen: the error for a missing metric lists them"
+        assert all(isinstance(name, str) and name for name in names), f"names holds texts, not {names}"
+        assert len(set(names)) == len(names), f"a name is listed twice: {names}"
+
+    # --- helpers
+
+    def write_back(self, run: Run, recording: dict[str, bytes]) -> None:
+        """The recorded files in `run`, each as a new file that takes the place of one that is there."""
+        for path, data in recording.items():
+            place = _place(run, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            new = place.with_name("new")
+            new.write_bytes(data)
+            os.replace(new, place)
+
+    def _begin(self, run: Run) -> None:
+        for folder in FOLDERS:
+            Path(run.folder, folder).mkdir(parents=True, exist_ok=True)
+        Path(run.snapshot).mkdir(parents=True, exist_ok=True)
+
+    def _begun(self, folder: Path) -> Run:
+        run = self.make_run(folder)
+        self._begin(run)
+        return run
+
+    def _record(self, folder: Path, values: Sequence[float]) -> dict[str, bytes]:
+        """What `write` leaves on disk: relative path -> bytes."""
+        run = self._begun(folder)
+        self.write(run, values)
+        recording = _files(run)
+        assert recording, f"write() made no file below {run.folder}"
+        return recording
+
+    def _reader(self, run: Run, metric: Metric | None = None) -> MetricReader:
+        reader = self.open(metric or self.metric, run)
+        assert isinstance(reader, MetricReader), f"the hook returned {reader!r} for its metric: no MetricReader"
+        return reader
+
+    def _read(self, reader: MetricReader, when: str) -> list[Report]:
+        return self._call("read", reader, when)
+
+    def _close(self, reader: MetricReader, when: str) -> list[Report]:
+        return self._call("close", reader, when)
+
+    def _call(self, name: str, reader: MetricReader, when: str) -> list[Report]:
+        try:
+            with _at_most(self.patience):
+                reports = getattr(reader, name)()
+        except _TooLong:
+            raise AssertionError(f"{name}() took more than {self.patience} s when {when}: it must not block") from None
+        except Exception as error:
+            raise AssertionError(f"{name}() raised {error!r} when {when}") from error
+        assert isinstance(reports, list), f"{name}() returned {reports!r}: it returns a list of reports"
+        for report in reports:
+            assert isinstance(report, Report), f"{name}() returned {report!r}: it returns a list of reports"
+            assert isinstance(report.value, float), f"{report}: the value is a float"
+            assert report.step is None or isinstance(report.step, int), f"{report}: the step is an int or None"
+            assert report.number is None, f"{report}: number and attempt are filled in by Studio"
+            assert report.attempt is None, f"{report}: number and attempt are filled in by Studio"
+        return reports
+
+
+class _TooLong(BaseException):
+    pass
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """_TooLong after `seconds`, in the middle of a blocking system call too. Does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise _TooLong
+
+    handler = signal.signal(signal.SIGALRM, ring)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def _values(reports: list[Report]) -> list[float]:
+    return [report.value for report in reports]
+
+
+def _check(got: list[Report] | list[float], expected: Sequence[float], why: str) -> None:
+    values = [item.value if isinstance(item, Report) else item for item in got]
+    same = list(map(repr, values)) == list(map(repr, map(float, expected)))  # nan equals nan
+    assert same, f"reported {_short(values)}, written {_short(expected)}: {why}"
+
+
+def _short(values: Sequence[float]) -> str:
+    return str(list(values)) if len(values) <= 20 else f"{len(values)} values"
+
+
+def _place(run: Run, path: str) -> Path:
+    return Path(run.folder, path)
+
+
+def _append(run: Run, path: str, data: bytes) -> None:
+    place = _place(run, path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with open(place, "ab") as file:
+        file.write(data)
+
+
+def _files(run: Run) -> dict[str, bytes]:
+    """Relative path -> contents of all files of `run`, in order."""
+    found = sorted(path for path in Path(run.folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(run.folder)): path.read_bytes() for path in found}
+
+
+def _bytes_read() -> int:
+    with open("/proc/self/io", "rb", buffering=0) as file:
+        return int(file.read(1000).split()[1])

@@ -1,0 +1,162 @@
+"""The metric `jsonl:FILE:KEY`: numbers in a file of JSON objects, one a line, that the script writes."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from studio.errors import BadInput
+from studio.experiment import Metric, Report, Run
+from studio.hookspecs import hookimpl
+from studio.interfaces import MetricReader
+from studio.tail import Lines, Value, bounded
+
+LONGEST_LINE = 1 << 20
+MOST_NAMES = 1_000
+STEPS = ("step", "epoch", "global_step")
+COMPARED = 1 << 12
+DEEPEST = 8  # dots of a name that is listed
+
+
+@hookimpl(trylast=True)
+def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
+    prefix, colon, rest = metric.name.partition(":")
+    if prefix != "jsonl" or not colon:
+        return None
+    file, colon, key = rest.partition(":")
+    if not file.strip() or not key.strip() or ":" in key:
+        raise BadInput(
+            f"metric {metric.name!r}: write jsonl:FILE:KEY, such as jsonl:metrics.jsonl:val_loss, "
+            "with :min or :max after it"
+        )
+    if os.path.isabs(file) or ".." in file.split("/"):
+        raise BadInput(
+            f"metric {metric.name!r}: FILE is a path inside the working directory of the script, "
+            f"such as jsonl:{os.path.basename(file).strip('.') or 'metrics.jsonl'}:{key}"
+        )
+    return JsonLinesReader(file, key, run)
+
+
+class JsonLinesReader(MetricReader):
+    """Reads the numbers under `key` in the JSON-lines file `file` of the workspace of `run`.
+
+    `metrics.val_loss` is the key of that name, else `val_loss` in the object `metrics`. Lines without that number are
+    passed over; true, false and "0.5" are no numbers. The step is `step`, `epoch` or `global_step` of the same line.
+    Lines that the file already had in the source, copied from there, are not of this run.
+    """
+
+    def __init__(self, file: str, key: str, run: Run):
+        self._file = file
+        self._key = key
+        self._path = os.path.join(run.folder, "workspace", file)
+        self._original = os.path.join(run.snapshot, file)
+        self._lines: Lines | None = None
+        self.names: dict[str, None] = {}  # in the order in which they were seen
+
+    def read(self) -> list[Report]:
+        return self._read(last=False)
+
+    def close(self) -> list[Report]:
+        return self._read(last=True)
+
+    def _read(self, *, last: bool) -> list[Report]:
+        if self._lines is None:
+            if not os.path.exists(self._path):
+                return []
+            start = _copied(self._path, self._original)
+            self._lines = Lines(self._path, longest=LONGEST_LINE, start=start)
+        values: list[Value] = []
+        for block in self._lines.read(last=last):
+            values += (value for line in block.split(b"\n") if (value := self._value(line)))
+            values = bounded(values)
+        return [Report(step, value) for step, value in values]
+
+    def _value(self, line: bytes) -> Value | None:
+        entry = _object(line)
+        if entry is None:
+            return None
+        value = _number(_find(entry, self._key))
+        if value is None:
+            self._note(entry)
+            return None
+        self.names[f"jsonl:{self._file}:{self._key}"] = None
+        return _step(entry), value
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        for key in _number_keys(entry):
+            if len(self.names) >= MOST_NAMES:
+                return
+            self.names[f"jsonl:{self._file}:{key}"] = None
+
+
+def _copied(path: str, original: str) -> int:
+    """How many bytes at the beginning of `path` came with the source, 0 when the script wrote the file anew.
+
+    Tells by the last 4 KiB of them, before anything of the file is read.
+    """
+    try:
+        now, then = os.stat(path), os.stat(original)
+        if (
+            not then.st_size
+            or now.st_size < then.st_size
+            or (now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns)
+        ):
+            return 0  # shorter, or written since: a copy keeps its time, and what is appended makes it longer
+        at = max(0, then.st_size - COMPARED)
+        return then.st_size if _bytes(path, at, then.st_size) == _bytes(original, at, then.st_size) else 0
+    except (OSError, ValueError):
+        return 0
+
+
+def _bytes(path: str, begin: int, end: int) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return os.pread(file.fileno(), end - begin, begin)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    if len(line) > LONGEST_LINE or not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        entry = json.loads(line.decode())  # twice as fast as bytes, whose encoding json would have to guess
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _find(entry: Any, key: str) -> Any:
+    """What `entry` has under `key`: itself, or along its dots, however many of them belong to the names."""
+    if not isinstance(entry, dict):
+        return None
+    if key in entry:
+        return entry[key]
+    for at, letter in enumerate(key):
+        if letter == "." and key[:at] in entry:
+            found = _find(entry[key[:at]], key[at + 1 :])
+            if found is not None:
+                return found
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond 1e308
+        return None
+
+
+def _step(entry: dict[str, Any]) -> int | None:
+    for name in STEPS:
+        step = entry.get(name)
+        if isinstance(step, int) and not isinstance(step, bool):
+            return step
+    return None
+
+
+def _number_keys(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in entry.items():
+        if isinstance(value, dict) and prefix.count(".") < DEEPEST:
+            yield from _number_keys(value, f"{prefix}{key}.")
+        elif _number(value) is not None and key.isprintable():
+            yield prefix + key

@@ -1,0 +1,242 @@
+"""What both range grammars share: the texts they are made of, lists of values, and one-line errors.
+
+    grid         start:end   start:step:end   start:l5:end   start:u10:end
+    optimizer    min:max[:length][:flags]
+    both         2,5,6   adam,sgd   0.1   adam   'a,b','c:d'
+
+`grid_range` and `optimizer_range` look at the form alone; what it means is for the two plugins to say.
+"""
+
+import keyword
+import math
+import re
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import NamedTuple
+
+from studio.errors import RangeError
+from studio.space import Choice, Constant
+from studio.text import is_number, is_quoted, literal
+
+LIMIT = 1_000_000  # values of a grid, numbers of an array: above it a slip of the keyboard is likelier than a wish
+SIX_DECADES = Decimal("1e-6")  # what an end of 0 is read as on a log scale, in parts of the other end
+EXACT = Context(prec=1400)  # sums and products of any two doubles; both plugins read all of a range in it
+FLAGS = "urlai"
+BRACKETS = "()[]{}"
+_ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(,|\Z)""")
+
+
+class Given(NamedTuple):
+    """What the user typed, `name=text`."""
+
+    name: str
+    text: str
+
+    def saying(self, message: str) -> str:
+        return f"hyperparameter {_one_line(self.name)}={_one_line(self.text)}: {message}"
+
+    def error(self, problem: str) -> RangeError:
+        return RangeError(self.saying(problem))
+
+    def write(self, text: str) -> str:
+        """What to type instead."""
+        return f"`{self.name}={_one_line(text)}`"
+
+
+class Number(NamedTuple):
+    """A finite number as the user spelled it, and its exact value (0 where a double has nothing that small)."""
+
+    text: str
+    value: Decimal
+
+    @property
+    def is_int_literal(self) -> bool:
+        return isinstance(literal(self.text), int)
+
+
+class GridRange(NamedTuple):
+    start: Number
+    kind: str  # "l": `middle` is a logarithmic count, "u": a linear count, "": bare or absent
+    middle: Number | None
+    end: Number
+
+    @property
+    def distance(self) -> Decimal:
+        return self.end.value - self.start.value
+
+    @property
+    def is_count(self) -> bool:
+        """Whether `middle` counts values: when it says so, or is a whole number greater than the distance."""
+        if self.kind or self.middle is None:
+            return bool(self.kind)
+        return self.distance != 0 and is_whole(self.middle.value) and self.middle.value > abs(self.distance)
+
+
+class OptimizerRange(NamedTuple):
+    low: Number
+    high: Number
+    length: Number | None
+    flags: str
+
+    @property
+    def in_order(self) -> tuple[Number, Number]:
+        return (self.low, self.high) if self.low.value <= self.high.value else (self.high, self.low)
+
+
+def number(text: str) -> Number | None:
+    if not is_number(text):
+        return None
+    return Number(text, Decimal(text) if float(text) else Decimal(0))
+
+
+def is_whole(value: Decimal) -> bool:
+    return value == value.to_integral_value()
+
+
+def spelled(value: Decimal) -> str:
+    """The shortest plain text of `value`."""
+    value = value.normalize()
+    return f"{value:f}" if -7 <= value.adjusted() <= 15 else repr(float(value))
+
+
+def grid_range(text: str) -> GridRange | None:
+    """`text` as the grid grammar reads it; None where it does not fit."""
+    parts = _parts(text)
+    if len(parts) not in (2, 3):
+        return None
+    start, end = number(parts[0] or "0"), number(parts[-1])
+    kind, middle = _count_or_step(parts[1]) if len(parts) == 3 else ("", None)
+    if start is None or end is None or (len(parts) == 3 and middle is None):
+        return None
+    return GridRange(start, kind, middle, end)
+
+
+def _count_or_step(text: str) -> tuple[str, Number | None]:
+    if text[:1] in ("l", "u"):
+        return text[0], number(text[1:])
+    if text[-1:] in ("l", "u"):
+        return text[-1], number(text[:-1])
+    return "", number(text)
+
+
+def optimizer_range(text: str) -> OptimizerRange | None:
+    """`text` as the grammar of plugin optimizers reads it, with flags of any letters; None where it does not fit."""
+    first, *rest = _parts(text)
+    low, high = number(first), number(rest.pop(0)) if rest else None
+    length = number(rest.pop(0)) if rest and is_number(rest[0]) else None
+    flags = rest.pop(0) if rest and rest[0].isalpha() else ""
+    return None if low is None or high is None or rest else OptimizerRange(low, high, length, flags)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(":")]
+
+
+def one_of(name: str, values: Sequence[object], notice: str = "") -> Choice | Constant:
+    return Choice(name, tuple(values), notice) if len(values) > 1 else Constant(name, values[0], notice)
+
+
+def read_values(given: Given) -> list[object] | None:
+    """The values of a list or of a single literal; None for a text with colons, which must be a range."""
+    _check_name(given)
+    if not given.text.strip():
+        raise given.error(f"the range is empty; write a value, a list or a range, such as {given.write('0.1')}")
+    items = _split(given.text)
+    bare = [item for item in items if not is_quoted(item)]
+    _check_brackets(given, bare)
+    if len(items) == 1 and bare and ":" in given.text:
+        for part in _parts(given.text):
+            _check_plain(given, part)
+        return None
+    _check_items(given, items)
+    return [literal(item) for item in items]
+
+
+def _check_name(given: Given) -> None:
+    name = given.name
+    if not name.strip():
+        raise given.error("the name before = is empty; write NAME=RANGE, such as `lr=0.1`")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        close = re.sub(r"\W", "_", name.strip())
+        close = close if close.isidentifier() and not keyword.iskeyword(close) else f"_{close}"
+        raise given.error(f"{name!r} cannot be the name of a Python variable; `{close}` could")
+
+
+def _split(text: str) -> list[str]:
+    """The items between commas, where commas in quotes do not count."""
+    items, position, more = [], 0, True
+    while more:
+        match = _ITEM.match(text, position)
+        assert match is not None  # it matches every text, at least emptily
+        items.append(match[1].strip())
+        position, more = match.end(), bool(match[2])
+    return items
+
+
+def _check_brackets(given: Given, bare: list[str]) -> None:
+    if not any(bracket in item for item in bare for bracket in BRACKETS):
+        return
+    inner = given._replace(text=given.text.strip()[1:-1])
+    plain = inner.text if _is_list(inner) else "1,2"
+    raise given.error(f"lists are written without brackets, like {given.write(plain)}{_as_text(given)}")
+
+
+def _is_list(given: Given) -> bool:
+    try:
+        return not any(bracket in given.text for bracket in BRACKETS) and read_values(given) is not None
+    except RangeError:
+        return False
+
+
+def _check_items(given: Given, items: list[str]) -> None:
+    for item in items:
+        if item and not is_quoted(item):
+            _check_item(given, item)
+    if not all(items):
+        rest = ",".join(filter(None, items))
+        raise given.error("a value is missing beside a comma" + (f"; write {given.write(rest)}" if rest else ""))
+
+
+def _check_item(given: Given, item: str) -> None:
+    if item[0] in "'\"":
+        raise given.error(f"quotes go around a whole value and must be closed, unlike in {_one_line(item)}")
+    if grid_range(item) or optimizer_range(item):
+        raise given.error(f"a list holds values, and {item} is a range; give it alone, or quoted as text: '{item}'")
+    _check_plain(given, item)
+
+
+def _check_plain(given: Given, part: str) -> None:
+    """Refuses what Python reads as a number and Studio does not: nan, inf, 1e999, 1_000."""
+    try:
+        value = float(part)
+    except ValueError:
+        return
+    if not math.isfinite(value):
+        raise given.error(f"{part} is not a finite number (quotes would make it text)")
+    if not is_number(part):
+        raise given.error(f"{part} is not written as a number is here, in digits without underscores")
+
+
+def misread(given: Given, usage: str, most: int) -> RangeError:
+    """The error for a text with colons that fits no grammar. `usage` tells the right one, of at most `most` parts."""
+    parts = _parts(given.text)
+    if parts[0] and not is_number(parts[0]):
+        return given.error(f"{_one_line(parts[0])} is not a number; {usage}{_as_text(given)}")
+    if len(parts) > most:
+        return given.error(f"{len(parts)} parts are too many; {usage}")
+    if not all(parts[1:]):
+        return given.error(f"a number is missing beside a colon; {usage}")
+    stranger = next((part for part in parts if part and not is_number(part)), given.text)
+    return given.error(f"{_one_line(stranger)} is not understood; {usage}")
+
+
+def _as_text(given: Given) -> str:
+    quote = next((quote for quote in "'\"" if quote not in given.text), "")
+    text = f"{given.name}={quote}{given.text.strip()}{quote}"
+    if not quote or not text.isprintable():
+        return ""
+    return f"; a text takes quotes of its own: `{text}`" + (f', in a shell "{text}"' if quote == "'" else "")
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,204 @@
+"""Metrics from TensorBoard's event files, by the name of their tag: what every metric without a prefix is.
+
+    tb/, workspace/ --Logdir--> folders of event files --Records, scalars--> (tag, step, value) --name--> Report
+
+How a name finds its values. A scalar is called `folder/tag`, the folder being relative to its log folder:
+- below `tb/` the log folder is `tb/`
+- in the workspace it is the topmost folder that itself holds event files (Lightning's `lightning_logs/version_0`,
+  torch's `runs/Nov24_host`, so that `val_loss` is `val_loss`), or the one above where that is called `train`,
+  `validation` and the like, as Keras and others separate their splits. Folders above may be given too, from any of
+  them on: `version_0/val_loss`. Event files that came with the source are of other runs and left out.
+The name is looked for exactly, then `val_X` as `validation/epoch_X` and `X` as `train/epoch_X`, as Keras has them.
+`tb/` goes before the workspace, then the name with the fewest folders left out, then the order of names. What was
+found first stays: from then on only that folder is looked at, all its files in order of name.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from studio.experiment import Metric, Report, Run
+from studio.hookspecs import hookimpl
+from studio.interfaces import MetricReader
+from studio.plugins.event_files import Records, scalars
+from studio.tail import Value, bounded
+
+SPLITS = {"train", "training", "validation", "val", "valid", "eval", "test"}
+MOST_NAMES = 1_000
+MOST_FOLDERS = 3_000  # of tb/ or the workspace, the shallow ones first: looking at them takes 20 ms
+
+
+@hookimpl(trylast=True)
+def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
+    if ":" in metric.name or metric.name == "fitness" or not metric.name.strip():
+        return None
+    return TensorBoardReader(metric.name, run)
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """Where a tag was found. Sources are ordered: the smallest is the one that the name meant."""
+
+    alias: int
+    root: int
+    left_out: int  # folders that the name does not mention
+    folder: str
+    tag: str
+
+
+class TensorBoardReader(MetricReader):
+    """Reads the scalar `name` from the event files of `run`. Values are float32 in most files."""
+
+    def __init__(self, name: str, run: Run):
+        self._wanted = (name, keras_name(name))
+        self._roots = (
+            Logdir(os.path.join(run.folder, "tb")),
+            Logdir(os.path.join(run.folder, "workspace"), old=run.snapshot),
+        )
+        self._records: dict[str, Records] = {}
+        self.names: dict[str, None] = {}  # in the order in which they were seen
+        self._source: Source | None = None
+
+    def read(self) -> list[Report]:
+        return self._read(last=False)
+
+    def close(self) -> list[Report]:
+        return self._read(last=True)
+
+    def _read(self, *, last: bool) -> list[Report]:
+        values = self._search(last) if self._source is None else self._follow(self._source, last)
+        return [Report(step, value) for step, value in values]
+
+    def _follow(self, source: Source, last: bool) -> list[Value]:
+        values: list[Value] = []
+        logdir = self._roots[source.root]
+        known = map(os.path.basename, self._records)  # one that is gone has to be seen gone: it may come again
+        files = sorted({*known, *logdir.files(source.folder, fresh=last)})
+        for tag, step, value in self._scalars(logdir, source.folder, files, last):
+            if tag == source.tag:
+                values.append((step, value))
+                values = bounded(values)
+        return values
+
+    def _search(self, last: bool) -> list[Value]:
+        found: dict[Source, list[Value]] = {}
+        for root, logdir in enumerate(self._roots):
+            folders = logdir.walk(fresh=last)
+            for folder in sorted(folders):
+                top = log_folder(folder, folders) if root else ""
+                for tag, step, value in self._scalars(logdir, folder, folders[folder], last):
+                    if source := self._match(root, folder, top, tag):
+                        values = found.setdefault(source, [])
+                        values.append((step, value))
+                        found[source] = bounded(values)
+        if not found:
+            return []
+        self._source = min(found)
+        self._keep_only(self._roots[self._source.root].path(self._source.folder))
+        return found[self._source]
+
+    def _keep_only(self, folder: str) -> None:
+        self._records = {path: records for path, records in self._records.items() if os.path.dirname(path) == folder}
+
+    def _scalars(self, logdir: "Logdir", folder: str, files: list[str], last: bool) -> Iterator[tuple[str, int, float]]:
+        for file in files:
+            path = os.path.join(logdir.path(folder), file)
+            if path not in self._records:
+                self._records[path] = Records(path)
+            yield from scalars(self._records[path].read(last=last))
+
+    def _match(self, root: int, folder: str, top: str, tag: str) -> Source | None:
+        """What this scalar is to the name wanted, None where it is another metric."""
+        full = f"{folder}/{tag}" if folder else tag
+        short = full[len(top) + 1 :] if top else full
+        if len(self.names) < MOST_NAMES:
+            self.names[short] = None
+        for alias, name in enumerate(self._wanted):
+            ends = root and len(name) >= len(short) and full.endswith("/" + name)
+            if full == name or ends:
+                return Source(alias, root, full[: len(full) - len(name)].count("/"), folder, tag)
+        return None
+
+
+def keras_name(name: str) -> str:
+    """What Keras' TensorBoard callback calls the metric that its `logs` call `name`."""
+    return f"validation/epoch_{name[4:]}" if name.startswith("val_") else f"train/epoch_{name}"
+
+
+def log_folder(folder: str, holding: Collection[str]) -> str:
+    """The log folder that `folder` of a workspace belongs to, `holding` being all folders that hold event files."""
+    parts = folder.split("/") if folder else []
+    above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+    depth = next(depth for depth, path in enumerate(above) if path in holding)
+    return above[depth - 1] if depth and parts[depth - 1] in SPLITS else above[depth]
+
+
+@dataclass
+class _Listing:
+    changed: int  # time of the folder's last change, as its file system has it
+    settled: bool  # seen unchanged before: a file made within one tick of the clock is not missed
+    files: list[str]
+    folders: list[str]
+
+
+class Logdir:
+    """The event files below the folder `top`. Only folders that changed are listed again, so that a workspace of
+    10,000 files costs one stat() per folder. Symbolic links are not followed.
+
+    old  a folder whose files, at the same relative paths, are not wanted
+    """
+
+    def __init__(self, top: str, old: str | None = None):
+        self._top = top
+        self._old = old
+        self._listings: dict[str, _Listing] = {}
+
+    def path(self, folder: str) -> str:
+        return os.path.join(self._top, folder) if folder else self._top
+
+    def walk(self, *, fresh: bool) -> dict[str, list[str]]:
+        """Relative folder -> names of its event files, in order. `fresh`: whatever was known before."""
+        found: dict[str, list[str]] = {}
+        visited: dict[str, _Listing] = {}
+        queue = deque([""])
+        while queue and len(visited) < MOST_FOLDERS:
+            folder = queue.popleft()
+            if files := self.files(folder, fresh=fresh):
+                found[folder] = files
+            if listing := self._listings.get(folder):
+                visited[folder] = listing
+                queue.extend(f"{folder}/{name}" if folder else name for name in listing.folders)
+        self._listings = visited
+        return found
+
+    def files(self, folder: str, *, fresh: bool) -> list[str]:
+        """Names of the event files of one folder, in order."""
+        known = self._listings.get(folder)
+        try:
+            state = os.stat(self.path(folder), follow_symlinks=not folder)
+            if not stat.S_ISDIR(state.st_mode):
+                raise NotADirectoryError
+            unchanged = known is not None and known.changed == state.st_mtime_ns
+            if known is None or not unchanged or not known.settled or fresh:
+                known = self._scan(folder, state.st_mtime_ns, unchanged)
+                self._listings[folder] = known
+        except OSError:  # not there yet, gone again, or not ours to read
+            self._listings.pop(folder, None)
+            return []
+        return known.files
+
+    def _scan(self, folder: str, changed: int, settled: bool) -> _Listing:
+        files, folders = [], []
+        with os.scandir(self.path(folder)) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif "tfevents" in entry.name and entry.is_file(follow_symlinks=False):
+                    files.append(entry.name)
+        files = [file for file in sorted(files) if not self._is_old(os.path.join(folder, file))]
+        return _Listing(changed, settled, files, sorted(folders))
+
+    def _is_old(self, file: str) -> bool:
+        return self._old is not None and os.path.lexists(os.path.join(self._old, file))
