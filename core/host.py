@@ -159,7 +159,7 @@ class Host:
 
     def optimizer(self, name: str) -> type[Optimizer]:
         """The optimizer called `name`, or the one in the file that `name` is the path of."""
-        if name.endswith(".py") or "/" in name:
+        if is_file(name):
             return self.load_file(name)
         found: type[Optimizer] = self._one("optimizer", name)
         return found
@@ -213,6 +213,11 @@ class Host:
                 continue
             firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
             yield plugin, answer if firstresult else answer[0] if answer else None
+
+
+def is_file(optimizer: str) -> bool:
+    """Whether what stands behind `--optimizer` is the path of a file."""
+    return optimizer.endswith(".py") or "/" in optimizer
 
 
 def _own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:

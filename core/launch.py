@@ -3,6 +3,7 @@
 settings --prepare--> plan --create--> project on disk --Search, Backend, Driver--> Project
 """
 
+import hashlib
 import os
 import shutil
 import time
@@ -14,7 +15,7 @@ from typing import Any
 from studio.driver import Driver
 from studio.errors import BadInput, ProjectError
 from studio.home import database, existing_project_folder, make_folder, project_folder, projects_folder, studio_home
-from studio.host import Host, create_host
+from studio.host import Host, create_host, is_file
 from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
 from studio.plan import Plan, prepare
@@ -130,6 +131,8 @@ def resume(
             settings = replace(settings, num_workers=count_workers(num_workers, settings.gpus))
         plan = prepare(settings, host, store.folder / "source")
         store.set_meta("settings", settings.as_dict())
+        if store.meta("optimizer_file") != _fingerprint(settings):
+            observer.notice(f"{settings.optimizer} has changed since the search began")
     except BaseException:
         store.close()
         raise
@@ -153,6 +156,7 @@ def make_settings(
     gpus: int = 0,
     max_time: str | float | None = None,
     max_duration: str | float | None = None,
+    optimizer: str = "grid",
     **others: Any,
 ) -> Settings:
     """The arguments of `run` as plain data."""
@@ -163,6 +167,7 @@ def make_settings(
         script=os.fspath(script),
         arguments=[str(argument) for argument in arguments],
         ranges=storable_ranges(hyperparams or {}),
+        optimizer=os.path.abspath(os.path.expanduser(optimizer)) if is_file(optimizer) else optimizer,
         num_workers=count_workers(num_workers, gpus),
         gpus=gpus,
         max_time=parse_duration(max_time, "--max-time"),
@@ -224,7 +229,14 @@ def _create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise BadInput(f"cannot copy the working directory to {folder}: {error.strerror or error}") from error
-    return Store.create(folder, plan.settings.as_dict())
+    store = Store.create(folder, plan.settings.as_dict())
+    store.set_meta("optimizer_file", _fingerprint(plan.settings))
+    return store
+
+
+def _fingerprint(settings: Settings) -> str | None:
+    """Of the optimizer's file, where it is one."""
+    return hashlib.sha256(Path(settings.optimizer).read_bytes()).hexdigest() if is_file(settings.optimizer) else None
 
 
 def _free_folder(script: str) -> Path:

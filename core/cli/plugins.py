@@ -1,37 +1,133 @@
-"""`studio plugins`: every piece, with the distribution it comes from."""
+"""`studio plugins`: every piece, with the distribution it comes from; `show` one; `new` begins one of your own."""
 
+import inspect
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from studio.abilities import abilities_of
 from studio.cli.output import print_json, print_table
-from studio.host import create_host
+from studio.errors import BadInput
+from studio.host import Host, Piece, create_host
+from studio.options import options_of, type_name
+from studio.text import did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)
-def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+def plugins(
+    ctx: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also what each takes to import.")] = False,
+) -> int:
     """List optimizers, backends, range parsers and metric extractors, built in and installed."""
-    host = create_host()
-    pieces = host.pieces()
-    if json:
-        print_json(
-            {
-                "plugins": [
-                    {"name": p.name, "kind": p.kind, "distribution": p.distribution, "version": p.version}
-                    for p in pieces
-                ],
-                "problems": [
-                    {"plugin": p.plugin, "distribution": p.distribution, "message": p.message} for p in host.problems
-                ],
-            }
-        )
+    if ctx.invoked_subcommand is not None:
         return 0
-    print_table(
-        ["name", "kind", "distribution", "version"], [[p.name, p.kind, p.distribution, p.version] for p in pieces]
-    )
+    host = create_host()
+    described = [describe(piece) for piece in host.pieces()]
+    if json:
+        problems = [{"plugin": p.plugin, "distribution": p.distribution, "message": p.message} for p in host.problems]
+        print_json({"plugins": described, "problems": problems})
+        return 0
+    rows = [
+        [
+            d["name"],
+            d["kind"],
+            d["distribution"],
+            d["version"],
+            ", ".join(d["abilities"]),
+            " ".join(map(_option, d["options"])),
+        ]
+        for d in described
+    ]
+    print_table(["name", "kind", "distribution", "version", "abilities", "options"], rows)
     for problem in host.problems:
         print(f"studio: {problem}", file=sys.stderr)
+    if verbose:
+        _print_import_times(host)
     return 0
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> int:
+    """Show what NAME is, its options, and an example command."""
+    pieces = create_host().pieces()
+    found = [piece for piece in pieces if name == piece.name or name in getattr(piece.cls, "aliases", ())]
+    if not found:
+        raise BadInput(f"there is no plugin {name!r}{did_you_mean(name, {piece.name for piece in pieces})}")
+    for piece in found:
+        details = describe(piece)
+        print(f"{piece.name}: {piece.kind} of {piece.distribution} {piece.version}".rstrip())
+        print(
+            f"\n{inspect.getdoc(piece.cls) or inspect.getdoc(inspect.getmodule(piece.cls)) or 'It has no description.'}\n"
+        )
+        if details["options"]:
+            print("options:")
+            print_table(["name", "type", "default"], [[o["name"], o["type"], o["default"]] for o in details["options"]])
+        if details["abilities"]:
+            print(f"abilities: {', '.join(details['abilities'])}")
+        print(f"example: {_example(piece)}")
+    return 0
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="optimizer")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What users will write behind --optimizer.")],
+) -> int:
+    """Write a package with an optimizer of your own: entry point, class, contract test. It passes its tests as it is."""
+    from studio.cli.skeleton import write_optimizer
+
+    if kind != "optimizer":
+        raise BadInput(f"{kind!r} has no skeleton; write: studio plugins new optimizer NAME")
+    folder = write_optimizer(name, Path.cwd())
+    print(f"wrote {folder}. Try it: pip install -e {folder.name} && pytest {folder.name}")
+    return 0
+
+
+def describe(piece: Piece) -> dict[str, Any]:
+    """JSON-able: what `studio plugins --json` says of a piece."""
+    named = piece.kind in ("optimizer", "backend")
+    options = options_of(piece.cls) if named else {}
+    return {
+        "name": piece.name,
+        "kind": piece.kind,
+        "distribution": piece.distribution,
+        "version": piece.version,
+        "aliases": list(getattr(piece.cls, "aliases", ())),
+        "abilities": sorted(abilities_of(piece.cls)) if piece.kind == "optimizer" else [],
+        "options": [_describe_option(option) for option in options.values()],
+    }
+
+
+def _describe_option(option: inspect.Parameter) -> dict[str, str]:
+    if option.kind is option.VAR_KEYWORD:
+        return {"name": "…", "type": "any", "default": ""}
+    default = "" if option.default is option.empty else str(option.default)
+    return {"name": option.name, "type": type_name(option.annotation), "default": default}
+
+
+def _option(option: dict[str, str]) -> str:
+    return f"{option['name']}={option['default']}" if option["default"] else option["name"]
+
+
+def _example(piece: Piece) -> str:
+    if piece.kind == "backend":
+        return f"studio run --backend={piece.name} --hp=lr=0.01:0.01:0.1 train.py"
+    if piece.kind == "optimizer":
+        ranges = "lr=0.01:0.01:0.1" if piece.cls.grid else "lr=1e-5:0.1:l"
+        return f"studio run --optimizer={piece.name} --hp={ranges} train.py"
+    return (
+        "studio run --help"
+        if piece.kind == "range parser"
+        else "studio run --metric=NAME:min --hp=lr=0.01:0.01:0.1 train.py"
+    )
+
+
+def _print_import_times(host: Host) -> None:
+    for name, seconds in sorted(host.import_seconds.items(), key=lambda item: -item[1]):
+        slow = "  slow: import heavy libraries inside the class" if seconds > 1 else ""
+        print(f"studio: importing {name} took {seconds * 1000:.0f} ms{slow}", file=sys.stderr)

@@ -10,6 +10,7 @@ from studio.errors import BadInput
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
+SLOW_IMPORT = 1.0  # seconds, from which --verbose names a plugin
 OURS = ("--hyperparam", "--optimizer", "--metric", "--num-workers")  # found behind the script, they draw a hint
 
 EXAMPLES = """\b
@@ -164,6 +165,9 @@ def run(
     observer = make_observer(quiet=quiet or json, verbose=verbose)
     for problem in host.problems:
         observer.notice(str(problem))
+    for name, seconds in host.import_seconds.items():
+        if verbose and seconds > SLOW_IMPORT:
+            observer.notice(f"importing the plugin {name} took {seconds:.1f} s")
     finished = launch.run(script, arguments or [], **given, host=host, observer=observer)
     return conclude(finished, as_json=json, quiet=quiet)
 

@@ -1,0 +1,41 @@
+"""The package that `studio plugins new optimizer NAME` writes."""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from studio.errors import BadInput
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def write_optimizer(name: str, parent: Path) -> Path:
+    """Write the package below `parent`; returns its folder. BadInput for an impossible name or a folder that exists."""
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"{name!r} is no name for an optimizer: lower-case letters, digits and - only, such as my-search"
+        )
+    folder = parent / f"studio-{name}"
+    if folder.exists():
+        raise BadInput(f"{folder.name} exists here; choose another name")
+    words = {
+        "name": name,
+        "module": f"studio_{name.replace('-', '_')}",
+        "class": "".join(part.capitalize() for part in name.split("-")),
+    }
+    templates = resources.files("studio.cli") / "templates"
+    for template, target in (
+        ("pyproject.toml", "pyproject.toml"),
+        ("README.md", "README.md"),
+        ("optimizer.py", f"{words['module']}.py"),
+        ("test_optimizer.py", f"tests/test_{words['module']}.py"),
+    ):
+        path = folder / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = (templates / f"{template}.txt").read_text(encoding="utf-8")
+        path.write_text(_fill(text, words), encoding="utf-8")
+    return folder
+
+
+def _fill(text: str, words: dict[str, str]) -> str:
+    return re.sub(r"@(name|module|class)@", lambda match: words[match[1]], text)
