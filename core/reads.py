@@ -84,6 +84,7 @@ def find_reads(path: str, text: str) -> FileReads:
     with _deep_stack():
         try:
             module = cst.parse_module(text)
+            code = module.code
             wrapper = MetadataWrapper(module, unsafe_skip_copy=True)  # a parsed tree shares no nodes
             spans = wrapper.resolve(ByteSpanPositionProvider)
             walk = _Walk()
@@ -95,7 +96,7 @@ def find_reads(path: str, text: str) -> FileReads:
                 f"{path!r} is nested too deeply to be read: break up its longest expression"
             ) from None
     data = text.encode()
-    positions = _positions(path, data, module.code.encode())
+    positions = _positions(path, data, code.encode())
     newlines = [newline.end() for newline in _NEWLINE.finditer(data)]
 
     def line(node: cst.CSTNode) -> int:

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 LARGEST = float(np.finfo(float).max)
 SMALLEST = float(np.finfo(float).tiny)  # the end of an unconstrained log scale; below it doubles lose digits
+SLACK = 1e-12  # how far outside a range, in parts of its end, rounding may have put a value
 LARGEST_INTEGER = 10**12  # above it the unit cube of doubles no longer tells neighbours on a log scale apart
 
 
@@ -56,7 +57,6 @@ class Real(Parameter):
     notice: str = ""
 
     dtype: ClassVar[type] = float
-    slack: ClassVar[float] = 1e-12  # how far outside, in parts of an end, rounding may have put a value
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
@@ -111,8 +111,8 @@ class Real(Parameter):
         outside = ~np.isfinite(numbers)
         if not self.unconstrained:
             size = max(abs(self.low), abs(self.high))
-            below = self.slack * (self.low if self.log else size)  # on a log scale the lower end may be far smaller
-            outside |= (numbers < self.low - below) | (numbers > self.high + self.slack * size)
+            below = SLACK * (self.low if self.log else size)  # on a log scale the lower end may be far smaller
+            outside |= (numbers < self.low - below) | (numbers > self.high + SLACK * size)
         elif self.log:
             outside |= numbers <= 0
         if outside.any():
@@ -127,7 +127,6 @@ class Integer(Real):
     cells between the logarithms of the half-way points."""
 
     dtype: ClassVar[type] = int
-    slack: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -69,11 +69,15 @@ class Store:
         self.folder = folder
         self._lock = lock
         self._depth = 0
-        with _plain_errors(folder):
-            self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=30)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._migrate()
+        try:
+            with _plain_errors(folder):
+                self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=30)
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, folder: Path, settings: dict[str, Any]) -> "Store":
@@ -89,7 +93,8 @@ class Store:
         return cls(folder, _take_lock(folder))
 
     def close(self) -> None:
-        self._connection.close()
+        if hasattr(self, "_connection"):
+            self._connection.close()
         self._lock.close()
 
     @contextlib.contextmanager

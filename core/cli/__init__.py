@@ -29,7 +29,7 @@ COMMANDS = {
 
 def main() -> None:
     """Entry point of the command. Errors are one line on stderr; see `studio.errors` for the exit codes."""
-    if len(sys.argv) == 1:
+    if len(sys.argv) == 1 and "_STUDIO_COMPLETE" not in os.environ:
         sys.stdout.write(HELLO)
         return
     sys.exit(_guarded())

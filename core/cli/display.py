@@ -72,13 +72,15 @@ class LivePanel(Observer):
 
 
 def _panel(project: str, progress: Progress) -> Any:
+    from rich.padding import Padding
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
     lines: list[Any] = [Text(_status_line(progress), no_wrap=True, overflow="ellipsis")]
     if progress.total:
-        lines.append(ProgressBar(total=progress.total, completed=progress.finished))
+        bar = ProgressBar(total=progress.total, completed=progress.finished)
+        lines.append(Padding(bar, 0))  # a bar alone does not end its line
     if progress.best is not None:
         text = f"best  #{progress.best.number}  {progress.metric.name} {metric_value(progress.best)}  {assignments(progress.best.values)}"
         lines.append(Text(text, style="bold green", no_wrap=True, overflow="ellipsis"))

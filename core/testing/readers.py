@@ -18,18 +18,14 @@ replaced. All values are exact in float32. A promise that your format cannot kee
 as `test_not_finite_values = None`.
 """
 
-import contextlib
 import math
 import os
 import random
-import signal
-import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pluggy
@@ -38,6 +34,7 @@ import pytest
 from studio import hookspecs
 from studio.experiment import Metric, Report, Run
 from studio.interfaces import MetricReader
+from studio.testing.playback import TooLong, append, at_most, bytes_read, check, files, place, values_of
 
 VALUES = [0.9375, -1.5, 12.25, 12.25, 0.0078125, 3.0]  # no order, one twice, each cut short is another number
 OTHERS = [7.75, -0.625, 40.0]
@@ -45,6 +42,8 @@ FOLDERS = ("workspace", "tb", "modeldir", "artifacts")
 
 
 class MetricReaderContract:
+    """The contract of `studio.MetricReader` and of the hook that opens it."""
+
     plugin: Any
     metric: Metric
     patience: float = 5.0  # seconds that one call may take on a busy machine
@@ -69,10 +68,12 @@ class MetricReaderContract:
     # --- opening
 
     def test_opening_touches_nothing(self, tmp_path: Path) -> None:
+        """The hook is called before there is anything, and to see whether somebody reads such a metric."""
         self._reader(self.make_run(tmp_path / "a"))
         assert not os.path.exists(tmp_path / "a"), "opening made files: it is also called before anything starts"
 
     def test_claims_its_metric_and_no_other(self, tmp_path: Path) -> None:
+        """None for names that belong to other plugins."""
         run = self.make_run(tmp_path / "a")
         foreign = ["prefix-of-another-plugin:FILE:KEY"]
         if self.metric.name != "fitness":
@@ -87,6 +88,7 @@ class MetricReaderContract:
     # --- reading
 
     def test_missing_files_are_no_error(self, tmp_path: Path) -> None:
+        """Files come late, or never."""
         run = self.make_run(tmp_path / "a")
         reader = self._reader(run)
         assert self._read(reader, "the run has no folder yet") == []
@@ -96,55 +98,61 @@ class MetricReaderContract:
 
     @pytest.mark.parametrize("mode", ["min", "max", "last"])
     def test_every_value_once_and_in_order(self, tmp_path: Path, mode: Any) -> None:
+        """All of them, whatever the mode: Studio keeps the smallest, largest or last."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run, replace(self.metric, mode=mode))
         self.write(run, VALUES)
-        _check(self._read(reader, "values were written"), VALUES, "the mode is Studio's: report all, as they came")
-        _check(self._read(reader, "nothing is new"), [], "a value that was reported came again")
-        _check(self._close(reader, "nothing is new"), [], "close() repeats what read() had returned")
+        check(self._read(reader, "values were written"), VALUES, "the mode is Studio's: report all, as they came")
+        check(self._read(reader, "nothing is new"), [], "a value that was reported came again")
+        check(self._close(reader, "nothing is new"), [], "close() repeats what read() had returned")
 
     def test_follows_a_growing_run(self, tmp_path: Path) -> None:
+        """Several values, one or none between two reads."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         for part in (VALUES[:1], VALUES[1:3], [], VALUES[3:], OTHERS):
             for value in part:
                 self.write(run, [value])
-            _check(self._read(reader, "the run goes on"), part, "read() returns what is new since the last read()")
+            check(self._read(reader, "the run goes on"), part, "read() returns what is new since the last read()")
 
     def test_waits_for_what_is_incomplete(self, tmp_path: Path) -> None:
+        """Half a line or record is no value yet, wherever it is cut."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         got: list[float] = []
         for path, data in recording.items():
             for at in range(len(data)):
-                _append(run, path, data[at : at + 1])
-                got += _values(self._read(reader, "the file grew by a byte"))
-                _check(got, VALUES[: len(got)], "half a line or record was taken for a whole one")
-        got += _values(self._close(reader, "the run has ended"))
-        _check(got, VALUES, "written byte by byte, with a read() after each")
+                append(run, path, data[at : at + 1])
+                got += values_of(self._read(reader, "the file grew by a byte"))
+                check(got, VALUES[: len(got)], "half a line or record was taken for a whole one")
+        got += values_of(self._close(reader, "the run has ended"))
+        check(got, VALUES, "written byte by byte, with a read() after each")
 
     def test_close_takes_what_is_left(self, tmp_path: Path) -> None:
+        """The end of the run also ends its last line."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         text = all(data.endswith(b"\n") for data in recording.values())
         for path, data in recording.items():
-            _append(run, path, data[:-1] if text else data)
-        got = _values(self._read(reader, "the last line has no end"))
-        got += _values(self._close(reader, "the run has ended"))
-        _check(got, VALUES, "close() also takes a last line without its newline: the script has ended")
+            append(run, path, data[:-1] if text else data)
+        got = values_of(self._read(reader, "the last line has no end"))
+        got += values_of(self._close(reader, "the run has ended"))
+        check(got, VALUES, "close() also takes a last line without its newline: the script has ended")
 
     def test_not_finite_values(self, tmp_path: Path) -> None:
+        """nan and inf are values."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         values = [1.5, math.nan, math.inf, 2.5, -math.inf]
         self.write(run, values)
-        _check(self._read(reader, "nan and inf were written"), values, "nan and inf are reported: Studio filters them")
+        check(self._read(reader, "nan and inf were written"), values, "nan and inf are reported: Studio filters them")
 
     # --- files that misbehave
 
     def test_truncated_file(self, tmp_path: Path) -> None:
+        """A file that became shorter raises nothing, invents nothing, and is read again from its beginning."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
@@ -152,64 +160,69 @@ class MetricReaderContract:
         self._read(reader, "values were written")
         for part in (2, 3):
             for path, data in recording.items():
-                os.truncate(_place(run, path), len(data) // part)
-            got = _values(self._read(reader, "the file was cut short"))
+                os.truncate(place(run, path), len(data) // part)
+            got = values_of(self._read(reader, "the file was cut short"))
             assert set(got) <= set(VALUES), f"{got} came from a file that was cut short: some were never written"
         for path in recording:
-            os.truncate(_place(run, path), 0)
-        _check(self._read(reader, "the file was emptied"), [], "an empty file has no values")
+            os.truncate(place(run, path), 0)
+        check(self._read(reader, "the file was emptied"), [], "an empty file has no values")
         for path, data in recording.items():
-            _append(run, path, data)
-        _check(self._read(reader, "it was written anew"), VALUES, "a file that was emptied is read from its beginning")
+            append(run, path, data)
+        check(self._read(reader, "it was written anew"), VALUES, "a file that was emptied is read from its beginning")
 
     def test_replaced_file(self, tmp_path: Path) -> None:
+        """Another file under the same name is read from its beginning."""
         first = self._record(tmp_path / "first", OTHERS)
         second = self._record(tmp_path / "second", VALUES)  # longer than what it replaces
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         self.write_back(run, first)
-        _check(self._read(reader, "values were written"), OTHERS, "before the file is replaced")
+        check(self._read(reader, "values were written"), OTHERS, "before the file is replaced")
         self.write_back(run, dict(zip(first, second.values(), strict=True)))
-        _check(self._read(reader, "another file took its place"), VALUES, "another file is read from its beginning")
+        check(self._read(reader, "another file took its place"), VALUES, "another file is read from its beginning")
 
     def test_deleted_file(self, tmp_path: Path) -> None:
+        """A file may go, and come again."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         self.write_back(run, recording)
-        _check(self._read(reader, "values were written"), VALUES, "before the file is deleted")
+        check(self._read(reader, "values were written"), VALUES, "before the file is deleted")
         for path in recording:
-            os.unlink(_place(run, path))
-        _check(self._read(reader, "the file is gone"), [], "nothing is new")
+            os.unlink(place(run, path))
+        check(self._read(reader, "the file is gone"), [], "nothing is new")
         self.write_back(run, recording)
-        _check(self._read(reader, "it came again"), VALUES, "a file that came again is a new one")
+        check(self._read(reader, "it came again"), VALUES, "a file that came again is a new one")
 
     def test_garbage(self, tmp_path: Path) -> None:
+        """Random bytes raise nothing and have no values, and a good file after them is read."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         garbage = random.Random(1).randbytes(1 << 16)
         self.write_back(run, dict.fromkeys(recording, garbage))
-        _check(self._read(reader, "the file holds random bytes"), [], "random bytes have no values")
+        check(self._read(reader, "the file holds random bytes"), [], "random bytes have no values")
         self.write_back(run, recording)
-        _check(self._read(reader, "a good file took its place"), VALUES, "the reader gave up for good")
+        check(self._read(reader, "a good file took its place"), VALUES, "the reader gave up for good")
 
     def test_no_file_at_all(self, tmp_path: Path) -> None:
+        """A folder or a named pipe in the place of the file; opening the pipe would block."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         for make in (os.mkdir, os.mkfifo):
             reader = self._reader(run)
             for path in recording:
-                _place(run, path).parent.mkdir(parents=True, exist_ok=True)
-                make(_place(run, path))
-            _check(self._read(reader, f"{make.__name__} made something in its place"), [], "that is no file")
-            _check(self._close(reader, "the run has ended"), [], "that is no file")
+                place(run, path).parent.mkdir(parents=True, exist_ok=True)
+                make(place(run, path))
+            check(self._read(reader, f"{make.__name__} made something in its place"), [], "that is no file")
+            check(self._close(reader, "the run has ended"), [], "that is no file")
             for path in recording:
-                (os.rmdir if make is os.mkdir else os.unlink)(_place(run, path))
+                (os.rmdir if make is os.mkdir else os.unlink)(place(run, path))
 
     # --- cost
 
     def test_never_waits(self, tmp_path: Path) -> None:
+        """Nothing new is an empty list, at once."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         self.write(run, VALUES)
@@ -219,6 +232,7 @@ class MetricReaderContract:
         assert time.monotonic() - begin < min(2.0, self.patience), "read() waits for news: return an empty list"
 
     def test_reads_no_byte_twice(self, tmp_path: Path) -> None:
+        """A file that grows in 40 pieces is read once, not 40 times."""
         if not os.path.exists("/proc/self/io"):
             pytest.skip("needs /proc/self/io, which counts the bytes that a process reads")
         values = VALUES * 400
@@ -233,36 +247,39 @@ class MetricReaderContract:
         for path, data in recording.items():
             size = -(-len(data) // rounds)
             for at in range(0, len(data), size):
-                _append(run, path, data[at : at + size])
-                before = _bytes_read()
-                got += _values(self._read(reader, "the file grew"))
-                count += _bytes_read() - before
-        got += _values(self._close(reader, "the run has ended"))
-        _check(got, values, "a file that grew in pieces")
+                append(run, path, data[at : at + size])
+                before = bytes_read()
+                got += values_of(self._read(reader, "the file grew"))
+                count += bytes_read() - before
+        got += values_of(self._close(reader, "the run has ended"))
+        check(got, values, "a file that grew in pieces")
         size = sum(map(len, recording.values()))
         most = 2 * size + rounds * 1024 * len(recording)
         assert count <= most, f"{count} bytes were read of {size}: go on where the last read() ended"
 
     def test_leaves_the_files_alone(self, tmp_path: Path) -> None:
+        """A reader only reads."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         self.write(run, VALUES)
-        before = _files(run)
+        before = files(run)
         self._read(reader, "values were written")
         self._close(reader, "the run has ended")
-        assert _files(run) == before, "the reader changed, made or removed files of the run"
+        assert files(run) == before, "the reader changed, made or removed files of the run"
 
     # --- the rest
 
     def test_runs_are_apart(self, tmp_path: Path) -> None:
+        """Readers of two runs at once share nothing."""
         runs = [self._begun(tmp_path / name) for name in ("a", "b")]
         readers = [self._reader(run) for run in runs]
         for run, values in zip(runs, (VALUES, OTHERS), strict=True):
             self.write(run, values)
         for reader, values in zip(readers, (VALUES, OTHERS), strict=True):
-            _check(self._read(reader, "two runs wrote values"), values, "each reader reads its own run")
+            check(self._read(reader, "two runs wrote values"), values, "each reader reads its own run")
 
     def test_names(self, tmp_path: Path) -> None:
+        """What was seen, so that a metric that never came can be told from one that was misspelt."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         assert list(reader.names) == [], "names lists what was seen, and nothing was written yet"
@@ -278,11 +295,11 @@ class MetricReaderContract:
     def write_back(self, run: Run, recording: dict[str, bytes]) -> None:
         """The recorded files in `run`, each as a new file that takes the place of one that is there."""
         for path, data in recording.items():
-            place = _place(run, path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            new = place.with_name("new")
+            target = place(run, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            new = target.with_name("new")
             new.write_bytes(data)
-            os.replace(new, place)
+            os.replace(new, target)
 
     def _begin(self, run: Run) -> None:
         for folder in FOLDERS:
@@ -298,7 +315,7 @@ class MetricReaderContract:
         """What `write` leaves on disk: relative path -> bytes."""
         run = self._begun(folder)
         self.write(run, values)
-        recording = _files(run)
+        recording = files(run)
         assert recording, f"write() made no file below {run.folder}"
         return recording
 
@@ -315,9 +332,9 @@ class MetricReaderContract:
 
     def _call(self, name: str, reader: MetricReader, when: str) -> list[Report]:
         try:
-            with _at_most(self.patience):
+            with at_most(self.patience):
                 reports = getattr(reader, name)()
-        except _TooLong:
+        except TooLong:
             raise AssertionError(f"{name}() took more than {self.patience} s when {when}: it must not block") from None
         except Exception as error:
             raise AssertionError(f"{name}() raised {error!r} when {when}") from error
@@ -329,62 +346,3 @@ class MetricReaderContract:
             assert report.number is None, f"{report}: number and attempt are filled in by Studio"
             assert report.attempt is None, f"{report}: number and attempt are filled in by Studio"
         return reports
-
-
-class _TooLong(BaseException):
-    pass
-
-
-@contextlib.contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """_TooLong after `seconds`, in the middle of a blocking system call too. Does nothing outside the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise _TooLong
-
-    handler = signal.signal(signal.SIGALRM, ring)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *timer)
-        signal.signal(signal.SIGALRM, handler)
-
-
-def _values(reports: list[Report]) -> list[float]:
-    return [report.value for report in reports]
-
-
-def _check(got: list[Report] | list[float], expected: Sequence[float], why: str) -> None:
-    values = [item.value if isinstance(item, Report) else item for item in got]
-    same = list(map(repr, values)) == list(map(repr, map(float, expected)))  # nan equals nan
-    assert same, f"reported {_short(values)}, written {_short(expected)}: {why}"
-
-
-def _short(values: Sequence[float]) -> str:
-    return str(list(values)) if len(values) <= 20 else f"{len(values)} values"
-
-
-def _place(run: Run, path: str) -> Path:
-    return Path(run.folder, path)
-
-
-def _append(run: Run, path: str, data: bytes) -> None:
-    place = _place(run, path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with open(place, "ab") as file:
-        file.write(data)
-
-
-def _files(run: Run) -> dict[str, bytes]:
-    """Relative path -> contents of all files of `run`, in order."""
-    found = sorted(path for path in Path(run.folder).rglob("*") if path.is_file())
-    return {str(path.relative_to(run.folder)): path.read_bytes() for path in found}
-
-
-def _bytes_read() -> int:
-    with open("/proc/self/io", "rb", buffering=0) as file:
-        return int(file.read(1000).split()[1])
