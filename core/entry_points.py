@@ -15,6 +15,7 @@ from dataclasses import dataclass
 class EntryPoint:
     name: str
     module: str
+    attribute: str  # of the module, or empty
     distribution: str
     version: str
 
@@ -25,13 +26,19 @@ def find_entry_points(group: str, path: Sequence[str] | None = None) -> list[Ent
     found = []
     for folder, info in _infos(sys.path if path is None else path):
         distribution, _, version = info.rpartition(".")[0].partition("-")
-        distribution = re.sub(r"[-_.]+", "-", distribution).lower()
+        distribution = normalised(distribution)
         if distribution in seen:
             continue
         seen.add(distribution)
-        for name, module in _read_group(os.path.join(folder, info, "entry_points.txt"), group):
-            found.append(EntryPoint(name, module, distribution, version.split("-py")[0]))
+        for name, target in _read_group(os.path.join(folder, info, "entry_points.txt"), group):
+            module, _, attribute = target.partition(":")
+            found.append(EntryPoint(name, module, attribute, distribution, version.split("-py")[0]))
     return sorted(found, key=lambda point: (point.distribution, point.name))
+
+
+def normalised(distribution: str) -> str:
+    """The name of a distribution as packaging tools compare it: PEP 503."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _infos(path: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -8,15 +8,12 @@ Hooks are called plugin by plugin, so one that raises hurts nobody else, and eve
 """
 
 import contextlib
-import hashlib
+import functools
 import importlib
-import importlib.util
-import inspect
 import os
 import sys
 import time
 import traceback
-import types
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +21,12 @@ from typing import Any
 
 import pluggy
 
-from studio import hookspecs, studioml
-from studio.entry_points import EntryPoint, find_entry_points
+from studio import hookspecs
+from studio.entry_points import EntryPoint, find_entry_points, normalised
 from studio.errors import PluginError, PluginFailed, RangeError, StudioError
 from studio.experiment import Metric, Run
 from studio.interfaces import Backend, MetricReader, Optimizer
+from studio.plugin_files import import_file, is_file, own_optimizers
 from studio.space import Parameter
 from studio.text import did_you_mean
 
@@ -59,6 +57,7 @@ class Problem:
 def create_host(*, entry_points: bool = True, plugins: Collection[Any] = ()) -> "Host":
     """A host with what is installed, and with `plugins`: modules or objects with hook implementations."""
     disabled = {name.strip() for name in os.environ.get("STUDIO_DISABLE_PLUGINS", "").split(",")}
+    disabled |= {normalised(name) for name in disabled}
     host = Host()
     for point in find_entry_points(hookspecs.PROJECT) if entry_points else ():
         if point.name not in disabled and point.distribution not in disabled:
@@ -74,6 +73,7 @@ class Host:
         self.import_seconds: dict[str, float] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
+        self._files: dict[str, type[Optimizer]] = {}
         self._origins: dict[int, tuple[str, str, str]] = {}  # id of a plugin -> its name, distribution, version
 
     # --- finding ----------------------------------------------------------------------------------------------------
@@ -82,7 +82,9 @@ class Host:
         begun = time.perf_counter()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # stdout is for data
-                plugin = importlib.import_module(point.module)
+                plugin = functools.reduce(
+                    getattr, filter(None, [point.attribute]), importlib.import_module(point.module)
+                )
         except (Exception, SystemExit) as error:
             self._leave_out(point.name, point.distribution, error)
             return
@@ -92,15 +94,16 @@ class Host:
 
     def load_file(self, path: str) -> type[Optimizer]:
         """The one optimizer that the file adds: by its hook implementations if it has any, else its one subclass."""
-        plugin = _import_file(path)
+        if path in self._files:
+            return self._files[path]
+        plugin = import_file(path)
+        found = own_optimizers(plugin, Path(path).stem)
         if any(self._manager.parse_hookimpl_opts(plugin, name) for name in dir(plugin)):
             problems = len(self.problems)
             self.register(plugin, path, path, "")
+            found = [piece.cls for piece in self.pieces("optimizer") if piece.distribution == path]
             if len(self.problems) > problems:
                 raise PluginError(f"optimizer file {path}: {self.problems[-1].message}")
-            found = [piece.cls for piece in self.pieces("optimizer") if piece.distribution == path]
-        else:
-            found = _own_optimizers(plugin, Path(path).stem)
         if len(found) != 1:
             names = ", ".join(cls.__name__ for cls in found) or "none"
             raise PluginError(
@@ -108,6 +111,7 @@ class Host:
             )
         if not hasattr(found[0], "name"):
             found[0].name = Path(path).stem
+        self._files[path] = found[0]
         return found[0]
 
     def register(self, plugin: Any, name: str, distribution: str, version: str) -> None:
@@ -116,7 +120,7 @@ class Host:
             if self._manager.is_registered(plugin):
                 return
             self._check_names(plugin)
-            self._manager.register(plugin, name=f"{distribution}:{name}")
+            self._manager.register(plugin, name=f"{distribution}:{name}:{id(plugin)}")
         except (pluggy.PluginValidationError, ValueError) as error:
             if self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
@@ -138,7 +142,9 @@ class Host:
 
     def _leave_out(self, name: str, distribution: str, error: BaseException) -> None:
         message = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
-        self.problems.append(Problem(name, distribution, message))
+        problem = Problem(name, distribution, message)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     # --- named pieces -----------------------------------------------------------------------------------------------
 
@@ -148,14 +154,29 @@ class Host:
         for hook, named in (("studio_optimizers", "optimizer"), ("studio_backends", "backend")):
             if kind in (None, named):
                 for plugin, classes in self._call_each(hook):
-                    _, distribution, version = self._origins[id(plugin)]
-                    result += [Piece(named, cls.name, distribution, version, cls) for cls in classes or ()]
+                    result += self._named_pieces(named, plugin, hook, classes)
         for hook, unnamed in (("studio_parse_range", "range parser"), ("studio_open_metric", "metric extractor")):
             if kind in (None, unnamed):
                 for implementation in getattr(self._manager.hook, hook).get_hookimpls():
                     name, distribution, version = self._origins[id(implementation.plugin)]
                     result.append(Piece(unnamed, name, distribution, version, implementation.function))
         return result
+
+    def _named_pieces(self, kind: str, plugin: Any, hook: str, classes: Any) -> list[Piece]:
+        """What a hook answered, if it is a list of named classes of that kind."""
+        name, distribution, version = self._origins[id(plugin)]
+        base = {"optimizer": Optimizer, "backend": Backend}[kind]
+        try:
+            pieces = [
+                Piece(kind, cls.name, distribution, version, cls) for cls in classes or () if issubclass(cls, base)
+            ]
+            if len(pieces) != len(classes or ()):
+                raise TypeError(f"{classes!r} holds a class that is no studio.{base.__name__}")
+        except (TypeError, AttributeError) as error:
+            problem = TypeError(f"{hook} must return a list of classes with a `name`: {error}")
+            self._leave_out(name, distribution, problem)
+            return []
+        return pieces
 
     def optimizer(self, name: str) -> type[Optimizer]:
         """The optimizer called `name`, or the one in the file that `name` is the path of."""
@@ -213,54 +234,6 @@ class Host:
                 continue
             firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
             yield plugin, answer if firstresult else answer[0] if answer else None
-
-
-def is_file(optimizer: str) -> bool:
-    """Whether what stands behind `--optimizer` is the path of a file."""
-    return optimizer.endswith(".py") or "/" in optimizer
-
-
-def _own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:
-    """The optimizer classes that a file defines itself, those of StudioML among them."""
-    own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
-    found = [cls for cls in own if issubclass(cls, Optimizer) and not inspect.isabstract(cls)]
-    return found + [studioml.adapt(cls, name) for cls in own if studioml.is_studioml_optimizer(cls)]
-
-
-def _import_file(path: str) -> types.ModuleType:
-    """The file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        raise PluginError(f"optimizer file {path!r} does not exist")
-    package = "_studio_file_" + hashlib.sha256(str(file.parent).encode()).hexdigest()[:12]
-    if package not in sys.modules:
-        parent = types.ModuleType(package)
-        parent.__path__ = [str(file.parent)]
-        sys.modules[package] = parent
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
-    name = f"{package}.{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"optimizer file {path!r} is not a Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise PluginError(f"optimizer file {path}: {_where(error, file)}") from error
-    return module
-
-
-def _where(error: BaseException, file: Path) -> str:
-    """`line 7: NameError: …`, the line being the deepest one inside `file`."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    if isinstance(error, SyntaxError):
-        lines.append(error.lineno)
-    message = traceback.format_exception_only(error)[-1].strip()
-    return f"line {lines[-1]}: {message}" if lines else message
 
 
 @contextlib.contextmanager

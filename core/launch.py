@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from studio.driver import Driver
-from studio.errors import BadInput, ProjectError
+from studio.errors import BadInput, ProjectError, StoreError
 from studio.home import database, existing_project_folder, make_folder, project_folder, projects_folder, studio_home
-from studio.host import Host, create_host, is_file
+from studio.host import Host, create_host
 from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
 from studio.plan import Plan, prepare
+from studio.plugin_files import is_file
 from studio.project import Project
 from studio.search import Search
 from studio.settings import Settings, parse_duration
@@ -118,7 +119,7 @@ def resume(
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
     try:
-        settings = Settings.from_dict(store.meta("settings"))
+        settings = Settings.from_dict({"script": "", **store.meta("settings")})
         if not settings.script:
             raise BadInput(
                 f"project {project!r} belongs to a program's own loop: studio.Search(project={project!r}, …) resumes it"
@@ -229,8 +230,12 @@ def _create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise BadInput(f"cannot copy the working directory to {folder}: {error.strerror or error}") from error
-    store = Store.create(folder, plan.settings.as_dict())
-    store.set_meta("optimizer_file", _fingerprint(plan.settings))
+    try:
+        store = Store.create(folder, plan.settings.as_dict())
+        store.set_meta("optimizer_file", _fingerprint(plan.settings))
+    except StoreError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise BadInput(f"cannot begin the record: {error}; is the disk full?") from error
     return store
 
 

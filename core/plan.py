@@ -3,6 +3,7 @@
 settings --prepare--> Plan --run_of(suggestion)--> Run
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -197,7 +198,7 @@ def plan_probe(plan: Plan) -> Run:
 def _script_file(settings: Settings, source: Path) -> str | None:
     """The script's path below `source`; None for a module that is not there and runs from where it is installed."""
     if settings.module:
-        return _module_file(settings.script, source)
+        return _module_file(settings, source)
     path = Path(os.path.normpath(source / Path(settings.script).expanduser()))
     if not path.exists():
         scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
@@ -219,13 +220,16 @@ def _close(word: str, known: list[str]) -> str:
     return did_you_mean(word, known) if known else " in this folder"
 
 
-def _module_file(module: str, source: Path) -> str | None:
-    if not all(part.isidentifier() for part in module.split(".")):
+def _module_file(settings: Settings, source: Path) -> str | None:
+    module = settings.script
+    if not all(part.isidentifier() for part in module.split(".")) or (source / module).is_file():
         raise BadInput(f"-m {module!r} is no module name; write it with dots and without .py, such as package.train")
     base = module.replace(".", "/")
     for candidate in (f"{base}.py", f"{base}/__main__.py"):
         if (source / candidate).is_file():
             return candidate
+    if settings.python is None and importlib.util.find_spec(module.split(".")[0]) is None:
+        raise BadInput(f"-m {module!r}: there is no such module, neither here nor installed")
     return None
 
 
@@ -238,7 +242,9 @@ def _command(settings: Settings, source: Path, script: str | None) -> list[str]:
         if found is None:
             raise BadInput(f"--python {settings.python!r} is no program; give the path of an interpreter")
         python = os.path.abspath(found)
-    return [python, "-m", settings.script] if settings.module else [python, script or settings.script]
+    if settings.module or script is None:
+        return [python, "-m", settings.script]
+    return [python, f"./{script}" if script.startswith("-") else script]
 
 
 def _substitution(settings: Settings, source: Path, script: str | None, space: Space) -> Substitution:

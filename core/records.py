@@ -50,7 +50,7 @@ def _experiment(row: tuple[Any, ...], folder: Path, metric: Metric) -> Experimen
     ) = row
     if attempt is None:  # a program's own loop: there is a journal and nothing else
         status = _journal_status(bool(told), fitness)
-        started, finished, duration, value = asked_at, told_at, told_at and told_at - asked_at, fitness
+        started, finished, duration, value = told_at and asked_at, told_at, told_at and told_at - asked_at, fitness
     return Experiment(
         project=folder.name,
         number=number,

@@ -125,8 +125,8 @@ def _walk(
         folder = entry.is_dir(follow_symlinks=False)
         if _is_ignored(path, entry.name, folder, patterns) or (leave_out and Path(entry.path).resolve() in leave_out):
             continue
-        if folder and (entry.name in (".git", "__pycache__") or _is_environment(entry.path)):
-            continue
+        if entry.name == ".git" or (folder and (entry.name == "__pycache__" or _is_environment(entry.path))):
+            continue  # .git is a file in a worktree, by which `git` would find the user's own
         if entry.is_file(follow_symlinks=False) and not os.access(entry.path, os.R_OK):
             notices.append(f"{path} cannot be read and is left out")
             continue

@@ -96,12 +96,8 @@ def _copied(path: str, original: str) -> int:
     """
     try:
         now, then = os.stat(path), os.stat(original)
-        if (
-            not then.st_size
-            or now.st_size < then.st_size
-            or (now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns)
-        ):
-            return 0  # shorter, or written since: a copy keeps its time, and what is appended makes it longer
+        if now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns:
+            return 0  # written since: a copy keeps its time, and what is appended makes it longer
         at = max(0, then.st_size - COMPARED)
         return then.st_size if _bytes(path, at, then.st_size) == _bytes(original, at, then.st_size) else 0
     except (OSError, ValueError):

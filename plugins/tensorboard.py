@@ -116,7 +116,7 @@ class TensorBoardReader(MetricReader):
         if len(self.names) < MOST_NAMES:
             self.names[short] = None
         for alias, name in enumerate(self._wanted):
-            ends = root and len(name) >= len(short) and full.endswith("/" + name)
+            ends = len(name) >= len(short) and full.endswith("/" + name)
             if full == name or ends:
                 return Source(alias, root, full[: len(full) - len(name)].count("/"), folder, tag)
         return None

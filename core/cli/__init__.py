@@ -38,6 +38,7 @@ def main() -> None:
 def _guarded() -> int:
     from studio.errors import StudioError
 
+    stdout = sys.stdout
     try:
         result = _app()(standalone_mode=False, prog_name="studio")
         sys.stdout.flush()
@@ -50,6 +51,10 @@ def _guarded() -> int:
     except BrokenPipeError:  # `studio runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        return 0  # the command-line library replaces stdout, and exits with 1, where a pipe breaks
     except Exception as error:
         # Usage errors of the command-line library, whose classes Typer keeps to itself.
         if hasattr(error, "format_message"):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.output import clean, experiment_rows, print_json, print_table, short
-from studio.errors import BadInput
+from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
 from studio.project import Project, all_projects
@@ -87,7 +87,12 @@ def logs(
 
 
 def _list_projects(json: bool) -> int:
-    summaries = [project.summary() for project in all_projects()]
+    summaries = []
+    for project in all_projects():
+        try:
+            summaries.append(project.summary())
+        except StoreError as error:
+            print(f"studio: {error}", file=sys.stderr)
     if json:
         print_json(summaries)
         return 0
