@@ -271,12 +271,18 @@ class Driver:
 
     def _show(self, experiment: Experiment) -> None:
         self.progress.count(experiment)
+        self._update_best()
         self._keep_workspace(experiment)
         self.observer.finished(experiment, self.progress)
         hopeless = self._failures.hopeless(experiment)
         if hopeless and not self._draining:
             self._end("failures", 0)
             self.observer.notice(hopeless)
+
+    def _update_best(self) -> None:
+        best = self.search.best
+        if best is None or self.progress.best is None or best.number != self.progress.best.number:
+            self.progress.best = best and self.store.experiment(best.number, self.plan.metric)
 
     def _write_live_metrics(self) -> None:
         """Live values reach the record once a second, not once a report."""
@@ -305,19 +311,22 @@ class Driver:
 
     def _take_up(self) -> None:
         """What earlier sessions left: attempts, runs that were cut off, values seen, counts."""
+        untold = set(self.search.untold)
         for experiment in self.store.experiments(self.plan.metric):
             if experiment.folder is not None:
                 self._attempts[experiment.number] = experiment.attempt
             if experiment.status == "running":
                 self._cut_off.add(experiment.number)
+            if experiment.status in ("running", "stopped") and experiment.number not in untold:
+                self._retries.append(
+                    experiment.number
+                )  # of a retry: the search knows it as told and does not ask again
             if experiment.status in ("completed", "failed", "pruned"):
                 self._repeats.note(experiment.number, experiment.values)
                 self.progress.count(experiment)
-        if self.progress.best is not None:
-            self._best_kept = self.progress.best.number
+        self._update_best()
+        self._best_kept = None if self.progress.best is None else self.progress.best.number
         self.progress.session_finished = 0
-        # A retry that was cut off is told already, so the search does not ask for it again.
-        self._retries.extend(sorted(self._cut_off - set(self.search.untold)))
 
 
 def _number(suggestion: Suggestion) -> int:

@@ -48,7 +48,8 @@ def _infos(path: Sequence[str]) -> Iterator[tuple[str, str]]:
         except OSError:  # zip files and folders that do not exist
             continue
         for name in sorted(names):
-            if name.endswith((".dist-info", ".egg-info")):
+            stem, ending = os.path.splitext(name)
+            if ending in (".dist-info", ".egg-info") and "-" in stem:  # one without a version is a build's remains
                 yield folder or ".", name
 
 

@@ -27,7 +27,7 @@ class Ledger:
         self._untold.pop(number, None)
         if number == self._best:  # a retry told it again
             self._best = self._find_best()
-        elif status == "completed" and (self.best is None or _fitness(self.experiments[number]) > _fitness(self.best)):
+        elif status == "completed" and (self.best is None or _rank(self.experiments[number]) > _rank(self.best)):
             self._best = number
 
     @property
@@ -44,10 +44,11 @@ class Ledger:
         return None if self._best is None else self.experiments[self._best]
 
     def _find_best(self) -> int | None:
-        rated = [number for number, experiment in sorted(self.experiments.items()) if experiment.fitness is not None]
-        return max(rated, key=lambda number: _fitness(self.experiments[number]), default=None)
+        rated = [number for number, experiment in self.experiments.items() if experiment.fitness is not None]
+        return max(rated, key=lambda number: _rank(self.experiments[number]), default=None)
 
 
-def _fitness(experiment: Experiment) -> float:
+def _rank(experiment: Experiment) -> tuple[float, int]:
+    """Larger is better; of equals, the lowest number."""
     assert experiment.fitness is not None
-    return experiment.fitness
+    return experiment.fitness, -experiment.number

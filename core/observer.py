@@ -36,8 +36,6 @@ class Progress:
         self.session_finished += experiment.status != "stopped"
         if experiment.status == "failed":
             self.last_failure = experiment
-        if experiment.fitness is not None and (self.best is None or experiment.fitness > (self.best.fitness or 0.0)):
-            self.best = experiment
 
     @property
     def finished(self) -> int:

@@ -27,7 +27,7 @@ from studio.space import Array, Constant, Space, Suggestion
 from studio.substitution import Substitution
 from studio.text import did_you_mean
 
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass
@@ -289,7 +289,7 @@ def _artifacts(settings: Settings, source: Path) -> Artifacts:
 def _path_and_tag(text: str, option: str, taken: Mapping[str, Any]) -> tuple[str, str]:
     path, colon, tag = text.rpartition(":")
     if not colon or not path or not _TAG.fullmatch(tag):
-        raise BadInput(f"{option} {text!r} is not PATH:TAG, the tag being letters, digits and . _ -")
+        raise BadInput(f"{option} {text!r} is not PATH:TAG, the tag being up to 100 letters, digits and . _ -")
     if tag in taken:
         raise BadInput(f"{option} {text!r}: {tag!r} is the name of a hyperparameter; choose another tag")
     return path, tag

@@ -17,7 +17,8 @@ def signal_tree(group: int | None, folder: str, number: int) -> None:
             os.killpg(group, number)
     for pid in marked(folder):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+            if group is None or os.getpgid(pid) != group:  # once each: a second SIGTERM would cut off its tidying up
+                os.kill(pid, number)
 
 
 def kill_tree(group: int | None, folder: str) -> None:

@@ -30,6 +30,8 @@ def _parameter(name: str, given: Any, host: Host, grid: bool) -> Parameter:
     if not isinstance(name, str) or not name.isidentifier():
         raise RangeError(f"hyperparameter {name!r}={given}: a name is letters, digits and _, as in Python")
     if isinstance(given, Parameter):
+        if given.name != name:
+            raise RangeError(f"hyperparameter {name!r}: the parameter given for it is called {given.name!r}")
         return given
     if isinstance(given, str):
         return host.parse_range(name, given, grid=grid)

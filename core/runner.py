@@ -161,7 +161,8 @@ class Runner:
             return [*events, execution.recorded]
         outcome = self._outcome(execution)
         keep_captures(execution.run)
-        write_json(Path(execution.run.folder) / "outcome.json", asdict(outcome))
+        with contextlib.suppress(OSError):  # the folder is gone or the disk is full: the journal has the outcome
+            write_json(Path(execution.run.folder) / "outcome.json", asdict(outcome))
         return [*events, outcome]
 
     def _read(self, execution: _Execution, last: bool = False) -> list[Report]:
@@ -173,11 +174,12 @@ class Runner:
             return []
         try:
             found = execution.reader.close() if last else execution.reader.read()
+            reports = [Report(report.step, float(report.value), run.number, run.attempt) for report in found]
         except Exception as error:
             execution.reader_error = f"reading the metric failed: {type(error).__name__}: {error}"
             return []
-        execution.reports += len(found)
-        return [Report(report.step, report.value, run.number, run.attempt) for report in found]
+        execution.reports += len(reports)
+        return reports
 
     def _outcome(self, execution: _Execution) -> Outcome:
         code = execution.returncode
@@ -185,7 +187,7 @@ class Runner:
             number=execution.run.number,
             attempt=execution.run.attempt,
             exit_code=code if code is not None and code >= 0 and not execution.limit_hit else None,
-            signal=signal.Signals(-code).name if code is not None and code < 0 else None,
+            signal=_signal_name(-code) if code is not None and code < 0 else None,
             reason=_reason(execution),
             started=execution.started,
             finished=time.time(),
@@ -302,7 +304,7 @@ def _reason(execution: _Execution) -> str:
     if execution.stopping:
         return "stopped"
     if code is not None and code < 0:
-        return _with_last_line(f"killed by {signal.Signals(-code).name}", run)
+        return _with_last_line(f"killed by {_signal_name(-code)}", run)
     if code:
         return _with_last_line(f"exit code {code}", run)
     if execution.reports == 0:
@@ -310,10 +312,17 @@ def _reason(execution: _Execution) -> str:
     return ""
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals between the first and the last have no names
+        return f"signal {number}"
+
+
 def _missing(metric: Metric, reader: MetricReader | None) -> str:
     if metric.name == "fitness":
         return "printed no line `fitness: NUMBER`"
-    seen = sorted(reader.names)[:20] if reader is not None else []
+    seen = sorted(map(str, getattr(reader, "names", None) or ()))[:20]
     return f"metric {metric.name!r} never came; " + (f"seen: {', '.join(seen)}" if seen else "no metric was logged")
 
 

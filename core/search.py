@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from studio import home
 from studio.abilities import checked_extras, require
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
 from studio.experiment import Experiment, plain
 from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
+from studio.journals import open_for_program, written
 from studio.ledger import Ledger
 from studio.options import typed
 from studio.ranges import read_space
-from studio.space import Parameter, Space, Suggestion
+from studio.space import Space, Suggestion
 from studio.store import Event, Store
 
 TOLERANCE = 1e-12  # how far a repeated ask may lie from the stored one
@@ -64,12 +64,12 @@ class Search:
         self._options = typed(self.optimizer_class, options or {})
         if project is not None:
             settings = {
-                "ranges": _written(space),
+                "ranges": written(space),
                 "optimizer": self.optimizer_class.name,
                 "options": dict(options or {}),
                 "seed": seed,
             }
-            journal = _project_journal(project, settings)
+            journal = open_for_program(project, settings)
         self._journal = journal
         self.seed = self._settle_seed(seed)
         self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told
@@ -130,6 +130,11 @@ class Search:
         if self._journal is not None:
             self._journal.report(number, step, fitness)
         return self._report_to_optimizer(number, step, fitness)
+
+    def close(self) -> None:
+        """Give the project back, where there is one, so that another process can go on with it."""
+        if self._journal is not None:
+            self._journal.close()
 
     def __iter__(self) -> Iterator[Suggestion]:
         while (suggestion := self.ask()) is not None:
@@ -293,34 +298,6 @@ def _checked_budget(max_experiments: int | None) -> int | None:
     if max_experiments is not None and max_experiments < 1:
         raise BadInput(f"max_experiments={max_experiments}: at least 1 is needed")
     return max_experiments
-
-
-def _project_journal(name: str, settings: dict[str, Any]) -> Store:
-    """The journal of project `name`, new or resumed; what was asked for must not have changed."""
-    folder = home.project_folder(name)
-    if not home.database(folder).is_file():
-        home.make_folder(folder)
-        return Store.create(folder, settings)
-    journal = Store.open(folder)
-    stored = journal.meta("settings")
-    for key in ("ranges", "optimizer", "options"):
-        if stored.get(key) != settings[key]:
-            journal.close()
-            raise BadInput(
-                f"project {name!r} was begun with {key} {stored.get(key)!r}, not {settings[key]!r}; choose another project name"
-            )
-    return journal
-
-
-def _written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
-    """The ranges as the journal keeps them, to compare on resume."""
-    items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
-    result = {}
-    for name, given in items:
-        result[name] = (
-            repr(given) if isinstance(given, Parameter) else list(given) if isinstance(given, tuple) else plain(given)
-        )
-    return result
 
 
 def _same(stored: Any, now: Any) -> bool:

@@ -55,8 +55,8 @@ class Settings:
         return cls(**{key: value for key, value in data.items() if key in known})
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(given: str | float | None, option: str) -> float | None:
@@ -64,8 +64,9 @@ def parse_duration(given: str | float | None, option: str) -> float | None:
     if given is None:
         return None
     text = str(given).strip().lower()
+    text = f"{text}s" if text[-1:].isdecimal() and not any(unit in text for unit in _SECONDS) else text
     parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+    if not parts or _DURATION.sub("", text):
         raise BadInput(f"{option} {given!r} is no duration; write for example 90s, 15m, 5h or 2d")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:

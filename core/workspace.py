@@ -153,9 +153,15 @@ def _is_ignored(path: str, name: str, folder: bool, patterns: list[str]) -> bool
         wanted = pattern.rstrip("/").removeprefix("/")
         if pattern.endswith("/") and not folder:
             continue
-        if fnmatch.fnmatch(path, wanted) or (not pattern.startswith("/") and fnmatch.fnmatch(name, wanted)):
+        if _fits(path, wanted) or (not pattern.startswith("/") and fnmatch.fnmatchcase(name, wanted)):
             return True
     return False
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """Part by part: a `*` does not cross folders."""
+    parts, wanted = path.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
 def _link_target(source: Path, path: str) -> str:
@@ -163,7 +169,9 @@ def _link_target(source: Path, path: str) -> str:
     target = os.readlink(source / path)
     arrives = os.path.normpath(os.path.join(os.path.dirname(source / path), target))
     inside = os.path.commonpath([arrives, str(source)]) == str(source)
-    return target if inside and not os.path.isabs(target) else arrives
+    if not inside:
+        return arrives
+    return os.path.relpath(arrives, os.path.dirname(source / path)) if os.path.isabs(target) else target
 
 
 def _too_large(source: Path, size: int, sizes: dict[str, int], limit: int) -> str:

@@ -4,14 +4,16 @@ from typing import Annotated
 
 import typer
 
+from studio.cli.usage import PlainUsage, whole
+
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=PlainUsage)
 def resume(
     project: Annotated[str, typer.Argument(metavar="PROJECT")],
     max_experiments: Annotated[
-        int | None, typer.Option(metavar="N", help="A new budget: how many experiments in all.")
+        int | None, typer.Option(metavar="N", parser=whole, help="A new budget: how many experiments in all.")
     ] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="For this session: 90s, 15m, 5h, 2d.")] = None,
     num_workers: Annotated[str | None, typer.Option(metavar="N|auto", help="How many experiments at a time.")] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from studio import requests
+from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.home import split_key
 from studio.project import Project
@@ -13,7 +14,7 @@ from studio.project import Project
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=PlainUsage)
 def retry(
     project: Annotated[str, typer.Argument(metavar="PROJECT")],
     experiments: Annotated[

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=PlainUsage)
 def rm(
     project: Annotated[str, typer.Argument(metavar="PROJECT")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.cli.usage import PlainUsage, whole
 from studio.errors import BadInput
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -27,7 +28,9 @@ Ranges for optimizers: min:max[:length][:flags], flags l (log) i (whole numbers)
 """
 
 
-@app.command(context_settings={"allow_interspersed_args": False, "max_content_width": 110}, epilog=EXAMPLES)
+@app.command(
+    cls=PlainUsage, context_settings={"allow_interspersed_args": False, "max_content_width": 110}, epilog=EXAMPLES
+)
 def run(
     script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")],
     arguments: Annotated[
@@ -67,20 +70,22 @@ def run(
         str | None, typer.Option(metavar="NAME", help="Default: the script's name and the time.")
     ] = None,
     num_workers: Annotated[str, typer.Option(metavar="N|auto", help="How many experiments at a time.")] = "1",
-    max_experiments: Annotated[int | None, typer.Option(metavar="N", help="How many experiments in all.")] = None,
+    max_experiments: Annotated[
+        int | None, typer.Option(metavar="N", parser=whole, help="How many experiments in all.")
+    ] = None,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="For the whole search: 90s, 15m, 5h, 2d.")
     ] = None,
     max_duration: Annotated[str | None, typer.Option(metavar="TIME", help="For one experiment.")] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Run values again that were seen before.")] = False,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module name.")] = False,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Makes the whole search repeat.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Makes the whole search repeat.")] = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="Where experiments run.")] = "local",
     cloud: Annotated[
         str | None, typer.Option(metavar="NAME", help="gcloud, gce, gcspot, ec2 or ec2spot: not in this version.")
     ] = None,
-    cpus: Annotated[int | None, typer.Option(metavar="N", help="CPUs per experiment.")] = None,
-    gpus: Annotated[int, typer.Option(metavar="N", help="GPUs per experiment.")] = 0,
+    cpus: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="CPUs per experiment.")] = None,
+    gpus: Annotated[int, typer.Option(metavar="N", parser=whole, help="GPUs per experiment.")] = 0,
     ram: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory per experiment, for backends that choose machines.")
     ] = None,

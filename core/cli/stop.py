@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from studio import requests
+from studio.cli.usage import PlainUsage
 from studio.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=PlainUsage)
 def stop(project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
     """End the search of PROJECT: running experiments are ended and marked stopped; `studio resume` runs them again."""
     found = Project(project)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.output import assignments
+from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.experiment import Experiment
 from studio.project import Project
@@ -19,7 +20,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 REFRESH = 5.0  # seconds until new experiments appear
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(cls=PlainUsage, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def tensorboard(ctx: typer.Context, project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
     """Start TensorBoard on PROJECT, one run an experiment, new ones as they come. Further options go to TensorBoard."""
     found = Project(project)

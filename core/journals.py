@@ -1,0 +1,51 @@
+"""The journal of a program's own loop, `Search(project=…)`: made or resumed, and checked against what it was begun with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from studio import home
+from studio.errors import BadInput
+from studio.experiment import plain
+from studio.space import Parameter, Space
+from studio.store import Store
+
+# The journals that programs opened in this process: a cell of a notebook that is run again takes over from itself.
+_OPENED: WeakValueDictionary[str, Store] = WeakValueDictionary()
+
+
+def open_for_program(name: str, settings: dict[str, Any]) -> Store:
+    """The journal of project `name`, new or resumed; what was asked for must not have changed."""
+    folder = home.project_folder(name)
+    earlier = _OPENED.pop(str(folder), None)
+    if earlier is not None:
+        earlier.close()
+    _OPENED[str(folder)] = journal = _open(name, folder, settings)
+    return journal
+
+
+def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
+    if not home.database(folder).is_file():
+        home.make_folder(folder)
+        return Store.create(folder, settings)
+    journal = Store.open(folder)
+    stored = journal.meta("settings")
+    for key in ("ranges", "optimizer", "options"):
+        if stored.get(key) != settings[key]:
+            journal.close()
+            raise BadInput(
+                f"project {name!r} was begun with {key} {stored.get(key)!r}, not {settings[key]!r}; choose another project name"
+            )
+    return journal
+
+
+def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
+    """The ranges as the journal keeps them, to compare on resume."""
+    items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
+    result = {}
+    for name, given in items:
+        result[name] = (
+            repr(given) if isinstance(given, Parameter) else list(given) if isinstance(given, tuple) else plain(given)
+        )
+    return result

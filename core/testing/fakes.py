@@ -1,0 +1,111 @@
+"""Pieces that only pretend, for tests of whole searches in milliseconds.
+
+Fake = fake_backend(lambda run: run.values["x"] ** 2)
+studio.run("train.py", hyperparams={"x": [1, 2, 3]}, backend="fake", host=studio.create_host(plugins=[Fake.plugin()]))
+[run.number for run in Fake.started]
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from studio.experiment import Outcome, Report, Run
+from studio.hookspecs import hookimpl
+from studio.interfaces import Backend
+
+FOREVER = object()  # what a run does that ends only when it is stopped
+
+Behaviour = Callable[[Run], Any]
+Order = Callable[[Sequence[Run]], Run]
+
+
+class FakeBackend(Backend):
+    """Starts nothing. Each `poll` ends one run, as its behaviour says; made by `fake_backend`.
+
+    started   the runs it was given, over all sessions
+    stops     (number, kill) of every call of `stop`
+    most      how many ran at a time
+    closed    how often it was closed
+    """
+
+    name = "fake"
+    behave: ClassVar[Behaviour]
+    order: ClassVar[Order]
+    started: ClassVar[list[Run]]
+    stops: ClassVar[list[tuple[int, bool]]]
+    most: ClassVar[int] = 0
+    closed: ClassVar[int] = 0
+
+    def __init__(self, *, slots: int):
+        self._running: dict[int, Run] = {}
+        self._stopped: list[int] = []
+
+    @classmethod
+    def plugin(cls) -> object:
+        """What `create_host(plugins=[...])` takes to know this backend."""
+
+        class Plugin:
+            @hookimpl
+            def studio_backends(self) -> list[type[Backend]]:
+                return [cls]
+
+        return Plugin()
+
+    def start(self, run: Run) -> None:
+        self.started.append(run)
+        self._running[run.number] = run
+        type(self).most = max(self.most, len(self._running))
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        if self._stopped:
+            run = self._running.pop(self._stopped.pop(0))
+            return [outcome_of(run, exit_code=None, signal="SIGTERM", reason="stopped", stopped=True)]
+        waiting = dict(self._running)
+        while waiting:
+            run = waiting.pop(type(self).order(list(waiting.values())).number)
+            done = type(self).behave(run)
+            if done is not FOREVER:
+                del self._running[run.number]
+                return events_of(run, done)
+        time.sleep(min(timeout, 0.01))
+        return []
+
+    def stop(self, number: int, *, kill: bool) -> None:
+        self.stops.append((number, kill))
+        if number in self._running and number not in self._stopped:
+            self._stopped.append(number)
+
+    def close(self) -> None:
+        type(self).closed += 1
+        self._running.clear()
+
+
+def fake_backend(behave: Behaviour, order: Order = lambda running: running[0]) -> type[FakeBackend]:
+    """A backend whose runs end as `behave(run)` says:
+
+    a number            one report, then exit code 0
+    a list              reports (numbers), and then an `Outcome` if the last ones are some
+    None                exit code 0 without a report
+    an exception        exit code 1, its text being the last line
+    FOREVER             it goes on, and is asked again at the next poll
+
+    `order(running)` chooses whose turn it is: the one that was started first.
+    """
+    members = {"behave": staticmethod(behave), "order": staticmethod(order), "started": [], "stops": []}
+    return type("Fake", (FakeBackend,), members)
+
+
+def events_of(run: Run, done: Any) -> list[Report | Outcome]:
+    if isinstance(done, Exception):
+        return [outcome_of(run, exit_code=1, reason=f"exit code 1: {done}")]
+    values = [] if done is None else done if isinstance(done, list) else [done]
+    outcomes = [value for value in values if isinstance(value, Outcome)]
+    numbers = [value for value in values if not isinstance(value, Outcome)]
+    reports = [Report(step, value, run.number, run.attempt) for step, value in enumerate(numbers, 1)]
+    return [*reports, *(outcomes or [outcome_of(run, reason="" if reports else f"no {run.metric.name} came")])]
+
+
+def outcome_of(run: Run, *, exit_code: int | None = 0, reason: str = "", **others: Any) -> Outcome:
+    """An outcome of `run`, now."""
+    fields = {"signal": None, "started": time.time(), "finished": time.time(), **others}
+    return Outcome(number=run.number, attempt=run.attempt, exit_code=exit_code, reason=reason, **fields)

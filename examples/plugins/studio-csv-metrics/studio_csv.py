@@ -1,0 +1,142 @@
+"""The metric `csv:FILE:COLUMN`: numbers in a CSV log that the script writes.
+
+    studio run --metric=csv:lightning_logs/version_0/metrics.csv:val_loss:min …
+
+FILE is a path inside the working directory of the script. Lightning gives a new metric a new column by writing the
+whole log anew, longer and with the columns in another order, while we read it.
+"""
+
+import csv
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import studio
+
+CHUNK = 1 << 18
+LONGEST_LINE = 1 << 16
+STEPS = ("step", "global_step", "epoch")
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+|nan|inf(inity)?)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+
+
+@studio.hookimpl
+def studio_open_metric(metric: Any, run: studio.Run) -> studio.MetricReader | None:
+    prefix, colon, rest = metric.name.partition(":")
+    if prefix != "csv" or not colon:
+        return None
+    file, _, column = rest.partition(":")
+    if not file.strip() or not column.strip() or os.path.isabs(file) or ".." in file.split("/"):
+        raise studio.StudioError(
+            f"metric {metric.name!r}: write csv:FILE:COLUMN, FILE being a path inside the working directory, "
+            "such as csv:metrics.csv:val_loss, with :min or :max after it"
+        )
+    return CsvReader(file, column, run)
+
+
+class CsvReader(studio.MetricReader):
+    """Reads the numbers under `column`. Cells may be empty, rows short, and the header may come after other lines: it
+    is the first line that has the column, and again whichever has it later. The step is `step`, `global_step` or
+    `epoch` of the same row. Rows that the file already had in the source are not of this run.
+    """
+
+    def __init__(self, file: str, column: str, run: studio.Run):
+        self._prefix = f"csv:{file}:"
+        self._column = column
+        self._lines = Lines(os.path.join(run.folder, "workspace", file), os.path.join(run.snapshot, file))
+        self._header: list[str] = []
+        self.names: dict[str, None] = {}
+
+    def read(self) -> list[studio.Report]:
+        return [report for line, is_new in self._lines.read() if (report := self._report(line)) and is_new]
+
+    def close(self) -> list[studio.Report]:
+        rest = self._report(self._lines.rest)
+        return [*self.read(), *filter(None, [rest or self._report(self._lines.rest)])]
+
+    def _report(self, line: bytes) -> studio.Report | None:
+        try:
+            cells = next(csv.reader([line.decode()]), [])
+        except (csv.Error, UnicodeDecodeError):
+            return None
+        cells = [cell.strip() for cell in cells]
+        if self._column in cells or (self._column not in self._header and is_header(cells)):
+            self._header = cells
+            self.names |= {self._prefix + cell: None for cell in cells if cell.isprintable()}
+            return None
+        row = dict(zip(self._header, cells, strict=False))
+        text = row.get(self._column, "")
+        if not NUMBER.fullmatch(text):
+            return None
+        step = next((row[name] for name in STEPS if row.get(name, "").isdecimal()), None)
+        return studio.Report(None if step is None else int(step), float(text))
+
+
+def is_header(cells: list[str]) -> bool:
+    return len(cells) > 1 and all(cell and not NUMBER.fullmatch(cell) for cell in cells)
+
+
+class Lines:
+    """The whole lines of a file that grows, each byte read once, each line with whether it is new.
+
+    Not new are lines that a copy of the file brought along, and those that were there when its beginning changed in
+    place. A file that was cut short or replaced is another one.
+    """
+
+    def __init__(self, path: str, original: str):
+        self._path, self._original = path, original
+        self._identity: tuple[int, int] | None = None
+        self._begin()
+
+    def _begin(self, known: int = 0) -> None:
+        self._position = 0
+        self._count = 0  # of lines
+        self._known = known  # how many of them are not new
+        self._first = b""  # the first line, or the beginning of one that is very long
+        self.rest = b""  # of a line without its end
+
+    def read(self) -> Iterator[tuple[bytes, bool]]:
+        try:
+            found = os.stat(self._path)
+            if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block
+                return
+            if (found.st_dev, found.st_ino) != self._identity or found.st_size < self._position:
+                self._begin(0 if self._identity else lines_in_common(self._path, self._original))
+                self._identity = found.st_dev, found.st_ino
+            if found.st_size == self._position:
+                return
+            with open(self._path, "rb", buffering=0) as file:
+                if self._first and os.pread(file.fileno(), len(self._first), 0) != self._first:
+                    self._begin(known=self._count)
+                while self._position < found.st_size:
+                    chunk = os.pread(file.fileno(), min(CHUNK, found.st_size - self._position), self._position)
+                    if not chunk:
+                        return
+                    self._position += len(chunk)
+                    yield from self._split(chunk)
+        except FileNotFoundError:
+            self._identity = self._identity and (0, 0)  # the next one may get the same inode
+        except (OSError, ValueError):  # ValueError: no path at all, such as one with a zero byte
+            return
+
+    def _split(self, chunk: bytes) -> Iterator[tuple[bytes, bool]]:
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        self.rest = self.rest[:LONGEST_LINE]
+        for line in lines:
+            self._first = self._first or line[:1000]
+            self._count += 1
+            yield line, self._count > self._known
+
+
+def lines_in_common(path: str, original: str) -> int:
+    """How many lines of the file came with the source. A copy that was not touched keeps its time."""
+    try:
+        now, then = os.stat(path), os.stat(original)
+        if now.st_size < then.st_size or (now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns):
+            return 0
+        with open(path, "rb") as file, open(original, "rb") as source:
+            text = source.read()
+            return text.count(b"\n") if file.read(len(text)) == text else 0
+    except (OSError, ValueError):
+        return 0

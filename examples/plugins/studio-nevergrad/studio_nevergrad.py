@@ -1,0 +1,193 @@
+"""Nevergrad's optimizers as one of Studio: `studio run --optimizer=nevergrad -O name=NGOpt -O budget=100 …`.
+
+    ask    a candidate of a tuple with one number per coordinate
+    tell   its loss, which is minus the fitness; for a failure one that is worse than all so far
+"""
+
+import contextlib
+import math
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+import studio
+from studio.space import Array, Choice, Integer
+
+WIDTH = 0.25  # first standard deviation of unconstrained coordinates, in units of the range
+HOPELESS = 1e20  # loss of failures before anything worked; Nevergrad cuts at 5e20
+
+
+class NevergradOptimizer(studio.Optimizer):
+    """Any optimizer of Nevergrad's registry, by name; done when its budget is asked for.
+
+    name         as in nevergrad.optimizers.registry: NGOpt, OnePlusOne, TwoPointsDE, CMA, PSO …
+    budget       how many suggestions it makes; NGOpt chooses its algorithm by this
+    num_workers  about how many are out at once, for the same choice
+
+    Algorithms that wait for each result in a thread, as Cobyla, are refused: they take one result at a time, and their
+    thread outlives the search. NGOpt chooses them with num_workers=1; hence the 2.
+
+    Choices and whole numbers, with their log scales, are parameters of Nevergrad's own. All other coordinates, arrays
+    and the `Parameter`s of other plugins among them, are searched in the unit cube, unconstrained ones without bounds.
+    Starts where the range says: in its middle, or with the flag `r` at a random point.
+
+    Nevergrad knows no failures: one is told as a loss that is worse than the worst so far by the spread of all so far.
+    What is told a second time, after a retry, counts as a further result, where the algorithm takes any.
+    `suggestion.point` holds the number of the ask, and Nevergrad's numbers.
+    """
+
+    name = "nevergrad"
+
+    def __init__(self, space: studio.Space, *, seed: int, name: str = "NGOpt", budget: int = 100, num_workers: int = 2):
+        if budget < 1 or num_workers < 1:
+            raise studio.StudioError(f"nevergrad: budget={budget} and num_workers={num_workers} must be at least 1")
+        self.size = budget if space.dimensions else 1
+        self._space = space
+        self._generators = random.Random(seed).getstate(), np.random.RandomState(seed).get_state()
+        self._asked = 0
+        self._out: dict[int, Any] = {}  # number of the ask -> candidate
+        self._best = self._worst = math.nan  # losses
+        with self._at_work() as nevergrad:
+            start = space.start(np.random.default_rng(seed))
+            coordinates = [c for parameter, u in parts(space, start) for c in coordinates_of(parameter, u, nevergrad.p)]
+            if all(isinstance(coordinate, nevergrad.p.Constant) for coordinate in coordinates):
+                coordinates.append(nevergrad.p.Scalar())  # it wants something to search
+            self._tuple = nevergrad.p.Tuple(*coordinates)
+            self._tuple.random_state = np.random.RandomState(seed)
+            self._optimizer = make(name, self._tuple, budget, num_workers, nevergrad.optimizers.registry)
+
+    def ask(self) -> studio.Suggestion | None:
+        if self.done:
+            return None
+        with self._at_work():
+            candidate = self._optimizer.ask()
+        self._asked += 1
+        self._out[self._asked] = candidate
+        if self._asked == self.size:
+            self.done = True
+            self.done_reason = f"its budget of {self.size} is asked for; -O budget=N gives it more"
+        numbers = plain(candidate.value)
+        values = {parameter.name: value_at(parameter, part) for parameter, part in parts(self._space, numbers)}
+        return studio.Suggestion(values, {"ask": self._asked, "numbers": numbers})
+
+    def tell(self, suggestion: studio.Suggestion, fitness: float | None) -> None:
+        number, numbers = suggestion.point["ask"], suggestion.point["numbers"]
+        candidate = self._out.get(number)
+        with self._at_work() as nevergrad:
+            if candidate is not None and plain(candidate.value) == numbers:
+                del self._out[number]
+            else:  # it was told before, or another optimizer asked for it
+                candidate = self._tuple.spawn_child(new_value=tuple(numbers))
+            with contextlib.suppress(nevergrad.errors.TellNotAskedNotSupportedError):
+                self._optimizer.tell(candidate, self._loss(fitness))
+
+    def _loss(self, fitness: float | None) -> float:
+        if fitness is None or not math.isfinite(fitness):
+            if math.isnan(self._worst):
+                return HOPELESS
+            return min(HOPELESS, self._worst + (self._worst - self._best or abs(self._worst) or 1.0))
+        loss = float(np.clip(-fitness, -HOPELESS, HOPELESS))
+        self._best, self._worst = min(loss, self._best), max(loss, self._worst)  # of 1.0 and nan: 1.0
+        return loss
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[Any]:
+        """Nevergrad, with the global generators in a state of this optimizer's own, since many algorithms draw from
+        them, and without its warnings about settings that are inefficient and algorithms that have converged."""
+        outside = random.getstate(), np.random.get_state()
+        random.setstate(self._generators[0])
+        np.random.set_state(self._generators[1])
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # says the package cma
+                import nevergrad
+
+                warnings.filterwarnings("ignore", "Conversion of an array with ndim > 0", DeprecationWarning)  # of numpy
+                warnings.simplefilter("ignore", nevergrad.errors.NevergradWarning)
+                yield nevergrad
+        finally:
+            self._generators = random.getstate(), np.random.get_state()
+            random.setstate(outside[0])
+            np.random.set_state(outside[1])
+
+
+# --- parameters -------------------------------------------------------------------------------------------------------
+
+
+def parts(space: studio.Space, numbers: Sequence[Any]) -> Iterator[tuple[studio.Parameter, Sequence[Any]]]:
+    """Each parameter with the numbers of its coordinates."""
+    begin = 0
+    for parameter in space:
+        yield parameter, numbers[begin : begin + parameter.dimensions]
+        begin += parameter.dimensions
+
+
+def coordinates_of(parameter: studio.Parameter, start: Sequence[float], p: Any) -> list[Any]:
+    """A parameter of Nevergrad for each coordinate, beginning at `start`, a point of the unit cube."""
+    element = element_of(parameter)
+    if isinstance(element, Choice):
+        return [p.Choice(range(len(element.values))) if len(element.values) > 1 else p.Constant(0)]
+    if is_whole(element):
+        kind = p.Log if element.log else p.Scalar
+        first = np.ravel(parameter.from_unit(start)).tolist()
+        return [kind(init=n, lower=element.low, upper=element.high).set_integer_casting() for n in first]
+    if parameter.unconstrained:
+        return [p.Scalar(init=u).set_mutation(sigma=WIDTH) for u in start]
+    return [p.Scalar(init=u, lower=0, upper=1) for u in start]
+
+
+def value_at(parameter: studio.Parameter, numbers: Sequence[Any]) -> Any:
+    """The value that the script gets, from Nevergrad's numbers for its coordinates."""
+    element = element_of(parameter)
+    if isinstance(element, Choice):
+        return element.values[numbers[0]]
+    if is_whole(element):
+        return np.array(numbers) if isinstance(parameter, Array) else numbers[0]
+    return parameter.from_unit(np.array(numbers, dtype=float))
+
+
+def element_of(parameter: studio.Parameter) -> studio.Parameter:
+    return parameter.element if isinstance(parameter, Array) else parameter
+
+
+def is_whole(element: studio.Parameter) -> bool:
+    return type(element) is Integer and not element.unconstrained
+
+
+# --- Nevergrad --------------------------------------------------------------------------------------------------------
+
+
+def plain(numbers: Sequence[Any]) -> list[Any]:
+    """Python's own numbers, which JSON takes."""
+    return [number.item() if isinstance(number, np.generic) else number for number in numbers]
+
+
+def make(name: str, parameters: Any, budget: int, num_workers: int, registry: Any) -> Any:
+    """The optimizer `name`. StudioError for one that is unknown or takes one result at a time."""
+    if name not in registry:
+        some = "NGOpt, OnePlusOne, TwoPointsDE, CMA, PSO"
+        raise studio.StudioError(f"nevergrad has no optimizer {name!r}; there are {some}, and many more in its registry")
+    sequential = registry[name].no_parallelization
+    if not sequential:
+        optimizer = registry[name](parameters, budget=budget, num_workers=num_workers)
+        sequential = waits(optimizer)
+    if sequential:
+        raise studio.StudioError(
+            f"nevergrad: {name} with num_workers={num_workers} waits for each result in a thread, which Studio cannot "
+            "resume; give another name, or -O num_workers=2"
+        )
+    return optimizer
+
+
+def waits(optimizer: Any) -> bool:
+    """Whether it, or one that it hands over to, takes one result at a time."""
+    others = [*getattr(optimizer, "optims", ()), getattr(optimizer, "optim", None)]
+    return optimizer.no_parallelization or any(waits(other) for other in others if other is not None)
+
+
+@studio.hookimpl
+def studio_optimizers() -> list[type[studio.Optimizer]]:
+    return [NevergradOptimizer]

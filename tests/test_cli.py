@@ -1,0 +1,768 @@
+"""The command line: what it prints where, what it returns, and how a search is stopped and taken up again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import studio.cli
+
+FAILS_ON_TWO = "lr = 1\nif lr == 2:\n    raise ValueError('no good')\nprint('fitness:', lr)\n"
+SCORES = "lr = 1\nprint('fitness:', -lr)\n"
+# Runs until the file `go` stands beside the working directory, and leaves its process id there.
+WAITS = """
+    import os, time
+
+    lr = 1
+    outside = os.environ["OUTSIDE"]
+    print("begun", lr, flush=True)
+    with open(f"{outside}/began-{lr}", "a") as file:
+        print(os.getpid(), file=file)
+    while not os.path.exists(f"{outside}/go"):
+        time.sleep(0.02)
+    print("fitness:", lr)
+"""
+
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
+
+
+def wait_for(condition, what="it"):
+    deadline = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} never came"
+        time.sleep(0.02)
+    return found
+
+
+def statuses(experiments):
+    return [experiment["status"] for experiment in experiments]
+
+
+@pytest.fixture
+def experiments(command):
+    """The experiments of a project, as `runs list PROJECT --json` prints them."""
+
+    def call(project):
+        result = command("runs", "list", project, "--json")
+        assert (result.code, result.err) == (0, "")
+        return json.loads(result.out)
+
+    return call
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A folder that all experiments of a test share."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    monkeypatch.setenv("OUTSIDE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def background(home, tmp_path):
+    """`background("run", …)` starts the command and returns its process, whose stderr is in `tmp_path/err`."""
+    started = []
+
+    def start(*arguments, stdout=subprocess.DEVNULL):
+        with open(tmp_path / "err", "wb") as errors:
+            command = [Path(sys.executable).with_name("studio"), *arguments]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+        if process.stdout is not None:
+            process.stdout.close()
+        process.wait(timeout=30)
+
+
+# --- a first look -----------------------------------------------------------------------------------------------------
+
+
+def test_without_arguments_six_lines(command):
+    result = command()
+    assert (result.code, result.err) == (0, "")
+    assert result.out.count("\n") == 6
+    for words in ("studio run --hyperparam", "--optimizer=cma", "--metric=val_loss:min", "studio runs list", "--help"):
+        assert words in result.out
+
+
+@pytest.mark.parametrize("name", [*studio.cli.COMMANDS, "runs list", "runs show", "runs logs"])
+def test_help(command, home, name):
+    result = command(*name.split(), "--help")
+    assert (result.code, result.err) == (0, "")
+    assert f"Usage: studio {name}" in result.out
+    assert max(map(len, result.out.splitlines())) <= 130
+    assert not home.exists()
+
+
+OPTIONS_OF_RUN = [
+    *("hyperparam", "hp", "optimizer", "opt", "metric", "direction", "project", "num-workers", "max-experiments"),
+    *("max-time", "max-duration", "repeat", "seed", "backend", "cloud", "cpus", "gpus", "ram", "hdd", "capture"),
+    *("capture-once", "reuse", "python", "env", "dry-run", "json", "quiet", "verbose"),
+]
+
+
+def test_help_of_run_has_examples_and_every_option(command):
+    text = command("run", "--help").out
+    assert text.count("  studio run --") >= 5
+    assert "min:max[:length][:flags]" in text
+    assert [option for option in OPTIONS_OF_RUN if f"--{option}" not in text] == []
+    assert re.search(r"^ *(-hp|.*[ ,]-hp)\b", text, re.MULTILINE)
+    assert re.search(r"[ ,]-opt\b", text)
+
+
+def test_usage_of_run(command):
+    assert command("run", "--help").out.startswith("Usage: studio run [OPTIONS] SCRIPT [ARGS]...\n")
+
+
+def test_help_lists_the_commands_and_version(command):
+    text = command("--help").out
+    assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in studio.cli.COMMANDS)
+    assert command("--version").out == f"studio {studio.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("studio ru", "run runs"),
+        ("studio runs l", "list logs"),
+        ("studio run --max-t", "--max-time"),
+    ],
+)
+def test_shell_completion(command, monkeypatch, words, expected):
+    monkeypatch.setenv("_STUDIO_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert command().out.split() == expected.split()
+
+
+def test_shell_completion_is_there_to_install(command):
+    assert "--install-completion" in command("--help").out
+    assert "--show-completion" in command("--help").out
+
+
+# --- what is imported -------------------------------------------------------------------------------------------------
+
+HEAVY = ["numpy", "scipy", "libcst", "cma", "tensorboard", "tensorboardX", "rich"]
+WITHOUT_PLUGINS = [*HEAVY, "pluggy", "studio.host", "studio.plugins", "studio.optimizers", "studio.backends"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import studio", [*WITHOUT_PLUGINS, "typer"]),
+        ("from studio import fs_tracker", [*WITHOUT_PLUGINS, "typer"]),
+        ("call()", [*WITHOUT_PLUGINS, "typer"]),
+        ("call('--help'), call('run', '--help'), call('resume', '--help')", WITHOUT_PLUGINS),
+        ("call('runs', 'list'), call('runs', 'show', 'a/1'), call('runs', 'logs', 'a/1')", WITHOUT_PLUGINS),
+        ("call('plugins')", ["scipy", "libcst", "cma", "tensorboard"]),
+    ],
+)
+def test_imports(home, statement, absent):
+    program = f"""
+import sys, studio
+def call(*arguments):
+    from studio.cli import main
+    sys.argv = ["studio", *arguments]
+    try:
+        main()
+    except SystemExit:
+        pass
+{statement}
+print(sorted(set({absent}) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- exit codes, and what goes where ----------------------------------------------------------------------------------
+
+
+def test_stdout_is_data_and_stderr_is_talk(studio, script, workdir, home):
+    script("train.py", SCORES)
+    result = studio("run", "--project=p", "--hp=lr=1,2", "train.py")
+    assert result.code == 0
+    assert [line.split()[:5] for line in result.out.splitlines()] == [
+        ["#", "status", "fitness", "lr", "time"],
+        ["1", "completed", "-1", "1", "0:00"],
+        ["2", "completed", "-2", "2", "0:00"],
+    ]
+    lines = result.err.splitlines()
+    assert lines[0] == "project p: 2 experiments"
+    assert lines[1].startswith("#1/2  completed  fitness -1  lr=1")
+    assert "best so far" in lines[1]
+    assert "best so far" not in lines[2]
+    assert lines[-2] == "best: p/1  fitness -1  lr=1"
+    assert lines[-1] == f"files: {home}/projects/p/1/1"
+    assert "\x1b" not in result.out + result.err
+
+    quiet = studio("run", "--quiet", "--hp=lr=1", "train.py")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_some_failed(command, experiments, script):
+    script("train.py", FAILS_ON_TWO)
+    result = command("run", "--project=p", "--hp=lr=1,2,3", "train.py")
+    assert result.code == 3
+    assert "#2/3  failed  lr=2  0:00  (exit code 1: ValueError: no good)" in result.err
+    assert "best: p/3" in result.err
+    one, two, three = experiments("p")
+    assert statuses([one, two, three]) == ["completed", "failed", "completed"]
+    assert two["reason"] == "exit code 1: ValueError: no good"
+    assert (two["exit_code"], two["fitness"], two["metric"]) == (1, None, None)
+    assert [one["exit_code"], three["exit_code"]] == [0, 0]
+
+
+def test_all_failed(command, experiments, script):
+    script(
+        "train.py", "lr = 1\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL if lr == 2 else signal.SIGSEGV)\n"
+    )
+    assert command("run", "--project=p", "--hp=lr=1,2", "train.py").code == 1
+    found = experiments("p")
+    assert [e["reason"] for e in found] == ["killed by SIGSEGV", "killed by SIGKILL"]
+    assert [e["exit_code"] for e in found] == [None, None]
+
+
+def test_a_search_in_which_everything_fails_stops_early(command, experiments, script):
+    script("train.py", "lr = 1\nprint('out of luck', lr)\nraise SystemExit(7)\n")
+    result = command("run", "--project=p", "--hp=lr=1:50", "train.py")
+    assert result.code == 1
+    assert "giving up: 5 experiments failed one after the other" in result.err
+    assert "exit code 7: out of luck 1" in result.err
+    assert "studio resume p" in result.err
+    assert len(experiments("p")) < 10  # five, and what was asked ahead
+
+
+def test_metric_that_never_came(command, experiments, script):
+    script("train.py", "lr = 1\nopen('log', 'w').write('{\"loss\": %s}\\n' % lr)\n")
+    assert command("run", "--project=p", "--metric=jsonl:log:val_loss:min", "--hp=lr=1", "train.py").code == 1
+    assert experiments("p")[0]["reason"] == "metric 'jsonl:log:val_loss' never came; seen: jsonl:log:loss"
+    script("train.py", "lr = 1\nprint(lr)\n")
+    arguments = ("--optimizer=cma", "--max-experiments=1", "--hp=lr=0:1", "train.py")
+    assert command("run", "--project=q", *arguments).code == 1
+    assert experiments("q")[0]["reason"] == "printed no line `fitness: NUMBER`"
+
+
+def test_search_that_cannot_go_on(command, script):
+    script(
+        "stalls.py",
+        """
+        import studio
+
+        class Stalls(studio.Optimizer):
+            name = "stalls"
+
+            def ask(self):
+                return None
+
+            def tell(self, suggestion, fitness):
+                pass
+        """,
+    )
+    script(
+        "raises.py", Path("stalls.py").read_text().replace("return None", "return {}['x']").replace("stalls", "raises")
+    )
+    script("train.py", SCORES)
+    result = command("run", "--optimizer=stalls.py", "--project=p", "--hp=lr=0:1", "train.py")
+    assert result.code == 1
+    assert "optimizer stalls asks for more results, although nothing is out" in result.err.splitlines()[-1]
+    result = command("run", "--optimizer=raises.py", "--project=q", "--hp=lr=0:1", "train.py")
+    assert result.code == 1
+    assert "raises failed in ask: KeyError: 'x'" in result.err.splitlines()[-1]
+    assert "Traceback" not in result.err
+
+
+def test_time_is_over_before_anything_completed(command, experiments, script, outside):
+    script("train.py", WAITS)
+    result = command("run", "--project=p", "--max-time=0.4s", "--hp=lr=1,2", "train.py")
+    assert result.code == 4
+    assert "the time is over; go on with: studio resume p" in result.err
+    assert statuses(experiments("p"))[0] == "stopped"
+    (outside / "go").touch()
+    assert command("resume", "p").code == 0
+    found = experiments("p")
+    assert statuses(found) == ["completed"] * 2
+    assert [e["fitness"] for e in found] == [1, 2]
+
+
+def test_all_failed_when_the_time_was_over(command, script, outside):
+    script("train.py", WAITS.replace('print("begun"', 'if lr == 1: raise SystemExit(1)\n    print("begun"'))
+    assert command("run", "--max-time=1.2s", "--hp=lr=1,2", "train.py").code == 1
+
+
+def test_longest_duration(command, experiments, script):
+    script("train.py", "import time\nlr = 1\nprint('waiting', flush=True)\ntime.sleep(60 * (lr - 1))\n")
+    assert command("run", "--project=p", "--max-duration=1", "--hp=lr=1,2", "train.py").code == 3
+    one, two = experiments("p")
+    assert one["status"] == "completed"
+    assert two["reason"] == "took longer than 1 s: waiting"
+    assert two["exit_code"] is None
+    assert 0.9 < two["duration"] < 6
+
+
+# --- --json -----------------------------------------------------------------------------------------------------------
+
+
+def test_json_of_experiments(command, experiments, script):
+    script(
+        "train.py",
+        """
+        import json
+        from studio import fs_tracker
+
+        open("log", "w").write(json.dumps({"loss": 0.25, "where": fs_tracker.get_artifact("a")}) + "\\n")
+        """,
+    )
+    ranges = ("--hp=a=0:1:3:a",)
+    arguments = ("--optimizer=random", "--seed=1", "--max-experiments=2", "--metric=jsonl:log:loss:min", *ranges)
+    result = command("run", "--project=p", "--json", *arguments, "train.py")
+    assert (result.code, result.err) == (0, "")
+    found = json.loads(result.out)
+    assert found == experiments("p")
+    assert [e["experiment"] for e in found] == ["p/1", "p/2"]
+    first = found[0]
+    assert first["status"] == "completed"
+    assert len(first["values"]["a"]) == 3
+    assert all(isinstance(number, float) for number in first["values"]["a"])
+    assert first["metric"] == {"name": "jsonl:log:loss", "mode": "min", "value": 0.25}
+    assert (first["fitness"], first["exit_code"], first["reason"]) == (-0.25, 0, "")
+    for key in ("started", "finished"):
+        assert ISO.fullmatch(first[key])
+    begin, end = (datetime.fromisoformat(first[key]) for key in ("started", "finished"))
+    assert end - begin == pytest.approx(timedelta(seconds=first["duration"]), abs=timedelta(seconds=0.2))
+    assert json.loads(command("runs", "show", "p/1", "--json").out) == first
+    assert json.loads(command("runs", "logs", "p/1", "--json").out) == {"experiment": "p/1", "output": ""}
+
+    (project,) = json.loads(command("runs", "list", "--json").out)
+    assert (project["project"], project["state"], project["experiments"]) == ("p", "done", 2)
+    assert (project["counts"], project["best"]) == ({"completed": 2}, first)
+    assert (project["optimizer"], project["script"], project["seed"]) == ("random", "train.py", 1)
+
+
+def test_json_of_nothing_and_of_plugins(command, home):
+    assert json.loads(command("runs", "list", "--json").out) == []
+    assert "no projects yet" in command("runs", "list").err
+    found = json.loads(command("plugins", "--json").out)
+    assert found["problems"] == []
+    (cma,) = [piece for piece in found["plugins"] if piece["name"] == "cma"]
+    assert (cma["kind"], cma["distribution"], cma["version"]) == ("optimizer", "studio-search", studio.__version__)
+    assert {piece["kind"] for piece in found["plugins"]} == {
+        *("optimizer", "backend", "range parser", "metric extractor")
+    }
+    assert not home.exists()
+
+
+def test_plugins(command, monkeypatch):
+    lines = [line.split() for line in command("plugins").out.splitlines()]
+    assert lines[0][:4] == ["name", "kind", "distribution", "version"]
+    assert ["local", "backend", "studio-search", studio.__version__] in [line[:4] for line in lines]
+    monkeypatch.setenv("STUDIO_DISABLE_PLUGINS", "cma, jsonl")
+    text = command("plugins").out
+    assert not re.search("^cma ", text, re.MULTILINE)
+    assert "jsonl" not in text
+    assert "tensorboard" in text
+
+
+def test_json_of_dry_run(command, script, home):
+    script("train.py", SCORES)
+    result = command("run", "--dry-run", "--json", "--hp=lr=1:20", "train.py", "x")
+    assert (result.code, result.err) == (0, "")
+    plan = json.loads(result.out)
+    assert set(plan) >= {"experiments", "values", "diff", "command", "notices"}
+    assert (plan["experiments"], plan["values"][:2]) == (20, [{"lr": 1}, {"lr": 2}])
+    assert "-print('fitness:', -lr)\n+print('fitness:', -1)\n" in plan["diff"]
+    assert plan["command"] == [sys.executable, "train.py", "x"]
+    assert not home.exists()
+
+
+def test_dry_run(command, script, workdir, home):
+    script("train.py", SCORES)
+    text = command("run", "--dry-run", "--hp=lr=1:20", "--num-workers=3", "train.py", "a b").out
+    assert "20 experiments, 3 at a time, optimizer grid, metric fitness" in text
+    assert f"copies 1 files of {workdir}" in text
+    assert "train.py 'a b'" in text
+    assert "+print('fitness:', -1)" in text
+    assert not home.exists()
+
+
+# --- runs list, show, logs --------------------------------------------------------------------------------------------
+
+
+def test_runs(command, script, home):
+    script("train.py", "lr = 1\nname = ''\nprint('long', name)\nprint('fitness:', lr)\n")
+    long = "x" * 300
+    command("run", "--quiet", "--project=p", f"--hp=name={long},short", "--hp=lr=0.123456789", "train.py")
+    table = command("runs", "list", "p")
+    assert table.err == ""
+    rows = [line.split() for line in table.out.splitlines()]
+    assert rows[0][:5] == ["#", "status", "fitness", "name", "lr"]
+    assert rows[1][:5] == ["1", "completed", "0.1235", long, "0.1235"]  # piped, never cut
+    assert long in command("runs", "list").out
+    shown = command("runs", "show", "p/2").out
+    assert re.search(r"^experiment +p/2$", shown, re.MULTILINE)
+    assert re.search(r"^fitness \(last\) +0.123456789$", shown, re.MULTILINE)
+    assert re.search(rf"^folder +{home}/projects/p/2/1$", shown, re.MULTILINE)
+    assert command("runs", "logs", "p/2").out == "long short\nfitness: 0.123456789\n"
+
+
+def into_closed_pipe(*arguments):
+    read, write = os.pipe()
+    os.close(read)  # as `head` does
+    with os.fdopen(write, "wb") as pipe:
+        command = [Path(sys.executable).with_name("studio"), *arguments]
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert done.stderr == b""
+    return done.returncode
+
+
+def test_closed_pipe_is_no_traceback(home):
+    assert into_closed_pipe("plugins") in (0, 1)
+
+
+def test_closed_pipe_is_no_failure(home, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # as with more output than a buffer holds
+    assert into_closed_pipe("plugins") == 0
+
+
+def test_remove(command, script, home):
+    script("train.py", SCORES)
+    command("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
+    result = command("rm", "p")  # no terminal that could be asked
+    assert (result.code, result.out, result.err) == (0, "", "studio: deleted p with 1 experiments\n")
+    assert list((home / "projects").iterdir()) == []
+
+
+# --- options of run ---------------------------------------------------------------------------------------------------
+
+
+def test_seed_is_shown_and_repeats_the_search(command, experiments, script):
+    script("train.py", "x = y = 0\nprint('fitness:', -(x - 0.3) ** 2 - y)\n")
+    arguments = ("--optimizer=cma", "--max-experiments=8", "--hp=x=0:1", "--hp=y=1e-3:1:l", "train.py")
+    result = command("run", "--project=p", *arguments)
+    (seed,) = re.findall(r"^studio: seed (\d+)$", result.err, re.MULTILINE)
+    result = command("run", "--project=q", f"--seed={seed}", *arguments)
+    assert "studio: seed" not in result.err
+    first, second = ([(e["values"], e["fitness"]) for e in experiments(project)] for project in "pq")
+    assert first == second
+    assert (
+        command("run", "--project=r", "--hp=x=1", *arguments[3:]).err.count("studio: seed") == 0
+    )  # the grid draws nothing
+
+
+def test_budget_of_an_optimizer_without_end(command, script):
+    script("train.py", SCORES)
+    result = command("run", "--dry-run", "--optimizer=random", "--hp=lr=0:1", "train.py")
+    assert "random knows no end: stopping after 100 experiments (--max-experiments)" in result.out
+    result = command("run", "--dry-run", "--optimizer=random", "--max-time=1h", "--hp=lr=0:1", "train.py")
+    assert "knows no end" not in result.out
+
+
+def test_number_of_workers(command, script):
+    script("train.py", SCORES)
+    text = command("run", "--dry-run", "--num-workers=auto", "--hp=lr=1", "train.py").out
+    assert f"{len(os.sched_getaffinity(0))} at a time" in text
+
+
+def test_options_behind_the_script_are_the_scripts(command, experiments, script):
+    script("train.py", "import sys\nprint(sys.argv[1:])\n")
+    result = command("run", "--project=p", "train.py", "--hyperparam=lr=1", "--quiet", "-m", "--", "--metric", "x")
+    assert result.code == 0
+    hints = [line for line in result.err.splitlines() if "stands behind the script" in line]
+    assert len(hints) == 1
+    assert "--hyperparam=lr=1" in hints[0]
+    log = Path(experiments("p")[0]["folder"], "output.log").read_text()
+    assert log == "['--hyperparam=lr=1', '--quiet', '-m', '--', '--metric', 'x']\n"
+    result = command("run", "train.py", "--lr=1")
+    assert "behind the script" not in result.err
+
+
+def test_environment_of_the_script(command, experiments, script, monkeypatch):
+    script("train.py", "import os\nprint(os.environ['COLOUR'], os.environ['INHERITED'], os.environ['A'])\n")
+    monkeypatch.setenv("INHERITED", "yes")
+    monkeypatch.setenv("COLOUR", "red")
+    command("run", "--project=p", "--env=COLOUR=blue=green", "--env", "A=", "train.py")
+    assert command("runs", "logs", "p/1").out == "blue=green yes \n"
+
+
+def test_threads_are_shared(command, script, monkeypatch):
+    script("train.py", "import os\nx = 1\nprint(x, os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])\n")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    cpus = len(os.sched_getaffinity(0))
+    command("run", "--project=p", f"--num-workers={cpus}", "--hp=x=1", "train.py")
+    assert command("runs", "logs", "p/1").out == "1 1 1\n"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    command("run", "--project=q", "--hp=x=1", "train.py")
+    assert command("runs", "logs", "q/1").out == f"1 7 {cpus}\n"
+    command("run", "--project=r", "--env=OMP_NUM_THREADS=5", "--cpus=3", "--hp=x=1", "train.py")
+    assert command("runs", "logs", "r/1").out == "1 5 3\n"
+
+
+def test_gpus_are_given_out(command, script, monkeypatch):
+    script(
+        "train.py",
+        """
+        import os, pathlib, time
+
+        x = 1
+        print(os.environ["CUDA_VISIBLE_DEVICES"])
+        pathlib.Path(os.environ["OUTSIDE"], f"began-{x}").touch()
+        while not pathlib.Path(os.environ["OUTSIDE"], f"began-{3 - x}").exists() and x < 3:
+            time.sleep(0.01)
+        """,
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.setenv("OUTSIDE", os.getcwd())
+    assert command("run", "--project=p", "--gpus=1", "--num-workers=auto", "--hp=x=1,2,3", "train.py").code == 0
+    first, second, third = (command("runs", "logs", f"p/{number}").out for number in (1, 2, 3))
+    assert {first, second} == {"4\n", "7\n"}
+    assert third in (first, second)
+    assert command("run", "--project=q", "--gpus=2", "--hp=x=3", "train.py").code == 0
+    assert command("runs", "logs", "q/1").out == "4,7\n"
+    result = command("run", "--gpus=2", "--num-workers=2", "--hp=x=3", "train.py")
+    assert (result.code, "2 GPUs" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("all", [1, 2, 3]), ("best", [2]), ("none", [])])
+def test_which_workspaces_stay(command, script, home, keep, kept):
+    script("train.py", "lr = 1\nopen('../modeldir/m', 'w').close()\nprint('fitness:', -(lr - 2) ** 2)\n")
+    command("run", "--project=p", f"--keep={keep}", "--hp=lr=1,2,3", "train.py")
+    folders = [home / "projects" / "p" / str(number) / "1" for number in (1, 2, 3)]
+    assert [n for n, folder in enumerate(folders, 1) if (folder / "workspace").exists()] == kept
+    assert all((folder / "modeldir" / "m").exists() and (folder / "output.log").exists() for folder in folders)
+
+
+def test_repeated_values_are_answered_from_the_record(command, experiments, script):
+    script("train.py", SCORES)
+    arguments = ("--optimizer=random", "--seed=1", "--max-experiments=6", "--hp=lr=1:2:i", "train.py")
+    command("run", "--quiet", "--project=p", *arguments)
+    answered = [e for e in experiments("p") if e["reason"]]
+    assert len(answered) == 4
+    assert all("same values as experiment" in e["reason"] for e in answered)
+    command("run", "--quiet", "--project=q", "--repeat", *arguments)
+    assert [e["values"] for e in experiments("q")] == [e["values"] for e in experiments("p")]
+    assert [e["fitness"] for e in experiments("q")] == [e["fitness"] for e in experiments("p")]
+    assert [e["reason"] for e in experiments("q")] == [""] * 6
+
+
+NAMES = ["my script.py", 'it\'s "quoted".py', "größe-训练.py", "a b/c d.py", "$(touch x);.py"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_names_of_scripts(command, script, home, name):
+    script(name, SCORES)
+    result = command("run", "--json", "--hp=lr=1", name)
+    assert result.code == 0, result
+    (project,) = (home / "projects").iterdir()
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", project.name)
+    assert json.loads(result.out)[0]["fitness"] == -1
+
+
+def test_script_that_begins_with_a_dash(command, script):
+    script("-dash.py", SCORES)
+    assert command("run", "--hp=lr=1", "--", "-dash.py").code == 0
+
+
+def test_hostile_names_of_folders(command, script, tmp_path, monkeypatch):
+    folder = tmp_path / "Ein \"Ordner\" mit 'Zeichen' äöü"
+    folder.mkdir()
+    (folder / "train.py").write_text("import sys\nlr = 1\nprint(sys.argv[1])\nprint('fitness:', lr)\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("STUDIO_HOME", str(folder / "ho me"))
+    assert command("run", "--project=p", "--hp=lr=1", "train.py", "a 'b' \"c\" $d").code == 0
+    assert command("runs", "logs", "p/1").out == "a 'b' \"c\" $d\nfitness: 1\n"
+    assert not (folder / "ho me" / "projects" / "p" / "source" / "ho me").exists()
+
+
+PYTHONS = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python"))
+
+
+@pytest.mark.parametrize("python", PYTHONS or [None], ids=lambda path: path and path.parts[-3])
+def test_another_interpreter(command, home, script, monkeypatch, python):
+    if python is None:
+        pytest.skip("needs another interpreter in ~/.pyenv")
+    script(
+        "train.py",
+        """
+        import os
+        import sys
+        from studio import fs_tracker
+
+        lr = 0
+        print(sys.version_info[:2], fs_tracker.get_experiment_key(), os.path.isdir(fs_tracker.get_tensorboard_dir()))
+        print(fs_tracker.__file__)
+        print(sys.path[1:])
+        print("fitness:", lr)
+        """,
+    )
+    monkeypatch.setenv("PYTHONPATH", "/before")
+    assert command("run", "--project=p", f"--python={python}", "--hp=lr=0.5", "train.py").code == 0
+    version, file, path, fitness = command("runs", "logs", "p/1").out.splitlines()
+    major, minor = python.parts[-3].split(".")[:2]
+    assert version == f"({major}, {minor}) p/1 True"
+    assert file == f"{home}/projects/p/shim/studio/fs_tracker.py"
+    assert path.startswith(f"['/before', '{home}/projects/p/shim', ")
+    assert sys.prefix not in path
+    assert fitness == "fitness: 0.5"
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def alive(pid):
+    """Whether the process runs; one that nobody waited for, as in a container without an init, does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return state.strip()[:1] not in ("", "Z")
+
+
+def test_interrupt_once_drains_and_resume_goes_on(command, experiments, background, script, outside, tmp_path):
+    script("train.py", WAITS)
+    options = ("--optimizer=random", "--seed=5", "--hp=lr=0:1", "--max-experiments=5", "--num-workers=2")
+    search = background("run", "--project=p", *options, "train.py")
+    wait_for(lambda: len(list(outside.glob("began-*"))) == 2, "two experiments")
+    search.send_signal(signal.SIGINT)
+    wait_for(lambda: "waiting for 2 running experiments" in (tmp_path / "err").read_text(), "the notice")
+    assert search.poll() is None
+    (outside / "go").touch()
+    assert search.wait(timeout=30) == 130
+    assert "interrupted; go on with: studio resume p" in (tmp_path / "err").read_text()
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert statuses(experiments("p")[:2]) == ["completed"] * 2
+
+    result = command("resume", "p", "--num-workers=1")
+    assert result.code == 0
+    assert "project p: 5 experiments, 2 already finished" in result.err
+    found = experiments("p")
+    assert statuses(found) == ["completed"] * 5
+    plan = json.loads(command("run", "--dry-run", "--json", *options, "train.py").out)
+    assert [e["values"] for e in found] == plan["values"]
+    began = [path.read_text().splitlines() for path in outside.glob("began-*")]
+    assert list(map(len, began)) == [1] * 5  # nothing was done twice
+    assert command("resume", "p").code == 0
+    assert experiments("p") == found
+
+
+def test_interrupt_twice_ends_whatever_runs(command, experiments, background, script, outside, tmp_path):
+    script("train.py", WAITS)
+    search = background("run", "--project=p", "--hp=lr=1,2", "train.py")
+    pid = int(wait_for(lambda: next(outside.glob("began-1"), Path(os.devnull)).read_text(), "the experiment"))
+    search.send_signal(signal.SIGINT)
+    wait_for(lambda: "waiting for 1 running" in (tmp_path / "err").read_text(), "the notice")
+    search.send_signal(signal.SIGINT)
+    assert search.wait(timeout=30) == 130
+    assert not alive(pid)
+    assert experiments("p")[0]["status"] == "stopped"
+    (outside / "go").touch()
+    assert command("resume", "p").code == 0
+    assert statuses(experiments("p")) == ["completed"] * 2
+
+
+def test_a_killed_driver_loses_and_repeats_nothing(command, experiments, background, script, outside):
+    script("train.py", WAITS.replace("while not", "while lr > 1 and not"))
+    search = background("run", "--project=p", "--num-workers=2", "--hp=lr=1,2,3,4", "train.py")
+    wait_for(lambda: (outside / "began-2").exists() and (outside / "began-3").exists(), "the second pair")
+    wait_for(lambda: statuses(experiments("p"))[:1] == ["completed"], "the first outcome")
+    orphans = [int((outside / f"began-{lr}").read_text()) for lr in (2, 3)]
+    search.kill()
+    search.wait()
+    before = experiments("p")[0]
+    assert json.loads(command("runs", "list", "--json").out)[0]["state"] != "running"
+    (outside / "go").touch()
+    assert command("resume", "p", "--quiet").code == 0
+    found = experiments("p")
+    assert found[0] == before
+    assert [(e["status"], e["fitness"]) for e in found] == [("completed", lr) for lr in (1, 2, 3, 4)]
+    assert not any(map(alive, orphans))
+    assert (outside / "began-1").read_text().count("\n") == 1
+
+
+def test_other_processes_see_and_stop_a_search(command, experiments, background, script, outside, tmp_path):
+    script("train.py", WAITS)
+    search = background("run", "--project=p", "--num-workers=2", "--hp=lr=1,2,3", "train.py")
+    wait_for(lambda: len(list(outside.glob("began-*"))) == 2, "two experiments")
+    assert statuses(experiments("p"))[:2] == ["running", "running"]
+    assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "running"
+    follower = background("runs", "logs", "-f", "p/1", stdout=subprocess.PIPE)
+    assert follower.stdout.readline() == b"begun 1\n"
+    for arguments in (["resume", "p"], ["rm", "p"]):
+        result = command(*arguments)
+        assert result.code == 2
+        assert "studio stop p" in result.err
+
+    result = command("stop", "p")
+    assert (result.code, result.out) == (0, "")
+    assert search.wait(timeout=30) == 4
+    assert follower.wait(timeout=30) == 0
+    assert statuses(experiments("p"))[:2] == ["stopped", "stopped"]
+    assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "stopped"
+    assert "not running" in command("stop", "p").err
+    (outside / "go").touch()
+    assert command("resume", "p").code == 0
+    assert statuses(experiments("p")) == ["completed"] * 3
+
+
+def test_retry(command, experiments, script, outside):
+    script(
+        "train.py",
+        """
+        import os
+
+        lr = 1
+        if not os.path.exists(os.path.join(os.environ["OUTSIDE"], "mended")) and lr != 2:
+            raise SystemExit(9)
+        print("fitness:", lr)
+        """,
+    )
+    assert command("run", "--quiet", "--project=p", "--hp=lr=1,2,3", "train.py").code == 3
+    (outside / "mended").touch()
+    result = command("retry", "p", "1")
+    assert result.code == 3
+    assert [(e["status"], e["attempt"]) for e in experiments("p")] == [
+        ("completed", 2),
+        ("completed", 1),
+        ("failed", 1),
+    ]
+    assert command("retry", "p").code == 0
+    found = experiments("p")
+    assert [(e["status"], e["attempt"], e["fitness"]) for e in found] == [
+        ("completed", 2, 1),
+        ("completed", 1, 2),
+        ("completed", 2, 3),
+    ]
+    assert (Path(found[0]["folder"]).parent / "1" / "output.log").exists()
+    assert "nothing failed" in command("retry", "p").err
+    assert command("retry", "p", "p/2", "--quiet").code == 0
+    assert experiments("p")[1]["attempt"] == 2
+
+
+def test_resume_with_a_larger_budget(command, experiments, script):
+    script("train.py", SCORES)
+    arguments = ("--optimizer=cma", "--seed=3", "--hp=lr=0:1")
+    command("run", "--quiet", "--project=p", "--max-experiments=3", *arguments, "train.py")
+    assert command("resume", "p", "--quiet", "--max-experiments=7").code == 0
+    command("run", "--quiet", "--project=q", "--max-experiments=7", *arguments, "train.py")
+    once, twice = ([(e["values"], e["fitness"]) for e in experiments(project)] for project in "qp")
+    assert once == twice
+    assert len(twice) == 7
+
+
+def test_resume_takes_the_source_as_it_was(command, experiments, script, outside, workdir):
+    script("train.py", WAITS)
+    command("run", "--quiet", "--project=p", "--max-time=0.4", "--hp=lr=1,2", "train.py")
+    (workdir / "train.py").unlink()
+    (outside / "go").touch()
+    assert command("resume", "p", "--quiet").code == 0
+    assert [e["fitness"] for e in experiments("p")] == [1, 2]

@@ -1,0 +1,357 @@
+"""The cases that Studio was made for, typed as a user types them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TEN = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1]
+
+TRAIN_MNIST_KERAS = """
+    import sys
+
+    from keras import optimizers
+
+    lr=0.01
+    print('learning rate = {}'.format(lr))
+    sgd = optimizers.SGD(lr=lr)
+    no_epochs = int(sys.argv[1])
+    print(f"epochs = {no_epochs}, SGD has {sgd.lr}")
+"""
+
+# Three epochs, so that the smallest, the largest and the last value differ.
+LOGS_VAL_LOSS = """
+    from tensorboardX import SummaryWriter
+    {imports}
+
+    lr = 0.5
+    writer = SummaryWriter({folder})
+    for epoch, factor in enumerate([3, 1, 2]):
+        writer.add_scalar("val_loss", factor * lr, epoch)
+    writer.close()
+"""
+
+
+@pytest.fixture
+def fake_keras(script):
+    script("keras/__init__.py", "from keras import optimizers\n")
+    script("keras/optimizers.py", "class SGD:\n    def __init__(self, lr):\n        self.lr = lr\n")
+
+
+@pytest.fixture
+def experiments(command):
+    """Runs a search that succeeds and returns its experiments, as `--json` prints them."""
+
+    def call(*arguments, code=0):
+        result = command("run", "--json", *arguments)
+        assert result.code == code, result
+        return json.loads(result.out)
+
+    return call
+
+
+@pytest.fixture
+def dry_run(command, home):
+    """The plan of a search, as `--dry-run --json` prints it; nothing is written."""
+
+    def call(*arguments):
+        result = command("run", "--dry-run", "--json", *arguments)
+        assert result.code == 0, result
+        assert not home.exists()
+        return json.loads(result.out)
+
+    return call
+
+
+def log_of(experiment):
+    return Path(experiment["folder"], "output.log").read_text()
+
+
+def test_grid_of_ten(studio, home, script, fake_keras):
+    source = script("train_mnist_keras.py", TRAIN_MNIST_KERAS)
+    before = source.read_bytes()
+    result = studio("run", "--hyperparam=lr=0.01:0.01:0.1", "train_mnist_keras.py", "30")
+    assert result.code == 0, result
+    (project,) = (home / "projects").iterdir()
+    assert project.name.startswith("train_mnist_keras-")
+    assert source.read_bytes() == before
+
+    found = json.loads(studio("runs", "list", project.name, "--json").out)
+    assert [experiment["values"] for experiment in found] == [{"lr": lr} for lr in TEN]
+    assert [experiment["experiment"] for experiment in found] == [f"{project.name}/{n}" for n in range(1, 11)]
+    for experiment, lr in zip(found, TEN, strict=True):
+        assert (experiment["status"], experiment["fitness"], experiment["metric"]) == ("completed", None, None)
+        workspace = Path(experiment["folder"], "workspace")
+        text = (workspace / "train_mnist_keras.py").read_text()
+        assert "\nlr=0.01\n" in text
+        assert f"format({lr})" in text
+        assert f"SGD(lr={lr})" in text
+        assert (workspace / "keras" / "optimizers.py").is_file()
+        assert log_of(experiment) == f"learning rate = {lr}\nepochs = 30, SGD has {lr}\n"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "fitness"),
+    [("val_loss:min", 0.25, -0.25), ("val_loss:max", 0.75, 0.75), ("val_loss", 0.5, 0.5)],
+)
+def test_metric_from_fs_tracker_folder(experiments, script, metric, value, fitness):
+    text = LOGS_VAL_LOSS.format(
+        imports="from studio import fs_tracker", folder="logdir=fs_tracker.get_tensorboard_dir()"
+    )
+    script("train.py", text)
+    found = experiments(f"--metric={metric}", "--hyperparam=lr=0.25,1", "train.py")
+    mode = metric.partition(":")[2] or "last"
+    assert [experiment["metric"] for experiment in found] == [
+        {"name": "val_loss", "mode": mode, "value": value},
+        {"name": "val_loss", "mode": mode, "value": 4 * value},
+    ]
+    assert [experiment["fitness"] for experiment in found] == [fitness, 4 * fitness]
+
+
+@pytest.mark.parametrize("folder", ["'../tb'", "'runs/today'"])
+def test_metric_from_other_folders(experiments, script, folder):
+    script("train.py", LOGS_VAL_LOSS.format(imports="", folder=folder))
+    (found,) = experiments("--metric=val_loss:min", "--hyperparam=lr=0.25", "train.py")
+    assert found["metric"]["value"] == 0.25
+
+
+def test_bare_metric_says_that_it_is_maximised_and_direction_overrides(command, script):
+    script("train.py", 'lr = 1\nopen("log.jsonl", "w").write(f\'{{"loss": {lr}}}\\n\')\n')
+    result = command("run", "--metric=jsonl:log.jsonl:loss", "--hp=lr=1,2", "train.py")
+    assert "is maximised; for a loss write --metric=jsonl:log.jsonl:loss:min" in result.err
+    assert "lr=2" in result.err.splitlines()[-2]
+    result = command("run", "--metric=jsonl:log.jsonl:loss", "--direction=min", "--hp=lr=1,2", "train.py")
+    assert "maximised" not in result.err
+    assert "lr=1" in result.err.splitlines()[-2]
+
+
+def test_array_hyperparameter(command, script):
+    script(
+        "sum.py",
+        """
+        import numpy as np
+        from studio import fs_tracker
+
+        lr = np.load(fs_tracker.get_artifact('lr'))
+        print("fitness: %s" % np.sum(lr))
+        """,
+    )
+    result = command(
+        "run", "--optimizer=cma", "--hyperparam=lr=0:1:10:urla", "--max-experiments=3", "--project=sum", "sum.py"
+    )
+    assert result.code == 0, result
+    assert "lower end is read as 0.000001" in result.err or "1e-06" in result.err
+    found = json.loads(command("runs", "list", "sum", "--json").out)
+    assert len(found) == 3
+    for experiment in found:
+        values = experiment["values"]["lr"]
+        assert len(values) == 10
+        assert experiment["fitness"] == pytest.approx(sum(values))
+        assert np.load(Path(experiment["folder"], "artifacts", "lr.npy")).tolist() == values
+        # The array reaches the script as an artifact, never in its text.
+        assert Path(experiment["folder"], "workspace", "sum.py").read_text() == Path("sum.py").read_text()
+
+
+def test_folders_beside_the_workspace(experiments, script):
+    script(
+        "train.py",
+        """
+        import json, os
+        from studio import fs_tracker
+
+        lr = 0.1
+        open("../modeldir/weights", "w").write(str(lr))
+        open("../tb/notes", "w").write("seen")
+        assert os.path.samefile("../modeldir", fs_tracker.get_model_directory())
+        assert os.path.samefile("../tb", fs_tracker.get_tensorboard_dir())
+        assert json.load(open("../hyperparameters.json")) == {"lr": lr}
+        print("key", fs_tracker.get_experiment_key())
+        """,
+    )
+    found = experiments("--project=folders", "--hyperparam=lr=0.1,0.2", "train.py")
+    assert [Path(e["folder"], "modeldir", "weights").read_text() for e in found] == ["0.1", "0.2"]
+    assert [Path(e["folder"], "tb", "notes").read_text() for e in found] == ["seen", "seen"]
+    assert [log_of(e) for e in found] == ["key folders/1\n", "key folders/2\n"]
+
+
+# --- every range ------------------------------------------------------------------------------------------------------
+
+GRID_RANGES = {
+    "0.01:0.01:0.1": TEN,
+    "1e-5:l5:0.1": [1e-5, 1e-4, 1e-3, 0.01, 0.1],
+    "1e-5:5l:0.1": [1e-5, 1e-4, 1e-3, 0.01, 0.1],
+    "1e-5:10:0.1": np.linspace(1e-5, 0.1, 10).tolist(),
+    "1e-5:u10:0.1": np.linspace(1e-5, 0.1, 10).tolist(),
+    "0:3": [0, 1, 2, 3],
+    ":3": [0, 1, 2, 3],
+    "0:2:5": [0, 2, 4],
+    "5:-2:0": [5, 3, 1],
+    "0.1": [0.1],
+    "2,5,6": [2, 5, 6],
+    "adam,sgd": ["adam", "sgd"],
+}
+
+
+@pytest.mark.parametrize("text", GRID_RANGES)
+def test_grid_range(dry_run, script, text):
+    script("train.py", "lr = 0.01\nprint(lr)\n")
+    plan = dry_run(f"--hyperparam=lr={text}", "train.py")
+    values = [values["lr"] for values in plan["values"]]
+    expected = GRID_RANGES[text]
+    assert plan["experiments"] == len(expected)
+    assert list(map(type, values)) == list(map(type, expected))
+    assert values == (expected if isinstance(expected[0], str) else pytest.approx(expected, rel=1e-14))
+
+
+def test_grid_values_are_exact_decimals(dry_run, script):
+    script("train.py", "lr = 0.01\nprint(lr)\n")
+    plan = dry_run("--hyperparam=lr=0.01:0.01:0.1", "train.py")
+    assert [repr(values["lr"]) for values in plan["values"]] == list(map(str, TEN))
+
+
+def test_optimizer_ranges(dry_run, script):
+    script(
+        "train.py",
+        """
+        import numpy as np
+        from studio import fs_tracker
+
+        a = np.load(fs_tracker.get_artifact("a"))
+        b = c = d = None
+        e = np.load(fs_tracker.get_artifact("e"))
+        print(a, b, c, d, e, f)
+        """,
+    )
+    plan = dry_run(
+        *("--optimizer=random", "--seed=1"),
+        *("--hp=a=0:1:10:urla", "--hp=b=0:5:l", "--hp=c=-1:1:u", "--hp=d=1:8:i", "--hp=e=5:5:10:alu"),
+        *("--hp=f=adam,sgd,rmsprop", "train.py"),
+    )
+    assert plan["experiments"] == 100
+    assert len(plan["notices"]) == 3  # two log scales that begin at 0, and the budget
+    for values in plan["values"]:
+        assert len(values["a"]) == 10
+        assert min(values["a"]) > 0
+        assert 5e-6 <= values["b"] <= 5
+        assert isinstance(values["c"], float)
+        assert values["d"] in range(1, 9)
+        assert isinstance(values["d"], int)
+        assert len(values["e"]) == 10
+        assert min(values["e"]) > 0
+        assert values["f"] in ("adam", "sgd", "rmsprop")
+    assert any(values["b"] < 0.1 for values in plan["values"])  # evenly spread in the logarithm
+    assert any(abs(values["c"] - plan["values"][0]["c"]) > 1e-3 for values in plan["values"])
+
+
+def test_cma_runs_ranges_of_every_kind(experiments, script):
+    script("train.py", "b = c = d = 0\nprint('fitness:', -abs(b) - abs(c) - d + len(f))\n")
+    ranges = ("--hp=b=0:5:l", "--hp=c=-1:1:u", "--hp=d=1:8:i", "--hp=f=adam,sgd,rmsprop")
+    found = experiments("--optimizer=cma", "--seed=1", "--max-experiments=4", *ranges, "train.py")
+    assert [experiment["status"] for experiment in found] == ["completed"] * 4
+    for experiment in found:
+        b, c, d, f = experiment["values"].values()
+        assert experiment["fitness"] == pytest.approx(-abs(b) - abs(c) - d + len(f))
+
+
+@pytest.mark.parametrize(
+    ("hyperparam", "optimizer"),
+    [
+        (("-hp", "lr=0:1"), ("-opt", "random")),
+        (("-hp=lr=0:1",), ("-opt=random",)),
+        (("--hp", "lr=0:1"), ("--opt", "random")),
+        (("--hp=lr=0:1",), ("--opt=random",)),
+        (("--hyperparam", "lr=0:1"), ("--optimizer", "random")),
+        (("--hyperparam=lr=0:1",), ("--optimizer=random",)),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_spellings_of_options(dry_run, script, hyperparam, optimizer):
+    script("train.py", "lr = 0.01\nprint(lr)\n")
+    plan = dry_run(*hyperparam, *optimizer, "--max-experiments=7", "train.py", "-hp=x", "--opt=y")
+    assert plan["experiments"] == 7
+    assert all(0 < values["lr"] < 1 for values in plan["values"])
+    assert plan["command"][1:] == ["train.py", "-hp=x", "--opt=y"]
+
+
+# --- other scripts ----------------------------------------------------------------------------------------------------
+
+
+def test_json_lines_metric(experiments, script):
+    script(
+        "train.py",
+        """
+        import json
+
+        lr = 0.5
+        with open("metrics.jsonl", "a") as file:
+            for epoch, factor in enumerate([3, 1, 2]):
+                print(json.dumps({"epoch": epoch, "val_loss": lr * factor}), file=file)
+        """,
+    )
+    found = experiments("--metric=jsonl:metrics.jsonl:val_loss:min", "--hp=lr=0.25,1", "train.py")
+    assert [experiment["metric"]["value"] for experiment in found] == [0.25, 1]
+    assert [experiment["fitness"] for experiment in found] == [-0.25, -1]
+
+
+def test_module(experiments, script):
+    script("package/__init__.py", "")
+    script("package/helper.py", "def double(x):\n    return 2 * x\n")
+    script("package/train.py", "from package.helper import double\nlr = 1\nprint('fitness:', double(lr))\n")
+    found = experiments("-m", "--hp=lr=3,4", "package.train")
+    assert [experiment["fitness"] for experiment in found] == [6, 8]
+
+
+def test_script_in_a_sub_folder(experiments, script):
+    script("data.txt", "7")
+    script("code/helper.py", "def double(x):\n    return 2 * x\n")
+    script(
+        "code/train.py",
+        "from helper import double\nlr = 1\nprint('fitness:', double(lr) + int(open('data.txt').read()))\n",
+    )
+    found = experiments("--hp=lr=3,4", "./code/train.py")
+    assert [experiment["fitness"] for experiment in found] == [13, 15]
+
+
+def test_value_in_arguments(experiments, script):
+    script("train.py", "import sys\nprint(sys.argv[1:])\n")
+    found = experiments("--hp=lr=0.1", "--hp=name=a b", "train.py", "--lr={lr}", "x{name}y", "{other}", "{}")
+    assert log_of(found[0]) == "['--lr=0.1', 'xa by', '{other}', '{}']\n"
+
+
+def test_executable_that_is_not_python(experiments, script):
+    script("train.sh", '#!/bin/sh\necho "fitness: $2"\n').chmod(0o755)
+    found = experiments("--optimizer=random", "--seed=1", "--max-experiments=2", "--hp=lr=0:1", "train.sh", "x", "{lr}")
+    assert [experiment["fitness"] for experiment in found] == [experiment["values"]["lr"] for experiment in found]
+
+
+def test_values_in_further_files(experiments, script):
+    script("settings.py", "lr = 1\nrate = lr\n")
+    script("train.py", "from settings import rate\nprint('fitness:', rate)\n")
+    found = experiments("--substitute=settings.py", "--hp=lr=3,4", "train.py")
+    assert [experiment["fitness"] for experiment in found] == [3, 4]
+
+
+def test_without_hyperparameters_a_script_runs_once(experiments, script):
+    script("train.py", "print('fitness: 0.5')\n")
+    found = experiments("train.py")
+    assert [(experiment["values"], experiment["fitness"]) for experiment in found] == [({}, 0.5)]
+
+
+def test_experiments_do_not_touch_each_other(experiments, script, workdir):
+    script("data/numbers.txt", "1\n")
+    script(
+        "train.py",
+        """
+        import os
+
+        lr = 1
+        with open("data/numbers.txt", "a") as file:
+            print(lr, file=file)
+        print("fitness:", sum(map(int, open("data/numbers.txt"))))
+        os.remove("data/numbers.txt")
+        """,
+    )
+    found = experiments("--num-workers=2", "--hp=lr=10,20,30", "train.py")
+    assert [experiment["fitness"] for experiment in found] == [11, 21, 31]
+    assert (workdir / "data" / "numbers.txt").read_text() == "1\n"
