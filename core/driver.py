@@ -62,6 +62,7 @@ class Driver:
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
         self._failures = FailureWatch()
+        self._give_up = ""  # why nothing new should be started
         self._best_kept: int | None = None
         self._draining = False
         self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
@@ -103,6 +104,8 @@ class Driver:
                 else:
                     ended += self._take_outcome(event)
             self._write_live_metrics()
+            if self._give_up and not self._draining:
+                self._end("failures", 0)
             while len(self._slots) < self.plan.settings.num_workers and not self._draining:
                 suggestion = self._next(ended)
                 if suggestion is None:
@@ -111,6 +114,8 @@ class Driver:
             self._ask_ahead()
         for experiment in ended:
             self._show(experiment)
+        if self._give_up and ended and self.ending == "failures":
+            self.observer.notice(self._give_up)
         for run in runs:
             self.backend.start(run)
         return bool(ended or runs)
@@ -184,7 +189,9 @@ class Driver:
             self._ahead.extend(self._repeats.release(outcome.number))
         else:
             self._tell(outcome.number, status, value, outcome.duration)
-        yield self.store.experiment(outcome.number, self.plan.metric)
+        experiment = self.store.experiment(outcome.number, self.plan.metric)
+        self._give_up = self._failures.hopeless(experiment) or self._give_up
+        yield experiment
         for suggestion in self._repeats.release(outcome.number):
             yield self._answer(suggestion, outcome.number)
 
@@ -274,10 +281,6 @@ class Driver:
         self._update_best()
         self._keep_workspace(experiment)
         self.observer.finished(experiment, self.progress)
-        hopeless = self._failures.hopeless(experiment)
-        if hopeless and not self._draining:
-            self._end("failures", 0)
-            self.observer.notice(hopeless)
 
     def _update_best(self) -> None:
         best = self.search.best

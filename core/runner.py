@@ -322,8 +322,15 @@ def _signal_name(number: int) -> str:
 def _missing(metric: Metric, reader: MetricReader | None) -> str:
     if metric.name == "fitness":
         return "printed no line `fitness: NUMBER`"
-    seen = sorted(map(str, getattr(reader, "names", None) or ()))[:20]
+    seen = _names_seen(reader)
     return f"metric {metric.name!r} never came; " + (f"seen: {', '.join(seen)}" if seen else "no metric was logged")
+
+
+def _names_seen(reader: MetricReader | None) -> list[str]:
+    try:
+        return sorted(map(str, reader.names))[:20] if reader is not None else []
+    except Exception:  # a plugin's reader: it may be wrong in any way, and what it saw is a help, no more
+        return []
 
 
 def _with_last_line(reason: str, run: Run) -> str:

@@ -304,7 +304,6 @@ def test_five_failures_and_nothing_else_end_the_search(lab: Lab) -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="Driver._step fills the slots before _show finds that nothing works")
 def test_nothing_is_started_once_the_search_is_given_up(lab: Lab) -> None:
     lab.run(lambda run: ValueError("no data"), "1:100")
     assert len(lab.started) == 5

@@ -18,7 +18,7 @@ import studio
 CHUNK = 1 << 18
 LONGEST_LINE = 1 << 16
 STEPS = ("step", "global_step", "epoch")
-NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+|nan|inf(inity)?)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
 
 
 @studio.hookimpl
@@ -49,27 +49,30 @@ class CsvReader(studio.MetricReader):
         self.names: dict[str, None] = {}
 
     def read(self) -> list[studio.Report]:
-        return [report for line, is_new in self._lines.read() if (report := self._report(line)) and is_new]
+        found = [(number, self._report(number, line)) for number, line in self._lines.read()]
+        return [report for number, report in found if report is not None and number > self._lines.known]
 
     def close(self) -> list[studio.Report]:
-        rest = self._report(self._lines.rest)
-        return [*self.read(), *filter(None, [rest or self._report(self._lines.rest)])]
+        found = [*self.read(), self._report(self._lines.count + 1, self._lines.rest)]
+        return [report for report in found if report is not None]
 
-    def _report(self, line: bytes) -> studio.Report | None:
+    def _report(self, number: int, line: bytes) -> studio.Report | None:
+        if number == 1:  # of this file, or of another one in its place
+            self._header = []
         try:
-            cells = next(csv.reader([line.decode()]), [])
+            row = csv.reader([line.decode("utf-8-sig")], skipinitialspace=True)
+            cells = [cell.strip() for cell in next(row, ())]
         except (csv.Error, UnicodeDecodeError):
             return None
-        cells = [cell.strip() for cell in cells]
         if self._column in cells or (self._column not in self._header and is_header(cells)):
             self._header = cells
             self.names |= {self._prefix + cell: None for cell in cells if cell.isprintable()}
             return None
-        row = dict(zip(self._header, cells, strict=False))
-        text = row.get(self._column, "")
+        named = dict(zip(self._header, cells, strict=False))
+        text = named.get(self._column, "")
         if not NUMBER.fullmatch(text):
             return None
-        step = next((row[name] for name in STEPS if row.get(name, "").isdecimal()), None)
+        step = next((named[name] for name in STEPS if named.get(name, "").isdecimal()), None)
         return studio.Report(None if step is None else int(step), float(text))
 
 
@@ -78,10 +81,12 @@ def is_header(cells: list[str]) -> bool:
 
 
 class Lines:
-    """The whole lines of a file that grows, each byte read once, each line with whether it is new.
+    """The whole lines of a file that grows, numbered from 1; each byte is read once.
 
-    Not new are lines that a copy of the file brought along, and those that were there when its beginning changed in
-    place. A file that was cut short or replaced is another one.
+    A file that was cut short or replaced is another one, and begins with line 1 again. So does one whose first line
+    changed in place: that was written anew.
+
+    known   how many lines, from the first, are not new: a copy of the file brought them along, or they were read before
     """
 
     def __init__(self, path: str, original: str):
@@ -90,13 +95,13 @@ class Lines:
         self._begin()
 
     def _begin(self, known: int = 0) -> None:
+        self.known = known
+        self.count = 0  # of the lines so far
         self._position = 0
-        self._count = 0  # of lines
-        self._known = known  # how many of them are not new
         self._first = b""  # the first line, or the beginning of one that is very long
         self.rest = b""  # of a line without its end
 
-    def read(self) -> Iterator[tuple[bytes, bool]]:
+    def read(self) -> Iterator[tuple[int, bytes]]:
         try:
             found = os.stat(self._path)
             if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block
@@ -108,7 +113,7 @@ class Lines:
                 return
             with open(self._path, "rb", buffering=0) as file:
                 if self._first and os.pread(file.fileno(), len(self._first), 0) != self._first:
-                    self._begin(known=self._count)
+                    self._begin(known=self.count)
                 while self._position < found.st_size:
                     chunk = os.pread(file.fileno(), min(CHUNK, found.st_size - self._position), self._position)
                     if not chunk:
@@ -120,13 +125,15 @@ class Lines:
         except (OSError, ValueError):  # ValueError: no path at all, such as one with a zero byte
             return
 
-    def _split(self, chunk: bytes) -> Iterator[tuple[bytes, bool]]:
+    def _split(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         self.rest = self.rest[:LONGEST_LINE]
         for line in lines:
-            self._first = self._first or line[:1000]
-            self._count += 1
-            yield line, self._count > self._known
+            if self.count == 0:
+                self._first = (line + b"\n")[:1000]
+            self.count += 1
+            if len(line) < LONGEST_LINE:
+                yield self.count, line
 
 
 def lines_in_common(path: str, original: str) -> int:
