@@ -1,5 +1,6 @@
 """Where things lie: STUDIO_HOME, a project's folder, an experiment's folder; and which names are allowed there."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -71,3 +72,10 @@ def make_folder(folder: Path) -> None:
         raise BadInput(
             f"cannot write to {folder}: {error.strerror}; set STUDIO_HOME to a folder that can take files"
         ) from error
+
+
+def write_json(path: Path, data: object) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(data), encoding="utf-8")
+    os.replace(part, path)

@@ -21,7 +21,7 @@ from studio.host import Host
 from studio.interfaces import Backend, Optimizer
 from studio.machine import visible_gpus
 from studio.ranges import read_space
-from studio.runner import array_path
+from studio.run_folder import array_path
 from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_direction, parse_metric, unread_metric
 from studio.space import Array, Constant, Space, Suggestion
 from studio.substitution import Substitution

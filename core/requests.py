@@ -8,7 +8,7 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from studio.runner import write_json
+from studio.home import write_json
 
 ACTIONS = ("stop", "retry")
 

@@ -6,10 +6,8 @@ A backend that runs scripts on the machine it is on needs nothing else than a `R
 """
 
 import contextlib
-import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import threading
@@ -17,17 +15,15 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from studio.experiment import Metric, Outcome, Report, Run, plain
+from studio.experiment import Metric, Outcome, Report, Run
+from studio.home import write_json
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.processes import MARK, kill_tree, signal_tree
-from studio.workspace import copy_any, copy_tree
+from studio.run_folder import clear, keep_captures, last_line, prepare, recorded_outcome
 
 GRACE = 5.0  # seconds between the polite end and the kill
 READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
-LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
 
 
 @dataclass
@@ -99,7 +95,7 @@ class Runner:
 
     def _carry_out(self, execution: _Execution, env: dict[str, str]) -> None:
         try:
-            execution.recorded = _recorded_outcome(execution.run)
+            execution.recorded = recorded_outcome(execution.run)
             if execution.recorded is not None:
                 return
             clear(execution.run)
@@ -200,73 +196,6 @@ class Runner:
         return execution.run.number, execution.run.attempt
 
 
-# --- the folder -------------------------------------------------------------------------------------------------------
-
-
-def _recorded_outcome(run: Run) -> Outcome | None:
-    """What `outcome.json` of this very run says, if it is there and whole."""
-    try:
-        outcome = Outcome(**json.loads((Path(run.folder) / "outcome.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return None if outcome.stopped else outcome
-
-
-def clear(run: Run) -> None:
-    """Remove what a run that was cut off left behind: its processes, then its files."""
-    if Path(run.folder).exists():
-        kill_tree(None, run.folder)
-        shutil.rmtree(run.folder)
-
-
-def prepare(run: Run) -> None:
-    """Make the run's folder: workspace with the values written in, artifacts, hyperparameters.json."""
-    folder = Path(run.folder)
-    workspace = folder / "workspace"
-    for name in ("tb", "modeldir", "artifacts"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    copy_tree(Path(run.snapshot), workspace)
-    for path, text in run.changes.items():
-        (workspace / path).write_bytes(text)
-    for path, target in run.links.items():
-        (workspace / path).parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(target, workspace / path)
-    artifacts = dict(run.shared)
-    for tag, path in run.copies.items():
-        artifacts[tag] = str(folder / "artifacts" / tag)
-        copy_any(Path(path), folder / "artifacts" / tag)
-    for tag, path in run.captures.items():
-        artifacts[tag] = str(workspace / path)
-    for name, value in run.values.items():
-        if isinstance(value, np.ndarray):
-            artifacts[name] = str(array_path(run.folder, name))
-            np.save(artifacts[name], value)
-    write_json(folder / "artifacts.json", artifacts)
-    write_json(folder / "hyperparameters.json", {name: plain(value) for name, value in run.values.items()})
-
-
-def array_path(folder: str | Path, name: str) -> Path:
-    """Where an array hyperparameter lies."""
-    return Path(folder) / "artifacts" / f"{name}.npy"
-
-
-def keep_captures(run: Run) -> None:
-    """Copy what was captured out of the workspace, which may not be kept."""
-    for tag, path in run.captures.items():
-        made, kept = Path(run.folder, "workspace", path), Path(run.folder, "artifacts", tag)
-        with contextlib.suppress(
-            OSError
-        ):  # the script may have left anything there; the experiment counts all the same
-            copy_any(made, kept)
-
-
-def write_json(path: Path, data: object) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(data), encoding="utf-8")
-    os.replace(part, path)
-
-
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
@@ -336,18 +265,3 @@ def _names_seen(reader: MetricReader | None) -> list[str]:
 def _with_last_line(reason: str, run: Run) -> str:
     line = last_line(Path(run.folder) / "output.log")
     return f"{reason}: {line}" if line else reason
-
-
-def last_line(log: Path) -> str:
-    """The last line that is not blank, at most 300 characters of it, without control characters."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
-            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-    except OSError:
-        return ""
-    for line in reversed(lines):
-        clean = "".join(c for c in line if c.isprintable()).strip()
-        if clean:
-            return clean[:300]
-    return ""

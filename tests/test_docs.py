@@ -35,7 +35,10 @@ from studio.host import Piece, create_host
 from studio.substitution import Substitution
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 RUN = [page for page in PAGES if page.name != "architecture.md"]
 PLUGINS = ROOT / "docs" / "plugins.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"

@@ -23,7 +23,8 @@ from studio.host import Host, create_host
 from studio.interfaces import MetricReader
 from studio.machine import usable_cpus, with_thread_share
 from studio.processes import marked
-from studio.runner import Runner, last_line
+from studio.run_folder import last_line
+from studio.runner import Runner
 
 SLEEP = "import time\ntime.sleep(60)"
 READY = "print('ready', flush=True)\n"

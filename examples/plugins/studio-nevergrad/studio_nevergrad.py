@@ -1,7 +1,7 @@
 """Nevergrad's optimizers as one of Studio: `studio run --optimizer=nevergrad -O name=NGOpt -O budget=100 …`.
 
-    ask    a candidate of a tuple with one number per coordinate
-    tell   its loss, which is minus the fitness; for a failure one that is worse than all so far
+ask    a candidate of a tuple with one number per coordinate
+tell   its loss, which is minus the fitness; for a failure one that is worse than all so far
 """
 
 import contextlib
@@ -105,7 +105,9 @@ class NevergradOptimizer(studio.Optimizer):
                 warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # says the package cma
                 import nevergrad
 
-                warnings.filterwarnings("ignore", "Conversion of an array with ndim > 0", DeprecationWarning)  # of numpy
+                warnings.filterwarnings(
+                    "ignore", "Conversion of an array with ndim > 0", DeprecationWarning
+                )  # of numpy
                 warnings.simplefilter("ignore", nevergrad.errors.NevergradWarning)
                 yield nevergrad
         finally:
@@ -169,7 +171,9 @@ def make(name: str, parameters: Any, budget: int, num_workers: int, registry: An
     """The optimizer `name`. StudioError for one that is unknown or takes one result at a time."""
     if name not in registry:
         some = "NGOpt, OnePlusOne, TwoPointsDE, CMA, PSO"
-        raise studio.StudioError(f"nevergrad has no optimizer {name!r}; there are {some}, and many more in its registry")
+        raise studio.StudioError(
+            f"nevergrad has no optimizer {name!r}; there are {some}, and many more in its registry"
+        )
     sequential = registry[name].no_parallelization
     if not sequential:
         optimizer = registry[name](parameters, budget=budget, num_workers=num_workers)

@@ -1,7 +1,7 @@
 """Optuna's samplers as an optimizer of Studio: `studio run --optimizer=optuna -O sampler=TPESampler …`.
 
-    ask    a trial of an in-memory study; its parameters become the values
-    tell   COMPLETE, FAIL, or PRUNED after a report that ended it
+ask    a trial of an in-memory study; its parameters become the values
+tell   COMPLETE, FAIL, or PRUNED after a report that ended it
 """
 
 import contextlib
@@ -44,7 +44,9 @@ class OptunaOptimizer(studio.Optimizer):
     ):
         import optuna
 
-        of_pruner = {name.removeprefix("pruner_"): options.pop(name) for name in list(options) if name.startswith("pruner_")}
+        of_pruner = {
+            name.removeprefix("pruner_"): options.pop(name) for name in list(options) if name.startswith("pruner_")
+        }
         with quiet():
             self._study = optuna.create_study(
                 study_name="studio",  # Hyperband draws from it; else it is a new one each time
@@ -166,7 +168,9 @@ def element_of(parameter: studio.Parameter) -> studio.Parameter:
 def make(kind: str, name: str, options: Mapping[str, Any], module: Any, base: type, seed: int | None = None) -> Any:
     """The sampler or pruner `name`. StudioError for one that is unknown, or cannot be made with these options."""
     known = {
-        key: cls for key, cls in vars(module).items() if inspect.isclass(cls) and issubclass(cls, base) and key[0] != "_"
+        key: cls
+        for key, cls in vars(module).items()
+        if inspect.isclass(cls) and issubclass(cls, base) and key[0] != "_"
     }
     concrete = sorted(key for key, cls in known.items() if not inspect.isabstract(cls))
     if name not in concrete:

@@ -128,7 +128,6 @@ class Worker:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the search, which lets the experiments end
         )
-        assert self._process.stdin and self._process.stdout
         self.channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
 
     @property
@@ -146,7 +145,6 @@ class Worker:
             pass
 
     def hang_up(self) -> None:
-        assert self._process.stdin
         self._process.stdin.close()
 
     def end(self) -> str:
@@ -157,7 +155,6 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        assert self._process.stdout
         self._process.stdout.close()
         if self.run is not None:
             kill_tree(None, self.run.folder)

@@ -96,7 +96,9 @@ def test_another_file_without_the_column(log):
 
 def test_rows_that_are_no_rows(log):
     reader = open_reader(log, "b")
-    log.write_text('written by me\n\na,b\n1\n1,2,3\nx,"1,5"\n"1", "4"\n1,1_0\n1,0x1\n1,infe5\n1,True\n' + "9," * 40_000 + "9\n")
+    log.write_text(
+        'written by me\n\na,b\n1\n1,2,3\nx,"1,5"\n"1", "4"\n1,1_0\n1,0x1\n1,infe5\n1,True\n' + "9," * 40_000 + "9\n"
+    )
     assert values(reader.read()) == [(None, 2.0), (None, 4.0)]
 
 

@@ -29,6 +29,10 @@ def search(space=SPACE, **options):
     return studio.Search(space, optimizer=NevergradOptimizer, seed=3, options=options)
 
 
+def new(**options):
+    return NevergradOptimizer(search().space, seed=3, **options)
+
+
 @pytest.mark.parametrize("num_workers", [2, 16])
 def test_finds_the_optimum(num_workers):
     found = search({"x": "-1:1", "n": "1:8:i", "kind": ["a", "b", "c"]}, num_workers=num_workers)
@@ -55,14 +59,14 @@ def test_ends_with_its_budget():
 
 
 def test_failures_are_worse_than_all_before():
-    optimizer = search()._optimizer
+    optimizer = new()
     losses = [optimizer._loss(fitness) for fitness in (None, 3.0, None, 1.0, 5.0, None, float("nan"), -1e300, None)]
     assert losses == [HOPELESS, -3.0, 0.0, -1.0, -5.0, 3.0, 3.0, HOPELESS, HOPELESS]
 
 
 def test_is_told_what_another_one_asked():
     """`--accept-changes`: a fresh optimizer gets the stored points, some of them after its own first asks."""
-    old, new = search()._optimizer, search(name="OnePlusOne")._optimizer
+    old, new = new(), new(name="OnePlusOne")
     suggestions = [old.ask() for _ in range(6)]
     for suggestion in suggestions[:3]:
         new.tell(suggestion, 1.0)
@@ -109,5 +113,5 @@ def test_wrong_options(options, message):
 
 
 def test_algorithms_that_wait_are_refused_within_others():
-    with pytest.raises(studio.StudioError, match="NGOpt with num_workers=1 waits for each result .* -O num_workers=2"):
+    with pytest.raises(studio.StudioError, match=r"NGOpt with num_workers=1 waits for each result .* -O num_workers=2"):
         search({"x": "0:1:3:a"}, num_workers=1)

@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 from statistics import NormalDist, mean, stdev
 
 import numpy as np
@@ -58,23 +61,29 @@ def test_zero_has_no_logarithm():
 
 def test_random_search_draws_from_it():
     with_builtins = studio.create_host(plugins=[studio_normal])
-    search = studio.Search({"x": "lognormal(1,0.5)"}, optimizer="random", seed=1, max_experiments=2000, host=with_builtins)
+    search = studio.Search(
+        {"x": "lognormal(1,0.5)"}, optimizer="random", seed=1, max_experiments=2000, host=with_builtins
+    )
     logs = [math.log(suggestion.values["x"]) for suggestion in search]
     assert mean(logs) == pytest.approx(1, abs=0.05)
     assert stdev(logs) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("optimizer", ["random", "cma"])
-def test_a_search_with_it_is_resumed(optimizer, tmp_path, monkeypatch):
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path))
-    paths = []
-    for _ in range(2):
-        search = studio.Search(
-            {"x": "normal(0,1)"}, optimizer=optimizer, seed=1, max_experiments=10, project="p",
-            host=studio.create_host(plugins=[studio_normal]),
-        )  # fmt: skip
-        for suggestion in search:
-            search.tell(suggestion, -abs(suggestion.values["x"] - 1))
-        paths.append([experiment.values for experiment in search.experiments])
-        search._journal.close()
-    assert paths[0] == paths[1]
+def test_a_search_with_it_is_resumed(optimizer, tmp_path):
+    program = f"""
+import studio, studio_normal
+search = studio.Search({{"x": "normal(0,1)"}}, optimizer={optimizer!r}, seed=1, max_experiments=10, project="p",
+    host=studio.create_host(plugins=[studio_normal]))
+for suggestion in search:
+    search.tell(suggestion, -abs(suggestion.values["x"] - 1))
+print([experiment.values for experiment in search.experiments])
+"""
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "STUDIO_HOME": str(tmp_path)}, capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert outputs[0] == outputs[1]
