@@ -19,7 +19,7 @@ from studio.experiment import Metric, Outcome, Report, Run
 from studio.home import write_json
 from studio.host import Host
 from studio.interfaces import MetricReader
-from studio.processes import MARK, kill_tree, signal_tree
+from studio.processes import MARK, Watchdog, kill_tree, signal_tree
 from studio.run_folder import clear, keep_captures, last_line, prepare, recorded_outcome
 
 GRACE = 5.0  # seconds between the polite end and the kill
@@ -52,6 +52,7 @@ class Runner:
         self._running: dict[tuple[int, int], _Execution] = {}
         self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
         self._last_read = 0.0
+        self._watchdog: Watchdog | None = None
 
     def start(self, run: Run, env: dict[str, str] | None = None) -> None:
         """Prepare and start in a thread of its own: copying a large workspace holds up nobody. `env` is the base environment.
@@ -63,6 +64,8 @@ class Runner:
         execution = _Execution(run, started=time.time(), clock=time.monotonic())
         execution.deadline = None if run.max_duration is None else execution.clock + run.max_duration
         self._running[run.number, run.attempt] = execution
+        if self._watchdog is None:
+            self._watchdog = Watchdog(str(Path(run.folder).parent.parent))
         threading.Thread(
             target=self._carry_out, args=(execution, dict(os.environ if env is None else env)), daemon=True
         ).start()
@@ -90,6 +93,9 @@ class Runner:
             self._end(execution, kill=True)
         while self._running:
             self._running.pop(self._key(self._ended.get()))
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
 
     # --- in the execution's thread ----------------------------------------------------------------------------------
 

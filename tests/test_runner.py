@@ -73,8 +73,24 @@ def collect(one: Runner | LocalBackend, count: int = 1, seconds: float = 30) -> 
     return events
 
 
+_OPENED: list[Runner] = []
+
+
+def opened(host: Host) -> Runner:
+    """A runner that is closed when the test is over."""
+    _OPENED.append(Runner(host))
+    return _OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _close_runners() -> Iterator[None]:
+    yield
+    while _OPENED:
+        _OPENED.pop().close()
+
+
 def carry_out(run: Run, host: Host) -> tuple[Outcome, list[float]]:
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     events = collect(one)
     outcome = events[-1]
@@ -107,7 +123,7 @@ def alive(pid: int) -> bool:
 def test_a_run_ends_with_its_reports_and_an_outcome(make: Callable[..., Run], host: Host) -> None:
     run = make("print('fitness: 0.5')\nprint('fitness: 0.75')")
     before = time.time()
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     *reports, outcome = collect(one)
     assert reports == [Report(1, 0.5, 1, 1), Report(2, 0.75, 1, 1)]
@@ -215,7 +231,7 @@ def test_the_script_finds_its_files_folders_and_values(make: Callable[..., Run],
     )
     (Path(run.snapshot) / "data").mkdir()
     (Path(run.snapshot) / "data" / "x").write_text("from the source")
-    one = Runner(host)
+    one = opened(host)
     one.start(run, {"BASE": "under", "PATH": os.environ["PATH"]})
     outcome = collect(one)[-1]
     assert isinstance(outcome, Outcome)
@@ -278,7 +294,7 @@ def test_what_a_script_does_to_its_files_changes_no_other_run(make: Callable[...
     os.remove('other')
     open('new', 'x').close()
     """
-    one = Runner(host)
+    one = opened(host)
     for number in (1, 2):
         run = make(script, number)
         (Path(run.snapshot) / "data").write_text("whole")
@@ -315,7 +331,7 @@ while open('../output.log').read().count('\\n') < 5:
 @pytest.mark.parametrize("end", ["by itself", "stop", "kill", "close"])
 def test_no_child_outlives_its_run_however_far_it_strayed(make: Callable[..., Run], host: Host, end: str) -> None:
     run = make(STRAYS + ("" if end == "by itself" else "print('all')\ntime.sleep(60)"))
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     if end != "by itself":
         wait_for(run, "all", one.poll)
@@ -365,7 +381,7 @@ def test_a_polite_stop_is_one_signal_to_each_process(
     time.sleep(0.2)
     """
     run = make(script)
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     wait_for(run, "ready", one.poll)
     one.stop(1, kill=False)
@@ -387,7 +403,7 @@ def test_a_polite_stop_lets_the_script_tidy_up(
     time.sleep(60)
     """
     run = make(script)
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     wait_for(run, "ready", one.poll)
     one.stop(99, kill=True)  # nobody of that number
@@ -409,7 +425,7 @@ def test_a_script_that_was_paused_hears_a_polite_stop(
     os.kill(os.getpid(), signal.SIGSTOP)
     """
     run = make(script)
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     wait_for(run, "ready", one.poll)
     begun = time.monotonic()
@@ -423,7 +439,7 @@ def test_a_script_that_was_paused_hears_a_polite_stop(
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_deaf_script_is_killed_at_once_or_after_the_grace(make: Callable[..., Run], host: Host, kill: bool) -> None:
     run = make("import signal\nsignal.signal(15, signal.SIG_IGN)\n" + READY + SLEEP)
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     wait_for(run, "ready", one.poll)
     begun = time.monotonic()
@@ -445,7 +461,7 @@ def test_a_stop_before_the_process_is_there_starts_none(
 
     monkeypatch.setattr(runner, "prepare", slowly)
     run = make("print('started')")
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     one.stop(1, kill=False)
     outcome = collect(one)[-1]
@@ -479,7 +495,7 @@ def test_a_run_that_was_stopped_is_repeated(make: Callable[..., Run], host: Host
     run = make(
         "import os, time\nprint('fitness: 4', flush=True)\ntime.sleep(0 if os.path.exists('/tmp') and os.environ.get('GO') else 60)"
     )
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     wait_for(run, "fitness", one.poll)
     one.stop(1, kill=True)
@@ -509,7 +525,7 @@ def test_a_run_that_was_cut_off_is_cleaned_and_repeated(make: Callable[..., Run]
 
 def test_starting_a_run_that_runs_attaches_to_it(make: Callable[..., Run], host: Host) -> None:
     run = make(READY + "import time\ntime.sleep(0.3)")
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     wait_for(run, "ready", one.poll)
     one.start(run)
@@ -525,7 +541,7 @@ def test_reports_come_while_the_script_runs(make: Callable[..., Run], host: Host
     run = make(
         "import os, time\nprint('fitness: 1')\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('fitness: 2')"
     )
-    one = Runner(host)
+    one = opened(host)
     one.start(run)
     events: list[Report | Outcome] = []
     deadline = time.monotonic() + 20
@@ -661,3 +677,31 @@ def test_a_run_without_gpus_sees_what_the_user_sees(
     backend.start(run)
     collect(backend)
     assert output(run) == "6\n"
+
+
+# --- the death of the driver ------------------------------------------------------------------------------------------
+
+DRIVER = """
+import sys, time
+import studio
+studio.run("train.py", hyperparams={"lr": "1:4"}, num_workers=2, project="p")
+"""
+
+
+def test_no_process_outlives_a_driver_that_was_killed(home: Path, workdir: Path) -> None:
+    child = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)"
+    (workdir / "train.py").write_text(
+        f"import subprocess, sys, time\nlr = 1\n{child}\nprint('up', lr, flush=True)\ntime.sleep(60)\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], cwd=workdir)
+    project = home / "projects" / "p"
+    deadline = time.monotonic() + 30
+    while len([log for log in project.glob("*/1/output.log") if "up" in log.read_text()]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(list(marked(str(project)))) == 4
+    driver.kill()
+    driver.wait()
+    while list(marked(str(project))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
