@@ -1,6 +1,6 @@
 """What Studio adds to each experiment, against a bare loop over subprocesses in the same run.
 
-    python benchmarks/overhead.py [EXPERIMENTS]
+python benchmarks/overhead.py [EXPERIMENTS]
 """
 
 import os
@@ -19,7 +19,9 @@ def main() -> None:
         os.chdir(folder)
         os.environ["STUDIO_HOME"] = f"{folder}/home"
         Path("noop.py").write_text("x = 1\nprint('fitness:', x)\n")
-        floor = timed(lambda: [subprocess.run([sys.executable, "noop.py"], stdout=subprocess.DEVNULL) for _ in range(count)])
+        floor = timed(
+            lambda: [subprocess.run([sys.executable, "noop.py"], stdout=subprocess.DEVNULL) for _ in range(count)]
+        )
         studio.run("noop.py", hyperparams={"x": "1:2"})  # imports and first files
         for workers in (1, 2):
             seconds = timed(lambda n=workers: studio.run("noop.py", hyperparams={"x": f"1:{count}"}, num_workers=n))

@@ -17,6 +17,7 @@ from studio.errors import Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.failures import FailureWatch
 from studio.home import attempt_folder
+from studio.host import blame
 from studio.interfaces import Backend
 from studio.interrupts import Interrupts
 from studio.metrics import Summary
@@ -80,7 +81,8 @@ class Driver:
                     moved = self._step(events)
                     if not self._slots and self._is_over(moved):
                         return self.ending
-                    events = self.backend.poll(POLL) if self._slots else ()
+                    with blame(self.backend, "poll"):
+                        events = self.backend.poll(POLL) if self._slots else ()
                     self.progress.elapsed = time.monotonic() - self._begun
                     self.observer.tick(self.progress)
         finally:
@@ -117,7 +119,8 @@ class Driver:
         if self._give_up and ended and self.ending == "failures":
             self.observer.notice(self._give_up)
         for run in runs:
-            self.backend.start(run)
+            with blame(self.backend, "start"):
+                self.backend.start(run)
         return bool(ended or runs)
 
     def _next(self, ended: list[Experiment]) -> Suggestion | None:

@@ -23,7 +23,7 @@ import pluggy
 
 from studio import hookspecs
 from studio.entry_points import EntryPoint, find_entry_points, normalised
-from studio.errors import PluginError, PluginFailed, RangeError, StudioError
+from studio.errors import BadInput, PluginError, PluginFailed, RangeError, StudioError
 from studio.experiment import Metric, Run
 from studio.interfaces import Backend, MetricReader, Optimizer
 from studio.plugin_files import import_file, is_file, own_optimizers
@@ -207,9 +207,14 @@ class Host:
     # --- questions --------------------------------------------------------------------------------------------------
 
     def parse_range(self, name: str, text: str, *, grid: bool) -> Parameter:
-        for _, parameter in self._call_each("studio_parse_range", name=name, text=text, grid=grid):
-            if parameter is not None:
-                return parameter
+        try:
+            for _, parameter in self._call_each("studio_parse_range", name=name, text=text, grid=grid):
+                if parameter is not None:
+                    return parameter
+        except BadInput:
+            raise
+        except StudioError as error:  # from a plugin: whatever it raises on purpose here is about what was typed
+            raise RangeError(str(error)) from error
         raise RangeError(f"hyperparameter {name}={text}: no range parser takes it; `studio plugins` lists them")
 
     def open_metric(self, metric: Metric, run: Run) -> MetricReader | None:

@@ -1,13 +1,9 @@
-"""Where a Python file reads which names: scopes as Python has them, places as offsets into its text.
+"""Where a Python file reads which names, as offsets into its text.
 
     text --libcst--> reads and bindings, scope by scope --resolve--> FileReads
 
-Only libcst knows places within f-strings (ast has them right from 3.12 on), and its own scope analysis does not tell an
-assignment from a loop target. So the walk below keeps the scopes itself, by Python's rules:
-https://docs.python.org/3/reference/executionmodel.html#resolution-of-names
-
-A name is *fixed* in a scope that binds it as a parameter, loop or comprehension target, import, `with` or `except`
-name, match capture, type parameter, function or class; assigning to it there as well changes nothing.
+Only libcst knows places within f-strings (ast has them right from 3.12 on). `scopes` says which binding a name means,
+and whether that fixes it.
 """
 
 import ast
@@ -15,15 +11,16 @@ import re
 import sys
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 
 from studio.errors import SubstitutionError
+from studio.scopes import Scope, ScopeVisitor, assignments
 
 _OPTION = re.compile(r"--(\w[\w-]*)")
 _NEWLINE = re.compile(rb"\r\n?|\n")
@@ -103,7 +100,7 @@ def find_reads(path: str, text: str) -> FileReads:
         return bisect_right(newlines, positions[spans[node].start]) + 1
 
     found = FileReads(artifacts=walk.artifacts, options=walk.options)
-    for name, nodes in _assignments(walk.scopes):
+    for name, nodes in assignments(walk.scopes):
         found.assigned.setdefault(name, []).extend(line(node) for node in nodes)
     for node, scope, quotes in walk.names:
         start, tight = positions[spans[node].start], node in walk.tight and not node.lpar
@@ -165,18 +162,6 @@ def _unparsed(path: str, text: str, error: cst.ParserSyntaxError) -> Substitutio
     return SubstitutionError(f"{path}:{error.raw_line}: the parser does not know this syntax: write it in another way")
 
 
-def _assignments(scopes: "Sequence[_Scope]") -> Iterator[tuple[str, list[cst.Name]]]:
-    """Assignments to names that nothing fixes, once those of `global` and `nonlocal` names went where they belong."""
-    for scope in scopes:
-        for name in scope.declared:
-            owner = scope.owner(name)
-            if owner is not scope:
-                owner.assigned.setdefault(name, []).extend(scope.assigned.pop(name, []))
-                owner.fixed |= scope.fixed & {name}
-    for scope in scopes:
-        yield from ((name, nodes) for name, nodes in scope.assigned.items() if name not in scope.fixed)
-
-
 def _debug_offsets(module: cst.Module, node: _Expression, start: int) -> tuple[int, int, int]:
     """Of the brace, of the `=` with the blanks around it, and of what follows."""
 
@@ -187,51 +172,18 @@ def _debug_offsets(module: cst.Module, node: _Expression, start: int) -> tuple[i
     return start, equal, equal + size(node.equal)
 
 
-_Kind = Literal["module", "function", "class", "comprehension", "types"]  # types: where type parameters are known
-
-
-class _Scope:
-    def __init__(self, parent: "_Scope | None", kind: _Kind) -> None:
-        self.parent = parent
-        self.kind = kind
-        self.declared: dict[str, Literal["global", "nonlocal"]] = {}
-        self.assigned: dict[str, list[cst.Name]] = {}
-        self.fixed: set[str] = set()
-
-    def owner(self, name: str) -> "_Scope":
-        """The scope that a use of `name` here means; the module's where nothing binds it."""
-        scope, outermost = self, self
-        while outermost.parent is not None:
-            outermost = outermost.parent
-        sees_class = True  # a class body is seen by its own statements, not by functions in it
-        while scope.parent is not None:
-            if sees_class or scope.kind != "class":
-                declared = scope.declared.get(name)
-                if declared == "global":
-                    return outermost
-                if declared is None and (name in scope.assigned or name in scope.fixed):
-                    return scope
-            sees_class = sees_class and scope.kind == "types"
-            scope = scope.parent
-        return scope
-
-
-class _Walk(cst.CSTVisitor):
-    """Collects reads and bindings. A `visit_` that returns False has visited by itself what may hold a read."""
+class _Walk(ScopeVisitor):
+    """Collects the reads, each with its scope, and what stands around them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.scope = _Scope(None, "module")
-        self.scopes = [self.scope]
-        self.names: list[tuple[cst.Name, _Scope, tuple[str, ...]]] = []
+        self.names: list[tuple[cst.Name, Scope, tuple[str, ...]]] = []
         self.tight: set[cst.CSTNode] = set()
         self.before_dot: set[cst.CSTNode] = set()
         self.debugs: list[tuple[_Expression, tuple[str, ...]]] = []
         self.artifacts: set[str] = set()
         self.options: set[str] = set()
         self._quotes: list[str] = []
-
-    # Reads
 
     def visit_Name(self, node: cst.Name) -> bool:
         self.names.append((node, self.scope, tuple(self._quotes)))
@@ -292,217 +244,3 @@ class _Walk(cst.CSTVisitor):
     def visit_TemplatedStringExpression(self, node: "cst.TemplatedStringExpression") -> None:
         if node.equal is not None:
             self.debugs.append((node, tuple(self._quotes)))
-
-    # Bindings within a scope
-
-    def _bind(self, target: cst.CSTNode, kind: Literal["assigned", "fixed", "deleted"]) -> None:
-        """Names in `target` are bound; `a[lr] = 1` reads `a` and `lr`."""
-        if isinstance(target, cst.Tuple | cst.List):
-            for element in target.elements:
-                self._bind(element.value, kind)
-        elif not isinstance(target, cst.Name):
-            target.visit(self)
-        elif kind == "assigned":
-            self.scope.assigned.setdefault(target.value, []).append(target)
-        elif kind == "fixed":
-            self.scope.fixed.add(target.value)
-
-    def _visit(self, *nodes: cst.CSTNode | None) -> None:
-        for node in nodes:
-            if node is not None:
-                node.visit(self)
-
-    def visit_Assign(self, node: cst.Assign) -> bool:
-        for target in node.targets:
-            self._bind(target.target, "assigned")
-        self._visit(node.value)
-        return False
-
-    def visit_AugAssign(self, node: cst.AugAssign) -> bool:
-        self._bind(node.target, "assigned")
-        self._visit(node.value)
-        return False
-
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> bool:
-        if node.value is None and isinstance(node.target, cst.Name):
-            self.scope.assigned.setdefault(node.target.value, [])  # `lr: float` makes it local and assigns nothing
-        else:
-            self._bind(node.target, "assigned")
-        self._visit(node.annotation, node.value)
-        return False
-
-    def visit_NamedExpr(self, node: cst.NamedExpr) -> bool:
-        self._visit(node.value)
-        inner = self.scope
-        while self.scope.kind in ("comprehension", "types") and self.scope.parent is not None:
-            self.scope = self.scope.parent
-        self._bind(node.target, "assigned")
-        self.scope = inner
-        return False
-
-    def visit_Del(self, node: cst.Del) -> bool:
-        self._bind(node.target, "deleted")
-        return False
-
-    def visit_For(self, node: cst.For) -> bool:
-        self._bind(node.target, "fixed")
-        self._visit(node.iter, node.body, node.orelse)
-        return False
-
-    def visit_WithItem(self, node: cst.WithItem) -> bool:
-        self._visit(node.item)
-        if node.asname is not None:
-            self._bind(node.asname.name, "fixed")
-        return False
-
-    def visit_ExceptHandler(self, node: cst.ExceptHandler) -> bool:
-        return self._handler(node)
-
-    def visit_ExceptStarHandler(self, node: cst.ExceptStarHandler) -> bool:
-        return self._handler(node)
-
-    def _handler(self, node: cst.ExceptHandler | cst.ExceptStarHandler) -> bool:
-        if node.name is not None:
-            self._bind(node.name.name, "fixed")
-        self._visit(node.type, node.body)
-        return False
-
-    def visit_Import(self, node: cst.Import) -> bool:
-        self.scope.fixed |= {name.evaluated_alias or name.evaluated_name.split(".")[0] for name in node.names}
-        return False
-
-    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
-        if not isinstance(node.names, cst.ImportStar):
-            self.scope.fixed |= {name.evaluated_alias or name.evaluated_name for name in node.names}
-        return False
-
-    def visit_Global(self, node: cst.Global) -> bool:
-        self.scope.declared |= {item.name.value: "global" for item in node.names}
-        return False
-
-    def visit_Nonlocal(self, node: cst.Nonlocal) -> bool:
-        self.scope.declared |= {item.name.value: "nonlocal" for item in node.names}
-        return False
-
-    # Patterns: only captures and nested patterns; no literal can stand where a pattern has a (dotted) name.
-
-    def visit_MatchValue(self, node: cst.MatchValue) -> bool:
-        return False
-
-    def visit_MatchClass(self, node: cst.MatchClass) -> bool:
-        self._visit(*node.patterns, *node.kwds)
-        return False
-
-    def visit_MatchKeywordElement(self, node: cst.MatchKeywordElement) -> bool:
-        self._visit(node.pattern)
-        return False
-
-    def visit_MatchMappingElement(self, node: cst.MatchMappingElement) -> bool:
-        self._visit(node.pattern)
-        return False
-
-    def visit_MatchMapping(self, node: cst.MatchMapping) -> bool:
-        self._visit(*node.elements)
-        return self._capture(node.rest)
-
-    def visit_MatchAs(self, node: cst.MatchAs) -> bool:
-        self._visit(node.pattern)
-        return self._capture(node.name)
-
-    def visit_MatchStar(self, node: cst.MatchStar) -> bool:
-        return self._capture(node.name)
-
-    def _capture(self, name: cst.Name | None) -> bool:
-        if name is not None:
-            self._bind(name, "fixed")
-        return False
-
-    # New scopes
-
-    @contextmanager
-    def _inside(self, kind: _Kind) -> Iterator[None]:
-        outer, self.scope = self.scope, _Scope(self.scope, kind)
-        self.scopes.append(self.scope)
-        yield
-        self.scope = outer
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
-        self._bind(node.name, "fixed")
-        self._visit(*node.decorators)
-        with self._inside("types"):
-            self._visit(node.type_parameters)
-            self._function(node.params, node.returns, node.body)
-        return False
-
-    def visit_Lambda(self, node: cst.Lambda) -> bool:
-        self._function(node.params, None, node.body)
-        return False
-
-    def _function(self, signature: cst.Parameters, returns: cst.Annotation | None, body: cst.CSTNode) -> None:
-        parameters = list(_parameters(signature))
-        for parameter in parameters:  # evaluated outside
-            self._visit(parameter.annotation, parameter.default)
-        self._visit(returns)
-        with self._inside("function"):
-            for parameter in parameters:
-                self._bind(parameter.name, "fixed")
-            self._visit(body)
-
-    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
-        self._bind(node.name, "fixed")
-        self._visit(*node.decorators)
-        with self._inside("types"):
-            self._visit(node.type_parameters, *node.bases, *node.keywords)
-            with self._inside("class"):
-                self._visit(node.body)
-        return False
-
-    def visit_TypeAlias(self, node: cst.TypeAlias) -> bool:
-        self._bind(node.name, "fixed")
-        with self._inside("types"):
-            self._visit(node.type_parameters, node.value)
-        return False
-
-    def visit_TypeParam(self, node: cst.TypeParam) -> bool:
-        self._bind(node.param.name, "fixed")
-        if isinstance(node.param, cst.TypeVar):
-            self._visit(node.param.bound)
-        return False
-
-    def visit_ListComp(self, node: cst.ListComp) -> bool:
-        return self._comprehension(node.for_in, node.elt)
-
-    def visit_SetComp(self, node: cst.SetComp) -> bool:
-        return self._comprehension(node.for_in, node.elt)
-
-    def visit_GeneratorExp(self, node: cst.GeneratorExp) -> bool:
-        return self._comprehension(node.for_in, node.elt)
-
-    def visit_DictComp(self, node: cst.DictComp) -> bool:
-        return self._comprehension(node.for_in, node.key, node.value)
-
-    def _comprehension(self, clause: cst.CompFor, *elements: cst.CSTNode) -> bool:
-        self._visit(clause.iter)  # the first iterable alone is evaluated outside
-        with self._inside("comprehension"):
-            self._bind(clause.target, "fixed")
-            self._visit(*clause.ifs)
-            inner = clause.inner_for_in
-            while inner is not None:
-                self._visit(inner.iter)
-                self._bind(inner.target, "fixed")
-                self._visit(*inner.ifs)
-                inner = inner.inner_for_in
-            self._visit(*elements)
-        return False
-
-
-def _parameters(signature: cst.Parameters) -> Iterable[cst.Param]:
-    for parameter in (
-        *signature.posonly_params,
-        *signature.params,
-        signature.star_arg,
-        *signature.kwonly_params,
-        signature.star_kwarg,
-    ):
-        if isinstance(parameter, cst.Param):  # star_arg may be a bare star
-            yield parameter

@@ -117,7 +117,10 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="A line per experiment, even on a terminal, and what plugins cost.")
+        bool,
+        typer.Option(
+            "--verbose", help="A line per experiment, even on a terminal, and plugins that are slow to import."
+        ),
     ] = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""

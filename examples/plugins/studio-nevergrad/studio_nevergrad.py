@@ -1,6 +1,6 @@
 """Nevergrad's optimizers as one of Studio: `studio run --optimizer=nevergrad -O name=NGOpt -O budget=100 …`.
 
-ask    a candidate of a tuple with one number per coordinate
+ask    a candidate of a tuple with one variable per hyperparameter
 tell   its loss, which is minus the fitness; for a failure one that is worse than all so far
 """
 
@@ -30,8 +30,8 @@ class NevergradOptimizer(studio.Optimizer):
     Algorithms that wait for each result in a thread, as Cobyla, are refused: they take one result at a time, and their
     thread outlives the search. NGOpt chooses them with num_workers=1; hence the 2.
 
-    Choices and whole numbers, with their log scales, are parameters of Nevergrad's own. All other coordinates, arrays
-    and the `Parameter`s of other plugins among them, are searched in the unit cube, unconstrained ones without bounds.
+    Choices and whole numbers are variables of Nevergrad's own. All else, the `Parameter`s of other plugins included, is
+    searched by its coordinates in the unit cube, where log scales are linear; by unconstrained ones without bounds.
     Starts where the range says: in its middle, or with the flag `r` at a random point.
 
     Nevergrad knows no failures: one is told as a loss that is worse than the worst so far by the spread of all so far.
@@ -51,11 +51,12 @@ class NevergradOptimizer(studio.Optimizer):
         self._out: dict[int, Any] = {}  # number of the ask -> candidate
         self._best = self._worst = math.nan  # losses
         with self._at_work() as nevergrad:
-            start = space.start(np.random.default_rng(seed))
-            coordinates = [c for parameter, u in parts(space, start) for c in coordinates_of(parameter, u, nevergrad.p)]
-            if all(isinstance(coordinate, nevergrad.p.Constant) for coordinate in coordinates):
-                coordinates.append(nevergrad.p.Scalar())  # it wants something to search
-            self._tuple = nevergrad.p.Tuple(*coordinates)
+            ends = np.cumsum([parameter.dimensions for parameter in space])
+            starts = np.split(space.start(np.random.default_rng(seed)), ends[:-1])
+            variables = [variable_of(*of, nevergrad.p) for of in zip(space, starts, strict=False)]
+            if space.dimensions == 0 or all(isinstance(variable, nevergrad.p.Constant) for variable in variables):
+                variables.append(nevergrad.p.Scalar())  # it wants something to search
+            self._tuple = nevergrad.p.Tuple(*variables)
             self._tuple.random_state = np.random.RandomState(seed)
             self._optimizer = make(name, self._tuple, budget, num_workers, nevergrad.optimizers.registry)
 
@@ -70,7 +71,7 @@ class NevergradOptimizer(studio.Optimizer):
             self.done = True
             self.done_reason = f"its budget of {self.size} is asked for; -O budget=N gives it more"
         numbers = plain(candidate.value)
-        values = {parameter.name: value_at(parameter, part) for parameter, part in parts(self._space, numbers)}
+        values = {parameter.name: value_at(parameter, n) for parameter, n in zip(self._space, numbers, strict=False)}
         return studio.Suggestion(values, {"ask": self._asked, "numbers": numbers})
 
     def tell(self, suggestion: studio.Suggestion, fitness: float | None) -> None:
@@ -80,7 +81,9 @@ class NevergradOptimizer(studio.Optimizer):
             if candidate is not None and plain(candidate.value) == numbers:
                 del self._out[number]
             else:  # it was told before, or another optimizer asked for it
-                candidate = self._tuple.spawn_child(new_value=tuple(numbers))
+                candidate = self._tuple.spawn_child(
+                    new_value=tuple(np.array(part) if isinstance(part, list) else part for part in numbers)
+                )
             with contextlib.suppress(nevergrad.errors.TellNotAskedNotSupportedError):
                 self._optimizer.tell(candidate, self._loss(fitness))
 
@@ -119,52 +122,49 @@ class NevergradOptimizer(studio.Optimizer):
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 
-def parts(space: studio.Space, numbers: Sequence[Any]) -> Iterator[tuple[studio.Parameter, Sequence[Any]]]:
-    """Each parameter with the numbers of its coordinates."""
-    begin = 0
-    for parameter in space:
-        yield parameter, numbers[begin : begin + parameter.dimensions]
-        begin += parameter.dimensions
-
-
-def coordinates_of(parameter: studio.Parameter, start: Sequence[float], p: Any) -> list[Any]:
-    """A parameter of Nevergrad for each coordinate, beginning at `start`, a point of the unit cube."""
-    element = element_of(parameter)
-    if isinstance(element, Choice):
-        return [p.Choice(range(len(element.values))) if len(element.values) > 1 else p.Constant(0)]
-    if is_whole(element):
-        kind = p.Log if element.log else p.Scalar
-        first = np.ravel(parameter.from_unit(start)).tolist()
-        return [kind(init=n, lower=element.low, upper=element.high).set_integer_casting() for n in first]
+def variable_of(parameter: studio.Parameter, start: np.ndarray, p: Any) -> Any:
+    """A variable of Nevergrad that begins at `start`, a point of the unit cube of shape (dimensions,)."""
+    if parameter.dimensions == 0:
+        return p.Constant(0)
+    if isinstance(parameter, Choice):
+        return p.Choice(range(len(parameter.values))) if len(parameter.values) > 1 else p.Constant(0)
+    if is_whole(parameter):
+        kind = p.Log if parameter.log else p.Scalar
+        first = parameter.from_unit(start)
+        return kind(init=first, lower=parameter.low, upper=parameter.high).set_integer_casting()
+    if is_whole_array(parameter):
+        low, high = parameter.element.low, parameter.element.high
+        return p.Array(init=parameter.from_unit(start) * 1.0, lower=low, upper=high).set_integer_casting()
     if parameter.unconstrained:
-        return [p.Scalar(init=u).set_mutation(sigma=WIDTH) for u in start]
-    return [p.Scalar(init=u, lower=0, upper=1) for u in start]
+        return p.Array(init=start).set_mutation(sigma=WIDTH)
+    return p.Array(init=start, lower=0, upper=1)
 
 
-def value_at(parameter: studio.Parameter, numbers: Sequence[Any]) -> Any:
-    """The value that the script gets, from Nevergrad's numbers for its coordinates."""
-    element = element_of(parameter)
-    if isinstance(element, Choice):
-        return element.values[numbers[0]]
-    if is_whole(element):
-        return np.array(numbers) if isinstance(parameter, Array) else numbers[0]
-    return parameter.from_unit(np.array(numbers, dtype=float))
+def value_at(parameter: studio.Parameter, numbers: Any) -> Any:
+    """The value that the script gets, from what Nevergrad has for it: a number, or a list of them."""
+    if isinstance(parameter, Choice):
+        return parameter.values[numbers]
+    if is_whole(parameter):
+        return numbers
+    if is_whole_array(parameter):
+        return np.array(numbers)
+    return parameter.from_unit(np.array(numbers if parameter.dimensions else (), dtype=float))
 
 
-def element_of(parameter: studio.Parameter) -> studio.Parameter:
-    return parameter.element if isinstance(parameter, Array) else parameter
+def is_whole(parameter: studio.Parameter) -> bool:
+    return type(parameter) is Integer and not parameter.unconstrained
 
 
-def is_whole(element: studio.Parameter) -> bool:
-    return type(element) is Integer and not element.unconstrained
+def is_whole_array(parameter: studio.Parameter) -> bool:
+    return isinstance(parameter, Array) and is_whole(parameter.element) and not parameter.element.log
 
 
 # --- Nevergrad --------------------------------------------------------------------------------------------------------
 
 
-def plain(numbers: Sequence[Any]) -> list[Any]:
-    """Python's own numbers, which JSON takes."""
-    return [number.item() if isinstance(number, np.generic) else number for number in numbers]
+def plain(values: Sequence[Any]) -> list[Any]:
+    """Python's own numbers and lists, which JSON takes."""
+    return [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in values]
 
 
 def make(name: str, parameters: Any, budget: int, num_workers: int, registry: Any) -> Any:

@@ -29,7 +29,7 @@ def search(space=SPACE, **options):
     return studio.Search(space, optimizer=NevergradOptimizer, seed=3, options=options)
 
 
-def new(**options):
+def fresh(**options):
     return NevergradOptimizer(search().space, seed=3, **options)
 
 
@@ -59,14 +59,14 @@ def test_ends_with_its_budget():
 
 
 def test_failures_are_worse_than_all_before():
-    optimizer = new()
+    optimizer = fresh()
     losses = [optimizer._loss(fitness) for fitness in (None, 3.0, None, 1.0, 5.0, None, float("nan"), -1e300, None)]
     assert losses == [HOPELESS, -3.0, 0.0, -1.0, -5.0, 3.0, 3.0, HOPELESS, HOPELESS]
 
 
 def test_is_told_what_another_one_asked():
     """`--accept-changes`: a fresh optimizer gets the stored points, some of them after its own first asks."""
-    old, new = new(), new(name="OnePlusOne")
+    old, new = fresh(), fresh(name="OnePlusOne")
     suggestions = [old.ask() for _ in range(6)]
     for suggestion in suggestions[:3]:
         new.tell(suggestion, 1.0)

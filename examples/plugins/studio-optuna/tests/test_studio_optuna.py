@@ -49,7 +49,7 @@ def search(space=SPACE, count=20, **options):
     return studio.Search(space, optimizer=OptunaOptimizer, seed=3, options=options, max_experiments=count)
 
 
-def new(**options):
+def fresh(**options):
     return OptunaOptimizer(search().space, seed=3, **options)
 
 
@@ -83,7 +83,7 @@ def test_a_range_of_another_plugin():
 
 
 def test_states():
-    optimizer = new(pruner="MedianPruner", pruner_n_startup_trials=1, pruner_n_warmup_steps=1)
+    optimizer = fresh(pruner="MedianPruner", pruner_n_startup_trials=1, pruner_n_warmup_steps=1)
     first, second, third = optimizer.ask(), optimizer.ask(), optimizer.ask()
     for step in range(3):
         assert not optimizer.report(first, step, 1.0)
@@ -100,7 +100,7 @@ def test_states():
 
 
 def test_no_pruner_ends_nothing():
-    optimizer = new()
+    optimizer = fresh()
     for value in (1.0, -1e9):
         suggestion = optimizer.ask()
         assert not optimizer.report(suggestion, 1, value)
@@ -110,7 +110,7 @@ def test_no_pruner_ends_nothing():
 def test_hyperband_draws_the_same_each_time():
     paths = []
     for _ in range(2):
-        optimizer = new(pruner="HyperbandPruner")
+        optimizer = fresh(pruner="HyperbandPruner")
         path = []
         for number in range(30):
             suggestion = optimizer.ask()
@@ -123,7 +123,7 @@ def test_hyperband_draws_the_same_each_time():
 
 def test_is_told_what_another_one_asked():
     """`--accept-changes`: a fresh optimizer gets the stored points, some of them after its own first asks."""
-    old, new = new(), new(n_startup_trials=3)
+    old, new = fresh(), fresh(n_startup_trials=3)
     suggestions = [old.ask() for _ in range(6)]
     for suggestion in suggestions[:3]:
         new.tell(suggestion, 1.0)
