@@ -49,10 +49,12 @@ def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dic
     title = f"{kind} {getattr(piece, 'name', piece.__name__)}"
     result = {}
     for name, value in given.items():
+        if name in _GIVEN_BY_STUDIO:
+            raise PluginError(f"{title}: {name} is no option of its own; Studio gives it (--seed, --num-workers)")
         if name in named:
             result[name] = _convert(value, named[name].annotation, f"{title}: option {name}")
         elif takes_any:
-            result[name] = literal(value) if isinstance(value, str) else value
+            result[name] = _untyped(value) if isinstance(value, str) else value
         elif named:
             raise PluginError(f"{title} has no option {name!r}{did_you_mean(name, named)}")
         else:
@@ -73,6 +75,11 @@ def type_name(annotation: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(map(str, typing.get_args(annotation)))
     return getattr(annotation, "__name__", str(annotation))
+
+
+def _untyped(text: str) -> object:
+    """For an option without a type: a literal, `true` and `false` in any case among them."""
+    return text.lower() == "true" if text.lower() in ("true", "false") else literal(text)
 
 
 def _convert(value: Any, annotation: Any, title: str) -> Any:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from studio import options
-from studio.errors import BadInput
+from studio.errors import BadInput, PluginError, StudioError
 from studio.experiment import Metric, Resources, Run
 from studio.home import attempt_folder, existing_project_folder, split_key
-from studio.host import Host
+from studio.host import Host, blame
 from studio.interfaces import Backend, Optimizer
 from studio.machine import visible_gpus
 from studio.ranges import read_space
@@ -162,7 +162,13 @@ def _check_numbers(settings: Settings) -> None:
 
 def _settle_budget(plan: Plan) -> None:
     """How many experiments there will be. An optimizer says its size when it is made, which costs nothing but its seed."""
-    size = plan.optimizer(plan.space, seed=0, **plan.options).size
+    try:
+        with blame(plan.optimizer, "its constructor"):
+            size = plan.optimizer(plan.space, seed=0, **plan.options).size
+    except BadInput:
+        raise
+    except StudioError as error:  # before anything ran, whatever it complains about was given by the user
+        raise PluginError(str(error)) from error
     limit = plan.settings.max_experiments
     if plan.optimizer.grid and size is not None and size > GRID_LIMIT and limit is None:
         raise BadInput(

@@ -88,7 +88,11 @@ def parse_metric(text: str | None) -> Metric:
 
 
 def unread_metric(text: str) -> BadInput:
-    """For a metric that no plugin reads: most often a mode that does not exist."""
+    """For a metric that no plugin reads: a source that is not installed, or a mode that does not exist."""
+    if text.count(":") > 1:
+        return BadInput(
+            f"--metric {text!r}: no plugin reads the source {text.split(':')[0]!r}; `studio plugins` lists the metric extractors"
+        )
     name, _, mode = text.rpartition(":")
     hint = did_you_mean(mode, ["min", "max"])
     return BadInput(

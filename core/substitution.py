@@ -3,7 +3,7 @@
     files --find_reads--> pieces of text and reads, once per search
     values --literals--> the same pieces with values between them, once per experiment
 
-A read takes the value when its name is bound by an assignment, or by nothing in sight; `reads` says what fixes a name.
+A read takes the value when its name is bound by an assignment, or by nothing in sight; `scopes` says what fixes a name.
 Names in patterns (`case lr.high:`) stay; annotations that are not strings take the value, like any other read.
 """
 

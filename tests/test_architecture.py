@@ -212,16 +212,7 @@ def calls(module: Module) -> Iterator[tuple[str, int]]:
             yield node.func.id, node.lineno
 
 
-TOO_LONG: set[str] = set()
-
-
-def each_file() -> Iterator[object]:
-    for module in MODULES.values():
-        mark = pytest.mark.xfail(strict=True, reason=f"longer than {LONGEST} lines")
-        yield pytest.param(module, id=module.path, marks=mark if module.path in TOO_LONG else ())
-
-
-@pytest.mark.parametrize("module", list(each_file()))
+@pytest.mark.parametrize("module", MODULES.values(), ids=lambda module: module.path)
 def test_length(module):
     assert module.text.count("\n") <= LONGEST
 

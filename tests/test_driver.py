@@ -13,7 +13,7 @@ import pytest
 
 import studio
 from studio import hookimpl, launch, requests
-from studio.errors import BadInput, ProjectError, Stalled
+from studio.errors import BadInput, PluginFailed, ProjectError, Stalled
 from studio.experiment import Experiment, Run
 from studio.host import Host, create_host
 from studio.interfaces import Optimizer
@@ -213,7 +213,7 @@ def test_a_backend_that_fails_leaves_a_project_that_resumes(lab: Lab) -> None:
             raise RuntimeError("the backend broke")
         return x(run)
 
-    with pytest.raises(RuntimeError, match="the backend broke"):
+    with pytest.raises(PluginFailed, match=r"fake failed in start: RuntimeError: the backend broke"):
         lab.run(behave)
     assert (lab.fake.closed, Project("p").state) == (1, "failed")
     assert statuses(lab.resume(x)) == ["completed"] * 6

@@ -586,9 +586,6 @@ class Readers:
         return Broken(self.where, self.answer)
 
 
-TRUSTED = pytest.mark.xfail(strict=True, reason="Runner._missing trusts `names`: poll raises")
-
-
 @pytest.mark.parametrize(
     ("where", "answer", "reason"),
     [
@@ -596,7 +593,7 @@ TRUSTED = pytest.mark.xfail(strict=True, reason="Runner._missing trusts `names`:
         ("close", None, "reading the metric failed: RuntimeError: cannot close"),
         ("open", None, "metric 'loss' never came; no metric was logged"),
         ("nothing", None, "metric 'loss' never came; seen: seen/a, seen/b"),
-        pytest.param("names", None, "metric 'loss' never came", marks=TRUSTED),
+        ("names", None, "metric 'loss' never came"),
         ("answer", None, "reading the metric failed"),
         ("answer", [3.0], "reading the metric failed"),
     ],

@@ -321,7 +321,6 @@ def test_the_normal_range(environment: Environment, train: None) -> None:
 # --- defects of Studio that these packages met ------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="the error says that `loss` is no mode, and to write csv:metrics.csv:min")
 def test_without_its_package_a_metric_with_a_prefix_is_not_misread(
     environment: Environment, tmp_path: Path, train: None
 ) -> None:
@@ -330,15 +329,11 @@ def test_without_its_package_a_metric_with_a_prefix_is_not_misread(
     assert "is no mode" not in done.stderr
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a traceback: options named like what Studio gives itself pass through **options"
-)
 def test_seed_as_an_option_is_refused_in_one_line(environment: Environment, train: None) -> None:
     done = environment.studio("run", "--optimizer=optuna", "-O", "seed=3", "--hp=lr=0:1", "train.py")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="`true` and `false` stay texts for **options, and the text `false` is true")
 def test_false_is_false_for_any_options() -> None:
     from studio.options import typed
 
@@ -349,9 +344,6 @@ def test_false_is_false_for_any_options() -> None:
     assert typed(Any, {"multivariate": "false"}) == {"multivariate": False}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a plugin can raise StudioError alone, which is exit code 1; BadInput is not public"
-)
 def test_a_wrong_option_of_a_plugin_is_bad_input(environment: Environment, train: None) -> None:
     done = environment.studio("run", "--optimizer=optuna", "-O", "sampler=TPE", "--hp=lr=0:1", "train.py")
     assert done.returncode == 2, done.stderr

@@ -26,7 +26,9 @@ def retry(
     """Run experiments of PROJECT once more, under their numbers: by the driver that is at work, else by a new one, here."""
     found = Project(project)
     if "script" not in found.settings:
-        raise BadInput(f"project {project!r} belongs to a program's own loop, which decides itself what to run again")
+        raise BadInput(
+            f"project {project!r} belongs to a program's own loop: studio.Search(project={project!r}, …) runs it"
+        )
     numbers = [_number(project, text) for text in experiments or ()]
     known = {experiment.number: experiment.status for experiment in found.experiments}
     for number in numbers:
