@@ -5,7 +5,6 @@ signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -
 
 import contextlib
 import math
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,11 +15,11 @@ from studio.abilities import abilities_of
 from studio.errors import Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.failures import FailureWatch
-from studio.home import attempt_folder
 from studio.host import blame
 from studio.interfaces import Backend
 from studio.interrupts import Interrupts
-from studio.metrics import Summary
+from studio.keeping import KeptWorkspaces
+from studio.metrics import Summary, judge
 from studio.observer import Observer, Progress
 from studio.plan import Plan
 from studio.repeats import Repeats
@@ -30,7 +29,9 @@ from studio.store import Store
 
 POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
+EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
 ENDINGS = {
+    "exhausted": "only values that were seen before are suggested any more",
     "failed": "the search broke off",
     "failures": "ended because nothing worked",
     "interrupted": "interrupted",
@@ -58,40 +59,52 @@ class Driver:
         self._interrupts = Interrupts()
         self._slots: dict[int, _Slot] = {}
         self._attempts: dict[int, int] = {}  # the latest attempt of each number
-        self._cut_off: set[int] = set()  # whose latest attempt an earlier driver left running
+        self._begun_attempts: set[int] = set()  # whose latest attempt waits, or was cut off with an earlier driver
         self._retries: deque[int] = deque()
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
         self._failures = FailureWatch()
         self._give_up = ""  # why nothing new should be started
-        self._best_kept: int | None = None
+        self._answers_in_a_row = 0
+        self._workspaces = KeptWorkspaces(plan.settings.keep)
         self._draining = False
         self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
         self._begun = self._flushed = time.monotonic()
+        requests.drop_stops(self.project)
         self._take_up()
 
     def run(self) -> str:
         """Carry the search to its end; returns why it ended."""
         self.observer.begun(self.project.name, self.progress)
+        with self._interrupts.heard():  # while closing, too: an impatient Ctrl-C must not leave processes behind
+            try:
+                self._loop()
+            finally:
+                try:
+                    with blame(self.backend, "close"):
+                        self.backend.close()
+                finally:
+                    self._wind_up()
+        return self.ending
+
+    def _loop(self) -> None:
         events: Sequence[Report | Outcome] = ()
-        try:
-            with self._interrupts.heard():
-                while True:
-                    self._look_around()
-                    moved = self._step(events)
-                    if not self._slots and self._is_over(moved):
-                        return self.ending
-                    with blame(self.backend, "poll"):
-                        events = self.backend.poll(POLL) if self._slots else ()
-                    self.progress.elapsed = time.monotonic() - self._begun
-                    self.observer.tick(self.progress)
-        finally:
-            self.backend.close()
-            with contextlib.suppress(StoreError):  # whatever broke the loop is the error to show
-                self.store.set_meta("state", {"state": self.ending, "at": time.time()})
-            self.observer.ended(self.progress)
-            if self.ending != "done":
-                self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
+        while True:
+            self._look_around()
+            moved = self._step(events)
+            if not self._slots and self._is_over(moved):
+                return
+            with blame(self.backend, "poll"):
+                events = self.backend.poll(POLL) if self._slots else ()
+            self.progress.elapsed = time.monotonic() - self._begun
+            self.observer.tick(self.progress)
+
+    def _wind_up(self) -> None:
+        with contextlib.suppress(StoreError):  # whatever broke the loop is the error to show
+            self.store.set_meta("state", {"state": self.ending, "at": time.time()})
+        self.observer.ended(self.progress)
+        if self.ending != "done":
+            self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
@@ -106,7 +119,8 @@ class Driver:
                 else:
                     ended += self._take_outcome(event)
             self._write_live_metrics()
-            if self._give_up and not self._draining:
+            given_up = bool(self._give_up) and not self._draining
+            if given_up:
                 self._end("failures", 0)
             while len(self._slots) < self.plan.settings.num_workers and not self._draining:
                 suggestion = self._next(ended)
@@ -116,7 +130,7 @@ class Driver:
             self._ask_ahead()
         for experiment in ended:
             self._show(experiment)
-        if self._give_up and ended and self.ending == "failures":
+        if given_up:
             self.observer.notice(self._give_up)
         for run in runs:
             with blame(self.backend, "start"):
@@ -133,20 +147,24 @@ class Driver:
                 return suggestion
             known = self._repeats.first_with(suggestion)
             if known is None:
+                self._answers_in_a_row = 0
                 return suggestion
             if known in self._slots or known in self._retries:
                 self._repeats.wait(known, suggestion)
             else:
                 ended.append(self._answer(suggestion, known))
+                self._answers_in_a_row += 1
+        if self._answers_in_a_row >= EXHAUSTED:
+            self._end("exhausted", 0)
         return None
 
     def _occupy(self, suggestion: Suggestion) -> Run:
         number = _number(suggestion)
-        if number in self._cut_off:
-            self._cut_off.remove(number)  # the same attempt once more: the backend attaches to it, or repeats it
+        if number in self._begun_attempts:
+            self._begun_attempts.remove(number)  # the same one: the backend attaches to it, or repeats it
         else:
             self._attempts[number] = self._attempts.get(number, 0) + 1
-            self.store.attempt_started(number, self._attempts[number])
+        self.store.attempt_started(number, self._attempts[number])
         self._repeats.note(number, suggestion.values)
         run = self.plan.run_of(suggestion, self._attempts[number], self.project)
         self._slots[number] = _Slot(run, Summary(self.plan.metric))
@@ -184,7 +202,7 @@ class Driver:
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second word about an attempt that is over
         del self._slots[outcome.number], self.progress.running[outcome.number]
-        status, reason = self._judge(outcome, slot)
+        status, reason = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=slot.pruned)
         value = slot.summary.value if slot.summary.finite else None
         self.store.attempt_ended(replace(outcome, reason=reason), status, value)
         if status == "stopped":
@@ -197,20 +215,6 @@ class Driver:
         yield experiment
         for suggestion in self._repeats.release(outcome.number):
             yield self._answer(suggestion, outcome.number)
-
-    def _judge(self, outcome: Outcome, slot: _Slot) -> tuple[Status, str]:
-        summary = slot.summary
-        if outcome.stopped and slot.pruned and summary.finite:
-            return "pruned", f"{self.plan.optimizer.name} ended it after {slot.reports} reports"
-        if outcome.stopped:
-            return "stopped", outcome.reason
-        if outcome.failed:
-            return "failed", outcome.reason
-        if summary.problem:
-            return "failed", summary.problem
-        if summary.value is None and self.plan.metric_required:
-            return "failed", outcome.reason
-        return "completed", ""
 
     def _answer(self, suggestion: Suggestion, known: int) -> Experiment:
         """The outcome of experiment `known`, which had the same values."""
@@ -246,7 +250,8 @@ class Driver:
         if self._interrupts.count:
             self._end("interrupted", self._interrupts.count - 1)
         for file, request in requests.pending(self.project):
-            self._take_request(request)
+            with self.store.transaction():
+                self._take_request(request)
             file.unlink()
         limit = self.plan.settings.max_time
         if limit is not None and time.monotonic() - self._begun >= limit:
@@ -254,15 +259,21 @@ class Driver:
 
     def _take_request(self, request: requests.Request) -> None:
         if request.action == "retry":
-            known = (
-                {experiment.number for experiment in self.search.experiments} - self._slots.keys() - set(self._retries)
-            )
-            self._retries.extend(number for number in request.numbers if number in known)
+            told = {experiment.number for experiment in self.search.experiments} - set(self.search.untold)
+            for number in request.numbers:
+                if number in told and number not in self._slots and number not in self._retries:
+                    self._queue_retry(number)
         elif request.numbers:
             for number in request.numbers:
                 self.backend.stop(number, kill=False)
         else:
             self._end("stopped", 1)
+
+    def _queue_retry(self, number: int) -> None:
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        self._begun_attempts.add(number)
+        self.store.attempt_queued(number, self._attempts[number])  # else it would be forgotten with this driver
+        self._retries.append(number)
 
     def _end(self, why: str, stage: int) -> None:
         """No new experiments. Stage 0 lets the running ones end, 1 asks them to, 2 kills them."""
@@ -282,7 +293,7 @@ class Driver:
     def _show(self, experiment: Experiment) -> None:
         self.progress.count(experiment)
         self._update_best()
-        self._keep_workspace(experiment)
+        self._workspaces.ended(experiment, self.progress.best)
         self.observer.finished(experiment, self.progress)
 
     def _update_best(self) -> None:
@@ -302,17 +313,6 @@ class Driver:
                 values, started, _ = self.progress.running[number]
                 self.progress.running[number] = (values, started, slot.written)
 
-    def _keep_workspace(self, experiment: Experiment) -> None:
-        if self.plan.settings.keep == "all":
-            return
-        best = self.progress.best
-        drop: int | None = experiment.number
-        if self.plan.settings.keep == "best" and best is not None and best.number == experiment.number:
-            drop, self._best_kept = self._best_kept, experiment.number
-        if drop is not None:
-            folder = attempt_folder(self.project, drop, self._attempts[drop])
-            shutil.rmtree(folder / "workspace", ignore_errors=True)
-
     # --- resuming ---------------------------------------------------------------------------------------------------
 
     def _take_up(self) -> None:
@@ -321,17 +321,19 @@ class Driver:
         for experiment in self.store.experiments(self.plan.metric):
             if experiment.folder is not None:
                 self._attempts[experiment.number] = experiment.attempt
-            if experiment.status == "running":
-                self._cut_off.add(experiment.number)
-            if experiment.status in ("running", "stopped") and experiment.number not in untold:
+            unended = experiment.status in ("running", "queued") and experiment.folder is not None
+            if unended:
+                self._begun_attempts.add(experiment.number)
+            if (unended or experiment.status == "stopped") and experiment.number not in untold:
                 self._retries.append(
                     experiment.number
                 )  # of a retry: the search knows it as told and does not ask again
             if experiment.status in ("completed", "failed", "pruned"):
                 self._repeats.note(experiment.number, experiment.values)
                 self.progress.count(experiment)
+                self._failures.any_completed |= experiment.status == "completed"
         self._update_best()
-        self._best_kept = None if self.progress.best is None else self.progress.best.number
+        self._workspaces.best = self.progress.best
         self.progress.session_finished = 0
 
 

@@ -10,7 +10,17 @@ StudioError                 exit code 1
 ├── Stalled                 the optimizer asks for results although nothing is running
 ├── ReplayError             a resumed optimizer asks for something else than the journal says
 └── StoreError              the project's database cannot be read or written
+
+`Interrupted` is a KeyboardInterrupt and none of these.
 """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a search, in order: the project of that name is safe on disk and can be resumed."""
+
+    def __init__(self, project: str):
+        super().__init__(project)
+        self.project = project
 
 
 class StudioError(Exception):

@@ -11,16 +11,16 @@ IN_A_ROW = 20  # or that many fail one after the other
 class FailureWatch:
     def __init__(self) -> None:
         self._reasons: deque[str] = deque(maxlen=IN_A_ROW)
-        self._any_completed = False
+        self.any_completed = False
 
     def hopeless(self, experiment: Experiment) -> str:
         """Takes note of an experiment that ended; the word to the user when the search should be given up, else empty."""
         if experiment.status == "completed":
-            self._any_completed = True
+            self.any_completed = True
             self._reasons.clear()
         elif experiment.status == "failed":
             self._reasons.append(experiment.reason)
-        if len(self._reasons) < (IN_A_ROW if self._any_completed else FIRST):
+        if len(self._reasons) < (IN_A_ROW if self.any_completed else FIRST):
             return ""
         reason, often = Counter(self._reasons).most_common(1)[0]
         return f"giving up: {len(self._reasons)} experiments failed one after the other, {often} of them with: {reason}"

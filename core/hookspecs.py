@@ -1,8 +1,6 @@
 """The four hook families of Studio. Implement any of them with `@studio.hookimpl` in a module named by an entry point
 of the group `studio`, or in a file given to `--optimizer`."""
 
-from typing import Any
-
 import pluggy
 
 from studio.experiment import Metric, Run
@@ -51,8 +49,3 @@ def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
     to see that somebody reads a metric of that name, so opening must touch nothing. Without `--metric` the metric is
     `fitness`. Return None for a name that is not yours: sources other than TensorBoard take a prefix, as in `jsonl:FILE:KEY`.
     """
-
-
-def signature_of(hook: Any) -> tuple[str, ...]:
-    """The argument names of a hook specification."""
-    return tuple(hook.__code__.co_varnames[: hook.__code__.co_argcount])

@@ -18,9 +18,9 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        heard = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]  # as under nohup, or & in a script
+        before = {number: signal.signal(number, self._hear) for number in heard}
         try:
             yield
         finally:

@@ -4,18 +4,20 @@ settings --prepare--> plan --create--> project on disk --Search, Backend, Driver
 """
 
 import hashlib
+import inspect
 import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from studio.driver import Driver
-from studio.errors import BadInput, ProjectError, StoreError
+from studio.errors import BadInput, Interrupted, ProjectError, StoreError
 from studio.home import database, existing_project_folder, make_folder, project_folder, projects_folder, studio_home
-from studio.host import Host, create_host
+from studio.host import Host, blame, create_host
+from studio.interfaces import Backend
 from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
 from studio.plan import Plan, prepare
@@ -23,7 +25,7 @@ from studio.plugin_files import is_file
 from studio.project import Project
 from studio.search import Search
 from studio.settings import Settings, parse_duration
-from studio.store import Store, is_locked
+from studio.store import Store, is_locked, take_lock, whole
 from studio.workspace import MAX_BYTES, Snapshot, copy_any, plan_snapshot, write_snapshot
 
 
@@ -119,19 +121,23 @@ def resume(
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
     try:
-        settings = Settings.from_dict({"script": "", **store.meta("settings")})
+        stored = store.meta("settings")
+        if stored is None:
+            raise ProjectError(f"project {project!r} was cut off while it was made; `studio rm {project}` removes it")
+        settings = Settings.from_dict({"script": "", **stored})
         if not settings.script:
             raise BadInput(
                 f"project {project!r} belongs to a program's own loop: studio.Search(project={project!r}, …) resumes it"
             )
         if max_experiments is not None:
             settings = replace(settings, max_experiments=max_experiments)
+        stored_max_time = settings.max_time
         if max_time is not None:
             settings = replace(settings, max_time=parse_duration(max_time, "--max-time"))
         if num_workers is not None:
             settings = replace(settings, num_workers=count_workers(num_workers, settings.gpus))
         plan = prepare(settings, host, store.folder / "source")
-        store.set_meta("settings", settings.as_dict())
+        store.set_meta("settings", {**settings.as_dict(), "max_time": stored_max_time})  # a time is for one session
         if store.meta("optimizer_file") != _fingerprint(settings):
             observer.notice(f"{settings.optimizer} has changed since the search began")
     except BaseException:
@@ -179,7 +185,10 @@ def make_settings(
 
 def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Snapshot]:
     """All that `run` checks before it writes anything."""
-    source = Path.cwd()
+    try:
+        source = Path.cwd()
+    except FileNotFoundError:
+        raise BadInput("the working directory does not exist any more; cd to one that does") from None
     if project is not None and database(project_folder(project)).is_file():
         raise ProjectError(
             f"project {project!r} exists; go on with it: studio resume {project}, or choose another --project"
@@ -216,27 +225,52 @@ def count_workers(given: int | str, gpus: int) -> int:
 
 
 def _create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
-    """The project's folder. Its database comes last: a project that has one is whole."""
+    """The project's folder, locked before anything is in it. Its settings come last: a project that has them is whole."""
     make_folder(projects_folder())
-    folder = project_folder(name) if name else _free_folder(plan.settings.script)
+    folder, lock = _claim_folder(plan.settings.script, name)
     try:
-        folder.mkdir(mode=0o700, exist_ok=bool(name))
-        _remove_remains(folder)
         write_snapshot(snapshot, folder / "source")
         for tag, path in plan.artifacts.sources().items():
             copy_any(path, folder / "artifacts" / tag)
         if plan.settings.python is not None:
             _write_shim(folder / "shim" / "studio")
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise BadInput(f"cannot copy the working directory to {folder}: {error.strerror or error}") from error
-    try:
-        store = Store.create(folder, plan.settings.as_dict())
+        store = Store(folder, lock)
         store.set_meta("optimizer_file", _fingerprint(plan.settings))
-    except StoreError as error:
+        store.set_meta("settings", plan.settings.as_dict())
+    except BaseException as error:  # Ctrl-C, too: nothing of it stays
         shutil.rmtree(folder, ignore_errors=True)
-        raise BadInput(f"cannot begin the record: {error}; is the disk full?") from error
+        lock.close()
+        if isinstance(error, OSError | StoreError):
+            reason = getattr(error, "strerror", None) or error
+            raise BadInput(f"cannot write to {folder}: {reason}; is the disk full?") from error
+        raise
     return store
+
+
+def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
+    """A folder that nobody else has, and its lock. What an earlier one that was cut off left there is removed."""
+    for candidate in [name] if name else _free_names(script):
+        folder = project_folder(candidate)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=bool(name))
+        except FileExistsError:
+            continue
+        lock = take_lock(folder)
+        if database(folder).is_file() and whole(folder):
+            lock.close()
+            raise ProjectError(f"project {candidate!r} exists; go on with it: studio resume {candidate}")
+        for remains in folder.iterdir():
+            if remains.name != "lock":
+                shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else remains.unlink()
+        return folder, lock
+    raise ProjectError(f"no free name for a project of {script!r}; give one with --project")
+
+
+def _free_names(script: str) -> list[str]:
+    """`train-20261124-101500`, with a number behind it where another search began in the same second."""
+    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(script).stem).lstrip("._-")
+    base = f"{stem[:100] or 'search'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return [base, *(f"{base}-{number}" for number in range(2, 1000))]
 
 
 def _fingerprint(settings: Settings) -> str | None:
@@ -252,12 +286,6 @@ def _free_folder(script: str) -> Path:
     return next(project_folder(name) for name in names if not project_folder(name).exists())
 
 
-def _remove_remains(folder: Path) -> None:
-    """Of a project that was cut off while it was being made."""
-    for name in ("source", "artifacts", "shim"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
 def _write_shim(package: Path) -> None:
     """A `studio` package with `fs_tracker` alone, for interpreters that have no Studio."""
     package.mkdir(parents=True)
@@ -266,6 +294,14 @@ def _write_shim(package: Path) -> None:
 
 
 # --- carrying it out --------------------------------------------------------------------------------------------------
+
+
+def _open_backend(plan: Plan, host: Host) -> Backend:
+    """The backend; it is given the host where its constructor names one."""
+    with blame(plan.backend, "its constructor"):
+        takes_host = "host" in inspect.signature(plan.backend).parameters
+        with_host = {"host": host} if takes_host else {}
+        return plan.backend(slots=plan.settings.num_workers, **with_host, **plan.backend_options)
 
 
 def _carry_out(plan: Plan, store: Store, host: Host, observer: Observer, accept_changes: bool = False) -> Project:
@@ -280,15 +316,14 @@ def _carry_out(plan: Plan, store: Store, host: Host, observer: Observer, accept_
             journal=store,
             accept_changes=accept_changes,
         )
-        for notice in plan.notices:
+        for notice in [*plan.notices, *map(str, host.problems)]:
             observer.notice(notice)
         if plan.settings.seed is None and not plan.optimizer.grid:
             observer.notice(f"seed {search.seed}")
-        with_host = {"host": host} if "host" in plan.backend.__init__.__code__.co_varnames else {}
-        backend = plan.backend(slots=plan.settings.num_workers, **with_host, **plan.backend_options)
+        backend = _open_backend(plan, host)
         ending = Driver(plan, search, store, backend, observer).run()
     finally:
         store.close()
     if ending == "interrupted":
-        raise KeyboardInterrupt
+        raise Interrupted(store.folder.name)
     return Project(store.folder.name)

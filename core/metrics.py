@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from studio.experiment import Metric
+from studio.experiment import Metric, Outcome, Status
 
 
 @dataclass
@@ -28,17 +28,21 @@ class Summary:
         """Why there is no fitness although the metric came; empty when there is one, or when it never came."""
         if self.value is None or self.finite:
             return ""
-        which = "the last value of" if self.metric.mode == "last" else "every value of"
-        return (
-            f"{which} {self.metric.name} was {self.value}"
-            if self.metric.mode == "last"
-            else f"{which} {self.metric.name} was nan or infinite"
-        )
-
-    def as_dict(self) -> dict[str, object] | None:
-        """{"name", "mode", "value"} as the record shows it; None while there is no finite value."""
-        return as_record(self.metric, self.value if self.finite else None)
+        if self.metric.mode == "last":
+            return f"the last value of {self.metric.name} was {self.value}"
+        return f"every value of {self.metric.name} was nan or infinite"
 
 
-def as_record(metric: Metric, value: float | None) -> dict[str, object] | None:
-    return None if value is None else {"name": metric.name, "mode": metric.mode, "value": value}
+def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: bool) -> tuple[Status, str]:
+    """Status and reason of a run. `required`: without a fitness it failed; `pruned`: the optimizer asked for its end."""
+    if outcome.stopped and pruned and summary.finite:
+        return "pruned", "ended by the optimizer, for what it had reported"
+    if outcome.stopped:
+        return "stopped", outcome.reason
+    if outcome.failed:
+        return "failed", outcome.reason
+    if summary.problem:
+        return "failed", summary.problem
+    if summary.value is None and required:
+        return "failed", outcome.reason
+    return "completed", ""

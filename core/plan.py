@@ -5,47 +5,28 @@ settings --prepare--> Plan --run_of(suggestion)--> Run
 
 import importlib.util
 import os
-import re
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from studio import options
+from studio.artifacts import Artifacts, read_artifacts
 from studio.errors import BadInput, PluginError, StudioError
 from studio.experiment import Metric, Resources, Run
-from studio.home import attempt_folder, existing_project_folder, split_key
+from studio.home import attempt_folder
 from studio.host import Host, blame
 from studio.interfaces import Backend, Optimizer
 from studio.machine import visible_gpus
 from studio.ranges import read_space
 from studio.run_folder import array_path
 from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_direction, parse_metric, unread_metric
-from studio.space import Array, Constant, Space, Suggestion
+from studio.space import Array, Choice, Constant, Space, Suggestion
 from studio.substitution import Substitution
 from studio.text import did_you_mean
-
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass
-class Artifacts:
-    """Where captured and reused artifacts come from: tag -> path."""
-
-    captured: dict[str, str] = field(default_factory=dict)  # workspace paths
-    copied: dict[str, Path] = field(default_factory=dict)  # outside the source, one copy an experiment
-    shared: dict[str, Path] = field(default_factory=dict)  # one copy a project
-    reused: dict[str, str] = field(default_factory=dict)  # PROJECT/NUMBER/ARTIFACT, one copy a project
-    links: dict[str, str] = field(default_factory=dict)  # workspace path -> tag of the shared artifact that lies there
-
-    def sources(self) -> dict[str, Path]:
-        """What is copied into the project when it begins: tag -> path. BadInput for one that does not exist."""
-        found = {tag: _existing(path, "--capture-once") for tag, path in self.shared.items()}
-        for path in self.copied.values():
-            _existing(path, "--capture")
-        return found | {tag: _reused(text) for tag, text in self.reused.items()}
 
 
 @dataclass
@@ -114,7 +95,7 @@ def prepare(settings: Settings, host: Host, source: Path) -> Plan:
     backend = host.backend(settings.backend)
     metric = parse_metric(settings.metric)
     _check_numbers(settings)
-    artifacts = _artifacts(settings, source)
+    artifacts = read_artifacts(settings, source)
     script = _script_file(settings, source)
     plan = Plan(
         settings=settings,
@@ -134,6 +115,7 @@ def prepare(settings: Settings, host: Host, source: Path) -> Plan:
         notices=[parameter.notice for parameter in space if parameter.notice],
     )
     plan.notices += plan.substitution.warnings
+    _check_literals(plan)
     _settle_budget(plan)
     _check_metric(plan, host)
     return plan
@@ -152,12 +134,26 @@ def _check_numbers(settings: Settings) -> None:
         raise BadInput(f"--num-workers {settings.num_workers}: at least 1 is needed, or auto")
     if settings.max_experiments is not None and settings.max_experiments < 1:
         raise BadInput(f"--max-experiments {settings.max_experiments}: at least 1 is needed")
+    for name in ("seed", "cpus", "gpus"):
+        given = getattr(settings, name)
+        if given is not None and given < 0:
+            raise BadInput(f"--{name} {given}: 0 or more is needed")
     if settings.keep not in ("all", "best", "none"):
         raise BadInput(f"--keep {settings.keep!r} is none of all, best, none")
     if settings.gpus and settings.backend == "local":
         have = len(visible_gpus())
         if have < settings.gpus * settings.num_workers:
             raise BadInput(f"--gpus {settings.gpus} for {settings.num_workers} workers: this machine shows {have} GPUs")
+
+
+def _check_literals(plan: Plan) -> None:
+    """Every value that is no number is written into the script once: one that cannot be is found before anything runs."""
+    values = plan.space.values(np.full(plan.space.dimensions, 0.5))
+    for parameter in plan.space:
+        if isinstance(parameter, Choice | Constant):
+            for value in parameter.values if isinstance(parameter, Choice) else [parameter.value]:
+                if not isinstance(value, int | float):
+                    plan.substitution.changes({**values, parameter.name: value})
 
 
 def _settle_budget(plan: Plan) -> None:
@@ -185,14 +181,14 @@ def _settle_budget(plan: Plan) -> None:
 
 
 def _check_metric(plan: Plan, host: Host) -> None:
-    probe = plan_probe(plan)
+    probe = _probe(plan)
     if host.open_metric(plan.metric, probe) is None:
         raise unread_metric(plan.settings.metric or plan.metric.name)
     if plan.settings.metric is not None and plan.metric.mode == "last" and plan.settings.direction is None:
         plan.notices.append(f"{plan.metric.name} is maximised; for a loss write --metric={plan.metric.name}:min")
 
 
-def plan_probe(plan: Plan) -> Run:
+def _probe(plan: Plan) -> Run:
     """A run that is never started: its folder does not exist."""
     nowhere = os.path.join(os.sep, "nonexistent", "studio")
     return Run("probe", 1, 1, nowhere, {}, {}, [], {}, nowhere, metric=plan.metric)
@@ -206,6 +202,8 @@ def _script_file(settings: Settings, source: Path) -> str | None:
     if settings.module:
         return _module_file(settings, source)
     path = Path(os.path.normpath(source / Path(settings.script).expanduser()))
+    if not path.is_relative_to(source) and path.parent.exists():  # through a link, as /tmp is on macOS
+        path = path.parent.resolve() / path.name
     if not path.exists():
         scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
         raise BadInput(f"there is no script {settings.script!r}{_close(settings.script, scripts)}")
@@ -263,71 +261,3 @@ def _substitution(settings: Settings, source: Path, script: str | None, space: S
             raise BadInput(f"--substitute {name!r} is no file below the working directory")
         files[str(path.relative_to(source))] = path.read_bytes()
     return Substitution(files, settings.arguments, space.names, array_names(space), script)
-
-
-# --- artifacts --------------------------------------------------------------------------------------------------------
-
-
-def _artifacts(settings: Settings, source: Path) -> Artifacts:
-    result = Artifacts()
-    for text in settings.capture:
-        path, tag = _path_and_tag(text, "--capture", settings.ranges)
-        inside = _inside(path, source)
-        if inside is not None:
-            result.captured[tag] = inside
-        else:
-            result.copied[tag] = Path(path).expanduser()
-    for text in settings.capture_once:
-        path, tag = _path_and_tag(text, "--capture-once", settings.ranges)
-        result.shared[tag] = source / Path(path).expanduser()
-        inside = _inside(path, source)
-        if inside is not None:
-            result.links[inside] = tag
-    for text in settings.reuse:
-        path, tag = _path_and_tag(text, "--reuse", settings.ranges)
-        result.reused[tag] = path
-    tags = [*settings.capture, *settings.capture_once, *settings.reuse]
-    if len(tags) != len({*result.captured, *result.copied, *result.shared, *result.reused}):
-        raise BadInput("two artifacts have one tag; each of --capture, --capture-once and --reuse needs its own")
-    return result
-
-
-def _path_and_tag(text: str, option: str, taken: Mapping[str, Any]) -> tuple[str, str]:
-    path, colon, tag = text.rpartition(":")
-    if not colon or not path or not _TAG.fullmatch(tag):
-        raise BadInput(f"{option} {text!r} is not PATH:TAG, the tag being up to 100 letters, digits and . _ -")
-    if tag in taken:
-        raise BadInput(f"{option} {text!r}: {tag!r} is the name of a hyperparameter; choose another tag")
-    return path, tag
-
-
-def _inside(path: str, source: Path) -> str | None:
-    """`path` relative to `source`, or None where it lies outside."""
-    full = Path(os.path.normpath(source / Path(path).expanduser()))
-    if full == source:
-        raise BadInput(f"{path!r} is the working directory itself, which is copied anyway")
-    return str(full.relative_to(source)) if full.is_relative_to(source) else None
-
-
-def _existing(path: Path, option: str) -> Path:
-    if not path.exists():
-        raise BadInput(f"{option}: {path} does not exist")
-    return path.absolute()
-
-
-def _reused(path: str) -> Path:
-    """The file or folder that `PROJECT/NUMBER/ARTIFACT` names in the latest attempt of an experiment."""
-    key, slash, name = path.rpartition("/")
-    if not slash or not _TAG.fullmatch(name):
-        raise BadInput(f"--reuse {path!r} is not PROJECT/NUMBER/ARTIFACT")
-    project, number = split_key(key)
-    folder = existing_project_folder(project) / str(number)
-    attempts = (
-        sorted((int(p.name) for p in folder.iterdir() if p.name.isdecimal()), reverse=True) if folder.is_dir() else []
-    )
-    for attempt in attempts:
-        for place in ("artifacts", "."):
-            for candidate in (folder / str(attempt) / place / name, folder / str(attempt) / place / f"{name}.npy"):
-                if candidate.exists():
-                    return candidate.resolve()
-    raise BadInput(f"--reuse {path!r}: experiment {key} has no artifact {name!r}")

@@ -1,6 +1,7 @@
 """A project on disk, as programs, the CLI and the UI read it. Nothing here writes."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,16 @@ class Project:
     @property
     def experiments(self) -> list[Experiment]:
         """All experiments, in order of number; array values as lists."""
+        at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
-            return list(read_experiments(connection, self.folder, self.metric))
+            found = read_experiments(connection, self.folder, self.metric)
+            return [experiment if at_work else _at_rest(experiment) for experiment in found]
 
     def experiment(self, number: int) -> Experiment | None:
+        at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
-            return read_experiment(connection, self.folder, self.metric, number)
+            found = read_experiment(connection, self.folder, self.metric, number)
+        return found if at_work or found is None else _at_rest(found)
 
     @property
     def best(self) -> Experiment | None:
@@ -89,6 +94,11 @@ class Project:
     def _meta(self, key: str) -> Any:
         with reading(self.folder) as connection:
             return read_meta(connection, key)
+
+
+def _at_rest(experiment: Experiment) -> Experiment:
+    """Without a driver nothing runs: what the record has as running was cut off, and runs again on resume."""
+    return replace(experiment, status="stopped", reason="cut off") if experiment.status == "running" else experiment
 
 
 def all_projects() -> list[Project]:

@@ -27,6 +27,13 @@ def leave(project: Path, request: Request) -> None:
     write_json(folder / f"{uuid.uuid4().hex}.json", asdict(request))
 
 
+def drop_stops(project: Path) -> None:
+    """Forget requests to stop: they were for a driver that has ended."""
+    for file, request in pending(project):
+        if request.action == "stop":
+            file.unlink()
+
+
 def pending(project: Path) -> list[tuple[Path, Request]]:
     """The requests that wait, oldest first. Remove a file when its request has been taken up. What is no request is removed."""
     found = []

@@ -23,6 +23,7 @@ from studio.processes import MARK, Watchdog, kill_tree, signal_tree
 from studio.run_folder import clear, keep_captures, last_line, prepare, recorded_outcome
 
 GRACE = 5.0  # seconds between the polite end and the kill
+CLOSING = 30.0  # seconds that killed processes may take to be gone
 READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
 
 
@@ -37,6 +38,7 @@ class _Execution:
     limit_hit: bool = False
     stopping: bool = False
     error: str = ""
+    opened: bool = False  # whether a reader was asked for
     reader_error: str = ""
     returncode: int | None = None
     recorded: Outcome | None = None
@@ -91,8 +93,10 @@ class Runner:
         for execution in list(self._running.values()):
             execution.stopping = True
             self._end(execution, kill=True)
-        while self._running:
-            self._running.pop(self._key(self._ended.get()))
+        deadline = time.monotonic() + CLOSING
+        while self._running and time.monotonic() < deadline:
+            for execution in self._wait(READ_EVERY):
+                self._running.pop(self._key(execution), None)
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
@@ -112,8 +116,10 @@ class Runner:
             if execution.process is not None:
                 _wait_for_exit(execution.process)
                 kill_tree(execution.process.pid, execution.run.folder)
-                execution.returncode = execution.process.wait()
-        except (OSError, ValueError) as error:
+                with execution.lock:  # once it was waited for, its id may belong to another
+                    process, execution.process = execution.process, None
+                execution.returncode = process.wait()
+        except Exception as error:  # of this experiment: the search goes on, and its reason says so
             execution.error = f"could not start: {error}"
         finally:
             self._ended.put(execution)
@@ -157,8 +163,8 @@ class Runner:
             signal_tree(process.pid, execution.run.folder, signal.SIGCONT)  # a stopped process hears SIGTERM only then
 
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
-        events: list[Report | Outcome] = list(self._read(execution, last=True))
         del self._running[self._key(execution)]
+        events: list[Report | Outcome] = list(self._read(execution, last=True))
         if execution.recorded is not None:
             return [*events, execution.recorded]
         outcome = self._outcome(execution)
@@ -170,11 +176,14 @@ class Runner:
     def _read(self, execution: _Execution, last: bool = False) -> list[Report]:
         """What the metric's reader found; one that raises is not asked again, and the experiment says so."""
         run = execution.run
-        if execution.reader is None:
-            execution.reader = self._host.open_metric(run.metric, run)
-        if execution.reader is None or execution.reader_error:
+        if execution.reader_error or (execution.opened and execution.reader is None):
             return []
         try:
+            if not execution.opened:
+                execution.opened = True
+                execution.reader = self._host.open_metric(run.metric, run)
+            if execution.reader is None:
+                return []
             found = execution.reader.close() if last else execution.reader.read()
             reports = [Report(report.step, float(report.value), run.number, run.attempt) for report in found]
         except Exception as error:

@@ -197,6 +197,8 @@ class Search:
         if suggestion is None:
             return None
         name = self.optimizer_class.name
+        if not isinstance(suggestion, Suggestion):
+            raise PluginFailed(f"{name} returned {suggestion!r} from ask; a studio.Suggestion or None is needed")
         if set(suggestion.values) != set(self.space.names):
             raise PluginFailed(f"{name} suggested {sorted(suggestion.values)}, not {sorted(self.space.names)}")
         try:
@@ -254,7 +256,8 @@ class Search:
             if not accept_changes:
                 raise
             self._start_afresh(events)
-        self._queue.extend(self.suggestion(number) for number in self.untold)
+        within = [number for number in self.untold if self.max_experiments is None or number <= self.max_experiments]
+        self._queue.extend(self.suggestion(number) for number in within)
 
     def _repeat(self, event: Event) -> None:
         if event.kind == "ask":

@@ -96,9 +96,7 @@ def unread_metric(text: str) -> BadInput:
     name, _, mode = text.rpartition(":")
     hint = did_you_mean(mode, ["min", "max"])
     return BadInput(
-        f"--metric {text!r}: {mode!r} is no mode{hint} Write {name}:min, {name}:max or {name}".replace(
-            "? Write", "? Write"
-        )
+        f"--metric {text!r}: {mode!r} is no mode{hint}{'' if hint.endswith('?') else '.'} Write {name}:min, {name}:max or {name}"
     )
 
 

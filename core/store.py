@@ -82,7 +82,7 @@ class Store:
     @classmethod
     def create(cls, folder: Path, settings: dict[str, Any]) -> "Store":
         """A new journal in `folder`, which must exist and hold none."""
-        store = cls(folder, _take_lock(folder))
+        store = cls(folder, take_lock(folder))
         store.set_meta("settings", settings)
         os.chmod(database(folder), 0o600)
         return store
@@ -90,7 +90,7 @@ class Store:
     @classmethod
     def open(cls, folder: Path) -> "Store":
         """The journal in `folder`. StoreError where another driver has it."""
-        return cls(folder, _take_lock(folder))
+        return cls(folder, take_lock(folder))
 
     def close(self) -> None:
         if hasattr(self, "_connection"):
@@ -138,9 +138,15 @@ class Store:
 
     # --- attempts and state -----------------------------------------------------------------------------------------
 
+    def attempt_queued(self, number: int, attempt: int) -> None:
+        """A retry that was asked for and waits for a slot."""
+        self._write("INSERT INTO attempts (number, attempt, status) VALUES (?, ?, 'queued')", (number, attempt))
+
     def attempt_started(self, number: int, attempt: int) -> None:
         row = (number, attempt, time.time())
-        self._write("INSERT INTO attempts (number, attempt, status, started) VALUES (?, ?, 'running', ?)", row)
+        self._write(
+            "INSERT OR REPLACE INTO attempts (number, attempt, status, started) VALUES (?, ?, 'running', ?)", row
+        )
 
     def attempt_metric(self, number: int, attempt: int, value: float | None) -> None:
         self._write("UPDATE attempts SET metric = ? WHERE number = ? AND attempt = ?", (value, number, attempt))
@@ -234,7 +240,7 @@ def _plain_errors(folder: Path) -> Iterator[None]:
 # --- the lock ---------------------------------------------------------------------------------------------------------
 
 
-def _take_lock(folder: Path) -> IO[str]:
+def take_lock(folder: Path) -> IO[str]:
     """The project's lock, held as long as the file is open: the kernel gives it back when its holder dies."""
     lock = open(folder / "lock", "a+")  # noqa: SIM115 - it stays open
     deadline = time.monotonic() + LOCK_WAIT
@@ -255,6 +261,14 @@ def _take_lock(folder: Path) -> IO[str]:
     lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     lock.flush()
     return lock
+
+
+def whole(folder: Path) -> bool:
+    """Whether the project was made to its end."""
+    with reading(folder) as connection:
+        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()) and (
+            read_meta(connection, "settings") is not None
+        )
 
 
 def is_locked(folder: Path) -> bool:

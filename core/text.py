@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _INT = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # int() refuses longer ones
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+SHOWN = 12  # names that a hint lists
 _WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -38,4 +39,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if close:
         return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
-    return f"; there are: {', '.join(known)}" if known else "; there are none"
+    some = ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+    return f"; there are: {some}" if known else "; there are none"

@@ -9,8 +9,14 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import settings
 
 from studio.cli import main
+
+# The same examples in every run; `make test-long` draws new ones.
+settings.register_profile("repeatable", derandomize=True)
+if not os.environ.get("STUDIO_TEST_LONG"):
+    settings.load_profile("repeatable")
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def test_a_backend_that_fails_leaves_a_project_that_resumes(lab: Lab) -> None:
             raise RuntimeError("the backend broke")
         return x(run)
 
-    with pytest.raises(PluginFailed, match=r"fake failed in start: RuntimeError: the backend broke"):
+    with pytest.raises(PluginFailed, match=r"fake failed in poll: RuntimeError: the backend broke"):
         lab.run(behave)
     assert (lab.fake.closed, Project("p").state) == (1, "failed")
     assert statuses(lab.resume(x)) == ["completed"] * 6

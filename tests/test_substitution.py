@@ -479,6 +479,11 @@ def test_expressions_mean_the_same(forms, value):
     script = f"lr = 0.1\nprint({expression}, sep='')\n"
     try:
         compiled(script)
+        changed = written(script, lr=value)
     except SyntaxError:
         return
-    assert outcome(written(script, lr=value)) == outcome(script.replace("0.1", repr(value)))
+    except SubstitutionError as error:
+        changed = str(error)
+    if "cannot stand outside braces" in changed:  # refused, and says so
+        return
+    assert outcome(changed) == outcome(script.replace("0.1", repr(value)))

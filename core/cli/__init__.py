@@ -25,6 +25,7 @@ COMMANDS = {
     "plugins": ("studio.cli.plugins", "List what is installed: optimizers, backends, range parsers, metrics."),
     "tensorboard": ("studio.cli.tensorboard", "Compare the experiments of a project in TensorBoard."),
 }
+LATER = ("cloud", "ui", "worker")  # announced
 
 
 def main() -> None:
@@ -57,8 +58,11 @@ def _guarded() -> int:
         return 0  # the command-line library replaces stdout, and exits with 1, where a pipe breaks
     except Exception as error:
         # Usage errors of the command-line library, whose classes Typer keeps to itself.
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stderr.write(f"{error}\n")
+            return 2
         if hasattr(error, "format_message"):
-            _complain(error.format_message())
+            _complain(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help")  # type: ignore[attr-defined]
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             return 130
@@ -87,6 +91,8 @@ def _app() -> Any:
                 from studio.errors import BadInput
                 from studio.text import did_you_mean
 
+                if args[0] in LATER:
+                    raise BadInput(f"`studio {args[0]}` is not in this version; experiments run on this machine")
                 raise BadInput(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
             return super().resolve_command(ctx, args)
 

@@ -2,11 +2,22 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 from studio.cli.output import assignments, experiment_rows, metric_value, print_json, print_table
+from studio.errors import Interrupted
 from studio.project import Project
 
 SHOWN = 10  # rows of the final table
+
+
+def carried_out(search: Callable[[], Project], *, as_json: bool, quiet: bool) -> int:
+    """Run `search`, print what came of it, and return the exit code."""
+    try:
+        return conclude(search(), as_json=as_json, quiet=quiet)
+    except Interrupted as interrupted:
+        conclude(Project(interrupted.project), as_json=as_json, quiet=quiet)
+        return 130
 
 
 def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
@@ -17,6 +28,8 @@ def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
     elif not quiet:
         _print_best(project)
     counts = Counter(experiment.status for experiment in experiments)
+    if project.state == "failures":
+        return 1
     if not counts["completed"]:
         return 1 if counts["failed"] else 4
     return 3 if counts["failed"] else 0
@@ -30,6 +43,9 @@ def _print_best(project: Project) -> None:
     print_table(columns, rows)
     if len(experiments) > len(shown):
         print(f"{len(experiments) - len(shown)} more: studio runs list {project.name}", file=sys.stderr)
+    counts = Counter(experiment.status for experiment in experiments)
+    if counts["failed"]:
+        print(f"{counts['failed']} of {len(experiments)} failed: studio runs list {project.name}", file=sys.stderr)
     if rated:
         best = rated[0]
         print(

@@ -31,14 +31,17 @@ def resume(
     """Go on with PROJECT where it stopped: same seed, same suggestions, nothing done twice."""
     from studio import launch
     from studio.cli.display import make_observer
-    from studio.cli.ending import conclude
+    from studio.cli.ending import carried_out
 
-    finished = launch.resume(
-        project,
-        max_experiments=max_experiments,
-        max_time=max_time,
-        num_workers=num_workers,
-        accept_changes=accept_changes,
-        observer=make_observer(quiet=quiet or json, verbose=verbose),
+    return carried_out(
+        lambda: launch.resume(
+            project,
+            max_experiments=max_experiments,
+            max_time=max_time,
+            num_workers=num_workers,
+            accept_changes=accept_changes,
+            observer=make_observer(quiet=quiet or json, verbose=verbose),
+        ),
+        as_json=json,
+        quiet=quiet,
     )
-    return conclude(finished, as_json=json, quiet=quiet)

@@ -12,7 +12,19 @@ from studio.errors import BadInput
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 SLOW_IMPORT = 1.0  # seconds, from which --verbose names a plugin
-OURS = ("--hyperparam", "--optimizer", "--metric", "--num-workers")  # found behind the script, they draw a hint
+# Found behind the script, they draw a hint. Scripts often have options such as --seed of their own.
+OURS = (
+    "--hyperparam",
+    "--hp",
+    "-hp",
+    "--optimizer",
+    "--opt",
+    "-opt",
+    "--metric",
+    "--num-workers",
+    "--max-experiments",
+    "--dry-run",
+)
 
 EXAMPLES = """\b
 Examples:
@@ -126,7 +138,7 @@ def run(
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""
     from studio import launch
     from studio.cli.display import make_observer
-    from studio.cli.ending import conclude
+    from studio.cli.ending import carried_out
     from studio.host import create_host
     from studio.options import split_pairs
     from studio.ranges import split_hyperparams
@@ -171,13 +183,12 @@ def run(
 
         return show(script, arguments or [], given, host, as_json=json)
     observer = make_observer(quiet=quiet or json, verbose=verbose)
-    for problem in host.problems:
-        observer.notice(str(problem))
     for name, seconds in host.import_seconds.items():
         if verbose and seconds > SLOW_IMPORT:
             observer.notice(f"importing the plugin {name} took {seconds:.1f} s")
-    finished = launch.run(script, arguments or [], **given, host=host, observer=observer)
-    return conclude(finished, as_json=json, quiet=quiet)
+    return carried_out(
+        lambda: launch.run(script, arguments or [], **given, host=host, observer=observer), as_json=json, quiet=quiet
+    )
 
 
 def _hint_at_misplaced(arguments: list[str]) -> None:

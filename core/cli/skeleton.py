@@ -31,9 +31,12 @@ def write_optimizer(name: str, parent: Path) -> Path:
         ("test_optimizer.py", f"tests/test_{words['module']}.py"),
     ):
         path = folder / target
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = (templates / f"{template}.txt").read_text(encoding="utf-8")
-        path.write_text(_fill(text, words), encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_fill(text, words), encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror}; cd to a folder that can take files") from error
     return folder
 
 

@@ -1,6 +1,7 @@
 """`studio tensorboard PROJECT`: TensorBoard on the event files of all experiments."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ def tensorboard(ctx: typer.Context, project: Annotated[str, typer.Argument(metav
         link_experiments(found, Path(folder))
         # TensorBoard listens on loopback unless --host is among the further options. Its fast loader does not follow links.
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--load_fast=false", *ctx.args]
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the server, too
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
         process = subprocess.Popen(command)
         try:
             while True:

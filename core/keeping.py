@@ -1,0 +1,22 @@
+"""Which workspaces stay when their experiments have ended: `--keep all|best|none`."""
+
+import shutil
+from pathlib import Path
+
+from studio.experiment import Experiment
+
+
+class KeptWorkspaces:
+    def __init__(self, keep: str):
+        self._keep = keep
+        self.best: Experiment | None = None  # whose workspace stays, under `best`
+
+    def ended(self, experiment: Experiment, best: Experiment | None) -> None:
+        """Remove what need not stay now that `experiment` has ended and `best` is the best."""
+        if self._keep == "all":
+            return
+        drop: Experiment | None = experiment
+        if self._keep == "best" and best is not None and best.number == experiment.number:
+            drop, self.best = self.best, experiment
+        if drop is not None and drop.folder is not None:
+            shutil.rmtree(Path(drop.folder) / "workspace", ignore_errors=True)
