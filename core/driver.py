@@ -202,7 +202,8 @@ class Driver:
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second word about an attempt that is over
         del self._slots[outcome.number], self.progress.running[outcome.number]
-        status, reason = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=slot.pruned)
+        pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
+        status, reason = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
         value = slot.summary.value if slot.summary.finite else None
         self.store.attempt_ended(replace(outcome, reason=reason), status, value)
         if status == "stopped":

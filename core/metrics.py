@@ -33,10 +33,11 @@ class Summary:
         return f"every value of {self.metric.name} was nan or infinite"
 
 
-def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: bool) -> tuple[Status, str]:
-    """Status and reason of a run. `required`: without a fitness it failed; `pruned`: the optimizer asked for its end."""
+def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) -> tuple[Status, str]:
+    """Status and reason of a run. `required`: without a fitness it failed. `pruned`: how the optimizer asked for its
+    end, or empty."""
     if outcome.stopped and pruned and summary.finite:
-        return "pruned", "ended by the optimizer, for what it had reported"
+        return "pruned", pruned
     if outcome.stopped:
         return "stopped", outcome.reason
     if outcome.failed:
