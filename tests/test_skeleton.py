@@ -1,0 +1,49 @@
+"""`studio plugins new optimizer NAME`: the package passes its own tests, untouched, and runs a search."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def package(command, workdir, monkeypatch):
+    result = command("plugins", "new", "optimizer", "my-search")
+    assert (result.code, result.err) == (0, "")
+    assert "pip install -e studio-my-search" in result.out
+    return workdir / "studio-my-search"
+
+
+def installed(package, tmp_path):
+    """An environment in which the package counts as installed: its folder, with the metadata that pip would write."""
+    info = tmp_path / "site" / "studio_my_search-0.1.0.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text("Name: studio-my-search\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[studio]\nmy-search = studio_my_search\n")
+    return {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{info.parent}"}
+
+
+def test_it_passes_its_tests(package, tmp_path):
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(package)]
+    done = subprocess.run(command, env=installed(package, tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_runs_a_search(package, tmp_path, studio, script):
+    script("train.py", "lr = 1\nprint('fitness:', -abs(lr - 0.01))\n")
+    options = ("--optimizer=my-search", "-O", "spread=0.3", "--max-experiments=3", "--hp=lr=1e-4:1:l")
+    result = studio("run", *options, "train.py", env=installed(package, tmp_path))
+    assert result.code == 0, result.err
+    assert "my-search" in studio("plugins", env=installed(package, tmp_path)).out
+
+
+def test_names_and_kinds_that_cannot_be(command, package):
+    for arguments, complaint in (
+        (("optimizer", "My Search"), "'My Search' is no name for an optimizer"),
+        (("optimizer", "my-search"), "studio-my-search exists here"),
+        (("backend", "x"), "'backend' has no skeleton"),
+    ):
+        result = command("plugins", "new", *arguments)
+        assert result.code == 2
+        assert complaint in result.err
