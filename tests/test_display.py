@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from studio.cli.output import assignments, clean, minutes, short
+from studio.cli.output import assignments, clean, harmless, minutes, short
 
 STUDIO = str(Path(sys.executable).with_name("studio"))
 # Makes the pseudo-terminal the controlling one, so that Ctrl-C arrives as a signal.
@@ -214,3 +214,7 @@ def test_texts():
     assert clean("a\tb\x00\x1b\x9b\u202e\u2028ü训") == "a b     " + "ü训"
     assert assignments({"lr": 0.1, "n": [1, 2]}) == "lr=0.1 n=[1, 2]"
     assert [minutes(seconds) for seconds in (None, 0, 7.9, 750, 11100)] == ["", "0:00", "0:07", "12:30", "3:05:00"]
+
+
+def test_a_log_on_a_terminal_is_harmless():
+    assert harmless("a\tb\r\n\x1b[31mred\x07") == "a\tb\n\ufffd[31mred\ufffd"

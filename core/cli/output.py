@@ -14,6 +14,11 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def harmless(text: str) -> str:
+    """`text` for a terminal: lines and tabs stay, other control characters do not reach it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
+
+
 def short(value: Any) -> str:
     """A value for a table: floats with four digits, long arrays by their ends."""
     value = plain(value)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.output import clean, experiment_rows, print_json, print_table, short
+from studio.cli.output import clean, experiment_rows, harmless, print_json, print_table, short
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
@@ -76,7 +76,7 @@ def logs(
         if json:
             printed.append(text)
         else:
-            sys.stdout.write(text)
+            sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
         if not follow or (current.status not in ("running", "queued") and not text):
             break
