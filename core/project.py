@@ -46,8 +46,7 @@ class Project:
     @property
     def best(self) -> Experiment | None:
         """The experiment with the largest fitness, the first of equals."""
-        rated = [experiment for experiment in self.experiments if experiment.fitness is not None]
-        return max(rated, key=lambda experiment: experiment.fitness or 0.0, default=None)
+        return _best_of(self.experiments)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,7 +76,8 @@ class Project:
 
     def summary(self) -> dict[str, Any]:
         """JSON-able; the keys of `studio runs list --json`."""
-        experiments, best = self.experiments, self.best
+        experiments = self.experiments
+        best = _best_of(experiments)
         return {
             "project": self.name,
             "state": self.state,
@@ -94,6 +94,11 @@ class Project:
     def _meta(self, key: str) -> Any:
         with reading(self.folder) as connection:
             return read_meta(connection, key)
+
+
+def _best_of(experiments: list[Experiment]) -> Experiment | None:
+    rated = [experiment for experiment in experiments if experiment.fitness is not None]
+    return max(rated, key=lambda experiment: experiment.fitness or 0.0, default=None)
 
 
 def _at_rest(experiment: Experiment) -> Experiment:

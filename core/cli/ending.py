@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from studio.cli.output import assignments, experiment_rows, metric_value, print_json, print_table
 from studio.errors import Interrupted
+from studio.experiment import Experiment
 from studio.project import Project
 
 SHOWN = 10  # rows of the final table
@@ -26,7 +27,7 @@ def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
     if as_json:
         print_json([experiment.as_dict() for experiment in experiments])
     elif not quiet:
-        _print_best(project)
+        _print_best(project, experiments)
     counts = Counter(experiment.status for experiment in experiments)
     if project.state == "failures":
         return 1
@@ -35,8 +36,7 @@ def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
     return 3 if counts["failed"] else 0
 
 
-def _print_best(project: Project) -> None:
-    experiments = project.experiments
+def _print_best(project: Project, experiments: list[Experiment]) -> None:
     rated = sorted((e for e in experiments if e.fitness is not None), key=lambda e: (-(e.fitness or 0.0), e.number))
     shown = rated[:SHOWN] if rated else experiments[:SHOWN]
     columns, rows = experiment_rows(shown, project.metric.name)
