@@ -8,6 +8,16 @@ from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "stopped", "pruned"]
 Mode = Literal["min", "max", "last"]
+Failure = Literal["", "crash", "memory", "timeout", "lost", "metric"]
+
+# The classes of failure; what is tried again, and what ends a search, is said for each (`studio.failures`).
+FAILURES: dict[Failure, str] = {
+    "crash": "ended with an exit code or a signal, or could not be started",
+    "memory": "ran out of memory",
+    "timeout": "took longer than --max-duration",
+    "lost": "the machine or the worker that ran it is gone",
+    "metric": "ended well, without the metric that was asked for",
+}
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,7 @@ class Metric:
 
 
 FITNESS = Metric("fitness", "last")  # what is read when no --metric was given
+MAX_LOG = 10**8
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,7 @@ class Run:
     max_duration  seconds, or None
     resources     what it needs
     metric        what to read from it
+    max_log       bytes of output.log that are kept: its head and its tail
     captures      artifact tag -> workspace path that becomes the artifact when the run has ended
     copies        artifact tag -> absolute path, copied for this run alone
     shared        artifact tag -> absolute path of an artifact that all experiments read
@@ -65,6 +77,7 @@ class Run:
     max_duration: float | None = None
     resources: Resources = field(default_factory=Resources)
     metric: Metric = FITNESS
+    max_log: int = MAX_LOG
     captures: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
@@ -93,6 +106,7 @@ class Outcome:
     reason     empty, or why it failed: limit, signal or exit code, and the last line of its output. With exit code 0 it
                says which metrics were seen, for the case that the one asked for was not
     stopped    ended because Studio was asked to end it; such a run is repeated on resume
+    failure    its class where it failed by itself, a crash when left out. "metric" is for the driver to say
     """
 
     number: int
@@ -104,6 +118,7 @@ class Outcome:
     finished: float
     duration: float = 0.0
     stopped: bool = False
+    failure: Failure = ""
 
     @property
     def failed(self) -> bool:
@@ -115,7 +130,8 @@ class Experiment:
     """One experiment as the record has it: what programs, the CLI and the UI read.
 
     metric is {"name", "mode", "value"}, the value as the script logged it, or None; fitness is what the optimizer
-    was told (maximised), None without one or when it failed. Times are ISO 8601 UTC.
+    was told (maximised), None without one or when it failed. Times are ISO 8601 UTC. `failure` is the class of a
+    failed one. Of several attempts it is the latest.
     """
 
     project: str
@@ -129,6 +145,7 @@ class Experiment:
     duration: float | None = None
     exit_code: int | None = None
     reason: str = ""
+    failure: Failure = ""
     attempt: int = 1
     folder: str | None = None
 
@@ -150,6 +167,7 @@ class Experiment:
             "duration": self.duration,
             "exit_code": self.exit_code,
             "reason": self.reason,
+            "failure": self.failure,
             "attempt": self.attempt,
             "folder": self.folder,
         }

@@ -1,15 +1,16 @@
-"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json; where nothing is left of an
-earlier try."""
+"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json."""
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from studio.experiment import Outcome, Run, plain
+from studio.experiment import FAILURES, Outcome, Run, plain
 from studio.home import write_json
 from studio.processes import kill_tree
 from studio.workspace import copy_any, copy_tree
@@ -18,19 +19,44 @@ LINE_BYTES = 8192  # how much of the end of the output is read for the last line
 
 
 def recorded_outcome(run: Run) -> Outcome | None:
-    """What `outcome.json` of this very run says, if it is there and whole."""
+    """What `outcome.json` of this very run says, if it is there and whole. A script may have written there, too."""
     try:
         outcome = Outcome(**json.loads((Path(run.folder) / "outcome.json").read_text(encoding="utf-8")))
+        times = [float(time) for time in (outcome.started, outcome.finished, outcome.duration)]
     except (OSError, ValueError, TypeError):
         return None
-    return None if outcome.stopped else outcome
+    meant = (outcome.number, outcome.attempt) == (run.number, run.attempt) and all(map(math.isfinite, times))
+    plain = isinstance(outcome.exit_code, int | None) and isinstance(outcome.signal, str | None)
+    known = isinstance(outcome.reason, str) and outcome.failure in ("", *FAILURES) and outcome.stopped is False
+    return outcome if meant and plain and known else None
 
 
-def clear(run: Run) -> None:
-    """Remove what a run that was cut off left behind: its processes, then its files."""
-    if Path(run.folder).exists():
-        kill_tree(None, run.folder)
-        shutil.rmtree(run.folder)
+class Claim:
+    """A run's folder, made anew and held: what a run that was cut off left behind is removed, its processes first.
+
+    A driver that was paused and lost its project writes nothing into the folder that the next one made under this name.
+    """
+
+    def __init__(self, run: Run):
+        folder = Path(run.folder)
+        if folder.exists():
+            kill_tree(None, run.folder)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def record(self, outcome: dict[str, Any]) -> None:
+        """Write `outcome.json`, from which a later driver takes the outcome. Where that fails the journal still gets it."""
+        try:
+            held, found = os.fstat(self._descriptor), os.stat(self._folder)
+            if (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino):
+                write_json(self._folder / "outcome.json", outcome)
+        except OSError:
+            return
+
+    def release(self) -> None:
+        os.close(self._descriptor)
 
 
 def prepare(run: Run) -> None:

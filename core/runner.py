@@ -8,6 +8,7 @@ A backend that runs scripts on the machine it is on needs nothing else than a `R
 import contextlib
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import threading
@@ -15,12 +16,14 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from studio.experiment import Metric, Outcome, Report, Run
-from studio.home import write_json
+from studio.experiment import Failure, Metric, Outcome, Report, Run
 from studio.host import Host
 from studio.interfaces import MetricReader
-from studio.processes import MARK, Watchdog, kill_tree, signal_tree
-from studio.run_folder import clear, keep_captures, last_line, prepare, recorded_outcome
+from studio.log_cap import LogCap
+from studio.memory import oom_kills, says_out_of_memory
+from studio.processes import MARKS, Watchdog, kill_tree, marks, signal_tree
+from studio.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
+from studio.workspace import in_bytes
 
 GRACE = 5.0  # seconds between the polite end and the kill
 CLOSING = 30.0  # seconds that killed processes may take to be gone
@@ -30,12 +33,16 @@ READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
 @dataclass
 class _Execution:
     run: Run
+    log: LogCap
+    claim: Claim | None = None
     process: subprocess.Popen[bytes] | None = None
     reader: MetricReader | None = None
     started: float = 0.0
     clock: float = 0.0  # monotonic time of the start
     deadline: float | None = None  # monotonic time of the next step towards its end
-    limit_hit: bool = False
+    limit_hit: str = ""  # which one, in words
+    failure: Failure = ""  # its class, where it is known before its end
+    oom_kills: int = 0  # of this machine, when it started
     stopping: bool = False
     error: str = ""
     opened: bool = False  # whether a reader was asked for
@@ -55,6 +62,7 @@ class Runner:
         self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
         self._last_read = 0.0
         self._watchdog: Watchdog | None = None
+        self._session = secrets.token_hex(8)  # tells the processes of this runner from those of one before or after it
 
     def start(self, run: Run, env: dict[str, str] | None = None) -> None:
         """Prepare and start in a thread of its own: copying a large workspace holds up nobody. `env` is the base environment.
@@ -63,11 +71,12 @@ class Runner:
         """
         if (run.number, run.attempt) in self._running:
             return
-        execution = _Execution(run, started=time.time(), clock=time.monotonic())
+        log = LogCap(Path(run.folder) / "output.log", run.max_log)
+        execution = _Execution(run, log, started=time.time(), clock=time.monotonic(), oom_kills=oom_kills())
         execution.deadline = None if run.max_duration is None else execution.clock + run.max_duration
         self._running[run.number, run.attempt] = execution
         if self._watchdog is None:
-            self._watchdog = Watchdog(str(Path(run.folder).parent.parent))
+            self._watchdog = Watchdog(str(Path(run.folder).parent.parent), self._session)
         threading.Thread(
             target=self._carry_out, args=(execution, dict(os.environ if env is None else env)), daemon=True
         ).start()
@@ -80,7 +89,7 @@ class Runner:
         if time.monotonic() - self._last_read >= READ_EVERY:
             self._last_read = time.monotonic()
             for execution in list(self._running.values()):
-                events += self._read(execution)
+                events += self._look_at(execution)
         return events
 
     def stop(self, number: int, *, kill: bool) -> None:
@@ -97,6 +106,8 @@ class Runner:
         while self._running and time.monotonic() < deadline:
             for execution in self._wait(READ_EVERY):
                 self._running.pop(self._key(execution), None)
+                if execution.claim is not None:
+                    execution.claim.release()
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
@@ -108,14 +119,14 @@ class Runner:
             execution.recorded = recorded_outcome(execution.run)
             if execution.recorded is not None:
                 return
-            clear(execution.run)
+            execution.claim = Claim(execution.run)
             prepare(execution.run)
             with execution.lock:
                 if not execution.stopping:
-                    execution.process = _spawn(execution.run, env)
+                    execution.process = _spawn(execution.run, env, self._session)
             if execution.process is not None:
                 _wait_for_exit(execution.process)
-                kill_tree(execution.process.pid, execution.run.folder)
+                kill_tree(execution.process.pid, execution.run.folder, self._session)
                 with execution.lock:  # once it was waited for, its id may belong to another
                     process, execution.process = execution.process, None
                 execution.returncode = process.wait()
@@ -145,9 +156,14 @@ class Runner:
         now = time.monotonic()
         for execution in self._running.values():
             if execution.deadline is not None and now >= execution.deadline:
-                again = execution.limit_hit or execution.stopping
-                execution.limit_hit = execution.limit_hit or not execution.stopping
-                self._end(execution, kill=again)
+                if execution.limit_hit or execution.stopping:
+                    self._end(execution, kill=True)
+                else:
+                    self._hit_limit(execution, "timeout", f"took longer than {execution.run.max_duration:g} s")
+
+    def _hit_limit(self, execution: _Execution, failure: Failure, text: str) -> None:
+        execution.failure, execution.limit_hit = failure, text
+        self._end(execution, kill=False)
 
     def _end(self, execution: _Execution, kill: bool) -> None:
         """Ask the whole tree to end; after `GRACE` it is killed."""
@@ -157,10 +173,10 @@ class Runner:
         if process is None:
             return
         if kill:
-            kill_tree(process.pid, execution.run.folder)
+            kill_tree(process.pid, execution.run.folder, self._session)
         else:
-            signal_tree(process.pid, execution.run.folder, signal.SIGTERM)
-            signal_tree(process.pid, execution.run.folder, signal.SIGCONT)  # a stopped process hears SIGTERM only then
+            signal_tree(process.pid, execution.run.folder, signal.SIGTERM, self._session)
+            signal_tree(process.pid, execution.run.folder, signal.SIGCONT, self._session)  # a stopped process hears SIGTERM only then
 
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
         del self._running[self._key(execution)]
@@ -169,9 +185,21 @@ class Runner:
             return [*events, execution.recorded]
         outcome = self._outcome(execution)
         keep_captures(execution.run)
-        with contextlib.suppress(OSError):  # the folder is gone or the disk is full: the journal has the outcome
-            write_json(Path(execution.run.folder) / "outcome.json", asdict(outcome))
+        with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
+            execution.log.compact()
+        if execution.claim is not None:
+            execution.claim.record(asdict(outcome))
+            execution.claim.release()
         return [*events, outcome]
+
+    def _look_at(self, execution: _Execution) -> list[Report]:
+        """Read the metric, then thin out the log as far as it was there to be read."""
+        size = execution.log.size
+        reports = self._read(execution)
+        if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
+            most = in_bytes(execution.run.max_log)
+            self._hit_limit(execution, "crash", f"printed more than {most}, on a file system that cannot thin out a log")
+        return reports
 
     def _read(self, execution: _Execution, last: bool = False) -> list[Report]:
         """What the metric's reader found; one that raises is not asked again, and the experiment says so."""
@@ -194,12 +222,14 @@ class Runner:
 
     def _outcome(self, execution: _Execution) -> Outcome:
         code = execution.returncode
+        reason, failure = _judge(execution)
         return Outcome(
             number=execution.run.number,
             attempt=execution.run.attempt,
             exit_code=code if code is not None and code >= 0 and not execution.limit_hit else None,
             signal=_signal_name(-code) if code is not None and code < 0 else None,
-            reason=_reason(execution),
+            reason=reason,
+            failure=failure,
             started=execution.started,
             finished=time.time(),
             duration=time.monotonic() - execution.clock,
@@ -214,9 +244,10 @@ class Runner:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def _spawn(run: Run, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(run: Run, env: dict[str, str], session: str) -> subprocess.Popen[bytes]:
     """The script in a session of its own, its output in a file: a full pipe would stop it."""
-    env = {**env, **run.env, MARK: run.folder, "STUDIO_EXPERIMENT": run.key}
+    env = {**env, **run.env, "STUDIO_FOLDER": run.folder, "STUDIO_EXPERIMENT": run.key}
+    env[MARKS] = marks(os.environ, session, run.folder)
     env.setdefault("PYTHONUNBUFFERED", "1")  # else `fitness:` lines of a running script wait in its buffer
     with open(Path(run.folder) / "output.log", "ab") as output:
         return subprocess.Popen(
@@ -239,21 +270,25 @@ def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _reason(execution: _Execution) -> str:
+def _judge(execution: _Execution) -> tuple[str, Failure]:
+    """Why it ended, in words, and the class of its failure; both empty where all is well."""
     run, code = execution.run, execution.returncode
     if execution.error:
-        return execution.error
+        return execution.error, "crash"
+    line = last_line(Path(run.folder) / "output.log")
+    ending = f": {line}" if line else ""
     if execution.limit_hit:
-        return _with_last_line(f"took longer than {run.max_duration:g} s", run)
+        return f"{execution.limit_hit}{ending}", execution.failure
     if execution.stopping:
-        return "stopped"
-    if code is not None and code < 0:
-        return _with_last_line(f"killed by {_signal_name(-code)}", run)
+        return "stopped", ""
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and oom_kills() > execution.oom_kills:
+        return f"out of memory: killed by the kernel{ending}", "memory"
     if code:
-        return _with_last_line(f"exit code {code}", run)
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+        return (f"out of memory: {how}{ending}", "memory") if says_out_of_memory(line) else (f"{how}{ending}", "crash")
     if execution.reports == 0:
-        return execution.reader_error or _missing(run.metric, execution.reader)
-    return ""
+        return execution.reader_error or _missing(run.metric, execution.reader), ""
+    return "", ""
 
 
 def _signal_name(number: int) -> str:
@@ -275,8 +310,3 @@ def _names_seen(reader: MetricReader | None) -> list[str]:
         return sorted(map(str, reader.names))[:20] if reader is not None else []
     except Exception:  # a plugin's reader: it may be wrong in any way, and what it saw is a help, no more
         return []
-
-
-def _with_last_line(reason: str, run: Run) -> str:
-    line = last_line(Path(run.folder) / "output.log")
-    return f"{reason}: {line}" if line else reason

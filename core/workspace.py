@@ -40,7 +40,8 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
     """
     snapshot = Snapshot(source)
     sizes: dict[str, int] = {}
-    for path, entry in _walk(source, "", _ignored_by(source), {p.resolve() for p in leave_out}, snapshot.notices):
+    real, unwanted = Path(os.path.realpath(source)), {os.path.realpath(path) for path in leave_out}
+    for path, entry in _walk(real, "", _ignored_by(source), unwanted, snapshot.notices):
         if entry.is_symlink():
             snapshot.links[path] = _link_target(source, path)
         elif entry.is_dir():
@@ -113,8 +114,9 @@ def _clone(source: Path, target: Path) -> bool:
 
 
 def _walk(
-    root: Path, below: str, patterns: list[str], leave_out: Collection[Path], notices: list[str]
+    root: Path, below: str, patterns: list[str], leave_out: Collection[str], notices: list[str]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Relative paths and entries below `root`. It and `leave_out` are real paths, so that only links are resolved."""
     try:
         entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
     except PermissionError:
@@ -123,7 +125,9 @@ def _walk(
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         folder = entry.is_dir(follow_symlinks=False)
-        if _is_ignored(path, entry.name, folder, patterns) or (leave_out and Path(entry.path).resolve() in leave_out):
+        if _is_ignored(path, entry.name, folder, patterns):
+            continue
+        if leave_out and (os.path.realpath(entry.path) if entry.is_symlink() else entry.path) in leave_out:
             continue
         if entry.name == ".git" or (folder and (entry.name == "__pycache__" or _is_environment(entry.path))):
             continue  # .git is a file in a worktree, by which `git` would find the user's own

@@ -516,7 +516,7 @@ def test_a_run_that_was_cut_off_is_cleaned_and_repeated(make: Callable[..., Run]
     workspace.mkdir(parents=True)
     (workspace / "left").touch()
     (Path(run.folder) / "output.log").write_text("fitness: 1\n")
-    env = {**os.environ, "STUDIO_FOLDER": run.folder}
+    env = {**os.environ, "STUDIO_MARKS": f"|ab12={run.folder}|"}
     with subprocess.Popen([sys.executable, "-c", SLEEP], env=env, start_new_session=True) as left:
         outcome, reports = carry_out(replace(run, env={"LEFT": str(left.pid)}), host)
         assert left.wait(5) == -signal.SIGKILL

@@ -1,12 +1,16 @@
 """How things are printed: values, tables, JSON. Nothing from a run reaches a terminal with control characters in it."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.experiment import Experiment, plain
+
+
+_BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 
 def clean(text: str) -> str:
@@ -48,13 +52,16 @@ def metric_value(experiment: Experiment) -> str:
 
 
 def print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    """Letters as they are; control and format characters, which `json` leaves beyond ASCII, and lone surrogates escaped."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    print(_BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """On a terminal cut to its width; piped, never cut."""
     if not rows:
         return
+    columns, rows = [clean(name) for name in columns], [[clean(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

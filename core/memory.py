@@ -1,0 +1,47 @@
+"""Whether a script died for lack of memory: the kernel counts the processes that it killed, and scripts say it themselves."""
+
+import re
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+# Files with a line `oom_kill N`: cgroup v2, cgroup v1 (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)
+_COUNTERS = ("memory.events", "memory.oom_control")
+_SAID = re.compile(r"\bMemoryError\b|bad_alloc|out of memory|OutOfMemory|cannot allocate memory", re.IGNORECASE)
+
+
+def says_out_of_memory(line: str) -> bool:
+    """Whether the last line of a script's output tells so: Python, numpy, PyTorch and TensorFlow on GPUs, C++, malloc."""
+    return bool(_SAID.search(line))
+
+
+def oom_kills(cgroup: Path | None = None) -> int:
+    """A count that grows when the kernel kills a process for lack of memory, in this process's control group (or in
+    `cgroup`) or on the whole machine. Always 0 where nobody counts, as on macOS."""
+    group = cgroup or _own_cgroup()
+    return sum(map(_count, [*(group / name for name in _COUNTERS), Path("/proc/vmstat")]))
+
+
+def _count(file: Path) -> int:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def _own_cgroup() -> Path:
+    """The memory control group of this process, as /proc/self/cgroup names it: `0::/PATH` (v2), `8:memory:/PATH` (v1)."""
+    try:
+        rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return CGROUPS
+    for _, controllers, path in rows:
+        if "memory" in controllers.split(","):
+            return _existing(CGROUPS / "memory", path)
+    return _existing(CGROUPS, next((path for number, _, path in rows if number == "0"), "/"))
+
+
+def _existing(root: Path, path: str) -> Path:
+    """In a container the path may be the host's, which is not seen here: then the root is this group."""
+    folder = root / path.lstrip("/")
+    return folder if folder.is_dir() else root
