@@ -1,20 +1,23 @@
 """`Driver`: fills free slots from the search, takes outcomes, writes the record. One thread, one loop:
 
-signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -> shown, started -> poll
+signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -> copied, shown, started -> poll
 """
 
 import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from studio import requests
 from studio.abilities import abilities_of
+from studio.attempts import Attempts
+from studio.copies import Copies
 from studio.errors import Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.failures import FailureWatch
+from studio.home import out_of_space
 from studio.host import blame
 from studio.interfaces import Backend
 from studio.interrupts import Interrupts
@@ -24,6 +27,7 @@ from studio.observer import Observer, Progress
 from studio.plan import Plan
 from studio.repeats import Repeats
 from studio.search import Search
+from studio.slots import LiveMetrics, Slot
 from studio.space import Suggestion
 from studio.store import Store
 
@@ -31,6 +35,7 @@ POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
 EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
 ENDINGS = {
+    "disk": "the disk is full: free some space",
     "exhausted": "only values that were seen before are suggested any more",
     "failed": "the search broke off",
     "failures": "ended because nothing worked",
@@ -40,27 +45,28 @@ ENDINGS = {
 }
 
 
-@dataclass
-class _Slot:
-    run: Run
-    summary: Summary
-    written: float | None = None  # the metric value that the record has
-    reports: int = 0
-    pruned: bool = False  # the optimizer asked for its end
-
-
 class Driver:
-    def __init__(self, plan: Plan, search: Search, store: Store, backend: Backend, observer: Observer):
+    def __init__(
+        self,
+        plan: Plan,
+        search: Search,
+        store: Store,
+        backend: Backend,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.plan, self.search, self.store, self.backend, self.observer = plan, search, store, backend, observer
         self.project = store.folder
         self.ending = "failed"  # why the search is over: done, time, failures, stopped, interrupted; or it broke off
         self.progress = Progress(plan.metric, plan.size)
         self._abilities = abilities_of(plan.optimizer)
         self._interrupts = Interrupts()
-        self._slots: dict[int, _Slot] = {}
-        self._attempts: dict[int, int] = {}  # the latest attempt of each number
-        self._begun_attempts: set[int] = set()  # whose latest attempt waits, or was cut off with an earlier driver
-        self._retries: deque[int] = deque()
+        self._slots: dict[int, Slot] = {}
+        self._attempts = Attempts(store, plan.settings.retry_failed)
+        self._copies = Copies(store)
+        self._live = LiveMetrics(store, clock)
+        self._clock = clock
+        self._words: list[str] = []  # to the user, once what they speak of is committed
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
         self._failures = FailureWatch()
@@ -69,7 +75,7 @@ class Driver:
         self._workspaces = KeptWorkspaces(plan.settings.keep)
         self._draining = False
         self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
-        self._begun = self._flushed = time.monotonic()
+        self._begun = clock()
         requests.drop_stops(self.project)
         self._take_up()
 
@@ -90,13 +96,11 @@ class Driver:
     def _loop(self) -> None:
         events: Sequence[Report | Outcome] = ()
         while True:
-            self._look_around()
-            moved = self._step(events)
-            if not self._slots and self._is_over(moved):
+            if self.turn(events):
                 return
             with blame(self.backend, "poll"):
                 events = self.backend.poll(POLL) if self._slots else ()
-            self.progress.elapsed = time.monotonic() - self._begun
+            self.progress.elapsed = self._clock() - self._begun
             self.observer.tick(self.progress)
 
     def _wind_up(self) -> None:
@@ -108,6 +112,12 @@ class Driver:
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
+    def turn(self, events: Sequence[Report | Outcome]) -> bool:
+        """Take what came from the backend, and give it what is next. Whether that was the end."""
+        self._look_around()
+        moved = self._step(events)
+        return not self._slots and self._is_over(moved)
+
     def _step(self, events: Sequence[Report | Outcome]) -> bool:
         """Outcomes are told and free slots asked in one commit; only then is anything shown or started."""
         ended: list[Experiment] = []
@@ -118,9 +128,9 @@ class Driver:
                     self._take_report(event)
                 else:
                     ended += self._take_outcome(event)
-            self._write_live_metrics()
-            given_up = bool(self._give_up) and not self._draining
-            if given_up:
+            self._live.write(self._slots, self.progress)
+            if self._give_up and not self._draining:
+                self._words.append(self._give_up)
                 self._end("failures", 0)
             while len(self._slots) < self.plan.settings.num_workers and not self._draining:
                 suggestion = self._next(ended)
@@ -128,10 +138,11 @@ class Driver:
                     break
                 runs.append(self._occupy(suggestion))
             self._ask_ahead()
+        self._words += filter(None, [self._copies.write()])
         for experiment in ended:
             self._show(experiment)
-        if given_up:
-            self.observer.notice(self._give_up)
+        while self._words:
+            self.observer.notice(self._words.pop(0))
         for run in runs:
             with blame(self.backend, "start"):
                 self.backend.start(run)
@@ -139,17 +150,17 @@ class Driver:
 
     def _next(self, ended: list[Experiment]) -> Suggestion | None:
         """The next suggestion to run. Those seen before are answered on the way, into `ended`."""
-        if self._retries:
-            return self.search.suggestion(self._retries.popleft())
+        if self._attempts:
+            return self.search.suggestion(self._attempts.next())
         for _ in range(ANSWERS_AT_ONCE):
-            suggestion = self._ahead.popleft() if self._ahead else self.search.ask()
+            suggestion = self._ahead.popleft() if self._ahead else self._ask()
             if suggestion is None or self.plan.settings.repeat:
                 return suggestion
             known = self._repeats.first_with(suggestion)
             if known is None:
                 self._answers_in_a_row = 0
                 return suggestion
-            if known in self._slots or known in self._retries:
+            if known in self._slots or known in self._attempts:
                 self._repeats.wait(known, suggestion)
             else:
                 ended.append(self._answer(suggestion, known))
@@ -160,16 +171,19 @@ class Driver:
 
     def _occupy(self, suggestion: Suggestion) -> Run:
         number = _number(suggestion)
-        if number in self._begun_attempts:
-            self._begun_attempts.remove(number)  # the same one: the backend attaches to it, or repeats it
-        else:
-            self._attempts[number] = self._attempts.get(number, 0) + 1
-        self.store.attempt_started(number, self._attempts[number])
+        attempt = self._attempts.begin(number)
+        self._copies.due(number)
         self._repeats.note(number, suggestion.values)
-        run = self.plan.run_of(suggestion, self._attempts[number], self.project)
-        self._slots[number] = _Slot(run, Summary(self.plan.metric))
-        self.progress.running[number] = (suggestion.values, time.monotonic(), None)
+        run = self.plan.run_of(suggestion, attempt, self.project)
+        self._slots[number] = Slot(run, Summary(self.plan.metric))
+        self.progress.running[number] = (suggestion.values, self._clock(), None)
         return run
+
+    def _ask(self) -> Suggestion | None:
+        suggestion = self.search.ask()
+        if suggestion is not None:
+            self._copies.due(_number(suggestion))
+        return suggestion
 
     def _ask_ahead(self) -> None:
         """An optimizer that does not wait for fitness fills the next slots in the same commit."""
@@ -178,7 +192,7 @@ class Driver:
             and not self._draining
             and len(self._ahead) < self.plan.settings.num_workers
         ):
-            suggestion = self.search.ask()
+            suggestion = self._ask()
             if suggestion is None:
                 break
             self._ahead.append(suggestion)
@@ -202,10 +216,19 @@ class Driver:
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second word about an attempt that is over
         del self._slots[outcome.number], self.progress.running[outcome.number]
+        self._copies.due(outcome.number)
+        if outcome.failed and out_of_space(self.project):  # which is no fault of its values: it runs again on resume
+            outcome = replace(outcome, stopped=True, reason="the disk was full")
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
-        status, reason = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
+        status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
         value = slot.summary.value if slot.summary.finite else None
-        self.store.attempt_ended(replace(outcome, reason=reason), status, value)
+        self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
+        if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
+            attempt = self._attempts.again(outcome.number)
+            self._words.append(
+                f"#{outcome.number} failed ({reason}); attempt {attempt} follows, {left - 1} more after it"
+            )
+            return
         if status == "stopped":
             self._repeats.forget(outcome.number, slot.run.values)
             self._ahead.extend(self._repeats.release(outcome.number))
@@ -213,6 +236,8 @@ class Driver:
             self._tell(outcome.number, status, value, outcome.duration)
         experiment = self.store.experiment(outcome.number, self.plan.metric)
         self._give_up = self._failures.hopeless(experiment) or self._give_up
+        if failure in self.plan.settings.on_failure:
+            self._give_up = f"experiment {outcome.number} failed, which ends this search (--on-failure): {reason}"
         yield experiment
         for suggestion in self._repeats.release(outcome.number):
             yield self._answer(suggestion, outcome.number)
@@ -223,8 +248,10 @@ class Driver:
         record = self.store.experiment(known, self.plan.metric)
         value = record.metric["value"] if record.metric else None
         reason = f"same values as experiment {known}: answered from the record"
-        self._attempts[number] = 1
-        self.store.attempt_ended(Outcome(number, 1, record.exit_code, None, reason, now, now), record.status, value)
+        self._attempts.answered(number)
+        self._copies.due(number)
+        answer = Outcome(number, 1, record.exit_code, None, reason, now, now, failure=record.failure)
+        self.store.attempt_ended(answer, record.status, value)
         self._tell(number, record.status, value, record.duration or 0.0)
         return self.store.experiment(number, self.plan.metric)
 
@@ -239,7 +266,7 @@ class Driver:
         """With nothing running: whether that is all."""
         if self._draining:
             return True
-        if self.search.done and not self._retries and not self._ahead:
+        if self.search.done and not self._attempts and not self._ahead:
             self.ending = "done"
             return True
         if not moved:
@@ -255,26 +282,23 @@ class Driver:
                 self._take_request(request)
             file.unlink()
         limit = self.plan.settings.max_time
-        if limit is not None and time.monotonic() - self._begun >= limit:
+        if limit is not None and self._clock() - self._begun >= limit:
             self._end("time", 1)
+        if out_of_space(self.project):
+            self._end("disk", 0)
 
     def _take_request(self, request: requests.Request) -> None:
         if request.action == "retry":
             told = {experiment.number for experiment in self.search.experiments} - set(self.search.untold)
             for number in request.numbers:
-                if number in told and number not in self._slots and number not in self._retries:
-                    self._queue_retry(number)
+                if number in told and number not in self._slots and number not in self._attempts:
+                    self._attempts.again(number)
+                    self._copies.due(number)
         elif request.numbers:
             for number in request.numbers:
                 self.backend.stop(number, kill=False)
         else:
             self._end("stopped", 1)
-
-    def _queue_retry(self, number: int) -> None:
-        self._attempts[number] = self._attempts.get(number, 0) + 1
-        self._begun_attempts.add(number)
-        self.store.attempt_queued(number, self._attempts[number])  # else it would be forgotten with this driver
-        self._retries.append(number)
 
     def _end(self, why: str, stage: int) -> None:
         """No new experiments. Stage 0 lets the running ones end, 1 asks them to, 2 kills them."""
@@ -302,33 +326,13 @@ class Driver:
         if best is None or self.progress.best is None or best.number != self.progress.best.number:
             self.progress.best = best and self.store.experiment(best.number, self.plan.metric)
 
-    def _write_live_metrics(self) -> None:
-        """Live values reach the record once a second, not once a report."""
-        if time.monotonic() - self._flushed < 1.0:
-            return
-        self._flushed = time.monotonic()
-        for number, slot in self._slots.items():
-            if slot.summary.finite and slot.summary.value != slot.written:
-                slot.written = slot.summary.value
-                self.store.attempt_metric(number, slot.run.attempt, slot.written)
-                values, started, _ = self.progress.running[number]
-                self.progress.running[number] = (values, started, slot.written)
-
     # --- resuming ---------------------------------------------------------------------------------------------------
 
     def _take_up(self) -> None:
         """What earlier sessions left: attempts, runs that were cut off, values seen, counts."""
         untold = set(self.search.untold)
         for experiment in self.store.experiments(self.plan.metric):
-            if experiment.folder is not None:
-                self._attempts[experiment.number] = experiment.attempt
-            unended = experiment.status in ("running", "queued") and experiment.folder is not None
-            if unended:
-                self._begun_attempts.add(experiment.number)
-            if (unended or experiment.status == "stopped") and experiment.number not in untold:
-                self._retries.append(
-                    experiment.number
-                )  # of a retry: the search knows it as told and does not ask again
+            self._attempts.take_up(experiment, untold=experiment.number in untold)
             if experiment.status in ("completed", "failed", "pruned"):
                 self._repeats.note(experiment.number, experiment.values)
                 self.progress.count(experiment)

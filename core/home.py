@@ -8,6 +8,21 @@ from pathlib import Path
 from studio.errors import BadInput, ProjectError
 from studio.text import did_you_mean
 
+LOW_SPACE = 1 << 20  # bytes: a disk with less is full
+_NETWORK = {
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "fuse.glusterfs",
+    "fuse.sshfs",
+    "gpfs",
+    "lustre",
+    "nfs",
+    "nfs4",
+    "smb3",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -49,6 +64,24 @@ def database(folder: Path) -> Path:
 
 def attempt_folder(project: Path, number: int, attempt: int) -> Path:
     return project / str(number) / str(attempt)
+
+
+def is_network(folder: Path, mounts: str = "/proc/self/mounts") -> bool:
+    """Whether `folder` lies on a file system that other machines write to: no memory is shared over it."""
+    try:
+        with open(mounts, encoding="utf-8", errors="replace") as table:
+            rows = [line.split(" ") for line in table]
+    except OSError:  # not Linux
+        return False
+    path = os.path.realpath(folder)
+    below = [(len(row[1]), row[2]) for row in rows if path == row[1] or path.startswith(row[1].rstrip("/") + "/")]
+    return max(below, default=(0, ""))[1] in _NETWORK
+
+
+def out_of_space(folder: Path) -> bool:
+    """Whether the disk of `folder` takes no more files worth writing, for lack of blocks or of inodes."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < LOW_SPACE or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def split_key(key: str) -> tuple[str, int]:

@@ -3,30 +3,33 @@
 settings --prepare--> plan --create--> project on disk --Search, Backend, Driver--> Project
 """
 
-import hashlib
 import inspect
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from studio.changes import changed_files, difference
+from studio.creation import create, fingerprint, take_new_snapshot
 from studio.driver import Driver
-from studio.errors import BadInput, Interrupted, ProjectError, StoreError
-from studio.home import database, existing_project_folder, make_folder, project_folder, projects_folder, studio_home
+from studio.errors import BadInput, Interrupted, ProjectError
+from studio.experiment import MAX_LOG
+from studio.failures import Given, parse_endings, parse_retries
+from studio.home import database, existing_project_folder, project_folder, studio_home
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
+from studio.lock import is_locked
 from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
-from studio.plan import Plan, prepare
+from studio.plan import FIRST_SNAPSHOT, Plan, prepare
 from studio.plugin_files import is_file
 from studio.project import Project
 from studio.search import Search
 from studio.settings import Settings, parse_duration
-from studio.store import Store, is_locked, take_lock, whole
-from studio.workspace import MAX_BYTES, Snapshot, copy_any, plan_snapshot, write_snapshot
+from studio.store import Store
+from studio.workspace import MAX_BYTES, Snapshot, plan_snapshot
 
 
 def run(
@@ -44,6 +47,8 @@ def run(
     max_time: str | float | None = None,
     max_duration: str | float | None = None,
     repeat: bool = False,
+    retry_failed: Given = None,
+    on_failure: Given = None,
     module: bool = False,
     seed: int | None = None,
     backend: str = "local",
@@ -60,6 +65,7 @@ def run(
     substitute: Sequence[str] = (),
     keep: str = "all",
     max_workspace: int = MAX_BYTES,
+    max_log: int = MAX_LOG,
     host: Host | None = None,
     observer: Observer | None = None,
 ) -> Project:
@@ -84,6 +90,8 @@ def run(
         max_time=max_time,
         max_duration=max_duration,
         repeat=repeat,
+        retry_failed=retry_failed,
+        on_failure=on_failure,
         module=module,
         seed=seed,
         backend=backend,
@@ -100,10 +108,11 @@ def run(
         substitute=substitute,
         keep=keep,
         max_workspace=max_workspace,
+        max_log=max_log,
     )
     host, observer = host or create_host(), observer or Observer()
     plan, snapshot = check(settings, project, host)
-    store = _create(plan, snapshot, project)
+    store = create(plan, snapshot, project)
     return _carry_out(plan, store, host, observer)
 
 
@@ -114,36 +123,75 @@ def resume(
     max_time: str | float | None = None,
     num_workers: int | str | None = None,
     accept_changes: bool = False,
+    keep_source: bool = False,
     host: Host | None = None,
     observer: Observer | None = None,
 ) -> Project:
-    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Only the budget may change."""
+    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Only the budget may change.
+
+    Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
+    for later experiments, or `keep_source` goes on with the old one.
+    """
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
     try:
-        stored = store.meta("settings")
-        if stored is None:
-            raise ProjectError(f"project {project!r} was cut off while it was made; `studio rm {project}` removes it")
-        settings = Settings.from_dict({"script": "", **stored})
-        if not settings.script:
-            raise BadInput(
-                f"project {project!r} belongs to a program's own loop: studio.Search(project={project!r}, …) resumes it"
-            )
+        stored = _stored_settings(store)
+        settings = stored
         if max_experiments is not None:
             settings = replace(settings, max_experiments=max_experiments)
-        stored_max_time = settings.max_time
         if max_time is not None:
             settings = replace(settings, max_time=parse_duration(max_time, "--max-time"))
         if num_workers is not None:
             settings = replace(settings, num_workers=count_workers(num_workers, settings.gpus))
-        plan = prepare(settings, host, store.folder / "source")
-        store.set_meta("settings", {**settings.as_dict(), "max_time": stored_max_time})  # a time is for one session
-        if store.meta("optimizer_file") != _fingerprint(settings):
+        origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
+        source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
+        plan = prepare(settings, host, source, snapshot)
+        if not keep_source and _has_changed(plan, store.folder, observer, accept_changes):
+            plan = prepare(settings, host, source)
+            take_new_snapshot(store, plan, source_snapshot(plan))
+        # A time is for one session.
+        store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
+        if store.meta("optimizer_file") != fingerprint(settings):
             observer.notice(f"{settings.optimizer} has changed since the search began")
     except BaseException:
         store.close()
         raise
     return _carry_out(plan, store, host, observer, accept_changes)
+
+
+def _stored_settings(store: Store) -> Settings:
+    name, stored = store.folder.name, store.meta("settings")
+    if stored is None:
+        raise ProjectError(f"project {name!r} was cut off while it was made; `studio rm {name}` removes it")
+    settings = Settings.from_dict({"script": "", **stored})
+    if not settings.script:
+        raise BadInput(
+            f"project {name!r} belongs to a program's own loop: studio.Search(project={name!r}, …) resumes it"
+        )
+    return settings
+
+
+def _has_changed(plan: Plan, project: Path, observer: Observer, accept: bool) -> bool:
+    """Whether the user's files differ from the project's copies. ProjectError if so, after showing how, unless accepted."""
+    if not plan.source.is_dir():
+        observer.notice(f"{plan.source} is gone; the search goes on with its own copy")
+        return False
+    pairs = [(project / plan.snapshot, plan.source)]
+    pairs += [(project / "artifacts" / tag, path) for tag, path in plan.artifacts.shared.items()]
+    found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
+    found = [(copy, original, paths) for copy, original, paths in found if paths]
+    if not found:
+        return False
+    for copy, original, paths in found:
+        for line in difference(copy, original, paths):
+            observer.notice(line)
+    if not accept:
+        names = ", ".join(str(original / path) for _, original, paths in found for path in paths[:3])
+        raise ProjectError(
+            f"changed since the search began: {names}. For later experiments take them as they are now: studio resume"
+            f" {project.name} --accept-changes; or go on with the copy of then: studio resume {project.name} --keep-source"
+        )
+    return True
 
 
 def remove(project: str) -> None:
@@ -164,6 +212,8 @@ def make_settings(
     max_time: str | float | None = None,
     max_duration: str | float | None = None,
     optimizer: str = "grid",
+    retry_failed: Given = None,
+    on_failure: Given = None,
     **others: Any,
 ) -> Settings:
     """The arguments of `run` as plain data."""
@@ -179,6 +229,8 @@ def make_settings(
         gpus=gpus,
         max_time=parse_duration(max_time, "--max-time"),
         max_duration=parse_duration(max_duration, "--max-duration"),
+        retry_failed=parse_retries(retry_failed),
+        on_failure=parse_endings(on_failure),
         **plain_others,
     )
 
@@ -195,10 +247,14 @@ def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Sn
         )
     plan = prepare(settings, host, source)
     plan.artifacts.sources()
-    leave_out = [studio_home(), *(source / path for path in plan.artifacts.links)]
-    snapshot = plan_snapshot(source, leave_out=leave_out, max_bytes=settings.max_workspace)
+    snapshot = source_snapshot(plan)
     plan.notices += snapshot.notices
     return plan, snapshot
+
+
+def source_snapshot(plan: Plan) -> Snapshot:
+    leave_out = [studio_home(), *(plan.source / path for path in plan.artifacts.links)]
+    return plan_snapshot(plan.source, leave_out=leave_out, max_bytes=plan.settings.max_workspace)
 
 
 def storable_ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,78 +275,6 @@ def count_workers(given: int | str, gpus: int) -> int:
         return int(given)
     except ValueError:
         raise BadInput(f"--num-workers {given!r} is neither a number nor auto") from None
-
-
-# --- the project on disk ----------------------------------------------------------------------------------------------
-
-
-def _create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
-    """The project's folder, locked before anything is in it. Its settings come last: a project that has them is whole."""
-    make_folder(projects_folder())
-    folder, lock = _claim_folder(plan.settings.script, name)
-    try:
-        write_snapshot(snapshot, folder / "source")
-        for tag, path in plan.artifacts.sources().items():
-            copy_any(path, folder / "artifacts" / tag)
-        if plan.settings.python is not None:
-            _write_shim(folder / "shim" / "studio")
-        store = Store(folder, lock)
-        store.set_meta("optimizer_file", _fingerprint(plan.settings))
-        store.set_meta("settings", plan.settings.as_dict())
-    except BaseException as error:  # Ctrl-C, too: nothing of it stays
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.close()
-        if isinstance(error, OSError | StoreError):
-            reason = getattr(error, "strerror", None) or error
-            raise BadInput(f"cannot write to {folder}: {reason}; is the disk full?") from error
-        raise
-    return store
-
-
-def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
-    """A folder that nobody else has, and its lock. What an earlier one that was cut off left there is removed."""
-    for candidate in [name] if name else _free_names(script):
-        folder = project_folder(candidate)
-        try:
-            folder.mkdir(mode=0o700, exist_ok=bool(name))
-        except FileExistsError:
-            continue
-        lock = take_lock(folder)
-        if database(folder).is_file() and whole(folder):
-            lock.close()
-            raise ProjectError(f"project {candidate!r} exists; go on with it: studio resume {candidate}")
-        for remains in folder.iterdir():
-            if remains.name != "lock":
-                shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else remains.unlink()
-        return folder, lock
-    raise ProjectError(f"no free name for a project of {script!r}; give one with --project")
-
-
-def _free_names(script: str) -> list[str]:
-    """`train-20261124-101500`, with a number behind it where another search began in the same second."""
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(script).stem).lstrip("._-")
-    base = f"{stem[:100] or 'search'}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return [base, *(f"{base}-{number}" for number in range(2, 1000))]
-
-
-def _fingerprint(settings: Settings) -> str | None:
-    """Of the optimizer's file, where it is one."""
-    return hashlib.sha256(Path(settings.optimizer).read_bytes()).hexdigest() if is_file(settings.optimizer) else None
-
-
-def _free_folder(script: str) -> Path:
-    """`train-20261124-101500`, with a number behind it where another search began in the same second."""
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(script).stem).lstrip("._-")
-    base = f"{stem or 'search'}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = [base, *(f"{base}-{number}" for number in range(2, 1000))]
-    return next(project_folder(name) for name in names if not project_folder(name).exists())
-
-
-def _write_shim(package: Path) -> None:
-    """A `studio` package with `fs_tracker` alone, for interpreters that have no Studio."""
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    shutil.copyfile(Path(__file__).with_name("fs_tracker.py"), package / "fs_tracker.py")
 
 
 # --- carrying it out --------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from studio.experiment import Metric, Outcome, Status
+from studio.experiment import Failure, Metric, Outcome, Status
 
 
 @dataclass
@@ -33,17 +33,17 @@ class Summary:
         return f"every value of {self.metric.name} was nan or infinite"
 
 
-def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) -> tuple[Status, str]:
-    """Status and reason of a run. `required`: without a fitness it failed. `pruned`: how the optimizer asked for its
-    end, or empty."""
+def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) -> tuple[Status, str, Failure]:
+    """Status, reason and class of failure of a run. `required`: without a fitness it failed. `pruned`: how the
+    optimizer asked for its end, or empty."""
     if outcome.stopped and pruned and summary.finite:
-        return "pruned", pruned
+        return "pruned", pruned, ""
     if outcome.stopped:
-        return "stopped", outcome.reason
+        return "stopped", outcome.reason, ""
     if outcome.failed:
-        return "failed", outcome.reason
+        return "failed", outcome.reason, outcome.failure or "crash"
     if summary.problem:
-        return "failed", summary.problem
+        return "failed", summary.problem, "metric"
     if summary.value is None and required:
-        return "failed", outcome.reason
-    return "completed", ""
+        return "failed", outcome.reason, "metric"
+    return "completed", "", ""

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ from studio.space import Array, Choice, Constant, Space, Suggestion
 from studio.substitution import Substitution
 from studio.text import did_you_mean
 
+FIRST_SNAPSHOT = "source"
+
 
 @dataclass
 class Plan:
     """A search that can be started."""
 
     settings: Settings
-    source: Path
+    source: Path  # the working directory when the search began
+    snapshot: str  # name of the copy of it in the project
     space: Space
     optimizer: type[Optimizer]
     options: dict[str, Any]
@@ -63,7 +66,7 @@ class Plan:
             project=project.name,
             number=suggestion.number,
             attempt=attempt,
-            snapshot=str(project / "source"),
+            snapshot=str(project / self.snapshot),
             changes=self.substitution.changes(suggestion.values),
             values=suggestion.values,
             argv=[*self.command, *self.substitution.arguments(suggestion.values, arrays)],
@@ -72,6 +75,7 @@ class Plan:
             max_duration=self.settings.max_duration,
             resources=Resources(self.settings.cpus, self.settings.gpus, self.settings.ram, self.settings.hdd),
             metric=self.metric,
+            max_log=self.settings.max_log,
             captures=self.artifacts.captured,
             copies={tag: str(path) for tag, path in self.artifacts.copied.items()},
             shared={tag: str(project / "artifacts" / tag) for tag in [*self.artifacts.shared, *self.artifacts.reused]},
@@ -87,8 +91,8 @@ class Plan:
         return {"PYTHONPATH": f"{before}{os.pathsep}{shim}" if before else shim}
 
 
-def prepare(settings: Settings, host: Host, source: Path) -> Plan:
-    """Check `settings` against the files in `source`. BadInput for whatever cannot work."""
+def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
+    """Check `settings` against the files in `source`, or in its `snapshot`. BadInput for whatever cannot work."""
     optimizer = host.optimizer(settings.optimizer)
     chosen_options = options.typed(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
@@ -96,10 +100,13 @@ def prepare(settings: Settings, host: Host, source: Path) -> Plan:
     metric = parse_metric(settings.metric)
     _check_numbers(settings)
     artifacts = read_artifacts(settings, source)
-    script = _script_file(settings, source)
+    settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
+    files = snapshot or source
+    script = _script_file(settings, files)
     plan = Plan(
         settings=settings,
         source=source,
+        snapshot=snapshot.name if snapshot else FIRST_SNAPSHOT,
         space=space,
         optimizer=optimizer,
         options=chosen_options,
@@ -109,9 +116,9 @@ def prepare(settings: Settings, host: Host, source: Path) -> Plan:
         sign=parse_direction(settings.direction, metric),
         max_experiments=settings.max_experiments,
         size=None,
-        substitution=_substitution(settings, source, script, space),
+        substitution=_substitution(settings, files, script, space),
         artifacts=artifacts,
-        command=_command(settings, source, script),
+        command=_command(settings, script),
         notices=[parameter.notice for parameter in space if parameter.notice],
     )
     plan.notices += plan.substitution.warnings
@@ -194,6 +201,14 @@ def _probe(plan: Plan) -> Run:
     return Run("probe", 1, 1, nowhere, {}, {}, [], {}, nowhere, metric=plan.metric)
 
 
+def _below(script: str, source: Path) -> str:
+    """`script` as a path below `source`, where it lies there, so that it is found in a copy as well."""
+    path = Path(os.path.normpath(source / Path(script).expanduser()))
+    if not path.is_relative_to(source) and path.parent.exists():  # through a link, as /tmp is on macOS
+        path = path.parent.resolve() / path.name
+    return str(path.relative_to(source)) if path.is_relative_to(source) else script
+
+
 # --- the script -------------------------------------------------------------------------------------------------------
 
 
@@ -202,8 +217,6 @@ def _script_file(settings: Settings, source: Path) -> str | None:
     if settings.module:
         return _module_file(settings, source)
     path = Path(os.path.normpath(source / Path(settings.script).expanduser()))
-    if not path.is_relative_to(source) and path.parent.exists():  # through a link, as /tmp is on macOS
-        path = path.parent.resolve() / path.name
     if not path.exists():
         scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
         raise BadInput(f"there is no script {settings.script!r}{_close(settings.script, scripts)}")
@@ -237,7 +250,7 @@ def _module_file(settings: Settings, source: Path) -> str | None:
     return None
 
 
-def _command(settings: Settings, source: Path, script: str | None) -> list[str]:
+def _command(settings: Settings, script: str | None) -> list[str]:
     if not settings.module and script is not None and not script.endswith(".py"):
         return [f"./{script}"]
     python = sys.executable

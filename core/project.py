@@ -7,9 +7,10 @@ from typing import Any
 
 from studio.experiment import Experiment, Metric
 from studio.home import existing_project_folder, project_names
-from studio.records import iso, read_experiment, read_experiments
+from studio.lock import is_locked
+from studio.records import iso, read_attempts, read_experiment, read_experiments
 from studio.settings import parse_direction, parse_metric
-from studio.store import is_locked, read_meta, reading
+from studio.store import read_meta, reading
 
 
 class Project:
@@ -43,6 +44,11 @@ class Project:
             found = read_experiment(connection, self.folder, self.metric, number)
         return found if at_work or found is None else _at_rest(found)
 
+    def attempts(self, number: int) -> list[dict[str, Any]]:
+        """All attempts of experiment `number`, JSON-able: status, times, exit code, signal, reason, class of failure."""
+        with reading(self.folder) as connection:
+            return read_attempts(connection, number)
+
     @property
     def best(self) -> Experiment | None:
         """The experiment with the largest fitness, the first of equals."""
@@ -69,7 +75,8 @@ class Project:
 
     @property
     def state(self) -> str:
-        """`running`, or how the last session ended: done, time, failures, stopped, interrupted, failed; `begun` before any end."""
+        """`running`, or how the last session ended: done, time, failures, disk, stopped, interrupted, failed; `begun`
+        before any end."""
         if is_locked(self.folder):
             return "running"
         return (self._meta("state") or {}).get("state", "begun")

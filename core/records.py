@@ -11,8 +11,8 @@ from studio.experiment import Experiment, Metric, Status
 from studio.home import attempt_folder
 
 _QUERY = """
-SELECT asked.number, asked."values", asked.at, told.id IS NOT NULL, told.fitness, told.at,
-       a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.metric
+SELECT asked.number, asked."values", asked.at, told.id IS NOT NULL, told.fitness, told.at, told.duration,
+       a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.failure, a.metric
 FROM events AS asked
 LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)
 LEFT JOIN attempts AS a ON a.number = asked.number AND a.attempt = (SELECT MAX(attempt) FROM attempts WHERE number = asked.number)
@@ -39,6 +39,7 @@ def _experiment(row: tuple[Any, ...], folder: Path, metric: Metric) -> Experimen
         told,
         fitness,
         told_at,
+        told_after,
         attempt,
         status,
         started,
@@ -46,11 +47,12 @@ def _experiment(row: tuple[Any, ...], folder: Path, metric: Metric) -> Experimen
         duration,
         exit_code,
         reason,
+        failure,
         value,
     ) = row
     if attempt is None:  # a program's own loop: there is a journal and nothing else
         status = _journal_status(bool(told), fitness)
-        started, finished, duration, value = told_at and asked_at, told_at, told_at and told_at - asked_at, fitness
+        started, finished, duration, value = told_at and asked_at, told_at, told_after, fitness
     return Experiment(
         project=folder.name,
         number=number,
@@ -63,9 +65,29 @@ def _experiment(row: tuple[Any, ...], folder: Path, metric: Metric) -> Experimen
         duration=duration,
         exit_code=exit_code,
         reason=reason or "",
+        failure=failure or "",
         attempt=attempt or 1,
         folder=str(attempt_folder(folder, number, attempt)) if attempt else None,
     )
+
+
+def read_attempts(connection: sqlite3.Connection, number: int) -> list[dict[str, Any]]:
+    """All attempts of experiment `number`, JSON-able, in order."""
+    columns = (
+        "attempt",
+        "status",
+        "started",
+        "finished",
+        "duration",
+        "exit_code",
+        "signal",
+        "reason",
+        "failure",
+        "metric",
+    )
+    query = f"SELECT {', '.join(columns)} FROM attempts WHERE number = ? ORDER BY attempt"
+    rows = [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (number,))]
+    return [{**row, "started": iso(row["started"]), "finished": iso(row["finished"])} for row in rows]
 
 
 def _journal_status(told: bool, fitness: float | None) -> Status:

@@ -176,7 +176,9 @@ class Runner:
             kill_tree(process.pid, execution.run.folder, self._session)
         else:
             signal_tree(process.pid, execution.run.folder, signal.SIGTERM, self._session)
-            signal_tree(process.pid, execution.run.folder, signal.SIGCONT, self._session)  # a stopped process hears SIGTERM only then
+            signal_tree(
+                process.pid, execution.run.folder, signal.SIGCONT, self._session
+            )  # a stopped process hears SIGTERM only then
 
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
         del self._running[self._key(execution)]
@@ -198,7 +200,9 @@ class Runner:
         reports = self._read(execution)
         if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
             most = in_bytes(execution.run.max_log)
-            self._hit_limit(execution, "crash", f"printed more than {most}, on a file system that cannot thin out a log")
+            self._hit_limit(
+                execution, "crash", f"printed more than {most}, on a file system that cannot thin out a log"
+            )
         return reports
 
     def _read(self, execution: _Execution, last: bool = False) -> list[Report]:

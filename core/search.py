@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -72,6 +73,7 @@ class Search:
             journal = open_for_program(project, settings)
         self._journal = journal
         self.seed = self._settle_seed(seed)
+        self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
         self._optimizer = self._new_optimizer(self.seed)
@@ -94,6 +96,7 @@ class Search:
             return None
         if self._journal is not None:
             self._journal.ask(self._ledger.next_number, suggestion.values, suggestion.point)
+            self._asked_at[self._ledger.next_number] = time.monotonic()
         self._ledger.asked(suggestion)
         return suggestion
 
@@ -117,7 +120,8 @@ class Search:
             self.optimizer_class, {"cost": cost, "constraints": constraints, "objectives": objectives}
         )
         if self._journal is not None:
-            self._journal.tell(number, fitness, extras)
+            asked = self._asked_at.pop(number, None)
+            self._journal.tell(number, fitness, extras, None if asked is None else time.monotonic() - asked)
         self._tell_optimizer(number, fitness, extras)
 
     def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:

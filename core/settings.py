@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from studio.errors import BadInput
-from studio.experiment import FITNESS, Metric, Mode
+from studio.experiment import FITNESS, MAX_LOG, Metric, Mode
 from studio.text import did_you_mean
 
 DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
@@ -30,6 +30,8 @@ class Settings:
     max_time: float | None = None
     max_duration: float | None = None
     repeat: bool = False
+    retry_failed: dict[str, int] = field(default_factory=dict)
+    on_failure: list[str] = field(default_factory=list)
     seed: int | None = None
     backend: str = "local"
     backend_options: dict[str, Any] = field(default_factory=dict)
@@ -45,6 +47,7 @@ class Settings:
     substitute: list[str] = field(default_factory=list)
     keep: str = "all"
     max_workspace: int = 10**9
+    max_log: int = MAX_LOG
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,14 +5,14 @@
     attempts  one row a run of a script: status, times, exit code, reason, metric value
     meta      the settings of the search and the state of its driver, as JSON
 
-One driver writes (`Store.open`, which holds the project's lock); readers open read-only and never block it.
+One driver writes (`Store.open`, which holds the project's lock), on one connection; readers open read-only and never
+block it. A lock can be lost: on a network, or when somebody deletes its file while its holder is paused. So every opening
+takes the next fencing number, and a commit of an earlier opening is refused.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,24 +20,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from studio.errors import ProjectError, StoreError
+from studio.errors import StoreError
 from studio.experiment import Experiment, Metric, Outcome, Status, plain
-from studio.home import database
+from studio.home import database, is_network
+from studio.lock import take_lock
 from studio.records import read_experiment, read_experiments
 
 VERSION = 1
-LOCK_WAIT = 1.0  # seconds: a reader that looks whether the lock is free holds it for a moment
+BUSY_WAIT = 30.0  # seconds that another program may hold the database
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('ask', 'report', 'tell', 'restart')), number INTEGER,
-    "values" TEXT, point TEXT, fitness REAL, extra TEXT, at REAL NOT NULL);
+    "values" TEXT, point TEXT, fitness REAL, extra TEXT, at REAL NOT NULL, duration REAL);
 CREATE UNIQUE INDEX one_ask ON events (number) WHERE kind = 'ask';
-CREATE INDEX tells ON events (number) WHERE kind = 'tell';
+CREATE INDEX events_of ON events (number, kind);
 CREATE TABLE attempts (
     number INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL, finished REAL, duration REAL,
-    exit_code INTEGER, signal TEXT, reason TEXT NOT NULL DEFAULT '', metric REAL, PRIMARY KEY (number, attempt));
+    exit_code INTEGER, signal TEXT, reason TEXT NOT NULL DEFAULT '', failure TEXT NOT NULL DEFAULT '', metric REAL,
+    PRIMARY KEY (number, attempt));
 """
 # Version n is reached from n - 1 by the n-th script; a new version appends one.
 MIGRATIONS = (_SCHEMA,)
@@ -70,11 +72,13 @@ class Store:
         self._lock = lock
         self._depth = 0
         try:
-            with _plain_errors(folder):
-                self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=30)
-                self._connection.execute("PRAGMA journal_mode = WAL")
+            with plain_errors(folder):
+                self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=BUSY_WAIT)
+                # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
+                self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._migrate()
+                self._fence = self._next_fence()
         except BaseException:
             self.close()
             raise
@@ -99,16 +103,20 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside are one commit. What was written before an exception is kept: it happened."""
+        """All writes inside are one commit. What was written before an exception is kept: it happened.
+
+        StoreError where it cannot be: then nothing of it is kept.
+        """
         if self._depth == 0:
             self._execute("BEGIN IMMEDIATE")
+            self._check_fence()
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
-            if self._depth == 0:
-                self._execute("COMMIT")
+            if self._depth == 0 and self._connection.in_transaction:  # a full disk has ended it already
+                self._commit()
 
     # --- the journal ------------------------------------------------------------------------------------------------
 
@@ -116,9 +124,15 @@ class Store:
         values = {name: plain(value) for name, value in values.items()}
         self._event("ask", number, values=json.dumps(values), point=json.dumps(point))
 
-    def tell(self, number: int, fitness: float | None, extras: dict[str, Any] | None = None) -> None:
-        """`extras`: what was told beside the fitness."""
-        self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None)
+    def tell(
+        self,
+        number: int,
+        fitness: float | None,
+        extras: dict[str, Any] | None = None,
+        duration: float | None = None,
+    ) -> None:
+        """`extras`: what was told beside the fitness. `duration`: seconds since the ask, by a monotonic clock."""
+        self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None, duration=duration)
 
     def report(self, number: int, step: int, fitness: float) -> None:
         self._event("report", number, fitness=fitness, extra=json.dumps({"step": step}))
@@ -131,9 +145,10 @@ class Store:
         return read_events(self._connection)
 
     def _event(self, kind: str, number: int | None, **columns: Any) -> None:
-        row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra")), time.time())
+        row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra", "duration")), time.time())
         self._write(
-            'INSERT INTO events (kind, number, "values", point, fitness, extra, at) VALUES (?, ?, ?, ?, ?, ?, ?)', row
+            'INSERT INTO events (kind, number, "values", point, fitness, extra, duration, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+            row,
         )
 
     # --- attempts and state -----------------------------------------------------------------------------------------
@@ -153,10 +168,10 @@ class Store:
 
     def attempt_ended(self, outcome: Outcome, status: Status, metric: float | None) -> None:
         when = (outcome.started, outcome.finished, outcome.duration)
-        how = (outcome.exit_code, outcome.signal, outcome.reason, metric)
+        how = (outcome.exit_code, outcome.signal, outcome.reason, outcome.failure, metric)
         self._write(
             "INSERT OR REPLACE INTO attempts (number, attempt, status, started, finished, duration, exit_code, signal,"
-            " reason, metric) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " reason, failure, metric) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (outcome.number, outcome.attempt, status, *when, *how),
         )
 
@@ -169,30 +184,75 @@ class Store:
             raise StoreError(f"{database(self.folder)} has no experiment {number}")
         return found
 
+    def failures(self, number: int, failure: str) -> int:
+        """How many attempts of experiment `number` failed with that class."""
+        query = "SELECT COUNT(*) FROM attempts WHERE number = ? AND failure = ? AND status = 'failed'"
+        count: int = self._connection.execute(query, (number, failure)).fetchone()[0]
+        return count
+
     def set_meta(self, key: str, value: Any) -> None:
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def meta(self, key: str) -> Any:
         return read_meta(self._connection, key)
 
+    # --- copies (studio.copies) ---------------------------------------------------------------------------------------
+
+    def rows_of(self, number: int | None) -> dict[str, list[dict[str, Any]]]:
+        """All that stands in the tables about experiment `number`; with None what is about none."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for table in ("events", "attempts"):
+            cursor = self._connection.execute(f"SELECT * FROM {table} WHERE number IS ?", (number,))
+            names = [column[0] for column in cursor.description]
+            found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+        return found
+
+    def insert(self, table: str, row: dict[str, Any]) -> None:
+        """A row as `rows_of` gave it."""
+        columns = [name for name in self._columns(table) if name in row]
+        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+        self._write(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row[name] for name in columns))
+
+    def _columns(self, table: str) -> list[str]:
+        return [row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")]
+
     # --- SQLite -----------------------------------------------------------------------------------------------------
 
     def _migrate(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StoreError(
-                f"{database(self.folder)} was written by a newer Studio (format {version}, this one knows {VERSION})"
-            )
-        for reached in range(version, VERSION):
+        for reached in range(checked_version(self._connection, self.folder), VERSION):
             script = f"BEGIN IMMEDIATE; {MIGRATIONS[reached]} PRAGMA user_version = {reached + 1}; COMMIT;"
             self._connection.executescript(script)
+
+    def _next_fence(self) -> int:
+        self._connection.execute("BEGIN IMMEDIATE")
+        fence = (read_meta(self._connection, "fence") or 0) + 1
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", (json.dumps(fence),))
+        self._connection.execute("COMMIT")
+        return int(fence)
+
+    def _check_fence(self) -> None:
+        with plain_errors(self.folder):
+            if read_meta(self._connection, "fence") == self._fence:
+                return
+            self._connection.execute("ROLLBACK")
+        raise StoreError(
+            f"project {self.folder.name!r} was taken over by another driver; this one ends, and the record has none of its news"
+        )
 
     def _write(self, statement: str, row: tuple[Any, ...]) -> None:
         with self.transaction():
             self._execute(statement, row)
 
+    def _commit(self) -> None:
+        try:
+            self._execute("COMMIT")
+        except StoreError:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
     def _execute(self, statement: str, row: tuple[Any, ...] = ()) -> None:
-        with _plain_errors(self.folder):
+        with plain_errors(self.folder):
             self._connection.execute(statement, row)
 
 
@@ -202,12 +262,24 @@ class Store:
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the journal in `folder`."""
-    with _plain_errors(folder):
-        connection = sqlite3.connect(f"{database(folder).as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=30)
+    with plain_errors(folder):
+        uri = f"{database(folder).as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)
         try:
+            checked_version(connection, folder)
             yield connection
         finally:
             connection.close()
+
+
+def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
+    """The version of the record's format. StoreError for one that is not known yet."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StoreError(
+            f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
+        )
+    return version
 
 
 def read_meta(connection: sqlite3.Connection, key: str) -> Any:
@@ -230,37 +302,25 @@ def read_events(connection: sqlite3.Connection) -> Iterator[Event]:
 
 
 @contextlib.contextmanager
-def _plain_errors(folder: Path) -> Iterator[None]:
+def plain_errors(folder: Path) -> Iterator[None]:
+    """Errors of SQLite as StoreError, with what to do about them."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"{database(folder)}: {error}") from error
+        name = getattr(error, "sqlite_errorname", "")
+        advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
+        raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
 
 
-# --- the lock ---------------------------------------------------------------------------------------------------------
-
-
-def take_lock(folder: Path) -> IO[str]:
-    """The project's lock, held as long as the file is open: the kernel gives it back when its holder dies."""
-    lock = open(folder / "lock", "a+")  # noqa: SIM115 - it stays open
-    deadline = time.monotonic() + LOCK_WAIT
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                lock.seek(0)
-                holder = lock.read().strip() or "another process"
-                lock.close()
-                raise ProjectError(
-                    f"project {folder.name!r} is being run by {holder}; `studio stop {folder.name}` ends it"
-                ) from None
-            time.sleep(0.02)
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    lock.flush()
-    return lock
+_ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
+    "SQLITE_FULL": "; free some space, then: studio resume {project}",
+    "SQLITE_IOERR": "; see whether the disk is full or gone, then: studio resume {project}",
+    "SQLITE_BUSY": "; another program holds it: end that one, then: studio resume {project}",
+    "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
+    "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
+    "SQLITE_CORRUPT": "; see what is wrong: studio doctor {project}",
+    "SQLITE_NOTADB": "; see what is wrong: studio doctor {project}",
+}
 
 
 def whole(folder: Path) -> bool:
@@ -269,15 +329,3 @@ def whole(folder: Path) -> bool:
         return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()) and (
             read_meta(connection, "settings") is not None
         )
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a driver is at work on the project."""
-    try:
-        with open(folder / "lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

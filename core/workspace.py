@@ -43,7 +43,7 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
     real, unwanted = Path(os.path.realpath(source)), {os.path.realpath(path) for path in leave_out}
     for path, entry in _walk(real, "", _ignored_by(source), unwanted, snapshot.notices):
         if entry.is_symlink():
-            snapshot.links[path] = _link_target(source, path)
+            snapshot.links[path] = link_target(source, path)
         elif entry.is_dir():
             snapshot.folders.append(path)
         elif entry.is_file():
@@ -168,7 +168,7 @@ def _fits(path: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _link_target(source: Path, path: str) -> str:
+def link_target(source: Path, path: str) -> str:
     """A link inside the source stays as it is; one that leaves it becomes absolute, so that it still arrives."""
     target = os.readlink(source / path)
     arrives = os.path.normpath(os.path.join(os.path.dirname(source / path), target))

@@ -22,6 +22,7 @@ COMMANDS = {
     "stop": ("studio.cli.stop", "End a running search; it can be resumed."),
     "rm": ("studio.cli.rm", "Delete a project and its files."),
     "runs": ("studio.cli.runs", "List and show projects and experiments, and their logs."),
+    "doctor": ("studio.cli.doctor", "Say what is wrong with a project, and mend it."),
     "plugins": ("studio.cli.plugins", "List what is installed: optimizers, backends, range parsers, metrics."),
     "tensorboard": ("studio.cli.tensorboard", "Compare the experiments of a project in TensorBoard."),
 }

@@ -9,7 +9,6 @@ from typing import Any
 
 from studio.experiment import Experiment, plain
 
-
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 

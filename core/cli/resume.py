@@ -21,8 +21,11 @@ def resume(
         bool,
         typer.Option(
             "--accept-changes",
-            help="Where the optimizer now asks for something else: go on with a fresh one that is told the record.",
+            help="Take your files as they are now; and where the optimizer now asks for something else, a fresh one.",
         ),
+    ] = False,
+    keep_source: Annotated[
+        bool, typer.Option("--keep-source", help="Go on with the files as they were when the search began.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
@@ -40,6 +43,7 @@ def resume(
             max_time=max_time,
             num_workers=num_workers,
             accept_changes=accept_changes,
+            keep_source=keep_source,
             observer=make_observer(quiet=quiet or json, verbose=verbose),
         ),
         as_json=json,

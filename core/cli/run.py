@@ -90,6 +90,15 @@ def run(
     ] = None,
     max_duration: Annotated[str | None, typer.Option(metavar="TIME", help="For one experiment.")] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Run values again that were seen before.")] = False,
+    retry_failed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N|CLASS=N", help="Try failed ones again: 2, or memory=1,timeout=0. Lost workers are by themselves."
+        ),
+    ] = None,
+    on_failure: Annotated[
+        list[str] | None, typer.Option(metavar="continue|stop", help="Also for one class: crash=stop.")
+    ] = None,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module name.")] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Makes the whole search repeat.")] = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="Where experiments run.")] = "local",
@@ -123,6 +132,9 @@ def run(
     ] = None,
     keep: Annotated[str, typer.Option(metavar="all|best|none", help="Which workspaces stay.")] = "all",
     max_workspace: Annotated[str, typer.Option(metavar="SIZE", help="How large the working directory may be.")] = "1GB",
+    max_log: Annotated[
+        str, typer.Option(metavar="SIZE", help="How much of each log is kept: head and tail.")
+    ] = "100MB",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and the changes to the script; start nothing.")
     ] = False,
@@ -161,6 +173,8 @@ def run(
         "max_time": max_time,
         "max_duration": max_duration,
         "repeat": repeat,
+        "retry_failed": retry_failed,
+        "on_failure": on_failure,
         "module": module,
         "seed": seed,
         "backend": backend,
@@ -176,6 +190,7 @@ def run(
         "substitute": substitute or (),
         "keep": keep,
         "max_workspace": parse_bytes(max_workspace, "--max-workspace"),
+        "max_log": parse_bytes(max_log, "--max-log"),
     }
     _hint_at_misplaced(arguments or [])
     if dry_run:

@@ -1,12 +1,14 @@
 """`studio runs list|show|logs`: what the record says. No plugin is loaded."""
 
+import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from studio.cli.output import clean, experiment_rows, harmless, print_json, print_table, short
+from studio.cli.output import clean, experiment_rows, harmless, minutes, print_json, print_table, short
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
@@ -40,9 +42,10 @@ def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = 
 def show(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="PROJECT/NUMBER")], json: Json = False
 ) -> int:
-    """Show one experiment: values, outcome, files."""
-    _, found = _find(experiment)
-    data = found.as_dict()
+    """Show one experiment: values, outcome, files, attempts."""
+    project, found = _find(experiment)
+    attempts = project.attempts(found.number)
+    data = {**found.as_dict(), "attempts": attempts}
     if json:
         print_json(data)
         return 0
@@ -52,11 +55,15 @@ def show(
     rows += [[f"{metric['name']} ({metric['mode']})", repr(metric["value"])]] if metric else []
     rows += [
         [key, clean(str(data[key]))]
-        for key in ("fitness", "started", "finished", "exit_code", "reason", "attempt", "folder")
+        for key in ("fitness", "started", "finished", "exit_code", "reason", "failure", "attempt", "folder")
         if data[key] not in (None, "")
     ]
     for name, value in rows:
         print(f"{name:<14} {clean(value)}")
+    if len(attempts) > 1:
+        print()
+        lines = [[str(a["attempt"]), a["status"], minutes(a["duration"]), clean(a["reason"])] for a in attempts]
+        print_table(["attempt", "status", "time", "reason"], lines)
     return 0
 
 
@@ -123,8 +130,20 @@ def _read_log(experiment: Experiment, position: int) -> tuple[str, int]:
         return "", position
     try:
         with open(f"{experiment.folder}/output.log", "rb") as file:
-            file.seek(position)
-            data = file.read()
+            end = os.fstat(file.fileno()).st_size
+            data = b"".join(_data(file.fileno(), position, end))
     except FileNotFoundError:
         return "", position
-    return data.decode(errors="replace"), position + len(data)
+    return data.decode(errors="replace"), max(position, end)
+
+
+def _data(descriptor: int, position: int, end: int) -> Iterator[bytes]:
+    """What stands between `position` and `end`, without the hole that the cap of a running log leaves."""
+    while position < end:
+        try:
+            position = os.lseek(descriptor, position, os.SEEK_DATA)
+            until = os.lseek(descriptor, position, os.SEEK_HOLE)
+        except OSError:  # nothing but a hole follows, or the file system knows no holes
+            return
+        yield os.pread(descriptor, min(until, end) - position, position)
+        position = until

@@ -1,0 +1,101 @@
+"""A project on disk, made whole or not at all; and a new snapshot of its source, taken on resume."""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import IO
+
+from studio.errors import BadInput, ProjectError, StoreError
+from studio.home import database, make_folder, project_folder, projects_folder
+from studio.lock import take_lock
+from studio.plan import FIRST_SNAPSHOT, Plan
+from studio.plugin_files import is_file
+from studio.settings import Settings
+from studio.store import Store, whole
+from studio.workspace import Snapshot, copy_any, write_snapshot
+
+
+def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
+    """The project's folder, locked before anything is in it. Its settings come last: a project that has them is whole."""
+    make_folder(projects_folder())
+    folder, lock = _claim_folder(plan.settings.script, name)
+    try:
+        write_snapshot(snapshot, folder / plan.snapshot)
+        for tag, path in plan.artifacts.sources().items():
+            copy_any(path, folder / "artifacts" / tag)
+        if plan.settings.python is not None:
+            _write_shim(folder / "shim" / "studio")
+        store = Store(folder, lock)
+        store.set_meta("optimizer_file", fingerprint(plan.settings))
+        store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
+        store.set_meta("settings", plan.settings.as_dict())
+    except BaseException as error:  # Ctrl-C, too: nothing of it stays
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+        if isinstance(error, OSError | StoreError):
+            reason = getattr(error, "strerror", None) or error
+            raise BadInput(f"cannot write to {folder}: {reason}; is the disk full?") from error
+        raise
+    return store
+
+
+def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
+    """For later experiments, beside the earlier ones, and new copies of what all share. `plan` then uses them."""
+    taken = [path.name for path in store.folder.glob(f"{FIRST_SNAPSHOT}*")]
+    plan.snapshot = next(name for n in range(2, len(taken) + 3) if (name := f"{FIRST_SNAPSHOT}-{n}") not in taken)
+    try:
+        write_snapshot(snapshot, store.folder / plan.snapshot)
+        for tag, path in plan.artifacts.sources().items():
+            fresh = store.folder / "artifacts" / f"{tag}.new"
+            copy_any(path, fresh)
+            _exchange(fresh, store.folder / "artifacts" / tag)
+    except OSError as error:
+        shutil.rmtree(store.folder / plan.snapshot, ignore_errors=True)
+        raise BadInput(f"cannot write to {store.folder}: {error.strerror}; is the disk full?") from error
+    store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
+
+
+def _exchange(fresh: Path, old: Path) -> None:
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old)
+    os.replace(fresh, old)
+
+
+def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
+    """A folder that nobody else has, and its lock. What an earlier one that was cut off left there is removed."""
+    for candidate in [name] if name else _free_names(script):
+        folder = project_folder(candidate)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=bool(name))
+        except FileExistsError:
+            continue
+        lock = take_lock(folder)
+        if database(folder).is_file() and whole(folder):
+            lock.close()
+            raise ProjectError(f"project {candidate!r} exists; go on with it: studio resume {candidate}")
+        for remains in folder.iterdir():
+            if remains.name != "lock":
+                shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else remains.unlink()
+        return folder, lock
+    raise ProjectError(f"no free name for a project of {script!r}; give one with --project")
+
+
+def _free_names(script: str) -> list[str]:
+    """`train-20261124-101500`, with a number behind it where another search began in the same second."""
+    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(script).stem).lstrip("._-")
+    base = f"{stem[:100] or 'search'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return [base, *(f"{base}-{number}" for number in range(2, 1000))]
+
+
+def fingerprint(settings: Settings) -> str | None:
+    """Of the optimizer's file, where it is one."""
+    return hashlib.sha256(Path(settings.optimizer).read_bytes()).hexdigest() if is_file(settings.optimizer) else None
+
+
+def _write_shim(package: Path) -> None:
+    """A `studio` package with `fs_tracker` alone, for interpreters that have no Studio."""
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    shutil.copyfile(Path(__file__).with_name("fs_tracker.py"), package / "fs_tracker.py")

@@ -1,0 +1,115 @@
+"""What may be wrong with STUDIO_HOME and its projects, and how it is mended: what `studio doctor` says."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio import requests
+from studio.copies import read_copies
+from studio.errors import StudioError
+from studio.home import database, is_network, make_folder, out_of_space, projects_folder, studio_home
+from studio.lock import is_locked
+from studio.processes import marked
+from studio.store import read_events, read_meta, reading
+from studio.workspace import in_bytes
+
+WAL_RESET_FIXED = (3, 51, 3)  # https://www.sqlite.org/releaselog/3_51_3.html: needs two writers at once; Studio has one
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`mend` is what to type or do; empty where all is well."""
+
+    about: str
+    text: str
+    mend: str = ""
+
+
+def examine_home() -> Iterator[Finding]:
+    home = studio_home()
+    try:
+        make_folder(projects_folder())
+    except StudioError as error:
+        yield Finding("home", str(error), "set STUDIO_HOME to a folder that can take files")
+        return
+    free = in_bytes(shutil.disk_usage(home).free)
+    if out_of_space(home):
+        yield Finding(
+            "home", f"the disk of {home} is full: {free}, {os.statvfs(home).f_favail} inodes", "free some space"
+        )
+    else:
+        yield Finding("home", f"{home}: {free} free")
+    if is_network(home):
+        yield Finding("home", "on a network: the records do without a write-ahead log, which is slower and as safe")
+    yield Finding("sqlite", f"version {sqlite3.sqlite_version}{_wal_note()}")
+
+
+def _wal_note() -> str:
+    if sqlite3.sqlite_version_info >= WAL_RESET_FIXED:
+        return ""
+    return "; its write-ahead log has a defect that needs two writers, and a project has one"
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """The project in `folder`, whatever is left of it."""
+    name = folder.name
+    if is_locked(folder):
+        yield Finding(name, f"a driver is at work: {(folder / 'lock').read_text().strip()}")
+    else:
+        yield from _left_over(folder)
+    told = None
+    try:
+        told = _check_database(folder)
+        yield Finding(name, f"the record is whole: {len(told)} outcomes")
+    except StudioError as error:
+        yield Finding(name, str(error), _mend_database(folder))
+    yield from _compare_copies(folder, told)
+
+
+def _check_database(folder: Path) -> set[int]:
+    """The numbers that were told. StoreError where the database cannot be read in full."""
+    if not database(folder).is_file():
+        raise StudioError(f"{database(folder)} is missing")
+    with reading(folder) as connection:
+        complaints = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+        if complaints != ["ok"]:
+            raise StudioError(f"{database(folder)} is damaged: {'; '.join(complaints)}")
+        if read_meta(connection, "settings") is None:
+            raise StudioError("it was cut off while it was made")
+        return {event.experiment for event in read_events(connection) if event.kind == "tell"}
+
+
+def _mend_database(folder: Path) -> str:
+    if read_copies(folder).meta.get("settings") is None:
+        return f"studio rm {folder.name}" if database(folder).is_file() else f"remove {folder}"
+    return f"studio doctor {folder.name} --rebuild"
+
+
+def _left_over(folder: Path) -> Iterator[Finding]:
+    name, strays = folder.name, list(marked(str(folder)))
+    if strays:
+        text = f"{len(strays)} processes of it run without a driver: {', '.join(map(str, strays))}"
+        yield Finding(name, text, f"studio resume {name} ends them, or: kill {' '.join(map(str, strays))}")
+    waiting = [request.action for _, request in requests.pending(folder)]
+    if "retry" in waiting:
+        yield Finding(name, "a retry waits for a driver", f"studio resume {name}")
+
+
+def _compare_copies(folder: Path, told: set[int] | None) -> Iterator[Finding]:
+    name, copies = folder.name, read_copies(folder)
+    for path in copies.unreadable:
+        yield Finding(name, f"the copy of the record in {path} cannot be read", "it is written anew on the next change")
+    if told is None:
+        missing = f"; of {len(copies.missing)} experiments nothing is left" if copies.missing else ""
+        yield Finding(name, f"copies beside the runs hold {len(copies.told)} outcomes{missing}")
+    elif lost := copies.told - told:
+        text = f"{len(lost)} outcomes stand beside their runs and not in the record: {_some(lost)}"
+        yield Finding(name, text, f"studio doctor {name} --rebuild")
+
+
+def _some(numbers: set[int]) -> str:
+    shown = ", ".join(map(str, sorted(numbers)[:10]))
+    return f"{shown}, …" if len(numbers) > 10 else shown

@@ -1,0 +1,52 @@
+"""The lock of a project: one driver at a time. The kernel gives it back when its holder dies, by whatever signal."""
+
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO
+
+from studio.errors import BadInput, ProjectError
+
+LOCK_WAIT = 1.0  # seconds: a reader that looks whether the lock is free holds it for a moment
+
+
+def take_lock(folder: Path) -> IO[str]:
+    """The lock of the project in `folder`, held as long as the file is open."""
+    lock = open(folder / "lock", "a+")  # noqa: SIM115 - it stays open
+    deadline = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                lock.close()
+                raise ProjectError(
+                    f"project {folder.name!r} is being run by {holder}; `studio stop {folder.name}` ends it"
+                ) from None
+            time.sleep(0.02)
+        except OSError as error:  # ENOLCK, EOPNOTSUPP: some network file systems
+            lock.close()
+            raise BadInput(
+                f"the file system of {folder} cannot lock files ({error.strerror}); set STUDIO_HOME to a local disk"
+            ) from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.flush()
+    return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a driver is at work on the project."""
+    try:
+        with open(folder / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
