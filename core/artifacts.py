@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput
-from studio.home import existing_project_folder, split_key
+from studio.home import existing_project_folder, split_key, studio_home
 from studio.settings import Settings
+from studio.workspace import is_inside
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -40,10 +41,10 @@ def read_artifacts(settings: Settings, source: Path) -> Artifacts:
         if inside is not None:
             result.captured[tag] = inside
         else:
-            result.copied[tag] = Path(path).expanduser()
+            result.copied[tag] = _expanded(path)
     for text in settings.capture_once:
         path, tag = _path_and_tag(text, "--capture-once", settings.ranges)
-        result.shared[tag] = source / Path(path).expanduser()
+        result.shared[tag] = source / _expanded(path)
         inside = _inside(path, source)
         if inside is not None:
             result.links[inside] = tag
@@ -67,15 +68,26 @@ def _path_and_tag(text: str, option: str, taken: Mapping[str, Any]) -> tuple[str
 
 def _inside(path: str, source: Path) -> str | None:
     """`path` relative to `source`, or None where it lies outside."""
-    full = Path(os.path.normpath(source / Path(path).expanduser()))
+    full = Path(os.path.normpath(source / _expanded(path)))
     if full == source:
         raise BadInput(f"{path!r} is the working directory itself, which is copied anyway")
     return str(full.relative_to(source)) if full.is_relative_to(source) else None
 
 
+def _expanded(path: str) -> Path:
+    """Without an error where there is no such user: `~x` may be the name of a file."""
+    return Path(os.path.expanduser(path))
+
+
 def _existing(path: Path, option: str) -> Path:
-    if not path.exists():
-        raise BadInput(f"{option}: {path} does not exist")
+    if not os.path.exists(path):  # unlike Path.exists, no error for what can be no path: too long, a zero byte
+        raise BadInput(f"{option}: {str(path)!r} does not exist")
+    if not (path.is_file() or path.is_dir()):
+        raise BadInput(f"{option}: {str(path)!r} is neither a file nor a folder")
+    if is_inside(studio_home(), path):
+        raise BadInput(
+            f"{option}: {str(path)!r} holds {studio_home()}, where Studio would copy it to; name what is needed of it"
+        )
     return path.absolute()
 
 

@@ -125,7 +125,7 @@ class Outcome:
         return self.exit_code != 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: a search holds one for each of 100,000
 class Experiment:
     """One experiment as the record has it: what programs, the CLI and the UI read.
 

@@ -20,7 +20,7 @@ from studio.failures import Given, parse_endings, parse_retries
 from studio.home import database, existing_project_folder, project_folder, studio_home
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
-from studio.lock import is_locked
+from studio.lock import take_lock
 from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
 from studio.plan import FIRST_SNAPSHOT, Plan, prepare
@@ -197,9 +197,8 @@ def _has_changed(plan: Plan, project: Path, observer: Observer, accept: bool) ->
 def remove(project: str) -> None:
     """Delete a project and all its files."""
     folder = existing_project_folder(project)
-    if is_locked(folder):
-        raise ProjectError(f"project {project!r} is running; `studio stop {project}` first")
-    shutil.rmtree(folder)
+    with take_lock(folder):  # a driver that comes now finds it taken, not half gone
+        shutil.rmtree(folder)
 
 
 def make_settings(

@@ -5,7 +5,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +78,7 @@ class Search:
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
         self._optimizer = self._new_optimizer(self.seed)
         if journal is not None:
-            self._resume(list(journal.events()), accept_changes)
+            self._resume(journal, accept_changes)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -247,19 +247,18 @@ class Search:
             self._journal.set_meta("seed", seed)
         return seed
 
-    def _resume(self, events: list[Event], accept_changes: bool) -> None:
+    def _resume(self, journal: Store, accept_changes: bool) -> None:
         """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""
-        restarts = [index for index, event in enumerate(events) if event.kind == "restart"]
-        begin = restarts[-1] + 1 if restarts else 0
-        if restarts:
-            self._take_over(events[:begin], int(events[begin - 1].point))
+        restart = journal.last_restart()
         try:
-            for event in events[begin:]:
+            if restart is not None:
+                self._take_over(journal, until=restart.id, seed=int(restart.point))
+            for event in journal.events(after=restart.id if restart else 0):
                 self._repeat(event)
         except (ReplayError, PluginFailed):
             if not accept_changes:
                 raise
-            self._start_afresh(events)
+            self._start_afresh(journal)
         within = [number for number in self.untold if self.max_experiments is None or number <= self.max_experiments]
         self._queue.extend(self.suggestion(number) for number in within)
 
@@ -282,17 +281,16 @@ class Search:
             )
         self._ledger.asked(suggestion)
 
-    def _start_afresh(self, events: list[Event]) -> None:
-        seed = self.seed + 1 + sum(event.kind == "restart" for event in events)
-        assert self._journal is not None
-        self._journal.restart(seed)
-        self._take_over(events, seed)
+    def _start_afresh(self, journal: Store) -> None:
+        seed = self.seed + 1 + sum(event.kind == "restart" for event in journal.events())
+        restart = journal.restart(seed)
+        self._take_over(journal, until=restart, seed=seed)
 
-    def _take_over(self, events: Iterable[Event], seed: int) -> None:
+    def _take_over(self, journal: Store, until: int, seed: int) -> None:
         """A fresh optimizer that is told the stored points, in the order in which they were told."""
         self._ledger = Ledger(self._ledger.project)
         self._optimizer = self._new_optimizer(seed)
-        for event in events:
+        for event in journal.events(until=until):
             if event.kind == "ask":
                 assert event.values is not None
                 values = {n: np.array(v) if isinstance(v, list) else v for n, v in event.values.items()}

@@ -244,7 +244,7 @@ class Constant(Parameter):
         return np.empty(0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Suggestion:
     """Values that an optimizer asked for.
 

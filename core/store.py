@@ -49,6 +49,7 @@ MIGRATIONS = (_SCHEMA,)
 class Event:
     """One line of the journal. `values` and `point` are as JSON has them."""
 
+    id: int
     kind: str
     number: int | None
     values: dict[str, Any] | None
@@ -137,12 +138,19 @@ class Store:
     def report(self, number: int, step: int, fitness: float) -> None:
         self._event("report", number, fitness=fitness, extra=json.dumps({"step": step}))
 
-    def restart(self, seed: int) -> None:
-        """From here on a fresh optimizer is at work, which was told all that is known."""
+    def restart(self, seed: int) -> int:
+        """From here on a fresh optimizer is at work, which was told all that is known. Returns the event's id."""
         self._event("restart", None, point=json.dumps(seed))
+        last = self.last_restart()
+        assert last is not None
+        return last.id
 
-    def events(self) -> Iterator[Event]:
-        return read_events(self._connection)
+    def last_restart(self) -> Event | None:
+        return next(read_events(self._connection, "WHERE kind = 'restart' ORDER BY id DESC LIMIT 1"), None)
+
+    def events(self, *, after: int = 0, until: int = 2**62) -> Iterator[Event]:
+        """In order; those with ids beyond `after` and up to `until`."""
+        return read_events(self._connection, "WHERE id > ? AND id <= ? ORDER BY id", (after, until))
 
     def _event(self, kind: str, number: int | None, **columns: Any) -> None:
         row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra", "duration")), time.time())
@@ -287,18 +295,13 @@ def read_meta(connection: sqlite3.Connection, key: str) -> Any:
     return json.loads(row[0]) if row else None
 
 
-def read_events(connection: sqlite3.Connection) -> Iterator[Event]:
-    rows = connection.execute('SELECT kind, number, "values", point, fitness, extra, at FROM events ORDER BY id')
-    for kind, number, values, point, fitness, extra, at in rows:
-        yield Event(
-            kind,
-            number,
-            values and json.loads(values),
-            point and json.loads(point),
-            fitness,
-            json.loads(extra or "{}"),
-            at,
-        )
+def read_events(
+    connection: sqlite3.Connection, which: str = "ORDER BY id", arguments: tuple[int, ...] = ()
+) -> Iterator[Event]:
+    query = f'SELECT id, kind, number, "values", point, fitness, extra, at FROM events {which}'
+    for id_, kind, number, values, point, fitness, extra, at in connection.execute(query, arguments):
+        values, point, extra = values and json.loads(values), point and json.loads(point), json.loads(extra or "{}")
+        yield Event(id_, kind, number, values, point, fitness, extra, at)
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def write_snapshot(snapshot: Snapshot, target: Path) -> None:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """A real copy of a snapshot: nobody who writes to it changes anybody else's."""
+    """A real copy of a snapshot: nobody who writes to it changes anybody else's. Pipes, sockets and devices are left out."""
     target.mkdir(parents=True, exist_ok=True)
     with os.scandir(source) as entries:
         for entry in entries:
@@ -77,17 +77,42 @@ def copy_tree(source: Path, target: Path) -> None:
                 os.symlink(os.readlink(entry.path), target / entry.name)
             elif entry.is_dir():
                 copy_tree(Path(entry.path), target / entry.name)
-            else:
+            elif entry.is_file():
                 copy_file(Path(entry.path), target / entry.name)
 
 
 def copy_any(source: Path, target: Path) -> None:
-    """A file or a folder."""
+    """A file or a folder; nothing where it is neither. OSError for a folder that would be copied into itself."""
     if source.is_dir():
+        if is_inside(target, source):
+            raise OSError(errno.EINVAL, f"{source} cannot be copied into itself")
         copy_tree(source, target)
-    else:
+    elif source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(source, target)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or lies in it, links followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def make_own(root: Path, path: str) -> Path:
+    """Make `root / path` safe to write to: a link on its way that leaves `root` becomes a copy, a folder of links or a
+    file. What it led to is somebody else's."""
+    place = root
+    for part in Path(path).parts:
+        place = place / part
+        if place.is_symlink() and not is_inside(place, root):
+            found = Path(os.path.realpath(place))
+            place.unlink()
+            if found.is_dir():
+                place.mkdir()
+                for entry in os.scandir(found):
+                    os.symlink(entry.path, place / entry.name)
+            elif found.is_file():
+                copy_file(found, place)
+    return place
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -343,7 +343,9 @@ def test_json_of_experiments(command, experiments, script):
         assert ISO.fullmatch(first[key])
     begin, end = (datetime.fromisoformat(first[key]) for key in ("started", "finished"))
     assert end - begin == pytest.approx(timedelta(seconds=first["duration"]), abs=timedelta(seconds=0.2))
-    assert json.loads(command("runs", "show", "p/1", "--json").out) == first
+    shown = json.loads(command("runs", "show", "p/1", "--json").out)
+    assert [(a["attempt"], a["status"], a["metric"]) for a in shown.pop("attempts")] == [(1, "completed", 0.25)]
+    assert shown == first
     assert json.loads(command("runs", "logs", "p/1", "--json").out) == {"experiment": "p/1", "output": ""}
 
     (project,) = json.loads(command("runs", "list", "--json").out)
@@ -759,10 +761,10 @@ def test_resume_with_a_larger_budget(command, experiments, script):
     assert len(twice) == 7
 
 
-def test_resume_takes_the_source_as_it_was(command, experiments, script, outside, workdir):
+def test_resume_can_keep_the_source_as_it_was(command, experiments, script, outside, workdir):
     script("train.py", WAITS)
     command("run", "--quiet", "--project=p", "--max-time=0.4", "--hp=lr=1,2", "train.py")
     (workdir / "train.py").unlink()
     (outside / "go").touch()
-    assert command("resume", "p", "--quiet").code == 0
+    assert command("resume", "p", "--quiet", "--keep-source").code == 0
     assert [e["fitness"] for e in experiments("p")] == [1, 2]

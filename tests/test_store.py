@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from studio import lock
 from studio import store as store_module
 from studio.errors import ProjectError, StoreError
 from studio.experiment import FITNESS, Metric, Outcome
 from studio.home import database
+from studio.lock import is_locked
 from studio.records import iso, read_experiments
-from studio.store import VERSION, Event, Store, is_locked, read_events, read_meta, reading
+from studio.store import VERSION, Event, Store, read_events, read_meta, reading
 
 LOSS = Metric("loss", "min")
 
@@ -189,7 +191,7 @@ def test_ten_thousand_experiments_are_read_at_once(store: Store) -> None:
             store.tell(number, float(number))
     with reading(store.folder) as connection:
         plan = connection.execute("EXPLAIN QUERY PLAN SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = 5")
-        assert "tells" in str(plan.fetchall())
+        assert "events_of" in str(plan.fetchall())
         assert sum(e.fitness or 0 for e in read_experiments(connection, store.folder, FITNESS)) == 50_005_000
 
 
@@ -228,7 +230,7 @@ def set_version(folder: Path, version: int) -> None:
 
 
 def get_version(folder: Path) -> int:
-    with reading(folder) as connection:
+    with contextlib.closing(sqlite3.connect(database(folder))) as connection:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         return version
 
@@ -239,6 +241,8 @@ def test_a_newer_format_is_refused_and_left_alone(store: Store) -> None:
     set_version(store.folder, VERSION + 1)
     with pytest.raises(StoreError, match=f"newer Studio \\(format {VERSION + 1}, this one knows {VERSION}\\)"):
         Store.open(store.folder)
+    with pytest.raises(StoreError, match="newer Studio"), reading(store.folder):
+        pass
     assert get_version(store.folder) == VERSION + 1
 
 
@@ -337,6 +341,6 @@ def test_looking_at_the_lock_makes_no_file_and_takes_no_lock(tmp_path: Path, sto
 
 
 def test_the_lock_in_one_process_counts_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "LOCK_WAIT", 0.0)
+    monkeypatch.setattr(lock, "LOCK_WAIT", 0.0)
     with pytest.raises(ProjectError, match="is being run by process"):
         Store.open(store.folder)

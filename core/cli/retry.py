@@ -20,6 +20,12 @@ def retry(
     experiments: Annotated[
         list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="Numbers or keys. Default: those that failed.")
     ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Take your files as they are now, for these and later experiments.")
+    ] = False,
+    keep_source: Annotated[
+        bool, typer.Option("--keep-source", help="Take the files as they were when the search began.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
@@ -45,7 +51,7 @@ def retry(
         return 0
     from studio.cli.resume import resume
 
-    return resume(project, json=json, quiet=quiet)
+    return resume(project, accept_changes=accept_changes, keep_source=keep_source, json=json, quiet=quiet)
 
 
 def _number(project: str, text: str) -> int:
