@@ -117,7 +117,7 @@ def test_without_a_home_there_are_no_projects(home: Path) -> None:
 
 
 def test_a_running_project_is_not_removed_and_another_goes_whole(store: Store) -> None:
-    with pytest.raises(ProjectError, match="project 'digits' is running; `studio stop digits` first"):
+    with pytest.raises(ProjectError, match="project 'digits' is being run by"):
         remove("digits")
     store.close()
     (store.folder / "1" / "1").mkdir(parents=True)
