@@ -24,11 +24,13 @@ def difference(copy: Path, original: Path, paths: list[str]) -> list[str]:
     """Lines for a person: which files differ, and how, as far as they are text."""
     lines: list[str] = []
     for path in paths:
+        name = original.name if path == "." else path
         before, now = _lines(copy / path), _lines(original / path)
         if before is None or now is None:
-            lines.append(f"{path}: {'is gone' if not (original / path).exists() else 'differs'}")
+            lines.append(f"{name}: {'differs' if os.path.lexists(original / path) else 'is gone'}")
         else:
-            lines += difflib.unified_diff(before, now, f"{path} (the search)", f"{path} (now)", n=1, lineterm="")
+            found = list(difflib.unified_diff(before, now, f"{name} (the search)", f"{name} (now)", n=1, lineterm=""))
+            lines += found or [f"{name}: differs in how its lines end"]
         if len(lines) > LINES:
             return [*lines[:LINES], f"… in {len(paths)} files"]
     return lines
@@ -48,7 +50,9 @@ def _same(copy: Path, original: Path, source: Path | None = None, path: str = ""
     """Size and time first, which a copy keeps; else every byte."""
     try:
         if copy.is_symlink():
-            return source is not None and original.is_symlink() and os.readlink(copy) == link_target(source, path)
+            if source is None or not original.is_symlink():
+                return False
+            return os.readlink(copy) in (os.readlink(original), link_target(source, path))
         before, now = copy.stat(), original.stat()
         alike = (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
         return alike or (before.st_size == now.st_size and filecmp.cmp(copy, original, shallow=False))
@@ -57,8 +61,11 @@ def _same(copy: Path, original: Path, source: Path | None = None, path: str = ""
 
 
 def _lines(file: Path) -> list[str] | None:
+    """None for what has no lines to show: a link, a binary or large file, none at all."""
     try:
-        data = file.read_bytes() if file.stat().st_size <= LONGEST else b"\0"
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > LONGEST:
+            return None
+        data = file.read_bytes()
     except OSError:
         return None
     return None if b"\0" in data else data.decode(errors="replace").splitlines()

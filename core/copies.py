@@ -4,50 +4,85 @@ projects/P/record.json     settings and seed; fresh starts of the optimizer
 projects/P/7/record.json   what the journal says about experiment 7, with the places of its lines, and its attempts
 """
 
+import contextlib
 import json
+import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from studio.errors import ProjectError
-from studio.home import database, write_json
+from studio.errors import ProjectError, StoreError
+from studio.home import COPY, database, write_json
 from studio.lock import take_lock
-from studio.store import Store, plain_errors
+from studio.store import Store, plain_errors, read_events, reading
 
-NAME = "record.json"
-META = ("settings", "seed", "source", "optimizer_file")
+META = {
+    "settings": (dict,),
+    "seed": (int, type(None)),
+    "source": (dict, type(None)),
+    "optimizer_file": (str, type(None)),
+}
 
 
 class Copies:
-    """Writes copies of what was committed. One that cannot be written stays due; the database has it."""
+    """Writes copies of what was committed. One that cannot be written stays due, in later sessions, too; the database has it.
+
+    The copy of the project says through which event all copies are there.
+    """
 
     def __init__(self, store: Store):
         self._store = store
+        self._through = _through(copy_of(store.folder, None))
         self._due: dict[int | None, None] = {None: None}
+        self._failed = False
 
     def due(self, number: int) -> None:
         self._due[number] = None
 
     def write(self) -> str:
-        """Write all that are due. Returns why one could not be written, else an empty text."""
+        """Write all that are due. Returns why one could not be written, once until it works again; else an empty text."""
+        through = self._find_due()
         for number in list(self._due):
             data: dict[str, Any] = dict(self._store.rows_of(number))
             if number is None:
-                data["meta"] = {key: self._store.meta(key) for key in META}
+                data |= {"meta": {key: self._store.meta(key) for key in META}, "through": through}
             try:
                 path = copy_of(self._store.folder, number)
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 write_json(path, data)
             except OSError as error:
-                return f"no copy of the record could be written beside the runs: {error.strerror}"
+                said, self._failed = self._failed, True
+                return "" if said else f"no copy of the record could be written beside the runs: {error.strerror}"
             del self._due[number]
+        self._through, self._failed = through, False
         return ""
+
+    def _find_due(self) -> int:
+        """What the journal has and no copy has yet; reports can wait for the next ask or tell. Returns the last event."""
+        through, news = self._through, bool(self._due)
+        numbers: dict[int | None, None] = {}
+        for event in self._store.events(after=self._through):
+            through, news, numbers[event.number] = event.id, news or event.kind != "report", None
+        if news:
+            self._due |= numbers
+            self._due.pop(None, None)
+            self._due[None] = None  # the last one, which says that the others are there
+        return through
 
 
 def copy_of(folder: Path, number: int | None) -> Path:
-    return folder / NAME if number is None else folder / str(number) / NAME
+    return folder / COPY if number is None else folder / str(number) / COPY
+
+
+def _through(path: Path) -> int:
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["through"])
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not readable: then all copies are due
+        return 0
 
 
 @dataclass
@@ -65,24 +100,29 @@ class Found:
         return {event["number"] for event in self.events if event["kind"] == "tell"}
 
     @property
-    def missing(self) -> list[int]:
+    def missing(self) -> list[range]:
         """Numbers below the largest one that no copy speaks of."""
-        asked = {event["number"] for event in self.events if event["kind"] == "ask"}
-        return sorted(set(range(1, max(asked, default=0))) - asked)
+        asked = sorted({event["number"] for event in self.events if event["kind"] == "ask"})
+        return [range(one + 1, other) for one, other in pairwise([0, *asked]) if other > one + 1]
 
 
 def read_copies(folder: Path) -> Found:
     found = Found()
+    taken: set[int] = set()  # ids of events
     for number, path in _files(folder):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            events, attempts = [dict(row) for row in data["events"]], [dict(row) for row in data["attempts"]]
-            if any(row["number"] != number or int(row.get("id", 1)) < 1 for row in [*events, *attempts]):
-                raise ValueError("of another experiment")
-            meta = dict(data["meta"]) if number is None else {}
-        except (OSError, ValueError, KeyError, TypeError):
+            events, attempts = _rows(data["events"], number, _EVENT), _rows(data["attempts"], number, _ATTEMPT)
+            ids = {event["id"] for event in events}
+            if ids & taken or not _is_story(number, events, attempts):
+                raise ValueError("not what a journal says of one experiment")
+            meta = {name: data["meta"][name] for name in META} if number is None else {}
+            if any(type(value) not in META[name] for name, value in meta.items()):
+                raise ValueError("not the settings of a project")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             found.unreadable.append(str(path))
             continue
+        taken |= ids
         found.meta.update(meta)
         found.events += events
         found.attempts += attempts
@@ -90,8 +130,72 @@ def read_copies(folder: Path) -> Found:
     return found
 
 
+_WHOLE = range(1, 2**63)  # the numbers of experiments and lines
+_NONE = type(None)
+_EVENT = {
+    "id": (int,),
+    "kind": (str,),
+    "number": (int, _NONE),
+    "values": (str, _NONE),
+    "point": (str, _NONE),
+    "fitness": (float, int, _NONE),
+    "extra": (str, _NONE),
+    "at": (float, int),
+    "duration": (float, int, _NONE),
+}
+_ATTEMPT = {
+    "number": (int,),
+    "attempt": (int,),
+    "status": (str,),
+    "started": (float, int, _NONE),
+    "finished": (float, int, _NONE),
+    "duration": (float, int, _NONE),
+    "exit_code": (int, _NONE),
+    "signal": (str, _NONE),
+    "reason": (str,),
+    "failure": (str,),
+    "metric": (float, int, _NONE),
+}
+
+
+def _rows(given: list[dict[str, Any]], number: int | None, types: dict[str, tuple[type, ...]]) -> list[dict[str, Any]]:
+    """Rows as the database had them. ValueError, KeyError or TypeError for what it never held."""
+    rows = [dict(row) for row in given]
+    for row in rows:
+        for name, allowed in types.items():
+            value = row.get(name)
+            if type(value) not in allowed or (type(value) is int and abs(value) >= 2**63):
+                raise ValueError(f"{name} is {value!r}")
+            if type(value) is str:
+                value.encode()  # a lone surrogate is no text for a database
+        if row["number"] != number or any(row[name] not in _WHOLE for name in ("id", "attempt") if name in types):
+            raise ValueError("of another experiment")
+    return rows
+
+
+def _is_story(number: int | None, events: list[dict[str, Any]], attempts: list[dict[str, Any]]) -> bool:
+    """Whether experiment `number` can be told like that: asked first, and once; then reports and tells."""
+    lines = sorted(events, key=lambda event: event["id"])
+    kinds = [line["kind"] for line in lines]
+    if number is None:
+        right = set(kinds) <= {"restart"} and not attempts
+    else:
+        right = kinds[:1] == ["ask"] and set(kinds[1:]) <= {"report", "tell"}
+    for line in lines:
+        values, point, extra = (json.loads(line[name] or "null") for name in ("values", "point", "extra"))
+        right &= math.isfinite(line["at"]) and (extra is None or type(extra) is dict)
+        right &= {"ask": type(values) is dict, "report": "step" in (extra or {}), "restart": type(point) is int}.get(
+            line["kind"], True
+        )
+    keys = [line["id"] for line in lines], [attempt["attempt"] for attempt in attempts]
+    return right and all(len(set(column)) == len(column) for column in keys)
+
+
 def rebuild(folder: Path) -> Found:
-    """Make the database anew, from the copies. The one that was there is kept beside it, as `studio.db.before-N`."""
+    """Make the database anew, from the copies. The one that was there is kept beside it, as `studio.db.before-N`.
+
+    It is made in a folder of its own first: whatever ends this in between, the old one is there or the new one.
+    """
     lock = take_lock(folder)
     try:
         found = read_copies(folder)
@@ -99,53 +203,72 @@ def rebuild(folder: Path) -> Found:
             raise ProjectError(
                 f"project {folder.name!r} has no copy of its settings in {copy_of(folder, None)}; it cannot be rebuilt"
             )
-        kept = _set_aside(folder)
+        _check_gain(folder, found)
+        fresh = folder / ".rebuild" / folder.name
+        shutil.rmtree(fresh.parent, ignore_errors=True)
         try:
-            _write(Store(folder, lock), found)
-        except BaseException:
-            _put_back(folder, kept)
-            raise
+            _write(fresh, found, lock)
+            _exchange(fresh, folder)
+        except OSError as error:
+            raise StoreError(
+                f"project {folder.name!r} could not be rebuilt: {error.strerror}; nothing was changed"
+            ) from error
+        finally:
+            shutil.rmtree(fresh.parent, ignore_errors=True)
     finally:
         lock.close()
     return found
 
 
-def _write(store: Store, found: Found) -> None:
-    with plain_errors(store.folder), store.transaction():
-        for table, rows in (("events", found.events), ("attempts", found.attempts)):
-            for row in rows:
-                store.insert(table, row)
-        for key, value in found.meta.items():
-            if key in META and value is not None:
-                store.set_meta(key, value)
-    os.chmod(database(store.folder), 0o600)
-    store.close()
+def _check_gain(folder: Path, found: Found) -> None:
+    """StoreError where the database is well and knows of outcomes that the copies do not have."""
+    with contextlib.suppress(StoreError), reading(folder) as connection:
+        if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+            lost = {event.number for event in read_events(connection) if event.kind == "tell"} - found.told
+            if lost:
+                raise ProjectError(
+                    f"the record of project {folder.name!r} is whole, and {len(lost)} of its outcomes have no copy: it stays"
+                )
+
+
+def _write(folder: Path, found: Found, lock: IO[str]) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    store = Store(folder, os.fdopen(os.dup(lock.fileno())))
+    try:
+        with plain_errors(folder), store.transaction():
+            for table, rows in (("events", found.events), ("attempts", found.attempts)):
+                for row in rows:
+                    store.insert(table, row)
+            for key, value in found.meta.items():
+                if value is not None:
+                    store.set_meta(key, value)
+        os.chmod(database(folder), 0o600)
+    finally:
+        store.close()
+    if Path(f"{database(folder)}-wal").exists():  # closing puts all into the database, where there is room for it
+        raise StoreError(f"project {folder.name!r} could not be rebuilt; nothing was changed; is the disk full?")
 
 
 def _files(folder: Path) -> Iterator[tuple[int | None, Path]]:
-    for number in [None, *sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())]:
+    names = [entry.name for entry in folder.iterdir() if entry.name.isdecimal()]
+    numbers = [int(name) for name in names if str(int(name)) == name and int(name) in _WHOLE]
+    for number in [None, *sorted(numbers)]:
         path = copy_of(folder, number)
-        if path.exists():
+        if path.is_file():
             yield number, path
 
 
-_SUFFIXES = ("", "-wal", "-shm")  # the files of a SQLite database
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Put the database of `fresh` into the place of the old one, whose files are renamed.
 
-
-def _set_aside(folder: Path) -> str:
-    """Rename the database's files; returns what is now behind their names."""
-    taken = sum(".before-" in path.name for path in folder.glob("studio.db.before-*"))
-    kept = f".before-{taken + 1}"
-    for suffix in _SUFFIXES:
+    The first renaming is the one of the database itself: without its log it would be whole and old.
+    """
+    taken = [path.name for path in folder.glob("studio.db.before-*")]
+    kept = next(
+        name for n in range(1, len(taken) + 2) if not any(t.startswith(name := f"studio.db.before-{n}") for t in taken)
+    )
+    for suffix in ("", "-wal", "-shm", "-journal"):
         file = Path(f"{database(folder)}{suffix}")
         if file.exists():
-            os.replace(file, f"{database(folder)}{kept}{suffix}")
-    return kept
-
-
-def _put_back(folder: Path, kept: str) -> None:
-    for suffix in _SUFFIXES:
-        Path(f"{database(folder)}{suffix}").unlink(missing_ok=True)
-        file = Path(f"{database(folder)}{kept}{suffix}")
-        if file.exists():
-            os.replace(file, f"{database(folder)}{suffix}")
+            os.replace(file, folder / f"{kept}{suffix}")
+    os.replace(database(fresh), database(folder))

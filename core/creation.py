@@ -4,11 +4,12 @@ import hashlib
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from studio.errors import BadInput, ProjectError, StoreError
-from studio.home import database, make_folder, project_folder, projects_folder
+from studio.home import COPY, database, make_folder, project_folder, projects_folder
 from studio.lock import take_lock
 from studio.plan import FIRST_SNAPSHOT, Plan
 from studio.plugin_files import is_file
@@ -42,24 +43,36 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
 
 
 def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
-    """For later experiments, beside the earlier ones, and new copies of what all share. `plan` then uses them."""
+    """For later experiments, beside the earlier ones, and new copies of what all share. `plan` then uses them.
+
+    What was reused from other projects stays as it was copied: it is not of the user's files.
+    """
+    shared = replace(plan.artifacts, reused={}).sources()
     taken = [path.name for path in store.folder.glob(f"{FIRST_SNAPSHOT}*")]
     plan.snapshot = next(name for n in range(2, len(taken) + 3) if (name := f"{FIRST_SNAPSHOT}-{n}") not in taken)
+    fresh = store.folder / "artifacts-new"
+    shutil.rmtree(fresh, ignore_errors=True)  # of a resume that was killed
     try:
         write_snapshot(snapshot, store.folder / plan.snapshot)
-        for tag, path in plan.artifacts.sources().items():
-            fresh = store.folder / "artifacts" / f"{tag}.new"
-            copy_any(path, fresh)
-            _exchange(fresh, store.folder / "artifacts" / tag)
-    except OSError as error:
+        for tag, path in shared.items():
+            copy_any(path, fresh / tag)
+        for tag in shared:
+            _exchange(fresh / tag, store.folder / "artifacts" / tag)
+    except BaseException as error:  # Ctrl-C, too
         shutil.rmtree(store.folder / plan.snapshot, ignore_errors=True)
-        raise BadInput(f"cannot write to {store.folder}: {error.strerror}; is the disk full?") from error
+        if isinstance(error, OSError):
+            raise BadInput(f"cannot write to {store.folder}: {error.strerror}; is the disk full?") from error
+        raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
 
 
 def _exchange(fresh: Path, old: Path) -> None:
-    if old.is_dir() and not old.is_symlink():
+    if old.is_dir():
         shutil.rmtree(old)
+    else:
+        old.unlink(missing_ok=True)
     os.replace(fresh, old)
 
 
@@ -72,7 +85,7 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
         except FileExistsError:
             continue
         lock = take_lock(folder)
-        if database(folder).is_file() and whole(folder):
+        if is_whole(folder):
             lock.close()
             raise ProjectError(f"project {candidate!r} exists; go on with it: studio resume {candidate}")
         for remains in folder.iterdir():
@@ -80,6 +93,11 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
                 shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else remains.unlink()
         return folder, lock
     raise ProjectError(f"no free name for a project of {script!r}; give one with --project")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a project stands there, well or damaged; else it is free, or was cut off while it was made."""
+    return (folder / COPY).is_file() or (database(folder).is_file() and whole(folder))
 
 
 def _free_names(script: str) -> list[str]:

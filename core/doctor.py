@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio import requests
-from studio.copies import read_copies
+from studio.copies import copy_of, read_copies
 from studio.errors import StudioError
 from studio.home import database, is_network, make_folder, out_of_space, projects_folder, studio_home
 from studio.lock import is_locked
@@ -65,7 +65,8 @@ def examine(folder: Path) -> Iterator[Finding]:
         told = _check_database(folder)
         yield Finding(name, f"the record is whole: {len(told)} outcomes")
     except StudioError as error:
-        yield Finding(name, str(error), _mend_database(folder))
+        text, _, advice = str(error).partition("; ")
+        yield Finding(name, text, advice if advice and "--rebuild" not in advice else _mend_database(folder))
     yield from _compare_copies(folder, told)
 
 
@@ -101,9 +102,12 @@ def _left_over(folder: Path) -> Iterator[Finding]:
 def _compare_copies(folder: Path, told: set[int] | None) -> Iterator[Finding]:
     name, copies = folder.name, read_copies(folder)
     for path in copies.unreadable:
-        yield Finding(name, f"the copy of the record in {path} cannot be read", "it is written anew on the next change")
+        anew = f"remove {copy_of(folder, None)}: the next studio resume {name} writes all copies anew"
+        mend = "a rebuild leaves it out" if told is None else anew
+        yield Finding(name, f"the copy of the record in {path} cannot be read", mend)
     if told is None:
-        missing = f"; of {len(copies.missing)} experiments nothing is left" if copies.missing else ""
+        holes = sum(map(len, copies.missing))
+        missing = f"; of {holes} experiments nothing is left" if holes else ""
         yield Finding(name, f"copies beside the runs hold {len(copies.told)} outcomes{missing}")
     elif lost := copies.told - told:
         text = f"{len(lost)} outcomes stand beside their runs and not in the record: {_some(lost)}"

@@ -21,7 +21,7 @@ def parse_retries(given: Given) -> dict[str, int]:
     """How often each class of failure is tried again: `2` for all, `memory=0`, `lost=5,timeout=1`, or several of these."""
     retries = dict.fromkeys(_ALL, 0) | RETRIES
     for failure, text in _by_class(given, "--retry-failed"):
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > 9:
             raise BadInput(f"--retry-failed {text!r} is no number of retries; write for example 2, or memory=0,lost=5")
         retries |= dict.fromkeys([failure] if failure else _ALL, int(text))
     return retries
@@ -43,7 +43,7 @@ def _by_class(given: Given, option: str) -> list[tuple[str | None, str]]:
         return []
     if isinstance(given, Mapping):
         given = [f"{failure}={value}" for failure, value in given.items()]
-    texts = [given] if isinstance(given, str) else [str(given)] if isinstance(given, int) else given
+    texts = given if isinstance(given, Sequence) and not isinstance(given, str) else [str(given)]
     found: list[tuple[str | None, str]] = []
     for part in (part.strip() for text in texts for part in str(text).split(",")):
         failure, equals, value = part.rpartition("=")

@@ -1,5 +1,7 @@
 """Where things lie: STUDIO_HOME, a project's folder, an experiment's folder; and which names are allowed there."""
 
+import contextlib
+import errno
 import json
 import os
 import re
@@ -9,20 +11,11 @@ from studio.errors import BadInput, ProjectError
 from studio.text import did_you_mean
 
 LOW_SPACE = 1 << 20  # bytes: a disk with less is full
-_NETWORK = {
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "fuse.glusterfs",
-    "fuse.sshfs",
-    "gpfs",
-    "lustre",
-    "nfs",
-    "nfs4",
-    "smb3",
-}
+COPY = "record.json"  # of the record, beside the runs: `studio.copies`
+_NETWORK = re.compile(  # file systems that other machines write to
+    r"9p|afs|beegfs|ceph|cifs|davfs|gfs2|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2|orangefs|panfs|prl_fs|pvfs2|smb[23]|smbfs"
+    r"|vboxsf|virtiofs|wekafs|fuse\.(ceph|ceph-fuse|davfs|gcsfuse|glusterfs|juicefs|rclone|s3fs|sshfs|vmhgfs-fuse)"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -45,7 +38,7 @@ def project_folder(name: str) -> Path:
 
 def existing_project_folder(name: str) -> Path:
     folder = project_folder(name)
-    if not database(folder).is_file():
+    if not _is_project(folder):
         raise ProjectError(f"there is no project {name!r} in {projects_folder()}{did_you_mean(name, project_names())}")
     return folder
 
@@ -55,7 +48,12 @@ def project_names() -> list[str]:
     folder = projects_folder()
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if database(entry).is_file())
+    return sorted(entry.name for entry in folder.iterdir() if _is_project(entry))
+
+
+def _is_project(folder: Path) -> bool:
+    """One that lost its database is one, too: it can be made anew."""
+    return database(folder).is_file() or (folder / COPY).is_file()
 
 
 def database(folder: Path) -> Path:
@@ -69,18 +67,44 @@ def attempt_folder(project: Path, number: int, attempt: int) -> Path:
 def is_network(folder: Path, mounts: str = "/proc/self/mounts") -> bool:
     """Whether `folder` lies on a file system that other machines write to: no memory is shared over it."""
     try:
-        with open(mounts, encoding="utf-8", errors="replace") as table:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as table:
             rows = [line.split(" ") for line in table]
     except OSError:  # not Linux
         return False
     path = os.path.realpath(folder)
-    below = [(len(row[1]), row[2]) for row in rows if path == row[1] or path.startswith(row[1].rstrip("/") + "/")]
-    return max(below, default=(0, ""))[1] in _NETWORK
+    mounted = [(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
+    above = [(len(at), number) for number, (at, _) in enumerate(mounted) if f"{path}/".startswith(at.rstrip("/") + "/")]
+    if not above:
+        return False
+    last = max(above)[1]  # of several at one place, the one that is seen
+    return _NETWORK.fullmatch(mounted[last][1]) is not None
+
+
+def _unescaped(text: str) -> str:
+    """Blanks stand in a table of mounts as `\\040`: proc(5)."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether the disk of `folder` is mounted so."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Of the file that now has this name; another one where somebody moved or removed it."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def out_of_space(folder: Path) -> bool:
     """Whether the disk of `folder` takes no more files worth writing, for lack of blocks or of inodes."""
-    disk = os.statvfs(folder)
+    try:
+        disk = os.statvfs(folder)
+    except OSError:  # it is gone: whoever writes next says so
+        return False
     return disk.f_bavail * disk.f_frsize < LOW_SPACE or (disk.f_files > 0 and disk.f_favail == 0)
 
 
@@ -102,13 +126,19 @@ def make_folder(folder: Path) -> None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
+        advice = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise BadInput(
-            f"cannot write to {folder}: {error.strerror}; set STUDIO_HOME to a folder that can take files"
+            f"cannot write to {folder}: {error.strerror}; {advice}set STUDIO_HOME to a folder that can take files"
         ) from error
 
 
 def write_json(path: Path, data: object) -> None:
     """Whole or not at all."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(data), encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(json.dumps(data), encoding="utf-8")
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from studio.changes import changed_files, difference
-from studio.creation import create, fingerprint, take_new_snapshot
+from studio.creation import create, fingerprint, is_whole, take_new_snapshot
 from studio.driver import Driver
 from studio.errors import BadInput, Interrupted, ProjectError
 from studio.experiment import MAX_LOG
 from studio.failures import Given, parse_endings, parse_retries
-from studio.home import database, existing_project_folder, project_folder, studio_home
+from studio.home import existing_project_folder, project_folder, studio_home
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
 from studio.lock import take_lock
@@ -25,6 +25,7 @@ from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
 from studio.plan import FIRST_SNAPSHOT, Plan, prepare
 from studio.plugin_files import is_file
+from studio.processes import kill_tree
 from studio.project import Project
 from studio.search import Search
 from studio.settings import Settings, parse_duration
@@ -134,6 +135,7 @@ def resume(
     """
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
+    kill_tree(None, str(store.folder))  # what runs there belongs to a driver that is gone, and its watchdog with it
     try:
         stored = _stored_settings(store)
         settings = stored
@@ -240,7 +242,7 @@ def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Sn
         source = Path.cwd()
     except FileNotFoundError:
         raise BadInput("the working directory does not exist any more; cd to one that does") from None
-    if project is not None and database(project_folder(project)).is_file():
+    if project is not None and is_whole(project_folder(project)):
         raise ProjectError(
             f"project {project!r} exists; go on with it: studio resume {project}, or choose another --project"
         )

@@ -1,5 +1,6 @@
 """The lock of a project: one driver at a time. The kernel gives it back when its holder dies, by whatever signal."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -7,14 +8,19 @@ import time
 from pathlib import Path
 from typing import IO
 
-from studio.errors import BadInput, ProjectError
+from studio.errors import BadInput, ProjectError, StoreError
 
 LOCK_WAIT = 1.0  # seconds: a reader that looks whether the lock is free holds it for a moment
 
 
 def take_lock(folder: Path) -> IO[str]:
     """The lock of the project in `folder`, held as long as the file is open."""
-    lock = open(folder / "lock", "a+")  # noqa: SIM115 - it stays open
+    try:
+        lock = open(folder / "lock", "a+")  # noqa: SIM115 - it stays open
+    except OSError as error:
+        raise StoreError(
+            f"cannot lock project {folder.name!r}: {folder / 'lock'}: {error.strerror}; it needs a disk that can be written to"
+        ) from error
     deadline = time.monotonic() + LOCK_WAIT
     while True:
         try:
@@ -34,9 +40,9 @@ def take_lock(folder: Path) -> IO[str]:
             raise BadInput(
                 f"the file system of {folder} cannot lock files ({error.strerror}); set STUDIO_HOME to a local disk"
             ) from error
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    lock.flush()
+    with contextlib.suppress(OSError):  # where the disk is full it stays unsaid; a buffer would fail once more on close
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return lock
 
 
@@ -49,4 +55,6 @@ def is_locked(folder: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError:  # no locks here, or no access: then nobody has it
+        return False
     return False

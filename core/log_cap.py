@@ -3,22 +3,28 @@
     while the script runs   the middle, which was read, becomes a hole: the file keeps its length and loses its blocks
     when it has ended       the file is written anew, without the hole
 
+    head, its last bytes being the note | hole, from `begin` to `end` | tail
+
 The script holds the file open for appending and its readers remember positions, so while it runs it cannot be shortened.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import os
 import shutil
+import stat
 import struct
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 BLOCK = 4096
-NOTE = 120  # bytes at the head's end that hold the note
+NOTE = 120  # bytes at the head's end that hold the note, with a line's end on both sides
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
 _F_PUNCHHOLE = 99  # fcntl(2) on macOS, with struct fpunchhole
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EAGAIN}  # the next look tries again
 
 
 class LogCap:
@@ -43,10 +49,12 @@ class LogCap:
 
         False: this file system cannot, and the file is beyond its limit.
         """
+        if read < self.end:  # the script emptied it, and begins anew
+            self.end = self.begin
         if read < self.head + 2 * self.tail:
             return True
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = _open_regular(self.path, os.O_RDWR)
         except OSError:  # the script removed it
             return True
         try:
@@ -56,32 +64,54 @@ class LogCap:
                 return True
             _punch_hole(descriptor, self.end, end - self.end)
             self.end = end
-            os.pwrite(descriptor, self._note().ljust(NOTE).encode() + b"\n", self.begin)
+            os.pwrite(descriptor, self._note(), self.begin - NOTE)
             return True
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY):
-                return False
-            raise
+            return error.errno in _PASSING
         finally:
             os.close(descriptor)
 
     def compact(self) -> None:
-        """Nobody writes any more: leave the hole out. A script may end between two looks: then all is cut here."""
+        """Nobody writes any more: leave the hole out. A script may end between two looks: then all is cut here.
+
+        OSError where that cannot be: then the file stays as it is.
+        """
         size = self.size
+        if size < self.end:  # emptied since, or replaced
+            self.end = self.begin
         if self.end == self.begin and size <= self.head + 2 * self.tail:
             return
         self.end = max(self.end, size - self.tail)
         part = self.path.with_suffix(".part")
-        with open(self.path, "rb") as old, open(part, "wb") as new:
-            _copy(old.fileno(), new.fileno(), 0, self.begin)
-            new.write(b"\n" + self._note().encode() + b"\n")
-            new.flush()
-            _copy(old.fileno(), new.fileno(), self.end, size - self.end)
-        shutil.copystat(self.path, part)
-        os.replace(part, self.path)
+        descriptor = _open_regular(self.path, os.O_RDONLY)
+        try:
+            part.unlink(missing_ok=True)
+            with open(part, "xb") as new:
+                _copy(descriptor, new, 0, self.begin - NOTE)
+                new.write(self._note())
+                _copy(descriptor, new, self.end, size - self.end)
+            shutil.copystat(self.path, part)
+            os.replace(part, self.path)
+        except OSError:
+            with contextlib.suppress(OSError):  # the disk is full enough
+                part.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
-    def _note(self) -> str:
-        return f"[studio: {self.end - self.begin:,} bytes of the output are left out here; --max-log keeps more]"
+    def _note(self) -> bytes:
+        left_out = self.end - self.begin + NOTE
+        text = f"[studio: {left_out:,} bytes of the output are left out here; --max-log keeps more]"
+        return f"\n{text.ljust(NOTE - 2)}\n".encode()
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """OSError for what is no file: a script may have put anything there, and opening a FIFO would wait for its other end."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
 def _punch_hole(descriptor: int, begin: int, length: int) -> None:
@@ -96,7 +126,7 @@ def _punch_hole(descriptor: int, begin: int, length: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _copy(source: int, target: int, begin: int, length: int) -> None:
+def _copy(source: int, target: BinaryIO, begin: int, length: int) -> None:
     while length and (chunk := os.pread(source, min(length, 1 << 20), begin)):
-        os.write(target, chunk)
+        target.write(chunk)
         begin, length = begin + len(chunk), length - len(chunk)

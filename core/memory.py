@@ -4,13 +4,19 @@ import re
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")  # says in which one this process is
 # Files with a line `oom_kill N`: cgroup v2, cgroup v1 (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)
 _COUNTERS = ("memory.events", "memory.oom_control")
-_SAID = re.compile(r"\bMemoryError\b|bad_alloc|out of memory|OutOfMemory|cannot allocate memory", re.IGNORECASE)
+_SAID = re.compile(
+    r"MemoryError\b|bad_alloc|out of memory|OutOfMemory|OOM when allocating|memory exhausted"
+    r"|cannot allocate (memory|vector)|memory allocation of \d+ bytes failed",
+    re.IGNORECASE,
+)
 
 
 def says_out_of_memory(line: str) -> bool:
-    """Whether the last line of a script's output tells so: Python, numpy, PyTorch and TensorFlow on GPUs, C++, malloc."""
+    """Whether the last line of a script's output tells so: Python and numpy (`_ArrayMemoryError`), PyTorch,
+    TensorFlow and JAX on GPUs, C++, malloc, Rust, R."""
     return bool(_SAID.search(line))
 
 
@@ -32,7 +38,7 @@ def _count(file: Path) -> int:
 def _own_cgroup() -> Path:
     """The memory control group of this process, as /proc/self/cgroup names it: `0::/PATH` (v2), `8:memory:/PATH` (v1)."""
     try:
-        rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        rows = [line.split(":", 2) for line in OWN.read_text().splitlines()]
     except OSError:
         return CGROUPS
     for _, controllers, path in rows:

@@ -47,6 +47,14 @@ def kill_tree(group: int | None, folder: str, session: str | None = None) -> Non
                 os.kill(pid, signal.SIGKILL)
 
 
+def has_own_session(pid: int) -> bool:
+    """Whether `pid`, started in a session of its own and not waited for yet, came so far; until then Ctrl-C reaches it."""
+    try:
+        return os.getsid(pid) == pid
+    except OSError:  # macOS forgets the session of what has ended
+        return True
+
+
 class Watchdog:
     """A process that outlives this one by a moment: when this one dies, by whatever signal, it kills all that `session`
     started below `folder`; not what a new driver, which may be at work already, started there.

@@ -21,7 +21,7 @@ from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.log_cap import LogCap
 from studio.memory import oom_kills, says_out_of_memory
-from studio.processes import MARKS, Watchdog, kill_tree, marks, signal_tree
+from studio.processes import MARKS, Watchdog, has_own_session, kill_tree, marks, signal_tree
 from studio.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
 from studio.workspace import in_bytes
 
@@ -121,19 +121,26 @@ class Runner:
                 return
             execution.claim = Claim(execution.run)
             prepare(execution.run)
-            with execution.lock:
-                if not execution.stopping:
-                    execution.process = _spawn(execution.run, env, self._session)
-            if execution.process is not None:
-                _wait_for_exit(execution.process)
-                kill_tree(execution.process.pid, execution.run.folder, self._session)
-                with execution.lock:  # once it was waited for, its id may belong to another
-                    process, execution.process = execution.process, None
-                execution.returncode = process.wait()
+            while not execution.stopping and not self._run_script(execution, env):
+                pass
         except Exception as error:  # of this experiment: the search goes on, and its reason says so
             execution.error = f"could not start: {error}"
         finally:
             self._ended.put(execution)
+
+    def _run_script(self, execution: _Execution, env: dict[str, str]) -> bool:
+        """Run the script to its end; False where Ctrl-C, which is for this process, ended it before it was one of its own."""
+        with execution.lock:
+            if execution.stopping:
+                return True
+            process = execution.process = _spawn(execution.run, env, self._session)
+        _wait_for_exit(process)
+        began = has_own_session(process.pid)
+        kill_tree(process.pid if began else None, execution.run.folder, self._session)
+        with execution.lock:  # once it was waited for, its id may belong to another
+            execution.process = None
+        execution.returncode = process.wait()
+        return began
 
     # --- in the caller's thread -------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from studio.errors import StoreError
 from studio.experiment import Experiment, Metric, Outcome, Status, plain
-from studio.home import database, is_network
+from studio.home import COPY, database, identity, is_network, is_read_only
 from studio.lock import take_lock
 from studio.records import read_experiment, read_experiments
 
@@ -75,11 +75,13 @@ class Store:
         try:
             with plain_errors(folder):
                 self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=BUSY_WAIT)
+                checked_version(self._connection, folder)  # before anything is changed
                 # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
                 self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._migrate()
                 self._fence = self._next_fence()
+                self._file = identity(database(folder))
         except BaseException:
             self.close()
             raise
@@ -88,8 +90,13 @@ class Store:
     def create(cls, folder: Path, settings: dict[str, Any]) -> "Store":
         """A new journal in `folder`, which must exist and hold none."""
         store = cls(folder, take_lock(folder))
-        store.set_meta("settings", settings)
-        os.chmod(database(folder), 0o600)
+        try:
+            store.set_meta("settings", settings)
+            os.chmod(database(folder), 0o600)
+        except BaseException:  # the disk is full: nothing of it stays
+            store.close()
+            database(folder).unlink()
+            raise
         return store
 
     @classmethod
@@ -106,17 +113,20 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All writes inside are one commit. What was written before an exception is kept: it happened.
 
-        StoreError where it cannot be: then nothing of it is kept.
+        StoreError where not all of it can be: then nothing of it is kept.
         """
-        if self._depth == 0:
-            self._execute("BEGIN IMMEDIATE")
-            self._check_fence()
         self._depth += 1
         try:
+            if self._depth == 1:
+                self._execute("BEGIN IMMEDIATE")
+                self._check_fence()
             yield
+        except StoreError:  # half of an outcome is none
+            self._roll_back()
+            raise
         finally:
             self._depth -= 1
-            if self._depth == 0 and self._connection.in_transaction:  # a full disk has ended it already
+            if self._depth == 0 and self._connection.in_transaction:
                 self._commit()
 
     # --- the journal ------------------------------------------------------------------------------------------------
@@ -126,11 +136,7 @@ class Store:
         self._event("ask", number, values=json.dumps(values), point=json.dumps(point))
 
     def tell(
-        self,
-        number: int,
-        fitness: float | None,
-        extras: dict[str, Any] | None = None,
-        duration: float | None = None,
+        self, number: int, fitness: float | None, extras: dict[str, Any] | None = None, duration: float | None = None
     ) -> None:
         """`extras`: what was told beside the fitness. `duration`: seconds since the ask, by a monotonic clock."""
         self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None, duration=duration)
@@ -150,7 +156,8 @@ class Store:
 
     def events(self, *, after: int = 0, until: int = 2**62) -> Iterator[Event]:
         """In order; those with ids beyond `after` and up to `until`."""
-        return read_events(self._connection, "WHERE id > ? AND id <= ? ORDER BY id", (after, until))
+        with plain_errors(self.folder):
+            yield from read_events(self._connection, "WHERE id > ? AND id <= ? ORDER BY id", (after, until))
 
     def _event(self, kind: str, number: int | None, **columns: Any) -> None:
         row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra", "duration")), time.time())
@@ -166,10 +173,8 @@ class Store:
         self._write("INSERT INTO attempts (number, attempt, status) VALUES (?, ?, 'queued')", (number, attempt))
 
     def attempt_started(self, number: int, attempt: int) -> None:
-        row = (number, attempt, time.time())
-        self._write(
-            "INSERT OR REPLACE INTO attempts (number, attempt, status, started) VALUES (?, ?, 'running', ?)", row
-        )
+        row = (number, attempt, "running", time.time())
+        self._write("INSERT OR REPLACE INTO attempts (number, attempt, status, started) VALUES (?, ?, ?, ?)", row)
 
     def attempt_metric(self, number: int, attempt: int, value: float | None) -> None:
         self._write("UPDATE attempts SET metric = ? WHERE number = ? AND attempt = ?", (value, number, attempt))
@@ -184,45 +189,47 @@ class Store:
         )
 
     def experiments(self, metric: Metric) -> Iterator[Experiment]:
-        yield from read_experiments(self._connection, self.folder, metric)
+        with plain_errors(self.folder):
+            yield from read_experiments(self._connection, self.folder, metric)
 
     def experiment(self, number: int, metric: Metric) -> Experiment:
-        found = read_experiment(self._connection, self.folder, metric, number)
+        with plain_errors(self.folder):
+            found = read_experiment(self._connection, self.folder, metric, number)
         if found is None:
             raise StoreError(f"{database(self.folder)} has no experiment {number}")
         return found
 
     def failures(self, number: int, failure: str) -> int:
         """How many attempts of experiment `number` failed with that class."""
-        query = "SELECT COUNT(*) FROM attempts WHERE number = ? AND failure = ? AND status = 'failed'"
-        count: int = self._connection.execute(query, (number, failure)).fetchone()[0]
-        return count
+        query = "SELECT number FROM attempts WHERE number = ? AND failure = ? AND status = 'failed'"
+        return len(self._select(query, number, failure))
 
     def set_meta(self, key: str, value: Any) -> None:
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def meta(self, key: str) -> Any:
-        return read_meta(self._connection, key)
+        with plain_errors(self.folder):
+            return read_meta(self._connection, key)
 
     # --- copies (studio.copies) ---------------------------------------------------------------------------------------
 
     def rows_of(self, number: int | None) -> dict[str, list[dict[str, Any]]]:
         """All that stands in the tables about experiment `number`; with None what is about none."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for table in ("events", "attempts"):
-            cursor = self._connection.execute(f"SELECT * FROM {table} WHERE number IS ?", (number,))
-            names = [column[0] for column in cursor.description]
-            found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
-        return found
+        return {
+            name: self._select(f"SELECT * FROM {name} WHERE number IS ?", number) for name in ("events", "attempts")
+        }
 
     def insert(self, table: str, row: dict[str, Any]) -> None:
         """A row as `rows_of` gave it."""
-        columns = [name for name in self._columns(table) if name in row]
+        columns = [column["name"] for column in self._select(f"PRAGMA table_info({table})") if column["name"] in row]
         names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
         self._write(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row[name] for name in columns))
 
-    def _columns(self, table: str) -> list[str]:
-        return [row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")]
+    def _select(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with plain_errors(self.folder):
+            cursor = self._connection.execute(query, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
 
     # --- SQLite -----------------------------------------------------------------------------------------------------
 
@@ -239,13 +246,11 @@ class Store:
         return int(fence)
 
     def _check_fence(self) -> None:
-        with plain_errors(self.folder):
-            if read_meta(self._connection, "fence") == self._fence:
-                return
-            self._connection.execute("ROLLBACK")
-        raise StoreError(
-            f"project {self.folder.name!r} was taken over by another driver; this one ends, and the record has none of its news"
-        )
+        if self.meta("fence") != self._fence or identity(database(self.folder)) != self._file:
+            name = self.folder.name
+            raise StoreError(
+                f"project {name!r} was taken over by another driver; this one ends, and the record has none of its news"
+            )
 
     def _write(self, statement: str, row: tuple[Any, ...]) -> None:
         with self.transaction():
@@ -255,9 +260,12 @@ class Store:
         try:
             self._execute("COMMIT")
         except StoreError:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # a full disk has ended it already
+            self._execute("ROLLBACK")
 
     def _execute(self, statement: str, row: tuple[Any, ...] = ()) -> None:
         with plain_errors(self.folder):
@@ -271,7 +279,10 @@ class Store:
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the journal in `folder`."""
     with plain_errors(folder):
-        uri = f"{database(folder).as_uri()}?mode=ro"
+        if not database(folder).exists():
+            raise StoreError(f"{database(folder)} is missing{_REBUILD.format(project=folder.name)}")
+        frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
+        uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)
         try:
             checked_version(connection, folder)
@@ -281,8 +292,11 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
-    """The version of the record's format. StoreError for one that is not known yet."""
+    """The version of the record's format. StoreError for one that is not known yet, or that Studio never wrote."""
+    begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or (folder / COPY).is_file()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0 or (version == 0 and begun):
+        raise StoreError(f"{database(folder)} is no whole record{_REBUILD.format(project=folder.name)}")
     if version > VERSION:
         raise StoreError(
             f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
@@ -309,20 +323,20 @@ def plain_errors(folder: Path) -> Iterator[None]:
     """Errors of SQLite as StoreError, with what to do about them."""
     try:
         yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
+    except (sqlite3.Error, json.JSONDecodeError) as error:
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
         raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
 
 
+_REBUILD = "; make it anew from the copies beside the runs: studio doctor {project} --rebuild"
 _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
     "SQLITE_FULL": "; free some space, then: studio resume {project}",
     "SQLITE_IOERR": "; see whether the disk is full or gone, then: studio resume {project}",
     "SQLITE_BUSY": "; another program holds it: end that one, then: studio resume {project}",
     "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
     "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
-    "SQLITE_CORRUPT": "; see what is wrong: studio doctor {project}",
-    "SQLITE_NOTADB": "; see what is wrong: studio doctor {project}",
+    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], _REBUILD),  # the last: a table is missing
 }
 
 

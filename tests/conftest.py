@@ -1,6 +1,7 @@
 """Fixtures of all tests: a home of its own, an empty working directory, scripts in it, and the command."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -88,11 +89,14 @@ def command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     def call(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["studio", *arguments])
         capsys.readouterr()
+        hears_interrupts = signal.getsignal(signal.SIGINT)
         try:
             main()
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
+        finally:
+            signal.signal(signal.SIGINT, hears_interrupts)
         return Result(code, *capsys.readouterr())
 
     return call

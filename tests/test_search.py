@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from studio.errors import BadInput, PluginError, PluginFailed, ProjectError, RangeError, ReplayError, Stalled
 from studio.experiment import plain
 from studio.interfaces import Optimizer
+from studio.lock import is_locked
 from studio.project import Project
 from studio.search import Search
 from studio.space import Choice, Constant, Integer, Real, Space, Suggestion
-from studio.store import Store, is_locked
+from studio.store import Store
 
 GRID = {"x": [1, 2, 3], "y": "0:2"}
 SPACES: dict[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -34,7 +35,11 @@ def main() -> None:
     if len(sys.argv) == 1 and "_STUDIO_COMPLETE" not in os.environ:
         sys.stdout.write(HELLO)
         return
-    sys.exit(_guarded())
+    try:
+        code = _guarded()
+    finally:  # Ctrl-C now would be a traceback of the interpreter, which waits for its threads
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _guarded() -> int:

@@ -52,7 +52,7 @@ def _rebuild(project: str | None) -> int:
         print(f"studio: {path} could not be read and is left out", file=sys.stderr)
     if found.missing:
         print(
-            f"studio: nothing is left of experiments {', '.join(map(str, found.missing))};"
+            f"studio: nothing is left of experiments {', '.join(map(_span, found.missing[:20]))};"
             f" go on with: studio resume {project} --accept-changes",
             file=sys.stderr,
         )
@@ -60,6 +60,10 @@ def _rebuild(project: str | None) -> int:
         f"studio: {project} has {len(found.told)} outcomes again; go on with: studio resume {project}", file=sys.stderr
     )
     return 0
+
+
+def _span(numbers: range) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _folder(project: str) -> Path:

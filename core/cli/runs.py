@@ -1,5 +1,7 @@
 """`studio runs list|show|logs`: what the record says. No plugin is loaded."""
 
+import codecs
+import errno
 import os
 import sys
 import time
@@ -15,6 +17,8 @@ from studio.home import split_key
 from studio.project import Project, all_projects
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+CHUNK = 1 << 20  # bytes that are read at once
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -75,19 +79,26 @@ def logs(
 ) -> int:
     """Print what the script printed."""
     project, found = _find(experiment)
-    position = 0
     printed: list[str] = []
-    while True:
-        current = project.experiment(found.number) or found
-        text, position = _read_log(current, position)
+
+    def write(text: str) -> None:
         if json:
             printed.append(text)
         else:
             sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
-            sys.stdout.flush()
-        if not follow or (current.status not in ("running", "queued") and not text):
+
+    log = _Log()
+    while True:
+        current = project.experiment(found.number) or found
+        new = False
+        for text in log.read(current.folder):
+            new = True
+            write(text)
+        sys.stdout.flush()
+        if not follow or (current.status not in ("running", "queued") and not new):
             break
         time.sleep(0.3)
+    write(log.close())
     if json:
         print_json({"experiment": found.key, "output": "".join(printed)})
     return 0
@@ -125,25 +136,73 @@ def _find(key: str) -> tuple[Project, Experiment]:
     return project, found
 
 
-def _read_log(experiment: Experiment, position: int) -> tuple[str, int]:
-    if experiment.folder is None:
-        return "", position
-    try:
-        with open(f"{experiment.folder}/output.log", "rb") as file:
-            end = os.fstat(file.fileno()).st_size
-            data = b"".join(_data(file.fileno(), position, end))
-    except FileNotFoundError:
-        return "", position
-    return data.decode(errors="replace"), max(position, end)
+class _Log:
+    """The output of an experiment as it grows, each byte once, without the hole that the cap of a running log leaves.
 
+    The file stays open: when the experiment ends a shorter one takes its name, and what is new stands in this one.
+    """
 
-def _data(descriptor: int, position: int, end: int) -> Iterator[bytes]:
-    """What stands between `position` and `end`, without the hole that the cap of a running log leaves."""
-    while position < end:
-        try:
-            position = os.lseek(descriptor, position, os.SEEK_DATA)
-            until = os.lseek(descriptor, position, os.SEEK_HOLE)
-        except OSError:  # nothing but a hole follows, or the file system knows no holes
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._descriptor: int | None = None
+        self._position = 0
+        self._decoder = _new_decoder()
+
+    def read(self, folder: str | None) -> Iterator[str]:
+        """What is new, of the attempt in `folder`."""
+        if folder != self._folder:  # the first attempt, or a retry
+            if rest := self.close():
+                yield rest
+            self._folder = folder
+        if self._descriptor is None and not self._open():
             return
-        yield os.pread(descriptor, min(until, end) - position, position)
-        position = until
+        assert self._descriptor is not None
+        end = os.fstat(self._descriptor).st_size
+        if end < self._position:  # the script emptied it
+            self._position = 0
+        while chunk := self._chunk(self._descriptor, end):
+            yield self._decoder.decode(chunk)
+
+    def close(self) -> str:
+        """What is left: the beginning of a character."""
+        if self._descriptor is None:
+            return ""
+        os.close(self._descriptor)
+        self._descriptor = None
+        return self._decoder.decode(b"", final=True)
+
+    def _open(self) -> bool:
+        if self._folder is None:
+            return False
+        try:  # without waiting: a script may have put a FIFO there
+            self._descriptor = os.open(f"{self._folder}/output.log", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # it comes later, or the script removed it
+            return False
+        self._position = 0
+        self._decoder = _new_decoder()
+        return True
+
+    def _chunk(self, descriptor: int, end: int) -> bytes:
+        """The next bytes, of which none is in a hole; `_position` moves behind them."""
+        while self._position < end:
+            begin, until = _next_data(descriptor, self._position, end)
+            data = os.pread(descriptor, min(until - begin, CHUNK), begin)
+            self._position = begin
+            if _next_data(descriptor, begin, end) >= (begin, begin + len(data)):  # else the cap was at it meanwhile
+                self._position += len(data)
+                return data
+        return b""
+
+
+def _new_decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")("replace")
+
+
+def _next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
+    """Where the next bytes that are no hole begin and end."""
+    try:
+        begin = os.lseek(descriptor, position, os.SEEK_DATA)
+        until = os.lseek(descriptor, begin, os.SEEK_HOLE)
+    except OSError as error:  # ENXIO: nothing but a hole follows; else the file system knows no holes
+        return (end if error.errno == errno.ENXIO else position), end
+    return min(begin, end), min(until, end)
