@@ -334,6 +334,14 @@ def test_every_command_is_documented():
     assert [name for name in COMMANDS if f"`studio {name}" not in text] == []
 
 
+def test_every_fault_has_a_test():
+    faults = rows("reliability.md", "## Faults", "| # | fault | what happens | for example |")
+    assert [int(row[0]) for row in faults] == list(range(1, 19))
+    for *_, example in faults:
+        file, _, name = example.strip("`").partition("::")
+        assert f"\ndef {name}(" in (ROOT / "tests" / "faults" / file).read_text(), example
+
+
 def test_named_limits_are_those_of_the_code():
     text = COMMAND_LINE.read_text()
     assert f"{settings.DEFAULT_EXPERIMENTS} experiments" in text

@@ -32,6 +32,7 @@ with tempfile.TemporaryDirectory() as folder:  # what a search imports
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main()
     os.chdir("/")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the end of the command ignores
 
 for line in sys.stdin:
     request = json.loads(line)
