@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,13 +31,20 @@ META = {
 class Copies:
     """Writes copies of what was committed. One that cannot be written stays due, in later sessions, too; the database has it.
 
-    The copy of the project says through which event all copies are there.
+    The copy of the project says through which event all copies are there. StoreError where the journal ends before it:
+    a backup was put in its place, or its write-ahead log was lost.
     """
 
     def __init__(self, store: Store):
         self._store = store
-        self._through = _through(copy_of(store.folder, None))
+        self._through = copied_through(store.folder)
+        if self._through and next(store.events(after=self._through - 1, until=self._through), None) is None:
+            raise StoreError(
+                f"{database(store.folder)} is older than the copies beside the runs; make it anew from them:"
+                f" studio doctor {store.folder.name} --rebuild"
+            )
         self._due: dict[int | None, None] = {None: None}
+        self._behind: dict[int | None, None] = {}  # whose copies lack lines
         self._failed = False
 
     def due(self, number: int) -> None:
@@ -64,11 +71,12 @@ class Copies:
     def _find_due(self) -> int:
         """What the journal has and no copy has yet; reports can wait for the next ask or tell. Returns the last event."""
         through, news = self._through, bool(self._due)
-        numbers: dict[int | None, None] = {}
         for event in self._store.events(after=self._through):
-            through, news, numbers[event.number] = event.id, news or event.kind != "report", None
+            through, news = event.id, news or event.kind != "report"
+            self._behind[event.number] = None
         if news:
-            self._due |= numbers
+            self._due |= self._behind
+            self._behind.clear()
             self._due.pop(None, None)
             self._due[None] = None  # the last one, which says that the others are there
         return through
@@ -78,11 +86,13 @@ def copy_of(folder: Path, number: int | None) -> Path:
     return folder / COPY if number is None else folder / str(number) / COPY
 
 
-def _through(path: Path) -> int:
+def copied_through(folder: Path) -> int:
+    """The last event that all copies are there for; 0 where they do not say."""
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["through"])
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not readable: then all copies are due
+        through = json.loads(copy_of(folder, None).read_text(encoding="utf-8"))["through"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none yet, or not readable: then all are due
         return 0
+    return through if type(through) is int and through in _WHOLE else 0
 
 
 @dataclass
@@ -208,7 +218,10 @@ def rebuild(folder: Path) -> Found:
         shutil.rmtree(fresh.parent, ignore_errors=True)
         try:
             _write(fresh, found, lock)
+            _forget_through(folder)
             _exchange(fresh, folder)
+            for path in found.unreadable:  # else the doctor finds them again and again
+                os.replace(path, f"{path}.left-out")
         except OSError as error:
             raise StoreError(
                 f"project {folder.name!r} could not be rebuilt: {error.strerror}; nothing was changed"
@@ -249,6 +262,12 @@ def _write(folder: Path, found: Found, lock: IO[str]) -> None:
         raise StoreError(f"project {folder.name!r} could not be rebuilt; nothing was changed; is the disk full?")
 
 
+def _forget_through(folder: Path) -> None:
+    """The next driver writes all copies anew: those that were left out, and what fresh lines have in place of lost ones."""
+    data = json.loads(copy_of(folder, None).read_text(encoding="utf-8"))
+    write_json(copy_of(folder, None), {**data, "through": 0})
+
+
 def _files(folder: Path) -> Iterator[tuple[int | None, Path]]:
     names = [entry.name for entry in folder.iterdir() if entry.name.isdecimal()]
     numbers = [int(name) for name in names if str(int(name)) == name and int(name) in _WHOLE]
@@ -263,10 +282,7 @@ def _exchange(fresh: Path, folder: Path) -> None:
 
     The first renaming is the one of the database itself: without its log it would be whole and old.
     """
-    taken = [path.name for path in folder.glob("studio.db.before-*")]
-    kept = next(
-        name for n in range(1, len(taken) + 2) if not any(t.startswith(name := f"studio.db.before-{n}") for t in taken)
-    )
+    kept = next(name for name in map("studio.db.before-{}".format, count(1)) if not any(folder.glob(f"{name}*")))
     for suffix in ("", "-wal", "-shm", "-journal"):
         file = Path(f"{database(folder)}{suffix}")
         if file.exists():

@@ -1,7 +1,6 @@
 """A project on disk, made whole or not at all; and a new snapshot of its source, taken on resume."""
 
 import hashlib
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import IO
 from studio.errors import BadInput, ProjectError, StoreError
 from studio.home import COPY, database, make_folder, project_folder, projects_folder
 from studio.lock import take_lock
-from studio.plan import FIRST_SNAPSHOT, Plan
+from studio.plan import FIRST_SNAPSHOT, SHARED, Plan
 from studio.plugin_files import is_file
 from studio.settings import Settings
 from studio.store import Store, whole
@@ -25,7 +24,7 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
     try:
         write_snapshot(snapshot, folder / plan.snapshot)
         for tag, path in plan.artifacts.sources().items():
-            copy_any(path, folder / "artifacts" / tag)
+            copy_any(path, folder / SHARED / tag)
         if plan.settings.python is not None:
             _write_shim(folder / "shim" / "studio")
         store = Store(folder, lock)
@@ -43,37 +42,27 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
 
 
 def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
-    """For later experiments, beside the earlier ones, and new copies of what all share. `plan` then uses them.
+    """For later experiments, beside the earlier ones, with new copies of what is captured once. `plan` then uses them.
 
-    What was reused from other projects stays as it was copied: it is not of the user's files.
+    They count from the moment in which the record names them: whatever ends this before, the old ones are in use. What
+    was reused from other projects stays as it was copied: it is not of the user's files.
     """
-    shared = replace(plan.artifacts, reused={}).sources()
+    before, captured = plan.snapshot, replace(plan.artifacts, reused={}).sources()
     taken = [path.name for path in store.folder.glob(f"{FIRST_SNAPSHOT}*")]
     plan.snapshot = next(name for n in range(2, len(taken) + 3) if (name := f"{FIRST_SNAPSHOT}-{n}") not in taken)
-    fresh = store.folder / "artifacts-new"
-    shutil.rmtree(fresh, ignore_errors=True)  # of a resume that was killed
+    folder, shared = store.folder / plan.snapshot, store.folder / plan.shared_folder
     try:
-        write_snapshot(snapshot, store.folder / plan.snapshot)
-        for tag, path in shared.items():
-            copy_any(path, fresh / tag)
-        for tag in shared:
-            _exchange(fresh / tag, store.folder / "artifacts" / tag)
+        write_snapshot(snapshot, folder)
+        for tag, path in captured.items():
+            copy_any(path, shared / tag)
+        store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
     except BaseException as error:  # Ctrl-C, too
-        shutil.rmtree(store.folder / plan.snapshot, ignore_errors=True)
+        plan.snapshot = before
+        for made in (shared, folder):
+            shutil.rmtree(made, ignore_errors=True)
         if isinstance(error, OSError):
             raise BadInput(f"cannot write to {store.folder}: {error.strerror}; is the disk full?") from error
         raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
-
-
-def _exchange(fresh: Path, old: Path) -> None:
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)
-    os.replace(fresh, old)
 
 
 def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:

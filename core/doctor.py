@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio import requests
-from studio.copies import copy_of, read_copies
+from studio.copies import copied_through, copy_of, read_copies
 from studio.errors import StudioError
 from studio.home import database, is_network, make_folder, out_of_space, projects_folder, studio_home
 from studio.lock import is_locked
@@ -17,6 +18,7 @@ from studio.store import read_events, read_meta, reading
 from studio.workspace import in_bytes
 
 WAL_RESET_FIXED = (3, 51, 3)  # https://www.sqlite.org/releaselog/3_51_3.html: needs two writers at once; Studio has one
+_LINE = ("kind", "number", '"values"', "point", "fitness", "extra")  # what a journal line says, as its columns
 
 
 @dataclass(frozen=True)
@@ -60,18 +62,19 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield Finding(name, f"a driver is at work: {(folder / 'lock').read_text().strip()}")
     else:
         yield from _left_over(folder)
-    told = None
+    lines = None
     try:
-        told = _check_database(folder)
+        lines = _check_database(folder)
+        told = {number for kind, number, *_ in lines.values() if kind == "tell"}
         yield Finding(name, f"the record is whole: {len(told)} outcomes")
     except StudioError as error:
         text, _, advice = str(error).partition("; ")
         yield Finding(name, text, advice if advice and "--rebuild" not in advice else _mend_database(folder))
-    yield from _compare_copies(folder, told)
+    yield from _compare_copies(folder, lines)
 
 
-def _check_database(folder: Path) -> set[int]:
-    """The numbers that were told. StoreError where the database cannot be read in full."""
+def _check_database(folder: Path) -> dict[int, tuple[Any, ...]]:
+    """The lines of the journal, by their ids. StoreError where the database cannot be read in full."""
     if not database(folder).is_file():
         raise StudioError(f"{database(folder)} is missing")
     with reading(folder) as connection:
@@ -80,12 +83,14 @@ def _check_database(folder: Path) -> set[int]:
             raise StudioError(f"{database(folder)} is damaged: {'; '.join(complaints)}")
         if read_meta(connection, "settings") is None:
             raise StudioError("it was cut off while it was made")
-        return {event.experiment for event in read_events(connection) if event.kind == "tell"}
+        for _ in read_events(connection):  # finds what SQLite keeps and Studio never wrote
+            pass
+        return {id_: tuple(line) for id_, *line in connection.execute(f"SELECT id, {', '.join(_LINE)} FROM events")}
 
 
 def _mend_database(folder: Path) -> str:
     if read_copies(folder).meta.get("settings") is None:
-        return f"studio rm {folder.name}" if database(folder).is_file() else f"remove {folder}"
+        return f"remove {folder}"
     return f"studio doctor {folder.name} --rebuild"
 
 
@@ -99,21 +104,29 @@ def _left_over(folder: Path) -> Iterator[Finding]:
         yield Finding(name, "a retry waits for a driver", f"studio resume {name}")
 
 
-def _compare_copies(folder: Path, told: set[int] | None) -> Iterator[Finding]:
+def _compare_copies(folder: Path, lines: dict[int, tuple[Any, ...]] | None) -> Iterator[Finding]:
     name, copies = folder.name, read_copies(folder)
+    anew = f"remove {copy_of(folder, None)}: the next studio resume {name} writes all copies anew"
     for path in copies.unreadable:
-        anew = f"remove {copy_of(folder, None)}: the next studio resume {name} writes all copies anew"
-        mend = "a rebuild leaves it out" if told is None else anew
+        mend = "a rebuild leaves it out" if lines is None else anew
         yield Finding(name, f"the copy of the record in {path} cannot be read", mend)
-    if told is None:
+    if lines is None:
         holes = sum(map(len, copies.missing))
         missing = f"; of {holes} experiments nothing is left" if holes else ""
         yield Finding(name, f"copies beside the runs hold {len(copies.told)} outcomes{missing}")
-    elif lost := copies.told - told:
-        text = f"{len(lost)} outcomes stand beside their runs and not in the record: {_some(lost)}"
+        return
+    copied = {event["id"]: tuple(event[column.strip('"')] for column in _LINE) for event in copies.events}
+    newer = {line[1] for id_, line in copied.items() if id_ > max(lines, default=0)}
+    through = copied_through(folder)
+    other = {line[1] for id_, line in lines.items() if id_ <= through and copied.get(id_) != line}
+    if newer and not is_locked(folder):
+        text = f"the record ends before the copies beside its runs: experiments {_some(newer)}"
         yield Finding(name, text, f"studio doctor {name} --rebuild")
+    elif other and not copies.unreadable and not is_locked(folder):
+        yield Finding(name, f"copies differ from the record, or are missing: experiments {_some(other)}", anew)
 
 
-def _some(numbers: set[int]) -> str:
-    shown = ", ".join(map(str, sorted(numbers)[:10]))
+def _some(numbers: set[int | None]) -> str:
+    """`None` is the project."""
+    shown = ", ".join(map(str, sorted(number or 0 for number in numbers)[:10]))
     return f"{shown}, …" if len(numbers) > 10 else shown

@@ -3,7 +3,6 @@
 signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -> copied, shown, started -> poll
 """
 
-import contextlib
 import math
 import time
 from collections import deque
@@ -104,11 +103,14 @@ class Driver:
             self.observer.tick(self.progress)
 
     def _wind_up(self) -> None:
-        with contextlib.suppress(StoreError):  # whatever broke the loop is the error to show
-            self.store.set_meta("state", {"state": self.ending, "at": time.time()})
         self.observer.ended(self.progress)
         if self.ending != "done":
             self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
+        try:
+            self.store.set_meta("state", {"state": self.ending, "at": time.time()})
+        except StoreError:
+            if self.ending != "failed":  # else whatever broke the loop is the error to show
+                raise
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 

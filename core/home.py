@@ -86,8 +86,8 @@ def _unescaped(text: str) -> str:
 
 
 def is_read_only(folder: Path) -> bool:
-    """Whether the disk of `folder` is mounted so."""
-    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    """Whether no file can be made in `folder`: its disk is mounted so, or it belongs to somebody else."""
+    return not os.access(folder, os.W_OK)
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def out_of_space(folder: Path) -> bool:
 def split_key(key: str) -> tuple[str, int]:
     """`digits/7` as `("digits", 7)`."""
     project, slash, number = key.rpartition("/")
-    if not slash or not number.isdecimal() or int(number) < 1:
+    if not slash or not number.isdecimal() or len(number) > 15 or int(number) < 1:
         raise BadInput(f"{key!r} is no experiment: write PROJECT/NUMBER, such as digits/7")
     return project, int(number)
 

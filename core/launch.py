@@ -148,13 +148,16 @@ def resume(
         origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
         source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
         plan = prepare(settings, host, source, snapshot)
-        if not keep_source and _has_changed(plan, store.folder, observer, accept_changes):
+        changed = not keep_source and _has_changed(plan, store.folder, observer, accept_changes)
+        if changed or (accept_changes and not keep_source and plan.source.is_dir()):  # new files alone are no change
             plan = prepare(settings, host, source)
             take_new_snapshot(store, plan, source_snapshot(plan))
         # A time is for one session.
         store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
         if store.meta("optimizer_file") != fingerprint(settings):
             observer.notice(f"{settings.optimizer} has changed since the search began")
+            if accept_changes:
+                store.set_meta("optimizer_file", fingerprint(settings))
     except BaseException:
         store.close()
         raise
@@ -179,7 +182,7 @@ def _has_changed(plan: Plan, project: Path, observer: Observer, accept: bool) ->
         observer.notice(f"{plan.source} is gone; the search goes on with its own copy")
         return False
     pairs = [(project / plan.snapshot, plan.source)]
-    pairs += [(project / "artifacts" / tag, path) for tag, path in plan.artifacts.shared.items()]
+    pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
     found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
     found = [(copy, original, paths) for copy, original, paths in found if paths]
     if not found:

@@ -29,6 +29,7 @@ from studio.substitution import Substitution
 from studio.text import did_you_mean
 
 FIRST_SNAPSHOT = "source"
+SHARED = "artifacts"  # what all experiments read; and beside a later snapshot, its own
 
 
 @dataclass
@@ -57,11 +58,17 @@ class Plan:
         """Whether an experiment without fitness has failed."""
         return self.settings.metric is not None or self.optimizer.needs_fitness
 
+    @property
+    def shared_folder(self) -> str:
+        """Name of the copy of what is captured once, in the project: one beside each snapshot, `artifacts`, `artifacts-2`."""
+        return self.snapshot.replace(FIRST_SNAPSHOT, SHARED, 1)
+
     def run_of(self, suggestion: Suggestion, attempt: int, project: Path) -> Run:
         """The run of `suggestion`, in the project's folder."""
         assert suggestion.number is not None
         folder = attempt_folder(project, suggestion.number, attempt)
         arrays = {name: str(array_path(folder, name)) for name in array_names(self.space)}
+        captured, reused = project / self.shared_folder, project / SHARED
         return Run(
             project=project.name,
             number=suggestion.number,
@@ -78,8 +85,9 @@ class Plan:
             max_log=self.settings.max_log,
             captures=self.artifacts.captured,
             copies={tag: str(path) for tag, path in self.artifacts.copied.items()},
-            shared={tag: str(project / "artifacts" / tag) for tag in [*self.artifacts.shared, *self.artifacts.reused]},
-            links={path: str(project / "artifacts" / tag) for path, tag in self.artifacts.links.items()},
+            shared={tag: str(captured / tag) for tag in self.artifacts.shared}
+            | {tag: str(reused / tag) for tag in self.artifacts.reused},
+            links={path: str(captured / tag) for path, tag in self.artifacts.links.items()},
         )
 
     def _python_path(self, project: Path) -> dict[str, str]:
@@ -203,8 +211,8 @@ def _probe(plan: Plan) -> Run:
 
 def _below(script: str, source: Path) -> str:
     """`script` as a path below `source`, where it lies there, so that it is found in a copy as well."""
-    path = Path(os.path.normpath(source / Path(script).expanduser()))
-    if not path.is_relative_to(source) and path.parent.exists():  # through a link, as /tmp is on macOS
+    path = Path(os.path.normpath(source / os.path.expanduser(script)))
+    if not path.is_relative_to(source) and os.path.exists(path.parent):  # through a link, as /tmp is on macOS
         path = path.parent.resolve() / path.name
     return str(path.relative_to(source)) if path.is_relative_to(source) else script
 
@@ -216,8 +224,8 @@ def _script_file(settings: Settings, source: Path) -> str | None:
     """The script's path below `source`; None for a module that is not there and runs from where it is installed."""
     if settings.module:
         return _module_file(settings, source)
-    path = Path(os.path.normpath(source / Path(settings.script).expanduser()))
-    if not path.exists():
+    path = Path(os.path.normpath(source / os.path.expanduser(settings.script)))
+    if not os.path.exists(path):  # unlike Path.exists, no error for what can be no path
         scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
         raise BadInput(f"there is no script {settings.script!r}{_close(settings.script, scripts)}")
     if path.is_dir():

@@ -80,7 +80,8 @@ class Watchdog:
 def marked(folder: str, session: str | None = None) -> Iterator[int]:
     """The ids of the living processes that belong to a run in `folder`, or below it; of that session alone, where given."""
     who = b"[0-9a-f]+" if session is None else re.escape(session.encode())
-    wanted = re.compile(MARKS.encode() + rb"=[^\0]*\|" + who + b"=" + re.escape(os.fsencode(folder)) + rb"[|/]")
+    mark = MARKS.encode() + rb"=[^\0]*\|" + who + b"=" + re.escape(os.fsencode(folder)) + rb"[|/]"
+    wanted = re.compile(rb"(?:^|[\0 ])" + mark)  # `ps` parts the variables by blanks
     for pid, environment in _environments():
         if wanted.search(environment) and pid != os.getpid():
             yield pid

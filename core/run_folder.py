@@ -13,7 +13,7 @@ import numpy as np
 from studio.experiment import FAILURES, Outcome, Run, plain
 from studio.home import write_json
 from studio.processes import kill_tree
-from studio.workspace import copy_any, copy_tree
+from studio.workspace import copy_any, copy_tree, make_own
 
 LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
 
@@ -67,10 +67,12 @@ def prepare(run: Run) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     copy_tree(Path(run.snapshot), workspace)
     for path, text in run.changes.items():
-        (workspace / path).write_bytes(text)
+        make_own(workspace, path).write_bytes(text)
     for path, target in run.links.items():
-        (workspace / path).parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(target, workspace / path)
+        place = make_own(workspace, os.path.dirname(path)) / os.path.basename(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # a link to the user's own, where a folder of theirs was made one of links
+        os.symlink(target, place)
     artifacts = dict(run.shared)
     for tag, path in run.copies.items():
         artifacts[tag] = str(folder / "artifacts" / tag)

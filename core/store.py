@@ -28,6 +28,7 @@ from studio.records import read_experiment, read_experiments
 
 VERSION = 1
 BUSY_WAIT = 30.0  # seconds that another program may hold the database
+_COLUMNS = (int, str, int | None, str | None, str | None, float | None, str | None, float)  # of events
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -152,7 +153,8 @@ class Store:
         return last.id
 
     def last_restart(self) -> Event | None:
-        return next(read_events(self._connection, "WHERE kind = 'restart' ORDER BY id DESC LIMIT 1"), None)
+        with plain_errors(self.folder):
+            return next(read_events(self._connection, "WHERE kind = 'restart' ORDER BY id DESC LIMIT 1"), None)
 
     def events(self, *, after: int = 0, until: int = 2**62) -> Iterator[Event]:
         """In order; those with ids beyond `after` and up to `until`."""
@@ -161,10 +163,8 @@ class Store:
 
     def _event(self, kind: str, number: int | None, **columns: Any) -> None:
         row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra", "duration")), time.time())
-        self._write(
-            'INSERT INTO events (kind, number, "values", point, fitness, extra, duration, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-            row,
-        )
+        columns_of = 'kind, number, "values", point, fitness, extra, duration, at'
+        self._write(f"INSERT INTO events ({columns_of}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     # --- attempts and state -----------------------------------------------------------------------------------------
 
@@ -246,7 +246,10 @@ class Store:
         return int(fence)
 
     def _check_fence(self) -> None:
-        if self.meta("fence") != self._fence or identity(database(self.folder)) != self._file:
+        found = identity(database(self.folder))
+        if found == (0, 0):
+            raise StoreError(f"{database(self.folder)} is missing{_REBUILD.format(project=self.folder.name)}")
+        if self.meta("fence") != self._fence or found != self._file:
             name = self.folder.name
             raise StoreError(
                 f"project {name!r} was taken over by another driver; this one ends, and the record has none of its news"
@@ -283,12 +286,9 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
             raise StoreError(f"{database(folder)} is missing{_REBUILD.format(project=folder.name)}")
         frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
         uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)
-        try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
             checked_version(connection, folder)
             yield connection
-        finally:
-            connection.close()
 
 
 def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
@@ -313,7 +313,10 @@ def read_events(
     connection: sqlite3.Connection, which: str = "ORDER BY id", arguments: tuple[int, ...] = ()
 ) -> Iterator[Event]:
     query = f'SELECT id, kind, number, "values", point, fitness, extra, at FROM events {which}'
-    for id_, kind, number, values, point, fitness, extra, at in connection.execute(query, arguments):
+    for row in connection.execute(query, arguments):
+        if not all(map(isinstance, row, _COLUMNS)) or row[1] not in ("ask", "report", "tell", "restart"):
+            raise sqlite3.DatabaseError(f"line {row[0]} of the journal is damaged")
+        id_, kind, number, values, point, fitness, extra, at = row
         values, point, extra = values and json.loads(values), point and json.loads(point), json.loads(extra or "{}")
         yield Event(id_, kind, number, values, point, fitness, extra, at)
 
@@ -343,6 +346,5 @@ _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
 def whole(folder: Path) -> bool:
     """Whether the project was made to its end."""
     with reading(folder) as connection:
-        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()) and (
-            read_meta(connection, "settings") is not None
-        )
+        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+        return made is not None and read_meta(connection, "settings") is not None

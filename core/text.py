@@ -11,6 +11,11 @@ SHOWN = 12  # names that a hint lists
 _WORDS = {"True": True, "False": False, "None": None}
 
 
+def clean(text: str) -> str:
+    """`text` without control characters, escape sequences among them, and on one line."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def literal(text: str) -> object:
     """The value that `text` writes: int, float, True, False, None, a quoted string, else the text itself.
 

@@ -85,6 +85,7 @@ def studio(home: Path) -> Callable[..., Result]:
 @pytest.fixture
 def command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """As `studio`, in this process: the same entry point without half a second of imports. Experiments are processes."""
+    monkeypatch.setattr(sys, "path", sys.path[:])  # a plugin's file adds its folder
 
     def call(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["studio", *arguments])

@@ -76,7 +76,9 @@ def _guarded() -> int:
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write(f"studio: {' '.join(text.split())}\n")
+    from studio.text import clean
+
+    sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n")
 
 
 def _app() -> Any:

@@ -4,9 +4,10 @@ import sys
 import time
 from typing import Any
 
-from studio.cli.output import assignments, clean, metric_value, minutes, short
+from studio.cli.output import assignments, metric_value, minutes, short
 from studio.experiment import Experiment
 from studio.observer import Observer, Progress
+from studio.text import clean
 
 REFRESH = 0.25  # seconds
 MOST_RUNNING = 8  # lines of running experiments in the panel
@@ -82,12 +83,13 @@ def _panel(project: str, progress: Progress) -> Any:
         bar = ProgressBar(total=progress.total, completed=progress.finished)
         lines.append(Padding(bar, 0))  # a bar alone does not end its line
     if progress.best is not None:
-        text = f"best  #{progress.best.number}  {progress.metric.name} {metric_value(progress.best)}  {assignments(progress.best.values)}"
-        lines.append(Text(text, style="bold green", no_wrap=True, overflow="ellipsis"))
+        metric = f"{progress.metric.name} {metric_value(progress.best)}"
+        text = f"best  #{progress.best.number}  {metric}  {assignments(progress.best.values)}"
+        lines.append(Text(clean(text), style="bold green", no_wrap=True, overflow="ellipsis"))
     for number, (values, started, value) in list(progress.running.items())[:MOST_RUNNING]:
         shown = "" if value is None else f"{progress.metric.name} {short(value)}  "
         text = f"runs  #{number}  {minutes(time.monotonic() - started)}  {shown}{assignments(values)}"
-        lines.append(Text(text, no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(clean(text), no_wrap=True, overflow="ellipsis"))
     if len(progress.running) > MOST_RUNNING:
         lines.append(Text(f"      and {len(progress.running) - MOST_RUNNING} more"))
     if progress.last_failure is not None:
@@ -117,8 +119,9 @@ def _line(experiment: Experiment, progress: Progress) -> str:
     if experiment.metric is not None:
         result += f"  {progress.metric.name} {metric_value(experiment)}"
     best = "  best so far" if progress.best is not None and progress.best.number == experiment.number else ""
-    reason = f"  ({clean(experiment.reason)})" if experiment.reason else ""
-    return f"#{experiment.number}{total}  {result}  {assignments(experiment.values)}  {minutes(experiment.duration)}{best}{reason}"
+    reason = f"  ({experiment.reason})" if experiment.reason else ""
+    values, took = assignments(experiment.values), minutes(experiment.duration)
+    return clean(f"#{experiment.number}{total}  {result}  {values}  {took}{best}{reason}")
 
 
 def _plural(total: int | None) -> str:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.output import clean, print_json
+from studio.cli.output import print_json
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput, ProjectError
 from studio.home import project_folder, projects_folder
-from studio.text import did_you_mean
+from studio.text import clean, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 

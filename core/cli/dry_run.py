@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studio.cli.output import experiment_rows, print_json, print_table
+from studio.cli.output import experiment_rows, harmless, print_json, print_table
 from studio.experiment import Experiment, plain
 from studio.host import Host
 from studio.launch import check, make_settings
 from studio.search import Search
 from studio.space import Suggestion
+from studio.text import clean
 
 SHOWN = 10  # suggestions that are listed
 
@@ -44,19 +45,19 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
         )
         return 0
     for notice in plan.notices:
-        print(f"notice: {notice}")
+        print(f"notice: {clean(notice)}")
     total = "experiments until the time is over" if plan.size is None else f"{plan.size} experiments"
     print(
         f"{total}, {plan.settings.num_workers} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
     )
-    print(f"copies {len(snapshot.files)} files of {snapshot.source} for each")
+    print(clean(f"copies {len(snapshot.files)} files of {snapshot.source} for each"))
     if run is not None:
-        print(f"command: {shlex.join(run.argv)}")
+        print(clean(f"command: {shlex.join(run.argv)}"))
     columns, rows = experiment_rows(
         [Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name
     )
     print_table(columns, rows)
     if plan.size is None or plan.size > len(suggestions):
         print("…")
-    print(diff or "nothing in the script changes", end="" if diff else "\n")
+    print(harmless(diff) or "nothing in the script changes", end="" if diff else "\n")
     return 0

@@ -8,6 +8,7 @@ from studio.cli.output import assignments, experiment_rows, metric_value, print_
 from studio.errors import Interrupted
 from studio.experiment import Experiment
 from studio.project import Project
+from studio.text import clean
 
 SHOWN = 10  # rows of the final table
 
@@ -49,6 +50,7 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
     if rated:
         best = rated[0]
         print(
-            f"best: {best.key}  {project.metric.name} {metric_value(best)}  {assignments(best.values)}", file=sys.stderr
+            clean(f"best: {best.key}  {project.metric.name} {metric_value(best)}  {assignments(best.values)}"),
+            file=sys.stderr,
         )
         print(f"files: {best.folder}", file=sys.stderr)

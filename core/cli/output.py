@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.experiment import Experiment, plain
+from studio.text import clean
 
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
-
-
-def clean(text: str) -> str:
-    """`text` without control characters, escape sequences among them, and on one line."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def harmless(text: str) -> str:

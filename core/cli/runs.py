@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.output import clean, experiment_rows, harmless, minutes, print_json, print_table, short
+from studio.cli.output import experiment_rows, harmless, minutes, print_json, print_table, short
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
 from studio.project import Project, all_projects
+from studio.text import clean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -58,12 +59,12 @@ def show(
     rows += [[f"  {name}", str(data["values"][name])] for name in found.values]
     rows += [[f"{metric['name']} ({metric['mode']})", repr(metric["value"])]] if metric else []
     rows += [
-        [key, clean(str(data[key]))]
+        [key, str(data[key])]
         for key in ("fitness", "started", "finished", "exit_code", "reason", "failure", "attempt", "folder")
         if data[key] not in (None, "")
     ]
     for name, value in rows:
-        print(f"{name:<14} {clean(value)}")
+        print(clean(f"{name:<14} {value}"))
     if len(attempts) > 1:
         print()
         lines = [[str(a["attempt"]), a["status"], minutes(a["duration"]), clean(a["reason"])] for a in attempts]
@@ -80,25 +81,29 @@ def logs(
     """Print what the script printed."""
     project, found = _find(experiment)
     printed: list[str] = []
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def write(text: str) -> None:
+    def write(data: bytes, final: bool = False) -> None:
         if json:
-            printed.append(text)
+            printed.append(decoder.decode(data, final))
+        elif sys.stdout.isatty():
+            sys.stdout.write(harmless(decoder.decode(data, final)))
         else:
-            sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+            sys.stdout.buffer.write(data)
 
     log = _Log()
     while True:
         current = project.experiment(found.number) or found
         new = False
-        for text in log.read(current.folder):
+        for data in log.read(current.folder):
             new = True
-            write(text)
+            write(data)
         sys.stdout.flush()
         if not follow or (current.status not in ("running", "queued") and not new):
             break
         time.sleep(0.3)
-    write(log.close())
+    log.close()
+    write(b"", final=True)
     if json:
         print_json({"experiment": found.key, "output": "".join(printed)})
     return 0
@@ -146,13 +151,11 @@ class _Log:
         self._folder: str | None = None
         self._descriptor: int | None = None
         self._position = 0
-        self._decoder = _new_decoder()
 
-    def read(self, folder: str | None) -> Iterator[str]:
+    def read(self, folder: str | None) -> Iterator[bytes]:
         """What is new, of the attempt in `folder`."""
         if folder != self._folder:  # the first attempt, or a retry
-            if rest := self.close():
-                yield rest
+            self.close()
             self._folder = folder
         if self._descriptor is None and not self._open():
             return
@@ -161,15 +164,12 @@ class _Log:
         if end < self._position:  # the script emptied it
             self._position = 0
         while chunk := self._chunk(self._descriptor, end):
-            yield self._decoder.decode(chunk)
+            yield chunk
 
-    def close(self) -> str:
-        """What is left: the beginning of a character."""
-        if self._descriptor is None:
-            return ""
-        os.close(self._descriptor)
-        self._descriptor = None
-        return self._decoder.decode(b"", final=True)
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _open(self) -> bool:
         if self._folder is None:
@@ -179,7 +179,6 @@ class _Log:
         except OSError:  # it comes later, or the script removed it
             return False
         self._position = 0
-        self._decoder = _new_decoder()
         return True
 
     def _chunk(self, descriptor: int, end: int) -> bytes:
@@ -192,10 +191,6 @@ class _Log:
                 self._position += len(data)
                 return data
         return b""
-
-
-def _new_decoder() -> codecs.IncrementalDecoder:
-    return codecs.getincrementaldecoder("utf-8")("replace")
 
 
 def _next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:

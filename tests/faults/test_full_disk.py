@@ -171,7 +171,7 @@ def test_a_search_ends_in_order_before_the_disk_is_quite_full(
     monkeypatch.setenv("FULL", str(tmp_path / "full"))
     script("train.py", FILLS)
     small = disk()
-    (tmp_path / "full").write_text(str(home_module.LOW_SPACE - BLOCK))
+    (tmp_path / "full").write_text(str(home_module.LOW_SPACE // 4))
     full = command("run", f"--num-workers={workers}", *SEARCH)
     assert full.code == 1
     assert "studio: the disk is full: free some space; go on with: studio resume p" in full.err
