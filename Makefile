@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_HOME ?= $(CURDIR)/.demo
 
-.PHONY: setup demo test test-long test-frameworks lint benchmark clean
+.PHONY: setup demo test test-long test-frameworks lint clean
 
 setup: $(VENV)/installed
 

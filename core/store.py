@@ -326,7 +326,7 @@ def plain_errors(folder: Path) -> Iterator[None]:
     """Errors of SQLite as StoreError, with what to do about them."""
     try:
         yield
-    except (sqlite3.Error, json.JSONDecodeError) as error:
+    except (sqlite3.Error, ValueError, OverflowError) as error:  # no JSON, no UTF-8, no time: it is damaged
         name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
         raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error

@@ -446,6 +446,19 @@ def test_a_damaged_database_is_made_anew_from_the_copies(damage, many, listed, c
     assert [e.status for e in Project("p").experiments] == ["completed"] * 152
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["events SET at = 1e300 WHERE kind = 'tell'", "attempts SET started = 1e12", "attempts SET finished = -1e12"],
+)
+def test_a_time_that_is_none_is_damage(change, many, command, folder, listed):
+    table = change.split()[0]
+    with_statement(f"UPDATE {change}")(database(folder))
+    for arguments in (("runs", "list", "p"), ("resume", "p")) if table == "attempts" else ():
+        assert_said(command(*arguments), str(database(folder)), REBUILD)
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert listed() == many
+
+
 @pytest.mark.parametrize("change", ["fitness = 'good'", "kind = 'told'", "at = 'noon'"])
 def test_a_line_that_studio_never_wrote_ends_the_resume(change, many, command, folder, listed):
     """SQLite keeps anything in any column, and its own check finds nothing wrong with it."""
