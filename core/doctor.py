@@ -5,15 +5,18 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from studio import requests
 from studio.copies import copied_through, copy_of, read_copies
 from studio.errors import StudioError
+from studio.experiment import FITNESS
 from studio.home import database, is_network, make_folder, out_of_space, projects_folder, studio_home
 from studio.lock import is_locked
 from studio.processes import marked
+from studio.records import read_experiments
 from studio.store import read_events, read_meta, reading
 from studio.workspace import in_bytes
 
@@ -83,8 +86,8 @@ def _check_database(folder: Path) -> dict[int, tuple[Any, ...]]:
             raise StudioError(f"{database(folder)} is damaged: {'; '.join(complaints)}")
         if read_meta(connection, "settings") is None:
             raise StudioError("it was cut off while it was made")
-        for _ in read_events(connection):  # finds what SQLite keeps and Studio never wrote
-            pass
+        for _ in chain(read_events(connection), read_experiments(connection, folder, FITNESS)):
+            pass  # SQLite keeps what Studio never wrote: reading finds it
         return {id_: tuple(line) for id_, *line in connection.execute(f"SELECT id, {', '.join(_LINE)} FROM events")}
 
 

@@ -145,6 +145,7 @@ class Driver:
             self._show(experiment)
         while self._words:
             self.observer.notice(self._words.pop(0))
+        self.store.check_fence()  # one that was paused since then, and lost its project, starts nothing
         for run in runs:
             with blame(self.backend, "start"):
                 self.backend.start(run)

@@ -17,7 +17,7 @@ from studio.driver import Driver
 from studio.errors import BadInput, Interrupted, ProjectError
 from studio.experiment import MAX_LOG
 from studio.failures import Given, parse_endings, parse_retries
-from studio.home import existing_project_folder, project_folder, studio_home
+from studio.home import COPY, existing_project_folder, project_folder, studio_home
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
 from studio.lock import take_lock
@@ -167,6 +167,10 @@ def resume(
 def _stored_settings(store: Store) -> Settings:
     name, stored = store.folder.name, store.meta("settings")
     if stored is None:
+        if (store.folder / COPY).is_file():
+            raise ProjectError(
+                f"project {name!r} has lost its settings; make its record anew: studio doctor {name} --rebuild"
+            )
         raise ProjectError(f"project {name!r} was cut off while it was made; `studio rm {name}` removes it")
     settings = Settings.from_dict({"script": "", **stored})
     if not settings.script:

@@ -32,7 +32,7 @@ class Ledger:
 
     @property
     def next_number(self) -> int:
-        return len(self.suggestions) + 1
+        return next(reversed(self.suggestions), 0) + 1  # a rebuilt record may have holes
 
     @property
     def untold(self) -> list[int]:

@@ -50,6 +50,8 @@ def _experiment(row: tuple[Any, ...], folder: Path, metric: Metric) -> Experimen
         failure,
         value,
     ) = row
+    if not isinstance(fitness, float | None):
+        raise sqlite3.DatabaseError(f"the fitness of experiment {number} is damaged")
     if attempt is None:  # a program's own loop: there is a journal and nothing else
         status = _journal_status(bool(told), fitness)
         started, finished, duration, value = told_at and asked_at, told_at, told_after, fitness

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from studio.experiment import Failure, Metric, Outcome, Report, Run
+from studio.home import identity
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.log_cap import LogCap
@@ -62,6 +63,7 @@ class Runner:
         self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
         self._last_read = 0.0
         self._watchdog: Watchdog | None = None
+        self._lock = (0, 0)  # which file is the lock of the driver that uses this
         self._session = secrets.token_hex(8)  # tells the processes of this runner from those of one before or after it
 
     def start(self, run: Run, env: dict[str, str] | None = None) -> None:
@@ -77,6 +79,7 @@ class Runner:
         self._running[run.number, run.attempt] = execution
         if self._watchdog is None:
             self._watchdog = Watchdog(str(Path(run.folder).parent.parent), self._session)
+            self._lock = identity(_lock_of(run))
         threading.Thread(
             target=self._carry_out, args=(execution, dict(os.environ if env is None else env)), daemon=True
         ).start()
@@ -119,6 +122,8 @@ class Runner:
             execution.recorded = recorded_outcome(execution.run)
             if execution.recorded is not None:
                 return
+            if identity(_lock_of(execution.run)) != self._lock:  # paused since: the folder is another driver's by now
+                raise RuntimeError("another driver has the project")
             execution.claim = Claim(execution.run)
             prepare(execution.run)
             while not execution.stopping and not self._run_script(execution, env):
@@ -250,6 +255,10 @@ class Runner:
     @staticmethod
     def _key(execution: _Execution) -> tuple[int, int]:
         return execution.run.number, execution.run.attempt
+
+
+def _lock_of(run: Run) -> Path:
+    return Path(run.folder).parent.parent / "lock"
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class Store:
         try:
             if self._depth == 1:
                 self._execute("BEGIN IMMEDIATE")
-                self._check_fence()
+                self.check_fence()
             yield
         except StoreError:  # half of an outcome is none
             self._roll_back()
@@ -245,14 +245,14 @@ class Store:
         self._connection.execute("COMMIT")
         return int(fence)
 
-    def _check_fence(self) -> None:
+    def check_fence(self) -> None:
+        """StoreError where a later driver has the project, or the database is gone."""
         found = identity(database(self.folder))
         if found == (0, 0):
             raise StoreError(f"{database(self.folder)} is missing{_REBUILD.format(project=self.folder.name)}")
         if self.meta("fence") != self._fence or found != self._file:
-            name = self.folder.name
             raise StoreError(
-                f"project {name!r} was taken over by another driver; this one ends, and the record has none of its news"
+                f"project {self.folder.name!r} was taken over by another driver; this one ends, and the record has none of its news"
             )
 
     def _write(self, statement: str, row: tuple[Any, ...]) -> None:

@@ -168,7 +168,6 @@ def test_a_damaged_database_and_damaged_copies_are_mended_one_after_the_other(
     assert copy_of(project, 1).with_name("record.json.left-out").read_text() == "{"
 
 
-@pytest.mark.xfail(strict=False, reason="numbers go on behind the count, not behind the largest: mend in ledger.py")
 def test_a_record_with_a_hole_goes_on_with_a_fresh_optimizer(project: Path, command: Any) -> None:
     damage(project)
     copy_of(project, 1).unlink()

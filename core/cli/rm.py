@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.usage import PlainUsage
-from studio.errors import BadInput
+from studio.errors import BadInput, StoreError
 from studio.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -21,13 +21,12 @@ def rm(
     from studio.launch import remove
 
     found = Project(project)
-    count = len(found.experiments)
-    if (
-        not yes
-        and sys.stdin.isatty()
-        and not typer.confirm(f"Delete {project} with {count} experiments in {found.folder}?")
-    ):
+    try:
+        what = f"{project} with {len(found.experiments)} experiments"
+    except StoreError:  # its record is damaged, which may be why it is to go
+        what = project
+    if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete {what} in {found.folder}?"):
         raise BadInput(f"project {project} is kept")
     remove(project)
-    print(f"studio: deleted {project} with {count} experiments", file=sys.stderr)
+    print(f"studio: deleted {what}", file=sys.stderr)
     return 0

@@ -201,15 +201,12 @@ def test_a_driver_that_wakes_up_while_another_is_at_work(
     assert_as_one(record, journal, undisturbed)
 
 
-_STARTS = pytest.mark.xfail(
-    strict=False, reason="it starts an experiment that is not its own any more: mend in driver.py, runner.py"
-)
 MOMENTS = [
-    pytest.param(("before", "studio.copies:Copies.write", 2), marks=_STARTS),
-    pytest.param(("after", "studio.copies:Copies.write", 2), marks=_STARTS),
-    pytest.param(("before", "studio.cli.display:PlainLines.finished", 1), marks=_STARTS),
-    pytest.param(("before", "studio.runner:Runner.start", 2), marks=_STARTS),
-    pytest.param(("after", "studio.runner:Runner.start", 2), marks=_STARTS),
+    ("before", "studio.copies:Copies.write", 2),
+    ("after", "studio.copies:Copies.write", 2),
+    ("before", "studio.cli.display:PlainLines.finished", 1),
+    ("before", "studio.runner:Runner.start", 2),
+    ("after", "studio.runner:Runner.start", 2),
     ("after", "studio.runner:Runner.poll", 1),
     ("before", "studio.requests:pending", 3),
 ]
