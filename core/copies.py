@@ -237,7 +237,8 @@ def _check_gain(folder: Path, found: Found) -> None:
     """StoreError where the database is well and knows of outcomes that the copies do not have."""
     with contextlib.suppress(StoreError), reading(folder) as connection:
         if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
-            lost = {event.number for event in read_events(connection) if event.kind == "tell"} - found.told
+            told = {event["id"] for event in found.events if event["kind"] == "tell"}
+            lost = {event.id for event in read_events(connection) if event.kind == "tell"} - told
             if lost:
                 raise ProjectError(
                     f"the record of project {folder.name!r} is whole, and {len(lost)} of its outcomes have no copy: it stays"

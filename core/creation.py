@@ -77,6 +77,11 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
         if is_whole(folder):
             lock.close()
             raise ProjectError(f"project {candidate!r} exists; go on with it: studio resume {candidate}")
+        if any(entry.name.isdecimal() for entry in folder.iterdir()):
+            lock.close()
+            raise ProjectError(
+                f"{folder} holds experiments of a project whose record is gone; remove it, or choose another --project"
+            )
         for remains in folder.iterdir():
             if remains.name != "lock":
                 shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else remains.unlink()

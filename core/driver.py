@@ -221,7 +221,7 @@ class Driver:
         del self._slots[outcome.number], self.progress.running[outcome.number]
         self._copies.due(outcome.number)
         if outcome.failed and out_of_space(self.project):  # which is no fault of its values: it runs again on resume
-            outcome = replace(outcome, stopped=True, reason="the disk was full")
+            outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
         status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
         value = slot.summary.value if slot.summary.finite else None

@@ -136,7 +136,9 @@ def write_json(path: Path, data: object) -> None:
     """Whole or not at all."""
     part = path.with_suffix(".part")
     try:
-        part.write_text(json.dumps(data), encoding="utf-8")
+        part.unlink(missing_ok=True)  # where a script may write, it may be a link
+        with open(part, "x", encoding="utf-8") as file:
+            json.dump(data, file)
         os.replace(part, path)
     except OSError:
         with contextlib.suppress(OSError):

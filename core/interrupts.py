@@ -21,6 +21,8 @@ class Interrupts:
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         heard = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]  # as under nohup, or & in a script
         before = {number: signal.signal(number, self._hear) for number in heard}
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # the kernel would forget how scripts ended
+            before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield
         finally:

@@ -1,9 +1,10 @@
 """Which workspaces stay when their experiments have ended: `--keep all|best|none`."""
 
-import shutil
+import contextlib
 from pathlib import Path
 
 from studio.experiment import Experiment
+from studio.workspace import remove_tree
 
 
 class KeptWorkspaces:
@@ -19,4 +20,5 @@ class KeptWorkspaces:
         if self._keep == "best" and best is not None and best.number == experiment.number:
             drop, self.best = self.best, experiment
         if drop is not None and drop.folder is not None:
-            shutil.rmtree(Path(drop.folder) / "workspace", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(Path(drop.folder) / "workspace")

@@ -5,7 +5,6 @@ settings --prepare--> plan --create--> project on disk --Search, Backend, Driver
 
 import inspect
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from studio.project import Project
 from studio.search import Search
 from studio.settings import Settings, parse_duration
 from studio.store import Store
-from studio.workspace import MAX_BYTES, Snapshot, plan_snapshot
+from studio.workspace import MAX_BYTES, Snapshot, plan_snapshot, remove_tree
 
 
 def run(
@@ -207,7 +206,8 @@ def remove(project: str) -> None:
     """Delete a project and all its files."""
     folder = existing_project_folder(project)
     with take_lock(folder):  # a driver that comes now finds it taken, not half gone
-        shutil.rmtree(folder)
+        kill_tree(None, str(folder))  # of a driver and a watchdog that were both killed
+        remove_tree(folder)
 
 
 def make_settings(

@@ -54,7 +54,7 @@ class LogCap:
         if read < self.head + 2 * self.tail:
             return True
         try:
-            descriptor = _open_regular(self.path, os.O_RDWR)
+            descriptor = open_regular(self.path, os.O_RDWR)
         except OSError:  # the script removed it
             return True
         try:
@@ -83,7 +83,7 @@ class LogCap:
             return
         self.end = max(self.end, size - self.tail)
         part = self.path.with_suffix(".part")
-        descriptor = _open_regular(self.path, os.O_RDONLY)
+        descriptor = open_regular(self.path, os.O_RDONLY)
         try:
             part.unlink(missing_ok=True)
             with open(part, "xb") as new:
@@ -105,7 +105,7 @@ class LogCap:
         return f"\n{text.ljust(NOTE - 2)}\n".encode()
 
 
-def _open_regular(path: Path, flags: int) -> int:
+def open_regular(path: Path, flags: int) -> int:
     """OSError for what is no file: a script may have put anything there, and opening a FIFO would wait for its other end."""
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -119,9 +119,8 @@ def _punch_hole(descriptor: int, begin: int, length: int) -> None:
         fcntl.fcntl(descriptor, _F_PUNCHHOLE, struct.pack("=IIqq", 0, 0, begin, length))
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.fallocate(
-        descriptor, _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_long(begin), ctypes.c_long(length)
-    ):  # off_t is a long where Python 3.11 runs
+    place = ctypes.c_long(begin), ctypes.c_long(length)  # off_t is a long where Python 3.11 runs
+    if libc.fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, *place):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -42,6 +42,8 @@ def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) ->
         return "stopped", outcome.reason, ""
     if outcome.failed:
         return "failed", outcome.reason, outcome.failure or "crash"
+    if outcome.failure == "metric":  # its reader broke: the value may be an old one
+        return "failed", outcome.reason, "metric"
     if summary.problem:
         return "failed", summary.problem, "metric"
     if summary.value is None and required:

@@ -1,10 +1,8 @@
 """A run's folder: workspace with the values written in, artifacts, output.log, outcome.json."""
 
-import contextlib
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +10,28 @@ import numpy as np
 
 from studio.experiment import FAILURES, Outcome, Run, plain
 from studio.home import write_json
+from studio.log_cap import open_regular
 from studio.processes import kill_tree
-from studio.workspace import copy_any, copy_tree, make_own
+from studio.workspace import copy_any, copy_tree, make_own, remove_tree
 
 LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
 
 
-def recorded_outcome(run: Run) -> Outcome | None:
-    """What `outcome.json` of this very run says, if it is there and whole. A script may have written there, too."""
+def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
+    """What `outcome.json` of this very run says, if it is there and whole, and the value of its metric. A script may have
+    written there, too."""
     try:
-        outcome = Outcome(**json.loads((Path(run.folder) / "outcome.json").read_text(encoding="utf-8")))
+        with open(open_regular(Path(run.folder) / "outcome.json", os.O_RDONLY), encoding="utf-8") as file:
+            data = json.load(file)
+        value = data.pop("metric")
+        outcome = Outcome(**data)
         times = [float(time) for time in (outcome.started, outcome.finished, outcome.duration)]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     meant = (outcome.number, outcome.attempt) == (run.number, run.attempt) and all(map(math.isfinite, times))
     plain = isinstance(outcome.exit_code, int | None) and isinstance(outcome.signal, str | None)
     known = isinstance(outcome.reason, str) and outcome.failure in ("", *FAILURES) and outcome.stopped is False
-    return outcome if meant and plain and known else None
+    return (outcome, value) if meant and plain and known and isinstance(value, float | None) else None
 
 
 class Claim:
@@ -41,7 +44,7 @@ class Claim:
         folder = Path(run.folder)
         if folder.exists():
             kill_tree(None, run.folder)
-            shutil.rmtree(folder)
+            remove_tree(folder)
         folder.mkdir(parents=True)
         self._folder = folder
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -92,20 +95,25 @@ def array_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / "artifacts" / f"{name}.npy"
 
 
-def keep_captures(run: Run) -> None:
-    """Copy what was captured out of the workspace, which may not be kept."""
+def keep_captures(run: Run) -> str:
+    """Copy what was captured out of the workspace, which may not be kept. Returns what could not be kept, and why: the
+    script may have left anything there, and the experiment counts all the same."""
+    problems = []
     for tag, path in run.captures.items():
         made, kept = Path(run.folder, "workspace", path), Path(run.folder, "artifacts", tag)
-        with contextlib.suppress(
-            OSError
-        ):  # the script may have left anything there; the experiment counts all the same
+        try:
+            if kept.exists() and made.exists() and os.path.samefile(made, kept):
+                continue
             copy_any(made, kept)
+        except OSError as error:
+            problems.append(f"{tag} was not kept: {error.strerror}")
+    return "; ".join(problems)
 
 
 def last_line(log: Path) -> str:
     """The last line that is not blank, at most 300 characters of it, without control characters."""
     try:
-        with open(log, "rb") as file:
+        with open(open_regular(log, os.O_RDONLY), "rb") as file:  # a script may have put a pipe there
             file.seek(max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
             lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
     except OSError:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from studio.experiment import Failure, Metric, Outcome, Report, Run
@@ -22,8 +22,10 @@ from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.log_cap import LogCap
 from studio.memory import oom_kills, says_out_of_memory
-from studio.processes import MARKS, Watchdog, has_own_session, kill_tree, marks, signal_tree
+from studio.metrics import Summary
+from studio.processes import Watchdog, has_own_session, kill_tree, signal_tree
 from studio.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
+from studio.script_process import has_ended, spawn, wait_for_exit
 from studio.workspace import in_bytes
 
 GRACE = 5.0  # seconds between the polite end and the kill
@@ -46,12 +48,16 @@ class _Execution:
     oom_kills: int = 0  # of this machine, when it started
     stopping: bool = False
     error: str = ""
+    prepared: bool = False  # until then its files are those of an attempt that was cut off
     opened: bool = False  # whether a reader was asked for
     reader_error: str = ""
     returncode: int | None = None
-    recorded: Outcome | None = None
-    reports: int = 0
+    recorded: tuple[Outcome, float | None] | None = None  # what an earlier driver saw, with the value of the metric
+    summary: Summary = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.summary = Summary(self.run.metric)
 
 
 class Runner:
@@ -91,17 +97,19 @@ class Runner:
             events += self._finish(execution)
         if time.monotonic() - self._last_read >= READ_EVERY:
             self._last_read = time.monotonic()
-            for execution in list(self._running.values()):
+            for execution in [one for one in self._running.values() if one.prepared]:
                 events += self._look_at(execution)
         return events
 
     def stop(self, number: int, *, kill: bool) -> None:
         for execution in self._running.values():
-            if execution.run.number == number:
+            if execution.run.number == number and not _has_ended(execution):
                 execution.stopping = True
                 self._end(execution, kill)
 
     def close(self) -> None:
+        for execution in self._wait(0):  # those that ended meanwhile: the next driver finds their outcomes
+            self._finish(execution)
         for execution in list(self._running.values()):
             execution.stopping = True
             self._end(execution, kill=True)
@@ -126,6 +134,7 @@ class Runner:
                 raise RuntimeError("another driver has the project")
             execution.claim = Claim(execution.run)
             prepare(execution.run)
+            execution.prepared = True
             while not execution.stopping and not self._run_script(execution, env):
                 pass
         except Exception as error:  # of this experiment: the search goes on, and its reason says so
@@ -138,8 +147,8 @@ class Runner:
         with execution.lock:
             if execution.stopping:
                 return True
-            process = execution.process = _spawn(execution.run, env, self._session)
-        _wait_for_exit(process)
+            process = execution.process = spawn(execution.run, env, self._session)
+        wait_for_exit(process)
         began = has_own_session(process.pid)
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
         with execution.lock:  # once it was waited for, its id may belong to another
@@ -167,7 +176,7 @@ class Runner:
     def _enforce_limits(self) -> None:
         now = time.monotonic()
         for execution in self._running.values():
-            if execution.deadline is not None and now >= execution.deadline:
+            if execution.deadline is not None and now >= execution.deadline and not _has_ended(execution):
                 if execution.limit_hit or execution.stopping:
                     self._end(execution, kill=True)
                 else:
@@ -180,29 +189,30 @@ class Runner:
     def _end(self, execution: _Execution, kill: bool) -> None:
         """Ask the whole tree to end; after `GRACE` it is killed."""
         execution.deadline = time.monotonic() + GRACE
-        with execution.lock:
+        with execution.lock:  # while it is held nobody waits for the process, and its id stays its own
             process = execution.process
-        if process is None:
-            return
-        if kill:
-            kill_tree(process.pid, execution.run.folder, self._session)
-        else:
-            signal_tree(process.pid, execution.run.folder, signal.SIGTERM, self._session)
-            signal_tree(
-                process.pid, execution.run.folder, signal.SIGCONT, self._session
-            )  # a stopped process hears SIGTERM only then
+            if process is None:
+                return
+            if kill:
+                kill_tree(process.pid, execution.run.folder, self._session)
+                return
+            for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process hears the first after the second
+                signal_tree(process.pid, execution.run.folder, number, self._session)
 
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
         del self._running[self._key(execution)]
+        run = execution.run
+        if execution.recorded is not None:  # not read again: the middle of its log may be gone
+            outcome, value = execution.recorded
+            return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
         events: list[Report | Outcome] = list(self._read(execution, last=True))
-        if execution.recorded is not None:
-            return [*events, execution.recorded]
         outcome = self._outcome(execution)
-        keep_captures(execution.run)
+        if problem := keep_captures(run):
+            outcome = replace(outcome, reason=f"{outcome.reason}; {problem}" if outcome.reason else problem)
         with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
             execution.log.compact()
         if execution.claim is not None:
-            execution.claim.record(asdict(outcome))
+            execution.claim.record({**asdict(outcome), "metric": execution.summary.value})
             execution.claim.release()
         return [*events, outcome]
 
@@ -226,6 +236,8 @@ class Runner:
             if not execution.opened:
                 execution.opened = True
                 execution.reader = self._host.open_metric(run.metric, run)
+                if execution.reader is None:
+                    execution.reader_error = "; ".join(map(str, self._host.problems))
             if execution.reader is None:
                 return []
             found = execution.reader.close() if last else execution.reader.read()
@@ -233,7 +245,8 @@ class Runner:
         except Exception as error:
             execution.reader_error = f"reading the metric failed: {type(error).__name__}: {error}"
             return []
-        execution.reports += len(reports)
+        for report in reports:
+            execution.summary.add(report.value)
         return reports
 
     def _outcome(self, execution: _Execution) -> Outcome:
@@ -261,33 +274,13 @@ def _lock_of(run: Run) -> Path:
     return Path(run.folder).parent.parent / "lock"
 
 
-# --- the process ------------------------------------------------------------------------------------------------------
+# --- how it ended -----------------------------------------------------------------------------------------------------
 
 
-def _spawn(run: Run, env: dict[str, str], session: str) -> subprocess.Popen[bytes]:
-    """The script in a session of its own, its output in a file: a full pipe would stop it."""
-    env = {**env, **run.env, "STUDIO_FOLDER": run.folder, "STUDIO_EXPERIMENT": run.key}
-    env[MARKS] = marks(os.environ, session, run.folder)
-    env.setdefault("PYTHONUNBUFFERED", "1")  # else `fitness:` lines of a running script wait in its buffer
-    with open(Path(run.folder) / "output.log", "ab") as output:
-        return subprocess.Popen(
-            run.argv,
-            cwd=Path(run.folder) / "workspace",
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
-    """Until the script has ended, but before its id is given back: its group can then still be signalled safely."""
-    if hasattr(os, "waitid"):
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    else:
-        process.wait()
+def _has_ended(execution: _Execution) -> bool:
+    """Whether it came to its own end, of which the loop has not heard: this process was paused, or busy."""
+    with execution.lock:
+        return execution.returncode is not None or (execution.process is not None and has_ended(execution.process))
 
 
 def _judge(execution: _Execution) -> tuple[str, Failure]:
@@ -306,8 +299,10 @@ def _judge(execution: _Execution) -> tuple[str, Failure]:
     if code:
         how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         return (f"out of memory: {how}{ending}", "memory") if says_out_of_memory(line) else (f"{how}{ending}", "crash")
-    if execution.reports == 0:
-        return execution.reader_error or _missing(run.metric, execution.reader), ""
+    if execution.reader_error:
+        return execution.reader_error, "metric"
+    if execution.summary.value is None:
+        return _missing(run.metric, execution.reader), ""
     return "", ""
 
 

@@ -82,14 +82,34 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def copy_any(source: Path, target: Path) -> None:
-    """A file or a folder; nothing where it is neither. OSError for a folder that would be copied into itself."""
+    """A file or a folder; nothing where it is neither. OSError for a folder in itself, or one that is too deep."""
     if source.is_dir():
         if is_inside(target, source):
             raise OSError(errno.EINVAL, f"{source} cannot be copied into itself")
-        copy_tree(source, target)
+        try:
+            copy_tree(source, target)
+        except RecursionError:
+            raise OSError(errno.ENAMETOOLONG, f"{source} holds folders that are nested too deeply") from None
     elif source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(source, target)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove `folder` with all that a script made in it: deep folders, and ones that nobody may write to."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 20_000))  # `rmtree` takes a frame or two a level
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        os.chmod(folder, stat.S_IRWXU)
+        for place, names, _ in os.walk(folder):
+            for path in (os.path.join(place, name) for name in names):
+                if not os.path.islink(path):
+                    os.chmod(path, stat.S_IRWXU)
+        shutil.rmtree(folder)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
@@ -128,7 +148,7 @@ def copy_file(source: Path, target: Path) -> None:
 def _clone(source: Path, target: Path) -> bool:
     import fcntl  # Linux only here: macOS clones inside shutil.copy2 (fcopyfile)
 
-    with open(source, "rb") as read, open(target, "wb") as write:
+    with open(source, "rb") as read, open(target, "xb") as write:  # x: it may be a link to the source
         try:
             fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
         except OSError as error:
