@@ -1,5 +1,6 @@
 """What may be wrong with STUDIO_HOME and its projects, and how it is mended: what `studio doctor` says."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -13,7 +14,7 @@ from studio import requests
 from studio.copies import copied_through, copy_of, read_copies
 from studio.errors import StudioError
 from studio.experiment import FITNESS
-from studio.home import database, is_network, make_folder, out_of_space, projects_folder, studio_home
+from studio.home import COPY, database, is_network, make_folder, out_of_space, projects_folder, studio_home
 from studio.lock import is_locked
 from studio.processes import marked
 from studio.records import read_experiments
@@ -43,7 +44,7 @@ def examine_home() -> Iterator[Finding]:
     free = in_bytes(shutil.disk_usage(home).free)
     if out_of_space(home):
         yield Finding(
-            "home", f"the disk of {home} is full: {free}, {os.statvfs(home).f_favail} inodes", "free some space"
+            "home", f"the disk of {home} is full: {free}, {os.statvfs(home).f_favail} inodes free", "free some space"
         )
     else:
         yield Finding("home", f"{home}: {free} free")
@@ -74,6 +75,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         text, _, advice = str(error).partition("; ")
         yield Finding(name, text, advice if advice and "--rebuild" not in advice else _mend_database(folder))
     yield from _compare_copies(folder, lines)
+    yield from _check_snapshot(folder)
 
 
 def _check_database(folder: Path) -> dict[int, tuple[Any, ...]]:
@@ -91,9 +93,21 @@ def _check_database(folder: Path) -> dict[int, tuple[Any, ...]]:
         return {id_: tuple(line) for id_, *line in connection.execute(f"SELECT id, {', '.join(_LINE)} FROM events")}
 
 
+def _check_snapshot(folder: Path) -> Iterator[Finding]:
+    name, settings, source = folder.name, None, None
+    with contextlib.suppress(StudioError), reading(folder) as connection:
+        settings, source = read_meta(connection, "settings"), read_meta(connection, "source")
+    if settings and settings.get("script") and source and not (folder / source["snapshot"]).is_dir():
+        yield Finding(
+            name, "the copy of the source is gone", f"take your files as now: studio resume {name} --accept-changes"
+        )
+
+
 def _mend_database(folder: Path) -> str:
-    if read_copies(folder).meta.get("settings") is None:
-        return f"remove {folder}"
+    copies = read_copies(folder)
+    if copies.meta.get("settings") is None:
+        kept = f"no search can go on without its settings; keep what you need of {folder}, such as */{COPY}, and "
+        return f"{kept if copies.told else ''}remove {folder}"
     return f"studio doctor {folder.name} --rebuild"
 
 
@@ -111,7 +125,7 @@ def _compare_copies(folder: Path, lines: dict[int, tuple[Any, ...]] | None) -> I
     name, copies = folder.name, read_copies(folder)
     anew = f"remove {copy_of(folder, None)}: the next studio resume {name} writes all copies anew"
     for path in copies.unreadable:
-        mend = "a rebuild leaves it out" if lines is None else anew
+        mend = "a rebuild leaves it out" if lines is None and path != copy_of(folder, None) else anew
         yield Finding(name, f"the copy of the record in {path} cannot be read", mend)
     if lines is None:
         holes = sum(map(len, copies.missing))

@@ -37,7 +37,7 @@ ENDINGS = {
     "disk": "the disk is full: free some space",
     "exhausted": "only values that were seen before are suggested any more",
     "failed": "the search broke off",
-    "failures": "ended because nothing worked",
+    "failures": "ended because of failures",
     "interrupted": "interrupted",
     "stopped": "stopped",
     "time": "the time is over",
@@ -75,7 +75,6 @@ class Driver:
         self._draining = False
         self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
         self._begun = clock()
-        requests.drop_stops(self.project)
         self._take_up()
 
     def run(self) -> str:
@@ -104,7 +103,7 @@ class Driver:
 
     def _wind_up(self) -> None:
         self.observer.ended(self.progress)
-        if self.ending != "done":
+        if self.ending != "done" and self.project.is_dir():
             self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
         try:
             self.store.set_meta("state", {"state": self.ending, "at": time.time()})

@@ -46,6 +46,8 @@ def existing_project_folder(name: str) -> Path:
 def project_names() -> list[str]:
     """The projects in STUDIO_HOME, by name."""
     folder = projects_folder()
+    if studio_home().exists() and not studio_home().is_dir():
+        raise BadInput(f"STUDIO_HOME is {str(studio_home())!r}, which is no folder; set it to one")
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if _is_project(entry))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from studio import requests
 from studio.changes import changed_files, difference
 from studio.creation import create, fingerprint, is_whole, take_new_snapshot
 from studio.driver import Driver
@@ -29,7 +30,7 @@ from studio.project import Project
 from studio.search import Search
 from studio.settings import Settings, parse_duration
 from studio.store import Store
-from studio.workspace import MAX_BYTES, Snapshot, plan_snapshot, remove_tree
+from studio.workspace import MAX_BYTES, Snapshot, own_output, plan_snapshot, remove_tree
 
 
 def run(
@@ -122,18 +123,22 @@ def resume(
     max_experiments: int | None = None,
     max_time: str | float | None = None,
     num_workers: int | str | None = None,
+    retry_failed: Given = None,
+    on_failure: Given = None,
     accept_changes: bool = False,
     keep_source: bool = False,
     host: Host | None = None,
     observer: Observer | None = None,
 ) -> Project:
-    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Only the budget may change.
+    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers and
+    the policies for failures may change.
 
     Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
     for later experiments, or `keep_source` goes on with the old one.
     """
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
+    requests.drop_stops(store.folder)  # they were for an earlier driver
     kill_tree(None, str(store.folder))  # what runs there belongs to a driver that is gone, and its watchdog with it
     try:
         stored = _stored_settings(store)
@@ -144,13 +149,11 @@ def resume(
             settings = replace(settings, max_time=parse_duration(max_time, "--max-time"))
         if num_workers is not None:
             settings = replace(settings, num_workers=count_workers(num_workers, settings.gpus))
-        origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
-        source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
-        plan = prepare(settings, host, source, snapshot)
-        changed = not keep_source and _has_changed(plan, store.folder, observer, accept_changes)
-        if changed or (accept_changes and not keep_source and plan.source.is_dir()):  # new files alone are no change
-            plan = prepare(settings, host, source)
-            take_new_snapshot(store, plan, source_snapshot(plan))
+        if retry_failed is not None:
+            settings = replace(settings, retry_failed=parse_retries(retry_failed))
+        if on_failure is not None:
+            settings = replace(settings, on_failure=parse_endings(on_failure))
+        plan = _plan_again(settings, store, host, observer, accept_changes, keep_source)
         # A time is for one session.
         store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
         if store.meta("optimizer_file") != fingerprint(settings):
@@ -179,27 +182,50 @@ def _stored_settings(store: Store) -> Settings:
     return settings
 
 
-def _has_changed(plan: Plan, project: Path, observer: Observer, accept: bool) -> bool:
-    """Whether the user's files differ from the project's copies. ProjectError if so, after showing how, unless accepted."""
+def _plan_again(
+    settings: Settings, store: Store, host: Host, observer: Observer, accept_changes: bool, keep_source: bool
+) -> Plan:
+    """The plan of a search that goes on, with the snapshot of then, or a new one where changes are accepted."""
+    origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
+    source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
+    fresh = accept_changes and not keep_source and source.is_dir()  # new files are no change, and are taken, too
+    instead = f"to go on with the copy of then: studio resume {store.folder.name} --keep-source"
+    if not snapshot.is_dir():
+        instead = f"to take your files as they are now: studio resume {store.folder.name} --accept-changes"
+        if not fresh:
+            raise ProjectError(f"{snapshot}, the copy of the source, is gone; {instead}")
+    else:
+        plan = prepare(settings, host, source, snapshot)
+        if not keep_source:
+            _check_source(plan, store.folder, observer, accept_changes)
+        if not fresh:
+            return plan
+    try:
+        plan = prepare(settings, host, source)
+    except BadInput as error:
+        raise BadInput(f"{error}; {instead}") from error
+    take_new_snapshot(store, plan, source_snapshot(plan))
+    return plan
+
+
+def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -> None:
+    """Shows how the user's files differ from the project's copies. ProjectError where they do, unless that is accepted."""
     if not plan.source.is_dir():
         observer.notice(f"{plan.source} is gone; the search goes on with its own copy")
-        return False
+        return
     pairs = [(project / plan.snapshot, plan.source)]
     pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
     found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
     found = [(copy, original, paths) for copy, original, paths in found if paths]
-    if not found:
-        return False
     for copy, original, paths in found:
         for line in difference(copy, original, paths):
             observer.notice(line)
-    if not accept:
+    if found and not accept:
         names = ", ".join(str(original / path) for _, original, paths in found for path in paths[:3])
         raise ProjectError(
             f"changed since the search began: {names}. For later experiments take them as they are now: studio resume"
             f" {project.name} --accept-changes; or go on with the copy of then: studio resume {project.name} --keep-source"
         )
-    return True
 
 
 def remove(project: str) -> None:
@@ -261,7 +287,7 @@ def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Sn
 
 
 def source_snapshot(plan: Plan) -> Snapshot:
-    leave_out = [studio_home(), *(plan.source / path for path in plan.artifacts.links)]
+    leave_out = [studio_home(), *own_output(), *(plan.source / path for path in plan.artifacts.links)]
     return plan_snapshot(plan.source, leave_out=leave_out, max_bytes=plan.settings.max_workspace)
 
 

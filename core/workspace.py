@@ -3,6 +3,7 @@
 working directory --snapshot--> projects/P/source --copy_tree--> projects/P/N/A/workspace
 """
 
+import contextlib
 import errno
 import fnmatch
 import os
@@ -57,6 +58,24 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
     if snapshot.bytes > max_bytes:
         raise BadInput(_too_large(source, snapshot.bytes, sizes, max_bytes))
     return snapshot
+
+
+def own_output() -> list[Path]:
+    """The files that this process writes its own output to, as with `studio run … > log.txt`: no part of a source."""
+    found = []
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                found.append(_path_of(descriptor))
+    return found
+
+
+def _path_of(descriptor: int) -> Path:
+    if sys.platform == "darwin":
+        import fcntl
+
+        return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+    return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
 def write_snapshot(snapshot: Snapshot, target: Path) -> None:

@@ -149,7 +149,7 @@ def test_reuse(command, experiments, script):
     (found,) = experiments(*options, "--hp=lr=5", "second.py")
     assert shown(found) == {"start": {"w": "2"}, "old": "log 1"}
 
-    assert command("rm", "first").code == 0  # what was reused is a copy
+    assert command("rm", "first", "--yes").code == 0  # what was reused is a copy
     (again,) = json.loads(command("retry", "second", "1", "--json").out)
     assert shown(again) == {"start": {"w": "2"}, "old": "log 1"}
 

@@ -442,7 +442,9 @@ def test_closed_pipe_is_no_failure(home, monkeypatch):
 def test_remove(command, script, home):
     script("train.py", SCORES)
     command("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
-    result = command("rm", "p")  # no terminal that could be asked
+    refused = command("rm", "p")  # no terminal that could be asked
+    assert (refused.code, refused.err) == (2, "studio: nobody can be asked here; write studio rm p --yes\n")
+    result = command("rm", "p", "--yes")
     assert (result.code, result.out, result.err) == (0, "", "studio: deleted p with 1 experiments\n")
     assert list((home / "projects").iterdir()) == []
 
@@ -699,7 +701,7 @@ def test_other_processes_see_and_stop_a_search(command, experiments, background,
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "running"
     follower = background("runs", "logs", "-f", "p/1", stdout=subprocess.PIPE)
     assert follower.stdout.readline() == b"begun 1\n"
-    for arguments in (["resume", "p"], ["rm", "p"]):
+    for arguments in (["resume", "p"], ["rm", "-y", "p"]):
         result = command(*arguments)
         assert result.code == 2
         assert "studio stop p" in result.err

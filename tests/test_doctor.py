@@ -161,8 +161,8 @@ def test_a_damaged_database_and_damaged_copies_are_mended_one_after_the_other(
     rebuilt = command("doctor", "p", "--rebuild")
     assert rebuilt.err.splitlines() == [
         f"studio: {copy_of(project, 1)} could not be read and is left out",
-        "studio: nothing is left of experiments 1; go on with: studio resume p --accept-changes",
-        "studio: p has 2 outcomes again; go on with: studio resume p",
+        "studio: nothing is left of experiments 1: a fresh optimizer hears of the others",
+        "studio: p has 2 outcomes again; go on with: studio resume p --accept-changes",
     ]
     assert findings("p") == []
     assert copy_of(project, 1).with_name("record.json.left-out").read_text() == "{"
@@ -172,7 +172,7 @@ def test_a_record_with_a_hole_goes_on_with_a_fresh_optimizer(project: Path, comm
     damage(project)
     copy_of(project, 1).unlink()
     assert (
-        "nothing is left of experiments 1; go on with: studio resume p --accept-changes"
+        "p has 2 outcomes again; go on with: studio resume p --accept-changes"
         in command("doctor", "p", "--rebuild").err
     )
     assert command("resume", "p").code == 1  # its optimizer asks for experiment 1 first

@@ -1,5 +1,6 @@
 """A search as it goes on: a live panel on a terminal, elsewhere a plain line per finished experiment. Both on stderr."""
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -33,7 +34,8 @@ class PlainLines(Observer):
         self._say(_line(experiment, progress))
 
     def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it any more, as after `2>&1 | head`: the search goes on
+            print(text, file=sys.stderr, flush=True)
 
 
 class LivePanel(Observer):

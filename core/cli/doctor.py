@@ -50,15 +50,12 @@ def _rebuild(project: str | None) -> int:
     found = rebuild(_folder(project))
     for path in found.unreadable:
         print(f"studio: {path} could not be read and is left out", file=sys.stderr)
+    on = f"go on with: studio resume {project}"
     if found.missing:
-        print(
-            f"studio: nothing is left of experiments {', '.join(map(_span, found.missing[:20]))};"
-            f" go on with: studio resume {project} --accept-changes",
-            file=sys.stderr,
-        )
-    print(
-        f"studio: {project} has {len(found.told)} outcomes again; go on with: studio resume {project}", file=sys.stderr
-    )
+        lost = ", ".join(map(_span, found.missing[:20]))
+        print(f"studio: nothing is left of experiments {lost}: a fresh optimizer hears of the others", file=sys.stderr)
+        on += " --accept-changes"
+    print(f"studio: {project} has {len(found.told)} outcomes again; {on}", file=sys.stderr)
     return 0
 
 

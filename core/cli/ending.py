@@ -47,6 +47,8 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
     counts = Counter(experiment.status for experiment in experiments)
     if counts["failed"]:
         print(f"{counts['failed']} of {len(experiments)} failed: studio runs list {project.name}", file=sys.stderr)
+    if counts["completed"] and not rated and project.settings.get("metric") is None:
+        print("nothing is rated: no experiment printed a line `fitness: NUMBER`", file=sys.stderr)
     if rated:
         best = rated[0]
         print(

@@ -17,6 +17,12 @@ def resume(
     ] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="For this session: 90s, 15m, 5h, 2d.")] = None,
     num_workers: Annotated[str | None, typer.Option(metavar="N|auto", help="How many experiments at a time.")] = None,
+    retry_failed: Annotated[
+        list[str] | None, typer.Option(metavar="N|CLASS=N", help="As for `studio run`, from now on.")
+    ] = None,
+    on_failure: Annotated[
+        list[str] | None, typer.Option(metavar="continue|stop", help="As for `studio run`, from now on.")
+    ] = None,
     accept_changes: Annotated[
         bool,
         typer.Option(
@@ -42,6 +48,8 @@ def resume(
             max_experiments=max_experiments,
             max_time=max_time,
             num_workers=num_workers,
+            retry_failed=retry_failed,
+            on_failure=on_failure,
             accept_changes=accept_changes,
             keep_source=keep_source,
             observer=make_observer(quiet=quiet or json, verbose=verbose),

@@ -24,8 +24,12 @@ def rm(
     try:
         what = f"{project} with {len(found.experiments)} experiments"
     except StoreError:  # its record is damaged, which may be why it is to go
+        if not yes:
+            raise
         what = project
-    if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete {what} in {found.folder}?"):
+    if not yes and not sys.stdin.isatty():
+        raise BadInput(f"nobody can be asked here; write studio rm {project} --yes")
+    if not yes and not typer.confirm(f"Delete {what} in {found.folder}?"):
         raise BadInput(f"project {project} is kept")
     remove(project)
     print(f"studio: deleted {what}", file=sys.stderr)

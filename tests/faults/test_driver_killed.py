@@ -67,7 +67,7 @@ class Lab:
         if (self.folder / "studio.db").exists():
             if whole(self.folder):
                 return self.driver("resume", self.project)
-            assert self.driver("rm", self.project).wait() == 0
+            assert self.driver("rm", "-y", self.project).wait() == 0
         return self.driver("run", *options)
 
     def wait_a_little(self, one):
@@ -110,7 +110,7 @@ class Lab:
 
     def begin_again(self):
         """Of the same search, with nothing left of it but its journal's end."""
-        assert self.driver("rm", self.project).wait() == 0
+        assert self.driver("rm", "-y", self.project).wait() == 0
         self.notes.path.unlink()
         self.events, self.shown, self.runs = [], {}, {}
 

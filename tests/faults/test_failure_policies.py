@@ -317,7 +317,7 @@ def test_the_first_failure_ends_the_search_where_that_is_asked_for(command, fail
     assert result.code == 1
     assert begun() == [1, 2]
     assert "studio: experiment 2 failed, which ends this search (--on-failure): exit code 1: no luck" in result.err
-    assert "ended because nothing worked; go on with: studio resume p" in result.err
+    assert "ended because of failures; go on with: studio resume p" in result.err
     assert state() == "failures"
 
 

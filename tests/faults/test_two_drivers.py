@@ -106,7 +106,7 @@ def test_what_else_needs_the_project_for_itself_says_who_has_it(begun, driver, c
     one = driver("resume", "p", "--max-experiments=3")
     until(lambda: notes.count("lasts"))
     holder = f"process {one.pid} on {hostname}"
-    for arguments in (("rm", "p"), ("doctor", "p", "--rebuild")):
+    for arguments in (("rm", "-y", "p"), ("doctor", "p", "--rebuild")):
         refused = command(*arguments)
         assert (refused.code, f"project 'p' is being run by {holder}" in refused.err) == (2, True)
     assert f"ok  p: a driver is at work: {holder}" in command("doctor", "p").out
