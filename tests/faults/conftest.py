@@ -385,3 +385,31 @@ def stranger(tmp_path):
 @pytest.fixture(scope="session")
 def hostname():
     return socket.gethostname()
+
+
+@pytest.fixture
+def measured(home, nothing_stays):
+    """`measured("run", "train.py")`: exit code and largest memory of the command in MB, of itself and not its children."""
+
+    def call(*arguments, seconds=120):
+        program, null = [Path(sys.executable).with_name("studio"), *arguments], subprocess.DEVNULL
+        largest, deadline = 0.0, time.monotonic() + seconds
+        with subprocess.Popen(program, stdin=null, stdout=null, stderr=null) as process:
+            while process.poll() is None:
+                largest = max(largest, _memory(process.pid))
+                assert time.monotonic() < deadline, process.kill()
+                time.sleep(0.01)
+        return process.returncode, largest
+
+    return call
+
+
+def _memory(pid):
+    """The largest so far, in MB. (`ru_maxrss` begins with the memory of the process that forked it, pytest's.)"""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        if not Path("/proc").exists():
+            pytest.skip("memory is read from /proc")
+        return 0.0
+    return next((int(line.split()[1]) / 1e3 for line in text.splitlines() if line.startswith("VmHWM")), 0.0)

@@ -213,17 +213,11 @@ def _fill(folder, count):
 
 
 @pytest.fixture
-def memory_of(home, nothing_stays):
-    """`memory_of("resume", "p")`: the largest memory of the command in MB, of itself and not its children."""
-
+def memory_of(measured):
     def call(*arguments):
-        program = [Path(sys.executable).with_name("studio"), *arguments]
-        null = subprocess.DEVNULL
-        with subprocess.Popen(program, stdin=null, stdout=null, stderr=null) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_maxrss / (1e3 if sys.platform == "linux" else 1e6)
+        code, memory = measured(*arguments, seconds=600)
+        assert code == 0
+        return memory
 
     return call
 
