@@ -48,4 +48,7 @@ def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) ->
         return "failed", summary.problem, "metric"
     if summary.value is None and required:
         return "failed", outcome.reason, "metric"
-    return "completed", "", ""
+    said = (
+        "" if summary.value is None else outcome.reason
+    )  # such as what could not be kept; a missing metric may be missing
+    return "completed", said, ""

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fnmatch
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -116,19 +117,28 @@ def copy_any(source: Path, target: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Remove `folder` with all that a script made in it: deep folders, and ones that nobody may write to."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 20_000))  # `rmtree` takes a frame or two a level
     try:
         shutil.rmtree(folder)
-    except PermissionError:
-        os.chmod(folder, stat.S_IRWXU)
-        for place, names, _ in os.walk(folder):
-            for path in (os.path.join(place, name) for name in names):
-                if not os.path.islink(path):
-                    os.chmod(path, stat.S_IRWXU)
-        shutil.rmtree(folder)
-    finally:
-        sys.setrecursionlimit(limit)
+    except (OSError, RecursionError):  # it keeps a file open for each level, and there may be 1,024 at most
+        if folder.is_symlink():  # what it leads to is somebody else's
+            raise
+        _remove_by_levels(folder)
+
+
+def _remove_by_levels(folder: Path) -> None:
+    """What lies in a folder within is moved up before that is removed: no path grows long, and two folders at most are open."""
+    os.chmod(folder, stat.S_IRWXU)
+    while inner := [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]:
+        for path in inner:
+            os.chmod(path, stat.S_IRWXU)
+            for entry in list(os.scandir(path)):
+                if entry.is_dir(follow_symlinks=False):
+                    os.chmod(entry.path, stat.S_IRWXU)  # a folder that is moved is written to
+                    os.rename(entry.path, folder / secrets.token_hex(8))
+                else:
+                    os.unlink(entry.path)
+            os.rmdir(path)
+    shutil.rmtree(folder)
 
 
 def is_inside(path: Path, folder: Path) -> bool:

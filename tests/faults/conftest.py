@@ -172,11 +172,11 @@ class Driver:
 
     @property
     def out(self):
-        return self._out.read_text() if self._out.exists() else ""
+        return self._out.read_text(errors="replace") if self._out.exists() else ""
 
     @property
     def err(self):
-        return self._err.read_text() if self._err.exists() else ""
+        return self._err.read_text(errors="replace") if self._err.exists() else ""
 
     @property
     def shown(self):
