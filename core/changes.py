@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.workspace import link_target
+from studio.workspace import link_target, own_output
 
 LINES = 30  # of a difference that are shown
 LONGEST = 200_000  # bytes of a file whose lines are compared
@@ -17,7 +17,9 @@ def changed_files(copy: Path, original: Path) -> list[str]:
     what is searched cannot use them, unless another file has changed too."""
     if not copy.is_dir():
         return [] if _same(copy, original) else ["."]
-    return [path for path in _files(copy) if not _same(copy / path, original / path, original, path)]
+    own = set(map(os.path.realpath, own_output()))  # a log that was part of the source, and is written now
+    changed = (path for path in _files(copy) if not _same(copy / path, original / path, original, path))
+    return [path for path in changed if os.path.realpath(original / path) not in own]
 
 
 def difference(copy: Path, original: Path, paths: list[str]) -> list[str]:

@@ -80,7 +80,7 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
         if any(entry.name.isdecimal() for entry in folder.iterdir()):
             lock.close()
             raise ProjectError(
-                f"{folder} holds experiments of a project whose record is gone; remove it, or choose another --project"
+                f"{folder} holds experiments of a project whose record is gone; remove that folder, or choose another --project"
             )
         for remains in folder.iterdir():
             if remains.name != "lock":

@@ -72,3 +72,13 @@ def test_it_goes_into_the_working_folder(home, go, studio_to, notes, until, comm
     for experiment in Project("p").experiments:
         listed = Path(experiment.folder, "output.log").read_text().split()[2:]
         assert listed == ["train.py"]
+
+
+def test_a_resume_into_a_file_that_was_part_of_the_source(command, script, studio_to):
+    """Empty when the search began, it is the resume's own output now."""
+    script("train.py", "lr = 0\nprint('fitness:', lr)\n")
+    Path("log.txt").write_text("of an earlier command\n")
+    assert command("run", "--quiet", "--project=p", "--hp=lr=1,2", "--max-experiments=1", "train.py").code == 0
+    with open("log.txt", "wb") as log:
+        assert studio_to(log, subprocess.STDOUT, "resume", "p", "--max-experiments=2").wait(60) == 0
+    assert [e.status for e in Project("p").experiments] == ["completed"] * 2
