@@ -1,0 +1,45 @@
+"""What a driver hears of a run whose job has ended. Its body was written by another machine: nothing in it is trusted."""
+
+import time
+from dataclasses import replace
+from math import isfinite
+
+from studio.experiment import FAILURES, Outcome, Run
+from studio.queue.lease_records import ATTEMPTS, JobOutcome
+
+LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
+
+
+def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
+    if ended.kind == "stopped":
+        return stopped(run, begun, "stopped")
+    if ended.kind == "lost":
+        # Several workers died with it: that is held against the script, and it is not tried yet again.
+        died = ended.attempt - ended.preemptions >= ATTEMPTS
+        return replace(lost(run, begun, ended.reason), failure="crash" if died else "lost")
+    try:
+        outcome = Outcome(**ended.body["outcome"])
+        times = [float(time) for time in (outcome.started, outcome.finished, outcome.duration)]
+        sound = (
+            all(isfinite(time) and 0 <= time < LATEST for time in times)
+            and outcome.failure in ("", *FAILURES)
+            and isinstance(outcome.reason, str)
+            and isinstance(outcome.exit_code, int | None)
+            and isinstance(outcome.signal, str | None)
+        )
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        return lost(run, begun, "its worker wrote an outcome that cannot be read")
+    return replace(outcome, number=run.number, attempt=run.attempt, stopped=outcome.stopped is True)
+
+
+def lost(run: Run, begun: float, reason: str) -> Outcome:
+    """Nobody knows what came of it."""
+    return replace(stopped(run, begun, reason), stopped=False, failure="lost")
+
+
+def stopped(run: Run, begun: float, reason: str) -> Outcome:
+    now = time.time()
+    duration = max(0.0, now - begun)
+    return Outcome(run.number, run.attempt, None, None, reason, begun, now, duration, stopped=True)
