@@ -1,0 +1,262 @@
+"""What a search wants of a cloud, and what it can have: options and offers make a `Deal`, a `Deal` makes a quote and orders."""
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from studio.backends.machines.cloud import Cloud, CloudError, Offer, Order, Wanted
+from studio.backends.machines.money import (
+    LEAST_LIFETIME,
+    Quote,
+    Rate,
+    affordable_lifetime,
+    default_lifetime,
+    dollars,
+    parse_bid,
+    parse_dollars,
+    rate_of,
+)
+from studio.errors import BadInput
+from studio.settings import Settings, parse_duration
+from studio.workspace import parse_bytes
+
+IDLE = 300  # seconds without work after which a machine ends
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The options of a cloud, as they are typed; None: as the cloud likes."""
+
+    bucket: str | None = None
+    account: str | None = None
+    gpu_type: str | None = None
+    machine_type: str | None = None
+    image: str | None = None
+    per_machine: int | None = None
+    cloud_timeout: str | None = None
+    cloud_lifetime: str | None = None
+    max_cost: str | None = None
+    price: str | None = None
+    bid: str | None = None
+    ssh_keypair: str | None = None
+    port: int | None = None
+    user_startup_script: str | None = None
+    python_pkg: list[str] = field(default_factory=list)
+
+    def check(self, spot: bool) -> None:
+        """BadInput for what cannot be meant, before any cloud is asked."""
+        if self.per_machine is not None and self.per_machine < 1:
+            raise BadInput(f"--per-machine {self.per_machine}: at least 1 is needed")
+        if self.port is not None and not 0 < self.port < 65536:
+            raise BadInput(f"--port {self.port}: a number from 1 to 65535 is needed")
+        if self.bid is not None and not spot:
+            raise BadInput(f"--bid {self.bid} is for spot machines: --cloud=ec2spot or --cloud=gcspot")
+        if self.user_startup_script is not None and not os.path.isfile(self.user_startup_script):
+            raise BadInput(f"--user-startup-script {self.user_startup_script!r} is no file")
+        for package in self.python_pkg:
+            if package.startswith("-") or not package.strip() or re.search(r"[\x00-\x1f\x7f]", package):
+                raise BadInput(f"--python-pkg {package!r} is no package, such as torch or 'torch==2.5'")
+            if is_local(package):
+                raise BadInput(f"--python-pkg {package!r} is a file of this machine: give a package, or a URL of one")
+        for text, option in ((self.cloud_timeout, "--cloud-timeout"), (self.cloud_lifetime, "--cloud-lifetime")):
+            parse_duration(text, option)
+        for text, option in ((self.max_cost, "--max-cost"), (self.price, "--price")):
+            parse_dollars(text, option)
+        parse_bid(self.bid, 1.0)
+
+
+@dataclass(frozen=True)
+class Deal:
+    """`machines` of one offer, or of the next best; each runs `per_machine` experiments at a time.
+
+    idle, lifetime  seconds
+    price           dollars an hour, where the user says it
+    hdd             bytes
+    """
+
+    cloud: Cloud
+    spot: bool
+    wishes: Wishes
+    offers: Sequence[Offer]
+    machines: int
+    per_machine: int
+    lifetime: int
+    idle: int
+    hdd: int
+    price: float | None
+    bid: float | None
+    max_cost: float | None
+    bids: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def quote(self) -> Quote:
+        lifetime = affordable_lifetime(self.max_cost, self.rate(self.offers[0]), self.machines, self.lifetime)
+        terms = {"price": self.price, "bid": self.bid, "max_cost": self.max_cost, "idle": self.idle}
+        about = self.cloud.name, self.machines, self.offers[0], self.spot, lifetime or LEAST_LIFETIME
+        return Quote(*about, **terms, notes=self.notes)  # type: ignore[arg-type]
+
+    def rate(self, offer: Offer) -> Rate:
+        return rate_of(offer, spot=self.spot, price=self.price, bid=self.bid)
+
+    def order(
+        self, offer: Offer, project: str, name: str, token: str, lifetime: int, script: str, account: str
+    ) -> Order:
+        wishes = self.wishes
+        return Order(
+            project=project,
+            name=name,
+            token=token,
+            machine_type=offer.machine_type,
+            zone=offer.zone,
+            image=wishes.image,
+            hdd=self.hdd,
+            spot=self.spot,
+            lifetime=lifetime,
+            script=script,
+            account=account,
+            bid=self.bid,
+            gpus=offer.gpus,
+            gpu_type=wishes.gpu_type,
+            keypair=wishes.ssh_keypair,
+            port=wishes.port,
+        )
+
+
+def make_deal(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids: bool = True) -> Deal:
+    """Ask `cloud` what it has for `settings`. BadInput where a price is needed and nobody knows it.
+
+    `bids`: whether this cloud takes bids; where it does not they are ignored.
+    """
+    wishes.check(spot)
+    if settings.python is not None:
+        raise BadInput(
+            f"--python {settings.python} is of this machine: others get a Python, and what --python-pkg names"
+        )
+    offers = cloud.offers(wanted(settings, wishes, spot))
+    per_machine = wishes.per_machine or _fitting(settings, offers[0])
+    if per_machine > (wishes.per_machine or 1):  # the other offers have to be as large, and the disk
+        offers = cloud.offers(wanted(settings, replace(wishes, per_machine=per_machine), spot))
+    if not spot and offers[0].spot is None:
+        offers = [replace(offers[0], spot=_spot_price(cloud, offers[0])), *offers[1:]]
+    price = parse_dollars(wishes.price, "--price")
+    max_cost = parse_dollars(wishes.max_cost, "--max-cost")
+    bid = parse_bid(wishes.bid, offers[0].on_demand if price is None else price) if bids else None
+    deal = Deal(
+        cloud=cloud,
+        spot=spot,
+        wishes=wishes,
+        offers=offers,
+        machines=math.ceil(settings.num_workers / per_machine),
+        per_machine=per_machine,
+        lifetime=_lifetime(settings, wishes),
+        idle=math.ceil(parse_duration(wishes.cloud_timeout, "--cloud-timeout") or IDLE),
+        hdd=(_bytes(settings.hdd, "--hdd") or 0) * per_machine,
+        price=price,
+        bid=bid,
+        max_cost=max_cost,
+        bids=bids,
+        notes=() if bids or wishes.bid is None else (f"--bid {wishes.bid} is ignored: this cloud takes no bids",),
+    )
+    _check_cap(deal)
+    return deal
+
+
+def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
+    """What one machine must have, for as many experiments as it runs at a time."""
+    each = Wanted(
+        cpus=settings.cpus,
+        gpus=settings.gpus,
+        ram=_bytes(settings.ram, "--ram"),
+        hdd=_bytes(settings.hdd, "--hdd"),
+        gpu_type=wishes.gpu_type,
+        machine_type=wishes.machine_type,
+        spot=spot,
+    )
+    times = wishes.per_machine or 1
+    some = {
+        name: value * times for name in ("cpus", "gpus", "ram", "hdd") if (value := getattr(each, name)) is not None
+    }
+    return replace(each, **some)
+
+
+def _spot_price(cloud: Cloud, offer: Offer) -> float | None:
+    """What the same machine would cost as a spot machine, for the quote; None where nobody says."""
+    with contextlib.suppress(CloudError):
+        found = cloud.offers(Wanted(machine_type=offer.machine_type, spot=True))
+        return min((other.spot for other in found if other.spot is not None), default=None)
+    return None
+
+
+def _fitting(settings: Settings, offer: Offer) -> int:
+    """How many experiments a machine has GPUs for, and all else; one where they want no GPU."""
+    if not settings.gpus:
+        return 1
+    needs = (offer.gpus, settings.gpus), (offer.cpus, settings.cpus), (offer.ram, _bytes(settings.ram, "--ram"))
+    return max(min(have // need for have, need in needs if need), 1)
+
+
+def _lifetime(settings: Settings, wishes: Wishes) -> int:
+    given = parse_duration(wishes.cloud_lifetime, "--cloud-lifetime")
+    if given is not None and given < 60:
+        raise BadInput(f"--cloud-lifetime {wishes.cloud_lifetime!r}: a machine needs a minute to start")
+    return default_lifetime(settings.max_time) if given is None else math.ceil(given)
+
+
+def _check_cap(deal: Deal) -> None:
+    if deal.max_cost is None:
+        return
+    offer = deal.offers[0]
+    rate = deal.rate(offer)
+    if rate.ceiling is None and rate.now is not None:
+        ways = "--bid or --price" if deal.bids else "--price"
+        raise BadInput(
+            f"--max-cost {deal.wishes.max_cost}: {offer.machine_type} costs {dollars(rate.now)} an hour as a spot machine, "
+            f"and nobody says how far that may rise; give {ways} DOLLARS an hour"
+        )
+    if rate.ceiling is None:
+        raise BadInput(
+            f"--max-cost {deal.wishes.max_cost}: nobody says what {offer.machine_type} costs; give --price DOLLARS an hour"
+        )
+    if not affordable_lifetime(deal.max_cost, rate, 1, deal.lifetime):
+        raise BadInput(
+            f"--max-cost {deal.wishes.max_cost}: {offer.machine_type} can cost {dollars(rate.ceiling)} an hour, "
+            f"and a quarter of an hour is the least that makes sense"
+        )
+
+
+def _bytes(given: str | None, option: str) -> int | None:
+    return None if given is None else parse_bytes(given, option)
+
+
+def requirement_files(source: Path) -> list[Path]:
+    """What says which packages the script needs: requirements.txt, else pyproject.toml with or without uv.lock.
+
+    BadInput for a requirements.txt that speaks of other files: they are not there when a machine installs packages.
+    """
+    if (file := source / "requirements.txt").is_file():
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if is_local(line):
+                raise BadInput(
+                    f"{file}, line {number}: {line.strip()!r} is a file of this machine, and others install from "
+                    "requirements.txt alone: name packages there, or install it in a --user-startup-script"
+                )
+        return [file]
+    if not (source / "pyproject.toml").is_file():
+        return []
+    return [path for name in ("pyproject.toml", "uv.lock") if (path := source / name).is_file()]
+
+
+def is_local(requirement: str) -> bool:
+    """Whether that line of a requirements file speaks of a file or folder: `-r other.txt`, `-e .`, `./pkg`, `a.whl`."""
+    text = re.sub(r"(^|\s)#.*", "", requirement).strip()
+    option = re.match(r"(-[rce]|--(requirement|constraint|editable))[\s=]*", text)
+    text = text[option.end() :] if option else text
+    if re.match(r"[\w+.-]+://", text) or (not option and text.startswith("-")):
+        return text.startswith("file:")
+    path = re.match(r"[.~]|[\w.-]*/|[^@;]*\.(whl|zip|tar\.gz)\s*(;|$)", text)
+    return bool(option or path or re.search(r"\bfile:", text))

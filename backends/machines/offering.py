@@ -1,0 +1,186 @@
+"""What a backend for machines of a cloud says before a search: its price, its requests, what an account needs."""
+
+import contextlib
+import json
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from studio.backends.machines.cloud import Cloud, Machine, Offer, Order, Request
+from studio.backends.machines.deal import Deal, Wishes, make_deal, requirement_files
+from studio.backends.machines.ledger import Entry, read
+from studio.backends.machines.money import Quote
+from studio.backends.machines.setup import Setup
+from studio.backends.machines.startup import PACKAGES, Startup, render
+from studio.errors import BadInput, StudioError
+from studio.home import project_folder, project_names, studio_home
+from studio.settings import Settings
+
+SETUP = "setup/"  # keys of what machines install
+
+
+class CloudOffering:
+    """Class methods only: no search exists yet, or none at all."""
+
+    cloud: ClassVar[str]  # ec2, gce
+    spot: ClassVar[bool] = False
+    bids: ClassVar[bool] = True  # whether the cloud takes them
+    extra: ClassVar[str] = ""  # of the wheel
+    earlier: ClassVar[int] = 0  # seconds by which a machine ends itself before the cloud would end it
+    _last: ClassVar[tuple[Any, Deal] | None] = None
+
+    # --- what a subclass says ---------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def open_cloud(cls, *, everywhere: bool = False) -> Cloud:
+        """`everywhere`: one that lists machines of all regions."""
+
+    @classmethod
+    @abstractmethod
+    def snippets(cls, bucket: str, zone: str, lifetime: int) -> dict[str, str]:
+        """`arm`, `end`, `fetch` and `store` of a `Startup`."""
+
+    @classmethod
+    @abstractmethod
+    def default_account(cls, cloud: Cloud) -> str:
+        """What `studio cloud setup` makes for machines to act as."""
+
+    @classmethod
+    @abstractmethod
+    def setup(cls, bucket: str | None = None) -> Setup:
+        """What `studio cloud setup` shows and does. `bucket`: its name."""
+
+    @classmethod
+    def keypair(cls, given: str) -> str:
+        """What the cloud is told of `--ssh-keypair`."""
+        return given
+
+    @classmethod
+    def pace(cls, seconds: float) -> float:
+        """Seconds between two looks."""
+        return seconds
+
+    # --- before a search --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def quote(cls, settings: Settings, **options: Any) -> Quote:
+        """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had."""
+        wishes = Wishes(**options)
+        cls.bucket_url(wishes)
+        return cls._deal(settings, wishes).quote
+
+    @classmethod
+    def check_source(cls, source: Path) -> None:
+        """BadInput where machines cannot install what the working directory asks for."""
+        requirement_files(source)
+
+    @classmethod
+    def requests(cls, settings: Settings, source: Path, **options: Any) -> list[Request]:
+        """What would be sent for the first machine; each further one has another name and token."""
+        wishes = Wishes(**options)
+        deal = cls._deal(settings, wishes)
+        place = f"{cls.bucket_url(wishes)}/PROJECT-ID"
+        files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(source)]
+        files += [f"{SETUP}HASH/{PACKAGES}"] if wishes.python_pkg else []
+        user = f"{SETUP}HASH/user-script" if wishes.user_startup_script else None
+        wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
+        order = cls._order(deal, place, "PROJECT-ID", wheel, files, user)
+        token = "00000000-0000-4000-8000-000000000000"
+        return deal.cloud.requests(order(deal.offers[0], "studio-project-id-1", token, deal.quote.lifetime))
+
+    @classmethod
+    def costs(cls, machines: Iterable[Machine]) -> dict[str, float | None]:
+        """By name of the machine: dollars so far, of those that searches on this computer ordered. They are there now,
+        whatever the ledger says."""
+        entries: dict[str, Entry] = {}
+        for name in project_names():
+            with contextlib.suppress(StudioError):  # a damaged one; what the others cost is known
+                entries |= {entry.name: entry for entry in read(project_folder(name))}
+        now = time.time()
+        return {
+            m.name: replace(entries[m.name], ended=None, seen=now).spell.spent(now)
+            for m in machines
+            if m.name in entries
+        }
+
+    @classmethod
+    def is_of(cls, machine: Machine, project: str) -> bool:
+        """`project`: a tag as `studio cloud list` shows it, or the name of a project, of this computer or another."""
+        tag = rf"{re.escape(tag_of(project))}-[0-9a-f]{{6}}"
+        return machine.project == project or re.fullmatch(tag, machine.project) is not None
+
+    @classmethod
+    def note_use(cls) -> None:
+        """Before a machine is ordered: from now on `studio cloud gc` has to look here."""
+        folder = studio_home() / "cloud"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{cls.cloud}-used").touch()
+
+    @classmethod
+    def was_used(cls) -> bool:
+        """Whether machines of this cloud may have been ordered from this computer."""
+        return any((studio_home() / "cloud" / f"{cls.cloud}{end}").exists() for end in ("-used", ".json"))
+
+    @classmethod
+    def bucket_url(cls, wishes: Wishes) -> str:
+        found = wishes.bucket or remembered(cls.cloud).get("bucket", "")
+        if not found:
+            raise BadInput(
+                f"--cloud: no bucket is known; make one with: studio cloud setup {cls.cloud}, or give --bucket"
+            )
+        return str(found).rstrip("/")
+
+    @classmethod
+    def _deal(cls, settings: Settings, wishes: Wishes) -> Deal:
+        """Asked for once for a quote, and once for the search: the cloud takes seconds to answer."""
+        asked = (cls, settings, wishes)
+        if CloudOffering._last is None or CloudOffering._last[0] != asked:
+            if wishes.ssh_keypair is not None:
+                wishes = replace(wishes, ssh_keypair=cls.keypair(wishes.ssh_keypair))
+            deal = make_deal(cls.open_cloud(), settings, wishes, spot=cls.spot, bids=cls.bids)
+            CloudOffering._last = asked, deal
+        return CloudOffering._last[1]
+
+    @classmethod
+    def _order(
+        cls, deal: Deal, place: str, tag: str, wheel: str, files: list[str], user: str | None
+    ) -> Callable[[Offer, str, str, int], Order]:
+        account = deal.wishes.account or remembered(cls.cloud).get("account") or cls.default_account(deal.cloud)
+
+        def order(offer: Offer, name: str, token: str, lifetime: int) -> Order:
+            own = max(lifetime - cls.earlier, 60)
+            startup = Startup(
+                **cls.snippets(place, offer.zone, own),
+                bucket=place,
+                wheel=wheel,
+                extra=cls.extra,
+                name=name,
+                idle=deal.idle,
+                lifetime=own,
+                slots=deal.per_machine,
+                files=files,
+                user=user,
+            )
+            return deal.order(offer, tag, name, token, lifetime, render(startup), str(account))
+
+        return order
+
+
+def tag_of(project: str) -> str:
+    """What the tag of machines begins with, for the project of that name."""
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in project.lower())
+    return plain[:40].strip("-")
+
+
+def remembered(cloud: str) -> dict[str, Any]:
+    """What `studio cloud setup` left for later: bucket and account."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((studio_home() / "cloud" / f"{cloud}.json").read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}

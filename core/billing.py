@@ -1,0 +1,42 @@
+"""Backends that cost money: what they could cost is said, and agreed to, before anything is started or written.
+
+Such a backend has `quote(settings, **options)`, a class method whose answer has a `text`, and `max_cost` in dollars or
+None; `check_source(folder)`, which refuses a working directory that it cannot install; and `leave()`, for a search that
+goes on elsewhere.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from studio.errors import BadInput
+from studio.host import Host
+from studio.observer import Observer
+from studio.plan import Plan
+
+Consent = bool | Callable[[str], bool]  # a function shows a text, and asks whether to go on
+
+
+def costs_money(backend: type) -> bool:
+    return hasattr(backend, "quote")
+
+
+def agree(plan: Plan, observer: Observer, yes: Consent) -> None:
+    """BadInput where nobody agreed. `yes` False: there is nobody to ask."""
+    if not costs_money(plan.backend):
+        return
+    plan.backend.check_source(plan.source)  # type: ignore[attr-defined]
+    quote: Any = plan.backend.quote(plan.settings, **plan.backend_options)  # type: ignore[attr-defined]
+    if callable(yes):
+        if not yes(quote.text):
+            raise BadInput("nothing was started")
+        return
+    for line in quote.text.splitlines():
+        observer.notice(line)
+    if not yes and quote.max_cost is None:
+        raise BadInput("this costs money: agree with --yes, or say how much it may cost with --max-cost DOLLARS")
+
+
+def cloud_names(host: Host) -> list[str]:
+    """What `--cloud` may name."""
+    found = [piece.cls for piece in host.pieces("backend") if costs_money(piece.cls)]
+    return sorted({name for cls in found for name in (cls.name, *cls.aliases)})

@@ -1,0 +1,445 @@
+"""Searches on simulated clouds: a driver in a process of its own, and what may happen to it and to its machines.
+
+`OnACloud` holds the tests that both clouds have in common; each cloud's file says what it calls things.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from studio.project import Project
+
+SCRIPT = """
+    import os, time
+    lr = 0.01
+    print("with", lr, flush=True)
+    time.sleep(float(os.environ.get("TAKES", "0")))
+    with open("log.jsonl", "w") as log:
+        for epoch in range(3):
+            log.write('{"val_loss": %s}\\n' % ((lr - 0.04) ** 2 + 0.1 / (epoch + 1)))
+"""
+# Half a minute each, all of them a quarter of an hour.
+FULL = pytest.mark.skipif(not os.environ.get("STUDIO_TEST_LONG"), reason="make test-long")
+METRIC = "--metric=jsonl:log.jsonl:val_loss:min"
+PATIENCE = 60.0  # seconds, for anything
+
+# The same backends in a hurry: they look more often, and a worker that says nothing for eight seconds is lost.
+HASTY = """
+from dataclasses import replace
+from studio.backends.ec2 import EC2Backend, EC2SpotBackend
+from studio.backends.gce import GCEBackend, GCSpotBackend
+from studio.hookspecs import hookimpl
+
+
+def hasty(backend):
+    class Hasty(backend):
+        name = f"hasty-{backend.name}"
+        aliases = ()
+
+        @classmethod
+        def pace(cls, seconds):
+            return seconds / 20
+
+        @classmethod
+        def _order(cls, *arguments):
+            order = super()._order(*arguments)
+            return lambda *more: (made := order(*more)) and replace(
+                made, script=made.script.replace(" --slots ", " --ttl 8s --slots ")
+            )
+
+    return Hasty
+
+
+@hookimpl
+def studio_backends():
+    return [hasty(backend) for backend in (EC2Backend, EC2SpotBackend, GCEBackend, GCSpotBackend)]
+"""
+
+
+def install_hasty(folder):
+    """A distribution with these backends, for PYTHONPATH."""
+    (folder / "hasty_clouds.py").write_text(HASTY)
+    info = folder / "hasty_clouds-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[studio]\nhasty = hasty_clouds\n")
+
+
+class Search:
+    """`studio run` or `resume` in the background."""
+
+    def __init__(self, home, folder, env, *arguments):
+        self.home, self.errors = home, folder.with_name(f"stderr-{time.monotonic_ns()}")
+        program = [Path(sys.executable).with_name("studio"), *arguments]
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                program, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+
+    def wait_for(self, what, timeout=PATIENCE):
+        """Until `what` is said, or holds."""
+        end = time.monotonic() + timeout
+        while not (what() if callable(what) else re.search(what, self.said)):
+            assert time.monotonic() < end, f"still not: {what}\n{self.said}"
+            assert self.process.poll() is None or not isinstance(what, str), f"it ended: {self.said}"
+            time.sleep(0.05)
+
+    def end(self, timeout=PATIENCE * 2):
+        """The exit code, and the experiments."""
+        try:
+            self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it goes on: {self.said}") from None
+        finally:
+            self.process.kill()
+        return self.process.returncode, [experiment.as_dict() for experiment in Project("p").experiments]
+
+    def interrupt(self, times=3):
+        """Ctrl-C once waits, twice ends, a third time kills."""
+        for _ in range(times):
+            self.process.send_signal(signal.SIGINT)
+            time.sleep(0.2)  # two at a time would count once
+
+    @property
+    def said(self):
+        return self.errors.read_text()
+
+
+class OnACloud:
+    """Subclasses have the fixture `cloud`, and say:
+
+    name, spot          backends
+    machine                      a machine type
+    launching, ending, listing   calls
+    sold_out, quota, expired     codes of refusals
+    """
+
+    name: str
+    spot: str
+    machine: str
+    launching: str
+    ending: str
+    listing: str
+    sold_out: str
+    quota: str
+    expired: str
+    denied: str
+
+    @pytest.fixture
+    def search(self, home, workdir, script, cloud, tmp_path, monkeypatch):
+        """`search("--hp=lr=1:4", TAKES="2")` starts one; `search.resume()` goes on with it."""
+        plugins = tmp_path / "plugins"
+        plugins.mkdir()
+        install_hasty(plugins)
+        script("train.py", SCRIPT)
+        started = []
+
+        def environment(variables):
+            path = os.pathsep.join([str(plugins), os.environ.get("PYTHONPATH", "")])
+            return {**os.environ, **cloud.env, "PYTHONPATH": path, **variables}
+
+        def start(*options, spot=False, workers=2, takes=0.0, file="train.py", metric=METRIC, machine=self.machine):
+            options = [f"--cloud=hasty-{self.spot if spot else self.name}", f"--num-workers={workers}", *options]
+            given = [f"--bucket={cloud.bucket}", "--yes", "--project=p", f"--env=TAKES={takes}"]
+            given += [f"--machine-type={machine}"] if machine else []  # looking through all takes seconds
+            options = [*options, *given, "--verbose", *([metric] if metric else []), file]
+            started.append(Search(home, workdir, environment({}), "run", *options))
+            return started[-1]
+
+        def resume(*options):
+            options = ["resume", "p", "--yes", *options, "--verbose"]
+            started.append(Search(home, workdir, environment({}), *options))
+            return started[-1]
+
+        def command(*arguments):
+            return subprocess.run(
+                [Path(sys.executable).with_name("studio"), *arguments],
+                **{"cwd": workdir, "env": environment({}), "capture_output": True, "text": True, "timeout": 60},
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+
+        start.resume, start.command = resume, command
+        yield start
+        for each in started:
+            each.process.kill()
+            each.process.communicate()
+
+    def completed(self, search, count, cloud, *, code=0):
+        """It ends with that many completed experiments, each told once; and no machine is left."""
+        found, experiments = search.end()
+        assert found == code, search.said
+        assert [e["status"] for e in experiments].count("completed") == count, search.said
+        cloud.wait_all_gone()
+        return experiments
+
+    # --- all is well ------------------------------------------------------------------------------------------------
+
+    def test_the_seeds_command_with_four_workers(self, search, cloud):
+        found = self.completed(search("--hyperparam=lr=0.01:0.01:0.1", workers=4, machine=None), 10, cloud)
+        assert found[3]["values"] == {"lr": 0.04}
+        assert found[3]["metric"]["value"] == pytest.approx(0.1 / 3)
+        assert {e["attempt"] for e in found} == {1}
+        assert (Path(found[3]["folder"]) / "output.log").read_text() == "with 0.04\n"
+        record = json.loads((Path(found[3]["folder"]) / "machine.json").read_text())
+        assert record["dollars_an_hour"] > 0
+        assert 0 < record["dollars"] < record["dollars_an_hour"]
+        assert len(cloud.instances()) == 4
+        assert len(cloud.requests(self.launching)) == 4
+
+    @FULL
+    def test_nothing_secret_travels_in_the_start_up_script(self, search, cloud):
+        search("--hp=lr=1", "--env=PASSWORD=hunter2", workers=1).end()
+        for request in cloud.requests(self.launching):
+            assert "hunter2" not in str(vars(request))
+            assert "secret of driver" not in str(vars(request))
+        cloud.wait_all_gone()
+
+    @FULL
+    def test_several_experiments_on_one_machine(self, search, cloud):
+        self.completed(search("--hp=lr=1:4", "--per-machine=4", workers=4, takes=2), 4, cloud)
+        assert len(cloud.instances()) == 1
+
+    @FULL
+    def test_what_machines_install(self, search, cloud, script, workdir):
+        script("requirements.txt", "numpy\n")
+        (workdir / "first.sh").write_text("#!/bin/sh\necho the user was first\n")
+        found = search("--hp=lr=1", "--python-pkg=scipy", "--user-startup-script=first.sh", workers=1)
+        self.completed(found, 1, cloud)
+        log = cloud.log(cloud.instances()[0].id)
+        assert "the user was first" in log
+
+    # --- machines that go away --------------------------------------------------------------------------------------
+
+    def test_a_spot_machine_is_lost_in_mid_experiment(self, search, cloud):
+        running = search("--hp=lr=1:4", spot=True, takes=5)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        cloud.interrupt_spot(cloud.alive()[0].id, notice=0)
+        found = self.completed(running, 4, cloud)
+        assert all(instance.spot for instance in cloud.instances())
+        assert {e["attempt"] for e in found} == {1}  # the worker that died is the queue's business
+
+    @FULL
+    def test_a_spot_machine_hears_that_it_will_be_taken(self, search, cloud):
+        running = search("--hp=lr=1:2", spot=True, takes=15)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        taken = cloud.alive()[0].id
+        cloud.interrupt_spot(taken, notice=30)
+        running.wait_for(lambda: "giving back" in cloud.log(taken))
+        self.completed(running, 2, cloud)
+        assert "being taken away" in cloud.log(taken)
+
+    @FULL
+    def test_all_machines_are_lost(self, search, cloud):
+        running = search("--hp=lr=1:4", takes=5)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        for instance in cloud.alive():
+            cloud.interrupt_spot(instance.id, notice=0)
+        self.completed(running, 4, cloud)
+        assert len(cloud.instances()) >= 4
+
+    @FULL
+    def test_a_worker_hangs(self, search, cloud):
+        running = search("--hp=lr=1:2", takes=10)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        hung = cloud.alive()[0].id
+        cloud.hang(hung)
+        running.wait_for("says nothing any more: it is replaced")
+        self.completed(running, 2, cloud)
+
+    @FULL
+    def test_a_zombie_wakes_up_after_its_lease_was_stolen(self, search, cloud):
+        running = search("--hp=lr=1:2", takes=10)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        hung = cloud.alive()[0].id
+        cloud.refuse(self.denied, self.ending)
+        cloud.hang(hung)
+        running.wait_for("no machine was ended, trying again")
+        running.wait_for(lambda: sum("try 2" in log_of(cloud, each.id) for each in cloud.instances()) == 1)
+        cloud.wake(hung)
+        running.wait_for(lambda: "another worker has it" in cloud.log(hung) or "by another" in cloud.log(hung))
+        cloud.allow()
+        self.completed(running, 2, cloud)
+
+    @FULL
+    def test_a_poison_job_is_given_up(self, search, cloud, script):
+        script(
+            "poison.py", "import os, time\nlr = 1\nif lr == 2:\n    os.system('shutdown -P now')\n    time.sleep(30)\n"
+        )
+        running = search("--hp=lr=1:3", file="poison.py", metric=None)
+        code, found = running.end()
+        assert code == 3, running.said
+        assert [e["status"] for e in found] == ["completed", "failed", "completed"]
+        assert "workers died" in found[1]["reason"]
+        cloud.wait_all_gone()
+
+    # --- machines that come to nothing, or do not come --------------------------------------------------------------
+
+    def test_a_broken_bootstrap_ends_the_search(self, search, cloud):
+        running = search("--hp=lr=1:4", "--python-pkg=no-such-package")
+        code, _ = running.end()
+        assert code == 1
+        assert "machines in a row came to nothing, so no more are started" in running.said
+        assert "no-such-package" in running.said.splitlines()[-1]
+        cloud.wait_all_gone()
+        assert len(cloud.instances()) <= 4
+
+    @FULL
+    def test_no_capacity_in_the_best_zone(self, search, cloud):
+        cloud.refuse(self.sold_out, times=1)
+        running = search("--hp=lr=1:2")
+        self.completed(running, 2, cloud)
+        assert "looking elsewhere" in running.said
+
+    @FULL
+    def test_no_capacity_anywhere(self, search, cloud):
+        cloud.refuse(self.sold_out)
+        running = search("--hp=lr=1:2")
+        running.wait_for("looking elsewhere")
+        running.interrupt()
+        assert running.end()[0] == 130
+        assert cloud.instances() == []
+
+    @FULL
+    def test_a_quota_of_one(self, search, cloud):
+        cloud.refuse(self.quota, times=2)  # of the three orders that are sent at a time
+        running = search("--hp=lr=1:6", workers=3, takes=1)
+        self.completed(running, 6, cloud)
+        assert "going on with 1 machines" in running.said
+        assert len(cloud.instances()) == 1
+
+    @FULL
+    def test_no_machine_at_all_may_be_had(self, search, cloud):
+        cloud.refuse(self.quota)
+        running = search("--hp=lr=1:2")
+        assert running.end()[0] == 1
+        assert "no machine can be had" in running.said
+        assert cloud.instances() == []
+
+    # --- requests without answers -----------------------------------------------------------------------------------
+
+    @FULL
+    def test_answers_to_orders_are_lost(self, search, cloud):
+        cloud.lose_answers(self.launching, times=3)
+        self.completed(search("--hp=lr=1:4"), 4, cloud)
+        assert len(cloud.instances()) == 2
+
+    @FULL
+    def test_credentials_expire_in_mid_search(self, search, cloud):
+        running = search("--hp=lr=1:6", takes=2)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        cloud.refuse(self.expired, "*", by="driver")
+        running.wait_for("asking again")
+        time.sleep(3)
+        cloud.allow()
+        self.completed(running, 6, cloud)
+
+    @FULL
+    def test_the_drivers_network_is_cut(self, search, cloud):
+        running = search("--hp=lr=1:6", takes=2)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        cloud.cut("driver")
+        time.sleep(3)
+        cloud.mend("driver")
+        self.completed(running, 6, cloud)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def test_the_laptop_is_closed_and_the_search_taken_up_again(self, search, cloud):
+        running = search("--hp=lr=1:6", takes=4)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        running.process.kill()
+        running.process.wait()
+        first = {instance.id for instance in cloud.alive()}
+        search_again = search.resume()
+        found = self.completed(search_again, 6, cloud)
+        assert {e["attempt"] for e in found} == {1}
+        assert {instance.id for instance in cloud.instances()} == first
+        started = [cloud.log(id).count("took p/") for id in first]
+        assert sum(started) == 6
+
+    @FULL
+    def test_machines_without_a_driver_end_by_themselves(self, search, cloud):
+        running = search("--hp=lr=1:6", "--cloud-timeout=2s", takes=2)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        running.process.kill()
+        running.process.wait()
+        cloud.wait_all_gone(timeout=PATIENCE)
+
+    @FULL
+    @pytest.mark.parametrize("after", [0.0, 0.5, 1.5])
+    def test_ctrl_c_while_machines_are_launched(self, search, cloud, after):
+        running = search("--hp=lr=1:8", workers=4, takes=60)
+        running.wait_for(lambda: cloud.requests(self.launching))
+        time.sleep(after)
+        running.interrupt()
+        assert running.end()[0] == 130, running.said
+        cloud.wait_all_gone()
+
+    @FULL
+    def test_ctrl_c_while_orders_have_no_answer(self, search, cloud):
+        cloud.lose_answers(self.launching, times=50)
+        running = search("--hp=lr=1:8", workers=2, takes=60)
+        running.wait_for(lambda: cloud.requests(self.launching))
+        running.interrupt()
+        assert running.end()[0] == 130, running.said
+        cloud.wait_all_gone()
+
+    @FULL
+    def test_studio_stop(self, search, cloud):
+        running = search("--hp=lr=1:8", takes=60)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        assert search.command("stop", "p").returncode == 0
+        assert running.end()[0] in (0, 4)
+        cloud.wait_all_gone()
+
+    @FULL
+    def test_the_cap_is_reached(self, search, cloud):
+        price = ["--price=3600", "--max-cost=60", "--cloud-lifetime=60s"]  # a minute, the least that is billed
+        running = search("--hp=lr=1:8", *price, workers=1, takes=60)
+        code, found = running.end()
+        assert code == 4, running.said
+        assert "--max-cost" in running.said
+        assert "completed" not in [e["status"] for e in found]
+        cloud.wait_all_gone()
+
+    @FULL
+    def test_from_this_machine_to_the_cloud_and_back(self, search, cloud):
+        begun = search.command("run", "--hp=lr=1:6", "--max-experiments=2", "--project=p", METRIC, "train.py")
+        assert begun.returncode == 0, begun.stderr
+        there = [f"--cloud=hasty-{self.name}", f"--bucket={cloud.bucket}", f"--machine-type={self.machine}"]
+        moved = search.resume(*there, "--max-experiments=4", "--num-workers=2")
+        self.completed(moved, 4, cloud)
+        back = search.resume("--backend=local", "--max-experiments=6")
+        self.completed(back, 6, cloud)
+        assert len(cloud.instances()) == 2
+
+    @FULL
+    def test_machines_that_a_killed_driver_left_end_when_the_search_moves(self, search, cloud):
+        running = search("--hp=lr=1:4", takes=5)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        running.process.kill()
+        running.process.wait()
+        self.completed(search.resume("--backend=local"), 4, cloud)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def at_work(cloud, count):
+        """So many machines run an experiment."""
+        logs = [log_of(cloud, instance.id) for instance in cloud.alive()]
+        return sum(log.count("took p/") > log.count("finished p/") for log in logs) >= count
+
+
+def log_of(cloud, id):
+    """Empty for a machine that has just been made."""
+    try:
+        return cloud.log(id)
+    except FileNotFoundError:
+        return ""

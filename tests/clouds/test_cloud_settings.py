@@ -1,0 +1,95 @@
+"""What a search asks of a cloud, from options and offers: no cloud is there."""
+
+from dataclasses import replace
+
+import pytest
+from fake_cloud import GIB, FakeCloud
+
+from studio.backends.gce import GCEBackend
+from studio.backends.machines.cloud import Offer
+from studio.backends.machines.deal import Wishes, is_local, make_deal
+from studio.errors import BadInput
+from studio.settings import Settings
+
+GPUS = [
+    Offer("four", "zone-a", cpus=16, gpus=4, ram=64 * GIB, on_demand=2.0, spot=0.5),
+    Offer("one", "zone-a", cpus=4, gpus=1, ram=16 * GIB, on_demand=3.0, spot=1.0),
+]
+
+
+class GpuCloud(FakeCloud):
+    def offers(self, wanted):
+        return [offer for offer in super().offers(wanted) if offer.gpus >= wanted.gpus]
+
+
+def settings(**changes):
+    return replace(Settings("train.py"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "per_machine", "machines"),
+    [
+        ({"gpus": 1}, 4, 2),
+        ({"gpus": 2}, 2, 4),
+        ({"gpus": 1, "cpus": 8}, 2, 4),  # its CPUs are for two
+        ({"gpus": 1, "ram": "60 GB"}, 1, 8),
+        ({}, 1, 8),
+    ],
+)
+def test_one_experiment_for_each_gpu(changes, per_machine, machines):
+    deal = make_deal(GpuCloud(offered=GPUS), settings(num_workers=8, **changes), Wishes(), spot=False)
+    assert (deal.per_machine, deal.machines) == (per_machine, machines)
+    assert all(offer.gpus >= per_machine * changes.get("gpus", 0) for offer in deal.offers)
+
+
+def test_the_disk_is_for_all_experiments_of_a_machine():
+    deal = make_deal(GpuCloud(), settings(hdd="10GB"), Wishes(per_machine=2), spot=False)
+    assert deal.hdd == 2 * make_deal(GpuCloud(), settings(hdd="10GB"), Wishes(), spot=False).hdd
+
+
+def test_a_cap_needs_to_know_how_far_a_spot_price_may_rise():
+    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, spot=0.1)])
+    with pytest.raises(BadInput, match=r"small costs \$0.10 an hour as a spot machine, and nobody says how far"):
+        make_deal(cloud, settings(), Wishes(max_cost="5"), spot=True)
+    with pytest.raises(BadInput, match="give --price DOLLARS an hour"):
+        make_deal(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True, bids=False)
+    deal = make_deal(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True)
+    assert deal.rate(cloud.offered[0]).ceiling == 0.22
+
+
+def test_a_bid_is_ignored_with_a_word_where_there_are_none():
+    deal = make_deal(FakeCloud(), settings(), Wishes(bid="0.2"), spot=True, bids=False)
+    assert deal.bid is None
+    assert "--bid 0.2 is ignored: this cloud takes no bids" in deal.quote.text
+
+
+def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
+    (tmp_path / "id.pub").write_text("ssh-ed25519 AAAAC3 me@home\n")
+    assert GCEBackend.keypair(f"ann:{tmp_path}/id.pub") == "ann:ssh-ed25519 AAAAC3 me@home"
+    assert GCEBackend.keypair(f"{tmp_path}/id.pub") == "ssh-ed25519 AAAAC3 me@home"
+    assert GCEBackend.keypair("ann:ssh-ed25519 AAAAC3") == "ann:ssh-ed25519 AAAAC3"
+    with pytest.raises(BadInput, match=r"cannot be read; write USER:FILE\.pub"):
+        GCEBackend.keypair("ann:none.pub")
+    (tmp_path / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n")
+    with pytest.raises(BadInput, match="is no public key"):
+        GCEBackend.keypair(f"ann:{tmp_path}/id")
+
+
+FILES = """
+-r other.txt | -rother.txt | -c limits.txt | -e . | -e ../a | ./pkg | ../a | libs/a | /a
+mine @ file:///mine | file:///mine | dist/a-1.0-py3-none-any.whl
+"""
+PACKAGES = """
+# -r other.txt | numpy | torch==2.5  # ./pkg | a[b]>=1; sys_platform=='linux' | --index-url https://x.org/simple
+git+https://github.com/a/b@main | a @ https://x.org/a.whl | -e git+https://x.org/a | --extra-index-url=https://x.org
+"""
+
+
+@pytest.mark.parametrize("line", FILES.replace("\n", " | ").strip(" |").split(" | "))
+def test_what_is_a_file_of_this_machine(line):
+    assert is_local(line)
+
+
+@pytest.mark.parametrize("line", ["", *PACKAGES.replace("\n", " | ").strip(" |").split(" | ")])
+def test_what_another_machine_can_install(line):
+    assert not is_local(line)

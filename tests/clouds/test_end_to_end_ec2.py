@@ -1,0 +1,46 @@
+"""Searches on machines of the simulated EC2, from the command to the end of the last machine."""
+
+import pytest
+from ec2_simulator import Ec2Simulator
+from searches import FULL, OnACloud
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    with Ec2Simulator(tmp_path_factory.mktemp("ec2")) as cloud:
+        yield cloud
+
+
+class TestEC2(OnACloud):
+    name, spot = "ec2", "ec2spot"
+    machine = "m7i.large"
+    launching, ending, listing = "ec2:RunInstances", "ec2:TerminateInstances", "ec2:DescribeInstances"
+    sold_out, quota = "InsufficientInstanceCapacity", "VcpuLimitExceeded"
+    expired, denied = "ExpiredToken", "UnauthorizedOperation"
+
+    @pytest.fixture
+    def cloud(self, simulator):
+        simulator.reset()
+        yield simulator
+        simulator.mend("driver")
+        simulator.allow()
+
+    @FULL
+    def test_each_machine_has_an_order_of_its_own(self, search, cloud):
+        self.completed(search("--hp=lr=1:2"), 2, cloud)
+        asked = [request.parameters for request in cloud.requests(self.launching)]
+        assert len({parameters["ClientToken"] for parameters in asked}) == 2
+        for parameters in asked:
+            assert parameters["InstanceInitiatedShutdownBehavior"] == "terminate"
+            assert parameters["MetadataOptions.HttpTokens"] == "required"
+            assert parameters["IamInstanceProfile.Name"] == "studio-worker"
+
+    @FULL
+    def test_the_bucket_is_gone(self, search, cloud):
+        running = search("--hp=lr=1:6", takes=3)
+        running.wait_for(lambda: self.at_work(cloud, 2))
+        cloud.refuse("NoSuchBucket", "s3:*")
+        code, _ = running.end()
+        assert code == 1
+        assert "NoSuchBucket" in running.said
+        cloud.wait_all_gone()

@@ -1,0 +1,66 @@
+"""The driver's side of machines: a cloud in memory, a bucket in a folder."""
+
+import time
+
+import pytest
+from fake_cloud import OFFERS, FakeCloud
+
+from studio.backends.gce import GCEBackend
+from studio.backends.machines.cloud import Order
+from studio.backends.machines.deal import Wishes, make_deal
+from studio.backends.machines.driver_side import MachinesBackend, machine_tag
+from studio.backends.machines.ledger import Entry, Ledger
+from studio.backends.machines.money import Rate
+from studio.queue.opening import open_bucket
+from studio.settings import Settings
+
+
+@pytest.fixture
+def backend(tmp_path, home):
+    """One whose earlier session left a machine; `said` is what the user hears, `ends` what the bucket held each time a
+    machine was ended."""
+    project = tmp_path / "digits"
+    project.mkdir()
+
+    class Watched(FakeCloud):
+        def terminate(self, machines):
+            with open_bucket(f"{tmp_path}/bucket/{machine_tag(project)}") as bucket:
+                ends.append(sorted(bucket.list()))
+            super().terminate(machines)
+
+    class Backend(MachinesBackend):
+        name = cloud = "fake"
+
+        @classmethod
+        def open_cloud(cls, *, everywhere=False):
+            return made
+
+    ends, said, made = [], [], Watched(time=time.time)
+    order = Order(machine_tag(project), "studio-digits-1", "t", "small", "zone-a", None, 0, False, 3600, "", "")
+    made.launch(order)
+    now = time.time()
+    Ledger(project).note(Entry(order.name, "small", "zone-a", False, Rate(0.36, 0.36), now, now + 3600))
+    backend = Backend(
+        slots=1, settings=Settings("train.py"), project=project, notice=said.append, bucket=f"{tmp_path}/bucket"
+    )
+    backend.made, backend.said, backend.ends = made, said, ends
+    yield backend
+    backend.close()
+
+
+def test_workers_hear_of_the_end_before_machines_are_ended(backend):
+    backend.close()
+    assert backend.made.alive == []
+    assert backend.ends[0] != []
+    assert backend.said == ["ending 1 machine"]
+
+
+def test_a_machine_of_google_ends_itself_before_google_does(home, monkeypatch):
+    monkeypatch.setattr(GCEBackend, "default_account", classmethod(lambda cls, cloud: "worker"))
+    deal = make_deal(FakeCloud(), Settings("train.py"), Wishes(), spot=False)
+    order = GCEBackend._order(deal, "gs://bucket/search/digits", "digits-1a2b", "wheels/a-1-py3-none-any.whl", [], None)
+    made = order(OFFERS[0], "studio-digits-1", "token", 3600)
+    assert made.lifetime == 3600
+    assert "sleep 3480; delete_machine" in made.script
+    assert "left=$((3480 - SECONDS))" in made.script
+    assert "sleep 60; delete_machine" in order(OFFERS[0], "studio-digits-2", "token", 100).script

@@ -1,0 +1,221 @@
+"""`studio cloud setup`: the least permissions, as whole texts, and an account that is ready afterwards."""
+
+import contextlib
+import json
+
+import pytest
+from ec2_simulator import Ec2Simulator
+
+from studio.backends.machines.ec2_setup import EC2Setup, driver_policy, worker_policy
+from studio.backends.machines.gce_setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
+
+BUCKET, OBJECTS = "arn:aws:s3:::mine", "arn:aws:s3:::mine/search/*"
+WORKER = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": OBJECTS},
+        {
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": BUCKET,
+            "Condition": {"StringLike": {"s3:prefix": "search/*"}},
+        },
+    ],
+}
+
+
+def test_what_a_machine_of_amazon_may():
+    assert worker_policy("mine") == WORKER
+
+
+def test_what_a_driver_on_amazon_must():
+    look = ["ec2:Describe*", "pricing:GetProducts", "ssm:GetParameter", "ssm:GetParameters"]
+    tag = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
+    tagged = {"Null": {"aws:ResourceTag/studio-search": "false"}}
+    role = "arn:aws:iam::123456789012:role/studio-worker"
+    assert driver_policy("mine", "123456789012")["Statement"] == [
+        {"Effect": "Allow", "Action": look, "Resource": "*"},
+        {"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": "*"},
+        {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "*", "Condition": tag},
+        {"Effect": "Allow", "Action": "ec2:TerminateInstances", "Resource": "*", "Condition": tagged},
+        {"Effect": "Allow", "Action": "ec2:CancelSpotInstanceRequests", "Resource": "*"},
+        {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role},
+        *WORKER["Statement"],
+    ]
+
+
+# --- Amazon -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    with Ec2Simulator(tmp_path_factory.mktemp("ec2")) as cloud:
+        yield cloud
+
+
+FORGET = [  # what the simulator has at its start, and what a test before this one made
+    ("delete_role_policy", ["RoleName", "PolicyName"]),
+    ("remove_role_from_instance_profile", ["InstanceProfileName", "RoleName"]),
+    ("delete_instance_profile", ["InstanceProfileName"]),
+    ("delete_role", ["RoleName"]),
+]
+
+
+@pytest.fixture
+def amazon(simulator, home, monkeypatch):
+    iam, s3 = simulator.client("iam"), simulator.client("s3")
+    names = {"InstanceProfileName": "studio-worker", "RoleName": "studio-worker", "PolicyName": "bucket-mine"}
+    for method, needs in FORGET:
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            getattr(iam, method)(**{name: names[name] for name in needs})
+    if "mine" in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.delete_bucket(Bucket="mine")
+    for name, value in simulator.env.items():
+        monkeypatch.setenv(name, value)
+    return simulator
+
+
+def test_an_account_of_amazon_is_set_up(amazon, command, home):
+    done = command("cloud", "setup", "ec2", "--bucket=mine", "--yes")
+    assert (done.code, done.err) == (0, "")
+    assert '"s3:ListBucket"' in done.out
+    s3, iam = amazon.client("s3"), amazon.client("iam")
+    assert s3.get_public_access_block(Bucket="mine")["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket="mine")["Rules"]
+    assert (rule["Expiration"]["Days"], rule["Filter"]["Prefix"], rule["Status"]) == (30, "search/", "Enabled")
+    (role,) = iam.get_instance_profile(InstanceProfileName="studio-worker")["InstanceProfile"]["Roles"]
+    policy = iam.get_role_policy(RoleName=role["RoleName"], PolicyName="bucket-mine")
+    assert policy["PolicyDocument"] == WORKER
+    assert json.loads((home / "cloud" / "ec2.json").read_text()) == {
+        "bucket": "s3://mine/search",
+        "account": "studio-worker",
+    }
+    assert all(step.is_done() for step in EC2Setup("mine").steps)
+    again = command("cloud", "setup", "ec2", "--bucket=mine")  # without --yes: nothing is left to agree to
+    assert (again.code, again.out.count(": is there")) == (0, 5)
+
+
+def test_a_dry_run_makes_nothing(amazon, command, home):
+    done = command("cloud", "setup", "ec2", "--bucket=mine", "--dry-run")
+    assert done.code == 0
+    for text in ("s3.create_bucket", "iam.create_role", "iam.put_role_policy", "machines may be made: "):
+        assert text in done.out
+    assert "mine" not in {bucket["Name"] for bucket in amazon.client("s3").list_buckets()["Buckets"]}
+    assert not (home / "cloud" / "ec2.json").exists()
+
+
+def test_nothing_is_made_unasked(amazon, command):
+    done = command("cloud", "setup", "ec2", "--bucket=mine")
+    assert (done.code, done.err) == (2, "studio: nothing was made: agree with --yes, or look with --dry-run\n")
+    assert "mine" not in {bucket["Name"] for bucket in amazon.client("s3").list_buckets()["Buckets"]}
+
+
+def test_without_credentials(amazon, command):
+    amazon.refuse("InvalidClientTokenId", "*", by="driver")
+    done = command("cloud", "setup", "ec2", "--yes")
+    amazon.allow()
+    assert done.code == 1
+    assert "InvalidClientTokenId" in done.err
+
+
+def test_a_cloud_that_does_not_exist(command):
+    done = command("cloud", "setup", "azure")
+    assert (done.code, done.err) == (2, "studio: 'azure' is none of ec2, gce\n")
+
+
+# --- Google -----------------------------------------------------------------------------------------------------------
+
+
+class Google:
+    """Buckets, accounts, roles and policies of one project, by address."""
+
+    def __init__(self, allowed=DRIVER):
+        self.there, self.sent, self.allowed = {}, [], allowed
+        mine = {"role": "roles/owner", "members": ["user:me@example.org"]}
+        self.policies = {"bucket": {"etag": "a"}, "project": {"etag": "b", "bindings": [mine]}}
+
+    def __call__(self, method, at, body):
+        self.sent.append((method, at))
+        if at.endswith(":testIamPermissions"):
+            return {"permissions": [name for name in body["permissions"] if name in self.allowed]}
+        for name, words in (("bucket", "/iam"), ("project", "IamPolicy")):
+            if words in at.partition("?")[0].removeprefix(IAM):
+                if method == "GET" or "getIamPolicy" in at:
+                    return self.policies[name]
+                self.policies[name] = body.get("policy", body)
+                return {}
+        if method == "GET":
+            return self.there.get(at)
+        name = body.get("name") or body.get("accountId") or body.get("roleId")
+        name = f"{name}@my-project.iam.gserviceaccount.com" if "accountId" in body else name
+        self.there[f"{at.partition('?')[0]}/{name}"] = body
+        return {}
+
+
+@pytest.fixture
+def google():
+    return Google()
+
+
+def test_a_project_of_google_is_set_up(google, home):
+    setup = GCESetup("mine", project="my-project", send=google)
+    assert [step.is_done() for step in setup.steps] == [False] * 6
+    for step in setup.steps:
+        step.do()
+    assert [step.is_done() for step in setup.steps] == [True] * 6
+    bucket = google.there[f"{STORAGE}/b/mine"]
+    assert bucket["iamConfiguration"]["publicAccessPrevention"] == "enforced"
+    assert bucket["lifecycle"]["rule"][0]["condition"] == {"age": 30, "matchesPrefix": ["search/"]}
+    worker = "serviceAccount:studio-worker@my-project.iam.gserviceaccount.com"
+    (on_bucket,) = google.policies["bucket"]["bindings"]
+    assert on_bucket == {
+        "role": "projects/my-project/roles/studioWorkerBucket",
+        "members": [worker],
+        "condition": {
+            "title": "studio-below-prefix",
+            "expression": 'resource.name.startsWith("projects/_/buckets/mine/objects/search/") || '
+            'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("search/")',
+        },
+    }
+    owner, on_project = google.policies["project"]["bindings"]
+    assert owner["role"] == "roles/owner"  # what was there stays
+    assert google.policies["project"]["etag"] == "b"
+    assert on_project["condition"]["expression"] == 'resource.name.extract("/instances/{name}").startsWith("studio-")'
+    setup.remember()
+    assert json.loads((home / "cloud" / "gce.json").read_text()) == {
+        "bucket": "gs://mine/search",
+        "account": "studio-worker@my-project.iam.gserviceaccount.com",
+    }
+
+
+def test_every_step_shows_what_it_sends(google, home):
+    setup = GCESetup("mine", project="my-project", send=google)
+    for step in setup.steps:
+        before = len(google.sent)
+        step.do()
+        method, at = google.sent[-1]
+        assert len(google.sent) > before
+        assert method in ("POST", "PUT")
+        assert at in step.text
+
+
+def test_permissions_that_lack_are_told(home):
+    may = [name for name in DRIVER if name != "compute.instances.create"]
+    lines = list(GCESetup("mine", project="my-project", send=Google(may)).checks())
+    assert lines[0].startswith("credentials: project my-project")
+    assert [line for line in lines if line.endswith("NO")] == ["compute.instances.create: NO"]
+
+
+def test_what_machines_of_google_may(google, home):
+    policies = GCESetup("mine", project="my-project", send=google).policies
+    assert policies[1:] == [
+        (
+            "what machines may, as studio-worker: Studio: use objects of a bucket",
+            "storage.objects.create\nstorage.objects.delete\nstorage.objects.get\nstorage.objects.list",
+        ),
+        ("what machines may, as studio-worker: Studio: delete machines", "compute.instances.delete"),
+    ]
+    assert (
+        f"{PROJECTS}/projects/my-project:setIamPolicy"
+        in GCESetup("m", project="my-project", send=google).steps[-1].text
+    )
