@@ -23,6 +23,7 @@ from studio.ranges import read_space
 from studio.space import Space, Suggestion
 from studio.store import Event, Store
 
+BY_HAND = {"by_hand": True}  # marks an ask of the user's own in the journal
 TOLERANCE = 1e-12  # how far a repeated ask may lie from the stored one
 
 
@@ -74,7 +75,8 @@ class Search:
         self._journal = journal
         self.seed = self._settle_seed(seed)
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
-        self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told
+        self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told, or by hand
+        self._by_hand: set[int] = set()
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
         self._optimizer = self._new_optimizer(self.seed)
         if journal is not None:
@@ -99,6 +101,17 @@ class Search:
             self._asked_at[self._ledger.next_number] = time.monotonic()
         self._ledger.asked(suggestion)
         return suggestion
+
+    def add(self, values: Mapping[str, Any]) -> int:
+        """Values by hand, which `ask` returns next, beside the budget. The optimizer, which did not ask for them, never
+        hears of them, so that its path stays the one of its seed. Returns their number."""
+        if set(values) != set(self.space.names):
+            raise BadInput(f"values for {sorted(values)} were added; needed are {sorted(self.space.names)}")
+        suggestion = self._take_in(values, self._ledger.next_number, by_hand=True)
+        if self._journal is not None:
+            self._journal.ask(self._ledger.next_number - 1, suggestion.values, None, BY_HAND)
+        self._queue.append(suggestion)
+        return self._ledger.next_number - 1
 
     def tell(
         self,
@@ -161,7 +174,7 @@ class Search:
     def size(self) -> int | None:
         """How many suggestions this search will make, when that is known."""
         sizes = [size for size in (self._optimizer.size, self.max_experiments) if size is not None]
-        return min(sizes) if sizes else None
+        return min(sizes) + len(self._by_hand) if sizes else None
 
     def stalled_text(self) -> str:
         out = len(self.untold)
@@ -214,10 +227,13 @@ class Search:
     def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any]) -> None:
         self._ledger.told(number, fitness, pruned=number in self._pruned)
         self._pruned.discard(number)
-        with blame(self._optimizer, "tell"):
-            self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
+        if number not in self._by_hand:
+            with blame(self._optimizer, "tell"):
+                self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
 
     def _report_to_optimizer(self, number: int, step: int, fitness: float) -> bool:
+        if number in self._by_hand:
+            return False
         with blame(self._optimizer, "report"):
             ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))  # type: ignore[attr-defined]
         if ends:
@@ -231,7 +247,7 @@ class Search:
         return number
 
     def _budget_spent(self) -> bool:
-        return self.max_experiments is not None and self._ledger.next_number > self.max_experiments
+        return self.max_experiments is not None and self._ledger.next_number > self.max_experiments + len(self._by_hand)
 
     # --- resuming ---------------------------------------------------------------------------------------------------
 
@@ -259,11 +275,14 @@ class Search:
             if not accept_changes:
                 raise
             self._start_afresh(journal)
-        within = [number for number in self.untold if self.max_experiments is None or number <= self.max_experiments]
+        last = math.inf if self.max_experiments is None else self.max_experiments + len(self._by_hand)
+        within = [number for number in self.untold if number <= last]
         self._queue.extend(self.suggestion(number) for number in within)
 
     def _repeat(self, event: Event) -> None:
-        if event.kind == "ask":
+        if event.kind == "ask" and event.extra == BY_HAND:
+            self._take_in(event.values or {}, event.experiment, by_hand=True)
+        elif event.kind == "ask":
             self._repeat_ask(event)
         elif event.kind == "tell":
             self._tell_optimizer(event.experiment, event.fitness, event.extra)
@@ -281,6 +300,14 @@ class Search:
             )
         self._ledger.asked(suggestion)
 
+    def _take_in(self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool) -> Suggestion:
+        """A suggestion that the optimizer did not ask for, or that one before it did."""
+        arrays = {name: np.array(value) if isinstance(value, list) else value for name, value in values.items()}
+        suggestion = Suggestion(arrays, point, number)
+        self._ledger.asked(suggestion)
+        self._by_hand |= {number} if by_hand else set()
+        return suggestion
+
     def _start_afresh(self, journal: Store) -> None:
         seed = self.seed + 1 + sum(event.kind == "restart" for event in journal.events())
         restart = journal.restart(seed)
@@ -289,12 +316,11 @@ class Search:
     def _take_over(self, journal: Store, until: int, seed: int) -> None:
         """A fresh optimizer that is told the stored points, in the order in which they were told."""
         self._ledger = Ledger(self._ledger.project)
+        self._by_hand.clear()
         self._optimizer = self._new_optimizer(seed)
         for event in journal.events(until=until):
             if event.kind == "ask":
-                assert event.values is not None
-                values = {n: np.array(v) if isinstance(v, list) else v for n, v in event.values.items()}
-                self._ledger.asked(Suggestion(values, event.point, event.number))
+                self._take_in(event.values or {}, event.experiment, event.point, by_hand=event.extra == BY_HAND)
             elif event.kind == "tell":
                 self._tell_optimizer(event.experiment, event.fitness, event.extra)
 

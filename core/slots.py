@@ -8,7 +8,7 @@ from studio.metrics import Summary
 from studio.observer import Progress
 from studio.store import Store
 
-WRITE_EVERY = 1.0  # seconds: not once a report
+WRITE_EVERY = 0.3  # seconds: not once a report, and soon enough for who watches a page
 
 
 @dataclass

@@ -1,0 +1,47 @@
+"""`studio add PROJECT [NAME=VALUE…]`."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage, say, whole
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(cls=PlainUsage)
+def add(
+    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=VALUE]...", help="Values to run next; those left out are the best's."),
+    ] = None,
+    experiments: Annotated[int, typer.Option(metavar="N", parser=whole, help="More experiments for the budget.")] = 0,
+    time: Annotated[str | None, typer.Option(metavar="TIME", help="More time for it: 90s, 15m, 5h, 2d.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+) -> int:
+    """Add to the search of PROJECT: values by hand, experiments, time. A driver that is at work takes it up; else it goes on here."""
+    from studio import steering
+    from studio.cli.resume import resume
+    from studio.errors import BadInput
+    from studio.host import create_host
+    from studio.options import split_pairs
+
+    if not values and not experiments and time is None:
+        raise BadInput("nothing was given to add; write lr=0.01, --experiments 50 or --time 30m")
+    asked = []
+    if values:
+        asked.append(steering.queue(project, split_pairs(values, "value"), create_host()))
+    if experiments or time is not None:
+        with steering.taken_back_if_refused(*asked):
+            asked.append(steering.add_budget(project, experiments, time))
+    for each in asked:
+        say(each.words)
+    options = [each.resume for each in asked if each.resume is not None]
+    if not options:
+        return 0
+    budget, longest = options[-1].get("max_experiments"), options[-1].get("max_time")
+    more = int(budget) if budget else None
+    with steering.taken_back_if_refused(*asked):
+        return resume(project, max_experiments=more, max_time=longest, json=json, quiet=quiet)

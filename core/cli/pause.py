@@ -1,0 +1,18 @@
+"""`studio pause PROJECT`."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage, say
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(cls=PlainUsage)
+def pause(project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
+    """Start no more experiments of PROJECT; those that run go on. `studio resume` ends the pause."""
+    from studio import steering
+
+    say(steering.pause(project).words)
+    return 0
