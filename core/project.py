@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.experiment import Experiment, Metric
+from studio.frames import data_frame, notebook_html
 from studio.home import existing_project_folder, project_names
 from studio.lock import is_locked
 from studio.records import iso, read_attempts, read_experiment, read_experiments
@@ -75,10 +76,10 @@ class Project:
 
     @property
     def state(self) -> str:
-        """`running`, or how the last session ended: done, time, failures, disk, stopped, interrupted, failed; `begun`
+        """`running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, interrupted, failed; `begun`
         before any end."""
         if is_locked(self.folder):
-            return "running"
+            return "paused" if (self._meta("session") or {}).get("paused") else "running"
         return (self._meta("state") or {}).get("state", "begun")
 
     def summary(self) -> dict[str, Any]:
@@ -97,6 +98,15 @@ class Project:
             "seed": self.seed,
             "begun": iso(Path(self.folder / "lock").stat().st_ctime) if not experiments else experiments[0].started,
         }
+
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, a row an experiment: number, status, hyperparameters, metric, fitness, times, reason. Arrays
+        are lists. BadInput where pandas is not installed."""
+        return data_frame(self.experiments, self.metric)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_html(self.name, self.state, self.experiments, self.metric)
 
     def _meta(self, key: str) -> Any:
         with reading(self.folder) as connection:

@@ -1,0 +1,47 @@
+"""`studio export PROJECT`: all experiments, for other programs."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage, say
+from studio.project import Project
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+MOST_STEPS = 1000  # intermediate values of one experiment
+
+
+@app.command(cls=PlainUsage)
+def export(
+    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    format_: Annotated[str, typer.Option("--format", metavar="csv|json|optuna", help="What is written.")] = "csv",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout, as - is; for optuna PROJECT.journal."),
+    ] = None,
+) -> int:
+    """Write all experiments of PROJECT: a table, JSON, or a journal that Optuna and optuna-dashboard open."""
+    from studio.cli.saving import chosen_format, save
+
+    kind = chosen_format(format_, ("csv", "json", "optuna"))
+    found = Project(project)
+    experiments = found.experiments
+    if kind != "optuna":
+        from studio.exports import csv_text, json_text
+
+        save(csv_text(experiments) if kind == "csv" else json_text(experiments), output, None)
+        return 0
+    from studio.axes import axes_of
+    from studio.history import curve_of
+    from studio.host import create_host
+    from studio.optuna_journal import journal_lines
+
+    host, metric = create_host(), found.metric
+    axes = axes_of(found.settings, experiments, host)
+    lines = journal_lines(
+        found, experiments, axes, lambda experiment: curve_of(experiment, found.folder, metric, host, MOST_STEPS)
+    )
+    if path := save(lines, output, f"{project}.journal"):
+        say(f"look at it with: optuna-dashboard {path}")
+    return 0

@@ -1,0 +1,163 @@
+"""`studio plot PROJECT`: pictures of a search in the terminal."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from studio.cli.usage import PlainUsage
+from studio.errors import BadInput
+from studio.project import Project
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+WIDEST = 120  # columns of a picture
+HIGHEST = 16  # rows
+FEW = 150  # points that are drawn as dots; more are finer
+GOLDEN = 0.618034  # spreads consecutive numbers over a category
+
+
+@app.command(cls=PlainUsage)
+def plot(
+    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:min|:max]", help="Another metric, from the files of the runs. Default: the project's."
+        ),
+    ] = None,
+    hyperparam: Annotated[
+        list[str] | None,
+        typer.Option("--hyperparam", "--hp", "-hp", metavar="NAME", help="Only slices by this one. Repeatable."),
+    ] = None,
+) -> int:
+    """Draw in the terminal: the best so far, and the results by the value of each hyperparameter."""
+    try:
+        import plotext  # noqa: F401
+    except ImportError:
+        raise BadInput("studio plot needs plotext: pip install 'studio-search[plot]'") from None
+    from studio.axes import axes_of
+    from studio.host import create_host
+    from studio.points import points_of, scale_of
+    from studio.text import did_you_mean
+
+    found = Project(project)
+    experiments, host = found.experiments, create_host()
+    axes = axes_of(found.settings, experiments, host)
+    for name in hyperparam or ():
+        if name not in [axis.name for axis in axes]:
+            raise BadInput(f"--hyperparam {name!r}: no such hyperparameter{did_you_mean(name, [a.name for a in axes])}")
+    if metric is None:
+        name, sign, points = found.metric.name, found.sign, points_of(experiments, found.sign)
+    else:
+        name, sign, points = _measured(found, experiments, metric, host)
+    if not points:
+        counts = ", ".join(f"{count} {status}" for status, count in found.summary()["counts"].items())
+        print(f"studio: no experiment of {project} has a result yet: {counts or 'it has none'}", file=sys.stderr)
+        return 0
+    print(_best(points, sign, name))
+    for axis in axes:
+        scale = scale_of(axis, points)
+        if axis.name in (hyperparam or [axis.name]) and scale is not None:
+            print(_slice(scale, points, sign, name))
+        elif axis.name in (hyperparam or ()):
+            print(f"studio: {axis.name} has one value", file=sys.stderr)
+    return 0
+
+
+def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any) -> tuple[str, float, list[Any]]:
+    from studio.history import value_of
+    from studio.points import Point
+    from studio.settings import parse_direction, parse_metric
+
+    metric = parse_metric(text)
+    ended = [experiment for experiment in experiments if experiment.status in ("completed", "pruned")]
+    values = [(experiment, value_of(experiment, project.folder, metric, host)) for experiment in ended]
+    points = [Point(experiment.number, value, experiment.values) for experiment, value in values if value is not None]
+    if ended and not points:
+        raise BadInput(f"--metric {text!r}: none of {len(ended)} experiments has it in its files")
+    return metric.name, parse_direction(None, metric), points
+
+
+def _best(points: Sequence[Any], sign: float, metric: str) -> str:
+    from studio.points import best_so_far, even_ticks, label
+
+    steps = best_so_far(points, sign)
+    first, last = points[0].number, points[-1].number
+    line: list[tuple[float, float]] = []
+    for before, after in zip(steps, [*steps[1:], None], strict=True):
+        line += [(before.number, before.value), (last if after is None else after.number, before.value)]
+    ticks = [(at, label(at)) for at in even_ticks(first, last, 6) if at == round(at)]
+    title = f"best {metric} so far: {steps[-1].value:.6g} (#{steps[-1].number})"
+    return _picture(title, points, sign, [(point.number, point.value) for point in points], ticks, (first, last), line)
+
+
+def _slice(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
+    dots = []
+    for point in points:
+        at = scale.place(point.values[scale.axis.name]) if scale.axis.name in point.values else None
+        if at is not None:
+            spread = (point.number * GOLDEN % 1 - 0.5) * 0.5 / len(scale.choices) if scale.choices else 0.0
+            dots.append((at + spread, point.value))
+    title = f"{metric} by {scale.axis.label}{' (log)' if scale.log else ''}"
+    return _picture(title, points, sign, dots, scale.ticks(5), (0.0, 1.0))
+
+
+def _picture(
+    title: str,
+    points: Sequence[Any],
+    sign: float,
+    dots: Sequence[tuple[float, float]],
+    ticks: Sequence[tuple[float, str]],
+    ends: tuple[float, float],
+    line: Sequence[tuple[float, float]] = (),
+) -> str:
+    """Lines of text, without colours where they go to a file."""
+    from plotext import figure
+
+    from studio.points import even_ticks, label, value_range
+    from studio.shown import clipped
+
+    columns, rows = shutil.get_terminal_size((80, 24))
+    width, height = min(columns, WIDEST), max(8, min(rows - 4, HIGHEST))
+    low, high = value_range(points, sign)
+    sides = [(at, label(at)) for at in even_ticks(low, high, 6)]
+    room = width - 4 - max(len(text) for _, text in sides)
+    letters = max(1, room // max(1, len(ticks)) - 1)
+    below = [(at, clipped(text, letters)) for at, text in ticks]
+    figure.clear()
+    figure.theme("simple")
+    figure.plot_size(width, height)
+    figure.title(clipped(title, width))
+    figure.draw(
+        figure.signal(
+            [x for x, _ in dots],
+            [min(high, max(low, y)) for _, y in dots],
+            marker="•" if len(dots) <= FEW else "braille",
+        )
+    )
+    if line:
+        xs, ys = _dense(line, ends, room)
+        figure.draw(figure.signal(xs, [min(high, max(low, y)) for y in ys], marker="hd"))
+    for axis, (first, last), marks in (("x", ends, below), ("y", (low, high), sides)):
+        ruler = figure.ruler(axis, 0)
+        ruler.lim(first, last if last > first else first + 1)
+        ruler.ticks([at for at, _ in marks], [text for _, text in marks])
+    text: str = figure.build().string(colorless=not sys.stdout.isatty())
+    return "\n".join(row.rstrip() for row in text.splitlines()) + "\n"
+
+
+def _dense(
+    line: Sequence[tuple[float, float]], ends: tuple[float, float], room: int
+) -> tuple[list[float], list[float]]:
+    """Corners of steps as dots that touch each other, two a column."""
+    step = (ends[1] - ends[0]) / (2 * room) or 1.0
+    xs: list[float] = []
+    ys: list[float] = []
+    for (x, y), (until, _) in zip(line[::2], line[1::2], strict=True):
+        count = int((until - x) / step) + 1
+        xs += [min(until, x + at * step) for at in range(count)]
+        ys += [y] * count
+    return xs, ys

@@ -1,0 +1,40 @@
+"""`studio report PROJECT`: one page about a search, to keep or to send."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage
+from studio.project import Project
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(cls=PlainUsage)
+def report(
+    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Default: PROJECT.html; Markdown goes to stdout, as - does."
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="html|md", help="Default: what FILE ends with, else html.")
+    ] = None,
+) -> int:
+    """Write a report about PROJECT: an HTML file that needs no server and nothing else, or Markdown for a pull request."""
+    from studio.axes import axes_of
+    from studio.cli.saving import chosen_format, save
+    from studio.facts import facts_of
+    from studio.host import create_host
+    from studio.report import BEST, html_report, markdown_report
+
+    by_name = "md" if (output or "").endswith((".md", ".markdown")) else "html"
+    kind = chosen_format(format_ or by_name, ("html", "md"))
+    found = Project(project)
+    experiments = found.experiments
+    facts = facts_of(found, experiments, axes_of(found.settings, experiments, create_host()), BEST)
+    text = markdown_report(facts) if kind == "md" else html_report(facts)
+    save([text], output, f"{project}.html" if kind == "html" else None)
+    return 0

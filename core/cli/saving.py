@@ -1,0 +1,48 @@
+"""Where `studio report` and `studio export` write: a file that is whole or not there, or standard output."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from studio.cli.usage import say
+from studio.errors import BadInput
+
+
+def save(pieces: Iterable[str], given: str | None, usual: str | None) -> Path | None:
+    """Write to the file `given`, else to `usual`; `-`, or neither, is standard output. Returns the file, said on stderr."""
+    name = given or usual or "-"
+    if name == "-":
+        for piece in pieces:
+            sys.stdout.write(piece)
+        return None
+    path = Path(name)
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: nothing takes its place
+            path.write_text("".join(pieces), encoding="utf-8", errors="replace")
+        else:
+            _write_whole(Path(os.path.realpath(path)), pieces)
+    except OSError as error:
+        raise BadInput(f"cannot write {name!r}: {error.strerror}; give another file with -o") from error
+    size = path.stat().st_size
+    say(f"wrote {name} ({size / 1000:,.0f} kB)" if size >= 1000 else f"wrote {name} ({size} bytes)")
+    return path
+
+
+def _write_whole(path: Path, pieces: Iterable[str]) -> None:
+    part = path.parent / f"{path.name}.part-{os.getpid()}"
+    try:
+        with open(part, "x", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.writelines(pieces)
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def chosen_format(given: str, formats: Iterable[str]) -> str:
+    formats = list(formats)
+    if given not in formats:
+        raise BadInput(f"--format {given!r} is none of {', '.join(formats)}")
+    return given
