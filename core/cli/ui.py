@@ -1,0 +1,41 @@
+"""`studio ui`: the dashboard."""
+
+import sys
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage, say, whole
+from studio.errors import BadInput
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+PORT = 8484
+
+
+@app.command(cls=PlainUsage)
+def ui(
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="The address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", parser=whole, help="The next free one is taken; 0 is any.")
+    ] = PORT,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the link, open no browser.")] = False,
+) -> int:
+    """Open the dashboard on all projects in a browser. Ctrl-C ends it; searches go on."""
+    if not 0 <= port <= 65535:
+        raise BadInput(f"--port {port} is no port: 0 to 65535")
+    try:
+        from studio.ui.server import Server
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "jinja2", "anyio"):
+            raise
+        raise BadInput(f"the dashboard needs {error.name}: pip install 'studio-search[ui]'") from None
+    with Server(host, port, say) as server:
+        print(server.link, flush=True)
+        if not no_open and sys.stdout.isatty():
+            webbrowser.open(server.link)
+        server.wait()
+    return 0

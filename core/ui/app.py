@@ -1,0 +1,345 @@
+"""The addresses of the dashboard, each with what answers it. `studio.ui` describes them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, PathConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from studio.errors import BadInput, StudioError
+from studio.exports import csv_text
+from studio.home import attempt_folder
+from studio.project import Project
+from studio.ui import pages
+from studio.ui.actions import ACTIONS, act
+from studio.ui.answers import Json, Zip, finite, pieces
+from studio.ui.dashboard import Dashboard, NotFound
+from studio.ui.files import open_file
+from studio.ui.logs import MOST, Log
+from studio.ui.overview import Overview
+from studio.ui.security import Guard, Secrets, is_loopback, without_port
+from studio.ui.summary import summary
+from studio.ui.table import DIGITS, UNFINISHED, Table, whole
+from studio.ui.watch import LARGEST, stream
+
+HERE = Path(__file__).parent
+SMALLEST_ZIPPED = 1000  # bytes
+SPEED = 5  # of gzip: 305 kB for 10,000 experiments in 0.1 s; 9 saves 2 % in three times the time
+BODY = 1 << 16  # bytes of a request
+COMPARED = 5
+CURVES = 200  # in one answer
+
+
+class _Number(IntegerConvertor):
+    regex = f"[0-9]{{1,{DIGITS}}}"
+
+
+class _AnyPath(PathConvertor):
+    regex = r"[\s\S]*"  # a file's name may have a newline
+
+
+register_url_convertor("number", _Number())
+register_url_convertor("file", _AnyPath())
+
+
+def create_app(secrets: Secrets, dashboard: Dashboard, *, host: str, port: int) -> Starlette:
+    """The dashboard on the projects of STUDIO_HOME, behind its `Guard`."""
+    site = Site(dashboard, secrets)
+    project, one = "/p/{project}", "/p/{project}/{number:number}"
+    data = [
+        Route("/projects", site.projects_data),
+        Route("/events", site.projects_events),
+        Route(f"{project}/summary", site.summary_data),
+        Route(f"{project}/experiments", site.experiments_data),
+        Route(f"{project}/curves", site.curves_data),
+        Route(f"{project}/band", site.band_data),
+        Route(f"{project}/importance", site.importance_data),
+        Route(f"{project}/export.{{form}}", site.export),
+        Route(f"{project}/events", site.events),
+        Route(f"{project}/actions/{{action}}", site.action, methods=["POST"]),
+        Route(one, site.experiment_data),
+        Route(f"{one}/log", site.log_data),
+    ]
+    routes = [
+        Route("/", site.projects_page),
+        Route(project, site.project_page),
+        Route(f"{project}/compare", site.compare_page),
+        Route(f"{project}/tensorboard", site.tensorboard),
+        Route(one, site.experiment_page),
+        Route(f"{one}/files/{{path:file}}", site.file),
+        Mount("/api", routes=data),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+        Mount("/vendor", StaticFiles(directory=HERE / "vendor", check_dir=False)),
+    ]
+    middleware = [
+        Middleware(Guard, secrets=secrets, host=host, port=port),
+        Middleware(Zip, minimum_size=SMALLEST_ZIPPED, compresslevel=SPEED),
+    ]
+    handlers = {StudioError: site.error, HTTPException: site.error}
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+
+
+class Site:
+    """What answers each address. Plain functions run in threads: reading a record may take a second."""
+
+    def __init__(self, dashboard: Dashboard, secrets: Secrets):
+        self._dashboard = dashboard
+        self._secrets = secrets
+        self._overview = Overview()
+        self._templates = pages.environment()
+
+    # --- pages ------------------------------------------------------------------------------------------------------
+
+    def projects_page(self, request: Request) -> Response:
+        self._overview.refresh()
+        data = self._overview.data()
+        asked = request.query_params
+        shown = pages.project_table(data["projects"], asked.get("sort", ""), asked.get("q", ""), pages.linker(asked))
+        return self._page(
+            "projects.html", {"page": "projects", "version": data["version"], "projects": data["projects"]}, **shown
+        )
+
+    def project_page(self, request: Request) -> Response:
+        table = self._table(request)
+        asked = request.query_params
+        number = _count(request, "page", 1, 10**9)
+        with table.lock:
+            shown = pages.experiment_table(
+                table, asked.get("sort", ""), asked.get("status", ""), number, pages.linker(asked)
+            )
+            told, version = summary(table), table.version
+            best = None if table.best is None else {name: cells[table.best] for name, cells in table.lists.items()}
+            data = self._project_data("project", table, told, version)
+        if best is not None:
+            best["values"] = told["best"]["values"]
+        command = f"studio resume {table.folder.name}"
+        return self._page(
+            "project.html", data, project=table.folder.name, summary=told, best=best, command=command, here=_is_here(request),
+            **shown,
+        )  # fmt: skip
+
+    def experiment_page(self, request: Request) -> Response:
+        table, number = self._table(request), request.path_params["number"]
+        found = self._detail(table, number)
+        told = summary(table)
+        data = {**self._project_data("experiment", table, told, table.version), "number": number, "experiment": found}
+        points = self._dashboard.project(table.folder.name).curves.points(
+            number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
+        )
+        return self._page("experiment.html", data, project=table.folder.name, summary=told, it=found, curve=points)
+
+    def compare_page(self, request: Request) -> Response:
+        table = self._table(request)
+        numbers = _numbers(request)[:COMPARED]
+        if not numbers:
+            raise HTTPException(404, "name two to five experiments to compare: compare?e=1,2")
+        them = [self._detail(table, number) for number in numbers]
+        names = list(dict.fromkeys(name for it in them for name in it["values"]))
+        different = {name for name in names if len({repr(it["values"].get(name)) for it in them}) > 1}
+        told = summary(table)
+        data = {**self._project_data("compare", table, told, table.version), "numbers": numbers, "experiments": them}
+        return self._page(
+            "compare.html", data, project=table.folder.name, summary=told, them=them, names=names, different=different
+        )
+
+    def tensorboard(self, request: Request) -> Response:
+        """TensorBoard, under the other name of this machine: a browser sends a cookie to all ports of a name."""
+        table = self._table(request)
+        if not _is_here(request):
+            raise BadInput("TensorBoard is for browsers on the machine of the dashboard; run studio tensorboard there")
+        other = "127.0.0.1" if without_port(request.headers["host"]) == "localhost" else "localhost"
+        port = self._dashboard.tensorboards.port(table.folder.name)
+        return RedirectResponse(f"http://{other}:{port}/", status_code=303)
+
+    def _page(self, name: str, data: dict[str, Any], status: int = 200, **words: Any) -> Response:
+        vendor = pages.vendored(HERE / "vendor")
+        data = finite({**data, "token": self._secrets.action, "vendor": vendor})
+        return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **words), status)
+
+    def _project_data(self, page: str, table: Table, told: dict[str, Any], version: str) -> dict[str, Any]:
+        columns = [column.as_dict() for column in table.columns]
+        return {"page": page, "project": table.folder.name, "version": version, "summary": told, "columns": columns}
+
+    # --- data -------------------------------------------------------------------------------------------------------
+
+    def projects_data(self, request: Request) -> Response:
+        self._overview.refresh()
+        return Json(self._overview.data(request.query_params.get("after", "")))
+
+    def summary_data(self, request: Request) -> Response:
+        return Json(summary(self._table(request)))
+
+    def experiments_data(self, request: Request) -> Response:
+        return Json(self._table(request).data(request.query_params.get("after", "")))
+
+    def curves_data(self, request: Request) -> Response:
+        table = self._table(request)
+        most = _count(request, "most", 200, 2000)
+        curves = self._dashboard.project(table.folder.name).curves
+        found = {}
+        for number in _numbers(request)[:CURVES]:
+            at = table.row_of.get(number)
+            if at is not None and table.lists["attempts"][at]:
+                ended = table.lists["status"][at] not in UNFINISHED
+                found[str(number)] = curves.points(number, table.lists["attempts"][at], ended=ended, most=most)
+        return Json({"metric": table.metric.name, "curves": found})
+
+    def band_data(self, request: Request) -> Response:
+        table = self._table(request)
+        with table.lock:
+            lists = table.lists
+            three = zip(lists["number"], lists["attempts"], lists["status"], strict=True)
+            ended = [(number, attempt) for number, attempt, status in three if status == "completed" and attempt]
+        return Json(self._dashboard.project(table.folder.name).curves.band(ended, _count(request, "most", 64, 500)))
+
+    def importance_data(self, request: Request) -> Response:
+        project = self._dashboard.project(request.path_params["project"])
+        return Json(project.importance.of(project.table))
+
+    def experiment_data(self, request: Request) -> Response:
+        return Json(self._detail(self._table(request), request.path_params["number"]))
+
+    def log_data(self, request: Request) -> Response:
+        table, number = self._table(request), request.path_params["number"]
+        attempt = self._attempt(table, number, request)
+        asked = request.query_params
+        with Log(attempt_folder(table.folder, number, attempt)) as log:
+            if "search" in asked:
+                return Json(log.search(asked["search"], _count(request, "from", 0, 2**62)))
+            if "tail" in asked:
+                found = log.tail(_count(request, "tail", 65536, MOST))
+            else:
+                found = log.piece(_count(request, "from", 0, 2**62), _count(request, "max", 65536, MOST))
+        running = table.lists["status"][table.row_of[number]] in UNFINISHED
+        return Json({**found, "running": running, "attempt": attempt})
+
+    def export(self, request: Request) -> Response:
+        table, form = self._table(request), request.path_params["form"]
+        found = Project(table.folder.name).experiments
+        name = f'attachment; filename="{table.folder.name}.{form}"'
+        if form == "json":
+            return Json([experiment.as_dict() for experiment in found], headers={"Content-Disposition": name})
+        if form != "csv":
+            raise HTTPException(404, f"there is no export as {form!r}: csv or json")
+        return StreamingResponse(
+            csv_text(found), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
+        )
+
+    def file(self, request: Request) -> Response:
+        table, number = self._table(request), request.path_params["number"]
+        folder = attempt_folder(table.folder, number, self._attempt(table, number, request))
+        path = request.path_params["path"]
+        found = open_file(folder, path)
+        if found is None:
+            raise HTTPException(404, f"experiment {number} has no file {path!r}")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(Path(path).name, safe='')}",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Content-Length": str(size := os.fstat(found.fileno()).st_size),
+        }
+        return StreamingResponse(pieces(found, size), media_type="application/octet-stream", headers=headers)
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+
+    async def events(self, request: Request) -> Response:
+        name = request.path_params["project"]
+        seen: list[Table] = []
+
+        def source() -> Table | None:
+            try:
+                seen[:] = [self._dashboard.project(name).table]
+            except NotFound:
+                return None
+            except StudioError:  # it cannot be read just now; what was seen last stays
+                pass
+            return seen[0] if seen else None
+
+        def news(table: Table, after: str) -> dict[str, Any]:
+            with table.lock:
+                rows, _ = table.rows_after(after)
+                few = table.data(after) if len(rows) <= LARGEST else None
+                return {"version": table.version, "summary": summary(table), "experiments": few}
+
+        return stream(source, news, request, self._dashboard.closing)
+
+    async def projects_events(self, request: Request) -> Response:
+        def source() -> Overview:
+            self._overview.refresh()
+            return self._overview
+
+        return stream(source, lambda overview, after: overview.data(after), request, self._dashboard.closing, every=0.5)
+
+    # --- actions ----------------------------------------------------------------------------------------------------
+
+    async def action(self, request: Request) -> Response:
+        name = request.path_params["action"]
+        if name not in ACTIONS:
+            raise HTTPException(404, f"there is no action {name!r}")
+        table = await run_in_threadpool(self._table, request)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY:
+                raise HTTPException(413, "the request is too large")
+        try:
+            given = json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            raise BadInput("the request is no JSON") from None
+        if not isinstance(given, dict):
+            raise BadInput("the request is no JSON object")
+        return Json({"ok": await run_in_threadpool(act, name, table.folder.name, given)})
+
+    # --- errors and what is asked for -------------------------------------------------------------------------------
+
+    async def error(self, request: Request, error: Exception) -> Response:
+        """One line, as JSON for scripts and as a page for people."""
+        status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, BadInput) else 500
+        text = str(error)
+        if isinstance(error, HTTPException):
+            status, text = error.status_code, error.detail
+        if request.url.path.startswith("/api/"):
+            return Json({"error": text}, status)
+        return self._page("none.html", {"page": "none"}, status, title=f"{status}", text=text)
+
+    def _table(self, request: Request) -> Table:
+        return self._dashboard.project(request.path_params["project"]).table
+
+    def _detail(self, table: Table, number: int) -> dict[str, Any]:
+        found = self._dashboard.project(table.folder.name).details.of(table, number)
+        if found is None:
+            raise NotFound(f"project {table.folder.name!r} has no experiment {number}; it has {len(table)}")
+        return found
+
+    def _attempt(self, table: Table, number: int, request: Request) -> int:
+        at = table.row_of.get(number)
+        if at is None:
+            raise NotFound(f"project {table.folder.name!r} has no experiment {number}; it has {len(table)}")
+        latest: int = table.lists["attempts"][at]
+        given = whole(request.query_params.get("attempt", ""))
+        return given if given is not None and 1 <= given <= latest else latest
+
+
+def _is_here(request: Request) -> bool:
+    """Whether the browser calls this machine by a name that means itself."""
+    return is_loopback(without_port(request.headers["host"]))
+
+
+def _numbers(request: Request) -> list[int]:
+    """`?e=1,2`, each once."""
+    given = request.query_params.get("e", "").split(",")
+    return list(dict.fromkeys(number for number in map(whole, given) if number is not None))
+
+
+def _count(request: Request, name: str, default: int, most: int) -> int:
+    given = whole(request.query_params.get(name, ""))
+    return default if given is None else min(most, given)

@@ -1,0 +1,63 @@
+"""What all requests of a dashboard share: the projects that were looked at, and the plugins."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from studio.errors import StudioError
+from studio.home import existing_project_folder
+from studio.host import Host, create_host
+from studio.ui.curves import Curves
+from studio.ui.detail import Details
+from studio.ui.importance import Importance
+from studio.ui.table import Table
+from studio.ui.tensorboard import TensorBoards
+
+KEPT = 12  # projects that stay in memory
+
+
+class NotFound(StudioError):
+    """There is no such project, experiment or file."""
+
+
+class OpenProject:
+    """A project that somebody looks at."""
+
+    def __init__(self, folder: Path, host: Host):
+        self.curves = Curves(folder, host)
+        self.table = Table(folder, host, self.curves.last_step)
+        self.details = Details(folder, host)
+        self.importance = Importance()
+
+
+class Dashboard:
+    """`closing` says whether the server ends: streams then end, too."""
+
+    def __init__(self, closing: Callable[[], bool] = lambda: False):
+        self.closing = closing
+        self.tensorboards = TensorBoards()
+        self._lock = threading.Lock()
+        self._host: Host | None = None
+        self._open: OrderedDict[str, OpenProject] = OrderedDict()
+
+    def project(self, name: str) -> OpenProject:
+        """Project `name` with its table as it is now. NotFound where there is none."""
+        try:
+            folder = existing_project_folder(name)
+        except StudioError as error:
+            with self._lock:
+                self._open.pop(name, None)
+            raise NotFound(str(error)) from error
+        with self._lock:
+            if self._host is None:
+                self._host = create_host()
+            found = self._open.get(name)
+            if found is None or found.table.folder != folder:
+                found = self._open[name] = OpenProject(folder, self._host)
+                while len(self._open) > KEPT:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(name)
+        if found.table.refresh():
+            found.curves.metric = found.table.metric
+        return found

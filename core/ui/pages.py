@@ -1,0 +1,297 @@
+"""The pages as HTML, whole without JavaScript: tables of 200 rows, sorted and filtered by links. Everything is escaped."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from studio.ui.columns import Column
+from studio.ui.table import Table
+
+ROWS = 200  # on a page
+WORDS = {"completed": "done"}
+STATES = {
+    "running": "Live",
+    "paused": "Paused",
+    "begun": "Not finished",
+    "done": "Done",
+    "time": "Time is over",
+    "exhausted": "Nothing new to try",
+    "failures": "Ended by failures",
+    "disk": "Ended: the disk is full",
+    "stopped": "Stopped",
+    "interrupted": "Interrupted",
+    "failed": "Broke off",
+    "damaged": "Damaged",
+}
+_COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z])")  # ECMA-48 CSI, and the charset of `tput sgr0`
+LIVE_FIRST = ("running", "queued")
+
+
+def environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("studio.ui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "short": short, "exact": exact, "span": span, "age": age, "clock": clock, "bytes": in_bytes, "harmless": harmless,
+        "last_lines": last_lines, "ending": ending,
+    }  # fmt: skip
+    made.globals |= {"words": WORDS, "states": STATES}
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return made
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def short(value: Any) -> str:
+    """Floats with four digits such as `7.464e-5`, arrays by their ends."""
+    if isinstance(value, bool) or value is None:
+        return "" if value is None else str(value)
+    if isinstance(value, float):
+        return re.sub(r"e([+-])0(?=\d)", r"e\1", f"{value:.4g}").replace("e+", "e")
+    if isinstance(value, list):
+        items = [short(item) for item in value]
+        return f"[{', '.join(items if len(items) <= 4 else [*items[:2], f'… {len(items)} …', items[-1]])}]"
+    return str(value)
+
+
+def exact(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def span(seconds: float | None) -> str:
+    """`7 s`, `12:30 min`, `3:05 h`"""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def age(when: float | None) -> str:
+    if when is None:
+        return ""
+    passed = max(0.0, time.time() - when)
+    for length, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if passed >= length:
+            return f"{passed / length:.0f} {name} ago"
+    return "just now"
+
+
+def clock(when: float | None) -> str:
+    return "" if when is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def in_bytes(size: int) -> str:
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"
+
+
+def harmless(text: str) -> str:
+    """Without the colours of a terminal; other control characters as marks."""
+    kept = _COLOURS.sub("", text.replace("\r\n", "\n"))
+    return "".join(c if c.isprintable() or c in "\n\t" else "\n" if c == "\r" else "\ufffd" for c in kept)
+
+
+def last_lines(text: str, count: int) -> str:
+    return "\n".join(text.rstrip("\n").split("\n")[-count:])
+
+
+def ending(summary: Mapping[str, Any]) -> str:
+    """`about 16 min left`, `Done in 58:00 min`"""
+    if summary["state"] in ("running", "paused"):
+        return (
+            f"about {span(summary['left'])} left"
+            if summary["left"] is not None and summary["state"] == "running"
+            else ""
+        )
+    done = f" in {span(summary['elapsed'])}" if summary["elapsed"] is not None and summary["state"] == "done" else ""
+    return f"{STATES.get(summary['state'], summary['state'])}{done}"
+
+
+# --- the table of experiments -----------------------------------------------------------------------------------------
+
+
+def experiment_table(table: Table, sort: str, status: str, page: int, link: Callable[..., str]) -> dict[str, Any]:
+    """What the template of a project shows of its experiments. `sort`: keys of columns, `-` before one turns it round."""
+    with table.lock:
+        columns = _visible(table)
+        keys = [key for key in sort.split(",") if key.lstrip("-") in {column.key for column in table.columns}]
+        chosen = [at for at, own in enumerate(table.lists["status"]) if not status or own == status]
+        rows = _sorted(table, chosen, keys)
+        pages = max(1, math.ceil(len(rows) / ROWS))
+        page = min(max(1, page), pages)
+        shown = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
+        best_first = f"metric.{table.metric.name}" if table.sign < 0 else f"-metric.{table.metric.name}"
+        given = keys or [best_first]
+        return {
+            "columns": [_head(column, given, link) for column in columns],
+            "rows": shown,
+            "page": page,
+            "pages": pages,
+            "previous": link(page=page - 1) if page > 1 else "",
+            "next": link(page=page + 1) if page < pages else "",
+            "chips": _chips(table, status, link),
+        }
+
+
+def _visible(table: Table) -> list[Column]:
+    by_key = {column.key: column for column in table.columns}
+    metric = [column for column in table.columns if column.kind == "metric"]
+    parameters = [column for column in table.columns if column.kind == "param"]
+    rest = [by_key[key] for key in ("duration", "slot") if key in by_key]
+    return [by_key["number"], *metric, *parameters, *rest] if "number" in by_key else [*metric, *parameters]
+
+
+def _head(column: Column, sort: Sequence[str], link: Callable[..., str]) -> dict[str, Any]:
+    first = sort[0] if sort else ""
+    aria = "" if first.lstrip("-") != column.key else "descending" if first.startswith("-") else "ascending"
+    turned = f"-{column.key}" if aria == "ascending" else column.key
+    return {
+        "key": column.key,
+        "label": column.label,
+        "class": _class(column),
+        "aria": aria,
+        "link": link(sort=turned, page=None),
+    }
+
+
+def _class(column: Column) -> str:
+    if column.kind == "metric":
+        return "m"
+    if column.key == "number":
+        return "n"
+    return (
+        "num" if column.kind == "param" and column.choices is None else "t num" if column.key == "duration" else "cat"
+    )
+
+
+def _sorted(table: Table, rows: list[int], keys: Sequence[str]) -> list[int]:
+    """Missing last, whichever way it is sorted. Without keys the running ones come first, then the best."""
+    if not keys:
+        fitness, status = table.lists["fitness"], table.lists["status"]
+        return sorted(
+            rows, key=lambda at: (status[at] not in LIVE_FIRST, fitness[at] is None, -(fitness[at] or 0.0), at)
+        )
+    for key in reversed(keys):
+        cells, turned = cells_of(table, key.lstrip("-")), key.startswith("-")
+        there = [at for at in rows if cells[at] is not None]
+        there.sort(key=lambda at: _order(cells[at]), reverse=turned)
+        rows = there + [at for at in rows if cells[at] is None]
+    return rows
+
+
+def _order(cell: Any) -> tuple[int, float, str]:
+    """Numbers as numbers, before texts."""
+    return (0, float(cell), "") if isinstance(cell, int | float) else (1, 0.0, str(cell))
+
+
+def cells_of(table: Table, key: str) -> list[Any]:
+    if key in table.values:
+        return table.values[key]
+    return table.measured if key.startswith("metric.") else table.lists[key]
+
+
+def _row(table: Table, columns: Sequence[Column], at: int) -> dict[str, Any]:
+    number, status = table.lists["number"][at], table.lists["status"][at]
+    cells = []
+    for column in columns:
+        value = cells_of(table, column.key)[at]
+        reason = table.lists["reason"][at] if column.kind == "metric" and value is None else ""
+        text = (
+            span(value)
+            if column.key == "duration"
+            else f"slot {value}"
+            if column.key == "slot" and value is not None
+            else short(value)
+        )
+        cells.append({"key": column.key, "class": _class(column), "text": text, "reason": reason})
+    return {"number": number, "status": status, "cells": cells, "best": at == table.best}
+
+
+def _chips(table: Table, status: str, link: Callable[..., str]) -> list[dict[str, Any]]:
+    counts: dict[str, int] = {}
+    for own in table.lists["status"]:
+        counts[own] = counts.get(own, 0) + 1
+    chips = [{"label": "All", "count": len(table), "link": link(status=None, page=None), "on": not status}]
+    for name in ("running", "queued", "completed", "pruned", "failed", "stopped"):
+        if name in counts:
+            label = WORDS.get(name, name).capitalize()
+            chips.append(
+                {"label": label, "count": counts[name], "link": link(status=name, page=None), "on": status == name}
+            )
+    return chips
+
+
+# --- the list of projects ---------------------------------------------------------------------------------------------
+
+PROJECT_COLUMNS = {
+    "name": "Project", "state": "State", "metric": "Metric", "best": "Best", "values": "Best values", "finished": "Finished",
+    "counts": "Experiments", "changed": "Last news",
+}  # fmt: skip
+
+
+def project_table(
+    lines: Sequence[Mapping[str, Any]], sort: str, query: str, link: Callable[..., str]
+) -> dict[str, Any]:
+    """What the template of the list shows: the projects with `query` in name, script or optimizer, the newest first."""
+    words = query.lower().split()
+    found = [line for line in lines if all(word in _text_of(line) for word in words)]
+    key, turned = sort.lstrip("-"), sort.startswith("-")
+    if key not in PROJECT_COLUMNS:
+        key, turned = "changed", True
+    cell = (
+        (lambda line: line["total"])
+        if key == "counts"
+        else (lambda line: str(line[key]) if key == "values" else line[key])
+    )
+    there = sorted(
+        (line for line in found if cell(line) is not None), key=lambda line: _order(cell(line)), reverse=turned
+    )
+    columns = []
+    for name, label in PROJECT_COLUMNS.items():
+        aria = "" if name != key else "descending" if turned else "ascending"
+        kind = "num" if name in ("best", "changed") else ""
+        columns.append(
+            {
+                "key": name,
+                "label": label,
+                "class": kind,
+                "aria": aria,
+                "link": link(sort=f"-{name}" if aria == "ascending" else name),
+            }
+        )
+    return {"projects": there + [line for line in found if cell(line) is None], "columns": columns, "query": query}
+
+
+def _text_of(line: Mapping[str, Any]) -> str:
+    return f"{line['name']} {line['script']} {line['optimizer']} {line['metric']} {line['state']}".lower()
+
+
+def linker(given: Mapping[str, str]) -> Callable[..., str]:
+    """`link(sort="lr", page=None)`: the same page with other words in its address."""
+
+    def link(**changes: Any) -> str:
+        merged = {**given, **changes}
+        return f"?{urlencode({name: value for name, value in merged.items() if value not in (None, '')})}"
+
+    return link
+
+
+def vendored(folder: Path) -> bool:
+    """Whether the libraries of the charts are there."""
+    return (folder / "uplot.js").is_file() and (folder / "echarts.js").is_file()

@@ -1,0 +1,80 @@
+// Which rows the view shows: state, query and brushes together, and the brushes as words.
+
+import { parseQuery, QueryError } from "./query.js";
+import { parameter, WORD } from "./format.js";
+import { elapsed } from "./columns.js";
+
+// {mask: 1 where query and brushes hold, count of those, error: what is wrong with the query or ""}
+export function matching(experiments, view) {
+  const { size } = experiments;
+  const mask = new Uint8Array(size).fill(1);
+  let error = "";
+  if (view.query.trim()) {
+    try {
+      const holds = parseQuery(view.query, queryColumns(experiments), (row) => rowTexts(experiments, row));
+      for (let row = 0; row < size; row += 1) if (!holds(row)) mask[row] = 0;
+    } catch (problem) {
+      if (!(problem instanceof QueryError)) throw problem;
+      error = problem.message;
+    }
+  }
+  for (const [key, brush] of view.brushes) {
+    const column = columnOf(experiments, key);
+    if (!column) continue;
+    const list = experiments.list(column) ?? [];
+    for (let row = 0; row < size; row += 1) if (mask[row] && !within(brush, list[row])) mask[row] = 0;
+  }
+  let count = 0;
+  for (let row = 0; row < size; row += 1) count += mask[row];
+  return { mask, count, error };
+}
+
+export const columnOf = (experiments, key) => experiments.columns.find((column) => column.key === key) ?? null;
+
+export function within(brush, value) {
+  if (value === null || value === undefined) return false;
+  return brush.values ? brush.values.has(String(value)) : value >= brush.low && value <= brush.high;
+}
+
+export function brushWords(experiments, key, brush) {
+  const name = columnOf(experiments, key)?.label ?? key;
+  if (brush.values) return `${name} = ${[...brush.values].join(" or ")}`;
+  if (!Number.isFinite(brush.low)) return `${name} ≤ ${parameter(brush.high)}`;
+  if (!Number.isFinite(brush.high)) return `${name} ≥ ${parameter(brush.low)}`;
+  return `${parameter(brush.low)} ≤ ${name} ≤ ${parameter(brush.high)}`;
+}
+
+// An end of a brush beyond all values is no end: the chip says `≤ 0.31`, and later values beyond it count too.
+export function openEnds(low, high, { min, max }) {
+  return { low: low <= min ? -Infinity : neat(low), high: high >= max ? Infinity : neat(high) };
+}
+
+const neat = (value) => Number(value.toPrecision(4));
+
+function queryColumns(experiments) {
+  const columns = new Map();
+  const add = (name, read) => columns.has(name) || columns.set(name, read);
+  for (const column of experiments.columns) {
+    const read = (row) => experiments.get(column, row);
+    add(column.label, read);
+    add(column.key, read);
+    add(column.label.toLowerCase(), read);
+  }
+  if (experiments.objective) add("metric", (row) => experiments.outcome(row));
+  const state = (row) => WORD[experiments.status(row)] ?? experiments.status(row);
+  for (const name of ["state", "status"]) columns.set(name, state);
+  for (const name of ["number", "#", "experiment"]) add(name, (row) => experiments.number[row]);
+  for (const name of ["time", "duration"]) add(name, (row) => elapsed(experiments, row));
+  add("exit", (row) => experiments.lists.exit_code[row]);
+  for (const name of ["reason", "slot", "attempts", "failure", "fitness", "step"]) add(name, (row) => experiments.lists[name][row] ?? null);
+  return columns;
+}
+
+function rowTexts(experiments, row) {
+  const found = [WORD[experiments.status(row)] ?? "", experiments.lists.reason[row] ?? "", `#${experiments.number[row]}`];
+  for (const column of experiments.parameters) {
+    const value = experiments.get(column, row);
+    if (typeof value === "string") found.push(value);
+  }
+  return found;
+}

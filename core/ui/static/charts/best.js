@@ -1,0 +1,285 @@
+// Best so far: all outcomes over experiments or over time, and the best until then as a step line. A drag brushes.
+
+import { el } from "../dom.js";
+import { openEnds } from "../brush.js";
+import { clock, metric, tick, WORD } from "../format.js";
+import { colour } from "../theme.js";
+import { change, onView, view } from "../view_state.js";
+import { axis, bulk, downloads, fitted, hideTip, library, showTip } from "./plot.js";
+
+const LANE = 14; // pixels at the bottom, for the crosses of failed ones
+
+export class BestChart {
+  constructor(app, figure) {
+    this.app = app;
+    this.figure = figure;
+    this.element = el("div", { class: "plot", role: "img", "aria-label": "Best so far" });
+    const by = [["number", "experiment"], ["time", "time"]].map(([kind, words]) =>
+      el("button", { type: "button", class: "mini", "data-by": kind, onclick: () => change({ by: kind }) }, words),
+    );
+    const key = el("span", { class: "key" });
+    key.append(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "done", el("i", { class: "d2" }), "pruned", el("i", { class: "d3" }, "✕"), "failed");
+    figure.replaceChildren(
+      el("figcaption", {}, el("h2", {}, "Best so far"), el("span", { class: "by", role: "group", "aria-label": "Horizontal axis" }, ...by), key, downloads("Best so far", this.element, () => this.rows())),
+      this.element,
+    );
+    this.by = by;
+    onView((what) => {
+      if (what.has("by")) this.draw();
+      else if (this.plot && ["query", "brushes", "state", "selected"].some((name) => what.has(name))) this.plot.redraw(false);
+    });
+  }
+
+  async draw() {
+    for (const button of this.by) button.setAttribute("aria-pressed", String(button.dataset.by === view.by));
+    const uplot = await library("uplot");
+    if (!uplot || this.figure.offsetParent === null) return; // not built, or hidden: there is no value yet
+    this.collect();
+    if (!this.points.length) return;
+    this.element.setAttribute("aria-label", this.words());
+    if (this.plot) this.plot.setData([this.x, this.line], true);
+    else this.plot = fitted(new uplot.default(this.options(uplot.default.paths.stepped({ align: 1 })), [this.x, this.line], this.element), this.element);
+  }
+
+  // Points in order of x, and the best until each.
+  collect() {
+    const { experiments } = this.app;
+    const { started, finished, fitness, status } = experiments.lists;
+    const first = started.reduce((least, value) => (value !== null && value < least ? value : least), Infinity);
+    const outcomes = experiments.list(experiments.objective) ?? [];
+    const points = [];
+    for (let row = 0; row < experiments.size; row += 1) {
+      const time = finished[row] ?? (status[row] === "running" ? Date.now() / 1000 : started[row]);
+      const x = view.by === "time" ? time !== null && time - first : experiments.number[row];
+      if (x === false || (status[row] === "queued" && started[row] === null)) continue;
+      points.push({ row, x, value: outcomes[row] ?? null, status: status[row], fitness: status[row] === "completed" ? fitness[row] : null });
+    }
+    points.sort((a, b) => a.x - b.x || a.row - b.row);
+    let best = null;
+    this.winner = null;
+    this.x = [];
+    this.line = [];
+    for (const point of points) {
+      if (point.fitness !== null && (best === null || point.fitness > best)) {
+        best = point.fitness;
+        this.winner = point;
+      }
+      this.x.push(point.x);
+      this.line.push(this.winner && this.winner.value);
+    }
+    this.points = points;
+    const values = points.filter(({ value, status: s }) => Number.isFinite(value) && s !== "failed").map(({ value }) => value);
+    const [low, high] = values.length ? bulk(values, experiments.sign) : [0, 1];
+    this.log = low > 0 && high / low > 1000;
+    const room = high - low || Math.abs(high) || 1;
+    const lane = points.some(({ status: s }) => s === "failed" || s === "stopped") ? 0.13 : 0.06; // crosses have the bottom for themselves
+    this.range = this.log ? [low / (high / low) ** lane, high * 1.3] : [low - lane * room, high + 0.08 * room];
+  }
+
+  options(stepped) {
+    const budget = () => Math.max(this.app.summary.size ?? 0, this.app.experiments.size, 2);
+    const lastX = () => this.x.at(-1) ?? 1;
+    return {
+      width: this.element.clientWidth || 500,
+      height: this.element.clientHeight || 200,
+      legend: { show: false },
+      padding: [8, 12, 0, 0],
+      scales: {
+        x: { time: false, range: () => (view.by === "time" ? [0, Math.max(1, lastX() * 1.12)] : [1, this.app.summary.state === "running" ? budget() : Math.max(2, lastX())].map((end, side) => end + (side ? 0.02 * end : -0.01 * lastX()))) },
+        y: { range: () => this.range, distr: this.log ? 3 : 1 },
+      },
+      axes: [
+        axis({ size: 22, grid: { show: false }, space: 60 }, (value) => (view.by === "time" ? clock(value) : Number.isInteger(value) ? String(value) : "")),
+        axis({ size: 46, space: 34 }, (value) => tick(value)),
+      ],
+      series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
+      cursor: { drag: { x: true, y: true, uni: 24, setScale: false }, points: { show: false }, y: false },
+      hooks: {
+        drawAxes: [(plot) => this.drawQueued(plot)],
+        draw: [(plot) => this.drawPoints(plot)],
+        setSelect: [(plot) => this.brushed(plot)],
+        ready: [(plot) => this.listen(plot)],
+      },
+    };
+  }
+
+  drawQueued(plot) {
+    const left = this.app.summary.size - this.app.experiments.size + (this.app.experiments.counts().queued ?? 0);
+    if (view.by === "time" || this.app.summary.state !== "running" || !(left > 0)) return;
+    const { ctx, bbox } = plot;
+    const from = plot.valToPos(this.x.at(-1) + 0.5, "x", true);
+    ctx.save();
+    ctx.fillStyle = colour("sunk");
+    ctx.fillRect(from, bbox.top, bbox.left + bbox.width - from, bbox.height);
+    ctx.fillStyle = colour("ink-3");
+    ctx.textAlign = "center";
+    ctx.font = plotFont("");
+    if (bbox.left + bbox.width - from > 70 * devicePixelRatio) ctx.fillText(`${left} to come`, (from + bbox.left + bbox.width) / 2, bbox.top + 14 * devicePixelRatio);
+    ctx.restore();
+  }
+
+  drawPoints(plot) {
+    const { ctx, bbox } = plot;
+    const scale = devicePixelRatio || 1;
+    const { mask } = this.app.matching();
+    const [low, high] = this.range;
+    const worse = this.app.experiments.sign < 0; // larger is worse: what is off the scale is off the top
+    const many = Math.min(1, Math.sqrt(500 / this.points.length)); // thousands of dots: smaller and fainter, so that their bulk shows
+    const small = 1.3 + 1.7 * many;
+    ctx.save();
+    for (const point of this.points) {
+      const shown = point.status === "running" || (mask[point.row] && (view.state === "all" || view.state === point.status));
+      const x = plot.valToPos(point.x, "x", true);
+      point.at = null;
+      ctx.globalAlpha = shown ? 0.2 + 0.58 * many : 0.14 * many;
+      if (point.status === "failed" || (point.status === "stopped" && point.value === null)) {
+        const y = bbox.top + bbox.height - (LANE / 2) * scale;
+        point.at = [x, y];
+        ctx.strokeStyle = colour(point.status === "failed" ? "bad" : "prune");
+        ctx.lineWidth = 1.7 * scale;
+        cross(ctx, x, y, 3 * scale);
+        continue;
+      }
+      if (!Number.isFinite(point.value)) continue;
+      if (point.value > high || point.value < low) {
+        const y = worse === point.value > high ? (worse ? bbox.top + 5 * scale : bbox.top + bbox.height - 5 * scale) : plot.valToPos(point.value, "y", true);
+        point.at = [x, y];
+        ctx.fillStyle = colour("prune");
+        triangle(ctx, x, y, 3.4 * scale * (worse ? 1 : -1));
+        continue;
+      }
+      const y = plot.valToPos(point.value, "y", true);
+      point.at = [x, y];
+      ctx.beginPath();
+      ctx.arc(x, y, (point.status === "running" ? 3.6 : small) * scale, 0, 7);
+      if (point.status === "pruned") {
+        ctx.strokeStyle = colour("prune");
+        ctx.lineWidth = 1.3 * scale;
+        ctx.stroke();
+      } else {
+        ctx.fillStyle = colour(point.status === "running" ? "run-fill" : "done");
+        ctx.fill();
+      }
+    }
+    ctx.globalAlpha = 1;
+    this.drawWinner(plot, scale);
+    ctx.restore();
+  }
+
+  drawWinner(plot, scale) {
+    const { ctx, bbox } = plot;
+    const chosen = this.points.find(({ row }) => this.app.experiments.number[row] === view.selected);
+    if (chosen?.at) {
+      ctx.strokeStyle = colour("accent");
+      ctx.lineWidth = 2 * scale;
+      ctx.beginPath();
+      ctx.arc(...chosen.at, 6 * scale, 0, 7);
+      ctx.stroke();
+    }
+    if (!this.winner?.at) return;
+    const [x, y] = this.winner.at;
+    ctx.fillStyle = colour("best");
+    ctx.strokeStyle = colour("surface");
+    ctx.lineWidth = 2 * scale;
+    ctx.beginPath();
+    ctx.arc(x, y, 4.6 * scale, 0, 7);
+    ctx.fill();
+    ctx.stroke();
+    const label = `#${this.app.experiments.number[this.winner.row]} · ${metric(this.winner.value)}`;
+    ctx.font = plotFont("600 ");
+    const width = ctx.measureText(label).width;
+    const end = plot.valToPos(this.x.at(-1), "x", true);
+    const beside = end + 8 * scale + width < bbox.left + bbox.width + 8 * scale;
+    const [left, base] = beside ? [end + 8 * scale, y + 4 * scale] : [Math.min(end, bbox.left + bbox.width) - width - 2 * scale, y + (y < bbox.top + 24 * scale ? 16 : -9) * scale];
+    ctx.textAlign = "left";
+    ctx.lineWidth = 4 * scale;
+    ctx.lineJoin = "round";
+    ctx.strokeText(label, left, base);
+    ctx.fillText(label, left, base);
+  }
+
+  brushed(plot) {
+    const { left, top, width, height } = plot.select;
+    if (width < 3 && height < 3) return;
+    const { clientWidth, clientHeight } = plot.over;
+    const brushes = new Map(view.brushes);
+    const put = (key, low, high) => {
+      const ends = openEnds(low, high, extent(this.points.map(({ value }) => value)));
+      brushes.set(key, ends);
+    };
+    if (height < clientHeight) put(this.app.experiments.objective.key, plot.posToVal(top + height, "y"), plot.posToVal(top, "y"));
+    if (width < clientWidth) {
+      const [low, high] = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+      const points = this.points.filter(({ x }) => x >= low && x <= high).map(({ row }) => this.app.experiments.number[row]);
+      if (points.length) brushes.set("number", { low: Math.min(...points), high: Math.max(...points) });
+    }
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    change({ brushes });
+  }
+
+  listen(plot) {
+    const nearest = (event) => {
+      const box = plot.over.getBoundingClientRect();
+      const scale = devicePixelRatio || 1;
+      const [x, y] = [(event.clientX - box.left) * scale + plot.bbox.left, (event.clientY - box.top) * scale + plot.bbox.top];
+      let found = null;
+      let least = (16 * scale) ** 2;
+      for (const point of this.points) {
+        if (!point.at) continue;
+        const away = (point.at[0] - x) ** 2 + (point.at[1] - y) ** 2;
+        if (away < least) [found, least] = [point, away];
+      }
+      return found;
+    };
+    let pressed = null;
+    plot.over.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
+    plot.over.addEventListener("pointermove", (event) => {
+      const point = nearest(event);
+      if (!point) return hideTip();
+      const { experiments } = this.app;
+      showTip(event, `#${experiments.number[point.row]} ${metric(point.value)}`, WORD[point.status], experiments.lists.reason[point.row]);
+    });
+    plot.over.addEventListener("pointerleave", hideTip);
+    plot.over.addEventListener("click", (event) => {
+      const still = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 4;
+      const point = still && nearest(event);
+      if (point) this.app.choose(this.app.experiments.number[point.row]);
+    });
+  }
+
+  words() {
+    const { experiments } = this.app;
+    if (!this.winner) return `${this.points.length} experiments, no result yet`;
+    return `Best ${experiments.objective.label} so far: ${metric(this.winner.value)}, experiment ${experiments.number[this.winner.row]} of ${this.points.length}`;
+  }
+
+  rows() {
+    const { experiments } = this.app;
+    const head = [view.by === "time" ? "seconds" : "experiment", "number", "state", experiments.objective.label, "best so far"];
+    return [head, ...this.points.map((point, at) => [point.x, experiments.number[point.row], WORD[point.status], point.value, this.line[at]])];
+  }
+}
+
+const plotFont = (weight) => `${weight}${11 * (devicePixelRatio || 1)}px Inter, system-ui, sans-serif`;
+
+function extent(values) {
+  const finite = values.filter(Number.isFinite);
+  return { min: finite.reduce((a, b) => Math.min(a, b), Infinity), max: finite.reduce((a, b) => Math.max(a, b), -Infinity) };
+}
+
+function cross(ctx, x, y, r) {
+  ctx.beginPath();
+  ctx.moveTo(x - r, y - r);
+  ctx.lineTo(x + r, y + r);
+  ctx.moveTo(x + r, y - r);
+  ctx.lineTo(x - r, y + r);
+  ctx.stroke();
+}
+
+function triangle(ctx, x, y, r) {
+  ctx.beginPath();
+  ctx.moveTo(x, y - r);
+  ctx.lineTo(x + r, y + r);
+  ctx.lineTo(x - r, y + r);
+  ctx.fill();
+}

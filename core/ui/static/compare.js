@@ -1,0 +1,22 @@
+// Two to five experiments side by side: their curves in one picture; the rest of the page is the server's.
+
+import { page } from "./api.js";
+import { Curves } from "./curves.js";
+import { el } from "./dom.js";
+import { onTheme } from "./theme.js";
+import { drawCurves, stroke } from "./charts/curves.js";
+import { downloads } from "./charts/plot.js";
+
+export async function start() {
+  for (const log of document.querySelectorAll("#logs pre")) log.scrollTop = log.scrollHeight;
+  const section = document.getElementById("curves");
+  const found = await new Curves().of(page.numbers, 1000);
+  const numbers = page.numbers.filter((number) => found.get(number)?.step.length > 1);
+  if (!numbers.length || !page.vendor) return;
+  const plot = el("div", { class: "plot", role: "img", "aria-label": `Curves of experiments ${numbers.join(", ")}` });
+  const rows = () => [["number", "step", page.summary.metric], ...numbers.flatMap((number) => found.get(number).step.map((step, at) => [number, step, found.get(number).value[at]]))];
+  section.hidden = false;
+  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric), downloads("Curves", plot, rows)), plot);
+  await drawCurves(plot, numbers.map((number) => ({ number, ...found.get(number), stroke: stroke(page.numbers.indexOf(number)), label: `#${number}` })));
+  onTheme(() => plot.plot?.redraw());
+}

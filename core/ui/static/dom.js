@@ -1,0 +1,62 @@
+// Elements without HTML in strings: what a run printed or a project is called is only ever text.
+
+// el("button", { class: "ghost", onclick: f }, "text", child)
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// The shape of a state: never colour alone.
+const SHAPES = {
+  completed: [["circle", { cx: 5, cy: 5, r: 3.6 }]],
+  running: [["circle", { class: "o", cx: 5, cy: 5, r: 3.6 }], ["path", { d: "M5 1.4A3.6 3.6 0 0 1 5 8.6z" }]],
+  failed: [["path", { class: "o", d: "M2 2l6 6M8 2l-6 6" }]],
+  pruned: [["circle", { class: "o", cx: 5, cy: 5, r: 3.6 }], ["path", { class: "o", d: "M2.6 7.4l4.8-4.8" }]],
+  queued: [["circle", { class: "o", cx: 5, cy: 5, r: 3.4 }]],
+  stopped: [["rect", { class: "o", x: 1.8, y: 1.8, width: 6.4, height: 6.4 }]],
+};
+
+export function glyph(status) {
+  const shapes = (SHAPES[status] ?? SHAPES.queued).map(([tag, attributes]) => svg(tag, attributes));
+  return svg("svg", { class: `g ${status}`, viewBox: "0 0 10 10", "aria-hidden": "true" }, ...shapes);
+}
+
+// Calls `work` once, at the next frame, however often it is asked for.
+export function framed(work) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    // A hidden tab has no frames, and its table must still be right when it is shown.
+    (document.hidden ? (next) => setTimeout(next, 250) : requestAnimationFrame)(() => {
+      asked = false;
+      work();
+    });
+  };
+}
+
+export function delayed(work, milliseconds) {
+  let timer = 0;
+  return (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...given), milliseconds);
+  };
+}
+
+// Lets the browser paint and take input between two pieces of work.
+export const breath = () => new Promise((resolve) => (globalThis.scheduler?.yield ? scheduler.yield().then(resolve) : setTimeout(resolve)));

@@ -1,0 +1,142 @@
+// The whole log of an experiment, of any size: its end first, earlier parts when asked for, what is new while it runs, search.
+//
+// Only a window of it is in the page: WINDOW bytes, a few thousand lines, whatever the file's size.
+
+import { getJson } from "./api.js";
+import { coloured } from "./ansi.js";
+import { delayed, el } from "./dom.js";
+import { bytes, plural } from "./format.js";
+
+const PIECE = 1 << 16; // bytes a request
+const WINDOW = 1 << 19;
+const POLL = 1000; // milliseconds between looks at a log that grows: files send no news
+
+export class LogView {
+  constructor(section, url) {
+    this.url = url;
+    this.box = section.querySelector("pre");
+    this.box.classList.add("whole");
+    this.pieces = []; // {from, next, element}
+    this.note = el("span", { class: "note", role: "status" });
+    this.earlier = el("button", { type: "button", class: "small", onclick: () => this.before() }, "Earlier");
+    this.query = el("input", { type: "search", placeholder: "Search the log", "aria-label": "Search the log", autocomplete: "off" });
+    this.found = el("div", { class: "found", hidden: true });
+    this.query.addEventListener("input", delayed(() => this.search(), 250));
+    const old = section.querySelector("p.note"); // of the server, with the link to the whole file
+    section.querySelector("h2").after(el("div", { class: "tbar log-bar" }, this.query, this.earlier, this.note, old?.querySelector("a") ?? ""), this.found);
+    old?.remove();
+    this.state = {};
+    this.ready = this.end();
+  }
+
+  // The last part of the file, in place of what is shown.
+  async end() {
+    const piece = await getJson(`${this.url}?tail=${PIECE}`);
+    this.clear();
+    this.push(piece, true);
+  }
+
+  clear() {
+    this.pieces = [];
+    this.state = {};
+    this.box.replaceChildren();
+  }
+
+  push(piece, follow) {
+    const element = el("span", {}, ...coloured(piece.text, this.state));
+    this.box.append(element);
+    this.pieces.push({ from: piece.from, next: piece.next, element });
+    while (this.pieces.length > 1 && this.pieces.at(-1).next - this.pieces[0].from > WINDOW) this.pieces.shift().element.remove();
+    if (follow) this.box.scrollTop = this.box.scrollHeight;
+    this.tell(piece.size);
+  }
+
+  tell(size) {
+    this.size = size;
+    const from = this.pieces[0]?.from ?? 0;
+    this.earlier.hidden = from === 0;
+    this.note.textContent = size === 0 ? "Nothing was printed." : from === 0 ? bytes(size) : `from ${bytes(from)} of ${bytes(size)}`;
+  }
+
+  async before() {
+    const first = this.pieces[0];
+    if (!first?.from) return;
+    const begin = Math.max(0, first.from - PIECE);
+    const piece = await getJson(`${this.url}?from=${begin}&max=${first.from - begin}`);
+    const height = this.box.scrollHeight;
+    const element = el("span", {}, ...coloured(piece.text));
+    this.box.prepend(element);
+    this.pieces.unshift({ from: piece.from, next: piece.next, element });
+    while (this.pieces.length > 1 && this.pieces.at(-1).next - this.pieces[0].from > WINDOW) this.pieces.pop().element.remove();
+    this.box.scrollTop += this.box.scrollHeight - height;
+    this.tell(piece.size);
+  }
+
+  // What came since; again and again while the experiment runs.
+  async more() {
+    await this.ready;
+    clearTimeout(this.timer);
+    try {
+      const last = this.pieces.at(-1);
+      if (!document.hidden && last && !this.away) {
+        const piece = await getJson(`${this.url}?from=${last.next}&max=${PIECE}`);
+        if (piece.size < last.next) await this.end();
+        else if (piece.text) this.push(piece, this.box.scrollTop + this.box.clientHeight > this.box.scrollHeight - 40);
+      }
+    } catch {
+      // the link is lost: the next look finds it again
+    }
+    if (this.running) this.timer = setTimeout(() => this.more(), POLL);
+  }
+
+  async search(from = 0) {
+    const text = this.query.value;
+    this.asked = text;
+    if (!from) this.found.replaceChildren();
+    this.found.hidden = !text;
+    if (!text) {
+      if (this.away) await this.end();
+      this.away = false;
+      return;
+    }
+    const { matches, next } = await getJson(`${this.url}?search=${encodeURIComponent(text)}&from=${from}`);
+    if (this.asked !== text) return; // one typed on
+    this.found.querySelector(".after")?.remove();
+    for (const match of matches) {
+      this.found.append(el("button", { type: "button", class: "hit", onclick: () => this.show(match) }, el("span", { class: "ln" }, match.line === null ? "" : String(match.line)), ...marked(match.text, text)));
+    }
+    const words = next === null ? `${plural(this.found.childElementCount, "line")} found` : "";
+    this.found.append(next === null ? el("p", { class: "note after" }, words) : el("button", { type: "button", class: "small after", onclick: () => this.search(next) }, "Search on"));
+  }
+
+  // The part of the file around a line that was found.
+  async show(match) {
+    this.away = true; // what is new is not appended to another part of the file
+    const begin = Math.max(0, match.from - PIECE / 4);
+    const piece = await getJson(`${this.url}?from=${begin}&max=${PIECE}`);
+    this.clear();
+    this.push(piece, false);
+    const walker = document.createTreeWalker(this.box, NodeFilter.SHOW_TEXT);
+    const wanted = this.asked.toLowerCase();
+    const skipped = piece.text.slice(0, new TextDecoder().decode(new TextEncoder().encode(piece.text).slice(0, match.from - piece.from)).length).toLowerCase().split(wanted).length - 1;
+    let seen = 0;
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      for (let at = node.data.toLowerCase().indexOf(wanted); at >= 0; at = node.data.toLowerCase().indexOf(wanted, at + 1)) {
+        if (seen++ < skipped) continue;
+        const range = document.createRange();
+        range.setStart(node, at);
+        range.setEnd(node, at + wanted.length);
+        const mark = el("mark");
+        range.surroundContents(mark);
+        this.box.scrollTop = mark.offsetTop - this.box.offsetTop - this.box.clientHeight / 3;
+        return;
+      }
+    }
+  }
+}
+
+function marked(line, text) {
+  const at = line.toLowerCase().indexOf(text.toLowerCase());
+  const clean = (piece) => coloured(piece).map((node) => node.textContent).join("");
+  return at < 0 ? [clean(line)] : [clean(line.slice(0, at)), el("mark", {}, clean(line.slice(at, at + text.length))), clean(line.slice(at + text.length))];
+}

@@ -1,0 +1,88 @@
+// The strip: best value, progress, time, slots, search. The server draws it first; this one keeps it up to date.
+
+import { el, glyph } from "./dom.js";
+import { betterWords } from "./data.js";
+import { metric, plural, span, WORD } from "./format.js";
+
+const ORDER = ["completed", "pruned", "failed", "stopped", "running"];
+
+// As `studio.ui.pages` has them: the server writes them first.
+export const STATE_WORDS = {
+  running: "Live",
+  paused: "Paused",
+  begun: "Not finished",
+  done: "Done",
+  time: "Time is over",
+  exhausted: "Nothing new to try",
+  failures: "Ended by failures",
+  disk: "Ended: the disk is full",
+  stopped: "Stopped",
+  interrupted: "Interrupted",
+  failed: "Broke off",
+  damaged: "Damaged",
+};
+
+export function drawStrip(section, summary, choose) {
+  const cells = [lead(summary, choose), progress(summary), ...figures(summary)];
+  cells.forEach((cell, at) => {
+    const old = section.children[at];
+    if (!old) section.append(cell);
+    else if (!old.isEqualNode(cell)) old.replaceWith(cell);
+  });
+  while (section.children.length > cells.length) section.lastElementChild.remove();
+}
+
+function lead(summary, choose) {
+  const name = summary.metric ?? "fitness";
+  const { best } = summary;
+  const title = el("span", { title: name }, `Best ${name} `, el("em", {}, betterWords(summary.direction)));
+  if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, "No result yet"), el("small", {}, summary.total ? plural(summary.total, "experiment") + " so far" : ""));
+  const link = el("a", { href: `?e=${best.number}`, "data-choose": best.number }, `#${best.number}`);
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    choose(best.number);
+  });
+  const ago = best.ago ? `${plural(best.ago, "experiment")} ago` : "the latest";
+  return el("div", { class: "kpi lead" }, title, el("strong", { title: String(best.value) }, metric(best.value)), el("small", {}, link, summary.total > 1 ? ` · ${ago}` : ""));
+}
+
+function progress(summary) {
+  const { counts, finished, total } = summary;
+  const size = Math.max(summary.size ?? 0, total);
+  const bar = el("div", { class: "pbar", role: "progressbar", "aria-label": "Finished experiments", "aria-valuenow": finished, "aria-valuemin": 0, "aria-valuemax": Math.max(1, size) });
+  for (const status of ORDER) {
+    if (!counts[status]) continue;
+    const part = el("i", { class: status });
+    part.style.width = `${(100 * counts[status]) / size}%`;
+    bar.append(part);
+  }
+  const queued = Math.max(counts.queued ?? 0, summary.state === "running" || summary.state === "paused" ? size - total + (counts.queued ?? 0) : 0);
+  const legend = el("div", { class: "leg" });
+  for (const status of [...ORDER, "queued"]) {
+    const count = status === "queued" ? queued : counts[status] ?? 0;
+    if (count || status === "completed") legend.append(el("span", {}, glyph(status), `${count} ${WORD[status]}`));
+  }
+  const head = summary.size ? `${finished} of ${size} finished` : `${finished} finished`;
+  return el("div", { class: "prog" }, el("div", { class: "ph" }, el("b", {}, head), el("span", {}, timeWords(summary))), bar, legend);
+}
+
+export function timeWords(summary) {
+  if (summary.state === "running") return summary.left === null ? "" : `about ${span(summary.left).join(" ")} left`;
+  if (summary.state === "done") return summary.elapsed ? `Done in ${span(summary.elapsed).join(" ")}` : "Done";
+  return STATE_WORDS[summary.state] ?? summary.state;
+}
+
+function figures(summary) {
+  const [amount, unit] = span(summary.elapsed ?? 0);
+  const rate = summary.rate ? `${Number(summary.rate.toPrecision(2))} experiments a minute` : "";
+  const live = summary.state === "running" || summary.state === "paused";
+  const slots = live ? [String(summary.busy), el("u", {}, `of ${summary.slots} busy`)] : [String(summary.slots)];
+  const where = !summary.backend || summary.backend === "local" ? "this machine" : summary.backend;
+  const script = summary.script ? el("code", { title: summary.script }, summary.script.split("/").at(-1)) : "";
+  const more = [plural(summary.parameters, "hyperparameter"), summary.seed === null || summary.seed === undefined ? "" : `seed ${summary.seed}`].filter(Boolean);
+  return [
+    el("div", { class: "kpi hidem" }, el("span", {}, "Elapsed"), el("strong", {}, String(amount), el("u", {}, unit)), el("small", {}, rate)),
+    el("div", { class: "kpi hidem" }, el("span", {}, "Slots"), el("strong", {}, ...slots), el("small", {}, where)),
+    el("div", { class: "kpi hidem wide" }, el("span", {}, "Search"), el("strong", { class: "txt" }, summary.optimizer ?? "grid"), el("small", {}, script, ` · ${more.join(" · ")}`)),
+  ];
+}

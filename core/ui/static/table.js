@@ -1,0 +1,304 @@
+// The table of experiments: the server's plain table, with all rows, of which only those in sight are in the page.
+//
+//   experiments --matching--> mask --sort--> order --window--> rows in the page
+//
+// The order is held while the pointer is in the table or it is scrolled: rows change in their places, new ones are counted.
+// The focus stays on the table itself and `aria-activedescendant` names the chosen row, so no change of rows can lose it.
+
+import { el, framed } from "./dom.js";
+import { plural } from "./format.js";
+import { isHidden, sortKeys, tableColumns } from "./columns.js";
+import { change, onView, view } from "./view_state.js";
+
+const AROUND = 8; // rows beyond either end of the window
+
+export class Table {
+  // `box` scrolls and holds the table; `fresh` is the button for results that wait.
+  constructor(app, box, fresh) {
+    this.app = app;
+    this.box = box;
+    this.fresh = fresh;
+    this.table = box.querySelector("table");
+    this.head = this.table.tHead ?? this.table.createTHead();
+    this.body = this.table.tBodies[0] ?? this.table.createTBody();
+    this.narrow = matchMedia("(max-width: 760px)");
+    this.order = []; // rows of `experiments`, as they stand
+    this.made = new Map(); // number -> its tr, of those in the page
+    this.stale = new Set(); // numbers whose tr is out of date
+    this.held = false;
+    this.draw = framed(() => this.render());
+    this.start();
+  }
+
+  start() {
+    const { table, body } = this;
+    table.setAttribute("role", "grid");
+    table.setAttribute("aria-label", "Experiments");
+    table.tabIndex = 0;
+    table.classList.add("live-table");
+    body.replaceChildren();
+    this.above = body.appendChild(pad());
+    this.below = body.appendChild(pad());
+    addEventListener("scroll", () => this.scrolled(), { capture: true, passive: true });
+    addEventListener("resize", this.draw);
+    this.narrow.addEventListener("change", this.draw);
+    this.box.addEventListener("pointerenter", () => (this.pointer = true));
+    this.box.addEventListener("pointerleave", () => {
+      this.pointer = false;
+      this.release();
+    });
+    body.addEventListener("click", (event) => this.clicked(event));
+    table.addEventListener("keydown", (event) => this.keyed(event));
+    this.fresh.addEventListener("click", () => {
+      this.box.scrollTop = 0;
+      this.refresh();
+    });
+    onView((what) => {
+      if (["query", "state", "sort", "brushes", "hidden", "shown"].some((key) => what.has(key))) this.refresh();
+      if (what.has("selected") || what.has("compare")) this.mark();
+    });
+  }
+
+  // --- which rows, in which order ---------------------------------------------------------------------------------
+
+  // All anew: order, columns, cells.
+  refresh() {
+    this.columns = tableColumns(this.app).filter((column) => !isHidden(column, view));
+    this.drawHead();
+    const { running, rest } = this.ordered();
+    this.asRunning = new Set(running);
+    this.order = running.concat(rest);
+    this.waiting = 0;
+    this.fresh.hidden = true;
+    for (const number of this.made.keys()) this.stale.add(number);
+    this.table.setAttribute("aria-rowcount", this.order.length + 1);
+    this.table.setAttribute("aria-colcount", this.columns.length);
+    this.app.tableChanged?.(this.order.length);
+    this.render();
+  }
+
+  // These numbers are new or changed.
+  update(numbers) {
+    for (const number of numbers) this.stale.add(number);
+    if (!this.columns || this.columnsChanged()) return this.refresh();
+    if (!this.holds()) return this.refresh();
+    // Results that are new, and rows that ended since the order was made: their place may be another now.
+    const shown = new Set(this.order);
+    this.waiting = this.ordered().rest.filter((row) => !shown.has(row) || this.asRunning.has(row)).length;
+    this.fresh.hidden = !this.waiting;
+    this.fresh.textContent = plural(this.waiting, "new result");
+    if (!this.order.length) return this.refresh();
+    this.draw();
+  }
+
+  holds() {
+    return this.pointer || this.offset() > 4;
+  }
+
+  release() {
+    if (this.waiting && !this.holds()) this.refresh();
+  }
+
+  // Running ones stay on top, whatever the filter: {running, rest}.
+  ordered() {
+    const { experiments } = this.app;
+    const { mask } = this.app.matching();
+    const { status } = experiments.lists;
+    const running = [];
+    const rest = [];
+    for (let row = 0; row < experiments.size; row += 1) {
+      if (status[row] === "running" && (view.state === "all" || view.state === "running")) running.push(row);
+      else if (mask[row] && (view.state === "all" || status[row] === view.state)) rest.push(row);
+    }
+    running.sort((a, b) => experiments.number[a] - experiments.number[b]);
+    const keys = this.sorting().map(({ name, down }) => [sortKeys(experiments, name), down ? -1 : 1]);
+    rest.sort((a, b) => {
+      for (const [key, sign] of keys) {
+        const [x, y] = [key[a], key[b]];
+        if (x === y) continue;
+        const [noX, noY] = [x !== x, y !== y]; // NaN: missing
+        if (noX || noY) {
+          if (noX && noY) continue;
+          return noX ? 1 : -1;
+        }
+        return x < y ? -sign : sign;
+      }
+      return experiments.number[a] - experiments.number[b];
+    });
+    return { running, rest };
+  }
+
+  // What was asked for, or the best first.
+  sorting() {
+    if (view.sort.length) return view.sort;
+    const { objective, sign } = this.app.experiments;
+    return objective ? [{ name: objective.key, down: sign > 0 }] : [{ name: "number", down: true }];
+  }
+
+  // --- the head -----------------------------------------------------------------------------------------------------
+
+  columnsChanged() {
+    const now = tableColumns(this.app).filter((column) => !isHidden(column, view));
+    return now.length !== this.columns.length || now.some((column, at) => column.key !== this.columns[at].key);
+  }
+
+  drawHead() {
+    const sorting = this.sorting();
+    const signature = JSON.stringify([this.columns.map((column) => column.key), sorting]);
+    if (signature === this.headDrawn) return;
+    this.headDrawn = signature;
+    const focused = this.head.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const cells = this.columns.map((column, at) => {
+      const place = sorting.findIndex(({ name }) => name === column.key);
+      const down = place >= 0 && sorting[place].down;
+      const label = column.short ?? column.label;
+      if (column.fixed) return el("th", { scope: "col", class: column.class, "aria-colindex": at + 1 }, label);
+      const arrow = place < 0 ? "" : down ? " ↓" : " ↑";
+      const several = place >= 0 && sorting.length > 1 ? el("sup", {}, String(place + 1)) : null;
+      const words = label ? [`${label}${arrow}`, several] : [el("span", { class: "vh" }, column.label), arrow];
+      const button = el("button", { type: "button", "data-key": column.key, title: `Sort by ${column.label}; with Shift as a further key` }, ...words);
+      button.addEventListener("click", (event) => this.sortBy(column.key, event.shiftKey));
+      const sort = place < 0 ? "none" : down ? "descending" : "ascending";
+      return el("th", { scope: "col", class: column.class, "aria-sort": sort, "aria-colindex": at + 1 }, button);
+    });
+    this.head.replaceChildren(el("tr", { "aria-rowindex": 1 }, ...cells));
+    if (focused) this.head.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
+  }
+
+  sortBy(key, more) {
+    const { objective, sign } = this.app.experiments;
+    const first = objective && key === objective.key ? sign > 0 : false; // best first; others from small to large
+    const now = this.sorting();
+    const at = now.findIndex(({ name }) => name === key);
+    const turned = { name: key, down: at < 0 ? first : !now[at].down };
+    this.box.scrollTop = 0;
+    if (!more) return change({ sort: [turned] });
+    change({ sort: at < 0 ? [...now, turned] : now.with(at, turned) });
+  }
+
+  // --- the window -----------------------------------------------------------------------------------------------------
+
+  get height() {
+    return this.narrow.matches ? 58 : 28; // as studio.css has it
+  }
+
+  // How far the first row is above the top of what scrolls.
+  offset() {
+    if (!this.narrow.matches) return this.box.scrollTop;
+    return Math.max(0, -this.body.getBoundingClientRect().top);
+  }
+
+  scrolled() {
+    this.draw();
+    if (this.waiting) this.release();
+  }
+
+  render() {
+    if (!this.columns) return;
+    const { experiments } = this.app;
+    const { height } = this;
+    const body = this.body.getBoundingClientRect();
+    const box = this.box.getBoundingClientRect();
+    const top = Math.max(this.narrow.matches ? 0 : box.top, 0) - body.top;
+    const bottom = Math.min(this.narrow.matches ? innerHeight : box.bottom, innerHeight) - body.top;
+    const count = this.order.length;
+    const from = Math.max(0, Math.min(count, Math.floor(top / height)) - AROUND);
+    const to = Math.max(from, Math.min(count, Math.max(Math.ceil(bottom / height) + AROUND, Math.min(count, 24))));
+    const wanted = this.order.slice(from, to).map((row) => experiments.number[row]);
+    const keep = new Set(wanted);
+    for (const [number, tr] of this.made) {
+      if (keep.has(number)) continue;
+      tr.remove();
+      this.made.delete(number);
+    }
+    let cursor = this.above.nextSibling;
+    wanted.forEach((number, at) => {
+      let tr = this.made.get(number);
+      if (!tr) {
+        tr = el("tr", { id: `row-${number}`, "data-number": number });
+        this.made.set(number, tr);
+        this.stale.add(number);
+      }
+      if (tr === cursor) cursor = cursor.nextSibling;
+      else this.body.insertBefore(tr, cursor);
+      if (this.stale.has(number)) this.fill(tr, experiments.rows.get(number));
+      tr.setAttribute("aria-rowindex", from + at + 2);
+    });
+    this.stale.clear();
+    this.above.firstChild.style.height = `${from * height}px`;
+    this.below.firstChild.style.height = `${(count - to) * height}px`;
+    this.mark();
+    this.app.sparks.want(wanted);
+  }
+
+  fill(tr, row) {
+    const { experiments } = this.app;
+    tr.className = experiments.status(row);
+    const cells = this.columns.map((column, at) => {
+      const cell = el("td", { class: column.class, "data-key": column.key, "data-name": column.class.includes("p1") ? column.label : null, "aria-colindex": at + 1 });
+      column.fill(cell, row);
+      return cell;
+    });
+    // Cells that show the same stay: a text that is being selected, a picture, a pointer's hover.
+    const old = [...tr.cells];
+    if (old.length !== cells.length) return tr.replaceChildren(...cells);
+    cells.forEach((cell, at) => {
+      if (!old[at].isEqualNode(cell)) old[at].replaceWith(cell);
+    });
+  }
+
+  // --- choosing -------------------------------------------------------------------------------------------------------
+
+  mark() {
+    const chosen = this.app.current();
+    for (const [number, tr] of this.made) {
+      tr.classList.toggle("sel", number === chosen);
+      tr.classList.toggle("cmp", view.compare.includes(number));
+      tr.setAttribute("aria-selected", String(number === chosen));
+    }
+    if (this.made.has(chosen)) this.table.setAttribute("aria-activedescendant", `row-${chosen}`);
+    else this.table.removeAttribute("aria-activedescendant");
+  }
+
+  clicked(event) {
+    const tr = event.target.closest("tr[data-number]");
+    if (!tr || event.target.closest("a, button")) return;
+    const number = Number(tr.dataset.number);
+    if (event.ctrlKey || event.metaKey || event.shiftKey) this.app.toggleCompare(number);
+    else this.app.choose(number);
+  }
+
+  keyed(event) {
+    if (event.target !== this.table) return;
+    const page = Math.max(1, Math.floor(this.box.clientHeight / this.height) - 2);
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
+    if (step !== undefined) this.step(step);
+    else if (event.key === "Enter" && this.app.current()) this.app.open(this.app.current());
+    else return;
+    event.preventDefault();
+  }
+
+  // Moves the choice by so many rows, and brings it into sight.
+  step(by) {
+    if (!this.order.length) return;
+    const at = this.order.indexOf(this.app.experiments.rows.get(this.app.current()));
+    const next = Math.max(0, Math.min(this.order.length - 1, at < 0 ? 0 : at + by));
+    this.app.choose(this.app.experiments.number[this.order[next]], { open: false });
+    this.reveal(next);
+  }
+
+  reveal(place) {
+    const { height } = this;
+    if (this.narrow.matches) return this.made.get(view.selected)?.scrollIntoView({ block: "nearest" });
+    const head = this.head.offsetHeight;
+    const room = this.box.clientHeight - head;
+    if (place * height < this.box.scrollTop) this.box.scrollTop = place * height;
+    else if ((place + 1) * height > this.box.scrollTop + room) this.box.scrollTop = (place + 1) * height - room;
+    this.render();
+  }
+}
+
+function pad() {
+  return el("tr", { class: "pad", "aria-hidden": "true" }, el("td"));
+}

@@ -1,0 +1,153 @@
+// What stands above the table: states, brushes, query, columns, CSV, and why experiments failed.
+
+import { delayed, el, glyph } from "./dom.js";
+import { brushWords } from "./brush.js";
+import { tableColumns, isHidden } from "./columns.js";
+import { dataUrl } from "./api.js";
+import { menu } from "./menu.js";
+import { SortSelect } from "./phone.js";
+import { change, onView, view } from "./view_state.js";
+
+const STATES = [["all", "All"], ["completed", "Done"], ["pruned", "Pruned"], ["failed", "Failed"], ["running", "Running"], ["stopped", "Stopped"], ["queued", "Queued"]];
+const SEARCH_WORDS = { paused: " The search is paused.", failures: " The search has ended." };
+const ALWAYS = new Set(["all", "completed", "failed"]);
+
+export class Toolbar {
+  constructor(app, section) {
+    this.app = app;
+    this.states = el("div", { class: "chips", role: "group", "aria-label": "States" });
+    this.filters = el("span", { class: "filters" });
+    this.query = el("input", { type: "search", "aria-label": "Filter experiments", placeholder: example(app.experiments), spellcheck: "false", autocomplete: "off" });
+    this.query.value = view.query;
+    this.fresh = el("button", { type: "button", class: "fresh", hidden: true });
+    this.hint = el("p", { class: "hint", role: "status", hidden: true });
+    this.why = el("p", { class: "why", hidden: true });
+    this.count = el("span", { class: "vh", role: "status" });
+    this.sort = new SortSelect(app);
+    const columns = menu("Columns", () => this.columnBoxes());
+    const csv = el("a", { class: "button ghost hidem", href: dataUrl("/export.csv"), download: "", title: "All experiments, not only those that match" }, "CSV");
+    this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.fresh, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
+    section.prepend(this.bar, this.hint, this.why);
+
+    this.query.addEventListener("input", delayed(() => change({ query: this.query.value }), 150));
+    this.query.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.query.value) return;
+      event.stopPropagation();
+      this.query.value = "";
+      change({ query: "" });
+    });
+    onView((what) => {
+      if (what.has("query") && document.activeElement !== this.query) this.query.value = view.query;
+      this.refresh();
+    });
+  }
+
+  refresh() {
+    const { experiments } = this.app;
+    const { count, error } = this.app.matching();
+    this.drawStates(experiments.counts());
+    this.drawFilters(count);
+    this.drawHint(error);
+    this.drawWhy();
+    this.sort.refresh();
+    this.count.textContent = view.query || view.brushes.size ? `${count} match` : "";
+  }
+
+  drawStates(counts) {
+    const total = this.app.experiments.size;
+    const wanted = STATES.filter(([state]) => ALWAYS.has(state) || state === view.state || (counts[state] && state !== "running" && state !== "queued"));
+    const signature = JSON.stringify([wanted, counts, total, view.state]);
+    if (signature === this.statesDrawn) return;
+    this.statesDrawn = signature;
+    const focused = this.states.contains(document.activeElement) ? document.activeElement.dataset.state : null;
+    const buttons = wanted.map(([state, word]) => {
+      const button = el("button", { type: "button", "data-state": state, "aria-pressed": String(state === view.state) }, `${word} `, el("b", {}, String(state === "all" ? total : counts[state] ?? 0)));
+      button.addEventListener("click", () => change({ state }));
+      return button;
+    });
+    this.states.replaceChildren(...buttons);
+    if (focused) this.states.querySelector(`[data-state="${focused}"]`)?.focus();
+  }
+
+  drawFilters(count) {
+    const chips = [...view.brushes].map(([key, brush], at, all) => {
+      const words = brushWords(this.app.experiments, key, brush);
+      const match = at === all.length - 1 ? el("b", { class: "match" }, `${count} match`) : null;
+      const chip = el("button", { type: "button", class: "filter", "data-brush": key, "aria-label": `Remove filter ${words}${match ? `, ${count} match` : ""}` }, el("span", {}, words), match, el("span", { "aria-hidden": "true" }, "×"));
+      chip.addEventListener("click", () => {
+        const brushes = new Map(view.brushes);
+        brushes.delete(key);
+        change({ brushes });
+      });
+      return chip;
+    });
+    if (!chips.length && view.query && !this.app.matching().error) chips.push(el("span", { class: "match" }, `${count} match`));
+    const same = chips.length === this.filters.children.length && chips.every((chip, at) => chip.isEqualNode(this.filters.children[at]));
+    if (!same) this.filters.replaceChildren(...chips);
+  }
+
+  // What is wrong with the query, or that nothing matches.
+  drawHint(error) {
+    this.query.setAttribute("aria-invalid", String(Boolean(error)));
+    const nothing = !error && this.app.experiments.size && !this.app.shown();
+    this.hint.hidden = !error && !nothing;
+    if (error) this.hint.replaceChildren(error);
+    else if (nothing) {
+      const clear = el("button", { type: "button", class: "link" }, "Clear filter");
+      clear.addEventListener("click", () => change({ query: "", brushes: new Map(), state: "all" }));
+      const asked = view.query || [...view.brushes].map(([key, brush]) => brushWords(this.app.experiments, key, brush)).join(" and ") || view.state;
+      this.hint.replaceChildren("No experiment matches ", el("code", {}, asked), ". ", clear);
+    }
+  }
+
+  drawWhy() {
+    const { failures = [], state } = this.app.summary;
+    const failed = this.app.experiments.counts().failed ?? 0;
+    this.why.hidden = !failed;
+    if (!failed) return;
+    const signature = JSON.stringify([failed, failures, state, this.app.lost, this.app.experiments.size]);
+    if (signature === this.whyDrawn) return;
+    this.whyDrawn = signature;
+    const all = failed === this.app.experiments.size;
+    const one = failures.length === 1 ? failures[0] : null;
+    const causes = failures.slice(0, 3).map(({ reason, count, shared }) => (one ? `All with ${reason}${shared ? `, at ${shared}` : ""}.` : `${count} × ${reason}${shared ? `, all with ${shared}` : ""}.`));
+    if (failures.length > 3) causes.push(`And ${failures.length - 3} other reasons.`);
+    const lead = all ? `${failed} of ${failed} failed` : `${failed} failed`;
+    const search = all || state === "failures" ? SEARCH_WORDS[state] ?? "" : "";
+    const words = all && one ? [el("b", {}, `${lead}, all with ${one.reason}.`), search] : [el("b", {}, `${lead}.`), ` ${causes.join(" ")}${search}`];
+    const show = el("button", { type: "button", class: "link" }, "Show them");
+    show.addEventListener("click", () => {
+      change({ state: "failed", query: "", brushes: new Map() });
+      const first = this.app.table.order[0];
+      if (first !== undefined) this.app.choose(this.app.experiments.number[first], { open: false });
+    });
+    const retry = el("button", { type: "button", class: "link", disabled: this.app.lost }, `Retry ${failed}`);
+    retry.addEventListener("click", () => this.app.ask("retry", {}, failed));
+    this.why.replaceChildren(glyph("failed"), ...words, " ", show, retry);
+  }
+
+  columnBoxes() {
+    return tableColumns(this.app).filter((column) => column.key !== "status" && column.key !== "number").map((column) => {
+      const box = el("input", { type: "checkbox", checked: !isHidden(column, view) });
+      box.addEventListener("change", () => {
+        const name = column.hidden ? "shown" : "hidden";
+        const set = new Set(view[name]);
+        if (box.checked === Boolean(column.hidden)) set.add(column.key);
+        else set.delete(column.key);
+        change({ [name]: set });
+      });
+      return el("label", {}, box, column.label);
+    });
+  }
+}
+
+// A query of this project's own names: `lr < 0.001 and optimizer = adam`.
+function example(experiments) {
+  const number = experiments.parameters.find((column) => !column.choices);
+  const choice = experiments.parameters.find((column) => column.choices);
+  const quoted = (name) => (/^[\w.]+$/.test(name) ? name : `"${name}"`);
+  const parts = [];
+  if (number) parts.push(`${quoted(number.label)} < ${number.max === null || number.max === undefined ? 1 : Number((number.log ? Math.sqrt(number.min * number.max) : (number.min + number.max) / 2).toPrecision(1))}`);
+  if (choice) parts.push(`${quoted(choice.label)} = ${quoted(String(choice.choices[0]))}`);
+  return parts.join(" and ") || "state = failed";
+}

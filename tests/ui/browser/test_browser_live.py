@@ -1,0 +1,278 @@
+"""While something happens: rows that arrive, actions on a real search, a server that goes away."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+expect = sync_api.expect
+
+ROWS = "#rows tbody tr[data-number]"
+SCRIPT = """\
+import os, sys, time
+lr = 0.5
+epochs = int(sys.argv[1])
+for epoch in range(epochs):
+    print(f"fitness: {epoch - lr}", flush=True)
+    time.sleep(float(sys.argv[2]))
+if lr > 0.9:
+    sys.exit("lr is too large")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With a script that prints its fitness `epochs` times, and fails where lr is above 0.9."""
+    made = tmp_path / "work"
+    made.mkdir()
+    (made / "train.py").write_text(SCRIPT)
+    return made
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_real_search_is_watched_to_its_end(dashboard: Any, open_page: Callable[..., Any], folder: Path) -> None:
+    dashboard.search("watched", "--hyperparam=lr=0.1:0.1:1", "--num-workers=2", "train.py", "4", "0.1", cwd=folder)
+    page = open_page(dashboard, "/p/watched")
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator(".live-table")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
+    expect(page.locator(ROWS)).to_have_count(10)
+    experiments = dashboard.experiments("watched")
+    best = max((e for e in experiments if e["fitness"] is not None), key=lambda e: e["fitness"])
+    expect(page.locator("#strip strong").first).to_have_text(f"{best['fitness']:#.4g}")
+    expect(page.locator("#strip .ph")).to_contain_text("10 of 10 finished")
+    expect(page.locator(".why")).to_contain_text("1 failed")
+    # The best learning rate can be read from the page alone.
+    assert page.locator(ROWS).first.locator('td[data-key="lr"]').inner_text() == "0.1"
+    expect(page.locator("#inspector .diff ins").first).to_contain_text("0.1")
+    assert not any(re.search(r"/experiments|/summary", url) for url in asked)  # news came by itself
+
+
+def test_a_metric_is_in_its_row_within_a_second(dashboard: Any, open_page: Callable[..., Any], folder: Path) -> None:
+    dashboard.search("quick", "--hyperparam=lr=0.5", "train.py", "600", "0.2", cwd=folder)
+    page = open_page(dashboard, "/p/quick")
+    log = dashboard.home / "projects/quick/1/1/output.log"
+    cell = page.locator('td[data-key="metric.fitness"]')
+    expect(cell).to_contain_text("step")
+    shown: dict[str, float] = {}
+    written: dict[str, float] = {}
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        text = f"{float(log.read_text().split()[-1]):#.4g}"
+        written.setdefault(text, time.monotonic())
+        shown.setdefault(cell.locator("b").inner_text(), time.monotonic())
+    late = [shown[text] - at for text, at in written.items() if text in shown]
+    assert len(late) > 5
+    assert sorted(late)[len(late) // 2] < 1.0
+
+
+def test_scroll_choice_and_focus_stay_while_results_arrive(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("busy", 1000, "--running", "4", "--live", "8", "--size", "9000", "--curves", "0")
+    page = open_page(dashboard, "/p/busy")
+    page.click('th button[data-key="metric.val_loss"]')
+    page.focus("#rows")
+    page.locator("#experiments .scroll").evaluate("box => box.scrollTo(0, 28 * 500)")
+    row = page.locator(f'{ROWS}[aria-rowindex="505"]')
+    row.click()
+    number = row.get_attribute("data-number")
+    page.mouse.move(5, 5)
+    before = page.evaluate("[document.querySelector('#experiments .scroll').scrollTop, document.activeElement.id]")
+    place = row.bounding_box()
+    total = int(page.locator(".chips b").first.inner_text())
+    wait_until(lambda: int(page.locator(".chips b").first.inner_text()) > total + 20)
+    now = page.evaluate("[document.querySelector('#experiments .scroll').scrollTop, document.activeElement.id]")
+    assert 0 <= now[0] - before[0] <= 4 * 28  # those that run stand above all, and come one after the other
+    assert (before[1], now[1]) == ("rows", "rows")
+    expect(page.locator("tr.sel")).to_have_attribute("data-number", number)
+    assert (
+        abs(page.locator("tr.sel").bounding_box()["y"] - place["y"]) < 60
+    )  # the toolbar may have wrapped, rows did not move
+    expect(page.locator("tr.sel")).to_have_attribute("aria-rowindex", re.compile("50[5-9]"))
+    expect(page.locator(".fresh")).to_contain_text("new results")
+    page.click(".fresh")
+    assert page.evaluate("document.querySelector('#experiments .scroll').scrollTop") == 0
+    expect(page.locator(ROWS).first).to_have_class(re.compile("running"))
+
+
+def test_pause_go_on_stop_and_retry(dashboard: Any, open_page: Callable[..., Any], folder: Path) -> None:
+    values = ",".join(["1", *(str(n / 100) for n in range(1, 41))])  # the first fails
+    dashboard.search(
+        "steered",
+        f"--hyperparam=lr={values}",
+        "train.py",
+        "8",
+        "0.1",
+        cwd=folder,
+    )
+    page = open_page(dashboard, "/p/steered")
+
+    def press(button: str, answer: str) -> None:
+        page.get_by_role("button", name=button, exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name=answer, exact=True).click()
+        expect(page.get_by_role("dialog")).to_be_hidden()
+
+    press("Pause", "Pause")
+    expect(page.locator("#live")).to_have_text("Paused")
+    expect(page.locator(f"{ROWS}.running")).to_have_count(0)
+    press("Go on", "Go on")
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator(f"{ROWS}.running")).to_have_count(1)
+    expect(page.locator(f"{ROWS}.failed")).to_have_count(1)
+    before = len(dashboard.experiments("steered"))
+    page.locator("#experiments .why").get_by_text("Retry 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry 1").click()
+    expect(page.locator("#said")).not_to_be_empty()
+    page.get_by_role("button", name="Stop…", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text("Stop 1 running experiment?")
+    expect(page.get_by_role("dialog")).to_contain_text("It is marked stopped and can be retried.")
+    page.get_by_role("button", name="Stop 1").click()
+    expect(page.locator("#live")).to_have_text("Stopped", timeout=30_000)
+    assert before <= len(dashboard.experiments("steered")) < 41
+    assert not any(str(folder) in line for line in running_commands())
+
+
+def running_commands() -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if "steered" in os.readlink(process):
+                found.append((process.parent / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_values_are_queued_and_budget_is_added(dashboard: Any, open_page: Callable[..., Any], folder: Path) -> None:
+    words = ["--optimizer=random", "--seed=1", "--max-experiments=3", "--hyperparam=lr=0.1:0.8"]
+    dashboard.search("more", *words, "train.py", "5", "0.2", cwd=folder)
+    page = open_page(dashboard, "/p/more")
+    page.get_by_role("button", name="Add values").click()
+    page.get_by_role("textbox", name="lr").fill("0.123")
+    page.get_by_role("dialog").get_by_role("button", name="Add").click()
+    expect(page.locator("#said")).not_to_be_empty()
+    page.get_by_role("button", name="Add budget").click()
+    page.get_by_label("Experiments to add").fill("2")
+    page.get_by_role("dialog").get_by_role("button", name="Add").click()
+    expect(page.locator("#strip .ph")).to_contain_text("of 6 finished", timeout=30_000)
+    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
+    assert 0.123 in [e["values"]["lr"] for e in dashboard.experiments("more")]
+
+
+def test_a_refused_action_says_why_in_its_dialog(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("done", 10)
+    page = open_page(dashboard, "/p/done")
+    page.get_by_role("button", name="Add budget").click()
+    page.get_by_role("dialog").get_by_role("button", name="Add").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).not_to_be_empty()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_a_server_that_comes_back_is_followed_again(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("long", 50, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
+    page = open_page(dashboard, "/p/long")
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    dashboard.kill()
+    expect(page.locator("#live")).to_contain_text("Reconnecting, last update")
+    expect(page.get_by_role("button", name="Pause")).to_be_disabled()
+    time.sleep(1)
+    dashboard.start()
+    expect(page.locator("#live")).to_have_text("Live", timeout=20_000)
+    expect(page.get_by_role("button", name="Pause")).to_be_enabled()
+    count = len(dashboard.experiments("long"))
+    wait_until(lambda: int(page.locator(".chips b").first.inner_text()) >= count)
+    page.click(".fresh", timeout=3000) if page.locator(".fresh").is_visible() else None
+    rows = int(page.get_attribute("#rows", "aria-rowcount")) - 1
+    numbers = page.evaluate("[...document.querySelectorAll('#rows tr[data-number]')].map(row => row.dataset.number)")
+    assert len(numbers) == len(set(numbers))
+    assert rows >= count
+
+
+def test_rows_that_could_not_be_fetched_come_with_the_next_try(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("gap", 600, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
+    page = open_page(dashboard, "/p/gap?sort=-number")
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    dashboard.kill()
+    expect(page.locator("#live")).to_contain_text("Reconnecting")
+    time.sleep(1)  # for experiments that only a fetch brings: more rows than an event holds
+    page.route(re.compile(r"/experiments\?after="), lambda route: route.abort("connectionreset"), times=1)
+    with page.expect_event("requestfailed", lambda request: "/experiments?after=" in request.url):
+        dashboard.start()
+    expect(page.locator("#live")).to_have_text("Live")
+    numbers = "[...document.querySelectorAll('#rows tr[data-number]')].map(row => Number(row.dataset.number))"
+    whole = f"Number(document.querySelector('.chips b').textContent) === Math.max(...{numbers})"
+    wait_until(lambda: page.evaluate(whole))
+
+
+def test_a_hidden_page_holds_no_connection(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("tab", 20, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
+    page = open_page(dashboard, "/p/tab")
+    expect(page.locator("#live")).to_have_text("Live")
+    show = (
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')) }"
+    )
+    with page.expect_event("requestfailed", lambda request: "/events?after=" in request.url):  # closed by the page
+        page.evaluate(show, True)
+    count = len(dashboard.experiments("tab"))
+    assert int(page.locator(".chips b").first.inner_text()) <= count
+    with page.expect_request(re.compile(r"/events\?after=")):
+        page.evaluate(show, False)
+    wait_until(lambda: int(page.locator(".chips b").first.inner_text()) >= count)
+
+
+def test_the_clock_goes_on_while_nothing_is_written(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    dashboard.search("quiet", "--hyperparam=lr=0.5", "train.py", "1", "90", cwd=folder)
+    page = open_page(dashboard, "/p/quiet")
+    clock = page.locator("#strip .kpi", has_text="Elapsed").locator("strong")
+    before = float(clock.inner_text().rstrip(" s"))
+    wait_until(lambda: before + 3 <= float(clock.inner_text().rstrip(" s")), seconds=20)
+
+
+def test_a_search_that_gave_up_is_not_called_paused(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "train.py").write_text(
+        "import sys, time\nlr = 0.5\nprint(lr)\ntime.sleep(0.2)\nsys.exit('out of luck')\n"
+    )
+    dashboard.search("luckless", "--hyperparam=lr=0.001:0.001:1", "train.py", cwd=folder)
+    page = open_page(dashboard, "/p/luckless")
+    expect(page.locator("#live")).to_have_text("Ended by failures", timeout=60_000)
+    expect(page.locator("#experiments .why")).to_contain_text("The search has ended.")
+
+
+def test_the_log_of_a_running_experiment_grows_and_is_searched(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "train.py").write_text(
+        "import time\nlr = 0.5\nprint(lr)\nfor n in range(3000):\n    print(f'line {n} \\x1b[31mred\\x1b[0m <i>', flush=True)\n"
+        "    if n > 2500: time.sleep(0.1)\n"
+    )
+    dashboard.search("talks", "--hyperparam=lr=0.5", "train.py", cwd=folder)
+    page = open_page(dashboard, "/p/talks/1")
+    log = page.locator("#log-text")
+    expect(log).to_contain_text("line 2510 red <i>", timeout=20_000)
+    expect(log.locator(".a-red").first).to_have_text("red")
+    expect(log).to_contain_text("line 2520")
+    assert log.locator("i").count() == 0
+    page.get_by_label("Search the log").fill("line 77 ")
+    page.locator(".hit").click()
+    expect(log.locator("mark")).to_have_text("line 77 ")
+    page.get_by_role("button", name="Stop…").click()
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.locator("#state")).to_contain_text("stopped", timeout=30_000)

@@ -1,0 +1,158 @@
+"""Pictures: brushing between them and the table, downloads, and when there is nothing to draw."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+expect = sync_api.expect
+
+
+@pytest.fixture
+def page(shared: Any, open_page: Callable[..., Any]) -> Any:
+    page = open_page(shared, "/p/hundred")
+    expect(page.locator("#charts figure:nth-child(2) canvas").first).to_be_visible()
+    expect(page.locator("#slots canvas")).to_be_visible()
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    return page
+
+
+def drag_axis(page: Any, axis: int, axes: int, begin: float, end: float) -> None:
+    """Along axis number `axis` of the parallel coordinates, from `begin` to `end`: 0 is its low end, 1 its high one."""
+    box = page.locator("#charts figure:nth-child(2) .plot").bounding_box()
+    x = box["x"] + 34 + axis * (box["width"] - 68) / (axes - 1)
+    y = [box["y"] + 44 + (1 - place) * (box["height"] - 66) for place in (begin, end)]
+    page.mouse.move(x, y[0])
+    page.mouse.down()
+    page.mouse.move(x, (y[0] + y[1]) / 2)
+    page.mouse.move(x, y[1])
+    page.mouse.up()
+
+
+def test_a_brush_on_an_axis_filters_the_table(page: Any, shared: Any, open_page: Callable[..., Any]) -> None:
+    drag_axis(page, 2, 6, 0, 0.45)  # layers, from 1 to 8: up to 4
+    chip = page.locator(".filter")
+    expect(chip).to_contain_text("layers ≤")
+    most = float(chip.inner_text().split("≤")[1].split()[0])
+    expected = sum(e["values"]["layers"] <= most for e in shared.experiments("hundred"))
+    assert 0 < expected < 100
+    expect(chip.locator(".match")).to_have_text(f"{expected} match")
+    expect(page.locator("#rows")).to_have_attribute("aria-rowcount", str(expected + 1))
+    drag_axis(page, 4, 6, 0, 0.1)  # opt: adam is the lowest
+    expect(page.locator(".filter")).to_have_count(2)
+    both = sum(e["values"]["layers"] <= most and e["values"]["opt"] == "adam" for e in shared.experiments("hundred"))
+    expect(page.locator(".match")).to_have_text(f"{both} match")
+    again = open_page(shared, page.url.removeprefix(shared.address))
+    expect(again.locator(".match")).to_have_text(f"{both} match")
+    page.locator(".filter", has_text="layers").click()
+    expect(page.locator(".filter")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator(".filter")).to_have_count(0)
+    expect(page.locator("#rows")).to_have_attribute("aria-rowcount", "101")
+    assert "brush" not in page.url
+
+
+def test_a_drag_in_best_so_far_brushes_the_metric(page: Any, shared: Any) -> None:
+    box = page.locator("#charts figure:first-child .u-over").bounding_box()
+    page.mouse.move(box["x"] + 1, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 4, box["y"] + box["height"] * 0.8)
+    page.mouse.move(box["x"] + 6, box["y"] + box["height"] - 1)
+    page.mouse.up()
+    chip = page.locator(".filter")
+    expect(chip).to_contain_text("val_loss ≤")
+    most = float(chip.inner_text().split("≤")[1].split()[0])
+    values = [e["metric"]["value"] for e in shared.experiments("hundred") if e["metric"]]
+    count = int(chip.locator(".match").inner_text().split()[0])
+    assert 0 < count < len(values)
+    assert count in range(sum(v <= most * 0.99 for v in values), sum(v <= most * 1.01 for v in values) + 1)  # rounded
+
+
+def test_a_click_on_a_point_chooses_it(page: Any) -> None:
+    box = page.locator("#slots .plot").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 7)
+    expect(page.locator("tr.sel")).to_have_count(1)
+    assert "e=" in page.url
+
+
+@pytest.mark.parametrize("picture", ["Best so far", "Hyperparameters", "Slots"])
+def test_pictures_are_saved_as_png_and_csv(page: Any, shared: Any, picture: str) -> None:
+    button = page.get_by_role("button", name=f"Save {picture} as PNG")
+    with page.expect_download() as saved:
+        button.focus()
+        button.press("Enter")
+    data = Path(saved.value.path()).read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) > 5000
+    assert saved.value.suggested_filename == f"hundred-{picture.lower().replace(' ', '-')}.png"
+    with page.expect_download() as saved:
+        page.get_by_role("button", name=f"Save {picture} as CSV").press("Enter")
+    rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text())))
+    completed = sum(e["status"] == "completed" for e in shared.experiments("hundred"))
+    assert len(rows) == 1 + (completed if picture == "Hyperparameters" else 100)
+
+
+def test_the_lower_pictures_are_tabs(page: Any) -> None:
+    page.locator("#more").scroll_into_view_if_needed()
+    expect(page.locator("#panel-slices canvas")).to_have_count(5)
+    page.focus("#tab-slices")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#panel-importance .bars > span").first).to_have_text("lr", timeout=60_000)  # by construction
+    expect(page.locator("#panel-importance")).to_contain_text("experiments")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#panel-contour canvas")).to_be_visible()
+    page.locator("#panel-contour select").first.select_option("width")
+    assert "pair=width" in page.url
+    page.click("#tab-curves")
+    expect(page.locator("#panel-curves .note")).to_contain_text("curves of val_loss")
+    expect(page.locator("#panel-curves canvas")).to_be_visible()
+
+
+def test_one_experiment_has_no_rank_and_no_axes(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/one")
+    expect(page.locator("#inspector .iv")).not_to_contain_text("rank")
+    expect(page.locator("#charts")).to_contain_text("Hyperparameters appear after 5 experiments are done.")
+
+
+def test_no_experiment_has_the_command_and_no_picture(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/empty")
+    expect(page.locator("#experiments")).to_contain_text("No experiments yet.")
+    expect(page.locator("#experiments pre")).to_contain_text("studio")
+    expect(page.locator("#charts")).to_be_hidden()
+
+
+def test_all_failed_opens_the_last_failure(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/all-failed")
+    expect(page.locator("#strip strong").first).to_have_text("No result yet")
+    expect(page.locator(".why")).to_contain_text("12 of 12 failed")
+    expect(page.locator("#inspector h2")).to_contain_text("Experiment 12")
+    expect(page.locator("#inspector .log")).to_contain_text("exit code 1")
+    expect(page.locator("#charts")).to_be_hidden()
+
+
+def test_hostile_names_are_text(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hostile")
+    expect(page.locator("#rows th", has_text="<img src=x onerror=alert(1)>")).to_be_visible()
+    assert page.locator("#rows th img").count() == 0
+    page.fill("#experiments input[type=search]", '"<img src=x onerror=alert(1)>" > 5')
+    expect(page.locator(".match")).to_contain_text("match")
+    for tab in ("slices", "importance", "contour", "curves"):
+        page.click(f"#tab-{tab}")
+    page.goto(page.url.split("?")[0] + "/3")
+    expect(page.locator("#values")).to_contain_text("<img src=x onerror=alert(1)>")
+    page.goto(page.url.replace("/3", "/compare?e=1,2"))
+    expect(page.locator("#compare")).to_contain_text("<img src=x onerror=alert(1)>")
+
+
+def test_a_hyperparameter_may_be_called_proto(dashboard: Any, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("__proto__ = 0.5\nprint('fitness:', 1 - __proto__)\n")
+    dashboard.search("proto", "--hyperparam=__proto__=0.1:0.1:0.8", "train.py", cwd=tmp_path)
+    page = open_page(dashboard, "/p/proto")
+    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
+    expect(page.locator("#rows tbody td[data-key=__proto__]").first).to_have_text("0.1")
+    expect(page.locator("#charts figure:nth-child(2) canvas").first).to_be_visible()
+    expect(page.locator("#more [role=tab]").first).to_be_visible()

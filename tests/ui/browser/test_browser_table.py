@@ -1,0 +1,188 @@
+"""The table of experiments: order, filter, columns, choice, the address."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+expect = sync_api.expect
+
+ROWS = "#rows tbody tr[data-number]"
+
+
+def column(page: Any, key: str) -> list[str]:
+    """What stands in the rows that are in the page, from the top."""
+    return page.locator(f'{ROWS} td[data-key="{key}"]').all_inner_texts()
+
+
+def numbers(texts: list[str]) -> list[float]:
+    return [float(text) for text in texts if text]
+
+
+@pytest.fixture
+def page(shared: Any, open_page: Callable[..., Any]) -> Any:
+    page = open_page(shared, "/p/hundred")
+    page.wait_for_selector(".live-table tbody tr[data-number]")
+    return page
+
+
+def test_the_best_comes_first(page: Any, shared: Any) -> None:
+    best = min(e["metric"]["value"] for e in shared.experiments("hundred") if e["status"] == "completed")
+    first = page.locator(ROWS).first
+    assert first.locator("td.m b").inner_text() == f"{best:#.4g}"
+    expect(first.locator(".tag")).to_have_text("best")
+    expect(page.locator("th.m")).to_have_attribute("aria-sort", "ascending")
+
+
+def test_numbers_are_ordered_as_numbers_and_missing_ones_are_last(page: Any) -> None:
+    page.click('th button[data-key="lr"]')
+    values = numbers(column(page, "lr"))
+    assert len(values) > 20
+    assert values == sorted(values)
+    page.click('th button[data-key="lr"]')
+    values = numbers(column(page, "lr"))
+    assert values == sorted(values, reverse=True)
+    page.click('th button[data-key="metric.val_loss"]')
+    page.click('th button[data-key="metric.val_loss"]')
+    page.locator("#experiments .scroll").evaluate(
+        "box => { box.scrollTo(0, 1e6); box.scrollIntoView({ block: 'end' }) }"
+    )
+    expect(page.locator(ROWS).last).to_have_class(re.compile("failed"))
+
+
+def test_shift_adds_a_key(page: Any) -> None:
+    page.click('th button[data-key="opt"]')
+    page.click('th button[data-key="width"]', modifiers=["Shift"])
+    page.click('th button[data-key="width"]', modifiers=["Shift"])  # from large to small
+    shown = list(zip(column(page, "opt"), numbers(column(page, "width")), strict=True))
+    assert len(shown) > 20
+    assert shown == sorted(shown, key=lambda pair: (pair[0], -pair[1]))
+    assert "sort=opt%2C-width" in page.url
+
+
+def test_a_query_filters(page: Any, shared: Any) -> None:
+    page.fill("#experiments input[type=search]", "lr < 1e-3 and opt = adam")
+    expected = [e for e in shared.experiments("hundred") if e["values"]["lr"] < 1e-3 and e["values"]["opt"] == "adam"]
+    expect(page.locator(".match")).to_have_text(f"{len(expected)} match")
+    expect(page.locator("#rows")).to_have_attribute("aria-rowcount", str(len(expected) + 1))
+    assert set(column(page, "opt")) == {"adam"}
+
+
+QUERIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "layers = 3 or layers = 5": lambda e: e["values"]["layers"] in (3, 5),
+    "not (opt = adam)": lambda e: e["values"]["opt"] != "adam",
+    "state = failed": lambda e: e["status"] == "failed",
+    "reason ~ NaN": lambda e: "NaN" in e["reason"],
+    "memory": lambda e: "memory" in e["reason"],
+    "val_loss <= 0.35 width >= 100": lambda e: (
+        e["metric"] and e["metric"]["value"] <= 0.35 and e["values"]["width"] >= 100
+    ),
+    "number > 90": lambda e: e["number"] > 90,
+    '"opt" != sgd and lr>1e-3': lambda e: e["values"]["opt"] != "sgd" and e["values"]["lr"] > 1e-3,
+}
+WRONG = {
+    "lrr < 1": "No column is called lrr.",
+    "lr <": "A value is missing after lr <",
+    "lr < fast": "< needs a number, not fast.",
+    "(lr < 1": "A closing ) is missing.",
+    "lr < 1 )": ") has no place here.",
+}
+
+
+def test_queries_say_what_they_mean(page: Any, shared: Any) -> None:
+    experiments = shared.experiments("hundred")
+    for query, holds in QUERIES.items():
+        page.fill("#experiments input[type=search]", query)
+        expect(page.locator(".match")).to_have_text(f"{sum(bool(holds(e)) for e in experiments)} match")
+
+
+def test_a_wrong_query_says_what_is_wrong(page: Any) -> None:
+    for query, words in WRONG.items():
+        page.fill("#experiments input[type=search]", query)
+        expect(page.locator(".hint")).to_have_text(words)
+    expect(page.locator("#rows")).to_have_attribute("aria-rowcount", "101")  # and hides nothing
+
+
+def test_nothing_matches(page: Any) -> None:
+    page.fill("#experiments input[type=search]", "lr < 1e-12")
+    expect(page.locator(".hint")).to_contain_text("No experiment matches lr < 1e-12.")
+    page.click("text=Clear filter")
+    expect(page.locator("#rows")).to_have_attribute("aria-rowcount", "101")
+
+
+def test_states_are_segments_with_counts(page: Any, shared: Any) -> None:
+    failed = [e for e in shared.experiments("hundred") if e["status"] == "failed"]
+    button = page.locator('.chips [data-state="failed"]')
+    expect(button).to_have_text(f"Failed {len(failed)}")
+    button.click()
+    expect(page.locator(ROWS)).to_have_count(len(failed))
+    assert all("exit code 1" in reason for reason in column(page, "metric.val_loss"))
+    expect(button).to_have_attribute("aria-pressed", "true")
+
+
+def test_columns_are_chosen(page: Any) -> None:
+    page.click("text=Columns")
+    page.get_by_label("dropout").uncheck()
+    page.get_by_label("Started").check()
+    page.keyboard.press("Escape")
+    expect(page.locator('th button[data-key="dropout"]')).to_have_count(0)
+    expect(page.locator('th button[data-key="started"]')).to_have_count(1)
+    page.reload()
+    expect(page.locator('th button[data-key="started"]')).to_have_count(1)
+    expect(page.locator('th button[data-key="dropout"]')).to_have_count(0)
+
+
+def test_the_address_brings_the_view_back(page: Any, shared: Any, open_page: Callable[..., Any]) -> None:
+    page.fill("#experiments input[type=search]", "dropout > 0.1")
+    page.click('th button[data-key="layers"]')
+    page.locator(ROWS).nth(4).click()
+    chosen = page.locator("tr.sel").get_attribute("data-number")
+    rows = column(page, "number")
+    other = open_page(shared, page.url.removeprefix(shared.address))
+    expect(other.locator("tr.sel")).to_have_attribute("data-number", chosen)
+    expect(other.locator("#inspector h2")).to_contain_text(f"Experiment {chosen}")
+    assert column(other, "number")[:20] == rows[:20]  # more where the page above the table was short when it was drawn
+
+
+def test_an_address_that_nobody_wrote_is_read_as_far_as_it_goes(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred?brush=%25&brush=lr:%25:1&brush=layers::4&hide=%25,width")
+    expect(page.locator(".filter")).to_have_count(1)
+    expect(page.locator(".filter")).to_contain_text("layers ≤ 4")
+    expect(page.locator('th button[data-key="width"]')).to_have_count(0)
+
+
+def test_keys_alone_sort_filter_and_choose(page: Any) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("opt = lion")
+    expect(page.locator(".match")).to_be_visible()
+    page.focus('th button[data-key="lr"]')
+    page.keyboard.press("Enter")
+    expect(page.locator("th", has_text="lr ↑")).to_have_attribute("aria-sort", "ascending")
+    assert page.evaluate("document.activeElement.dataset.key") == "lr"
+    page.focus("#rows")
+    page.keyboard.press("Home")
+    for key in ("ArrowDown", "ArrowDown", "j", "k"):
+        page.keyboard.press(key)
+    expect(page.locator(ROWS).nth(2)).to_have_class(re.compile(r"\bsel\b"))
+    third = page.locator(ROWS).nth(2).get_attribute("data-number")
+    assert page.get_attribute("#rows", "aria-activedescendant") == f"row-{third}"
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text(f"Experiment {third}")
+
+
+def test_the_inspector_shows_a_failure_with_its_log(page: Any) -> None:
+    page.click("text=Show them")
+    expect(page.locator("#inspector .reason")).to_contain_text("exit code 1")
+    expect(page.locator("#inspector .log")).to_contain_text("exit code 1")
+    expect(page.locator("#inspector .log")).to_contain_text("<b>not bold</b>")  # escapes are gone, text is text
+
+
+def test_two_to_five_are_compared(page: Any) -> None:
+    for at in (0, 1, 2):
+        page.locator(ROWS).nth(at).click(modifiers=["ControlOrMeta"])
+    page.click("text=Compare 3")
+    expect(page.locator("#compare thead th")).to_have_count(4)
+    expect(page.locator("#compare tr.different").first).to_be_visible()
+    expect(page.locator("#curves canvas")).to_be_visible()

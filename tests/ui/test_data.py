@@ -1,0 +1,502 @@
+"""What the dashboard says of a project: as JSON, and as pages that need no JavaScript."""
+
+import csv
+import io
+import json
+import platform
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import studio
+from studio import ui
+from studio.experiment import Outcome
+from studio.host import create_host
+from studio.ranges import read_space
+from studio.store import Store
+from studio.ui.detail import winning_command
+from studio.ui.pages import STATES
+from tests.ui.conftest import ran
+
+# --- the table ----------------------------------------------------------------------------------------------------------
+
+
+def test_experiments_as_columns(browser, project):
+    project(count=3)
+    data = browser.json("/api/p/digits/experiments")
+    assert data["whole"]
+    assert data["number"] == [1, 2, 3]
+    assert data["status"] == ["completed", "completed", "failed"]
+    assert data["metric"] == {"val_loss": [1.0, 0.5, None]}
+    assert data["values"] == {"lr": [0.1, 0.05, 0.033333333], "opt": ["adam", "sgd", "adam"]}
+    assert data["fitness"] == [-1.0, -0.5, None]
+    assert (data["sign"], data["duration"], data["exit_code"]) == (-1.0, [9.0, 9.0, 9.0], [0, 0, 1])
+    assert data["reason"][2] == "exit code 1: RuntimeError: out of luck"
+    assert data["slot"] == [0, 0, 0]  # one after the other
+
+
+def test_columns_say_how_to_show_them(browser, project):
+    ranges = {"lr": "1e-5:0.1:l", "n": "1:8:i", "w": "0:1:3:a", "opt": "adam,sgd", "fixed": "2:2"}
+    store = project(count=0, ranges=ranges)
+    store.ask(1, {"lr": 0.01, "n": 3, "w": [3.0, 4.0, 0.0], "opt": "sgd", "fixed": 2}, None)
+    data = browser.json("/api/p/digits/experiments")
+    columns = {column["key"]: column for column in data["columns"]}
+    assert columns["metric.val_loss"]["kind"] == "metric"
+    assert (columns["lr"]["log"], columns["lr"]["min"], columns["lr"]["max"]) == (True, 1e-5, 0.1)
+    assert columns["n"]["integer"]
+    assert columns["w"]["array"] == 3
+    assert columns["opt"]["choices"] == ["adam", "sgd"]
+    assert data["values"]["w"] == [5.0]  # its Euclidean norm
+    assert data["status"] == ["queued"]
+
+
+def test_lists_of_numbers_have_an_axis(browser, project):
+    project(count=0, ranges={"lr": "1e-5:l5:0.1", "n": "2,3,4", "mixed": "1,auto"}, optimizer="grid")
+    columns = {column["key"]: column for column in browser.json("/api/p/digits/experiments")["columns"]}
+    assert (columns["lr"]["log"], columns["lr"]["choices"]) == (True, None)
+    assert (columns["n"]["log"], columns["n"]["integer"], columns["n"]["max"]) == (False, True, 4)
+    assert columns["mixed"]["choices"] == [1, "auto"]
+
+
+def test_a_plugin_that_is_gone_hides_no_experiment(browser, project):
+    project(optimizer="nobody", metric="nowhere:x:y:min")
+    assert browser.json("/api/p/digits/experiments")["values"]["opt"] == ["adam", "sgd", "adam"]
+    assert browser.get("/p/digits").status_code == 200
+    assert browser.get("/p/digits/1").status_code == 200
+
+
+def test_only_what_changed(browser, project):
+    store = project(count=3)
+    before = browser.json("/api/p/digits/experiments")
+    assert browser.json(f"/api/p/digits/experiments?after={before['version']}")["number"] == []
+    ran(store, 4)
+    store.attempt_started(3, 2)
+    data = browser.json(f"/api/p/digits/experiments?after={before['version']}")
+    assert not data["whole"]
+    assert data["number"] == [3, 4]
+    assert (data["status"], data["attempts"]) == (["running", "completed"], [2, 1])
+    store.attempt_metric(3, 2, 0.25)  # a running one's value, which leaves no new line in the record
+    data = browser.json(f"/api/p/digits/experiments?after={data['version']}")
+    assert (data["number"], data["metric"]) == ([3], {"val_loss": [0.25]})
+
+
+@pytest.mark.parametrize("version", ["", "x", "x.1", "0", "00000000.9", "-1.-1"])
+def test_versions_of_another_server_mean_all(browser, project, version):
+    project(count=3)
+    assert browser.json(f"/api/p/digits/experiments?after={version}")["whole"]
+
+
+def test_a_project_made_anew_under_its_name(browser, project, home):
+    store = project(count=3)
+    version = browser.json("/api/p/digits/experiments")["version"]
+    store.close()
+    (home / "projects" / "digits").rename(home / "projects" / "old")
+    assert browser.get("/api/p/digits/experiments").status_code == 404
+    project(count=1)
+    data = browser.json(f"/api/p/digits/experiments?after={version}")
+    assert (data["whole"], data["number"]) == (True, [1])
+
+
+def test_without_a_driver_nothing_runs(browser, project):
+    store = project(count=1)
+    store.ask(2, {"lr": 0.01, "opt": "adam"}, None)
+    store.attempt_started(2, 1)
+    assert browser.json("/api/p/digits/experiments")["status"] == ["completed", "running"]
+    store.close()
+    data = browser.json("/api/p/digits/experiments")
+    assert (data["status"][1], data["reason"][1]) == ("stopped", "cut off")
+
+
+def test_slots_are_what_ran_at_a_time(browser, project):
+    store = project(count=0)
+    for number, (begun, ended) in enumerate([(0, 10), (1, 3), (4, 9), (5, 6), (12, 13)], 1):
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, 1.0), "completed", 1.0)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1, 1, 2, 0]
+
+
+def test_there_are_no_more_slots_than_the_search_has(browser, project):
+    """The third is recorded as begun a second before the end of the one whose slot it has."""
+    store = project(count=0)
+    store.set_meta("session", {"begun": 1e9, "slots": 2})
+    for number, (begun, ended) in enumerate([(0, 10), (1, 9), (8, 12)], 1):
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, 1.0), "completed", 1.0)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1, 1]
+
+
+def test_a_programs_own_loop(browser, home):
+    search = studio.Search({"x": [1, 2, 3]}, project="own")
+    search.tell(search.ask(), 1.0)
+    search.tell(search.ask(), None)
+    search.close()
+    data = browser.json("/api/p/own/experiments")
+    assert (data["status"], data["fitness"], data["values"]) == (["completed", "failed"], [1.0, None], {"x": [1, 2]})
+    assert browser.get("/p/own/1").status_code == 200
+    answer = browser.act("own", "go")
+    assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
+
+
+def test_numbers_that_json_cannot_say(browser, project):
+    store = project(count=0)
+    store.ask(1, {"lr": float("inf"), "opt": "adam"}, None)
+    assert browser.json("/api/p/digits/experiments")["values"]["lr"] == [None]
+    assert browser.json("/api/p/digits/1")["values"]["lr"] is None
+    assert browser.get("/p/digits/1").status_code == 200
+
+
+def test_ten_thousand_experiments_in_less_than_a_megabyte(browser, project):
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 10_001):
+            ran(store, number, failed=number % 7 == 0, loss=0.1 + (number * 0.6180339887) % 1)
+    answer = browser.get("/api/p/digits/experiments")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < 400_000
+    assert len(answer.json()["number"]) == 10_000
+
+
+# --- the strip ----------------------------------------------------------------------------------------------------------
+
+
+def test_summary(browser, project):
+    store = project(count=5)
+    store.set_meta("state", {"state": "stopped", "at": 1_700_000_070.0})
+    store.close()
+    data = browser.json("/api/p/digits/summary")
+    assert data["best"] == {"number": 5, "value": 0.2, "values": {"lr": 0.02, "opt": "adam"}, "ago": 0}
+    assert data["counts"] == {"completed": 4, "failed": 1}
+    assert (data["finished"], data["size"], data["state"], data["direction"]) == (5, 10, "stopped", "min")
+    assert data["elapsed"] == 60.0
+    assert data["failures"][0]["numbers"] == [3]
+
+
+def test_nothing_has_a_best_of_null_not_of_0(browser, project):
+    project(count=0)
+    data = browser.json("/api/p/digits/summary")
+    assert (data["best"], data["failures"], data["left"]) == (None, [], None)
+    assert "No experiments yet." in browser.get("/p/digits").text
+
+
+def test_failures_by_cause_with_what_they_share(browser, project):
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 13):
+            ran(store, number, failed=number > 9, loss=number / 10)  # the lr of failed ones is 0.1 and more
+    (group,) = browser.json("/api/p/digits/summary")["failures"]
+    assert (group["count"], group["numbers"], group["shared"]) == (3, [10, 11, 12], "lr ≥ 0.1")
+    text = browser.get("/p/digits").text
+    assert "3 failed." in text
+    assert "lr ≥ 0.1" in text
+
+
+def test_the_projects(browser, project):
+    project("digits", 4)
+    project("empty", 0)
+    lines = {line["name"]: line for line in browser.json("/api/projects")["projects"]}
+    assert lines["digits"]["best"] == 0.25
+    assert lines["digits"]["best_number"] == 4
+    assert lines["digits"]["counts"] == {"completed": 3, "failed": 1}
+    assert (lines["digits"]["state"], lines["digits"]["finished"], lines["digits"]["size"]) == ("running", 4, 10)
+    assert (lines["empty"]["best"], lines["empty"]["total"]) == (None, 0)
+
+
+def test_a_damaged_project_hides_no_other(browser, project, home):
+    project("digits")
+    (home / "projects" / "broken").mkdir()
+    (home / "projects" / "broken" / "studio.db").write_text("no database, but long enough to be looked at" * 100)
+    lines = {line["name"]: line for line in browser.json("/api/projects")["projects"]}
+    assert lines["digits"]["total"] == 3
+    assert lines["broken"]["state"] == "damaged"
+    assert "studio doctor broken" in lines["broken"]["problem"]
+    assert "broken" in browser.get("/").text
+    assert browser.get("/p/broken").status_code == 500
+    assert "studio doctor broken" in browser.get("/p/broken").text
+
+
+def test_a_retry_may_take_the_best_back(browser, project):
+    store = project(count=2)
+    store.tell(2, -5.0)
+    store.attempt_ended(_outcome(2, 2), "completed", 5.0)
+    (line,) = browser.json("/api/projects")["projects"]
+    assert (line["best_number"], line["best"]) == (1, 1.0)
+    assert browser.json("/api/p/digits/summary")["best"]["number"] == 1
+
+
+def _outcome(number, attempt):
+    from studio.experiment import Outcome
+
+    return Outcome(number, attempt, 0, None, "", 1e9, 1e9 + 1, 1.0)
+
+
+# --- one experiment -----------------------------------------------------------------------------------------------------
+
+
+def test_one_experiment(browser, home, command, script):
+    script("train.py", "lr = 0.5\nopt = 'x'\nprint(opt, 'fitness:')\nprint('fitness:', lr)\n")
+    assert (
+        command(
+            "run",
+            "--project=digits",
+            "--hp=lr=0.25,0.125",
+            "--hp=opt=sgd",
+            "--env=API_KEY=hush",
+            "--env=A=b",
+            "train.py",
+            "7",
+        ).code
+        == 0
+    )
+    data = browser.json("/api/p/digits/1")
+    assert (data["values"], data["fitness"], data["rank"], data["ranked"]) == ({"lr": 0.25, "opt": "sgd"}, 0.25, 1, 2)
+    assert data["command"].endswith("train.py 7")
+    assert data["winning"] == (
+        "studio run --hyperparam=lr=0.25 --hyperparam=opt=sgd '--env=API_KEY=…' '--env=A=…' train.py 7"
+    )
+    (file,) = data["diff"]
+    assert file["path"] == "train.py"
+    changed = [(line["kind"], line["line"], line["text"]) for line in file["lines"] if line["kind"] != " "]
+    assert changed[0] == ("-", 3, "print(opt, 'fitness:')")
+    assert ("+", 4, "print('fitness:', 0.25)") in changed
+    assert "fitness: 0.25" in data["log"]["text"]
+    paths = [file["path"] for file in data["files"]]
+    assert "output.log" in paths
+    assert "workspace/train.py" not in paths  # it was copied there
+    assert data["environment"]["$A"] == "b"
+    assert "hush" not in json.dumps(data)  # secrets stay where they are
+    assert data["attempts"][0]["status"] == "completed"
+    assert data["environment"]["python"] == platform.python_version()
+    assert "numpy " in data["environment"]["packages"]
+    assert data["resources"]["most memory"].endswith("MB")
+    text = browser.get("/p/digits/1").text
+    assert "print(&#39;fitness:&#39;, 0.25)" in text
+
+
+def test_its_command_runs_it_again(browser, home, command, script):
+    script("train.py", "lr = 0.5\nopt = 'x'\nprint(opt)\nprint('fitness:', lr)\n")
+    command(
+        "run",
+        "--project=digits",
+        "--optimizer=random",
+        "--max-experiments=2",
+        "--hp=lr=0:1",
+        "--hp=opt=adam,sgd",
+        "train.py",
+    )
+    data = browser.json("/api/p/digits/2")
+    words = shlex.split(data["winning"])
+    assert command(*words[1:2], "--project=again", *words[2:]).code == 0
+    (found,) = studio.Project("again").experiments
+    assert (found.values, found.fitness) == (data["values"], data["fitness"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/p/digits/99",
+        "/api/p/digits/0",
+        "/api/p/nix/1",
+        "/p/digits/99",
+        "/api/p/digits/99/log",
+        "/p/digits/99/files/x",
+    ],
+)
+def test_what_is_not_there(browser, project, path):
+    project()
+    answer = browser.get(path)
+    assert answer.status_code == 404
+    assert "there is no" in answer.text or "has no" in answer.text
+
+
+# --- curves -------------------------------------------------------------------------------------------------------------
+
+
+def test_curves_and_their_quartiles(browser, home, command, script):
+    script("train.py", "lr = 1\nfor step in range(100):\n    print('fitness:', lr * step)\n")
+    command("run", "--project=digits", "--hp=lr=1,2,3", "train.py")
+    found = browser.json("/api/p/digits/curves?e=1,3,99")
+    assert list(found["curves"]) == ["1", "3"]
+    assert found["curves"]["3"]["step"] == list(range(1, 101))
+    assert found["curves"]["3"]["value"][-1] == 297.0
+    few = browser.json("/api/p/digits/curves?e=3&most=5")["curves"]["3"]
+    assert few == {"step": [1, 26, 51, 75, 100], "value": [0.0, 75.0, 150.0, 222.0, 297.0]}
+    band = browser.json("/api/p/digits/band?most=3")
+    assert (band["count"], band["middle"]) == (3, [0.0, 100.0, 198.0])
+    assert (band["low"][-1], band["high"][-1]) == (148.5, 247.5)
+
+
+def test_importance_finds_what_matters(browser, project):
+    few = project("few", 9)
+    assert browser.json("/api/p/few/importance")["parameters"] == []
+    few.close()
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "noise": "0:1", "fixed": "3,3"})
+    with store.transaction():
+        for number in range(1, 61):
+            lr = 10 ** (-5 + 4 * ((number * 0.618) % 1))
+            store.ask(number, {"lr": lr, "noise": (number * 0.414) % 1, "fixed": 3}, None)
+            store.attempt_ended(_outcome(number, 1), "completed", lr**0.5)
+            store.tell(number, -(lr**0.5))
+    data = browser.json("/api/p/digits/importance")
+    assert (data["method"], data["count"]) == ("forest", 60)
+    first, second = data["parameters"]
+    assert (first["name"], first["correlation"]) == ("lr", -1.0)
+    assert second["name"] == "noise"
+    assert first["low"] > second["high"]
+    assert first["low"] <= first["importance"] <= first["high"]
+
+
+# --- pages --------------------------------------------------------------------------------------------------------------
+
+
+def numbers_on(text):
+    return [int(number) for number in re.findall(r'<tr data-number="(\d+)"', text)]
+
+
+def test_sorting_by_links(browser, project):
+    project(count=6)
+    assert numbers_on(browser.get("/p/digits").text) == [5, 4, 2, 1, 3, 6]  # the best first, failed ones last
+    assert numbers_on(browser.get("/p/digits?sort=number").text) == [1, 2, 3, 4, 5, 6]
+    assert numbers_on(browser.get("/p/digits?sort=-lr").text) == [1, 2, 3, 4, 5, 6]
+    assert numbers_on(browser.get("/p/digits?sort=-metric.val_loss").text) == [
+        1,
+        2,
+        4,
+        5,
+        3,
+        6,
+    ]  # missing ones last all the same
+    assert numbers_on(browser.get("/p/digits?sort=opt,-number").text) == [5, 3, 1, 6, 4, 2]
+    assert numbers_on(browser.get("/p/digits?sort=nix").text) == [5, 4, 2, 1, 3, 6]
+    text = browser.get("/p/digits?sort=lr").text
+    assert 'data-key="lr" aria-sort="ascending"' in text
+    assert 'href="?sort=-lr"' in text
+
+
+def test_filtering_by_links(browser, project):
+    project(count=6)
+    text = browser.get("/p/digits?status=failed&sort=number").text
+    assert numbers_on(text) == [3, 6]
+    assert "out of luck" in text
+    assert 'href="?status=failed&amp;sort=-number"' in text  # the filter stays
+
+
+def test_pages_of_a_long_table(browser, project):
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 451):
+            ran(store, number)
+    first = browser.get("/p/digits?sort=number").text
+    assert numbers_on(first) == list(range(1, 201))
+    assert "page 1 of 3" in first
+    assert numbers_on(browser.get("/p/digits?sort=number&page=3").text) == list(range(401, 451))
+    assert numbers_on(browser.get("/p/digits?sort=number&page=99").text) == list(range(401, 451))
+
+
+def test_comparing(browser, project):
+    project(count=4)
+    text = browser.get("/p/digits/compare?e=1,3").text
+    assert 'data-key="lr" class="different"' in text
+    assert 'data-key="opt">' in text  # both adam
+    assert browser.get("/p/digits/compare").status_code == 404
+    assert browser.get("/p/digits/compare?e=1,99").status_code == 404
+
+
+def test_searching_projects(browser, project):
+    project("digits")
+    project("letters", optimizer="random")
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?sort=name").text) == ["digits", "letters"]
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?sort=-name").text) == ["letters", "digits"]
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?q=RAND").text) == ["letters"]
+    assert "No project matches" in browser.get("/?q=nix").text
+
+
+def test_no_projects(browser):
+    assert "No projects yet." in browser.get("/").text
+
+
+def test_what_scripts_of_the_page_get(browser, project):
+    project(count=3)
+    text = browser.get("/p/digits").text
+    data = json.loads(re.search(r'id="page-data">(.*?)</script>', text)[1])
+    assert (data["page"], data["project"]) == ("project", "digits")
+    assert data["summary"]["best"]["number"] == 2
+    assert not browser.json(f"/api/p/digits/experiments?after={data['version']}")["whole"]
+
+
+# --- export -------------------------------------------------------------------------------------------------------------
+
+
+def test_export(browser, project, command):
+    store = project(count=3)
+    store.ask(4, {"lr": 0.1, "opt": "=HYPERLINK()"}, None)
+    rows = list(csv.DictReader(io.StringIO(browser.get("/api/p/digits/export.csv").text)))
+    assert [row["metric"] for row in rows] == ["1.0", "0.5", "", ""]
+    assert rows[0]["lr"] == "0.1"
+    assert rows[3]["opt"] == "'=HYPERLINK()"  # a text, not a formula
+    assert browser.json("/api/p/digits/export.json") == json.loads(command("runs", "list", "digits", "--json").out)
+    assert browser.get("/api/p/digits/export.xls").status_code == 404
+
+
+def test_reading_changes_nothing(browser, project, home):
+    project(count=3).close()
+    before = (home / "projects" / "digits" / "studio.db").read_bytes()
+    for path in ("/", "/p/digits", "/p/digits/1", "/api/p/digits/experiments", "/api/p/digits/importance"):
+        browser.get(path)
+    assert (home / "projects" / "digits" / "studio.db").read_bytes() == before
+    Store.open(home / "projects" / "digits").close()  # and nobody holds it
+
+
+def test_the_words_for_states_are_the_same_with_and_without_javascript():
+    script = (Path(ui.__file__).parent / "static" / "strip.js").read_text()
+    table = script.split("export const STATE_WORDS = {")[1].split("}")[0]
+    assert dict(re.findall(r'(\w+): "([^"]+)"', table)) == STATES
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "sgd", "a,b", "1:2", "it's", 'say "x"', "nan", "None", " a", "", "-1", True, None, 1e-5, 3]
+)
+def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
+    settings = {
+        "script": "train.py",
+        "optimizer": "cma",
+        "ranges": {"opt": "0:1"},
+        "max_experiments": 9,
+        "num_workers": 4,
+    }
+    words = shlex.split(winning_command({**settings, "max_duration": 60, "python": "/opt/python"}, {"opt": value}))
+    assert words[:4] == ["studio", "run", "--max-duration=60s", "--python=/opt/python"]
+    (space,) = read_space({"opt": words[4].removeprefix("--hyperparam=opt=")}, create_host(), grid=True)
+    assert (space.value, type(space.value), words[5:]) == (value, type(value), ["train.py"])
+
+
+def test_what_could_not_be_read_is_read_at_the_next_look(browser, project, monkeypatch):
+    from studio.ui import table
+
+    store = project(count=1)
+    assert browser.json("/api/p/digits/experiments")["number"] == [1]
+    ran(store, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "read_rows", lambda *arguments: 1 / 0)
+        assert browser.get("/api/p/digits/experiments").status_code == 500
+    assert browser.json("/api/p/digits/experiments")["number"] == [1, 2]
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize("path", [f"/p/digits/{DIGITS}", f"/api/p/digits/{DIGITS}", f"/api/p/digits/{DIGITS}/log"])
+def test_numbers_with_very_many_digits_are_nowhere(browser, project, path):
+    project()
+    assert browser.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["1/log?attempt=", "experiments?after=00000000.", "1/log?from=", "curves?e=", "curves?most="]
+)
+@pytest.mark.parametrize("digits", [DIGITS, "٣", "9" * 19])
+def test_numbers_that_are_none_of_ours_count_as_not_given(browser, project, path, digits):
+    project()
+    version = browser.json("/api/p/digits/experiments")["version"].partition(".")[0]
+    assert browser.get(f"/api/p/digits/{path.replace('00000000', version)}{digits}").status_code == 200
