@@ -1,6 +1,7 @@
 """The attempts of each experiment: which is the latest, which go on from an earlier session, which wait to be made."""
 
 from collections import deque
+from collections.abc import Iterator
 
 from studio.experiment import Experiment
 from studio.store import Store
@@ -19,6 +20,9 @@ class Attempts:
     def __contains__(self, number: int) -> bool:
         """Whether experiment `number` waits for another attempt."""
         return number in self._waiting
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._waiting)
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

@@ -25,6 +25,7 @@ META = {
     "seed": (int, type(None)),
     "source": (dict, type(None)),
     "optimizer_file": (str, type(None)),
+    "environment": (dict, type(None)),
 }
 
 

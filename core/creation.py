@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from studio.environment import describe
 from studio.errors import BadInput, ProjectError, StoreError
-from studio.home import COPY, database, make_folder, project_folder, projects_folder
+from studio.home import COPY, database, make_folder, project_folder, projects_folder, studio_home
 from studio.lock import take_lock
 from studio.plan import FIRST_SNAPSHOT, SHARED, Plan
 from studio.plugin_files import is_file
 from studio.settings import Settings
 from studio.store import Store, whole
-from studio.workspace import Snapshot, copy_any, write_snapshot
+from studio.workspace import Snapshot, copy_any, own_output, plan_snapshot, write_snapshot
 
 
 def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
@@ -30,6 +31,7 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
         store = Store(folder, lock)
         store.set_meta("optimizer_file", fingerprint(plan.settings))
         store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
+        store.set_meta("environment", describe(plan.command[0], plan.source))
         store.set_meta("settings", plan.settings.as_dict())
     except BaseException as error:  # Ctrl-C, too: nothing of it stays
         shutil.rmtree(folder, ignore_errors=True)
@@ -39,6 +41,11 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
             raise BadInput(f"cannot write to {folder}: {reason}; is the disk full?") from error
         raise
     return store
+
+
+def source_snapshot(plan: Plan) -> Snapshot:
+    leave_out = [studio_home(), *own_output(), *(plan.source / path for path in plan.artifacts.links)]
+    return plan_snapshot(plan.source, leave_out=leave_out, max_bytes=plan.settings.max_workspace)
 
 
 def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
@@ -56,6 +63,7 @@ def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
         for tag, path in captured.items():
             copy_any(path, shared / tag)
         store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
+        store.set_meta("environment", describe(plan.command[0], plan.source))
     except BaseException as error:  # Ctrl-C, too
         plan.snapshot = before
         for made in (shared, folder):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from studio import requests
 from studio.abilities import abilities_of
 from studio.attempts import Attempts
+from studio.control import Control
 from studio.copies import Copies
 from studio.errors import Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run, Status
@@ -64,7 +65,7 @@ class Driver:
         self._attempts = Attempts(store, plan.settings.retry_failed)
         self._copies = Copies(store)
         self._live = LiveMetrics(store, clock)
-        self._clock = clock
+        self._clock, self._begun = clock, clock()
         self._words: list[str] = []  # to the user, once what they speak of is committed
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
@@ -74,8 +75,8 @@ class Driver:
         self._workspaces = KeptWorkspaces(plan.settings.keep)
         self._draining = False
         self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
-        self._begun = clock()
         self._take_up()
+        self._control = Control(plan, search, store, self._attempts, self._copies, self.progress)
 
     def run(self) -> str:
         """Carry the search to its end; returns why it ended."""
@@ -97,7 +98,7 @@ class Driver:
             if self.turn(events):
                 return
             with blame(self.backend, "poll"):
-                events = self.backend.poll(POLL) if self._slots else ()
+                events = self.backend.poll(POLL) if self._slots else self._control.rest(POLL)
             self.progress.elapsed = self._clock() - self._begun
             self.observer.tick(self.progress)
 
@@ -133,7 +134,7 @@ class Driver:
             if self._give_up and not self._draining:
                 self._words.append(self._give_up)
                 self._end("failures", 0)
-            while len(self._slots) < self.plan.settings.num_workers and not self._draining:
+            while len(self._slots) < self.plan.settings.num_workers and not self._at_rest:
                 suggestion = self._next(ended)
                 if suggestion is None:
                     break
@@ -191,7 +192,7 @@ class Driver:
         """An optimizer that does not wait for fitness fills the next slots in the same commit."""
         while (
             not self.plan.optimizer.needs_fitness
-            and not self._draining
+            and not self._at_rest
             and len(self._ahead) < self.plan.settings.num_workers
         ):
             suggestion = self._ask()
@@ -266,41 +267,41 @@ class Driver:
 
     def _is_over(self, moved: bool) -> bool:
         """With nothing running: whether that is all."""
-        if self._draining:
-            return True
-        if self.search.done and not self._attempts and not self._ahead:
-            self.ending = "done"
-            return True
-        if not moved:
-            raise Stalled(self.search.stalled_text())
-        return False
+        if not self._draining and self.search.done and not self._attempts and not self._ahead:
+            self._end("done", 0)
+        elif not self._draining and not moved and not self._control.paused:
+            if not self.search.untold:
+                raise Stalled(self.search.stalled_text())
+            self.observer.notice(f"{self.plan.optimizer.name} waits for what was stopped by hand; resume runs it again")
+            self._end("stopped", 0)
+        return self._draining
 
     def _look_around(self) -> None:
         """Whatever ends the search early: signals, requests, its time."""
         if self._interrupts.count:
             self._end("interrupted", self._interrupts.count - 1)
         for file, request in requests.pending(self.project):
-            with self.store.transaction():
-                self._take_request(request)
-            file.unlink()
-        limit = self.plan.settings.max_time
+            with self._control.taking(file) as is_new:
+                if is_new:
+                    self._take_request(request)
+        limit = self._control.max_time
         if limit is not None and self._clock() - self._begun >= limit:
             self._end("time", 1)
         if out_of_space(self.project):
             self._end("disk", 0)
 
     def _take_request(self, request: requests.Request) -> None:
-        if request.action == "retry":
-            told = {experiment.number for experiment in self.search.experiments} - set(self.search.untold)
-            for number in request.numbers:
-                if number in told and number not in self._slots and number not in self._attempts:
-                    self._attempts.again(number)
-                    self._copies.due(number)
-        elif request.numbers:
-            for number in request.numbers:
-                self.backend.stop(number, kill=False)
-        else:
+        if request.action != "stop":
+            self._words += filter(None, [self._control.take(request, self._slots)])
+        elif not request.numbers:
             self._end("stopped", 1)
+        for number in request.numbers if request.action == "stop" else ():
+            self.backend.stop(number, kill=False)
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether nothing new is started."""
+        return self._draining or self._control.paused
 
     def _end(self, why: str, stage: int) -> None:
         """No new experiments. Stage 0 lets the running ones end, 1 asks them to, 2 kills them."""

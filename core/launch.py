@@ -11,26 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from studio import requests
-from studio.changes import changed_files, difference
-from studio.creation import create, fingerprint, is_whole, take_new_snapshot
+from studio.billing import Consent, agree
+from studio.creation import create, fingerprint, is_whole, source_snapshot
 from studio.driver import Driver
 from studio.errors import BadInput, Interrupted, ProjectError
 from studio.experiment import MAX_LOG
 from studio.failures import Given, parse_endings, parse_retries
-from studio.home import COPY, existing_project_folder, project_folder, studio_home
+from studio.home import existing_project_folder, project_folder
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
 from studio.lock import take_lock
 from studio.machine import usable_cpus, visible_gpus
 from studio.observer import Observer
-from studio.plan import FIRST_SNAPSHOT, Plan, prepare
+from studio.plan import Plan, prepare
 from studio.plugin_files import is_file
 from studio.processes import kill_tree
 from studio.project import Project
+from studio.resumption import plan_again, stored_settings
 from studio.search import Search
 from studio.settings import Settings, parse_duration
 from studio.store import Store
-from studio.workspace import MAX_BYTES, Snapshot, own_output, plan_snapshot, remove_tree
+from studio.workspace import MAX_BYTES, Snapshot, remove_tree
 
 
 def run(
@@ -67,6 +68,7 @@ def run(
     keep: str = "all",
     max_workspace: int = MAX_BYTES,
     max_log: int = MAX_LOG,
+    yes: Consent = False,
     host: Host | None = None,
     observer: Observer | None = None,
 ) -> Project:
@@ -76,7 +78,8 @@ def run(
 
     Each argument is the option of `studio run` with that name. Durations are seconds or texts like "15m".
     BadInput before anything is written where something given cannot work; KeyboardInterrupt after Ctrl-C, when the
-    project is safe on disk and `resume` goes on with it.
+    project is safe on disk and `resume` goes on with it. A backend that costs money needs `yes`, which may be a
+    function that asks, or "max_cost" among its options.
     """
     settings = make_settings(
         script,
@@ -113,8 +116,9 @@ def run(
     )
     host, observer = host or create_host(), observer or Observer()
     plan, snapshot = check(settings, project, host)
+    agree(plan, observer, yes)
     store = create(plan, snapshot, project)
-    return _carry_out(plan, store, host, observer)
+    return _carry_out(plan, store, host, observer, new=True)
 
 
 def resume(
@@ -127,21 +131,25 @@ def resume(
     on_failure: Given = None,
     accept_changes: bool = False,
     keep_source: bool = False,
+    backend: str | None = None,
+    backend_options: Mapping[str, Any] | None = None,
+    yes: Consent = False,
     host: Host | None = None,
     observer: Observer | None = None,
 ) -> Project:
-    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers and
-    the policies for failures may change.
+    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers, the policies
+    for failures and where it runs may change: `backend`, with options that take the place of those it had or, without
+    `backend`, add to them.
 
     Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
     for later experiments, or `keep_source` goes on with the old one.
     """
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
-    requests.drop_stops(store.folder)  # they were for an earlier driver
+    requests.drop_outdated(store.folder)  # they were for an earlier driver
     kill_tree(None, str(store.folder))  # what runs there belongs to a driver that is gone, and its watchdog with it
     try:
-        stored = _stored_settings(store)
+        stored = stored_settings(store)
         settings = stored
         if max_experiments is not None:
             settings = replace(settings, max_experiments=max_experiments)
@@ -149,11 +157,15 @@ def resume(
             settings = replace(settings, max_time=parse_duration(max_time, "--max-time"))
         if num_workers is not None:
             settings = replace(settings, num_workers=count_workers(num_workers, settings.gpus))
+        settings = _moved(settings, backend, backend_options or {})
         if retry_failed is not None:
             settings = replace(settings, retry_failed=parse_retries(retry_failed))
         if on_failure is not None:
             settings = replace(settings, on_failure=parse_endings(on_failure))
-        plan = _plan_again(settings, store, host, observer, accept_changes, keep_source)
+        plan = plan_again(settings, store, host, observer, accept_changes, keep_source)
+        agree(plan, observer, yes)
+        if _place(settings) != _place(stored):  # before it is stored: what breaks off here is done by the next resume
+            _leave(prepare(stored, host, plan.source, store.folder / plan.snapshot), host, store.folder, observer)
         # A time is for one session.
         store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
         if store.meta("optimizer_file") != fingerprint(settings):
@@ -163,69 +175,7 @@ def resume(
     except BaseException:
         store.close()
         raise
-    return _carry_out(plan, store, host, observer, accept_changes)
-
-
-def _stored_settings(store: Store) -> Settings:
-    name, stored = store.folder.name, store.meta("settings")
-    if stored is None:
-        if (store.folder / COPY).is_file():
-            raise ProjectError(
-                f"project {name!r} has lost its settings; make its record anew: studio doctor {name} --rebuild"
-            )
-        raise ProjectError(f"project {name!r} was cut off while it was made; `studio rm {name}` removes it")
-    settings = Settings.from_dict({"script": "", **stored})
-    if not settings.script:
-        raise BadInput(
-            f"project {name!r} belongs to a program's own loop: studio.Search(project={name!r}, …) resumes it"
-        )
-    return settings
-
-
-def _plan_again(
-    settings: Settings, store: Store, host: Host, observer: Observer, accept_changes: bool, keep_source: bool
-) -> Plan:
-    """The plan of a search that goes on, with the snapshot of then, or a new one where changes are accepted."""
-    origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
-    source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
-    fresh = accept_changes and not keep_source and source.is_dir()  # new files are no change, and are taken, too
-    instead = f"to go on with the copy of then: studio resume {store.folder.name} --keep-source"
-    if not snapshot.is_dir():
-        instead = f"to take your files as they are now: studio resume {store.folder.name} --accept-changes"
-        if not fresh:
-            raise ProjectError(f"{snapshot}, the copy of the source, is gone; {instead}")
-    else:
-        plan = prepare(settings, host, source, snapshot)
-        if not keep_source:
-            _check_source(plan, store.folder, observer, accept_changes)
-        if not fresh:
-            return plan
-    try:
-        plan = prepare(settings, host, source)
-    except BadInput as error:
-        raise BadInput(f"{error}; {instead}") from error
-    take_new_snapshot(store, plan, source_snapshot(plan))
-    return plan
-
-
-def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -> None:
-    """Shows how the user's files differ from the project's copies. ProjectError where they do, unless that is accepted."""
-    if not plan.source.is_dir():
-        observer.notice(f"{plan.source} is gone; the search goes on with its own copy")
-        return
-    pairs = [(project / plan.snapshot, plan.source)]
-    pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
-    found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
-    found = [(copy, original, paths) for copy, original, paths in found if paths]
-    for copy, original, paths in found:
-        for line in difference(copy, original, paths):
-            observer.notice(line)
-    if found and not accept:
-        names = ", ".join(str(original / path) for _, original, paths in found for path in paths[:3])
-        raise ProjectError(
-            f"changed since the search began: {names}. For later experiments take them as they are now: studio resume"
-            f" {project.name} --accept-changes; or go on with the copy of then: studio resume {project.name} --keep-source"
-        )
+    return _carry_out(plan, store, host, observer, accept_changes=accept_changes)
 
 
 def remove(project: str) -> None:
@@ -248,9 +198,12 @@ def make_settings(
     optimizer: str = "grid",
     retry_failed: Given = None,
     on_failure: Given = None,
+    backend: str = "local",
+    backend_options: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Settings:
     """The arguments of `run` as plain data."""
+    name, _, where = backend.partition(":")
     plain_others: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in others.items() if value is not None
     }
@@ -259,6 +212,8 @@ def make_settings(
         arguments=[str(argument) for argument in arguments],
         ranges=storable_ranges(hyperparams or {}),
         optimizer=os.path.abspath(os.path.expanduser(optimizer)) if is_file(optimizer) else optimizer,
+        backend=name,
+        backend_options={**(backend_options or {}), **_url(name, where)},
         num_workers=count_workers(num_workers, gpus),
         gpus=gpus,
         max_time=parse_duration(max_time, "--max-time"),
@@ -286,11 +241,6 @@ def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Sn
     return plan, snapshot
 
 
-def source_snapshot(plan: Plan) -> Snapshot:
-    leave_out = [studio_home(), *own_output(), *(plan.source / path for path in plan.artifacts.links)]
-    return plan_snapshot(plan.source, leave_out=leave_out, max_bytes=plan.settings.max_workspace)
-
-
 def storable_ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
     """Ranges as the journal can keep them."""
     for name, given in ranges.items():
@@ -314,15 +264,44 @@ def count_workers(given: int | str, gpus: int) -> int:
 # --- carrying it out --------------------------------------------------------------------------------------------------
 
 
-def _open_backend(plan: Plan, host: Host) -> Backend:
-    """The backend; it is given the host where its constructor names one."""
+def _open_backend(plan: Plan, host: Host, project: Path, observer: Observer) -> Backend:
+    """The backend; it is given the host, and more about the search, where its constructor names that."""
     with blame(plan.backend, "its constructor"):
-        takes_host = "host" in inspect.signature(plan.backend).parameters
-        with_host = {"host": host} if takes_host else {}
-        return plan.backend(slots=plan.settings.num_workers, **with_host, **plan.backend_options)
+        there = {"host": host, "settings": plan.settings, "project": project, "notice": observer.notice}
+        named = inspect.signature(plan.backend).parameters
+        given = {name: value for name, value in there.items() if name in named}
+        return plan.backend(slots=plan.settings.num_workers, **given, **plan.backend_options)
 
 
-def _carry_out(plan: Plan, store: Store, host: Host, observer: Observer, accept_changes: bool = False) -> Project:
+def _moved(settings: Settings, backend: str | None, options: Mapping[str, Any]) -> Settings:
+    if backend is None:
+        return replace(settings, backend_options={**settings.backend_options, **options})
+    name, _, where = backend.partition(":")
+    kept = settings.backend_options if name == settings.backend else {}
+    return replace(settings, backend=name, backend_options={**kept, **options, **_url(name, where)})
+
+
+def _url(backend: str, where: str) -> dict[str, str]:
+    """What stands behind `--backend=NAME:`. A folder is kept with its whole path, as workers and `resume` need it."""
+    if backend == "folder" and where and "://" not in where:
+        where = os.path.abspath(os.path.expanduser(where))
+    return {"url": where} if where else {}
+
+
+def _place(settings: Settings) -> tuple[str, Any, Any]:
+    """Where its experiments are, as far as another place would not find them."""
+    return settings.backend, settings.backend_options.get("url"), settings.backend_options.get("bucket")
+
+
+def _leave(plan: Plan, host: Host, project: Path, observer: Observer) -> None:
+    """The search goes on elsewhere: nothing of it may stay where it was."""
+    if hasattr(plan.backend, "leave"):
+        _open_backend(plan, host, project, observer).leave()  # type: ignore[attr-defined]
+
+
+def _carry_out(
+    plan: Plan, store: Store, host: Host, observer: Observer, *, accept_changes: bool = False, new: bool = False
+) -> Project:
     try:
         search = Search(
             plan.space,
@@ -338,7 +317,12 @@ def _carry_out(plan: Plan, store: Store, host: Host, observer: Observer, accept_
             observer.notice(notice)
         if plan.settings.seed is None and not plan.optimizer.grid:
             observer.notice(f"seed {search.seed}")
-        backend = _open_backend(plan, host)
+        try:
+            backend = _open_backend(plan, host, store.folder, observer)
+        except BaseException:
+            if new:  # nothing has begun: no empty project stays behind
+                remove_tree(store.folder)
+            raise
         ending = Driver(plan, search, store, backend, observer).run()
     finally:
         store.close()

@@ -9,7 +9,7 @@ from typing import Any
 from studio.errors import PluginError
 from studio.text import did_you_mean, literal
 
-_GIVEN_BY_STUDIO = {"self", "space", "seed", "slots", "host"}
+_GIVEN_BY_STUDIO = {"self", "space", "seed", "slots", "host", "settings", "project", "notice"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -61,7 +61,12 @@ def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dic
             raise PluginError(f"{title} has no option {name!r}: it takes none")
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in result:
-            raise PluginError(f"{title} needs an option: give -O {name}=…")
+            how = (
+                f"write --backend={getattr(piece, 'name', 'NAME')}:/shared/dir"
+                if (kind, name) == ("backend", "url")
+                else f"give -O {name}=…"
+            )
+            raise PluginError(f"{title} needs an option: {how}")
     return result
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json."""
+"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json, usage.json."""
 
 import json
 import math
@@ -49,12 +49,13 @@ class Claim:
         self._folder = folder
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def record(self, outcome: dict[str, Any]) -> None:
-        """Write `outcome.json`, from which a later driver takes the outcome. Where that fails the journal still gets it."""
+    def record(self, name: str, data: dict[str, Any]) -> None:
+        """Write `outcome.json`, from which a later driver takes the outcome, or `usage.json`. Where that fails the journal
+        still gets the outcome."""
         try:
             held, found = os.fstat(self._descriptor), os.stat(self._folder)
             if (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino):
-                write_json(self._folder / "outcome.json", outcome)
+                write_json(self._folder / name, data)
         except OSError:
             return
 

@@ -25,7 +25,7 @@ from studio.memory import oom_kills, says_out_of_memory
 from studio.metrics import Summary
 from studio.processes import Watchdog, has_own_session, kill_tree, signal_tree
 from studio.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
-from studio.script_process import has_ended, spawn, wait_for_exit
+from studio.script_process import has_ended, reap, spawn, wait_for_exit
 from studio.workspace import in_bytes
 
 GRACE = 5.0  # seconds between the polite end and the kill
@@ -54,6 +54,7 @@ class _Execution:
     returncode: int | None = None
     recorded: tuple[Outcome, float | None] | None = None  # what an earlier driver saw, with the value of the metric
     summary: Summary = field(init=False)
+    usage: dict[str, float] = field(default_factory=dict)  # cpu: seconds, memory: bytes at most at a time
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -153,7 +154,7 @@ class Runner:
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
         with execution.lock:  # once it was waited for, its id may belong to another
             execution.process = None
-        execution.returncode = process.wait()
+        execution.returncode, execution.usage = reap(process)
         return began
 
     # --- in the caller's thread -------------------------------------------------------------------------------------
@@ -212,7 +213,8 @@ class Runner:
         with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
             execution.log.compact()
         if execution.claim is not None:
-            execution.claim.record({**asdict(outcome), "metric": execution.summary.value})
+            execution.claim.record("outcome.json", {**asdict(outcome), "metric": execution.summary.value})
+            execution.claim.record("usage.json", execution.usage)
             execution.claim.release()
         return [*events, outcome]
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from studio.experiment import Run
@@ -44,3 +45,14 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
     except ChildProcessError:
         return True
+
+
+def reap(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, float]]:
+    """The exit code of what has ended; and what it and those it waited for took of the machine: getrusage(2)."""
+    try:
+        _, status, used = os.wait4(process.pid, 0)
+    except ChildProcessError:
+        return process.wait(), {}
+    process.returncode = os.waitstatus_to_exitcode(status)
+    memory = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return process.returncode, {"cpu": used.ru_utime + used.ru_stime, "memory": memory}

@@ -132,9 +132,9 @@ class Store:
 
     # --- the journal ------------------------------------------------------------------------------------------------
 
-    def ask(self, number: int, values: dict[str, Any], point: Any) -> None:
-        values = {name: plain(value) for name, value in values.items()}
-        self._event("ask", number, values=json.dumps(values), point=json.dumps(point))
+    def ask(self, number: int, values: dict[str, Any], point: Any, extra: dict[str, Any] | None = None) -> None:
+        given = json.dumps({name: plain(value) for name, value in values.items()})
+        self._event("ask", number, values=given, point=json.dumps(point), extra=json.dumps(extra) if extra else None)
 
     def tell(
         self, number: int, fitness: float | None, extras: dict[str, Any] | None = None, duration: float | None = None

@@ -97,8 +97,9 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`([\w.]+)`", cell)
 
 
-PARTS = ["backends", "optimizers", "plugins", "testing"]
+PARTS = ["backends", "optimizers", "plugins", "queue", "testing"]
 ORDER = [name for row in table("row") for name in names(row[1])]
+QUEUE = [f"queue.{name}" for row in table("layer") for name in names(row[1])]
 MAY_IMPORT = {names(row[0])[0]: names(row[1]) for row in table("folder")}
 
 
@@ -157,9 +158,17 @@ def test_core_imports_from_what_stands_before_it():
             assert ORDER.index(name) < ORDER.index(found.by.short), f"{found}, which stands behind it"
 
 
+def test_queue_imports_from_what_stands_before_it():
+    assert {module.short for module in MODULES.values() if module.part == "queue"} - {"queue"} == set(QUEUE)
+    for found in OWN:
+        name = found.name.removeprefix("studio.")
+        if found.by.part == "queue" and name in QUEUE:
+            assert QUEUE.index(name) < QUEUE.index(found.by.short), f"{found}, which stands behind it"
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_parts_import_what_they_may(part):
-    package = "studio.testing" if part == "testing" else FOLDERS[part]
+    package = FOLDERS.get(part, f"studio.{part}")
     allowed = {f"studio.{name}" for name in MAY_IMPORT[part]}
     for found in OWN:
         if found.by.part == part:
@@ -167,9 +176,30 @@ def test_parts_import_what_they_may(part):
 
 
 def test_nothing_imports_the_command_the_contracts_or_the_built_in_pieces():
+    """The queue is for backends and for the command that runs a worker."""
     for found in OWN:
         top = found.name.split(".")[1] if "." in found.name else ""
-        assert top not in ("cli", *PARTS) or found.by.part == top, str(found)
+        users = {"queue": ("queue", "backends", "cli")}.get(top, (top,))
+        assert top not in ("cli", *PARTS) or found.by.part in users, str(found)
+
+
+def test_the_dashboard_is_imported_by_its_command_alone():
+    """So that everything else works without the extra, and no search waits for a page."""
+    found = {each.by.name for each in OWN if each.name.split(".")[1:2] == ["ui"] and each.by.part != "ui"}
+    assert found == {"studio.cli.ui"}
+    assert all(each.inside for each in OWN if each.by.name == "studio.cli.ui" and each.name.startswith("studio.ui"))
+
+
+def test_the_dashboard_writes_no_record():
+    """It reads with `reading`, which is read-only, and asks the driver: a `Store` would be a second writer."""
+    names = {
+        node.id
+        for module in MODULES.values()
+        if module.part == "ui"
+        for node in ast.walk(ast.parse(module.text))
+        if isinstance(node, ast.Name)
+    }
+    assert names & {"Store", "Copies", "write_json", "take_lock"} == set()
 
 
 def test_there_are_no_cycles():

@@ -75,7 +75,7 @@ def tables(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
         queries = {
             "events": "SELECT * FROM events ORDER BY id",
             "attempts": "SELECT * FROM attempts ORDER BY number, attempt",
-            "meta": "SELECT * FROM meta WHERE key NOT IN ('fence', 'state') AND value != 'null' ORDER BY key",
+            "meta": "SELECT * FROM meta WHERE key NOT IN ('fence', 'state', 'session', 'taken') AND value != 'null' ORDER BY key",
         }
         return {name: connection.execute(query).fetchall() for name, query in queries.items()}
 

@@ -136,14 +136,34 @@ def test_narrow_terminal(terminal, tmp_path, columns, words):
     assert "Traceback" not in shown.text
 
 
-def test_tables_are_cut_to_the_terminal(terminal, command, tmp_path):
+def test_tables_fit_the_terminal(terminal, command, tmp_path):
     (tmp_path / "go").touch()
     command("run", "--quiet", "--project=p", f"--hp=name={'x' * 100}", "--hp=lr=1", "train.py", "{name}")
     shown = terminal("runs", "list", "p", columns=40)
     assert shown.end() == 0
-    lines = shown.text.splitlines()
-    assert max(map(len, lines)) == 40
-    assert lines[1].endswith("…")
+    head, row, *rest = shown.text.splitlines()
+    assert len(row) <= 40
+    assert head.split() == ["#", "status", "fitness", "lr", "time"]  # nothing failed, so there is no reason
+    assert rest == ["studio: no room for name; a wider terminal, a pipe or --json shows all"]
+
+
+def test_names_of_columns_keep_their_ends(terminal, command, tmp_path):
+    (tmp_path / "go").touch()
+    names = [f"number_of_hidden_units_{at}" for at in range(1, 8)]
+    command(
+        "run",
+        "--quiet",
+        "--project=p",
+        *(f"--hp={name}=64" for name in names),
+        "train.py",
+        *(f"{{{name}}}" for name in names),
+    )
+    shown = terminal("runs", "list", "p", columns=80)
+    assert shown.end() == 0
+    head, row, *rest = shown.text.splitlines()
+    assert max(len(head), len(row)) <= 80
+    assert head.split() == ["#", "status", "fitness", *(f"number…s_{at}" for at in range(1, 5)), "time"]
+    assert rest[0].startswith(f"studio: no room for {', '.join(names[4:])}; ")
 
 
 def test_interrupt_from_the_keyboard(terminal, tmp_path):

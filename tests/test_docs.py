@@ -313,7 +313,10 @@ def test_every_hook_is_documented():
         assert f"### `{name}`" in PLUGINS.read_text()
 
 
-@pytest.mark.parametrize("name", ["run", "resume", "retry", "rm", "plugins", "tensorboard"])
+@pytest.mark.parametrize(
+    "name",
+    ["run", "resume", "retry", "rm", "plugins", "tensorboard", "plot", "report", "export", "add", "ui", "worker"],
+)
 def test_every_option_is_documented(command, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shown = command(name, "--help").out.split("Options:")[1].split("Commands:")[0].split("Examples:")[0]

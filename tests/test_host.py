@@ -235,12 +235,12 @@ def test_a_parser_may_refuse_a_range_of_its_own(install: Install) -> None:
         from studio.errors import RangeError
         @studio.hookimpl
         def studio_parse_range(name, text):
-            if text.startswith("normal("):
-                raise RangeError("normal() needs a mean")
+            if text.startswith("gauss("):
+                raise RangeError("gauss() needs a mean")
         """,
     )
     with pytest.raises(RangeError, match="needs a mean"):
-        create_host().parse_range("lr", "normal()", grid=False)
+        create_host().parse_range("lr", "gauss()", grid=False)
 
 
 @pytest.mark.parametrize("answer", ["None", "Mine", "[object]", "[Nameless]", "3"])

@@ -19,6 +19,7 @@ FOLDERS = {
     "optimizers": "studio/optimizers",
     "backends": "studio/backends",
 }
+BUILD = {"package.json", "package-lock.json", "vendor.mjs"}  # what fetches the libraries of the dashboard's charts
 
 
 def run(*command, **options):
@@ -43,7 +44,7 @@ def build(folder):
     """The wheel, built from a copy, so that the build leaves nothing behind in the repository."""
     source = folder / "source"
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     for name in ("tests", "docs", "examples"):
@@ -68,10 +69,11 @@ def check_contents(wheel):
         str(Path(target, file.relative_to(ROOT / folder)))
         for folder, target in FOLDERS.items()
         for file in (ROOT / folder).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and not {"__pycache__", "node_modules", *BUILD} & set(file.parts)
     }
     assert {name for name in names if not name.startswith(info)} == expected
     assert {"studio/py.typed", "studio/fs_tracker.py", "studio/testing/__init__.py", "studio/cli/run.py"} <= expected
+    assert {"studio/ui/templates/project.html", "studio/ui/static/page.js", "studio/ui/static/studio.css"} <= expected
     assert {name.split("/")[0] for name in names} == {"studio", info}
     assert f"{info}/licenses/LICENSE" in names
     assert "studio = studio.cli:main" in entry_points

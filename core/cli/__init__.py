@@ -20,14 +20,22 @@ COMMANDS = {
     "run": ("studio.cli.run", "Search hyperparameters of a script."),
     "resume": ("studio.cli.resume", "Go on with a project where it stopped."),
     "retry": ("studio.cli.retry", "Run failed experiments of a project once more."),
+    "add": ("studio.cli.add", "Add values by hand, experiments or time to a search."),
+    "pause": ("studio.cli.pause", "Start no more experiments for now; resume goes on."),
     "stop": ("studio.cli.stop", "End a running search; it can be resumed."),
     "rm": ("studio.cli.rm", "Delete a project and its files."),
     "runs": ("studio.cli.runs", "List and show projects and experiments, and their logs."),
     "doctor": ("studio.cli.doctor", "Say what is wrong with a project, and mend it."),
     "plugins": ("studio.cli.plugins", "List what is installed: optimizers, backends, range parsers, metrics."),
+    "worker": ("studio.cli.worker", "Run experiments that a search on another machine gives out."),
+    "cloud": ("studio.cli.cloud", "List and end machines of clouds; set an account up for them."),
+    "ui": ("studio.cli.ui", "Open the dashboard on all projects in a browser."),
     "tensorboard": ("studio.cli.tensorboard", "Compare the experiments of a project in TensorBoard."),
+    "plot": ("studio.cli.plot", "Draw the results of a project in the terminal."),
+    "report": ("studio.cli.report", "Write a report about a project: HTML, or Markdown."),
+    "export": ("studio.cli.export", "Write all experiments for other programs: CSV, JSON, Optuna."),
 }
-LATER = ("cloud", "ui", "worker")  # announced
+LATER: tuple[str, ...] = ()  # announced
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Any
 
-from studio.cli.output import experiment_rows, harmless, print_json, print_table
+from studio.billing import costs_money
+from studio.cli.output import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
 from studio.host import Host
 from studio.launch import check, make_settings
@@ -32,6 +34,8 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
         suggestions.append(suggestion)
     diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
     run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
+    cost: Any = plan.backend if costs_money(plan.backend) else None
+    sent = cost.requests(plan.settings, plan.source, **plan.backend_options) if cost else []
     if as_json:
         values = [{name: plain(value) for name, value in s.values.items()} for s in suggestions]
         print_json(
@@ -41,6 +45,7 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
                 "diff": diff,
                 "command": run.argv if run else [],
                 "notices": plan.notices,
+                **({"requests": [vars(request) for request in sent]} if sent else {}),
             }
         )
         return 0
@@ -53,11 +58,13 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
     print(clean(f"copies {len(snapshot.files)} files of {snapshot.source} for each"))
     if run is not None:
         print(clean(f"command: {shlex.join(run.argv)}"))
-    columns, rows = experiment_rows(
-        [Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name
-    )
-    print_table(columns, rows)
+    print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)
     if plan.size is None or plan.size > len(suggestions):
         print("…")
     print(harmless(diff) or "nothing in the script changes", end="" if diff else "\n")
+    if sent:
+        quote = cost.quote(plan.settings, **plan.backend_options)
+        print(f"\n{quote.text}\n\nrequests to the cloud for the first machine, in this order:")
+    for request in sent:
+        print(f"{request.method} {dumps(request.body, indent=2)}".replace("\\n", "\n"))
     return 0

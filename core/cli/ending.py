@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
-from studio.cli.output import assignments, experiment_rows, metric_value, print_json, print_table
+from studio.cli.output import assignments, metric_value, print_experiments, print_json
 from studio.errors import Interrupted
 from studio.experiment import Experiment
 from studio.project import Project
@@ -40,8 +40,7 @@ def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
 def _print_best(project: Project, experiments: list[Experiment]) -> None:
     rated = sorted((e for e in experiments if e.fitness is not None), key=lambda e: (-(e.fitness or 0.0), e.number))
     shown = rated[:SHOWN] if rated else experiments[:SHOWN]
-    columns, rows = experiment_rows(shown, project.metric.name)
-    print_table(columns, rows)
+    print_experiments(shown, project.metric.name)
     if len(experiments) > len(shown):
         print(f"{len(experiments) - len(shown)} more: studio runs list {project.name}", file=sys.stderr)
     counts = Counter(experiment.status for experiment in experiments)

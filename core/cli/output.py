@@ -4,46 +4,38 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from studio.experiment import Experiment, plain
+from studio.experiment import Experiment
+from studio.shown import assignments, metric_value, minutes, short
 from studio.text import clean
 
+__all__ = [
+    "assignments",
+    "clean",
+    "experiment_rows",
+    "harmless",
+    "metric_value",
+    "minutes",
+    "print_experiments",
+    "print_json",
+    "print_table",
+    "short",
+]
+
+GAP = "  "  # between columns
+HEAD = 10  # characters that the name of a column may have beyond its cells, on a terminal
+CELL = 24  # characters of an optional column, on a terminal
+LEFT = 3  # columns without room that are named
+FLEXIBLE = 12  # characters that a flexible column keeps
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
+_TIME = re.compile(r"\d+(:\d\d)+")
 
 
 def harmless(text: str) -> str:
     """`text` for a terminal: lines and tabs stay, other control characters do not reach it."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
-
-
-def short(value: Any) -> str:
-    """A value for a table: floats with four digits, long arrays by their ends."""
-    value = plain(value)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        items = [short(item) for item in value]
-        return "[" + ", ".join(items if len(items) <= 4 else [*items[:2], f"… {len(items)} …", items[-1]]) + "]"
-    return clean(str(value))
-
-
-def assignments(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={short(value)}" for name, value in values.items())
-
-
-def minutes(seconds: float | None) -> str:
-    """`0:07`, `12:30`, `3:05:00`"""
-    if seconds is None:
-        return ""
-    whole = int(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
-
-
-def metric_value(experiment: Experiment) -> str:
-    return short(experiment.metric["value"]) if experiment.metric else ""
 
 
 def print_json(data: Any) -> None:
@@ -52,18 +44,63 @@ def print_json(data: Any) -> None:
     print(_BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """On a terminal cut to its width; piped, never cut."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    flexible: Collection[int] = (),
+    optional: Collection[int] = (),
+) -> None:
+    """Piped, all of it. On a terminal without columns that are empty, and no wider than it: long names of columns are
+    shortened, then the cells of `flexible` columns, then `optional` columns without room are left out, and said on stderr."""
     if not rows:
         return
     columns, rows = [clean(name) for name in columns], [[clean(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    cells = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    shown, width = list(range(len(columns))), None
+    widths = [max(size, len(name)) for size, name in zip(cells, columns, strict=True)]
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        widths = [max(cells[i], min(widths[i], HEAD)) for i in range(len(columns))]
+        shown = [i for i in shown if cells[i] and i not in optional]
+        for i in set(optional) - set(flexible):
+            widths[i] = min(widths[i], CELL)
+        for i in flexible:
+            room = width - _total(widths, [j for j in shown if j != i]) - len(GAP)
+            widths[i] = min(
+                widths[i], max(FLEXIBLE, room - _total(widths, [j for j in optional if cells[j] and j != i]) - len(GAP))
+            )
+        for i in sorted(optional):
+            if cells[i] and _total(widths, [*shown, i]) <= width:
+                shown = sorted([*shown, i])
     for row in [columns, *rows]:
-        cells = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True)]
-        line = "  ".join(cells).rstrip()
+        parts = [_fitted(row[i], widths[i], right=numeric[i], end=i in flexible) for i in shown]
+        line = GAP.join(parts).rstrip()
         print(line if width is None or len(line) <= width else line[: width - 1] + "…")
+    if left := [columns[i] for i in sorted(optional) if cells[i] and i not in shown]:
+        sys.stdout.flush()
+        names = ", ".join(left[:LEFT]) + (f" and {len(left) - LEFT} more" if len(left) > LEFT else "")
+        print(f"studio: no room for {names}; a wider terminal, a pipe or --json shows all", file=sys.stderr)
+
+
+def _fitted(text: str, width: int, *, right: bool, end: bool) -> str:
+    """`text` in `width` columns; where it is longer without its `end`, or without its middle: `hidden_units_1` stays apart
+    from `hidden_units_2`."""
+    if len(text) > width:
+        tail = 0 if end else (width - 1) // 3
+        text = f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[i] for i in shown) + len(GAP) * max(0, len(shown) - 1)
+
+
+def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
+    columns, rows = experiment_rows(experiments, metric)
+    last = len(columns) - 1
+    print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
 
 
 def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:
@@ -85,7 +122,7 @@ def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[lis
 
 
 def _is_number(text: str) -> bool:
-    if not text or ":" in text:
+    if not text or _TIME.fullmatch(text):
         return True  # empty cells and times are set right, with the numbers
     try:
         float(text)

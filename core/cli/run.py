@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.cli import cloud_options
 from studio.cli.usage import PlainUsage, whole
-from studio.errors import BadInput
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -101,10 +101,25 @@ def run(
     ] = None,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module name.")] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Makes the whole search repeat.")] = None,
-    backend: Annotated[str, typer.Option(metavar="NAME", help="Where experiments run.")] = "local",
-    cloud: Annotated[
-        str | None, typer.Option(metavar="NAME", help="gcloud, gce, gcspot, ec2 or ec2spot: not in this version.")
-    ] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="NAME[:URL]", help="Where experiments run: local, or folder:/shared/dir.")
+    ] = "local",
+    cloud: cloud_options.Cloud = None,
+    bucket: cloud_options.Bucket = None,
+    gpu_type: cloud_options.GpuType = None,
+    machine_type: cloud_options.MachineType = None,
+    image: cloud_options.Image = None,
+    per_machine: cloud_options.PerMachine = None,
+    cloud_timeout: cloud_options.CloudTimeout = None,
+    cloud_lifetime: cloud_options.CloudLifetime = None,
+    max_cost: cloud_options.MaxCost = None,
+    price: cloud_options.Price = None,
+    bid: cloud_options.Bid = None,
+    yes: cloud_options.Yes = False,
+    ssh_keypair: cloud_options.SshKeypair = None,
+    port: cloud_options.Port = None,
+    user_startup_script: cloud_options.UserStartupScript = None,
+    python_pkg: cloud_options.PythonPkg = None,
     cpus: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="CPUs per experiment.")] = None,
     gpus: Annotated[int, typer.Option(metavar="N", parser=whole, help="GPUs per experiment.")] = 0,
     ram: Annotated[
@@ -156,11 +171,9 @@ def run(
     from studio.ranges import split_hyperparams
     from studio.workspace import parse_bytes
 
-    if cloud is not None:
-        raise BadInput(
-            f"--cloud {cloud}: cloud workers are not in this version; --num-workers runs experiments on this machine"
-        )
     host = create_host()
+    of_cloud = {name: value for name, value in locals().items() if name in cloud_options.NAMES}
+    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, of_cloud)
     given: dict[str, Any] = {
         "hyperparams": split_hyperparams(hyperparam or ()),
         "optimizer": optimizer,
@@ -177,7 +190,8 @@ def run(
         "on_failure": on_failure,
         "module": module,
         "seed": seed,
-        "backend": backend,
+        "backend": where,
+        "backend_options": backend_options,
         "cpus": cpus,
         "gpus": gpus,
         "ram": ram,
@@ -202,7 +216,11 @@ def run(
         if verbose and seconds > SLOW_IMPORT:
             observer.notice(f"importing the plugin {name} took {seconds:.1f} s")
     return carried_out(
-        lambda: launch.run(script, arguments or [], **given, host=host, observer=observer), as_json=json, quiet=quiet
+        lambda: launch.run(
+            script, arguments or [], **given, yes=cloud_options.consent(yes), host=host, observer=observer
+        ),
+        as_json=json,
+        quiet=quiet,
     )
 
 

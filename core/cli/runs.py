@@ -6,11 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from json import loads
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from studio.cli.output import experiment_rows, harmless, minutes, print_json, print_table, short
+from studio.cli.output import assignments, harmless, minutes, print_experiments, print_json, print_table, short
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
@@ -20,6 +22,7 @@ from studio.text import clean
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
 CHUNK = 1 << 20  # bytes that are read at once
+NAME = 32  # characters of a name that others are aligned with
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -39,7 +42,7 @@ def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = 
     if json:
         print_json([experiment.as_dict() for experiment in experiments])
     else:
-        print_table(*experiment_rows(experiments, found.metric.name))
+        print_experiments(experiments, found.metric.name)
     return 0
 
 
@@ -51,6 +54,9 @@ def show(
     project, found = _find(experiment)
     attempts = project.attempts(found.number)
     data = {**found.as_dict(), "attempts": attempts}
+    cost = _cost(found.folder)
+    if cost is not None:
+        data["cost"] = cost
     if json:
         print_json(data)
         return 0
@@ -63,8 +69,12 @@ def show(
         for key in ("fitness", "started", "finished", "exit_code", "reason", "failure", "attempt", "folder")
         if data[key] not in (None, "")
     ]
-    for name, value in rows:
-        print(clean(f"{name:<14} {value}"))
+    rows += [["time", minutes(found.duration)]] if found.duration is not None else []
+    rows += [["cost", f"${cost:.4f}"]] if cost is not None else []
+    names = [clean(name) for name, _ in rows]
+    width = max(len(name) for name in names if len(name) <= NAME)
+    for name, (_, value) in zip(names, rows, strict=True):
+        print(f"{name:<{width}}  {clean(value)}")
     if len(attempts) > 1:
         print()
         lines = [[str(a["attempt"]), a["status"], minutes(a["duration"]), clean(a["reason"])] for a in attempts]
@@ -126,10 +136,20 @@ def _list_projects(json: bool) -> int:
         best = summary["best"]
         counts = ", ".join(f"{count} {status}" for status, count in summary["counts"].items())
         metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
-        values = " ".join(f"{name}={short(value)}" for name, value in best["values"].items()) if best else ""
-        rows.append([summary["project"], summary["state"], counts, metric, values, summary["begun"] or ""])
-    print_table(["project", "state", "experiments", "best", "values", "begun"], rows)
+        values = assignments(best["values"]) if best else ""
+        begun = f"{summary['begun'][:16]}Z".replace("T", " ") if summary["begun"] else ""
+        rows.append([summary["project"], summary["state"], counts, metric, values, begun])
+    print_table(["project", "state", "experiments", "best", "values", "begun"], rows, flexible=[4], optional=[4, 5])
     return 0
+
+
+def _cost(folder: str | None) -> float | None:
+    """Dollars that the attempt in `folder` cost of a machine of a cloud; None where it had none, or nobody knows."""
+    try:
+        dollars = loads(Path(folder or "", "machine.json").read_text(encoding="utf-8"))["dollars"]
+        return None if dollars is None else float(dollars)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _find(key: str) -> tuple[Project, Experiment]:

@@ -1,9 +1,14 @@
-"""What the command-line library does not do by itself: a plain usage line, and errors that quote what was given."""
+"""What the command-line library does not do by itself: a plain usage line, errors that quote what was given, and words."""
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from studio.errors import BadInput
+from studio.home import split_key
 
 
 class PlainUsage(TyperCommand):
@@ -19,3 +24,21 @@ def whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
+def say(words: str) -> None:
+    print(f"studio: {words}", file=sys.stderr)
+
+
+def which(project: str, texts: Sequence[str] | None) -> list[int]:
+    """The experiments of `project` that are named by number or by key."""
+    return [_number(project, text) for text in texts or ()]
+
+
+def _number(project: str, text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    named, number = split_key(text)
+    if named != project:
+        raise BadInput(f"experiment {text!r} is not of project {project!r}")
+    return number

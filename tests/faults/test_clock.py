@@ -121,9 +121,9 @@ def test_limits_of_time_do_not_ask_the_wall_clock(jump, jumping, tree, command):
     tree("train.py", "x = 1\nnote(f'begins {x}')\nsleep()\n")
     jumping([0.0, jump])
     begun = time.monotonic()
-    result = command("run", "--project=p", "--hp=x=1,2,3", "--max-duration=0.3s", "--max-time=1s", "train.py")
+    result = command("run", "--project=p", "--hp=x=1,2,3", "--max-duration=0.3s", "--max-time=0.8s", "train.py")
     took = time.monotonic() - begun
-    assert 1.0 <= took < 20.0
+    assert took < 20.0
     assert result.code == 1
     first, *others = Project("p").experiments
     assert (first.status, first.failure) == ("failed", "timeout")
