@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_HOME ?= $(CURDIR)/.demo
 
-.PHONY: setup demo test test-long test-frameworks lint clean
+.PHONY: setup ui demo test test-long test-frameworks lint clean
 
 setup: $(VENV)/installed
 
@@ -13,6 +13,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The charts of the dashboard, from the npm registry. Without them its pages are plain tables.
+ui: core/ui/vendor/uplot.js
+
+core/ui/vendor/uplot.js: core/ui/package-lock.json core/ui/vendor.mjs
+	npm ci --prefix core/ui --no-audit --no-fund
 	touch $@
 
 # The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`.
@@ -46,4 +53,4 @@ lint: setup
 	.venv-types/bin/mypy -p studio
 
 clean:
-	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info
+	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info core/ui/node_modules core/ui/vendor
