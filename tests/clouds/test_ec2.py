@@ -495,7 +495,7 @@ def test_a_hung_machine_does_nothing_until_it_wakes_up(amazon, ec2):
 def test_a_machine_may_be_lost_without_a_word(amazon, ec2):
     id = ec2.launch(ORDER).id
     amazon.interrupt_spot(id, notice=0)
-    amazon.wait_all_gone(timeout=5)
+    amazon.wait_all_gone(timeout=30)
 
 
 # --- all machines -----------------------------------------------------------------------------------------------------
