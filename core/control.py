@@ -54,8 +54,7 @@ class Control:
     def take(self, request: Request, running: Collection[int]) -> str:
         """Carry out what is no request to stop; returns what to tell the user, or an empty text."""
         if request.action == "retry":
-            self._retry(request.numbers, running)
-            return ""
+            return self._retry(request.numbers, running)
         if request.action == "queue":
             words = self._queue(request.values)
         elif request.action == "budget":
@@ -66,12 +65,16 @@ class Control:
         self._say()
         return words
 
-    def _retry(self, numbers: Collection[int], running: Collection[int]) -> None:
+    def _retry(self, numbers: Collection[int], running: Collection[int]) -> str:
         told = {experiment.number for experiment in self._search.experiments} - set(self._search.untold)
+        words = []
         for number in numbers:
-            if number in told and number not in running and number not in self._attempts:
+            if number in running or number in self._attempts:
+                words.append(f"#{number} is not over: it can be retried when it has ended")
+            elif number in told:
                 self._attempts.again(number)
                 self._copies.due(number)
+        return "; ".join(words)
 
     def _queue(self, values: dict[str, Any]) -> str:
         try:

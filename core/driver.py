@@ -80,6 +80,7 @@ class Driver:
 
     def run(self) -> str:
         """Carry the search to its end; returns why it ended."""
+        self.store.set_meta("state", None)  # that of an earlier session is no word about this one, which may be killed
         self.observer.begun(self.project.name, self.progress)
         with self._interrupts.heard():  # while closing, too: an impatient Ctrl-C must not leave processes behind
             try:
@@ -190,11 +191,8 @@ class Driver:
 
     def _ask_ahead(self) -> None:
         """An optimizer that does not wait for fitness fills the next slots in the same commit."""
-        while (
-            not self.plan.optimizer.needs_fitness
-            and not self._at_rest
-            and len(self._ahead) < self.plan.settings.num_workers
-        ):
+        waits, slots = self.plan.optimizer.needs_fitness, self.plan.settings.num_workers
+        while not waits and not self._at_rest and len(self._ahead) < slots:
             suggestion = self._ask()
             if suggestion is None:
                 break
@@ -228,6 +226,7 @@ class Driver:
         self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
         if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
             attempt = self._attempts.again(outcome.number)
+            self._workspaces.remove(slot.run.folder)
             self._words.append(
                 f"#{outcome.number} failed ({reason}); attempt {attempt} follows, {left - 1} more after it"
             )

@@ -30,6 +30,7 @@ class Metric:
 
 FITNESS = Metric("fitness", "last")  # what is read when no --metric was given
 MAX_LOG = 10**8
+LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Outcome:
                says which metrics were seen, for the case that the one asked for was not
     stopped    ended because Studio was asked to end it; such a run is repeated on resume
     failure    its class where it failed by itself, a crash when left out. "metric" is for the driver to say
+    notice     what its reader should know although it changes nothing, such as an artifact that could not be kept
     """
 
     number: int
@@ -119,10 +121,34 @@ class Outcome:
     duration: float = 0.0
     stopped: bool = False
     failure: Failure = ""
+    notice: str = ""
 
     @property
     def failed(self) -> bool:
         return self.exit_code != 0
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Outcome":
+        """What `asdict` made, from a place where a script may have written, too. ValueError for what is none."""
+        try:
+            outcome = cls(**data)
+        except TypeError as error:
+            raise ValueError(f"no outcome: {error}") from error
+        times = (outcome.started, outcome.finished, outcome.duration)
+        sound = (
+            all(isinstance(time, int | float) and 0 <= time < LATEST for time in times)  # nan is not, either
+            and isinstance(outcome.number, int)
+            and isinstance(outcome.attempt, int)
+            and isinstance(outcome.exit_code, int | None)
+            and isinstance(outcome.signal, str | None)
+            and isinstance(outcome.reason, str)
+            and isinstance(outcome.notice, str)
+            and isinstance(outcome.stopped, bool)
+            and outcome.failure in ("", *FAILURES)
+        )
+        if not sound:
+            raise ValueError("no outcome: a field is of another kind")
+        return outcome
 
 
 @dataclass(frozen=True, slots=True)  # slots: a search holds one for each of 100,000

@@ -14,11 +14,14 @@ class KeptWorkspaces:
 
     def ended(self, experiment: Experiment, best: Experiment | None) -> None:
         """Remove what need not stay now that `experiment` has ended and `best` is the best."""
-        if self._keep == "all":
-            return
         drop: Experiment | None = experiment
         if self._keep == "best" and best is not None and best.number == experiment.number:
             drop, self.best = self.best, experiment
         if drop is not None and drop.folder is not None:
+            self.remove(drop.folder)
+
+    def remove(self, folder: str) -> None:
+        """Remove the workspace of the attempt in `folder`, which can be the best no more."""
+        if self._keep != "all":
             with contextlib.suppress(OSError):
-                remove_tree(Path(drop.folder) / "workspace")
+                remove_tree(Path(folder) / "workspace")

@@ -36,6 +36,11 @@ class Summary:
 def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) -> tuple[Status, str, Failure]:
     """Status, reason and class of failure of a run. `required`: without a fitness it failed. `pruned`: how the
     optimizer asked for its end, or empty."""
+    status, reason, failure = _judge(outcome, summary, required, pruned)
+    return status, "; ".join(filter(None, [reason, outcome.notice])), failure
+
+
+def _judge(outcome: Outcome, summary: Summary, required: bool, pruned: str) -> tuple[Status, str, Failure]:
     if outcome.stopped and pruned and summary.finite:
         return "pruned", pruned, ""
     if outcome.stopped:
@@ -48,7 +53,4 @@ def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) ->
         return "failed", summary.problem, "metric"
     if summary.value is None and required:
         return "failed", outcome.reason, "metric"
-    said = (
-        "" if summary.value is None else outcome.reason
-    )  # such as what could not be kept; a missing metric may be missing
-    return "completed", said, ""
+    return "completed", "", ""

@@ -1,14 +1,13 @@
 """A run's folder: workspace with the values written in, artifacts, output.log, outcome.json, usage.json."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from studio.experiment import FAILURES, Outcome, Run, plain
+from studio.experiment import Outcome, Run, plain
 from studio.home import write_json
 from studio.log_cap import open_regular
 from studio.processes import kill_tree
@@ -24,14 +23,11 @@ def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
         with open(open_regular(Path(run.folder) / "outcome.json", os.O_RDONLY), encoding="utf-8") as file:
             data = json.load(file)
         value = data.pop("metric")
-        outcome = Outcome(**data)
-        times = [float(time) for time in (outcome.started, outcome.finished, outcome.duration)]
+        outcome = Outcome.from_json(data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    meant = (outcome.number, outcome.attempt) == (run.number, run.attempt) and all(map(math.isfinite, times))
-    plain = isinstance(outcome.exit_code, int | None) and isinstance(outcome.signal, str | None)
-    known = isinstance(outcome.reason, str) and outcome.failure in ("", *FAILURES) and outcome.stopped is False
-    return (outcome, value) if meant and plain and known and isinstance(value, float | None) else None
+    meant = (outcome.number, outcome.attempt, outcome.stopped) == (run.number, run.attempt, False)
+    return (outcome, value) if meant and isinstance(value, float | None) else None
 
 
 class Claim:

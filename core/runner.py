@@ -208,8 +208,7 @@ class Runner:
             return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
         events: list[Report | Outcome] = list(self._read(execution, last=True))
         outcome = self._outcome(execution)
-        if problem := keep_captures(run):
-            outcome = replace(outcome, reason=f"{outcome.reason}; {problem}" if outcome.reason else problem)
+        outcome = replace(outcome, notice=keep_captures(run))
         with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
             execution.log.compact()
         if execution.claim is not None:

@@ -20,7 +20,7 @@ from studio.interfaces import Optimizer
 from studio.observer import Observer, Progress
 from studio.project import Project
 from studio.space import Space, Suggestion
-from studio.store import read_events, reading
+from studio.store import read_events, read_meta, reading
 from studio.testing.fakes import FOREVER, FakeBackend, fake_backend, outcome_of
 
 
@@ -402,6 +402,7 @@ def test_a_retry_of_a_running_search_is_taken_up_at_once(lab: Lab) -> None:
 
     assert fitnesses(lab.run(behave, "1:4"))[0] == 3
     assert lab.started == [(1, 1), (2, 1), (3, 1), (1, 2), (4, 1)]
+    assert "#3 is not over: it can be retried when it has ended" in lab.watcher.notices
 
 
 def test_what_is_no_request_is_thrown_away(lab: Lab) -> None:
@@ -497,6 +498,29 @@ def test_keep_says_which_workspaces_stay(lab: Lab, keep: str, values: list[Any],
     lab.run(behave, "1:5", keep=keep)
     assert [n for n in range(1, 6) if (lab.folder / str(n) / "1" / "workspace").exists()] == kept
     assert all((lab.folder / str(n) / "1" / "artifacts").exists() for n in range(1, 6))
+
+
+def test_a_failed_attempt_that_is_tried_again_leaves_no_workspace_behind(lab: Lab) -> None:
+    def behave(run: Run) -> Any:
+        (Path(run.folder) / "workspace").mkdir(parents=True)
+        return ValueError("bad") if run.attempt < 3 else x(run)
+
+    lab.run(behave, "1:2", keep="best", retry_failed=2)
+    assert sorted(str(path.relative_to(lab.folder)) for path in lab.folder.glob("*/*/workspace")) == ["2/3/workspace"]
+
+
+def test_a_session_that_was_killed_has_no_state_of_an_earlier_one(lab: Lab) -> None:
+    states = []
+
+    def behave(run: Run) -> Any:
+        with reading(lab.folder) as connection:
+            states.append(read_meta(connection, "state"))
+        return x(run)
+
+    assert lab.run(behave, "1:2").state == "done"
+    lab.ask("retry", 1)
+    assert lab.resume(behave).state == "done"
+    assert states == [None] * 3
 
 
 def test_the_best_of_an_earlier_session_stays_or_goes(lab: Lab) -> None:

@@ -2,12 +2,9 @@
 
 import time
 from dataclasses import replace
-from math import isfinite
 
-from studio.experiment import FAILURES, Outcome, Run
+from studio.experiment import Outcome, Run
 from studio.queue.lease_records import ATTEMPTS, JobOutcome
-
-LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
 
 
 def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
@@ -18,20 +15,10 @@ def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
         died = ended.attempt - ended.preemptions >= ATTEMPTS
         return replace(lost(run, begun, ended.reason), failure="crash" if died else "lost")
     try:
-        outcome = Outcome(**ended.body["outcome"])
-        times = [float(time) for time in (outcome.started, outcome.finished, outcome.duration)]
-        sound = (
-            all(isfinite(time) and 0 <= time < LATEST for time in times)
-            and outcome.failure in ("", *FAILURES)
-            and isinstance(outcome.reason, str)
-            and isinstance(outcome.exit_code, int | None)
-            and isinstance(outcome.signal, str | None)
-        )
-    except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
+        outcome = Outcome.from_json(ended.body["outcome"])
+    except (KeyError, ValueError):
         return lost(run, begun, "its worker wrote an outcome that cannot be read")
-    return replace(outcome, number=run.number, attempt=run.attempt, stopped=outcome.stopped is True)
+    return replace(outcome, number=run.number, attempt=run.attempt)
 
 
 def lost(run: Run, begun: float, reason: str) -> Outcome:

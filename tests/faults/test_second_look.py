@@ -259,6 +259,17 @@ def test_captures_that_cannot_be_kept_are_said_and_the_experiment_counts(scripte
     assert Path(only().folder, "artifacts", "good").exists()
 
 
+def test_a_capture_that_cannot_be_kept_is_said_of_a_script_without_a_fitness_too(scripted, humble):
+    scripted("""
+        print(lr)
+        open("secret", "w").close()
+        os.chmod("secret", 0)
+    """)
+    assert humble(*once("--capture=secret:secret")).wait(60) == 0
+    assert (only().status, only().fitness) == ("completed", None)
+    assert only().reason == "secret was not kept: Permission denied"
+
+
 def test_a_capture_that_the_script_put_in_its_place_itself_is_left_there(scripted, command):
     scripted("""
         print("fitness:", lr)
