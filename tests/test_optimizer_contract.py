@@ -383,6 +383,58 @@ class NeverSaysDone(Sized):
         return Sound.ask(self)
 
 
+class TakesReports(Sound):
+    """Ends what is worse than half of all that came as far: the median rule of Google Vizier."""
+
+    def __init__(self, space, *, seed):
+        super().__init__(space, seed=seed)
+        self.seen: dict[int, list[float]] = {}
+
+    def report(self, suggestion: Suggestion, step: int, fitness: float) -> bool:
+        seen = self.seen.setdefault(step // 50, [])
+        seen.append(fitness)
+        return len(seen) > 5 and fitness < float(np.median(seen))
+
+
+class TestTakesReports(OptimizerContract):
+    optimizer = TakesReports
+
+
+class BreaksOnAReport(TakesReports):
+    def report(self, suggestion, step, fitness):
+        return fitness < self.seen[step]
+
+
+class BreaksOnALateReport(TakesReports):
+    def __init__(self, space, *, seed):
+        super().__init__(space, seed=seed)
+        self.ended: set[int] = set()
+
+    def report(self, suggestion, step, fitness):
+        if suggestion.number in self.ended:
+            raise RuntimeError("that was ended")
+        self.ended |= {suggestion.number} if super().report(suggestion, step, fitness) else set()
+        return suggestion.number in self.ended
+
+
+class AnswersInWords(TakesReports):
+    def report(self, suggestion, step, fitness):
+        return "stop" if super().report(suggestion, step, fitness) else "go on"
+
+
+class PrunesAtRandom(TakesReports):
+    def report(self, suggestion, step, fitness):
+        return bool(np.random.random() < 0.2)
+
+
+class PrunesByTheClock(TakesReports):
+    reports = 0
+
+    def report(self, suggestion, step, fitness):
+        PrunesByTheClock.reports += 1
+        return PrunesByTheClock.reports % 7 == 0
+
+
 BROKEN = [
     (LeavesTheRange, "test_stays_in_every_kind_of_space", "outside of the space"),
     (GivesNaN, "test_stays_in_every_kind_of_space", "outside of the space"),
@@ -415,6 +467,11 @@ BROKEN = [
     (BreaksOnMany, "test_replays_with_64_outstanding", "too many"),
     (DrawsInVain, "test_none_from_ask_changes_nothing", "returned None changed"),
     (GivesInTheEnd, "test_none_from_ask_changes_nothing", "and then a suggestion"),
+    (BreaksOnAReport, "test_answers_reports", "raised KeyError"),
+    (BreaksOnALateReport, "test_answers_reports", "that was ended"),
+    (AnswersInWords, "test_answers_reports", "must give True, to end the experiment, or False, not 'go on'"),
+    (PrunesAtRandom, "test_leaves_global_generators_alone", "`numpy.random` changed"),
+    (PrunesByTheClock, "test_replays_with_4_outstanding", "on replay report("),
     (BreaksOnNone, "test_survives_failures", "tell(suggestion, None) raised TypeError"),
     (NeedsOneSuccess, "test_survives_failures_only", "ask() raised ValueError"),
     (Averages, "test_survives_nan_and_infinity", "ask() raised ValueError"),

@@ -2,10 +2,13 @@
 
     journal of a search = [Asked(1, values, point), Asked(2, ...), Told(2, 0.7), Asked(3, ...), Told(1, None), ...]
 
+With an optimizer that takes reports, each running suggestion gives one between two tells: Reported(1, step 1, 0.2, False).
+
 What fails raises AssertionError, in words for the optimizer's author.
 """
 
 import json
+import math
 import random
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.abilities import abilities_of
 from studio.errors import BadInput
 from studio.interfaces import Optimizer
 from studio.space import Array, Parameter, Real, Space, Suggestion
@@ -33,13 +37,24 @@ class Told:
     fitness: float | None
 
 
+@dataclass(frozen=True)
+class Reported:
+    suggestion: Suggestion
+    step: int
+    fitness: float
+    ended: bool  # what `report` answered
+
+
+Event = Asked | Told | Reported
+
+
 def search(
     optimizer: Optimizer, space: Space, fitness: Fitness, count: int, outstanding: int = 4, vain: int = 1
-) -> list["Asked | Told"]:
+) -> list[Event]:
     """The journal of a search for `count` suggestions, `outstanding` at a time, told in a random order that depends on
     nothing else. `vain` is how many times in a row None is taken from `ask` before the next `tell`."""
     order = random.Random(0)
-    journal: list[Asked | Told] = []
+    journal: list[Event] = []
     running: list[Suggestion] = []
     asked = 0
     while True:
@@ -58,10 +73,16 @@ def search(
                 assert ask(optimizer, space) is None, (
                     "ask() gave None and then a suggestion, but nothing was told in between"
                 )
-        suggestion = running.pop(order.randrange(len(running)))
-        told = Told(suggestion, fitness(suggestion))
-        journal.append(told)
-        tell(optimizer, suggestion, told.fitness)
+        reports = report_all(optimizer, running, fitness, len(journal))
+        journal += reports
+        ends = [Told(one.suggestion, one.fitness) for one in reports if one.ended]
+        if not ends:
+            suggestion = running[order.randrange(len(running))]
+            ends = [Told(suggestion, fitness(suggestion))]
+        for told in ends:
+            running = [one for one in running if one is not told.suggestion]
+            journal.append(told)
+            tell(optimizer, told.suggestion, told.fitness)
 
 
 def ask(optimizer: Optimizer, space: Space) -> Suggestion | None:
@@ -84,6 +105,29 @@ def tell(optimizer: Optimizer, suggestion: Suggestion, fitness: float | None) ->
         optimizer.tell(suggestion, fitness)
 
 
+def report_all(optimizer: Optimizer, running: list[Suggestion], fitness: Fitness, time: int) -> list[Reported]:
+    """One report of each suggestion that runs, where the optimizer takes reports: it comes near to the fitness with time."""
+    if "reports" not in abilities_of(type(optimizer)):
+        return []
+    found = []
+    for suggestion in running:
+        assert suggestion.number is not None
+        step = time - suggestion.number + 1  # as some scripts do, it leaves steps out
+        value = fitness(suggestion)
+        now = (value if value is not None and math.isfinite(value) else 0.0) - 1 / step
+        found.append(Reported(suggestion, step, now, report(optimizer, suggestion, step, now)))
+    return found
+
+
+def report(optimizer: Optimizer, suggestion: Suggestion, step: int, fitness: float) -> bool:
+    with complaint(f"report(suggestion, {step}, {fitness!r})"):
+        ended = optimizer.report(suggestion, step, fitness)  # type: ignore[attr-defined]
+    assert isinstance(ended, bool | np.bool_), (
+        f"report() must give True, to end the experiment, or False, not {ended!r}"
+    )
+    return bool(ended)
+
+
 @contextmanager
 def complaint(call: str) -> Any:
     try:
@@ -92,7 +136,7 @@ def complaint(call: str) -> Any:
         raise AssertionError(f"{call} raised {type(error).__name__}: {error}") from error
 
 
-def values_of(journal: list[Asked | Told]) -> list[str]:
+def values_of(journal: list[Event]) -> list[str]:
     return [as_json(event.suggestion.values) for event in journal if isinstance(event, Asked)]
 
 

@@ -11,16 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from studio.abilities import abilities_of
 from studio.interfaces import Optimizer
 from studio.space import Array, Choice, Constant, Integer, Real, Space, Suggestion
 from studio.testing.journals import (
     Asked,
     Fitness,
+    Reported,
     Told,
     as_json,
     ask,
     check_equal,
     complaint,
+    report,
     search,
     tell,
     values_of,
@@ -133,6 +136,17 @@ class OptimizerContract:
 
     # -- what it is told
 
+    def test_answers_reports(self) -> None:
+        """Where it takes reports: True or False to each, also when all experiments fail, and to those that come after True."""
+        if "reports" not in abilities_of(self.optimizer):
+            return
+        space = self._mixed_space()
+        for fitness in (middle_is_best(space), lambda suggestion: None):
+            optimizer = self._new(space)
+            for event in search(optimizer, space, fitness, 2 * ASKS, 8):
+                if isinstance(event, Reported) and event.ended:
+                    report(optimizer, event.suggestion, event.step + 1, event.fitness)
+
     def test_survives_failures(self) -> None:
         """Every third experiment fails: fitness None."""
         self._survives(lambda number, value: None if number % 3 == 0 else value)
@@ -225,6 +239,11 @@ class OptimizerContract:
         for event in journal:
             if isinstance(event, Told):
                 tell(optimizer, event.suggestion, event.fitness)
+                continue
+            if isinstance(event, Reported):
+                ended = report(optimizer, event.suggestion, event.step, event.fitness)
+                where = f"report(suggestion {event.suggestion.number}, {event.step}, {event.fitness!r})"
+                assert ended == event.ended, f"on replay {where} gave {ended} instead of {event.ended}"
                 continue
             again = ask(optimizer, space)
             assert again is not None, f"on replay ask() gave None instead of suggestion {event.number}"
