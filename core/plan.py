@@ -24,7 +24,7 @@ from studio.machine import visible_gpus
 from studio.ranges import read_space
 from studio.run_folder import array_path
 from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_direction, parse_metric, unread_metric
-from studio.space import Array, Choice, Constant, Space, Suggestion
+from studio.space import Choice, Constant, Space, Suggestion
 from studio.substitution import Substitution
 from studio.text import did_you_mean
 
@@ -138,7 +138,10 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
 
 def array_names(space: Space) -> list[str]:
     """The hyperparameters that reach the script as a file."""
-    return [p.name for p in space if isinstance(p, Array) or (isinstance(p, Constant) and hasattr(p.value, "shape"))]
+    values = space.values(
+        np.full(space.dimensions, 0.5)
+    )  # a parser's own kind of hyperparameter is known by its values
+    return [name for name, value in values.items() if isinstance(value, np.ndarray)]
 
 
 # --- the checks -------------------------------------------------------------------------------------------------------

@@ -191,6 +191,39 @@ def test_space_with_a_parameter_of_its_own():
     assert {suggestion.values["n"] % 2 for suggestion in search} == {0}
 
 
+class Simplex(studio.Parameter):
+    """Three shares that add up to 1."""
+
+    dimensions = 3
+
+    def __init__(self, name):
+        self.name = name
+
+    def from_unit(self, u):
+        return np.array(u) / np.sum(u)
+
+    def to_unit(self, value):
+        return np.array(value)
+
+
+class SimplexRanges:
+    @studio.hookimpl
+    def studio_parse_range(self, name, text):
+        return Simplex(name) if text == "simplex" else None
+
+
+def test_an_array_of_a_parser_of_its_own_reaches_the_script_as_a_file(script):
+    script(
+        "train.py",
+        "import numpy\nfrom studio import fs_tracker\nprint('fitness:', numpy.load(fs_tracker.get_artifact('mix')).sum())\n",
+    )
+    host = studio.create_host(plugins=[SimplexRanges()])
+    ranges = {"mix": "simplex"}
+    project = studio.run("train.py", hyperparams=ranges, optimizer="random", max_experiments=2, seed=1, host=host)
+    assert [round(experiment.fitness, 9) for experiment in project.experiments] == [1, 1]
+    assert [len(experiment.values["mix"]) for experiment in project.experiments] == [3, 3]
+
+
 @pytest.mark.parametrize("ranges", [{"x": []}, {"x": "nan"}, {"not a name": "0:1"}, {3: "0:1"}, {"x": "0:1:l"}])
 def test_spaces_that_are_none(ranges):
     with pytest.raises(BadInput):
