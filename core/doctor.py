@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from studio import requests
-from studio.copies import copied_through, copy_of, read_copies
+from studio.copies import copied_through, copy_of
 from studio.errors import StudioError
 from studio.experiment import FITNESS
 from studio.home import COPY, database, is_network, make_folder, out_of_space, projects_folder, studio_home
 from studio.lock import is_locked
 from studio.processes import marked
+from studio.rebuilding import read_copies
 from studio.records import read_experiments
 from studio.store import read_events, read_meta, reading
 from studio.workspace import in_bytes

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from studio.copies import Copies, copied_through, copy_of, read_copies, rebuild
+from studio.copies import Copies, copied_through, copy_of
 from studio.errors import ProjectError, StoreError
 from studio.experiment import Outcome
 from studio.home import database
 from studio.lock import is_locked
+from studio.rebuilding import read_copies, rebuild
 from studio.store import Store
 
 ENDED = Outcome(1, 1, 0, None, "", 10.0, 12.5, 2.25)

@@ -43,7 +43,7 @@ def doctor(
 
 
 def _rebuild(project: str | None) -> int:
-    from studio.copies import rebuild
+    from studio.rebuilding import rebuild
 
     if project is None:
         raise BadInput("--rebuild needs the name of a project: studio doctor PROJECT --rebuild")

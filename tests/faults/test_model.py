@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from studio import copies, hookimpl, requests
+from studio import copies, hookimpl, rebuilding, requests
 from studio.creation import create
 from studio.driver import Driver
 from studio.errors import Stalled
@@ -602,7 +602,7 @@ class DriverMachine(RuleBasedStateMachine):
         assert self.search._optimizer.heard == said
 
     def check_copies(self, rows, attempts):
-        found = copies.read_copies(self.folder)
+        found = rebuilding.read_copies(self.folder)
         assert found.unreadable == []
         through = copies.copied_through(self.folder)  # reports alone wait for the next ask or tell
         due = [row for row in rows if row["kind"] != "report" or row["id"] <= through]
@@ -652,7 +652,7 @@ class DriverMachine(RuleBasedStateMachine):
         assert {e.status for e in experiments} <= {"completed", "failed", "pruned"}
         assert len(experiments) == self.plan.size or self.search._optimizer.done
         before = self.events(), self.attempts()
-        copies.rebuild(self.folder)
+        rebuilding.rebuild(self.folder)
         assert (self.events(), self.attempts()) == before, "the database made anew from its copies is another"
 
     def is_complete(self):
