@@ -69,6 +69,11 @@ PythonPkg = Annotated[
 ]
 
 
+def among(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options of a command that a backend takes."""
+    return {name: value for name, value in typed.items() if name in NAMES}
+
+
 def place(
     host: Any, backend: str | None, cloud: str | None, num_workers: str | None, options: Mapping[str, Any]
 ) -> tuple[str | None, dict[str, Any]]:

@@ -73,8 +73,7 @@ def resume(
         say(steering.go(project).words)
         return 0
 
-    host = create_host()
-    of_cloud = {name: value for name, value in locals().items() if name in cloud_options.NAMES}
+    host, of_cloud = create_host(), cloud_options.among(locals())
     where, backend_options = cloud_options.place(host, backend, cloud, num_workers, of_cloud)
     return carried_out(
         lambda: launch.resume(

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,6 +24,12 @@ OURS = (
     "--num-workers",
     "--max-experiments",
     "--dry-run",
+)
+
+AS_TYPED = (  # arguments of `studio.run` of the same name
+    *("optimizer", "metric", "direction", "project", "num_workers", "max_experiments", "max_time", "max_duration"),
+    *("repeat", "retry_failed", "on_failure", "module", "seed", "cpus", "gpus", "ram", "hdd", "python", "keep"),
+    *("capture", "capture_once", "reuse", "substitute"),
 )
 
 EXAMPLES = """\b
@@ -171,40 +177,17 @@ def run(
     from studio.ranges import split_hyperparams
     from studio.workspace import parse_bytes
 
+    typed = dict(locals())
     host = create_host()
-    of_cloud = {name: value for name, value in locals().items() if name in cloud_options.NAMES}
-    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, of_cloud)
-    given: dict[str, Any] = {
+    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, cloud_options.among(typed))
+    given = {name: typed[name] for name in AS_TYPED} | {
         "hyperparams": split_hyperparams(hyperparam or ()),
-        "optimizer": optimizer,
         "options": split_pairs(option or ()),
-        "metric": metric,
-        "direction": direction,
-        "project": project,
-        "num_workers": num_workers,
-        "max_experiments": max_experiments,
-        "max_time": max_time,
-        "max_duration": max_duration,
-        "repeat": repeat,
-        "retry_failed": retry_failed,
-        "on_failure": on_failure,
-        "module": module,
-        "seed": seed,
-        "backend": where,
-        "backend_options": backend_options,
-        "cpus": cpus,
-        "gpus": gpus,
-        "ram": ram,
-        "hdd": hdd,
-        "capture": capture or (),
-        "capture_once": capture_once or (),
-        "reuse": reuse or (),
-        "python": python,
         "env": split_pairs(env or (), "--env"),
-        "substitute": substitute or (),
-        "keep": keep,
         "max_workspace": parse_bytes(max_workspace, "--max-workspace"),
         "max_log": parse_bytes(max_log, "--max-log"),
+        "backend": where,
+        "backend_options": backend_options,
     }
     _hint_at_misplaced(arguments or [])
     if dry_run:
