@@ -487,9 +487,9 @@ def test_wherever_the_damage_is_there_is_one_line_and_no_crash(seed, many, liste
 
 
 REBUILDING = [
-    ("before", "studio.copies:read_copies", 1),
+    ("before", "studio.rebuilding:read_copies", 1),
     ("after", "studio.store:Store.insert", 3),
-    ("after", "studio.copies:_write", 1),
+    ("after", "studio.rebuilding:_write", 1),
     *((when, "os:replace", count) for count in (1, 2, 3, 4) for when in ("before", "after")),
     ("before", "shutil:rmtree", 2),
 ]
