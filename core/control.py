@@ -31,8 +31,6 @@ class Control:
         self._begun = time.time()
         self.paused = False
         self.max_time = plan.settings.max_time
-        for number in attempts:  # a driver may have ended between the commit that made it wait and the copy
-            copies.due(number)
         self._say()
 
     def rest(self, seconds: float) -> tuple[()]:

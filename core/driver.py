@@ -283,8 +283,7 @@ class Driver:
             with self._control.taking(file) as is_new:
                 if is_new:
                     self._take_request(request)
-        limit = self._control.max_time
-        if limit is not None and self._clock() - self._begun >= limit:
+        if self._clock() - self._begun >= (self._control.max_time or math.inf):
             self._end("time", 1)
         if out_of_space(self.project):
             self._end("disk", 0)
@@ -339,6 +338,8 @@ class Driver:
                 self._repeats.note(experiment.number, experiment.values)
                 self.progress.count(experiment)
                 self._failures.any_completed |= experiment.status == "completed"
+            else:  # no line of the journal says how far it came: a driver may have ended between the commit and its copy
+                self._copies.due(experiment.number)
         self._update_best()
         self._workspaces.best = self.progress.best
         self.progress.session_finished = 0
