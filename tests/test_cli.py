@@ -292,7 +292,7 @@ def test_time_is_over_before_anything_completed(command, experiments, script, ou
     assert "the time is over; go on with: studio resume p" in result.err
     assert statuses(experiments("p"))[0] == "stopped"
     (outside / "go").touch()
-    assert command("resume", "p").code == 0
+    assert command("resume", "p", "--max-time=1m").code == 0
     found = experiments("p")
     assert statuses(found) == ["completed"] * 2
     assert [e["fitness"] for e in found] == [1, 2]
