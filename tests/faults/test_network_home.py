@@ -278,7 +278,7 @@ def test_without_a_log_a_reader_that_takes_its_time_is_waited_for(
     until(lambda: notes.count("ready"))
     with reader():
         go.touch()
-        until((folder / "3" / "1" / "outcome.json").exists, 50)
+        until((folder / "3" / "1" / "outcome.json").exists, 28)
         assert one.poll() is None
     assert one.wait(30) == 0
     assert record("p") == undisturbed
