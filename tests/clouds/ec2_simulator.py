@@ -17,6 +17,8 @@ What happens to machines (`id` as in `instances()`):
     cloud.hang(id), cloud.wake(id)         SIGSTOP and SIGCONT to all its processes: a hung one, a zombie that wakes up
     cloud.cut(id), cloud.mend(id)          its requests get no answer, its metadata service still does. "driver" works, too
     cloud.client("ec2").terminate_instances(...)      as anybody could, in the console
+    cloud.mute(times=1)                    the next machine never runs its script: an image without cloud-init
+    cloud.set_clocks(-3600)                machines that are made from now on have a clock that is wrong by that
 
 What happens to requests. `of` is a pattern: "ec2:RunInstances", "ec2:*", "s3:PUT", "s3:*", "*". Further arguments must
 equal parameters of the request, dots as two underscores: InstanceType="m7i.large", Placement__AvailabilityZone=
@@ -28,6 +30,8 @@ equal parameters of the request, dots as two underscores: InstanceType="m7i.larg
     cloud.refuse("PermanentRedirect", of="s3:*", region="us-east-1", message="eu-west-1")     the bucket is there
     cloud.lose_answers(of="ec2:RunInstances")         it is done, and the connection breaks: once, or `times`
     cloud.allow()                                     all is well again, but for what was cut
+    cloud.hold("ec2:RunInstances"), cloud.release()   such requests wait before anything is done
+    cloud.delete_bucket(), cloud.make_bucket()        with all that is in it
     cloud.requests("ec2:*")                           what was asked: Request(call, by, parameters), the oldest first
 
 A machine of the simulator is a bash that runs the script, with HOME, PATH, metadata service and working directory of
@@ -141,6 +145,8 @@ class Ec2Simulator:
     def reset(self) -> None:
         """All machines are gone, the bucket is empty, nothing is refused, nothing was asked: for one cloud in many tests."""
         self._do("reset")
+        self.make_bucket()  # no error where it is there
+        self._do("forget")
 
     def client(self, service: str) -> Any:
         """Of boto3, with credentials of the test: they are never refused unless `by="test"`."""
@@ -168,7 +174,8 @@ class Ec2Simulator:
 
     def log(self, id: str) -> str:
         """What the machine wrote to its console."""
-        return (self._folder / id / "console.log").read_text(errors="replace")
+        console = self._folder / id / "console.log"
+        return console.read_text(errors="replace") if console.exists() else ""
 
     def interrupt_spot(self, id: str, *, notice: float = 2.0) -> None:
         self._do("interrupt", id=id, notice=notice)
@@ -186,6 +193,27 @@ class Ec2Simulator:
         self._do("mend", who=who)
 
     # --- requests ---------------------------------------------------------------------------------------------------
+
+    def mute(self, *, times: int | None = None) -> None:
+        self._do("make_wrong", mute=True, times=times)
+
+    def set_clocks(self, seconds: float, *, times: int | None = None) -> None:
+        self._do("make_wrong", clock=seconds, times=times)
+
+    def hold(self, of: str) -> None:
+        self._do("hold", of=of)
+
+    def release(self) -> None:
+        self._do("release")
+
+    def delete_bucket(self) -> None:
+        name, s3 = self.bucket.split("/")[2], self.client("s3")
+        while found := s3.list_objects_v2(Bucket=name).get("Contents"):
+            s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
+        s3.delete_bucket(Bucket=name)
+
+    def make_bucket(self) -> None:
+        self.client("s3").create_bucket(Bucket=self.bucket.split("/")[2])
 
     def refuse(
         self,
@@ -242,7 +270,7 @@ class Ec2Simulator:
         }
 
     def _make(self) -> None:
-        self.client("s3").create_bucket(Bucket=self.bucket.split("/")[2])
+        self.make_bucket()
         iam = self.client("iam")
         iam.create_instance_profile(InstanceProfileName=self.profile)
         iam.create_role(RoleName=self.profile, AssumeRolePolicyDocument="{}")
