@@ -43,3 +43,12 @@ def stopped(run: Run, begun: float, reason: str) -> Outcome:
     now = time.time()
     duration = max(0.0, now - begun)
     return Outcome(run.number, run.attempt, None, None, reason, begun, now, duration, stopped=True)
+
+
+def on_our_clock(outcome: Outcome, earliest: float) -> Outcome:
+    """The clock of its worker may be wrong by hours. What began before `earliest`, or has not ended yet, ended now; how
+    long it took was measured and is right."""
+    now = time.time()
+    if earliest <= outcome.started and outcome.finished <= now:
+        return outcome
+    return replace(outcome, started=now - outcome.duration, finished=now)
