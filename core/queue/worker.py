@@ -98,6 +98,7 @@ class Worker:
         with self._interrupts.heard(), work_folder() as self._work:
             try:
                 self._greet()
+                self._busy = time.monotonic()  # a slow start is no time without work
                 while not self._is_over():
                     if self._interrupts.count > 1 or self._age() >= (self._lifetime or float("inf")):
                         self._give_back()

@@ -208,7 +208,7 @@ class GceSimulator:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, condition: Callable[[list[Instance]], object], timeout: float = 30.0) -> list[Instance]:
+    def wait(self, condition: Callable[[list[Instance]], object], timeout: float = 60.0) -> list[Instance]:
         """Until `condition` holds for the machines that are alive; those. AssertionError after `timeout` seconds."""
         end = time.monotonic() + timeout
         while not condition(alive := self.alive()):
@@ -218,7 +218,7 @@ class GceSimulator:
             time.sleep(0.1)
         return alive
 
-    def wait_all_gone(self, timeout: float = 30.0) -> None:
+    def wait_all_gone(self, timeout: float = 60.0) -> None:
         """Until no machine is alive and none has a process left."""
         self.wait(lambda alive: not alive, timeout)
         assert [instance for instance in self.instances() if instance.processes] == []
