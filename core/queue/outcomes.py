@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import isfinite
 
 from studio.experiment import FAILURES, Outcome, Run
-from studio.queue.lease_records import ATTEMPTS, JobOutcome
+from studio.queue.lease_records import ATTEMPTS, TRIES, JobOutcome
 
 LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
 
@@ -14,9 +14,9 @@ def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
     if ended.kind == "stopped":
         return stopped(run, begun, "stopped")
     if ended.kind == "lost":
-        # Several workers died with it: that is held against the script, and it is not tried yet again.
-        died = ended.attempt - ended.preemptions >= ATTEMPTS
-        return replace(lost(run, begun, ended.reason), failure="crash" if died else "lost")
+        # Several workers went with it: that is held against the script, and it is not tried yet again.
+        blamed = ended.attempt - ended.preemptions >= ATTEMPTS or ended.attempt >= TRIES
+        return replace(lost(run, begun, ended.reason), failure="crash" if blamed else "lost")
     try:
         outcome = Outcome(**ended.body["outcome"])
         times = [float(time) for time in (outcome.started, outcome.finished, outcome.duration)]

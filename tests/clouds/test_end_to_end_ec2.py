@@ -2,7 +2,8 @@
 
 import pytest
 from ec2_simulator import Ec2Simulator
-from searches import FULL, OnACloud
+from search_faults import Faults
+from searches import FULL
 
 
 @pytest.fixture(scope="module")
@@ -11,12 +12,13 @@ def simulator(tmp_path_factory):
         yield cloud
 
 
-class TestEC2(OnACloud):
+class TestEC2(Faults):
     name, spot = "ec2", "ec2spot"
     machine = "m7i.large"
     launching, ending, listing = "ec2:RunInstances", "ec2:TerminateInstances", "ec2:DescribeInstances"
     sold_out, quota = "InsufficientInstanceCapacity", "VcpuLimitExceeded"
     expired, denied = "ExpiredToken", "UnauthorizedOperation"
+    looking, storing, gone, skew = "ec2:Describe*", "s3:PUT", "NoSuchBucket", 900.0
 
     @pytest.fixture
     def cloud(self, simulator):
@@ -34,13 +36,3 @@ class TestEC2(OnACloud):
             assert parameters["InstanceInitiatedShutdownBehavior"] == "terminate"
             assert parameters["MetadataOptions.HttpTokens"] == "required"
             assert parameters["IamInstanceProfile.Name"] == "studio-worker"
-
-    @FULL
-    def test_the_bucket_is_gone(self, search, cloud):
-        running = search("--hp=lr=1:6", takes=3)
-        running.wait_for(lambda: self.at_work(cloud, 2))
-        cloud.refuse("NoSuchBucket", "s3:*")
-        code, _ = running.end()
-        assert code == 1
-        assert "NoSuchBucket" in running.said
-        cloud.wait_all_gone()

@@ -2,7 +2,8 @@
 
 import pytest
 from gce_simulator import GceSimulator
-from searches import OnACloud
+from search_faults import Faults
+from searches import FULL
 
 
 @pytest.fixture(scope="module")
@@ -11,7 +12,7 @@ def simulator(tmp_path_factory):
         yield cloud
 
 
-class TestGCE(OnACloud):
+class TestGCE(Faults):
     name, spot = "gce", "gcspot"
     machine = "e2-standard-2"
     launching, ending, listing = (
@@ -21,6 +22,7 @@ class TestGCE(OnACloud):
     )
     sold_out, quota = "ZONE_RESOURCE_POOL_EXHAUSTED", "QUOTA_EXCEEDED"
     expired, denied = "401 authError", "403 forbidden"
+    looking, storing, gone, skew = "compute:*.list", "storage:POST", "does not exist", float("inf")
 
     @pytest.fixture
     def cloud(self, simulator):
@@ -29,6 +31,7 @@ class TestGCE(OnACloud):
         simulator.mend("driver")
         simulator.allow()
 
+    @FULL
     def test_a_dry_run_shows_the_requests_and_sends_none(self, search, cloud):
         place = ["--cloud=gcloud", f"--bucket={cloud.bucket}", f"--machine-type={self.machine}", "--port=8080"]
         done = search.command("run", "--dry-run", *place, "--num-workers=4", "--hp=lr=1:8", "train.py")

@@ -327,6 +327,7 @@ def test_deaths_are_held_against_the_script_and_lost_records_are_not(run):
     dead = JobOutcome("j", "lost", {}, attempt=5, preemptions=2, reason="given up")
     assert outcome_of(run, 0.0, dead).failure == "crash"
     assert outcome_of(run, 0.0, replace(dead, attempt=2)).failure == "lost"
+    assert outcome_of(run, 0.0, replace(dead, attempt=10, preemptions=10)).failure == "crash"
 
 
 @pytest.mark.parametrize(

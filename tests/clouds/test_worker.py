@@ -206,12 +206,12 @@ def test_an_experiment_that_takes_longer_than_its_workers_live_is_given_up(work,
 def test_a_job_whose_machines_are_always_taken_away_is_given_up_some_time(share):
     queue, taker = JobQueue(open_bucket(str(share))), LeaseTaker(open_bucket(str(share)), "w")
     queue.submit("long", {})
-    for _ in range(20):
+    for _ in range(10):
         taker.take().release(preempted=True)
     assert taker.take() is None
     (outcome,) = queue.outcomes()
-    assert (outcome.kind, outcome.attempt) == ("lost", 20)
-    assert "begun 20 times" in outcome.reason
+    assert (outcome.kind, outcome.attempt) == ("lost", 10)
+    assert "begun 10 times" in outcome.reason
     assert "--lifetime" in outcome.reason
     assert "--cloud-lifetime" in outcome.reason
 
