@@ -1,4 +1,4 @@
-"""The process behind `ec2_simulator.Ec2Simulator`: python ec2_server.py FOLDER MINUTE. Ends with its standard input.
+"""The process behind `ec2_simulator.Ec2Simulator`: python ec2_server.py FOLDER. Ends with its standard input.
 
 a request ──► Cloud ──────► moto          what moto lacks is done here, before and after
                │ RunInstances, TerminateInstances
@@ -198,8 +198,8 @@ class Machine:
 class Cloud:
     """The WSGI application."""
 
-    def __init__(self, folder: Path, minute: float):
-        self.folder, self.minute, self.url = folder, minute, ""
+    def __init__(self, folder: Path):
+        self.folder, self.minute, self.url = folder, 60.0, ""
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.lock = threading.RLock()
         self.machines: dict[str, Machine] = {}
@@ -437,7 +437,8 @@ class Cloud:
         timer.daemon = True
         timer.start()
 
-    def do_reset(self) -> None:
+    def do_reset(self, minute: float = 60.0) -> None:
+        self.minute = minute
         self.do_release()
         self.made_wrong = Wrong()
         with self.lock:
@@ -614,11 +615,11 @@ def served(cloud: Cloud) -> Iterator[int]:
     yield server.port
 
 
-def main(folder: str, minute: str) -> None:
+def main(folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver: we end with our input
     types = InstanceTypeBackend.instance_types
     InstanceTypeBackend.instance_types = [kind for kind in types if kind["InstanceType"].split(".")[0] in FAMILIES]
-    cloud = Cloud(Path(folder), float(minute))
+    cloud = Cloud(Path(folder))
     with served(cloud) as port:
         print(port, flush=True)
         sys.stdin.read()

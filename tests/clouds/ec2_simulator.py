@@ -98,12 +98,12 @@ class Request:
 
 
 class Ec2Simulator:
-    """`minute`: seconds that a minute of `shutdown -P +N` takes. Skips the test where moto or Linux is missing."""
+    """Skips the test where moto or Linux is missing."""
 
     profile = "studio-worker"
     bucket = "s3://studio-test/search"
 
-    def __init__(self, folder: Path, *, minute: float = 60.0):
+    def __init__(self, folder: Path):
         for module in ("boto3", "moto", "flask"):  # not imported: that is for the other process
             if importlib.util.find_spec(module) is None:
                 pytest.skip(f"{module} is not installed: pip install boto3 'moto[server]'")
@@ -111,7 +111,7 @@ class Ec2Simulator:
             pytest.skip("machines are found by their environment in /proc")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        arguments = [sys.executable, "-W", "ignore", str(SERVER), str(folder), str(minute)]
+        arguments = [sys.executable, "-W", "ignore", str(SERVER), str(folder)]
         self._log = (folder / "simulator.log").open("w")
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=_plain()
@@ -122,7 +122,7 @@ class Ec2Simulator:
         self.url = f"http://127.0.0.1:{port}"
         self.env = self._credentials("driver")
         self._clients: dict[str, Any] = {}
-        self._make()
+        self.make_account()
 
     def __enter__(self) -> "Ec2Simulator":
         return self
@@ -142,9 +142,10 @@ class Ec2Simulator:
         self._process.wait()
         self._log.close()
 
-    def reset(self) -> None:
-        """All machines are gone, the bucket is empty, nothing is refused, nothing was asked: for one cloud in many tests."""
-        self._do("reset")
+    def reset(self, *, minute: float = 60.0) -> None:
+        """All machines are gone, the bucket is empty, nothing is refused, nothing was asked: for one cloud in many tests.
+        `minute`: seconds that one of `shutdown -P +N` takes."""
+        self._do("reset", minute=minute)
         self.make_bucket()  # no error where it is there
         self._do("forget")
 
@@ -269,7 +270,8 @@ class Ec2Simulator:
             "no_proxy": "127.0.0.1",
         }
 
-    def _make(self) -> None:
+    def make_account(self) -> None:
+        """Bucket, instance profile and role."""
         self.make_bucket()
         iam = self.client("iam")
         iam.create_instance_profile(InstanceProfileName=self.profile)

@@ -1,15 +1,8 @@
 """Searches on machines of the simulated EC2, from the command to the end of the last machine."""
 
 import pytest
-from ec2_simulator import Ec2Simulator
 from search_faults import Faults
 from searches import FULL
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with Ec2Simulator(tmp_path_factory.mktemp("ec2")) as cloud:
-        yield cloud
 
 
 class TestEC2(Faults):
@@ -21,11 +14,10 @@ class TestEC2(Faults):
     looking, storing, gone, skew = "ec2:Describe*", "s3:PUT", "NoSuchBucket", 900.0
 
     @pytest.fixture
-    def cloud(self, simulator):
-        simulator.reset()
-        yield simulator
-        simulator.mend("driver")
-        simulator.allow()
+    def cloud(self, amazon_server):
+        amazon_server.reset()
+        yield amazon_server
+        amazon_server.reset()
 
     @FULL
     def test_each_machine_has_an_order_of_its_own(self, search, cloud):

@@ -1,15 +1,8 @@
 """Searches on machines of the simulated Compute Engine, from the command to the end of the last machine."""
 
 import pytest
-from gce_simulator import GceSimulator
 from search_faults import Faults
 from searches import FULL
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with GceSimulator(tmp_path_factory.mktemp("gce")) as cloud:
-        yield cloud
 
 
 class TestGCE(Faults):
@@ -25,11 +18,10 @@ class TestGCE(Faults):
     looking, storing, gone, skew = "compute:*.list", "storage:POST", "does not exist", float("inf")
 
     @pytest.fixture
-    def cloud(self, simulator):
-        simulator.reset()
-        yield simulator
-        simulator.mend("driver")
-        simulator.allow()
+    def cloud(self, google_server):
+        google_server.reset()
+        yield google_server
+        google_server.reset()
 
     @FULL
     def test_a_dry_run_shows_the_requests_and_sends_none(self, search, cloud):
