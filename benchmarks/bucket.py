@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import studio
+from studio.queue.opening import open_bucket
 
 WORKERS = 4
 
@@ -28,7 +29,7 @@ def main() -> None:
         run(2, 1)  # imports and first files
         here = run(count, WORKERS)
         print(f"{count} no-op experiments here, {WORKERS} at a time: {count / here:.1f} a second")
-        subprocess.run(["mkdir", "-p", f"{share}/.studio-bucket"], check=True)
+        open_bucket(share, create=True).close()
         program = [Path(sys.executable).with_name("studio"), "worker", share]
         workers = [subprocess.Popen(program, stderr=subprocess.DEVNULL) for _ in range(WORKERS)]
         try:
