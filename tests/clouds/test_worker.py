@@ -346,6 +346,35 @@ def test_a_refusal_is_not_asked_for_again(forbidden, share, work, backend, tmp_p
     assert "again" not in " ".join(worker.said)
 
 
+class Closed(FolderBucket):
+    """As an account that may do nothing, or a machine whose clock is wrong; until it is let in."""
+
+    until = float("inf")
+
+    def __getattribute__(self, name):
+        if name in ("get", "put_if_absent", "list") and time.monotonic() < object.__getattribute__(self, "until"):
+            raise BucketDenied("access denied")
+        return super().__getattribute__(name)
+
+
+def test_a_worker_that_was_never_let_in_ends_after_a_while(share, monkeypatch):
+    monkeypatch.setattr(worker_side, "DENIED", 0.2)
+    said = []
+    with pytest.raises(BucketDenied, match="access denied"):
+        Worker(Closed(share), create_host(), look=0.02, say=said.append).run()
+    assert said == ["no answer, asking again: access denied"]
+
+
+def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, work, backend, tmp_path):
+    bucket = Closed(share)
+    bucket.until = time.monotonic() + 0.5
+    worker = work(bucket)
+    backend.start(make_run(tmp_path, 1, "print('fitness: 1')"))
+    assert outcomes(backend)[1].exit_code == 0
+    assert worker.said[0] == "no answer, asking again: access denied"
+    assert len(list(share.glob("workers/*"))) == 1
+
+
 class Crowded(FolderBucket):
     """Full, but for small values."""
 
