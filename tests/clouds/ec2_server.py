@@ -31,7 +31,7 @@ from xml.sax.saxutils import escape
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from machine_tools import LONGEST_HELD, Wrong, install
+from machine_tools import LONGEST_HELD, Wrong, install, running
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instance_types import InstanceTypeBackend
@@ -44,6 +44,7 @@ Environ = dict[str, Any]
 Answer = tuple[str, list[tuple[str, str]], bytes]  # status, headers, body
 JSON, XML = "application/json", "text/xml"
 
+MARK = "STUDIO_SIMULATED_MACHINE"  # in the environment of all its processes
 LARGEST = 16 * 1024
 MOST_SKEW = 900  # seconds that the time of a signature may be off
 ON_DEMAND = {
@@ -136,10 +137,6 @@ class Machine:
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
-    def mark(self) -> str:
-        return f"STUDIO_SIMULATED_MACHINE={self.id}"
-
-    @property
     def key(self) -> str:
         return f"ASIA{self.id[2:].upper()}"
 
@@ -156,7 +153,7 @@ class Machine:
             "AWS_ENDPOINT_URL": url,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{url}/simulator/machines/{self.id}",
             "AWS_METADATA_SERVICE_TIMEOUT": "20",  # a second is little where many tests share two cores
-            **dict([self.mark.split("=")]),
+            MARK: self.id,
         }
         with (self.folder / "console.log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -171,13 +168,7 @@ class Machine:
         threading.Thread(target=self.process.wait, daemon=True).start()  # a zombie would count as alive
 
     def processes(self) -> list[int]:
-        mark, found = self.mark.encode(), []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError):  # it has ended, or is another user's
-                    if mark in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry))
-        return found
+        return running(MARK).get(self.id, [])
 
     def signal(self, number: int) -> None:
         done: set[int] = set()
@@ -373,7 +364,7 @@ class Cloud:
         return "200 OK", [("Content-Type", JSON)], json.dumps(said).encode()
 
     def do_instances(self) -> list[dict[str, Any]]:
-        found = []
+        found, processes = [], running(MARK)
         for machine in list(self.machines.values()):
             instance = self.instance(machine)
             tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
@@ -386,7 +377,7 @@ class Cloud:
                     "zone": instance.placement.zone,
                     "spot": instance.lifecycle == "spot",
                     "state": instance.state,
-                    "processes": len(machine.processes()),
+                    "processes": len(processes.get(machine.id, [])),
                     "script": machine.process.pid if machine.process is not None else 0,
                     "folder": str(machine.folder),
                 }

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from machine_tools import LONGEST_HELD, Wrong, install
+from machine_tools import LONGEST_HELD, Wrong, install, running
 
 ZONES = {"us-central1-a": "us-central1", "us-central1-b": "us-central1", "us-central1-c": "us-central1"}
 ZONES |= {"europe-west4-a": "europe-west4"}
@@ -83,6 +83,7 @@ printf 'POST /simulator/shutdown HTTP/1.0\r\nContent-Length: 0\r\n\r\n' >&3
 cat <&3 >/dev/null
 """
 GONE = "DELETED"
+MARK = "STUDIO_SIMULATED_MACHINE"  # in the environment of all its processes
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Machine:
         self.timers: list[threading.Timer] = []
         self._started: list[subprocess.Popen[bytes]] = []
         self._environment = environment
-        self._mark = f"{resource['name']}-{uuid.uuid4().hex}"
+        self.mark = f"{resource['name']}-{uuid.uuid4().hex}"
         self.lock = threading.RLock()
         self._environment |= self._install(clock)
 
@@ -181,7 +182,7 @@ class Machine:
     def run(self, which: str) -> "subprocess.Popen[bytes]":
         script = self.metadata.get(which, "").replace("/proc/sys/kernel/random/boot_id", f"{self.folder}/boot_id")
         (self.folder / which).write_text(script)
-        environment = self._environment | {"STUDIO_SIMULATED_MACHINE": self._mark}
+        environment = self._environment | {MARK: self.mark}
         with (self.folder / "console.log").open("ab") as log:
             process = subprocess.Popen(
                 ["bash", str(self.folder / which)],
@@ -202,13 +203,7 @@ class Machine:
         timer.start()
 
     def processes(self) -> list[int]:
-        mark, found = f"STUDIO_SIMULATED_MACHINE={self._mark}".encode(), []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError):  # it has ended, or is another user's
-                    if mark in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry))
-        return found
+        return running(MARK).get(self.mark, [])
 
     def stop_processes(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -355,6 +350,7 @@ class Cloud:
     # --- machines ---------------------------------------------------------------------------------------------------
 
     def instances(self) -> list[Instance]:
+        processes = running(MARK)
         return [
             Instance(
                 id=machine.resource["id"],
@@ -364,7 +360,7 @@ class Cloud:
                 zone=machine.zone,
                 spot=machine.resource["scheduling"].get("provisioningModel") == "SPOT",
                 state=machine.resource["status"],
-                processes=len(machine.processes()),
+                processes=len(processes.get(machine.mark, [])),
                 folder=machine.folder,
                 ended_by=machine.ended_by,
             )

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from searches import FULL
 
 from studio.backends.machines.cloud import CloudDenied, Order
 from studio.backends.machines.ec2_cloud import EC2Cloud
@@ -245,9 +246,11 @@ def test_a_worker_without_work_ends_its_machine(amazon):
     ("changes", "said"),
     [
         ({"packages": "numpy\nno-such-package\n"}, "studio: a package was not installed"),
-        ({"wheel": f"blobs/not-{WHEEL}"}, f"studio: cannot fetch blobs/not-{WHEEL}"),
         ({"user": "#!/bin/sh\nexit 3\n"}, "studio: the user's start-up script ended with exit code 3"),
-        ({"user": "#!/no/such/program\n"}, "studio: the user's start-up script ended with exit code"),
+        pytest.param({"wheel": f"blobs/not-{WHEEL}"}, f"studio: cannot fetch blobs/not-{WHEEL}", marks=FULL),
+        pytest.param(
+            {"user": "#!/no/such/program\n"}, "studio: the user's start-up script ended with exit code", marks=FULL
+        ),
     ],
 )
 def test_a_broken_bootstrap_ends_the_machine_and_says_why(amazon, changes, said):
@@ -257,6 +260,7 @@ def test_a_broken_bootstrap_ends_the_machine_and_says_why(amazon, changes, said)
     assert "the end, with exit code 1" in boot_log(amazon)
 
 
+@FULL
 def test_a_worker_that_breaks_ends_the_machine(amazon):
     launch(amazon, worker="bash -c 'echo it broke; exit 2'")
     amazon.wait_all_gone()
@@ -271,6 +275,7 @@ def test_a_bootstrap_that_hangs_ends_with_its_lifetime(amazon):
     assert time.monotonic() - started > 3
 
 
+@FULL
 def test_a_machine_whose_timer_cannot_be_set_ends_all_the_same(amazon):
     def broken(text):
         return text.replace("shutdown -P +", "false +").replace("sleep $left", "sleep 2")
@@ -287,6 +292,7 @@ def test_a_signal_ends_the_worker_and_the_machine(amazon):
     assert "studio: the end" in boot_log(amazon)
 
 
+@FULL
 def test_a_signal_during_the_bootstrap_ends_the_machine(amazon):
     id = launch(amazon, user="#!/bin/sh\necho at it\nsleep 2\n")
     wait_for(amazon, id, "at it")
@@ -302,6 +308,7 @@ def test_a_script_that_is_killed_takes_its_machine_along(amazon):
     amazon.wait_all_gone()
 
 
+@FULL
 def test_a_worker_that_is_killed_takes_its_machine_along(amazon):
     id = launch(amazon)
     wait_for_worker(amazon, id)
@@ -336,6 +343,7 @@ def test_credentials_and_buckets_take_a_moment(amazon):
     wait_for_worker(amazon, id)
 
 
+@FULL
 def test_the_bucket_may_be_in_another_region(amazon):
     amazon.refuse("PermanentRedirect", of="s3:*", by="i-*", region="us-east-1", message="eu-west-1")
     launch(amazon, worker="true")
