@@ -1,6 +1,7 @@
 """What tests of clouds share lies beside them: `from ec2_simulator import Ec2Simulator`. Each simulated cloud takes
 seconds to start, so there is one of each for all tests of a process, which is empty when a test begins."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from gce_simulator import GceSimulator
 
 @pytest.fixture(scope="session")
 def amazon_server(tmp_path_factory):
-    with Ec2Simulator(tmp_path_factory.mktemp("amazon")) as cloud:
+    with Ec2Simulator(tmp_path_factory.mktemp("amazon")) as cloud, pytest.MonkeyPatch.context() as patch:
+        import botocore.session
+
+        # It reads megabytes of JSON for each session that is made, as one is by each command. Here, once for all.
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
         yield cloud
 
 

@@ -25,6 +25,8 @@ SCRIPT = """
     lr = 0.01
     print("with", lr, flush=True)
     time.sleep(float(os.environ.get("TAKES", "0")))
+    while "GO" in os.environ and not os.path.exists(os.environ["GO"]):
+        time.sleep(0.05)
     with open("log.jsonl", "w") as log:
         for epoch in range(3):
             log.write('{"val_loss": %s}\\n' % ((lr - 0.04) ** 2 + 0.1 / (epoch + 1)))
@@ -187,7 +189,8 @@ class OnACloud:
 
     @pytest.fixture
     def search(self, home, workdir, script, cloud, tmp_path, monkeypatch):
-        """`search("--hp=lr=1:4", TAKES="2")` starts one; `search.resume()` goes on with it."""
+        """`search("--hp=lr=1:4")` starts one; `search.resume()` goes on with it. Its experiments take `takes` seconds, or
+        `until` a file is there."""
         plugins = tmp_path / "plugins"
         plugins.mkdir()
         install_hasty(plugins)
@@ -209,10 +212,12 @@ class OnACloud:
             project="p",
             home=home,
             clock=0.0,
+            until=None,
             **variables,
         ):
             options = [f"--cloud=hasty-{self.spot if spot else self.name}", f"--num-workers={workers}", *options]
             given = [f"--bucket={cloud.bucket}", "--yes", f"--project={project}", f"--env=TAKES={takes}"]
+            given += [f"--env=GO={until}"] if until else []
             given += [f"--machine-type={machine}"] if machine else []  # looking through all takes seconds
             options = [*options, *given, "--verbose", *([metric] if metric else []), file]
             env = environment(variables)
@@ -296,11 +301,12 @@ class OnACloud:
 
     # --- machines that go away --------------------------------------------------------------------------------------
 
-    def test_a_spot_machine_is_lost_in_mid_experiment(self, search, cloud):
-        running = search("--hp=lr=1:4", spot=True, takes=5)
+    def test_a_spot_machine_is_lost_in_mid_experiment(self, search, cloud, tmp_path):
+        running = search("--hp=lr=1:3", spot=True, until=tmp_path / "go")
         running.wait_for(lambda: self.at_work(cloud, 2))
         cloud.interrupt_spot(cloud.alive()[0].id, notice=0)
-        found = self.completed(running, 4, cloud)
+        (tmp_path / "go").touch()
+        found = self.completed(running, 3, cloud)
         assert all(instance.spot for instance in cloud.instances())
         assert {e["attempt"] for e in found} == {1}  # the worker that died is the queue's business
 
