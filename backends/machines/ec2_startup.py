@@ -28,6 +28,7 @@ watch_machine() {{ amazon notice; }}"""
 
 PYTHON = r"""
 import hashlib, hmac, json, os, re, sys, time
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -37,6 +38,7 @@ bucket, prefix, action, *paths = sys.argv[1:]
 region = os.environ["AWS_DEFAULT_REGION"]
 here = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/") + "/latest/"
 direct = build_opener(ProxyHandler({}))
+off = 0.0  # seconds by which this machine's clock is behind Amazon's, which believes no signature of another time
 
 def metadata(path):
     wish = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
@@ -44,7 +46,7 @@ def metadata(path):
     return direct.open(Request(here + path, None, {"X-aws-ec2-metadata-token": token}), timeout=5).read().decode()
 
 def signed(url, method, body, keys, region):
-    at, parts = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), urlsplit(url)
+    at, parts = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + off)), urlsplit(url)
     digest = hashlib.sha256(body or b"").hexdigest()
     heads = {"content-type": "application/octet-stream", "host": parts.netloc, "x-amz-content-sha256": digest,
              "x-amz-date": at, "x-amz-security-token": keys["Token"]}
@@ -70,7 +72,7 @@ def send(method, key, body, region):
     return urlopen(signed(url, method, body, keys, region), timeout=60)
 
 def transfer(method, key, path):
-    global region
+    global off, region
     body = open(path, "rb").read() if method == "PUT" else None
     for attempt in range(8):
         try:
@@ -83,6 +85,8 @@ def transfer(method, key, path):
         except HTTPError as error:
             said = re.search(rb"<Code>(\w+)<", error.read(10000))  # the rest may quote what signs the request
             print(f"{method} {key}: {error} {said[1].decode() if said else ''}", file=sys.stderr)
+            if said and said[1] == b"RequestTimeTooSkewed":
+                off = parsedate_to_datetime(error.headers["Date"]).timestamp() - time.time()
             other = error.headers.get("x-amz-bucket-region", region)
             if other == region and error.code == 404 and not error.url.startswith(here):
                 break

@@ -19,7 +19,7 @@ from studio.queue.background import Background
 from studio.queue.bucket import PASSING, Bucket, BucketError, BucketFull
 from studio.queue.job_queue import JobQueue, JobState
 from studio.queue.lease_records import JobOutcome
-from studio.queue.outcomes import lost, outcome_of, stopped
+from studio.queue.outcomes import lost, on_our_clock, outcome_of, stopped
 from studio.queue.reports import PassedOn
 from studio.run_folder import recorded_outcome
 
@@ -41,6 +41,7 @@ class _Travel:
     job: str
     passed_on: PassedOn
     begun: float
+    earliest: float = 0.0  # its script cannot have begun before; 0.0: it was sent by an earlier session
     moving: "Future[Any] | None" = None
     repeated: int = 0  # how often its job was given out anew
     asked: str = ""  # "stop" or "kill", once somebody wants its end
@@ -153,7 +154,8 @@ class BucketBackend(Backend):
         assert self._shipper is not None
         if travel.job not in self._travels:
             return  # nobody wants it any more
-        self.queue.submit(travel.job, self._shipper.job_body(travel.run))
+        if self.queue.submit(travel.job, self._shipper.job_body(travel.run)):
+            travel.earliest = travel.begun
 
     def _fetch(self, travel: _Travel, after: float = 0.0) -> None:
         time.sleep(after)
@@ -217,7 +219,7 @@ class BucketBackend(Backend):
     def _end(self, travel: _Travel, ended: JobOutcome) -> list[Report | Outcome]:
         run = travel.run
         reports = self._reports(travel, ended.attempt, ended.body)
-        outcome = outcome_of(run, travel.begun, ended)
+        outcome = on_our_clock(outcome_of(run, travel.begun, ended), travel.earliest)
         del self._travels[travel.job]
         if outcome.stopped and not travel.asked:
             self._give_out_again(travel)

@@ -144,7 +144,7 @@ class GCSBucket(Bucket):
     def _translate(self, error: Exception) -> BucketError:
         api, auth, said = self._api, self._auth, f"{self.url}: {type(error).__name__}: {error}"
         if isinstance(error, api.NotFound):
-            return BucketGone(said)
+            return BucketGone(f"{self.url}: Google knows no bucket {self._name}, or no longer")
         if isinstance(error, api.Unauthorized):
             return CredentialsExpired(said)
         if isinstance(error, auth.TransportError):

@@ -23,7 +23,7 @@ from studio.queue.bucket import Bucket, BucketError
 
 JOBS, LEASES, OUTCOMES, STOPS, STOP = "jobs/", "leases/", "outcomes/", "stops/", "stop"
 ATTEMPTS = 3  # how often a job may take its worker with it
-TRIES = 20  # how often it is begun at all, machines that were taken away included
+TRIES = 10  # how often it is begun at all: a script that shuts its machine down looks like a machine that is taken away
 
 Clock = Callable[[], float]  # monotonic seconds; each process has its own, and they are never compared
 Stop = Literal["stop", "kill"]
@@ -165,7 +165,10 @@ def verdict(record: LeaseRecord, *, attempts: int, stopped: bool) -> tuple[Close
         )
     if record.attempt >= TRIES:
         longer = "if it takes longer than a worker lives, give workers a longer --lifetime, machines a longer --cloud-lifetime"
-        return "lost", f"given up: begun {record.attempt} times, and its workers were always taken away; {longer}"
+        return (
+            "lost",
+            f"given up: begun {record.attempt} times, and its workers were always taken away or shut down; {longer}",
+        )
     return None
 
 

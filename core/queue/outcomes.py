@@ -4,16 +4,16 @@ import time
 from dataclasses import replace
 
 from studio.experiment import Outcome, Run
-from studio.queue.lease_records import ATTEMPTS, JobOutcome
+from studio.queue.lease_records import ATTEMPTS, TRIES, JobOutcome
 
 
 def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
     if ended.kind == "stopped":
         return stopped(run, begun, "stopped")
     if ended.kind == "lost":
-        # Several workers died with it: that is held against the script, and it is not tried yet again.
-        died = ended.attempt - ended.preemptions >= ATTEMPTS
-        return replace(lost(run, begun, ended.reason), failure="crash" if died else "lost")
+        # Several workers went with it: that is held against the script, and it is not tried yet again.
+        blamed = ended.attempt - ended.preemptions >= ATTEMPTS or ended.attempt >= TRIES
+        return replace(lost(run, begun, ended.reason), failure="crash" if blamed else "lost")
     try:
         outcome = Outcome.from_json(ended.body["outcome"])
     except (KeyError, ValueError):
@@ -30,3 +30,12 @@ def stopped(run: Run, begun: float, reason: str) -> Outcome:
     now = time.time()
     duration = max(0.0, now - begun)
     return Outcome(run.number, run.attempt, None, None, reason, begun, now, duration, stopped=True)
+
+
+def on_our_clock(outcome: Outcome, earliest: float) -> Outcome:
+    """The clock of its worker may be wrong by hours. What began before `earliest`, or has not ended yet, ended now; how
+    long it took was measured and is right."""
+    now = time.time()
+    if earliest <= outcome.started and outcome.finished <= now:
+        return outcome
+    return replace(outcome, started=now - outcome.duration, finished=now)

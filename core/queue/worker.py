@@ -25,7 +25,7 @@ from studio.interrupts import Interrupts
 from studio.machine import visible_gpus
 from studio.queue import shipping
 from studio.queue.background import Background
-from studio.queue.bucket import PASSING, Bucket, BucketError, BucketFull, BucketGone
+from studio.queue.bucket import PASSING, Bucket, BucketDenied, BucketError, BucketFull, BucketGone
 from studio.queue.lease_taker import TTL, LeaseTaker
 from studio.queue.leases import Lease, LeaseLost
 from studio.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected
@@ -33,6 +33,7 @@ from studio.queue.work_folder import work_folder
 
 WORKERS = "workers/"
 AGAIN = 1.0  # seconds until what had no answer is tried again
+DENIED = 60.0  # seconds of refusals from the first on, after which a worker ends: new rights take a moment to be known
 LAST_MINUTES = 120.0  # seconds before the end of the worker's life in which it takes nothing new
 
 
@@ -90,19 +91,21 @@ class Worker:
         self._begun = self._busy = time.monotonic()
         self._looked = 0.0
         self._interrupts = Interrupts()
-        self._finishing = False
+        self._finishing = self._greeted = False
         self._trouble = ""  # why the last look for a job had no answer
 
     def run(self) -> None:
         """Until there is no work any more, or somebody asks for an end: once to finish what runs, twice to give it back."""
         with self._interrupts.heard(), work_folder() as self._work:
             try:
-                self._greet()
-                while not self._is_over():
+                self._busy = time.monotonic()  # a slow start is no time without work
+                while True:
                     if self._interrupts.count > 1 or self._age() >= (self._lifetime or float("inf")):
                         self._give_back()
                         return
                     self._turn()
+                    if self._is_over():
+                        return
             finally:
                 self._files.close()
                 for job in list(self._jobs):  # after an error: the leases run out
@@ -145,10 +148,13 @@ class Worker:
     def _take(self) -> None:
         self._looked = time.monotonic()
         try:
+            self._greet()
             lease = self._taker.take()
         except BucketGone:
             raise
         except BucketError as error:
+            if isinstance(error, BucketDenied) and not self._greeted and self._age() >= DENIED:
+                raise
             if str(error) != self._trouble:  # once, and not every few seconds
                 self._trouble = str(error)
                 self._say(f"no answer, asking again: {error}")
@@ -174,14 +180,10 @@ class Worker:
 
     def _greet(self) -> None:
         """A word to the driver that this machine is up, before it has any work."""
-        about = f'{{"host": "{socket.gethostname()}"}}'.encode()
-        try:
+        if not self._greeted:
+            about = f'{{"host": "{socket.gethostname()}"}}'.encode()
             self._bucket.put_if_absent(WORKERS + self._taker.worker, about)
-        except BucketGone:
-            raise
-        except BucketError as error:
-            self._trouble = str(error)
-            self._say(f"no answer, asking again: {error}")
+            self._greeted = True
 
     # --- one job ----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
-"""What tests of clouds share lies beside them: `from ec2_simulator import Ec2Simulator`."""
+"""What tests of clouds share lies beside them: `from ec2_simulator import Ec2Simulator`. Each simulated cloud takes
+seconds to start, so there is one of each for all tests of a process, which is empty when a test begins."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -8,21 +10,32 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ec2_simulator import Ec2Simulator
+from gce_simulator import GceSimulator
 
 
 @pytest.fixture(scope="session")
 def amazon_server(tmp_path_factory):
-    """One for all tests of a process, as it takes seconds to start. An hour of `shutdown -P +60` takes 3 s."""
-    with Ec2Simulator(tmp_path_factory.mktemp("amazon"), minute=0.05) as cloud:
+    with Ec2Simulator(tmp_path_factory.mktemp("amazon")) as cloud, pytest.MonkeyPatch.context() as patch:
+        import botocore.session
+
+        # It reads megabytes of JSON for each session that is made, as one is by each command. Here, once for all.
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def google_server(tmp_path_factory):
+    with GceSimulator(tmp_path_factory.mktemp("google")) as cloud:
         yield cloud
 
 
 @pytest.fixture
 def amazon(amazon_server, home, monkeypatch):
-    """The simulator of EC2, empty, and the environment of a driver."""
+    """The simulator of EC2, and the environment of a driver. An hour of `shutdown -P +60` takes 3 s."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in amazon_server.env.items():
         monkeypatch.setenv(name, value)
+    amazon_server.reset(minute=0.05)
     yield amazon_server
     amazon_server.reset()

@@ -1,4 +1,4 @@
-"""The process behind `ec2_simulator.Ec2Simulator`: python ec2_server.py FOLDER MINUTE. Ends with its standard input.
+"""The process behind `ec2_simulator.Ec2Simulator`: python ec2_server.py FOLDER. Ends with its standard input.
 
 a request ──► Cloud ──────► moto          what moto lacks is done here, before and after
                │ RunInstances, TerminateInstances
@@ -31,6 +31,7 @@ from xml.sax.saxutils import escape
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from machine_tools import LONGEST_HELD, Wrong, install, running
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instance_types import InstanceTypeBackend
@@ -43,7 +44,9 @@ Environ = dict[str, Any]
 Answer = tuple[str, list[tuple[str, str]], bytes]  # status, headers, body
 JSON, XML = "application/json", "text/xml"
 
+MARK = "STUDIO_SIMULATED_MACHINE"  # in the environment of all its processes
 LARGEST = 16 * 1024
+MOST_SKEW = 900  # seconds that the time of a signature may be off
 ON_DEMAND = {
     "t3.medium": 0.0416,
     "c7i.large": 0.08925,
@@ -82,30 +85,6 @@ when=${!#}
 exec 3<>/dev/tcp/127.0.0.1/PORT || exit 1
 printf 'POST /simulator/machines/ID/shutdown HTTP/1.0\r\nContent-Length: %s\r\n\r\n%s' "${#when}" "$when" >&3
 cat <&3 >/dev/null
-"""
-UV = r"""#!/bin/bash
-# `uv venv [...] FOLDER` and `uv pip install [...]` without a network: what comes out is the environment of the tests
-case "$1 ${2-}" in
-"pip install")
-  shift 2
-  while [ $# -gt 0 ]; do
-    case $1 in
-    --python) shift ;;
-    -r) shift; [ -f "$1" ] || exit 2
-      if grep '^no-such-package' "$1"; then echo "no solution found: it was not found in the package registry" >&2; exit 1; fi ;;
-    /*) [ -f "${1%%\[*}" ] || exit 2 ;;
-    no-such-package*) echo "no solution found: $1 was not found in the package registry" >&2; exit 1 ;;
-    esac
-    shift
-  done ;;
-"venv "*)
-  mkdir -p "${!#}/bin"
-  for each in python python3 studio; do
-    printf '#!/bin/sh\nexec "OURS/%s" "$@"\n' "$each" >"${!#}/bin/$each"
-    chmod +x "${!#}/bin/$each"
-  done ;;
-*) exit 2 ;;
-esac
 """
 
 
@@ -158,36 +137,23 @@ class Machine:
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
-    def mark(self) -> str:
-        return f"STUDIO_SIMULATED_MACHINE={self.id}"
-
-    @property
     def key(self) -> str:
         return f"ASIA{self.id[2:].upper()}"
 
-    def start(self, script: str, url: str) -> None:
-        for name in ("bin", "home", "tmp", "root"):
-            (self.folder / name).mkdir(parents=True)
-        port, ours = url.rpartition(":")[2], str(Path(sys.executable).parent)
-        shutdown = SHUTDOWN.replace("PORT", port).replace("ID", self.id)
-        commands = {"shutdown": shutdown, "poweroff": shutdown.replace("${!#}", "now"), "uv": UV.replace("OURS", ours)}
-        for name, text in commands.items():
-            file = self.folder / "bin" / name
-            file.write_text(text)
-            file.chmod(0o755)
+    def start(self, script: str, url: str, clock: float) -> None:
+        """`clock`: seconds that it is wrong by."""
+        shutdown = SHUTDOWN.replace("PORT", url.rpartition(":")[2]).replace("ID", self.id)
+        environment = install(self.folder, shutdown, shutdown.replace("${!#}", "now"), clock)
+        (self.folder / "root").mkdir()
         (self.folder / "uptime").write_text("0.07 0.01\n")
         script = script.replace("/var/lib/cloud", f"{self.folder}/root/cloud")
         (self.folder / "user-data").write_text(script.replace("/proc/uptime", f"{self.folder}/uptime"))
-        environment = {
-            "PATH": f"{self.folder}/bin:/usr/bin:/bin",
-            "HOME": f"{self.folder}/home",
-            "TMPDIR": f"{self.folder}/tmp",
-            "LANG": "C.UTF-8",
+        environment |= {
             "NO_PROXY": "127.0.0.1",
             "AWS_ENDPOINT_URL": url,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{url}/simulator/machines/{self.id}",
             "AWS_METADATA_SERVICE_TIMEOUT": "20",  # a second is little where many tests share two cores
-            **dict([self.mark.split("=")]),
+            MARK: self.id,
         }
         with (self.folder / "console.log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -202,13 +168,7 @@ class Machine:
         threading.Thread(target=self.process.wait, daemon=True).start()  # a zombie would count as alive
 
     def processes(self) -> list[int]:
-        mark, found = self.mark.encode(), []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError):  # it has ended, or is another user's
-                    if mark in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry))
-        return found
+        return running(MARK).get(self.id, [])
 
     def signal(self, number: int) -> None:
         done: set[int] = set()
@@ -229,8 +189,8 @@ class Machine:
 class Cloud:
     """The WSGI application."""
 
-    def __init__(self, folder: Path, minute: float):
-        self.folder, self.minute, self.url = folder, minute, ""
+    def __init__(self, folder: Path):
+        self.folder, self.minute, self.url = folder, 60.0, ""
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.lock = threading.RLock()
         self.machines: dict[str, Machine] = {}
@@ -238,6 +198,8 @@ class Cloud:
         self.refusals: list[Refusal] = []
         self.cut: set[str] = set()
         self.asked: list[dict[str, Any]] = []
+        self.made_wrong = Wrong()
+        self.held: list[tuple[str, threading.Event]] = []  # calls that wait
 
     def __call__(self, environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -259,6 +221,8 @@ class Cloud:
                 refusal.times -= 1
         if by in self.cut:
             return hang_up(environ)
+        for waiting in [event for of, event in self.held if fnmatch.fnmatch(str(call), of)]:
+            waiting.wait(LONGEST_HELD)
         try:
             if refusal is not None and refusal.code:
                 raise Refused(refusal.code, refusal.message)
@@ -320,8 +284,9 @@ class Cloud:
                 role = profile.rpartition("/")[2]  # of one name, in all tests
                 machine = Machine(id.decode(), call.region, self.folder / id.decode(), role)
                 self.machines[machine.id] = machine
-                if script:
-                    machine.start(script, self.url)
+                mute, clock = self.made_wrong.next()
+                if script and not mute:
+                    machine.start(script, self.url, clock)
         return answer
 
     def image(self, name: str, region: str) -> str:
@@ -399,7 +364,7 @@ class Cloud:
         return "200 OK", [("Content-Type", JSON)], json.dumps(said).encode()
 
     def do_instances(self) -> list[dict[str, Any]]:
-        found = []
+        found, processes = [], running(MARK)
         for machine in list(self.machines.values()):
             instance = self.instance(machine)
             tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
@@ -412,7 +377,7 @@ class Cloud:
                     "zone": instance.placement.zone,
                     "spot": instance.lifecycle == "spot",
                     "state": instance.state,
-                    "processes": len(machine.processes()),
+                    "processes": len(processes.get(machine.id, [])),
                     "script": machine.process.pid if machine.process is not None else 0,
                     "folder": str(machine.folder),
                 }
@@ -432,6 +397,16 @@ class Cloud:
     def do_allow(self) -> None:
         with self.lock:
             self.refusals.clear()
+
+    def do_make_wrong(self, **given: Any) -> None:
+        self.made_wrong = Wrong(**given)
+
+    def do_hold(self, of: str) -> None:
+        self.held.append((of, threading.Event()))
+
+    def do_release(self) -> None:
+        while self.held:
+            self.held.pop()[1].set()
 
     def do_cut(self, who: str) -> None:
         self.cut.add(who)
@@ -453,7 +428,10 @@ class Cloud:
         timer.daemon = True
         timer.start()
 
-    def do_reset(self) -> None:
+    def do_reset(self, minute: float = 60.0) -> None:
+        self.minute = minute
+        self.do_release()
+        self.made_wrong = Wrong()
         with self.lock:
             for machine in self.machines.values():
                 self.lose(machine)
@@ -499,6 +477,10 @@ def check_signature(environ: Environ, call: Call, by: str) -> None:
         name: environ.get(plain_names.get(name, "HTTP_" + name.upper().replace("-", "_")), "")
         for name in names[1].split(";")
     }
+    at = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    if abs((datetime.now(UTC) - at).total_seconds()) > MOST_SKEW:
+        code = {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}.get(call.service, "SignatureDoesNotMatch")
+        raise Refused(code, "The difference between the request time and the current time is too large.")
     body = b"" if call.service == "s3" else environ["wsgi.input"].getvalue()
     if call.service == "s3" and re.fullmatch("[0-9a-f]{64}", digest := headers["x-amz-content-sha256"]):
         data = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -518,6 +500,7 @@ def check_signature(environ: Environ, call: Call, by: str) -> None:
 
 def refusal_of(call: Call, error: Refused) -> Answer:
     statuses = {"InternalError": "500", "RequestLimitExceeded": "503", "SlowDown": "503", "PermanentRedirect": "301"}
+    statuses |= {"RequestTimeTooSkewed": "403", "NoSuchBucket": "404"}
     status, headers = statuses.get(error.code, "400"), [("Content-Type", XML)]
     code, message = escape(error.code), escape(error.message)
     inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -623,11 +606,11 @@ def served(cloud: Cloud) -> Iterator[int]:
     yield server.port
 
 
-def main(folder: str, minute: str) -> None:
+def main(folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver: we end with our input
     types = InstanceTypeBackend.instance_types
     InstanceTypeBackend.instance_types = [kind for kind in types if kind["InstanceType"].split(".")[0] in FAMILIES]
-    cloud = Cloud(Path(folder), float(minute))
+    cloud = Cloud(Path(folder))
     with served(cloud) as port:
         print(port, flush=True)
         sys.stdin.read()

@@ -17,6 +17,8 @@ What happens to machines (`id` as in `instances()`):
     cloud.hang(id), cloud.wake(id)         SIGSTOP and SIGCONT to all its processes: a hung one, a zombie that wakes up
     cloud.cut(id), cloud.mend(id)          its requests get no answer, its metadata service still does. "driver" works, too
     cloud.client("ec2").terminate_instances(...)      as anybody could, in the console
+    cloud.mute(times=1)                    the next machine never runs its script: an image without cloud-init
+    cloud.set_clocks(-3600)                machines that are made from now on have a clock that is wrong by that
 
 What happens to requests. `of` is a pattern: "ec2:RunInstances", "ec2:*", "s3:PUT", "s3:*", "*". Further arguments must
 equal parameters of the request, dots as two underscores: InstanceType="m7i.large", Placement__AvailabilityZone=
@@ -28,6 +30,8 @@ equal parameters of the request, dots as two underscores: InstanceType="m7i.larg
     cloud.refuse("PermanentRedirect", of="s3:*", region="us-east-1", message="eu-west-1")     the bucket is there
     cloud.lose_answers(of="ec2:RunInstances")         it is done, and the connection breaks: once, or `times`
     cloud.allow()                                     all is well again, but for what was cut
+    cloud.hold("ec2:RunInstances"), cloud.release()   such requests wait before anything is done
+    cloud.delete_bucket(), cloud.make_bucket()        with all that is in it
     cloud.requests("ec2:*")                           what was asked: Request(call, by, parameters), the oldest first
 
 A machine of the simulator is a bash that runs the script, with HOME, PATH, metadata service and working directory of
@@ -94,12 +98,12 @@ class Request:
 
 
 class Ec2Simulator:
-    """`minute`: seconds that a minute of `shutdown -P +N` takes. Skips the test where moto or Linux is missing."""
+    """Skips the test where moto or Linux is missing."""
 
     profile = "studio-worker"
     bucket = "s3://studio-test/search"
 
-    def __init__(self, folder: Path, *, minute: float = 60.0):
+    def __init__(self, folder: Path):
         for module in ("boto3", "moto", "flask"):  # not imported: that is for the other process
             if importlib.util.find_spec(module) is None:
                 pytest.skip(f"{module} is not installed: pip install boto3 'moto[server]'")
@@ -107,7 +111,7 @@ class Ec2Simulator:
             pytest.skip("machines are found by their environment in /proc")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        arguments = [sys.executable, "-W", "ignore", str(SERVER), str(folder), str(minute)]
+        arguments = [sys.executable, "-W", "ignore", str(SERVER), str(folder)]
         self._log = (folder / "simulator.log").open("w")
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=_plain()
@@ -118,7 +122,7 @@ class Ec2Simulator:
         self.url = f"http://127.0.0.1:{port}"
         self.env = self._credentials("driver")
         self._clients: dict[str, Any] = {}
-        self._make()
+        self.make_account()
 
     def __enter__(self) -> "Ec2Simulator":
         return self
@@ -138,9 +142,12 @@ class Ec2Simulator:
         self._process.wait()
         self._log.close()
 
-    def reset(self) -> None:
-        """All machines are gone, the bucket is empty, nothing is refused, nothing was asked: for one cloud in many tests."""
-        self._do("reset")
+    def reset(self, *, minute: float = 60.0) -> None:
+        """All machines are gone, the bucket is empty, nothing is refused, nothing was asked: for one cloud in many tests.
+        `minute`: seconds that one of `shutdown -P +N` takes."""
+        self._do("reset", minute=minute)
+        self.make_bucket()  # no error where it is there
+        self._do("forget")
 
     def client(self, service: str) -> Any:
         """Of boto3, with credentials of the test: they are never refused unless `by="test"`."""
@@ -168,7 +175,8 @@ class Ec2Simulator:
 
     def log(self, id: str) -> str:
         """What the machine wrote to its console."""
-        return (self._folder / id / "console.log").read_text(errors="replace")
+        console = self._folder / id / "console.log"
+        return console.read_text(errors="replace") if console.exists() else ""
 
     def interrupt_spot(self, id: str, *, notice: float = 2.0) -> None:
         self._do("interrupt", id=id, notice=notice)
@@ -186,6 +194,27 @@ class Ec2Simulator:
         self._do("mend", who=who)
 
     # --- requests ---------------------------------------------------------------------------------------------------
+
+    def mute(self, *, times: int | None = None) -> None:
+        self._do("make_wrong", mute=True, times=times)
+
+    def set_clocks(self, seconds: float, *, times: int | None = None) -> None:
+        self._do("make_wrong", clock=seconds, times=times)
+
+    def hold(self, of: str) -> None:
+        self._do("hold", of=of)
+
+    def release(self) -> None:
+        self._do("release")
+
+    def delete_bucket(self) -> None:
+        name, s3 = self.bucket.split("/")[2], self.client("s3")
+        while found := s3.list_objects_v2(Bucket=name).get("Contents"):
+            s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
+        s3.delete_bucket(Bucket=name)
+
+    def make_bucket(self) -> None:
+        self.client("s3").create_bucket(Bucket=self.bucket.split("/")[2])
 
     def refuse(
         self,
@@ -211,7 +240,7 @@ class Ec2Simulator:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, condition: Callable[[list[Instance]], object], timeout: float = 30.0) -> list[Instance]:
+    def wait(self, condition: Callable[[list[Instance]], object], timeout: float = 60.0) -> list[Instance]:
         """Until `condition` holds for the machines that are alive; those. AssertionError after `timeout` seconds."""
         end = time.monotonic() + timeout
         while not condition(alive := self.alive()):
@@ -221,7 +250,7 @@ class Ec2Simulator:
             time.sleep(0.1)
         return alive
 
-    def wait_all_gone(self, timeout: float = 30.0) -> None:
+    def wait_all_gone(self, timeout: float = 60.0) -> None:
         """Until no machine is alive and none has a process left."""
         self.wait(lambda alive: not alive, timeout)
         assert [instance for instance in self.instances() if instance.processes] == []
@@ -241,8 +270,9 @@ class Ec2Simulator:
             "no_proxy": "127.0.0.1",
         }
 
-    def _make(self) -> None:
-        self.client("s3").create_bucket(Bucket=self.bucket.split("/")[2])
+    def make_account(self) -> None:
+        """Bucket, instance profile and role."""
+        self.make_bucket()
         iam = self.client("iam")
         iam.create_instance_profile(InstanceProfileName=self.profile)
         iam.create_role(RoleName=self.profile, AssumeRolePolicyDocument="{}")

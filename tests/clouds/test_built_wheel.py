@@ -19,9 +19,9 @@ ROOT = Path(__file__).parent.parent.parent
 INFO = f"studio_search-{studio.__version__}.dist-info"
 
 
-@pytest.fixture
-def wheel(tmp_path):
-    return build(tmp_path)
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_holds_every_file_of_the_package_and_nothing_else(wheel):

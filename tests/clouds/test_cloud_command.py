@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from ec2_simulator import Ec2Simulator
 
 from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Order
@@ -20,24 +19,17 @@ from studio.backends.machines.money import Rate
 PLACE = ["--cloud=ec2", "--machine-type=m7i.large", "--bucket=s3://studio-test/search"]
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with Ec2Simulator(tmp_path_factory.mktemp("ec2")) as cloud:
-        yield cloud
-
-
 @pytest.fixture
-def amazon(simulator, home, monkeypatch):
+def amazon(amazon, monkeypatch):
     """Credentials of Amazon, and none of Google."""
-    simulator.reset()
     google = {
         "NO_GCE_CHECK": "true",
         "CLOUDSDK_CONFIG": "/nonexistent",
         "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent",
     }
-    for name, value in {**simulator.env, **google}.items():
+    for name, value in google.items():
         monkeypatch.setenv(name, value)
-    return simulator
+    return amazon
 
 
 @pytest.fixture

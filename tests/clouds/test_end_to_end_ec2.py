@@ -1,29 +1,23 @@
 """Searches on machines of the simulated EC2, from the command to the end of the last machine."""
 
 import pytest
-from ec2_simulator import Ec2Simulator
-from searches import FULL, OnACloud
+from search_faults import Faults
+from searches import FULL
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with Ec2Simulator(tmp_path_factory.mktemp("ec2")) as cloud:
-        yield cloud
-
-
-class TestEC2(OnACloud):
+class TestEC2(Faults):
     name, spot = "ec2", "ec2spot"
     machine = "m7i.large"
     launching, ending, listing = "ec2:RunInstances", "ec2:TerminateInstances", "ec2:DescribeInstances"
     sold_out, quota = "InsufficientInstanceCapacity", "VcpuLimitExceeded"
     expired, denied = "ExpiredToken", "UnauthorizedOperation"
+    looking, storing, gone, skew = "ec2:Describe*", "s3:PUT", "NoSuchBucket", 900.0
 
     @pytest.fixture
-    def cloud(self, simulator):
-        simulator.reset()
-        yield simulator
-        simulator.mend("driver")
-        simulator.allow()
+    def cloud(self, amazon_server):
+        amazon_server.reset()
+        yield amazon_server
+        amazon_server.reset()
 
     @FULL
     def test_each_machine_has_an_order_of_its_own(self, search, cloud):
@@ -34,13 +28,3 @@ class TestEC2(OnACloud):
             assert parameters["InstanceInitiatedShutdownBehavior"] == "terminate"
             assert parameters["MetadataOptions.HttpTokens"] == "required"
             assert parameters["IamInstanceProfile.Name"] == "studio-worker"
-
-    @FULL
-    def test_the_bucket_is_gone(self, search, cloud):
-        running = search("--hp=lr=1:6", takes=3)
-        running.wait_for(lambda: self.at_work(cloud, 2))
-        cloud.refuse("NoSuchBucket", "s3:*")
-        code, _ = running.end()
-        assert code == 1
-        assert "NoSuchBucket" in running.said
-        cloud.wait_all_gone()

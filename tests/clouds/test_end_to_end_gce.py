@@ -1,17 +1,11 @@
 """Searches on machines of the simulated Compute Engine, from the command to the end of the last machine."""
 
 import pytest
-from gce_simulator import GceSimulator
-from searches import OnACloud
+from search_faults import Faults
+from searches import FULL
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with GceSimulator(tmp_path_factory.mktemp("gce")) as cloud:
-        yield cloud
-
-
-class TestGCE(OnACloud):
+class TestGCE(Faults):
     name, spot = "gce", "gcspot"
     machine = "e2-standard-2"
     launching, ending, listing = (
@@ -21,14 +15,15 @@ class TestGCE(OnACloud):
     )
     sold_out, quota = "ZONE_RESOURCE_POOL_EXHAUSTED", "QUOTA_EXCEEDED"
     expired, denied = "401 authError", "403 forbidden"
+    looking, storing, gone, skew = "compute:machineTypes.*", "storage:POST", "knows no bucket studio-test", float("inf")
 
     @pytest.fixture
-    def cloud(self, simulator):
-        simulator.reset()
-        yield simulator
-        simulator.mend("driver")
-        simulator.allow()
+    def cloud(self, google_server):
+        google_server.reset()
+        yield google_server
+        google_server.reset()
 
+    @FULL
     def test_a_dry_run_shows_the_requests_and_sends_none(self, search, cloud):
         place = ["--cloud=gcloud", f"--bucket={cloud.bucket}", f"--machine-type={self.machine}", "--port=8080"]
         done = search.command("run", "--dry-run", *place, "--num-workers=4", "--hp=lr=1:8", "train.py")

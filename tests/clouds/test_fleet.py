@@ -1,5 +1,6 @@
 """The fleet keeps machines alive, mends what goes wrong, and leaves none, whatever happens."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -708,5 +709,6 @@ class Whatever(RuleBasedStateMachine):
         assert self.ledger.alive == []
 
 
+LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 TestWhatever = Whatever.TestCase
-TestWhatever.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestWhatever.settings = settings(max_examples=600 if LONG else 60, stateful_step_count=30, deadline=None)

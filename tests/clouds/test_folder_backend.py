@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from searches import FULL
 
 from studio.experiment import Outcome, Report, Resources
 from studio.launch import make_settings
@@ -132,6 +133,7 @@ def test_a_search_runs_on_its_workers_and_everything_comes_home(search, worker, 
     assert sum(each.err.count("finished p/") for each in workers) == 5
 
 
+@FULL
 def test_arrays_a_module_another_python_and_an_artifact_of_another_search(search, worker, driver, script, home, share):
     script("package/__init__.py", "")
     script(
@@ -386,7 +388,7 @@ def test_when_the_folder_is_removed_everybody_says_so_and_ends(
 # --- what stands in the folder is not to be read ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("policy", "code", "attempt"), [("lost=1", 0, 2), ("lost=0", 1, 1)])
+@pytest.mark.parametrize(("policy", "code", "attempt"), [("lost=1", 0, 2), pytest.param("lost=0", 1, 1, marks=FULL)])
 def test_an_outcome_that_cannot_be_read_is_a_lost_experiment(
     policy, code, attempt, search, worker, script, share, until
 ):
@@ -627,7 +629,7 @@ def test_outcomes_that_wait_come_home_when_the_search_moves(search, driver, work
     assert "fitness" in (Path(Project("p").experiments[0].folder) / "output.log").read_text()
 
 
-@pytest.mark.parametrize("to", ["local", "folder:another folder"])
+@pytest.mark.parametrize("to", ["local", pytest.param("folder:another folder", marks=FULL)])
 def test_what_runs_on_workers_ends_when_the_search_moves(
     to, search, driver, worker, tree, notes, go, until, alive, tmp_path
 ):
@@ -648,6 +650,7 @@ def test_what_runs_on_workers_ends_when_the_search_moves(
     assert table() == completed([1, 2, 3])
 
 
+@FULL
 def test_a_move_that_breaks_off_is_made_by_the_next_resume(
     search, driver, worker, tree, notes, go, until, alive, share
 ):

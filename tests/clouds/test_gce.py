@@ -47,19 +47,14 @@ ORDER = Order(
 )
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with GceSimulator(tmp_path_factory.mktemp("gce")) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def cloud(simulator, home, monkeypatch):
+def cloud(google_server, home, monkeypatch):
     """An empty cloud, which a driver of this process finds."""
-    simulator.reset()
-    for name, value in simulator.env.items():
+    google_server.reset()
+    for name, value in google_server.env.items():
         monkeypatch.setenv(name, value)
-    return simulator
+    yield google_server
+    google_server.reset()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import contextlib
 import json
 
 import pytest
-from ec2_simulator import Ec2Simulator
 
 from studio.backends.machines.ec2_setup import EC2Setup, driver_policy, worker_policy
 from studio.backends.machines.gce_setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
@@ -47,13 +46,7 @@ def test_what_a_driver_on_amazon_must():
 # --- Amazon -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    with Ec2Simulator(tmp_path_factory.mktemp("ec2")) as cloud:
-        yield cloud
-
-
-FORGET = [  # what the simulator has at its start, and what a test before this one made
+FORGET = [  # what the simulator has at its start, and what a test made
     ("delete_role_policy", ["RoleName", "PolicyName"]),
     ("remove_role_from_instance_profile", ["InstanceProfileName", "RoleName"]),
     ("delete_instance_profile", ["InstanceProfileName"]),
@@ -62,17 +55,22 @@ FORGET = [  # what the simulator has at its start, and what a test before this o
 
 
 @pytest.fixture
-def amazon(simulator, home, monkeypatch):
-    iam, s3 = simulator.client("iam"), simulator.client("s3")
+def amazon(amazon):
+    """An account in which nothing was made."""
+    forget_account(amazon)
+    yield amazon
+    forget_account(amazon)
+    amazon.make_account()
+
+
+def forget_account(amazon):
+    iam, s3 = amazon.client("iam"), amazon.client("s3")
     names = {"InstanceProfileName": "studio-worker", "RoleName": "studio-worker", "PolicyName": "bucket-mine"}
     for method, needs in FORGET:
         with contextlib.suppress(iam.exceptions.NoSuchEntityException):
             getattr(iam, method)(**{name: names[name] for name in needs})
     if "mine" in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
         s3.delete_bucket(Bucket="mine")
-    for name, value in simulator.env.items():
-        monkeypatch.setenv(name, value)
-    return simulator
 
 
 def test_an_account_of_amazon_is_set_up(amazon, command, home):

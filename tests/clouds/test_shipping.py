@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import tarfile
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from studio.queue import archives
 from studio.queue.archives import Unreadable, pack, unpack
 from studio.queue.lease_records import JobOutcome
 from studio.queue.opening import open_bucket
-from studio.queue.outcomes import outcome_of
+from studio.queue.outcomes import on_our_clock, outcome_of
 from studio.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected, PassedOn
 from studio.queue.shipping import Shipper, fetch, pack_outputs, run_of
 
@@ -311,10 +312,22 @@ def test_an_outcome_that_cannot_be_is_lost(wrong, run):
     assert (outcome.failure, outcome.reason) == ("lost", "its worker wrote an outcome that cannot be read")
 
 
+@pytest.mark.parametrize("hours", [-5, 0, 5])
+def test_the_clock_of_a_worker_may_be_wrong(run, hours):
+    begun = time.time() - 20
+    theirs = {"started": begun + 2 + 3600 * hours, "finished": begun + 12 + 3600 * hours, "duration": 10.0}
+    outcome = outcome_of(run, begun, JobOutcome("j", "finished", {"outcome": {**SOUND, **theirs}}))
+    ours = on_our_clock(outcome, begun)
+    assert begun <= ours.started < ours.finished <= time.time()
+    assert ours.finished - ours.started == pytest.approx(10.0)
+    assert (ours == outcome) == (hours == 0)
+
+
 def test_deaths_are_held_against_the_script_and_lost_records_are_not(run):
     dead = JobOutcome("j", "lost", {}, attempt=5, preemptions=2, reason="given up")
     assert outcome_of(run, 0.0, dead).failure == "crash"
     assert outcome_of(run, 0.0, replace(dead, attempt=2)).failure == "lost"
+    assert outcome_of(run, 0.0, replace(dead, attempt=10, preemptions=10)).failure == "crash"
 
 
 @pytest.mark.parametrize(
