@@ -1,13 +1,14 @@
 // The page of one experiment: its curve and its log alive, retry and stop, copies of its commands.
 
 import { dataUrl, getJson, page } from "./api.js";
-import { copy, startActions } from "./actions.js";
+import { isPossible, startActions } from "./actions.js";
 import { Curves } from "./curves.js";
 import { Experiments } from "./data.js";
 import { delayed, el } from "./dom.js";
 import { metric } from "./format.js";
 import { follow, showLink } from "./live.js";
 import { LogView } from "./log_view.js";
+import { copy } from "./said.js";
 import { STATE_WORDS } from "./strip.js";
 import { colour, onTheme } from "./theme.js";
 import { band, drawCurves } from "./charts/curves.js";
@@ -41,7 +42,8 @@ export async function start() {
     if (status !== null && detail.status !== status) return location.reload();
     status = detail.status;
     for (const button of document.querySelectorAll("[data-action]")) {
-      button.hidden = button.dataset.action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running";
+      const { action } = button.dataset;
+      button.hidden = !isPossible(action, app.summary) || (action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running");
     }
     if (detail.metric) part("value").textContent = metric(detail.metric.value);
     await drawCurve();

@@ -1,8 +1,9 @@
 // The inspector: the chosen experiment, or the best. What the table knows is there at once, the rest follows.
 
 import { dataUrl, getJson, projectUrl } from "./api.js";
-import { copy } from "./actions.js";
+import { isPossible } from "./actions.js";
 import { delayed, el, glyph } from "./dom.js";
+import { copy } from "./said.js";
 import { clock, metric, parameter, plural, WORD } from "./format.js";
 import { colour, onTheme } from "./theme.js";
 import { elapsed } from "./columns.js";
@@ -66,11 +67,12 @@ export class Inspector {
     const state = [status === "running" ? `running for ${clock(seconds)}` : `${WORD[status]}${seconds === null ? "" : ` in ${clock(seconds)}`}`, slot[row] === null ? "" : `slot ${slot[row]}`, exit[row] === null ? "" : `exit ${exit[row]}`];
     const compared = el("button", { type: "button", class: "ghost", "aria-pressed": "false", onclick: () => this.app.toggleCompare(number) }, "Compare");
     const last = this.detail?.curve?.step.at(-1) ?? step[row];
-    const places = [`${experiments.objective.label}${last === null || last === undefined ? "" : ` at step ${last}`}`];
+    const isVoid = value !== null && experiments.result(experiments.objective, row) === null;
+    const places = [`${experiments.objective.label}${last === null || last === undefined ? "" : ` at step ${last}`}${isVoid ? `, then it ${status === "failed" ? "failed" : "was stopped"}` : ""}`];
     if (rank !== undefined && experiments.ranking().length > 1) places.push(`rank ${rank + 1} of ${experiments.ranking().length}`);
     const parts = [
       el("div", { class: "ih" }, el("div", {}, el("h2", {}, `Experiment ${number} `, best ? el("em", { class: "tag" }, "best") : null), el("p", {}, glyph(status), state.filter(Boolean).join(" · "))), compared),
-      value === null ? null : el("div", { class: `iv${best ? " best" : ""}` }, el("strong", { title: String(value) }, metric(value)), el("span", {}, places.join(", "))),
+      value === null ? null : el("div", { class: `iv${best ? " best" : isVoid ? " void" : ""}` }, el("strong", { title: String(value) }, metric(value)), el("span", {}, places.join(", "))),
       reason[row] ? el("p", { class: "reason" }, reason[row]) : null,
     ].filter(Boolean);
     const same = this.head.children.length === parts.length && parts.every((each, at) => each.isEqualNode(this.head.children[at]));
@@ -133,8 +135,8 @@ export class Inspector {
       const word = best ? "Copy winning command" : "Copy command";
       parts.push(el("button", { type: "button", class: best ? "primary" : "", onclick: () => copy(detail.winning, "Command copied.") }, word));
     }
-    if (["failed", "stopped"].includes(status)) parts.push(el("button", { type: "button", disabled: this.app.lost, onclick: () => this.app.ask("retry", { numbers: [number] }, 1) }, "Retry"));
-    if (status === "running") parts.push(el("button", { type: "button", class: "danger", disabled: this.app.lost, onclick: () => this.app.ask("stop", { numbers: [number] }) }, "Stop…"));
+    if (["failed", "stopped"].includes(status) && isPossible("retry", this.app.summary)) parts.push(el("button", { type: "button", disabled: this.app.lost, onclick: () => this.app.ask("retry", { numbers: [number] }, 1) }, "Retry"));
+    if (status === "running" && isPossible("stop", this.app.summary)) parts.push(el("button", { type: "button", class: "danger", disabled: this.app.lost, onclick: () => this.app.ask("stop", { numbers: [number] }) }, "Stop…"));
     parts.push(el("a", { class: "button ghost", href: projectUrl(`/${number}#files`) }, "Files"));
     parts.push(el("a", { class: "button ghost", href: projectUrl(`/${number}#log`) }, "Full log"));
     const same = this.foot.children.length === parts.length && parts.every((each, at) => each.isEqualNode(this.foot.children[at]));

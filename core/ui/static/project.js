@@ -195,7 +195,7 @@ export async function start(data) {
   const tensorboard = part("tensorboard");
   if (tensorboard) tensorboard.hidden = false;
   app.actions = startActions(app);
-  moreMenu();
+  moreMenu(app);
   app.showState();
 
   app.experiments.merge(await data);

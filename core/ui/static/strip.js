@@ -2,7 +2,7 @@
 
 import { el, glyph } from "./dom.js";
 import { betterWords } from "./data.js";
-import { metric, plural, span, WORD } from "./format.js";
+import { dollars, metric, plural, span, WORD } from "./format.js";
 
 const ORDER = ["completed", "pruned", "failed", "stopped", "running"];
 
@@ -78,11 +78,12 @@ function figures(summary) {
   const live = summary.state === "running" || summary.state === "paused";
   const slots = live ? [String(summary.busy), el("u", {}, `of ${summary.slots} busy`)] : [String(summary.slots)];
   const where = !summary.backend || summary.backend === "local" ? "this machine" : summary.backend;
-  const script = summary.script ? el("code", { title: summary.script }, summary.script.split("/").at(-1)) : "";
+  const price = summary.cost ? ` · ${dollars(summary.cost)}` : "";
+  const script = summary.script ? el("code", { title: summary.script }, summary.script.split("/").at(-1)) : "a program's own loop";
   const more = [plural(summary.parameters, "hyperparameter"), summary.seed === null || summary.seed === undefined ? "" : `seed ${summary.seed}`].filter(Boolean);
   return [
     el("div", { class: "kpi hidem" }, el("span", {}, "Elapsed"), el("strong", {}, String(amount), el("u", {}, unit)), el("small", {}, rate)),
-    el("div", { class: "kpi hidem" }, el("span", {}, "Slots"), el("strong", {}, ...slots), el("small", {}, where)),
+    el("div", { class: "kpi hidem" }, el("span", {}, "Slots"), el("strong", {}, ...slots), el("small", {}, `${where}${price}`)),
     el("div", { class: "kpi hidem wide" }, el("span", {}, "Search"), el("strong", { class: "txt" }, summary.optimizer ?? "grid"), el("small", {}, script, ` · ${more.join(" · ")}`)),
   ];
 }
