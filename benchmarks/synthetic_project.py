@@ -117,7 +117,8 @@ class Filler:
             failure="crash" if failed else "",
         )
         self.store.tell(number, -loss if status == "completed" else None, duration=finished - started)
-        self.store.attempt_ended(outcome, status, None if failed else loss)  # type: ignore[arg-type]
+        reported = None if reason == REASONS[0] else 0.1 if failed else loss  # some look good until they break off
+        self.store.attempt_ended(outcome, status, reported)  # type: ignore[arg-type]
 
     def write_files(self, number: int, loss: float, epochs: int, reason: str = "") -> None:
         folder = attempt_folder(self.folder, number, 1)

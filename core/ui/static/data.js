@@ -50,8 +50,18 @@ export class Experiments {
     for (const family of ["metric", "values"]) {
       for (const [name, from] of Object.entries(message[family] ?? {})) put((this[family][name] ??= []), from);
     }
+    this.listChoices();
     this.revision += 1;
     return number;
+  }
+
+  // A hyperparameter with texts whose range says nothing of them, as a program's own: the choices are those that were made.
+  listChoices() {
+    for (const column of this.parameters) {
+      if (column.choices && !column.made) continue;
+      const texts = new Set(this.values[column.key]?.filter((value) => typeof value === "string"));
+      if (texts.size) Object.assign(column, { choices: [...texts].sort(), made: true });
+    }
   }
 
   status(row) {
@@ -91,6 +101,10 @@ export class Experiments {
   // What orders and filters a row: what an experiment reported before it failed or was stopped is no result of it.
   result(column, row) {
     return isMeasured(column) && NO_RESULT.has(this.lists.status[row]) ? null : this.get(column, row);
+  }
+
+  anyResult() {
+    return this.objective !== null && this.number.some((_, row) => this.result(this.objective, row) !== null);
   }
 
   // Rows that completed with a fitness, best first; equals in order of number.

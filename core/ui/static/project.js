@@ -172,7 +172,7 @@ class App {
 
   // Without any value there is nothing to draw: no empty axes.
   showCharts() {
-    part("charts").hidden = !page.vendor || !this.experiments.number.some((_, row) => this.experiments.outcome(row) !== null);
+    part("charts").hidden = !page.vendor || !this.experiments.anyResult();
   }
 
   async drawPictures() {

@@ -5,7 +5,7 @@ import { middle } from "./format.js";
 import { sortedBy, sorting } from "./order.js";
 import { change } from "./view_state.js";
 
-const LONGEST = 32; // characters of a name
+const LONGEST = 26; // characters of a name
 
 // Draws it anew where columns or order are others. The button that had the focus has it again.
 export function drawHead(head, columns, experiments) {

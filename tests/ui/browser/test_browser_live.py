@@ -181,18 +181,18 @@ def test_a_refused_action_says_why_in_its_dialog(dashboard: Any, open_page: Call
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_a_server_that_comes_back_is_followed_again(dashboard: Any, open_page: Callable[..., Any]) -> None:
-    dashboard.fill("long", 50, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
-    page = open_page(dashboard, "/p/long")
+def test_a_server_that_comes_back_is_followed_again(alone: Any, open_page: Callable[..., Any]) -> None:
+    alone.fill("long", 50, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
+    page = open_page(alone, "/p/long")
     expect(page.locator("#more [role=tab]").first).to_be_visible()
-    dashboard.kill()
+    alone.kill()
     expect(page.locator("#live")).to_contain_text("Reconnecting, last update")
     expect(page.get_by_role("button", name="Pause")).to_be_disabled()
     time.sleep(1)
-    dashboard.start()
+    alone.start()
     expect(page.locator("#live")).to_have_text("Live", timeout=20_000)
     expect(page.get_by_role("button", name="Pause")).to_be_enabled()
-    count = len(dashboard.experiments("long"))
+    count = len(alone.experiments("long"))
     wait_until(lambda: int(page.locator(".chips b").first.inner_text()) >= count)
     page.click(".fresh", timeout=3000) if page.locator(".fresh").is_visible() else None
     rows = int(page.get_attribute("#rows", "aria-rowcount")) - 1
@@ -201,16 +201,16 @@ def test_a_server_that_comes_back_is_followed_again(dashboard: Any, open_page: C
     assert rows >= count
 
 
-def test_rows_that_could_not_be_fetched_come_with_the_next_try(dashboard: Any, open_page: Callable[..., Any]) -> None:
-    dashboard.fill("gap", 600, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
-    page = open_page(dashboard, "/p/gap?sort=-number")
+def test_rows_that_could_not_be_fetched_come_with_the_next_try(alone: Any, open_page: Callable[..., Any]) -> None:
+    alone.fill("gap", 600, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
+    page = open_page(alone, "/p/gap?sort=-number")
     expect(page.locator("#more [role=tab]").first).to_be_visible()
-    dashboard.kill()
+    alone.kill()
     expect(page.locator("#live")).to_contain_text("Reconnecting")
     time.sleep(1)  # for experiments that only a fetch brings: more rows than an event holds
     page.route(re.compile(r"/experiments\?after="), lambda route: route.abort("connectionreset"), times=1)
     with page.expect_event("requestfailed", lambda request: "/experiments?after=" in request.url):
-        dashboard.start()
+        alone.start()
     expect(page.locator("#live")).to_have_text("Live")
     numbers = "[...document.querySelectorAll('#rows tr[data-number]')].map(row => Number(row.dataset.number))"
     whole = f"Number(document.querySelector('.chips b').textContent) === Math.max(...{numbers})"

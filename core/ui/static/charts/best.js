@@ -5,7 +5,7 @@ import { openEnds } from "../brush.js";
 import { clock, metric, tick, WORD } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
-import { collect, extent, scaleOf } from "./best_data.js";
+import { brokeOff, collect, extent, scaleOf } from "./best_data.js";
 import { axis, downloads, fitted, hideTip, library, showTip } from "./plot.js";
 
 const LANE = 14; // pixels at the bottom, for the crosses of failed ones
@@ -115,7 +115,7 @@ export class BestChart {
       const x = plot.valToPos(point.x, "x", true);
       point.at = null;
       ctx.globalAlpha = shown ? 0.2 + 0.58 * many : 0.14 * many;
-      if (point.status === "failed" || point.status === "stopped") {
+      if (brokeOff(point)) {
         const y = bbox.top + bbox.height - (LANE / 2) * scale;
         point.at = [x, y];
         ctx.strokeStyle = colour(point.status === "failed" ? "bad" : "prune");

@@ -28,8 +28,8 @@ export function collect(experiments, by) {
 // {log, mayLog: whether a log scale is possible, range: [low, high] of the axis}. What is far worse than the bulk does not
 // count: it stands at the edge. `wanted`: "log", "linear" or "" for as the values are.
 export function scaleOf(points, sign, wanted) {
-  const values = points.filter(({ value, status }) => Number.isFinite(value) && status !== "failed" && status !== "stopped").map(({ value }) => value);
-  const lane = points.some(({ status }) => status === "failed" || status === "stopped") ? 0.13 : 0.06; // crosses have the bottom for themselves
+  const values = valuesOf(points);
+  const lane = points.some(brokeOff) ? 0.13 : 0.06; // crosses have the bottom for themselves
   if (!values.length) return { log: false, mayLog: false, range: [0, 1] };
   const mayLog = values.every((value) => value > 0);
   const [low, high] = bulk(values, sign);
@@ -42,7 +42,11 @@ export function scaleOf(points, sign, wanted) {
   return { log: false, mayLog, range: [low - lane * room, high + 0.08 * room] };
 }
 
+export const brokeOff = ({ status }) => status === "failed" || status === "stopped";
+
+const valuesOf = (points) => points.filter((point) => Number.isFinite(point.value) && !brokeOff(point)).map(({ value }) => value);
+
 export function extent(points) {
-  const finite = points.map(({ value }) => value).filter(Number.isFinite);
+  const finite = valuesOf(points);
   return { min: finite.reduce((a, b) => Math.min(a, b), Infinity), max: finite.reduce((a, b) => Math.max(a, b), -Infinity) };
 }
