@@ -59,7 +59,8 @@ export class Inspector {
     const row = experiments.rows.get(number);
     if (row === undefined) return;
     const status = experiments.status(row);
-    const value = experiments.outcome(row);
+    const result = experiments.result(experiments.objective, row);
+    const value = result ?? experiments.outcome(row) ?? this.detail?.reached?.value ?? null; // what it reached until it failed
     const best = row === experiments.best() && experiments.ranking().length > 1;
     const rank = experiments.rank(row);
     const { slot, exit_code: exit, reason, step } = experiments.lists;
@@ -67,7 +68,7 @@ export class Inspector {
     const state = [status === "running" ? `running for ${clock(seconds)}` : `${WORD[status]}${seconds === null ? "" : ` in ${clock(seconds)}`}`, slot[row] === null ? "" : `slot ${slot[row]}`, exit[row] === null ? "" : `exit ${exit[row]}`];
     const compared = el("button", { type: "button", class: "ghost", "aria-pressed": "false", onclick: () => this.app.toggleCompare(number) }, "Compare");
     const last = this.detail?.curve?.step.at(-1) ?? step[row];
-    const isVoid = value !== null && experiments.result(experiments.objective, row) === null;
+    const isVoid = value !== null && result === null;
     const places = [`${experiments.objective.label}${last === null || last === undefined ? "" : ` at step ${last}`}${isVoid ? `, then it ${status === "failed" ? "failed" : "was stopped"}` : ""}`];
     if (rank !== undefined && experiments.ranking().length > 1) places.push(`rank ${rank + 1} of ${experiments.ranking().length}`);
     const parts = [
