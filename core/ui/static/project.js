@@ -74,9 +74,11 @@ class App {
   barWidth(row) {
     const ranking = this.experiments.ranking();
     const { fitness } = this.experiments.lists;
-    const best = fitness[ranking[0]];
-    const poor = fitness[ranking[Math.floor(0.7 * (ranking.length - 1))]];
-    return best > poor ? Math.round(4 + 44 * Math.max(0, (fitness[row] - poor) / (best - poor))) : 48;
+    const ends = [ranking[0], ranking[Math.floor(0.7 * (ranking.length - 1))]].map((each) => fitness[each]);
+    if (ends[0] === ends[1]) return 48;
+    const ratio = ends[0] / ends[1];
+    const [best, poor, own] = [...ends, fitness[row]].map(ratio > 1000 || (ratio > 0 && ratio < 0.001) ? (value) => Math.log(Math.abs(value)) : Number);
+    return Math.round(4 + 44 * Math.max(0, Math.min(1, (own - poor) / (best - poor))));
   }
 
   // --- what the parts do ----------------------------------------------------------------------------------------------

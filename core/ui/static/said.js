@@ -1,6 +1,6 @@
 // A few words at the bottom of the page, read aloud too: what was done, or what went wrong.
 
-const LASTS = 5000; // milliseconds; errors stay until they are clicked away, or the next words come
+const [LASTS, ERROR_LASTS] = [5000, 15_000]; // milliseconds; a click ends it, too
 
 let quiet = 0;
 
@@ -11,7 +11,7 @@ export function say(words, { error = false } = {}) {
   place.textContent = words;
   place.onclick = clear;
   clearTimeout(quiet);
-  if (!error) quiet = setTimeout(clear, LASTS);
+  quiet = setTimeout(clear, error ? ERROR_LASTS : LASTS);
 
   function clear() {
     place.className = "";

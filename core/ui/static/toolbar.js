@@ -113,8 +113,9 @@ export class Toolbar {
     if (signature === this.whyDrawn) return;
     this.whyDrawn = signature;
     const all = failed === this.app.experiments.size;
-    const one = failures.length === 1 ? failures[0] : null;
-    const causes = failures.slice(0, 3).map(({ reason, count, shared }) => (one ? `All with ${reason}${shared ? `, at ${shared}` : ""}.` : `${count} × ${reason}${shared ? `, all with ${shared}` : ""}.`));
+    const named = failures.map((each) => ({ ...each, reason: each.reason || "no reason given" }));
+    const one = named.length === 1 ? named[0] : null;
+    const causes = named.slice(0, 3).map(({ reason, count, shared }) => (one ? `All with ${reason}${shared ? `, at ${shared}` : ""}.` : `${count} × ${reason}${shared ? `, all with ${shared}` : ""}.`));
     if (failures.length > 3) causes.push(`And ${failures.length - 3} other reasons.`);
     const lead = all ? `${failed} of ${failed} failed` : `${failed} failed`;
     const search = all || state === "failures" ? SEARCH_WORDS[state] ?? "" : "";
@@ -127,7 +128,7 @@ export class Toolbar {
     });
     const retry = isPossible("retry", this.app.summary) ? el("button", { type: "button", class: "link", disabled: this.app.lost }, `Retry ${failed}`) : null;
     retry?.addEventListener("click", () => this.app.ask("retry", {}, failed));
-    this.why.replaceChildren(glyph("failed"), ...words, " ", ...[show, retry].filter(Boolean));
+    this.why.replaceChildren(glyph("failed"), ...words, " ", el("span", { class: "together" }, show, retry));
   }
 
   columnBoxes() {

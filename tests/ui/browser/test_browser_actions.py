@@ -55,14 +55,14 @@ def test_an_action_is_busy_at_once_and_a_lost_network_is_an_error(shared: Any, o
     expect(busy).to_have_text("Adding…")
     expect(busy).to_be_disabled()
     assert held[0].request.post_data_json == {"time": "1h30m"}
-    held[0].abort("connectionfailed")
+    held[0].abort("connectionrefused")
     expect(dialog.get_by_role("alert")).to_contain_text("The dashboard does not answer")
     expect(dialog.get_by_role("button", name="Add")).to_be_enabled()
     expect(dialog.get_by_role("button", name="Add")).to_be_focused()
     dialog.get_by_role("button", name="Add").click()
     expect(busy).to_be_visible()
     page.keyboard.press("Escape")  # what goes wrong after that is said at the bottom
-    held[1].abort("connectionfailed")
+    held[1].abort("connectionrefused")
     expect(page.locator("#said.wrong")).to_contain_text("The dashboard does not answer")
     expect(page.locator("#said")).to_have_attribute("role", "alert")
 

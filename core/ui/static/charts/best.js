@@ -6,7 +6,7 @@ import { clock, metric, tick, WORD } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { brokeOff, collect, extent, scaleOf } from "./best_data.js";
-import { axis, downloads, fitted, hideTip, library, showTip } from "./plot.js";
+import { axis, downloads, fitted, hideTip, library, showTip, ticksOf } from "./plot.js";
 
 const LANE = 14; // pixels at the bottom, for the crosses of failed ones
 
@@ -73,7 +73,7 @@ export class BestChart {
       },
       axes: [
         axis({ size: 22, grid: { show: false }, space: 60 }, (value) => (view.by === "time" ? clock(value) : Number.isInteger(value) ? String(value) : "")),
-        axis({ size: 46, space: 34 }, (value) => tick(value)),
+        axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => tick(value)),
       ],
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
       cursor: { drag: { x: true, y: true, uni: 24, setScale: false }, points: { show: false }, y: false },

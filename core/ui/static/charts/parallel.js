@@ -46,13 +46,14 @@ export class ParallelChart {
     const enough = experiments.ranking().length >= 5;
     this.figure.hidden = !enough && experiments.size > 0 && !experiments.ranking().length;
     if (!enough) {
-      this.key.textContent = "Hyperparameters appear after 5 experiments are done.";
-      return;
+      this.key.textContent = "";
+      return this.element.replaceChildren(el("p", { class: "note wait" }, "Hyperparameters appear after 5 experiments are done."));
     }
     if (this.figure.offsetParent === null) return; // a phone
     const echarts = await library("echarts");
     if (!echarts) return;
     if (!this.chart) {
+      this.element.replaceChildren();
       this.chart = echarts.init(this.element, null, { renderer: "canvas" });
       this.element.append(this.overlay);
       new ResizeObserver(() => {

@@ -7,6 +7,7 @@ import { bulk, canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./p
 import { constant, makeAxis } from "./axis.js";
 import { view } from "../view_state.js";
 
+const ENOUGH = 5; // experiments that are done
 const MOST = 24; // hyperparameters
 const [LEFT, RIGHT, TOP, BOTTOM] = [42, 8, 6, 20];
 
@@ -24,8 +25,8 @@ export class SlicesPanel {
     const { experiments } = this.app;
     const columns = experiments.parameters.filter((column) => !constant(column)).slice(0, MOST);
     const ranked = experiments.ranking();
-    this.note.textContent = ranked.length ? `${experiments.objective.label} over each hyperparameter, ${plural(ranked.length, "experiment")} done` : "No experiment is done yet.";
-    if (!ranked.length) return this.grid.replaceChildren();
+    this.note.textContent = ranked.length >= ENOUGH ? `${experiments.objective.label} over each hyperparameter, ${plural(ranked.length, "experiment")} done` : `Slices appear after ${ENOUGH} experiments are done.`;
+    if (ranked.length < ENOUGH) return this.grid.replaceChildren();
     if (this.slices.map(({ key }) => key).join("\n") !== columns.map(({ key }) => key).join("\n")) {
       this.slices = columns.map((column) => {
         const element = el("div", { class: "plot", role: "img", "aria-label": `${experiments.objective.label} over ${column.label}` });
