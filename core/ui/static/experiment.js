@@ -2,6 +2,7 @@
 
 import { dataUrl, getJson, page } from "./api.js";
 import { isPossible, startActions } from "./actions.js";
+import { when } from "./columns.js";
 import { Curves } from "./curves.js";
 import { Experiments } from "./data.js";
 import { delayed, el } from "./dom.js";
@@ -51,6 +52,7 @@ export async function start() {
     await log.more();
   }, 100);
   take();
+  for (const time of document.querySelectorAll("#attempts time")) time.textContent = when(Date.parse(time.dateTime) / 1000); // in the reader's zone
 
   part("winning")?.after(el("div", { class: "ia" }, el("button", { type: "button", onclick: () => copy(part("winning").textContent, "Command copied.") }, "Copy command")));
   onTheme(() => plot.plot?.redraw());

@@ -7,14 +7,14 @@
 // The focus stays on the table itself and `aria-activedescendant` names the chosen row, so no change of rows can lose it.
 
 import { el, framed } from "./dom.js";
-import { plural } from "./format.js";
+import { middle, plural } from "./format.js";
 import { isHidden, tableColumns } from "./columns.js";
 import { ordered } from "./order.js";
 import { drawHead } from "./table_head.js";
 import { change, onView, view } from "./view_state.js";
 
 const AROUND = 8; // rows beyond either end of the window
-const CARDS = 50; // at first on a phone, and more at a time
+const CARDS = 25; // at first on a phone, and more at a time
 
 export class Table {
   // `box` scrolls and holds the table; `fresh` is the button for results that wait.
@@ -186,7 +186,7 @@ export class Table {
     const { experiments } = this.app;
     tr.className = experiments.status(row);
     const cells = this.columns.map((column, at) => {
-      const cell = el("td", { class: column.class, "data-key": column.key, "data-name": column.class.includes("p1") ? column.label : null, "aria-colindex": at + 1 });
+      const cell = el("td", { class: column.class, "data-key": column.key, "data-name": column.class.includes("p1") ? middle(column.label, 18) : null, "aria-colindex": at + 1 });
       column.fill(cell, row);
       return cell;
     });

@@ -21,7 +21,7 @@ export class Toolbar {
     this.filters = el("span", { class: "filters" });
     this.query = el("input", { type: "search", "aria-label": "Filter experiments", placeholder: example(app.experiments), spellcheck: "false", autocomplete: "off" });
     this.query.value = view.query;
-    this.pending = el("span", { class: "note", role: "status" });
+    this.pending = el("span", { class: "note" });
     this.fresh = el("button", { type: "button", class: "fresh", hidden: true });
     this.hint = el("p", { class: "hint", role: "status", hidden: true });
     this.why = el("p", { class: "why", hidden: true });
@@ -54,7 +54,7 @@ export class Toolbar {
     this.drawHint(error);
     this.drawWhy();
     this.sort.refresh();
-    this.count.textContent = view.query || view.brushes.size ? `${count} match` : "";
+    this.count.textContent = [view.query || view.brushes.size ? `${count} match` : "", this.pending.textContent].filter(Boolean).join(", ");
   }
 
   drawStates(counts) {
