@@ -8,9 +8,10 @@ import { say } from "./said.js";
 const LIVE = new Set(["running", "paused"]);
 const OVER = new Set(["done", "exhausted", "damaged"]); // nothing is left to go on with
 
-// Whether an action can work on the project as it is. The loop of a program of one's own hears no requests.
+// Whether an action can work on the project as it is: the server knows. Of one that does not say, by kind and state; the loop
+// of a program of one's own hears no requests.
 export function isPossible(kind, summary) {
-  if (summary.actions) return summary.actions.includes(kind);
+  if (summary.refused) return !summary.refused[kind];
   if (!summary.script || summary.state === "damaged") return false;
   if (kind === "pause") return summary.state === "running";
   if (kind === "go") return summary.state === "paused" || (!LIVE.has(summary.state) && !OVER.has(summary.state));
