@@ -78,7 +78,7 @@ function queryColumns(experiments, pending) {
   for (const name of ["number", "#", "experiment"]) add(name, (row) => experiments.number[row]);
   for (const name of ["time", "duration"]) add(name, (row) => elapsed(experiments, row));
   add("exit", (row) => experiments.lists.exit_code[row]);
-  for (const name of ["reason", "slot", "attempts", "failure", "fitness", "step"]) add(name, (row) => experiments.lists[name][row] ?? null);
+  for (const name of ["reason", "slot", "attempts", "failure", "fitness", "step", "cost"]) add(name, (row) => experiments.lists[name][row] ?? null);
   return columns;
 }
 

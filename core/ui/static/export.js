@@ -16,6 +16,7 @@ export function exportItems(app) {
 function shownRows(experiments, order) {
   const named = (key) => experiments.columns.filter((column) => column.key === key);
   const rest = experiments.columns.filter(({ key }) => key !== "number" && key !== "status");
-  const columns = [...named("number"), ...named("status"), ...rest];
+  const cost = experiments.lists.cost.some((dollars) => dollars !== null) ? [{ kind: "state", key: "cost" }] : [];
+  const columns = [...named("number"), ...named("status"), ...rest, ...cost];
   return [columns.map(({ kind, key, label }) => (kind === "state" ? key : label)), ...order.map((row) => columns.map((column) => experiments.get(column, row)))];
 }
