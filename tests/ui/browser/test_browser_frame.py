@@ -89,7 +89,13 @@ def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[...
     page.set_viewport_size(PHONE)
     expect(page.locator("#more [role=tab]").first).to_be_visible()
     for name, items in {
-        "More": ["Open in TensorBoard", "Add budget", "Add values", "100 rows as shown, as CSV", "All experiments as CSV"],
+        "More": [
+            "Open in TensorBoard",
+            "Add budget",
+            "Add values",
+            "100 rows as shown, as CSV",
+            "All experiments as CSV",
+        ],
         "Columns": ["val_loss", "lr", "opt"],
     }.items():
         page.get_by_role("button", name=name, exact=True).click()

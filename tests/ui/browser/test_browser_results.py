@@ -30,7 +30,9 @@ def test_what_failed_is_last_whichever_way_it_is_sorted(shared: Any, open_page: 
     page.click(METRIC)
     for _ in range(2):
         expect(page.locator(ROWS).first).not_to_have_class(re.compile("failed"))
-        page.locator("#experiments .scroll").evaluate("box => { box.scrollTo(0, 1e6); box.scrollIntoView({ block: 'end' }) }")
+        page.locator("#experiments .scroll").evaluate(
+            "box => { box.scrollTo(0, 1e6); box.scrollIntoView({ block: 'end' }) }"
+        )
         expect(page.locator(ROWS).last).to_have_class(re.compile("failed"))
         page.click(METRIC)
 
