@@ -77,7 +77,7 @@ export class Toolbar {
     const chips = [...view.brushes].map(([key, brush], at, all) => {
       const words = brushWords(this.app.experiments, key, brush);
       const match = at === all.length - 1 ? el("b", { class: "match" }, `${count} match`) : null;
-      const chip = el("button", { type: "button", class: "filter", "data-brush": key, "aria-label": `Remove filter ${words}${match ? `, ${count} match` : ""}` }, el("span", { title: words }, middle(words, 44)), match, el("span", { "aria-hidden": "true" }, "×"));
+      const chip = el("button", { type: "button", class: "filter", "data-brush": key, title: `Remove filter ${words}` }, el("span", {}, middle(words, 44)), " ", match, " ", el("span", { "aria-hidden": "true" }, "×"));
       chip.addEventListener("click", () => {
         const brushes = new Map(view.brushes);
         brushes.delete(key);

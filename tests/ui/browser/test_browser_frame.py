@@ -1,6 +1,8 @@
 """Every page: accessible, on a phone too, dark and light, and quick with 10,000 experiments."""
 
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,95 @@ def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[...
     page.get_by_label("Sort by").select_option("lr ↓")
     most = max(shared.experiments("hundred"), key=lambda e: e["values"]["lr"])
     expect(page.locator("#rows tr[data-number]").first).to_have_attribute("data-number", str(most["number"]))
+
+
+def test_a_phone_shows_some_cards_and_more_when_asked(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("many", 300, "--curves", "0")
+    page = open_page(dashboard, "/p/many")
+    page.set_viewport_size(PHONE)
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollHeight") < 4 * PHONE["height"]
+    page.get_by_role("button", name="Show 25 more of 300").click()
+    page.get_by_role("button", name="Show 25 more of 300").scroll_into_view_if_needed()
+    expect(page.locator('#rows tr[aria-rowindex="51"]')).to_be_visible()
+    expect(page.locator('#rows tr[aria-rowindex="52"]')).to_have_count(0)
+
+
+def test_many_projects_are_shown_in_parts_and_all_of_them_searched(
+    alone: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
+) -> None:
+    alone.fill("p000", 3, "--curves", "0")
+    for at in range(1, 70):
+        shutil.copytree(alone.home / "projects/p000", alone.home / f"projects/p{at:03}")
+    page = open_page(alone, "/?sort=name")
+    settled(page)
+    expect(page.locator("#rows tbody tr:visible")).to_have_count(60)
+    page.fill("#query", "p069")
+    expect(page.locator("#rows tbody tr:visible")).to_have_count(1)
+    page.fill("#query", "")
+    page.get_by_role("button", name="Show 10 more of 70").click()
+    expect(page.locator("#rows tbody tr:visible")).to_have_count(70)
+
+
+def test_axe_finds_nothing_in_what_opens(shared: Any, open_page: Callable[..., Any]) -> None:
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: make ui")
+    page = open_page(shared, "/p/hundred?q=layers+%3E+2&brush=opt:in:adam&compare=1,2")
+    page.locator("#more").scroll_into_view_if_needed()
+    found = {}
+    for tab in ("importance", "contour", "curves"):
+        page.click(f"#tab-{tab}")
+        found |= violations(page)
+    for button, place in {
+        "Columns": ".menu:visible",
+        "CSV": ".menu:visible",
+        "Add values": "#ask",
+        "Add budget": "#ask",
+    }.items():
+        page.get_by_role("button", name=button, exact=True).first.click()
+        expect(page.locator(place)).to_be_visible()
+        found |= violations(page)
+        page.keyboard.press("Escape")
+        expect(page.locator(place)).to_have_count(0) if place != "#ask" else expect(page.locator(place)).to_be_hidden()
+    assert found == {}
+
+
+def test_keys_skip_the_header_and_show_where_they_are(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred")
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        words, outline = page.evaluate(
+            "(() => { const at = document.activeElement, style = getComputedStyle(at);"
+            " return [at.dataset.action ?? at.getAttribute('aria-label') ?? at.textContent.trim(), style.outlineStyle] })()"
+        )
+        if page.evaluate("document.activeElement === document.body"):  # beyond the last one
+            break
+        seen.add(words)
+        assert outline != "none", words
+    assert {"experiment", "All 100", "Filter experiments", "Columns", "CSV", "Show them", "Experiments"} <= seen
+    assert {"Copy winning command", "Files", "Full log", "Slices"} <= seen
+
+
+def test_long_names_go_without_their_middle(shared: Any, open_page: Callable[..., Any]) -> None:
+    name = "a very long name of a hyperparameter that somebody generated from a path/in/a/config.yaml"
+    page = open_page(shared, "/p/hostile")
+    head = page.locator("#rows th button").filter(has_text="a very long")
+    expect(head).to_have_text("a very long n…/config.yaml")
+    expect(head).to_have_attribute("title", re.compile(re.escape(name)))
+    picture = page.locator("#charts figure:nth-child(2) .plot")
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    expect(picture.locator("canvas").first).to_be_visible()
+    box = picture.bounding_box()
+    page.mouse.move(box["x"] + 34 + 6 * (box["width"] - 68) / 8, box["y"] + 60)  # the seventh of nine axes
+    expect(picture).to_have_attribute("title", name)
+    page.locator("#more").scroll_into_view_if_needed()
+    expect(page.locator(f'.slices h3[title="{name}"]')).to_contain_text("…")
 
 
 def test_the_theme_is_the_systems_until_the_button(shared: Any, open_page: Callable[..., Any]) -> None:

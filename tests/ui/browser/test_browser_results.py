@@ -115,3 +115,12 @@ def test_a_few_outliers_do_not_flatten_the_line(dashboard: Any, open_page: Calla
     page.mouse.up()
     lowest = float(page.locator(".filter").inner_text().split("≤")[0])
     assert 0.2 < lowest < 0.3  # the scale begins not far below the others
+
+
+def test_what_experiments_cost_is_in_their_rows_and_in_all(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("bought", 12, "--cost", "0.25", "--failed", "0")
+    page = open_page(dashboard, "/p/bought")
+    expect(page.locator("#rows tbody td[data-key=cost]").first).to_have_text("$0.25")
+    expect(page.locator("#strip .kpi", has_text="Slots")).to_contain_text("$3.00")
+    page.fill("#experiments input[type=search]", "cost > 0.3")
+    expect(page.locator(".hint")).to_contain_text("No experiment matches")
