@@ -65,7 +65,7 @@ export function tableColumns(app) {
     return (cell, row) => {
       const value = experiments.get(column, row);
       if (value === null) return;
-      if (column.choices) cell.append(dot(column, value), middle(String(value), 32));
+      if (column.choices) cell.append(dot(column, value), middle(String(value), 24));
       else cell.append(parameter(value));
       if (cell.textContent !== String(value)) cell.title = String(value);
     };

@@ -4,7 +4,7 @@ import { dataUrl, getJson, projectUrl } from "./api.js";
 import { isPossible } from "./actions.js";
 import { delayed, el, glyph } from "./dom.js";
 import { copy } from "./said.js";
-import { clock, metric, parameter, plural, WORD } from "./format.js";
+import { clock, metric, middle, parameter, plural, WORD } from "./format.js";
 import { colour, onTheme } from "./theme.js";
 import { elapsed } from "./columns.js";
 import { onView } from "./view_state.js";
@@ -69,7 +69,7 @@ export class Inspector {
     const compared = el("button", { type: "button", class: "ghost", "aria-pressed": "false", onclick: () => this.app.toggleCompare(number) }, "Compare");
     const last = this.detail?.curve?.step.at(-1) ?? step[row];
     const isVoid = value !== null && result === null;
-    const places = [`${experiments.objective.label}${last === null || last === undefined ? "" : ` at step ${last}`}${isVoid ? `, then it ${status === "failed" ? "failed" : "was stopped"}` : ""}`];
+    const places = [`${middle(experiments.objective.label, 30)}${last === null || last === undefined ? "" : ` at step ${last}`}${isVoid ? `, then it ${status === "failed" ? "failed" : "was stopped"}` : ""}`];
     if (rank !== undefined && experiments.ranking().length > 1) places.push(`rank ${rank + 1} of ${experiments.ranking().length}`);
     const parts = [
       el("div", { class: "ih" }, el("div", {}, el("h2", {}, `Experiment ${number} `, best ? el("em", { class: "tag" }, "best") : null), el("p", {}, glyph(status), state.filter(Boolean).join(" · "))), compared),
@@ -158,6 +158,6 @@ export function diffs(files) {
 function values(detail) {
   if (detail.diff.length) return [];
   const list = el("dl", { class: "facts" });
-  for (const [name, value] of Object.entries(detail.values)) list.append(el("dt", {}, name), el("dd", { title: String(value) }, Array.isArray(value) ? `${value.length} numbers, norm ${parameter(value)}` : typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value)));
+  for (const [name, value] of Object.entries(detail.values)) list.append(el("dt", {}, ...name.split(/(?<=[._/])/).flatMap((piece) => [piece, el("wbr")])), el("dd", { title: String(value) }, Array.isArray(value) ? `${value.length} numbers, norm ${parameter(value)}` : typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value)));
   return [el("h3", {}, "Values"), list];
 }

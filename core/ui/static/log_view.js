@@ -54,6 +54,7 @@ export class LogView {
 
   tell(size) {
     this.size = size;
+    this.box.hidden = size === 0;
     const from = this.pieces[0]?.from ?? 0;
     this.earlier.hidden = from === 0;
     this.note.textContent = size === 0 ? "Nothing was printed." : from === 0 ? bytes(size) : `from ${bytes(from)} of ${bytes(size)}`;

@@ -2,7 +2,7 @@
 
 import { el, glyph } from "./dom.js";
 import { betterWords } from "./data.js";
-import { dollars, metric, plural, span, WORD } from "./format.js";
+import { dollars, metric, middle, plural, span, WORD } from "./format.js";
 
 const ORDER = ["completed", "pruned", "failed", "stopped", "running"];
 
@@ -35,7 +35,7 @@ export function drawStrip(section, summary, choose) {
 function lead(summary, choose) {
   const name = summary.metric ?? "fitness";
   const { best } = summary;
-  const title = el("span", { title: name }, `Best ${name} `, el("em", {}, betterWords(summary.direction)));
+  const title = el("span", { title: name }, `Best ${middle(name, 26)} `, el("em", {}, betterWords(summary.direction)));
   if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, "No result yet"), el("small", {}, summary.total ? plural(summary.total, "experiment") + " so far" : ""));
   const link = el("a", { href: `?e=${best.number}`, "data-choose": best.number }, `#${best.number}`);
   link.addEventListener("click", (event) => {

@@ -19,10 +19,9 @@ export class BestChart {
       el("button", { type: "button", class: "mini", "data-by": kind, onclick: () => change({ by: kind }) }, words),
     );
     this.scale = el("button", { type: "button", class: "mini", hidden: true, title: "Logarithmic scale", onclick: () => change({ scale: this.log ? "linear" : "log" }) }, "log");
-    const key = el("span", { class: "key" });
-    key.append(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "done", el("i", { class: "d2" }), "pruned", el("i", { class: "d3" }, "✕"), "failed");
+    this.key = el("span", { class: "key" });
     figure.replaceChildren(
-      el("figcaption", {}, el("h2", {}, "Best so far"), el("span", { class: "by", role: "group", "aria-label": "Horizontal axis" }, ...by), this.scale, key, downloads("Best so far", this.element, () => this.rows())),
+      el("figcaption", {}, el("h2", {}, "Best so far"), el("span", { class: "by", role: "group", "aria-label": "Horizontal axis" }, ...by), this.scale, this.key, downloads("Best so far", this.element, () => this.rows())),
       this.element,
     );
     this.by = by;
@@ -50,6 +49,10 @@ export class BestChart {
     const scale = scaleOf(this.points, experiments.sign, view.scale);
     if (scale.log !== this.log) this.forget(); // a scale of uPlot is of one kind
     Object.assign(this, scale);
+    const has = (wanted) => this.points.some(({ status }) => status === wanted);
+    const pruned = has("pruned") ? [el("i", { class: "d2" }), "pruned"] : [];
+    const failed = has("failed") ? [el("i", { class: "d3" }, "✕"), "failed"] : [];
+    this.key.replaceChildren(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "done", ...pruned, ...failed);
     this.scale.hidden = !this.mayLog;
     this.scale.setAttribute("aria-pressed", String(this.log));
   }

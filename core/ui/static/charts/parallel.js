@@ -5,7 +5,7 @@
 
 import { el } from "../dom.js";
 import { openEnds } from "../brush.js";
-import { parameter } from "../format.js";
+import { middle, parameter } from "../format.js";
 import { colour, faded, isDark, SEQUENCE } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { constant, makeAxis } from "./axis.js";
@@ -74,7 +74,7 @@ export class ParallelChart {
 
   tell() {
     const most = mattersMost(this.app);
-    this.key.replaceChildren(...(most ? [el("b", {}, most), ` · ${this.words}`] : [this.words]));
+    this.key.replaceChildren(...(most ? [el("b", { title: most }, middle(most, 44)), ` · ${this.words}`] : [this.words]));
   }
 
   // Rows that get a line: all, or the best third and an even choice of the others.
@@ -158,7 +158,7 @@ export class ParallelChart {
       const x = this.x(at);
       const align = at === 0 ? "left" : at === this.lines.length - 1 ? "right" : "center";
       const edge = at === 0 ? x - 24 : at === this.lines.length - 1 ? x + 26 : x;
-      const room = align === "center" ? apart - 8 : apart / 2 + 20; // the outer ones begin at the edge
+      const room = align === "center" ? apart - 4 : apart / 2 + 20; // the outer ones begin at the edge
       ctx.textAlign = align;
       ctx.fillStyle = colour("ink-2");
       ctx.font = "600 11px Inter, system-ui, sans-serif";
