@@ -26,9 +26,8 @@ know (it was started again) means everything.
                                    counts, total, finished, size, begun, changed, optimizer, script, problem}], gone: [NAME]}
     /api/p/NAME/summary            {project, state, metric, mode, direction: min|max, sign, best: {number, value, values, ago} or null,
                                    counts: {status: n}, total, finished, size (of the budget, or null), elapsed, left (seconds or null),
-                                   rate (a minute), slots, busy, cost (in dollars, or null), optimizer, backend, script, arguments, seed,
-                                   parameters, begun, ended,
-                                   max_time, failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
+                                   rate (a minute), slots, busy, optimizer, backend, script, arguments, seed, parameters, begun, ended,
+                                   max_time, cost (dollars or null), failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
                                    state: running | paused | begun | done | time | exhausted | failures | disk | stopped | interrupted |
                                    failed | damaged
     /api/p/NAME/experiments?after=VERSION

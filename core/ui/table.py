@@ -19,8 +19,8 @@ from studio.lock import is_locked
 from studio.records import Row, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
+from studio.ui import usage
 from studio.ui.columns import Column, columns_of, shown, trimmed
-from studio.ui.usage import cost_of
 
 UNFINISHED = ("queued", "running")
 LISTS = (
@@ -182,7 +182,7 @@ class Table:
         if (self.meta["settings"] or {}).get("backend", "local") == "local":
             return None
         attempts = range(1, (row.attempt or 0) + 1)
-        costs = [cost_of(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
+        costs = [usage.cost_of(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
         known = [cost for cost in costs if cost is not None]
         return trimmed(sum(known)) if known else None
 

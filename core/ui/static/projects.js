@@ -4,21 +4,13 @@ import { page } from "./api.js";
 import { delayed, el } from "./dom.js";
 import { follow, showLink } from "./live.js";
 
-const FIRST = 60; // rows that are shown, and more at a time
-
 export function start() {
   const query = document.getElementById("query");
   const link = document.getElementById("live");
   const words = link?.textContent.trim() ?? "";
-  let most = FIRST;
-  const more = el("button", { type: "button", class: "rest-of", hidden: true, onclick: () => filter((most += FIRST)) });
-  document.querySelector("#projects .scroll")?.after(more);
   const filter = () => {
-    const wanted = query?.value.trim().toLowerCase() ?? "";
-    const found = [...document.querySelectorAll("#rows tbody tr")].filter((row) => (row.hidden = !row.textContent.toLowerCase().includes(wanted)) === false);
-    for (const row of found.slice(most)) row.hidden = true;
-    more.hidden = found.length <= most;
-    more.textContent = `Show ${Math.min(FIRST, found.length - most)} more of ${found.length}`;
+    const wanted = query.value.trim().toLowerCase();
+    for (const row of document.querySelectorAll("#rows tbody tr")) row.hidden = !row.textContent.toLowerCase().includes(wanted);
   };
   query?.addEventListener("input", filter);
   const known = new Map((page.projects ?? []).map((project) => [project.name, project]));
@@ -26,7 +18,7 @@ export function start() {
     for (const row of document.querySelectorAll("#rows tbody tr")) drawBar(row.querySelector("[data-key=progress]"), known.get(row.dataset.project));
   };
   drawBars();
-  filter();
+  if (query?.value) filter(); // typed before this module was there
   query?.form.addEventListener("submit", (event) => event.preventDefault());
 
   // The server writes the rows: news is its table, fetched anew and put in row by row.
@@ -45,7 +37,7 @@ export function start() {
     });
     if (rows.length !== now.rows.length || rows.some((row, at) => row !== now.rows[at])) now.replaceChildren(...rows);
     drawBars();
-    filter();
+    if (query?.value) filter();
   }, 300);
   let version = page.version ?? "";
   follow({

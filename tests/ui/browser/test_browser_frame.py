@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,22 +126,6 @@ def test_a_phone_shows_some_cards_and_more_when_asked(dashboard: Any, open_page:
     page.get_by_role("button", name="Show 25 more of 300").scroll_into_view_if_needed()
     expect(page.locator('#rows tr[aria-rowindex="51"]')).to_be_visible()
     expect(page.locator('#rows tr[aria-rowindex="52"]')).to_have_count(0)
-
-
-def test_many_projects_are_shown_in_parts_and_all_of_them_searched(
-    alone: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
-) -> None:
-    alone.fill("p000", 3, "--curves", "0")
-    for at in range(1, 70):
-        shutil.copytree(alone.home / "projects/p000", alone.home / f"projects/p{at:03}")
-    page = open_page(alone, "/?sort=name")
-    settled(page)
-    expect(page.locator("#rows tbody tr:visible")).to_have_count(60)
-    page.fill("#query", "p069")
-    expect(page.locator("#rows tbody tr:visible")).to_have_count(1)
-    page.fill("#query", "")
-    page.get_by_role("button", name="Show 10 more of 70").click()
-    expect(page.locator("#rows tbody tr:visible")).to_have_count(70)
 
 
 def test_axe_finds_nothing_in_what_opens(shared: Any, open_page: Callable[..., Any]) -> None:
