@@ -27,13 +27,13 @@ know (it was started again) means everything.
     /api/p/NAME/summary            {project, state, metric, mode, direction: min|max, sign, best: {number, value, values, ago} or null,
                                    counts: {status: n}, total, finished, size (of the budget, or null), elapsed, left (seconds or null),
                                    rate (a minute), slots, busy, optimizer, backend, script, arguments, seed, parameters, begun, ended,
-                                   max_time, cost (dollars or null), failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
+                                   max_time, failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
                                    state: running | paused | begun | done | time | exhausted | failures | disk | stopped | interrupted |
                                    failed | damaged
     /api/p/NAME/experiments?after=VERSION
                                    {version, whole: bool, columns, sign, number: [], status: [], fitness: [], metric: {NAME: []},
                                    values: {NAME: []}, started: [], finished: [], duration: [], slot: [], reason: [], failure: [],
-                                   attempts: [], exit_code: [], step: [], cost: [] in dollars}
+                                   attempts: [], exit_code: [], step: [], cost: [] in dollars, as the summary has their sum}
                                    columns: [{key, kind: "param"|"metric"|"state", label, log, choices: [] or null, integer, array: length
                                    or 0, min, max}]; keys of parameters are their names as they are, `metric.NAME` the metric's, the
                                    others the names of the lists. Without `whole` only rows that changed since VERSION, to be put over

@@ -5,18 +5,8 @@ import { el } from "./dom.js";
 import { question } from "./questions.js";
 import { say } from "./said.js";
 
-const LIVE = new Set(["running", "paused"]);
-const OVER = new Set(["done", "exhausted", "damaged"]); // nothing is left to go on with
-
-// Whether an action can work on the project as it is: the server knows. Of one that does not say, by kind and state; the loop
-// of a program of one's own hears no requests.
-export function isPossible(kind, summary) {
-  if (summary.refused) return !summary.refused[kind];
-  if (!summary.script || summary.state === "damaged") return false;
-  if (kind === "pause") return summary.state === "running";
-  if (kind === "go") return summary.state === "paused" || (!LIVE.has(summary.state) && !OVER.has(summary.state));
-  return kind !== "stop" || LIVE.has(summary.state);
-}
+// Whether an action can work on the project as it is: the server knows why not.
+export const isPossible = (kind, { refused }) => !refused?.[kind];
 
 export function startActions(app) {
   const buttons = [...document.querySelectorAll("[data-action]")];
