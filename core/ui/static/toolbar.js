@@ -21,7 +21,7 @@ export class Toolbar {
     this.filters = el("span", { class: "filters" });
     this.query = el("input", { type: "search", "aria-label": "Filter experiments", placeholder: example(app.experiments), spellcheck: "false", autocomplete: "off" });
     this.query.value = view.query;
-    this.pending = el("span", { class: "note" });
+    this.pending = el("p", { class: "hint quiet", hidden: true });
     this.fresh = el("button", { type: "button", class: "fresh", hidden: true });
     this.hint = el("p", { class: "hint", role: "status", hidden: true });
     this.why = el("p", { class: "why", hidden: true });
@@ -29,8 +29,8 @@ export class Toolbar {
     this.sort = new SortSelect(app);
     const columns = menu("Columns", () => this.columnBoxes());
     const csv = menu("CSV", () => exportItems(app), { class: "pop hidem" });
-    this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.pending, this.fresh, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
-    section.prepend(this.bar, this.hint, this.why);
+    this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.fresh, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
+    section.prepend(this.bar, this.hint, this.pending, this.why);
 
     this.query.addEventListener("input", delayed(() => change({ query: this.query.value }), 150));
     this.query.addEventListener("keydown", (event) => {
@@ -51,6 +51,7 @@ export class Toolbar {
     this.drawStates(experiments.counts());
     this.drawFilters(count);
     this.pending.textContent = pending && (view.state === "all" || view.state === "running") ? `${pending} running shown although ${pending === 1 ? "it has" : "they have"} no value yet` : "";
+    this.pending.hidden = !this.pending.textContent;
     this.drawHint(error);
     this.drawWhy();
     this.sort.refresh();
