@@ -229,7 +229,7 @@ export async function start(data) {
 
 // The server's plain table becomes the live one: what only that had goes.
 function takeOver(section) {
-  for (const old of section.querySelectorAll(":scope > .tbar, :scope > .why, :scope > nav, :scope > .empty")) old.remove();
+  for (const old of section.querySelectorAll(":scope > .tbar, :scope > .why, :scope > .hint, :scope > nav, :scope > .empty")) old.remove();
   const box = section.querySelector(".scroll") ?? section.appendChild(el("div", { class: "scroll" }, el("table", { id: "rows" })));
   box.classList.add("cards");
   for (const name of ["tabindex", "role", "aria-labelledby"]) box.removeAttribute(name);

@@ -21,7 +21,7 @@ export class Toolbar {
     this.filters = el("span", { class: "filters" });
     this.query = el("input", { type: "search", "aria-label": "Filter experiments", placeholder: example(app.experiments), spellcheck: "false", autocomplete: "off" });
     this.query.value = view.query;
-    this.pending = el("p", { class: "hint quiet", hidden: true });
+    this.pending = el("p", { class: "still-running", hidden: true });
     this.fresh = el("button", { type: "button", class: "fresh", hidden: true });
     this.hint = el("p", { class: "hint", role: "status", hidden: true });
     this.why = el("p", { class: "why", hidden: true });

@@ -54,14 +54,14 @@ def test_a_filter_says_which_running_ones_it_leaves(dashboard: Any, open_page: C
     running = [e for e in dashboard.experiments("going") if e["status"] == "running"]
     assert len(running) == 3
     page.fill("#experiments input[type=search]", "val_loss < 0.0001")
-    expect(page.locator(".hint.quiet")).to_have_text("3 running shown although they have no value yet")
+    expect(page.locator(".still-running")).to_have_text("3 running shown although they have no value yet")
     expect(page.locator(ROWS)).to_have_count(3)
     layers = running[0]["values"]["layers"]
     page.fill("#experiments input[type=search]", f"layers != {layers}")
     expect(page.locator(".match")).to_be_visible()
     left = [e["number"] for e in running if e["values"]["layers"] != layers]
     expect(page.locator(f"{ROWS}.running")).to_have_count(len(left))  # their hyperparameters are known
-    expect(page.locator(".hint.quiet")).to_be_empty()
+    expect(page.locator(".still-running")).to_be_empty()
 
 
 def test_the_view_is_saved_as_it_is_filtered_and_sorted(shared: Any, open_page: Callable[..., Any]) -> None:
