@@ -40,7 +40,7 @@ export function matching(experiments, view) {
   return { mask, count, pending, error };
 }
 
-export const columnOf = (experiments, key) => experiments.columns.find((column) => column.key === key) ?? null;
+const columnOf = (experiments, key) => experiments.columns.find((column) => column.key === key) ?? null;
 
 export function within(brush, value) {
   if (value === null || value === undefined) return false;

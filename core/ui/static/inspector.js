@@ -146,7 +146,7 @@ export class Inspector {
 }
 
 // What was written into the script: only the lines that changed.
-export function diffs(files) {
+function diffs(files) {
   return files.flatMap(({ path, lines }) => {
     const changed = lines.filter(({ kind }) => kind !== " ");
     const shown = changed.slice(0, 40).flatMap(({ kind, line, text }) => [el("span", { class: "ln" }, String(line)), el(kind === "+" ? "ins" : "del", {}, `${kind}${text}`), "\n"]);

@@ -66,7 +66,7 @@ function progress(summary) {
   return el("div", { class: "prog" }, el("div", { class: "ph" }, el("b", {}, head), el("span", {}, timeWords(summary))), bar, legend);
 }
 
-export function timeWords(summary) {
+function timeWords(summary) {
   if (summary.state === "running") return summary.left === null ? "" : `about ${span(summary.left).join(" ")} left`;
   if (summary.state === "done") return summary.elapsed ? `Done in ${span(summary.elapsed).join(" ")}` : "Done";
   return STATE_WORDS[summary.state] ?? summary.state;
