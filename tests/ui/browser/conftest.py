@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 VENDOR = ROOT / "core/ui/vendor/uplot.js"
 STUDIO = Path(sys.executable).with_name("studio")
+WIDE = {"width": 1440, "height": 900}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused.
 EXPECTED = re.compile(
@@ -134,11 +135,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     made = Dashboard(tmp_path_factory.mktemp("shared") / "home")
     fill(
         made.env,
-        ["hundred", "100"],
+        ["hundred", "100", "--curves=30"],
         ["one", "1", "--failed=0", "--pruned=0"],
         ["all-failed", "12", "--failed=2"],
         ["empty", "0"],
-        ["hostile", "30", "--hostile"],
+        ["hostile", "30", "--hostile", "--curves=10"],
     )
     yield made
     made.close()
@@ -172,25 +173,36 @@ def settled() -> Callable[[Any], None]:
     return lambda page: page.evaluate(READY)
 
 
+@pytest.fixture(scope="session")
+def warm(chromium: Any) -> Any:
+    """A context that all pages without wishes of their own share: scripts are fetched and compiled once."""
+    return chromium.new_context(viewport=WIDE)
+
+
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[OpenPage]:
-    """`open_page(dashboard, "/p/hundred")`. At its end no page had an error, nor broke the Content-Security-Policy."""
-    contexts: list[Any] = []
+def open_page(chromium: Any, warm: Any) -> Iterator[OpenPage]:
+    """`open_page(dashboard, "/p/hundred")`. At its end no page had an error, nor broke the Content-Security-Policy.
+    With options of a context, such as `color_scheme="dark"`, or `fresh=True`, it has a context of its own."""
+    own: list[Any] = []
     complaints: list[str] = []
 
-    def open_(dashboard: Dashboard, path: str, **context: Any) -> Any:
-        made = chromium.new_context(viewport={"width": 1440, "height": 900}, **context)
-        made.set_default_timeout(15_000)
-        contexts.append(made)
-        page = made.new_page()
+    def open_(dashboard: Dashboard, path: str, *, fresh: bool = False, **options: Any) -> Any:
+        if options or fresh:
+            own.append(chromium.new_context(viewport=WIDE, **options))
+        context = own[-1] if options or fresh else warm
+        context.set_default_timeout(15_000)
+        page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error.stack or error}"))
         page.on("console", lambda said: said.type == "error" and complaints.append(f"{page.url}: {said.text}"))
         page.on("dialog", lambda dialog: (complaints.append(f"{page.url}: alert {dialog.message}"), dialog.dismiss()))
-        made.request.get(dashboard.link)  # its cookie
+        context.request.get(dashboard.link)  # its cookie
         page.goto(dashboard.address + path)
         return page
 
     yield open_
-    for made in contexts:
-        made.close()
+    for context in own:
+        context.close()
+    for page in warm.pages:
+        page.close()
+    warm.clear_cookies()
     assert [said for said in complaints if not EXPECTED.search(said)] == []

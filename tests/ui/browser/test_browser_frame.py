@@ -201,7 +201,7 @@ def test_the_theme_is_the_systems_until_the_button(shared: Any, open_page: Calla
 
 def test_ten_thousand_experiments(dashboard: Any, open_page: Callable[..., Any]) -> None:
     dashboard.fill("large", 10_000, "--curves", "0")
-    page = open_page(dashboard, "/p/large")
+    page = open_page(dashboard, "/p/large", fresh=True)
     page.wait_for_selector(".live-table tbody tr[data-number]")
     expect(page.locator("#slots canvas")).to_be_visible()
     assert page.evaluate("document.querySelectorAll('*').length") < 5000
