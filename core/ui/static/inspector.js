@@ -158,6 +158,14 @@ function diffs(files) {
 function values(detail) {
   if (detail.diff.length) return [];
   const list = el("dl", { class: "facts" });
-  for (const [name, value] of Object.entries(detail.values)) list.append(el("dt", {}, ...name.split(/(?<=[._/])/).flatMap((piece) => [piece, el("wbr")])), el("dd", { title: String(value) }, Array.isArray(value) ? `${value.length} numbers, norm ${parameter(value)}` : typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value)));
+  for (const [name, value] of Object.entries(detail.values)) {
+    const parts = name.split(/(?<=[._/])/).flatMap((part) => [part, el("wbr")]); // where a long name may be broken
+    list.append(el("dt", {}, ...parts), el("dd", { title: String(value) }, valueWords(value)));
+  }
   return [el("h3", {}, "Values"), list];
+}
+
+function valueWords(value) {
+  if (Array.isArray(value)) return `${value.length} numbers, norm ${parameter(value)}`;
+  return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }

@@ -9,11 +9,7 @@ export const constant = (column) => (column.choices ? column.choices.length < 2 
 // Where a column's values stand on an axis, and what value stands at a place. `spread` keeps places off the edges: a
 // category in the middle of its own part.
 export function makeAxis(experiments, column) {
-  if (column.choices) {
-    const places = column.choices.map((choice, at) => [column.choices.length > 1 ? at / (column.choices.length - 1) : 0.5, String(choice)]);
-    const known = new Map(places.map(([place, word]) => [word, place]));
-    return { column, all: places, between: places.slice(1, -1).slice(0, 8), ends: [places[0]?.[1] ?? "", places.length > 1 ? places.at(-1)[1] : ""], place: (value) => known.get(String(value)) ?? 0, value: () => NaN, spread: (place) => (0.5 + place * (column.choices.length - 1)) / column.choices.length };
-  }
+  if (column.choices) return categoryAxis(column);
   const values = experiments.ranking().map((row) => experiments.get(column, row)).filter(Number.isFinite);
   let [low, high] = [column.min, column.max];
   if (column.kind === "metric" || low === null || low === undefined || values.length) {
@@ -31,4 +27,13 @@ export function makeAxis(experiments, column) {
   const value = (at) => (log ? Math.exp(from + at * (to - from)) : from + at * (to - from));
   const show = column.kind === "metric" ? metric : tick;
   return { column, low, high, log, all: [], between: [], ends: [(low > all[0] ? "≤ " : "") + show(low), (high < all[1] ? "≥ " : "") + show(high)], place, value, spread: (at) => 0.03 + 0.94 * at };
+}
+
+function categoryAxis(column) {
+  const { choices } = column;
+  const places = choices.map((choice, at) => [choices.length > 1 ? at / (choices.length - 1) : 0.5, String(choice)]);
+  const known = new Map(places.map(([place, word]) => [word, place]));
+  const ends = [places[0]?.[1] ?? "", places.length > 1 ? places.at(-1)[1] : ""];
+  const spread = (place) => (0.5 + place * (choices.length - 1)) / choices.length;
+  return { column, all: places, between: places.slice(1, -1).slice(0, 8), ends, place: (value) => known.get(String(value)) ?? 0, value: () => NaN, spread };
 }
