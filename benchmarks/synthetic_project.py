@@ -56,7 +56,7 @@ class Filler:
     """Writes experiments into a new project. `curves` of them get event files and a log."""
 
     def __init__(self, name: str, *, hostile: bool = False, failed: float = 0.05, pruned: float = 0.1, curves: int = 60,
-                 size: int | None = None):  # fmt: skip
+                 size: int | None = None, cost: float = 0.0):  # fmt: skip
         self.random = random.Random(name)
         self.folder = project_folder(name)
         make_folder(self.folder)
@@ -64,10 +64,10 @@ class Filler:
         snapshot.mkdir(exist_ok=True)
         (snapshot / "train.py").write_text(SCRIPT)
         self.ranges: dict[str, Any] = {**RANGES, **HOSTILE} if hostile else RANGES
-        self.failed, self.pruned, self.curves = failed, pruned, curves
+        self.failed, self.pruned, self.curves, self.cost = failed, pruned, curves, cost
         settings = {
             "script": "train.py", "arguments": [], "ranges": self.ranges, "optimizer": "cma", "metric": "val_loss:min",
-            "num_workers": SLOTS, "max_experiments": size, "seed": 7, "backend": "local",
+            "num_workers": SLOTS, "max_experiments": size, "seed": 7, "backend": "ec2" if cost else "local",
         }  # fmt: skip
         self.store = Store.create(self.folder, settings)
         self.store.set_meta("seed", 7)
@@ -117,7 +117,8 @@ class Filler:
             failure="crash" if failed else "",
         )
         self.store.tell(number, -loss if status == "completed" else None, duration=finished - started)
-        self.store.attempt_ended(outcome, status, None if failed else loss)  # type: ignore[arg-type]
+        reported = None if reason == REASONS[0] else 0.1 if failed else loss  # some look good until they break off
+        self.store.attempt_ended(outcome, status, reported)  # type: ignore[arg-type]
 
     def write_files(self, number: int, loss: float, epochs: int, reason: str = "") -> None:
         folder = attempt_folder(self.folder, number, 1)
@@ -130,6 +131,8 @@ class Filler:
                 lines.append(f"epoch {epoch:2}  \x1b[32mval_loss\x1b[0m {value:.4f} <b>not bold</b>")
         (folder / "output.log").write_text("\n".join([*lines, reason or "saved model.npz (1.2 MB)"]) + "\n")
         (folder / "hyperparameters.json").write_text(json.dumps({}))
+        if self.cost:
+            (folder / "machine.json").write_text(json.dumps({"dollars": self.cost}))
 
     def fill(self, count: int) -> None:
         step = BEFORE / max(1, count)
@@ -164,12 +167,13 @@ def main() -> None:
     parser.add_argument("--size", type=int)
     parser.add_argument("--running", type=int, default=0)
     parser.add_argument("--live", type=float, default=0.0)
+    parser.add_argument("--cost", type=float, default=0.0, help="dollars an experiment, as on a cloud")
     parser.add_argument("--hostile", action="store_true")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     filler = Filler(
         given.name, hostile=given.hostile, failed=given.failed, pruned=given.pruned, curves=given.curves,
-        size=given.size or given.count + (28 if given.running else 0),
+        cost=given.cost, size=given.size or given.count + (28 if given.running else 0),
     )  # fmt: skip
     filler.fill(given.count)
     if given.running:

@@ -44,6 +44,7 @@ def summary(table: Table) -> dict[str, Any]:
             "rate": rate,
             "slots": session.get("slots") or settings.get("num_workers", 1),
             "busy": counts["running"],
+            "cost": sum(cost for cost in table.lists["cost"] if cost is not None) or None,
             "optimizer": settings.get("optimizer"),
             "backend": settings.get("backend", "local"),
             "script": settings.get("script", ""),

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from studio.experiment import Metric
-from studio.home import database, identity
+from studio.home import attempt_folder, database, identity
 from studio.host import Host
 from studio.lock import is_locked
 from studio.records import Row, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
+from studio.ui import usage
 from studio.ui.columns import Column, columns_of, shown, trimmed
 
 UNFINISHED = ("queued", "running")
@@ -34,6 +35,7 @@ LISTS = (
     "failure",
     "attempts",
     "exit_code",
+    "cost",
 )
 DIGITS = 18  # of a number in an address: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
@@ -156,7 +158,7 @@ class Table:
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
-            None, reason, row.failure, row.attempt or 0, row.exit_code,
+            None, reason, row.failure, row.attempt or 0, row.exit_code, self._cost(row),
         )  # fmt: skip
         if at is None:
             at = self._add(row)
@@ -174,6 +176,15 @@ class Table:
         for name, cell in zip(LISTS, cells, strict=True):
             self.lists[name][at] = cell
         self.measured[at], self.step[at] = row.metric, step
+
+    def _cost(self, row: Row) -> float | None:
+        """Dollars that its attempts cost together, of machines of a cloud; None where it ran on none, or nobody knows."""
+        if (self.meta["settings"] or {}).get("backend", "local") == "local":
+            return None
+        attempts = range(1, (row.attempt or 0) + 1)
+        costs = [usage.cost_of(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
+        known = [cost for cost in costs if cost is not None]
+        return trimmed(sum(known)) if known else None
 
     def _add(self, row: Row) -> int:
         at = self.row_of[row.number] = len(self.row_of)

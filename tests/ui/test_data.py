@@ -37,6 +37,16 @@ def test_experiments_as_columns(browser, project):
     assert data["slot"] == [0, 0, 0]  # one after the other
 
 
+def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home):
+    project(backend="ec2")
+    for number, attempt, text in ((1, 1, '{"dollars": 0.5}'), (2, 1, '{"dollars": null}'), (3, 1, "{")):
+        folder = home / "projects" / "digits" / str(number) / str(attempt)
+        folder.mkdir(parents=True)
+        (folder / "machine.json").write_text(text)
+    assert browser.json("/api/p/digits/experiments")["cost"] == [0.5, None, None]
+    assert browser.json("/api/p/digits/summary")["cost"] == 0.5
+
+
 def test_columns_say_how_to_show_them(browser, project):
     ranges = {"lr": "1e-5:0.1:l", "n": "1:8:i", "w": "0:1:3:a", "opt": "adam,sgd", "fixed": "2:2"}
     store = project(count=0, ranges=ranges)

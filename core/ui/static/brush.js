@@ -1,18 +1,28 @@
 // Which rows the view shows: state, query and brushes together, and the brushes as words.
 
-import { parseQuery, QueryError } from "./query.js";
+import { parseQuery, PENDING, QueryError } from "./query.js";
 import { parameter, WORD } from "./format.js";
+import { isMeasured } from "./data.js";
 import { elapsed } from "./columns.js";
 
-// {mask: 1 where query and brushes hold, count of those, error: what is wrong with the query or ""}
+const PASSES = 2;
+
+// {mask: 1 where query and brushes hold, PASSES where they may when a running one has its value; the count of those that
+// hold; pending: of the others; error: what is wrong with the query or ""}
 export function matching(experiments, view) {
   const { size } = experiments;
   const mask = new Uint8Array(size).fill(1);
   let error = "";
+  const keep = (holds, mayHold) => {
+    for (let row = 0; row < size; row += 1) {
+      if (!mask[row] || holds(row)) continue;
+      mask[row] = experiments.status(row) === "running" && mayHold(row) ? PASSES : 0;
+    }
+  };
   if (view.query.trim()) {
+    const parsed = (pending) => parseQuery(view.query, queryColumns(experiments, pending), (row) => rowTexts(experiments, row));
     try {
-      const holds = parseQuery(view.query, queryColumns(experiments), (row) => rowTexts(experiments, row));
-      for (let row = 0; row < size; row += 1) if (!holds(row)) mask[row] = 0;
+      keep(parsed(false), parsed(true));
     } catch (problem) {
       if (!(problem instanceof QueryError)) throw problem;
       error = problem.message;
@@ -20,16 +30,17 @@ export function matching(experiments, view) {
   }
   for (const [key, brush] of view.brushes) {
     const column = columnOf(experiments, key);
-    if (!column) continue;
-    const list = experiments.list(column) ?? [];
-    for (let row = 0; row < size; row += 1) if (mask[row] && !within(brush, list[row])) mask[row] = 0;
+    if (column) keep((row) => within(brush, experiments.result(column, row)), () => isMeasured(column));
   }
-  let count = 0;
-  for (let row = 0; row < size; row += 1) count += mask[row];
-  return { mask, count, error };
+  let [count, pending] = [0, 0];
+  for (let row = 0; row < size; row += 1) {
+    count += mask[row] === 1;
+    pending += mask[row] === PASSES;
+  }
+  return { mask, count, pending, error };
 }
 
-export const columnOf = (experiments, key) => experiments.columns.find((column) => column.key === key) ?? null;
+const columnOf = (experiments, key) => experiments.columns.find((column) => column.key === key) ?? null;
 
 export function within(brush, value) {
   if (value === null || value === undefined) return false;
@@ -51,22 +62,23 @@ export function openEnds(low, high, { min, max }) {
 
 const neat = (value) => Number(value.toPrecision(4));
 
-function queryColumns(experiments) {
+// `pending`: a running experiment's metric is yet to come, whatever it reported so far.
+function queryColumns(experiments, pending) {
   const columns = new Map();
   const add = (name, read) => columns.has(name) || columns.set(name, read);
   for (const column of experiments.columns) {
-    const read = (row) => experiments.get(column, row);
+    const read = (row) => (pending && isMeasured(column) ? PENDING : experiments.result(column, row));
     add(column.label, read);
     add(column.key, read);
     add(column.label.toLowerCase(), read);
   }
-  if (experiments.objective) add("metric", (row) => experiments.outcome(row));
+  if (experiments.objective) add("metric", columns.get(experiments.objective.key));
   const state = (row) => WORD[experiments.status(row)] ?? experiments.status(row);
   for (const name of ["state", "status"]) columns.set(name, state);
   for (const name of ["number", "#", "experiment"]) add(name, (row) => experiments.number[row]);
   for (const name of ["time", "duration"]) add(name, (row) => elapsed(experiments, row));
   add("exit", (row) => experiments.lists.exit_code[row]);
-  for (const name of ["reason", "slot", "attempts", "failure", "fitness", "step"]) add(name, (row) => experiments.lists[name][row] ?? null);
+  for (const name of ["reason", "slot", "attempts", "failure", "fitness", "step", "cost"]) add(name, (row) => experiments.lists[name][row] ?? null);
   return columns;
 }
 

@@ -1,7 +1,7 @@
 // The columns of the table of experiments: which there are, what orders a row, what a cell shows.
 
 import { el, glyph } from "./dom.js";
-import { clock, metric, parameter, WORD } from "./format.js";
+import { clock, dollars, metric, middle, parameter, WORD } from "./format.js";
 import { category } from "./theme.js";
 import { view } from "./view_state.js";
 
@@ -27,6 +27,7 @@ export function tableColumns(app) {
   }
   list.push({ key: "duration", label: "Time", class: "num t", fill: fillTime });
   if (experiments.lists.slot.some((slot) => slot !== null)) list.push({ key: "slot", label: "Slot", class: "w", fill: (cell, row) => text(cell, experiments.lists.slot[row], (slot) => `slot ${slot}`) });
+  if (experiments.lists.cost.some(Boolean)) list.push({ key: "cost", label: "Cost", class: "num", fill: (cell, row) => text(cell, experiments.lists.cost[row], dollars) });
   for (const column of experiments.metrics.slice(1)) list.push({ key: column.key, label: column.label, class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.get(column, row), metric) });
   list.push({ key: "started", label: "Started", class: "t", hidden: true, fill: (cell, row) => text(cell, experiments.lists.started[row], when) });
   list.push({ key: "exit_code", label: "Exit", class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.lists.exit_code[row], String) });
@@ -42,7 +43,7 @@ export function tableColumns(app) {
   function fillOutcome(cell, row) {
     const status = experiments.status(row);
     const value = experiments.outcome(row);
-    if (status === "failed" || (status === "stopped" && value === null)) {
+    if (status === "failed" || status === "stopped") {
       const reason = experiments.lists.reason[row] || WORD[status];
       cell.append(el("span", { class: "reason", title: reason }, reason));
       return;
@@ -64,9 +65,9 @@ export function tableColumns(app) {
     return (cell, row) => {
       const value = experiments.get(column, row);
       if (value === null) return;
-      if (column.choices) cell.append(dot(column, value), String(value));
+      if (column.choices) cell.append(dot(column, value), middle(String(value), 24));
       else cell.append(parameter(value));
-      if (cell.textContent.length > 24) cell.title = String(value);
+      if (cell.textContent !== String(value)) cell.title = String(value);
     };
   }
 
@@ -99,11 +100,10 @@ function text(cell, value, show) {
 export function sortKeys(experiments, key) {
   const { size } = experiments;
   const column = experiments.columns.find((each) => each.key === key) ?? { key };
-  const list = experiments.list(column) ?? [];
   const keys = new Float64Array(size);
   const texts = [];
   for (let row = 0; row < size; row += 1) {
-    const value = key === "duration" ? elapsed(experiments, row) : list[row];
+    const value = key === "duration" ? elapsed(experiments, row) : experiments.result(column, row);
     if (typeof value === "string") texts.push([row, value]);
     keys[row] = typeof value === "number" ? value : typeof value === "boolean" ? Number(value) : NaN;
   }

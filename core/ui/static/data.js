@@ -1,8 +1,11 @@
 // The experiments in the browser: columns of values, as /api/p/NAME/experiments sends them, kept up to date by number.
 
-const LISTS = ["status", "fitness", "started", "finished", "duration", "slot", "reason", "failure", "attempts", "exit_code", "step"];
+const LISTS = ["status", "fitness", "started", "finished", "duration", "slot", "reason", "failure", "attempts", "exit_code", "step", "cost"];
 
-export const ENDED = new Set(["completed", "failed", "pruned", "stopped"]);
+// Whether a column has what experiments achieved.
+export const isMeasured = (column) => column.kind === "metric" || column.key === "fitness";
+
+const NO_RESULT = new Set(["failed", "stopped"]);
 
 export class Experiments {
   constructor() {
@@ -47,8 +50,18 @@ export class Experiments {
     for (const family of ["metric", "values"]) {
       for (const [name, from] of Object.entries(message[family] ?? {})) put((this[family][name] ??= []), from);
     }
+    this.listChoices();
     this.revision += 1;
     return number;
+  }
+
+  // A hyperparameter with texts whose range says nothing of them, as a program's own: the choices are those that were made.
+  listChoices() {
+    for (const column of this.parameters) {
+      if (column.choices && !column.made) continue;
+      const texts = new Set(this.values[column.key]?.filter((value) => typeof value === "string"));
+      if (texts.size) Object.assign(column, { choices: [...texts].sort(), made: true });
+    }
   }
 
   status(row) {
@@ -80,9 +93,18 @@ export class Experiments {
     return this.columns.find((column) => column.kind === "metric") ?? null;
   }
 
-  // The objective's value, null where there is none.
+  // The objective's value as it was last reported, null where there is none.
   outcome(row) {
     return this.objective ? this.get(this.objective, row) : null;
+  }
+
+  // What orders and filters a row: what an experiment reported before it failed or was stopped is no result of it.
+  result(column, row) {
+    return isMeasured(column) && NO_RESULT.has(this.lists.status[row]) ? null : this.get(column, row);
+  }
+
+  anyResult() {
+    return this.objective !== null && this.number.some((_, row) => this.result(this.objective, row) !== null);
   }
 
   // Rows that completed with a fitness, best first; equals in order of number.

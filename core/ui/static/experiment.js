@@ -1,13 +1,15 @@
 // The page of one experiment: its curve and its log alive, retry and stop, copies of its commands.
 
 import { dataUrl, getJson, page } from "./api.js";
-import { copy, startActions } from "./actions.js";
+import { isPossible, startActions } from "./actions.js";
+import { when } from "./columns.js";
 import { Curves } from "./curves.js";
 import { Experiments } from "./data.js";
 import { delayed, el } from "./dom.js";
 import { metric } from "./format.js";
 import { follow, showLink } from "./live.js";
 import { LogView } from "./log_view.js";
+import { copy } from "./said.js";
 import { STATE_WORDS } from "./strip.js";
 import { colour, onTheme } from "./theme.js";
 import { band, drawCurves } from "./charts/curves.js";
@@ -41,7 +43,8 @@ export async function start() {
     if (status !== null && detail.status !== status) return location.reload();
     status = detail.status;
     for (const button of document.querySelectorAll("[data-action]")) {
-      button.hidden = button.dataset.action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running";
+      const { action } = button.dataset;
+      button.hidden = !isPossible(action, app.summary) || (action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running");
     }
     if (detail.metric) part("value").textContent = metric(detail.metric.value);
     await drawCurve();
@@ -49,6 +52,7 @@ export async function start() {
     await log.more();
   }, 100);
   take();
+  for (const time of document.querySelectorAll("#attempts time")) time.textContent = when(Date.parse(time.dateTime) / 1000); // in the reader's zone
 
   part("winning")?.after(el("div", { class: "ia" }, el("button", { type: "button", onclick: () => copy(part("winning").textContent, "Command copied.") }, "Copy command")));
   onTheme(() => plot.plot?.redraw());

@@ -1,9 +1,10 @@
 // The inspector: the chosen experiment, or the best. What the table knows is there at once, the rest follows.
 
 import { dataUrl, getJson, projectUrl } from "./api.js";
-import { copy } from "./actions.js";
+import { isPossible } from "./actions.js";
 import { delayed, el, glyph } from "./dom.js";
-import { clock, metric, parameter, plural, WORD } from "./format.js";
+import { copy } from "./said.js";
+import { clock, metric, middle, parameter, plural, WORD } from "./format.js";
 import { colour, onTheme } from "./theme.js";
 import { elapsed } from "./columns.js";
 import { onView } from "./view_state.js";
@@ -58,7 +59,8 @@ export class Inspector {
     const row = experiments.rows.get(number);
     if (row === undefined) return;
     const status = experiments.status(row);
-    const value = experiments.outcome(row);
+    const result = experiments.result(experiments.objective, row);
+    const value = result ?? experiments.outcome(row) ?? this.detail?.reached?.value ?? null; // what it reached until it failed
     const best = row === experiments.best() && experiments.ranking().length > 1;
     const rank = experiments.rank(row);
     const { slot, exit_code: exit, reason, step } = experiments.lists;
@@ -66,11 +68,12 @@ export class Inspector {
     const state = [status === "running" ? `running for ${clock(seconds)}` : `${WORD[status]}${seconds === null ? "" : ` in ${clock(seconds)}`}`, slot[row] === null ? "" : `slot ${slot[row]}`, exit[row] === null ? "" : `exit ${exit[row]}`];
     const compared = el("button", { type: "button", class: "ghost", "aria-pressed": "false", onclick: () => this.app.toggleCompare(number) }, "Compare");
     const last = this.detail?.curve?.step.at(-1) ?? step[row];
-    const places = [`${experiments.objective.label}${last === null || last === undefined ? "" : ` at step ${last}`}`];
+    const isVoid = value !== null && result === null;
+    const places = [`${middle(experiments.objective.label, 30)}${last === null || last === undefined ? "" : ` at step ${last}`}${isVoid ? `, then it ${status === "failed" ? "failed" : "was stopped"}` : ""}`];
     if (rank !== undefined && experiments.ranking().length > 1) places.push(`rank ${rank + 1} of ${experiments.ranking().length}`);
     const parts = [
       el("div", { class: "ih" }, el("div", {}, el("h2", {}, `Experiment ${number} `, best ? el("em", { class: "tag" }, "best") : null), el("p", {}, glyph(status), state.filter(Boolean).join(" · "))), compared),
-      value === null ? null : el("div", { class: `iv${best ? " best" : ""}` }, el("strong", { title: String(value) }, metric(value)), el("span", {}, places.join(", "))),
+      value === null ? null : el("div", { class: `iv${best ? " best" : isVoid ? " void" : ""}` }, el("strong", { title: String(value) }, metric(value)), el("span", {}, places.join(", "))),
       reason[row] ? el("p", { class: "reason" }, reason[row]) : null,
     ].filter(Boolean);
     const same = this.head.children.length === parts.length && parts.every((each, at) => each.isEqualNode(this.head.children[at]));
@@ -133,8 +136,8 @@ export class Inspector {
       const word = best ? "Copy winning command" : "Copy command";
       parts.push(el("button", { type: "button", class: best ? "primary" : "", onclick: () => copy(detail.winning, "Command copied.") }, word));
     }
-    if (["failed", "stopped"].includes(status)) parts.push(el("button", { type: "button", disabled: this.app.lost, onclick: () => this.app.ask("retry", { numbers: [number] }, 1) }, "Retry"));
-    if (status === "running") parts.push(el("button", { type: "button", class: "danger", disabled: this.app.lost, onclick: () => this.app.ask("stop", { numbers: [number] }) }, "Stop…"));
+    if (["failed", "stopped"].includes(status) && isPossible("retry", this.app.summary)) parts.push(el("button", { type: "button", disabled: this.app.lost, onclick: () => this.app.ask("retry", { numbers: [number] }, 1) }, "Retry"));
+    if (status === "running" && isPossible("stop", this.app.summary)) parts.push(el("button", { type: "button", class: "danger", disabled: this.app.lost, onclick: () => this.app.ask("stop", { numbers: [number] }) }, "Stop…"));
     parts.push(el("a", { class: "button ghost", href: projectUrl(`/${number}#files`) }, "Files"));
     parts.push(el("a", { class: "button ghost", href: projectUrl(`/${number}#log`) }, "Full log"));
     const same = this.foot.children.length === parts.length && parts.every((each, at) => each.isEqualNode(this.foot.children[at]));
@@ -143,7 +146,7 @@ export class Inspector {
 }
 
 // What was written into the script: only the lines that changed.
-export function diffs(files) {
+function diffs(files) {
   return files.flatMap(({ path, lines }) => {
     const changed = lines.filter(({ kind }) => kind !== " ");
     const shown = changed.slice(0, 40).flatMap(({ kind, line, text }) => [el("span", { class: "ln" }, String(line)), el(kind === "+" ? "ins" : "del", {}, `${kind}${text}`), "\n"]);
@@ -155,6 +158,14 @@ export function diffs(files) {
 function values(detail) {
   if (detail.diff.length) return [];
   const list = el("dl", { class: "facts" });
-  for (const [name, value] of Object.entries(detail.values)) list.append(el("dt", {}, name), el("dd", { title: String(value) }, Array.isArray(value) ? `${value.length} numbers, norm ${parameter(value)}` : typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value)));
+  for (const [name, value] of Object.entries(detail.values)) {
+    const parts = name.split(/(?<=[._/])/).flatMap((part) => [part, el("wbr")]); // where a long name may be broken
+    list.append(el("dt", {}, ...parts), el("dd", { title: String(value) }, valueWords(value)));
+  }
   return [el("h3", {}, "Values"), list];
+}
+
+function valueWords(value) {
+  if (Array.isArray(value)) return `${value.length} numbers, norm ${parameter(value)}`;
+  return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }

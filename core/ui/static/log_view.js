@@ -6,9 +6,10 @@ import { getJson } from "./api.js";
 import { coloured } from "./ansi.js";
 import { delayed, el } from "./dom.js";
 import { bytes, plural } from "./format.js";
+import { say } from "./said.js";
 
 const PIECE = 1 << 16; // bytes a request
-const WINDOW = 1 << 19;
+const WINDOW = 1 << 18;
 const POLL = 1000; // milliseconds between looks at a log that grows: files send no news
 
 export class LogView {
@@ -53,6 +54,7 @@ export class LogView {
 
   tell(size) {
     this.size = size;
+    this.box.hidden = size === 0;
     const from = this.pieces[0]?.from ?? 0;
     this.earlier.hidden = from === 0;
     this.note.textContent = size === 0 ? "Nothing was printed." : from === 0 ? bytes(size) : `from ${bytes(from)} of ${bytes(size)}`;
@@ -61,6 +63,12 @@ export class LogView {
   async before() {
     const first = this.pieces[0];
     if (!first?.from) return;
+    this.earlier.setAttribute("aria-busy", "true");
+    await this.prepend(first).catch((error) => say(error.message, { error: true }));
+    this.earlier.removeAttribute("aria-busy");
+  }
+
+  async prepend(first) {
     const begin = Math.max(0, first.from - PIECE);
     const piece = await getJson(`${this.url}?from=${begin}&max=${first.from - begin}`);
     const height = this.box.scrollHeight;
@@ -89,6 +97,8 @@ export class LogView {
     if (this.running) this.timer = setTimeout(() => this.more(), POLL);
   }
 
+  // Lines with what was typed, from a place in the file on. The server looks through a part at a time; as long as it finds
+  // nothing the next part follows by itself.
   async search(from = 0) {
     const text = this.query.value;
     this.asked = text;
@@ -99,14 +109,30 @@ export class LogView {
       this.away = false;
       return;
     }
-    const { matches, next } = await getJson(`${this.url}?search=${encodeURIComponent(text)}&from=${from}`);
-    if (this.asked !== text) return; // one typed on
-    this.found.querySelector(".after")?.remove();
+    let found = { matches: [], next: from };
+    while (!found.matches.length && found.next !== null) {
+      this.close(el("p", { class: "note", "aria-busy": "true" }, found.next ? `Nothing in ${bytes(found.next)} of ${bytes(this.size)}, searching on…` : "Searching…"));
+      try {
+        found = await getJson(`${this.url}?search=${encodeURIComponent(text)}&from=${found.next}`);
+      } catch (error) {
+        return this.close(el("p", { class: "reason", role: "alert" }, error.message));
+      }
+      if (this.asked !== text) return; // one typed on
+    }
+    const { matches, next } = found;
+    this.found.lastElementChild.remove();
     for (const match of matches) {
       this.found.append(el("button", { type: "button", class: "hit", onclick: () => this.show(match) }, el("span", { class: "ln" }, match.line === null ? "" : String(match.line)), ...marked(match.text, text)));
     }
-    const words = next === null ? `${plural(this.found.childElementCount, "line")} found` : "";
-    this.found.append(next === null ? el("p", { class: "note after" }, words) : el("button", { type: "button", class: "small after", onclick: () => this.search(next) }, "Search on"));
+    if (next === null) this.found.append(el("p", { class: "note after" }, `${plural(this.found.childElementCount, "line")} found`));
+    else this.found.append(el("button", { type: "button", class: "small after", onclick: () => this.search(next) }, "Search on"));
+  }
+
+  // What stands below the lines that were found.
+  close(element) {
+    this.found.querySelector(".after")?.remove();
+    element.classList.add("after");
+    this.found.append(element);
   }
 
   // The part of the file around a line that was found.

@@ -1,21 +1,22 @@
 // What a phone has in place of what it has no room for: a menu of the header's other actions, and a choice of the order.
 
-import { dataUrl } from "./api.js";
 import { isHidden, tableColumns } from "./columns.js";
 import { el } from "./dom.js";
+import { exportItems } from "./export.js";
 import { menu } from "./menu.js";
+import { sorting } from "./order.js";
 import { change, view } from "./view_state.js";
 
 // The actions of the header that are hidden there, and the table as CSV.
-export function moreMenu() {
+export function moreMenu(app) {
   const items = () => {
     const hidden = [...document.querySelectorAll(".acts > .hidem")].filter((action) => !action.hidden);
     const copies = hidden.map((action) => {
       const name = action.textContent;
-      if (action.href) return el("a", { class: "button ghost", href: action.href }, name);
+      if (action.href) return el("a", { class: "button ghost", href: action.href, target: "_blank", rel: "noopener" }, name);
       return el("button", { type: "button", class: `ghost ${action.classList.contains("danger") ? "danger" : ""}`, disabled: action.disabled, onclick: () => action.click() }, name);
     });
-    return [...copies, el("a", { class: "button ghost", href: dataUrl("/export.csv"), download: "" }, "All experiments as CSV")];
+    return [...copies, ...exportItems(app)];
   };
   document.querySelector(".acts").append(menu("More", items, { class: "pop phone" }));
 }
@@ -32,8 +33,7 @@ export class SortSelect {
   }
 
   refresh() {
-    const [now] = this.app.table?.sorting() ?? [];
-    if (!now) return;
+    const [now] = sorting(this.app.experiments);
     const columns = tableColumns(this.app).filter((column) => !column.fixed && (column.key === now.name || !isHidden(column, view)));
     const options = columns.flatMap(({ key, label }) => [[`+${key}`, `${label} ↑`], [`-${key}`, `${label} ↓`]]);
     const signature = JSON.stringify(options);

@@ -74,9 +74,11 @@ class App {
   barWidth(row) {
     const ranking = this.experiments.ranking();
     const { fitness } = this.experiments.lists;
-    const best = fitness[ranking[0]];
-    const poor = fitness[ranking[Math.floor(0.7 * (ranking.length - 1))]];
-    return best > poor ? Math.round(4 + 44 * Math.max(0, (fitness[row] - poor) / (best - poor))) : 48;
+    const ends = [ranking[0], ranking[Math.floor(0.7 * (ranking.length - 1))]].map((each) => fitness[each]);
+    if (ends[0] === ends[1]) return 48;
+    const ratio = ends[0] / ends[1];
+    const [best, poor, own] = [...ends, fitness[row]].map(ratio > 1000 || (ratio > 0 && ratio < 0.001) ? (value) => Math.log(Math.abs(value)) : Number);
+    return Math.round(4 + 44 * Math.max(0, Math.min(1, (own - poor) / (best - poor))));
   }
 
   // --- what the parts do ----------------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class App {
 
   // Without any value there is nothing to draw: no empty axes.
   showCharts() {
-    part("charts").hidden = !page.vendor || !this.experiments.number.some((_, row) => this.experiments.outcome(row) !== null);
+    part("charts").hidden = !page.vendor || !this.experiments.anyResult();
   }
 
   async drawPictures() {
@@ -195,7 +197,7 @@ export async function start(data) {
   const tensorboard = part("tensorboard");
   if (tensorboard) tensorboard.hidden = false;
   app.actions = startActions(app);
-  moreMenu();
+  moreMenu(app);
   app.showState();
 
   app.experiments.merge(await data);
@@ -227,7 +229,7 @@ export async function start(data) {
 
 // The server's plain table becomes the live one: what only that had goes.
 function takeOver(section) {
-  for (const old of section.querySelectorAll(":scope > .tbar, :scope > .why, :scope > nav, :scope > .empty")) old.remove();
+  for (const old of section.querySelectorAll(":scope > .tbar, :scope > .why, :scope > .hint, :scope > nav, :scope > .empty")) old.remove();
   const box = section.querySelector(".scroll") ?? section.appendChild(el("div", { class: "scroll" }, el("table", { id: "rows" })));
   box.classList.add("cards");
   for (const name of ["tabindex", "role", "aria-labelledby"]) box.removeAttribute(name);

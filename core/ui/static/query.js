@@ -11,6 +11,9 @@ const OPERATORS = new Set(["=", "!=", "<", "<=", ">", ">=", "~"]);
 
 export class QueryError extends Error {}
 
+// What a column gives where the value is yet to come: every test of it may still hold.
+export const PENDING = Symbol("pending");
+
 // `columns` maps a name to a function of a row that gives a number, a text or null; `texts` gives all texts of a row.
 export function parseQuery(text, columns, texts) {
   const tokens = tokenize(text);
@@ -103,6 +106,6 @@ function test(name, operator, value, columns) {
   // What is missing is no answer to any question, not even to !=
   return (row) => {
     const found = column(row);
-    return found !== null && found !== undefined && compare(found);
+    return found === PENDING || (found !== null && found !== undefined && compare(found));
   };
 }

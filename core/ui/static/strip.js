@@ -2,7 +2,7 @@
 
 import { el, glyph } from "./dom.js";
 import { betterWords } from "./data.js";
-import { metric, plural, span, WORD } from "./format.js";
+import { dollars, metric, middle, plural, span, WORD } from "./format.js";
 
 const ORDER = ["completed", "pruned", "failed", "stopped", "running"];
 
@@ -35,7 +35,7 @@ export function drawStrip(section, summary, choose) {
 function lead(summary, choose) {
   const name = summary.metric ?? "fitness";
   const { best } = summary;
-  const title = el("span", { title: name }, `Best ${name} `, el("em", {}, betterWords(summary.direction)));
+  const title = el("span", { title: name }, `Best ${middle(name, 26)} `, el("em", {}, betterWords(summary.direction)));
   if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, "No result yet"), el("small", {}, summary.total ? plural(summary.total, "experiment") + " so far" : ""));
   const link = el("a", { href: `?e=${best.number}`, "data-choose": best.number }, `#${best.number}`);
   link.addEventListener("click", (event) => {
@@ -66,7 +66,7 @@ function progress(summary) {
   return el("div", { class: "prog" }, el("div", { class: "ph" }, el("b", {}, head), el("span", {}, timeWords(summary))), bar, legend);
 }
 
-export function timeWords(summary) {
+function timeWords(summary) {
   if (summary.state === "running") return summary.left === null ? "" : `about ${span(summary.left).join(" ")} left`;
   if (summary.state === "done") return summary.elapsed ? `Done in ${span(summary.elapsed).join(" ")}` : "Done";
   return STATE_WORDS[summary.state] ?? summary.state;
@@ -78,11 +78,12 @@ function figures(summary) {
   const live = summary.state === "running" || summary.state === "paused";
   const slots = live ? [String(summary.busy), el("u", {}, `of ${summary.slots} busy`)] : [String(summary.slots)];
   const where = !summary.backend || summary.backend === "local" ? "this machine" : summary.backend;
-  const script = summary.script ? el("code", { title: summary.script }, summary.script.split("/").at(-1)) : "";
+  const price = summary.cost ? ` · ${dollars(summary.cost)}` : "";
+  const script = summary.script ? el("code", { title: summary.script }, summary.script.split("/").at(-1)) : "a program's own loop";
   const more = [plural(summary.parameters, "hyperparameter"), summary.seed === null || summary.seed === undefined ? "" : `seed ${summary.seed}`].filter(Boolean);
   return [
     el("div", { class: "kpi hidem" }, el("span", {}, "Elapsed"), el("strong", {}, String(amount), el("u", {}, unit)), el("small", {}, rate)),
-    el("div", { class: "kpi hidem" }, el("span", {}, "Slots"), el("strong", {}, ...slots), el("small", {}, where)),
+    el("div", { class: "kpi hidem" }, el("span", {}, "Slots"), el("strong", {}, ...slots), el("small", {}, `${where}${price}`)),
     el("div", { class: "kpi hidem wide" }, el("span", {}, "Search"), el("strong", { class: "txt" }, summary.optimizer ?? "grid"), el("small", {}, script, ` · ${more.join(" · ")}`)),
   ];
 }

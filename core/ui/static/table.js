@@ -2,15 +2,19 @@
 //
 //   experiments --matching--> mask --sort--> order --window--> rows in the page
 //
+// On a phone, where the page itself scrolls, a part of the cards and a button for more: what stands below must be reached.
 // The order is held while the pointer is in the table or it is scrolled: rows change in their places, new ones are counted.
 // The focus stays on the table itself and `aria-activedescendant` names the chosen row, so no change of rows can lose it.
 
 import { el, framed } from "./dom.js";
-import { plural } from "./format.js";
-import { isHidden, sortKeys, tableColumns } from "./columns.js";
+import { middle, plural } from "./format.js";
+import { isHidden, tableColumns } from "./columns.js";
+import { ordered } from "./order.js";
+import { drawHead } from "./table_head.js";
 import { change, onView, view } from "./view_state.js";
 
 const AROUND = 8; // rows beyond either end of the window
+const CARDS = 25; // at first on a phone, and more at a time
 
 export class Table {
   // `box` scrolls and holds the table; `fresh` is the button for results that wait.
@@ -39,6 +43,9 @@ export class Table {
     body.replaceChildren();
     this.above = body.appendChild(pad());
     this.below = body.appendChild(pad());
+    this.cards = CARDS;
+    this.more = el("button", { type: "button", class: "rest-of", hidden: true, onclick: () => this.showMore() });
+    this.box.after(this.more);
     addEventListener("scroll", () => this.scrolled(), { capture: true, passive: true });
     addEventListener("resize", this.draw);
     this.narrow.addEventListener("change", this.draw);
@@ -54,6 +61,7 @@ export class Table {
       this.refresh();
     });
     onView((what) => {
+      if (what.has("sort")) this.box.scrollTop = 0;
       if (["query", "state", "sort", "brushes", "hidden", "shown"].some((key) => what.has(key))) this.refresh();
       if (what.has("selected") || what.has("compare")) this.mark();
     });
@@ -64,8 +72,9 @@ export class Table {
   // All anew: order, columns, cells.
   refresh() {
     this.columns = tableColumns(this.app).filter((column) => !isHidden(column, view));
-    this.drawHead();
-    const { running, rest } = this.ordered();
+    drawHead(this.head, this.columns, this.app.experiments);
+    this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
+    const { running, rest } = ordered(this.app);
     this.asRunning = new Set(running);
     this.order = running.concat(rest);
     this.waiting = 0;
@@ -84,7 +93,7 @@ export class Table {
     if (!this.holds()) return this.refresh();
     // Results that are new, and rows that ended since the order was made: their place may be another now.
     const shown = new Set(this.order);
-    this.waiting = this.ordered().rest.filter((row) => !shown.has(row) || this.asRunning.has(row)).length;
+    this.waiting = ordered(this.app).rest.filter((row) => !shown.has(row) || this.asRunning.has(row)).length;
     this.fresh.hidden = !this.waiting;
     this.fresh.textContent = plural(this.waiting, "new result");
     if (!this.order.length) return this.refresh();
@@ -99,88 +108,26 @@ export class Table {
     if (this.waiting && !this.holds()) this.refresh();
   }
 
-  // Running ones stay on top, whatever the filter: {running, rest}.
-  ordered() {
-    const { experiments } = this.app;
-    const { mask } = this.app.matching();
-    const { status } = experiments.lists;
-    const running = [];
-    const rest = [];
-    for (let row = 0; row < experiments.size; row += 1) {
-      if (status[row] === "running" && (view.state === "all" || view.state === "running")) running.push(row);
-      else if (mask[row] && (view.state === "all" || status[row] === view.state)) rest.push(row);
-    }
-    running.sort((a, b) => experiments.number[a] - experiments.number[b]);
-    const keys = this.sorting().map(({ name, down }) => [sortKeys(experiments, name), down ? -1 : 1]);
-    rest.sort((a, b) => {
-      for (const [key, sign] of keys) {
-        const [x, y] = [key[a], key[b]];
-        if (x === y) continue;
-        const [noX, noY] = [x !== x, y !== y]; // NaN: missing
-        if (noX || noY) {
-          if (noX && noY) continue;
-          return noX ? 1 : -1;
-        }
-        return x < y ? -sign : sign;
-      }
-      return experiments.number[a] - experiments.number[b];
-    });
-    return { running, rest };
-  }
-
-  // What was asked for, or the best first.
-  sorting() {
-    if (view.sort.length) return view.sort;
-    const { objective, sign } = this.app.experiments;
-    return objective ? [{ name: objective.key, down: sign > 0 }] : [{ name: "number", down: true }];
-  }
-
-  // --- the head -----------------------------------------------------------------------------------------------------
-
   columnsChanged() {
     const now = tableColumns(this.app).filter((column) => !isHidden(column, view));
     return now.length !== this.columns.length || now.some((column, at) => column.key !== this.columns[at].key);
-  }
-
-  drawHead() {
-    const sorting = this.sorting();
-    const signature = JSON.stringify([this.columns.map((column) => column.key), sorting]);
-    if (signature === this.headDrawn) return;
-    this.headDrawn = signature;
-    const focused = this.head.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    const cells = this.columns.map((column, at) => {
-      const place = sorting.findIndex(({ name }) => name === column.key);
-      const down = place >= 0 && sorting[place].down;
-      const label = column.short ?? column.label;
-      if (column.fixed) return el("th", { scope: "col", class: column.class, "aria-colindex": at + 1 }, label);
-      const arrow = place < 0 ? "" : down ? " ↓" : " ↑";
-      const several = place >= 0 && sorting.length > 1 ? el("sup", {}, String(place + 1)) : null;
-      const words = label ? [`${label}${arrow}`, several] : [el("span", { class: "vh" }, column.label), arrow];
-      const button = el("button", { type: "button", "data-key": column.key, title: `Sort by ${column.label}; with Shift as a further key` }, ...words);
-      button.addEventListener("click", (event) => this.sortBy(column.key, event.shiftKey));
-      const sort = place < 0 ? "none" : down ? "descending" : "ascending";
-      return el("th", { scope: "col", class: column.class, "aria-sort": sort, "aria-colindex": at + 1 }, button);
-    });
-    this.head.replaceChildren(el("tr", { "aria-rowindex": 1 }, ...cells));
-    if (focused) this.head.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
-    this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
-  }
-
-  sortBy(key, more) {
-    const { objective, sign } = this.app.experiments;
-    const first = objective && key === objective.key ? sign > 0 : false; // best first; others from small to large
-    const now = this.sorting();
-    const at = now.findIndex(({ name }) => name === key);
-    const turned = { name: key, down: at < 0 ? first : !now[at].down };
-    this.box.scrollTop = 0;
-    if (!more) return change({ sort: [turned] });
-    change({ sort: at < 0 ? [...now, turned] : now.with(at, turned) });
   }
 
   // --- the window -----------------------------------------------------------------------------------------------------
 
   get height() {
     return this.narrow.matches ? 58 : 28; // as studio.css has it
+  }
+
+  // Rows that can be scrolled to.
+  get count() {
+    return this.narrow.matches ? Math.min(this.cards, this.order.length) : this.order.length;
+  }
+
+  showMore() {
+    this.cards += CARDS;
+    this.render();
+    if (this.more.hidden) this.table.focus({ preventScroll: true });
   }
 
   // How far the first row is above the top of what scrolls.
@@ -202,7 +149,7 @@ export class Table {
     const box = this.box.getBoundingClientRect();
     const top = Math.max(this.narrow.matches ? 0 : box.top, 0) - body.top;
     const bottom = Math.min(this.narrow.matches ? innerHeight : box.bottom, innerHeight) - body.top;
-    const count = this.order.length;
+    const count = this.count;
     const from = Math.max(0, Math.min(count, Math.floor(top / height)) - AROUND);
     const to = Math.max(from, Math.min(count, Math.max(Math.ceil(bottom / height) + AROUND, Math.min(count, 24))));
     const wanted = this.order.slice(from, to).map((row) => experiments.number[row]);
@@ -228,6 +175,9 @@ export class Table {
     this.stale.clear();
     this.above.firstChild.style.height = `${from * height}px`;
     this.below.firstChild.style.height = `${(count - to) * height}px`;
+    const rest = this.order.length - count;
+    this.more.hidden = !rest;
+    this.more.textContent = `Show ${Math.min(CARDS, rest)} more of ${this.order.length}`;
     this.mark();
     this.app.sparks.want(wanted);
   }
@@ -236,7 +186,7 @@ export class Table {
     const { experiments } = this.app;
     tr.className = experiments.status(row);
     const cells = this.columns.map((column, at) => {
-      const cell = el("td", { class: column.class, "data-key": column.key, "data-name": column.class.includes("p1") ? column.label : null, "aria-colindex": at + 1 });
+      const cell = el("td", { class: column.class, "data-key": column.key, "data-name": column.class.includes("p1") ? middle(column.label, 18) : null, "aria-colindex": at + 1 });
       column.fill(cell, row);
       return cell;
     });

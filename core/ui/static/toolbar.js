@@ -1,9 +1,11 @@
 // What stands above the table: states, brushes, query, columns, CSV, and why experiments failed.
 
+import { isPossible } from "./actions.js";
 import { delayed, el, glyph } from "./dom.js";
 import { brushWords } from "./brush.js";
 import { tableColumns, isHidden } from "./columns.js";
-import { dataUrl } from "./api.js";
+import { exportItems } from "./export.js";
+import { middle } from "./format.js";
 import { menu } from "./menu.js";
 import { SortSelect } from "./phone.js";
 import { change, onView, view } from "./view_state.js";
@@ -19,15 +21,16 @@ export class Toolbar {
     this.filters = el("span", { class: "filters" });
     this.query = el("input", { type: "search", "aria-label": "Filter experiments", placeholder: example(app.experiments), spellcheck: "false", autocomplete: "off" });
     this.query.value = view.query;
+    this.pending = el("p", { class: "still-running", hidden: true });
     this.fresh = el("button", { type: "button", class: "fresh", hidden: true });
     this.hint = el("p", { class: "hint", role: "status", hidden: true });
     this.why = el("p", { class: "why", hidden: true });
     this.count = el("span", { class: "vh", role: "status" });
     this.sort = new SortSelect(app);
     const columns = menu("Columns", () => this.columnBoxes());
-    const csv = el("a", { class: "button ghost hidem", href: dataUrl("/export.csv"), download: "", title: "All experiments, not only those that match" }, "CSV");
+    const csv = menu("CSV", () => exportItems(app), { class: "pop hidem" });
     this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.fresh, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
-    section.prepend(this.bar, this.hint, this.why);
+    section.prepend(this.bar, this.hint, this.pending, this.why);
 
     this.query.addEventListener("input", delayed(() => change({ query: this.query.value }), 150));
     this.query.addEventListener("keydown", (event) => {
@@ -44,13 +47,15 @@ export class Toolbar {
 
   refresh() {
     const { experiments } = this.app;
-    const { count, error } = this.app.matching();
+    const { count, pending, error } = this.app.matching();
     this.drawStates(experiments.counts());
     this.drawFilters(count);
+    this.pending.textContent = pending && (view.state === "all" || view.state === "running") ? `${pending} running shown although ${pending === 1 ? "it has" : "they have"} no value yet` : "";
+    this.pending.hidden = !this.pending.textContent;
     this.drawHint(error);
     this.drawWhy();
     this.sort.refresh();
-    this.count.textContent = view.query || view.brushes.size ? `${count} match` : "";
+    this.count.textContent = [view.query || view.brushes.size ? `${count} match` : "", this.pending.textContent].filter(Boolean).join(", ");
   }
 
   drawStates(counts) {
@@ -73,7 +78,7 @@ export class Toolbar {
     const chips = [...view.brushes].map(([key, brush], at, all) => {
       const words = brushWords(this.app.experiments, key, brush);
       const match = at === all.length - 1 ? el("b", { class: "match" }, `${count} match`) : null;
-      const chip = el("button", { type: "button", class: "filter", "data-brush": key, "aria-label": `Remove filter ${words}${match ? `, ${count} match` : ""}` }, el("span", {}, words), match, el("span", { "aria-hidden": "true" }, "×"));
+      const chip = el("button", { type: "button", class: "filter", "data-brush": key, title: `Remove filter ${words}` }, el("span", {}, middle(words, 44)), " ", match, " ", el("span", { "aria-hidden": "true" }, "×"));
       chip.addEventListener("click", () => {
         const brushes = new Map(view.brushes);
         brushes.delete(key);
@@ -109,8 +114,9 @@ export class Toolbar {
     if (signature === this.whyDrawn) return;
     this.whyDrawn = signature;
     const all = failed === this.app.experiments.size;
-    const one = failures.length === 1 ? failures[0] : null;
-    const causes = failures.slice(0, 3).map(({ reason, count, shared }) => (one ? `All with ${reason}${shared ? `, at ${shared}` : ""}.` : `${count} × ${reason}${shared ? `, all with ${shared}` : ""}.`));
+    const named = failures.map((each) => ({ ...each, reason: each.reason || "no reason given" }));
+    const one = named.length === 1 ? named[0] : null;
+    const causes = named.slice(0, 3).map(({ reason, count, shared }) => (one ? `All with ${reason}${shared ? `, at ${shared}` : ""}.` : `${count} × ${reason}${shared ? `, all with ${shared}` : ""}.`));
     if (failures.length > 3) causes.push(`And ${failures.length - 3} other reasons.`);
     const lead = all ? `${failed} of ${failed} failed` : `${failed} failed`;
     const search = all || state === "failures" ? SEARCH_WORDS[state] ?? "" : "";
@@ -121,9 +127,9 @@ export class Toolbar {
       const first = this.app.table.order[0];
       if (first !== undefined) this.app.choose(this.app.experiments.number[first], { open: false });
     });
-    const retry = el("button", { type: "button", class: "link", disabled: this.app.lost }, `Retry ${failed}`);
-    retry.addEventListener("click", () => this.app.ask("retry", {}, failed));
-    this.why.replaceChildren(glyph("failed"), ...words, " ", show, retry);
+    const retry = isPossible("retry", this.app.summary) ? el("button", { type: "button", class: "link", disabled: this.app.lost }, `Retry ${failed}`) : null;
+    retry?.addEventListener("click", () => this.app.ask("retry", {}, failed));
+    this.why.replaceChildren(glyph("failed"), ...words, " ", el("span", { class: "together" }, show, retry));
   }
 
   columnBoxes() {

@@ -18,6 +18,7 @@ export function read(search) {
     hidden: new Set(list("hide")),
     shown: new Set(list("show")),
     by: given.get("by") === "time" ? "time" : "number",
+    scale: ["log", "linear"].includes(given.get("scale")) ? given.get("scale") : "",
     pair: list("pair").slice(0, 2),
   };
 }
@@ -55,6 +56,7 @@ function write() {
   list("hide", [...view.hidden]);
   list("show", [...view.shown]);
   if (view.by !== "number") url.set("by", view.by);
+  if (view.scale) url.set("scale", view.scale);
   list("pair", view.pair);
   return url.toString();
 }

@@ -13,18 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+
+from studio.project import Project
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 sync_api.expect.set_options(timeout=20_000)  # milliseconds: other tests share the machine
 ROOT = Path(__file__).parents[3]
+SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 VENDOR = ROOT / "core/ui/vendor/uplot.js"
-AXE = ROOT / "core/ui/node_modules/axe-core/axe.min.js"
 STUDIO = Path(sys.executable).with_name("studio")
+WIDE = {"width": 1440, "height": 900}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PHONE = {"width": 390, "height": 844}
 # What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused.
 EXPECTED = re.compile(
     r"status of 400|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
@@ -67,21 +70,28 @@ class Dashboard:
         self._server.communicate()
 
     def close(self) -> None:
-        for other in [*self._others, self._server]:
+        self.end_others()
+        self._server.terminate()
+        self._server.communicate(timeout=20)
+
+    def end_others(self) -> None:
+        """Drivers and searches that a test left at work."""
+        for other in self._others:
             other.terminate()
-        for other in [*self._others, self._server]:
+        for other in self._others:
             other.communicate(timeout=20)
+        self._others.clear()
 
     def fill(self, name: str, count: int, *options: str) -> None:
         """A project with `count` ended experiments. With --running its driver stays at work."""
-        script = [sys.executable, str(ROOT / "benchmarks/synthetic_project.py"), name, str(count), *options]
         if "--running" not in options:
-            subprocess.run(script, env=self.env, check=True)
+            fill(self.env, [name, str(count), *options])
             return
-        process = subprocess.Popen(script, env=self.env, stdout=subprocess.PIPE, text=True)
+        words = [sys.executable, str(SYNTHETIC), name, str(count), *options]
+        process = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, text=True)
+        self._others.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
-        self._others.append(process)
 
     def search(self, project: str, *words: str, cwd: Path) -> None:
         """`studio run` with these words; its first experiment runs when this returns."""
@@ -100,58 +110,99 @@ class Dashboard:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def program(self, text: str) -> None:
+        """Run a program of one's own, to its end."""
+        subprocess.run([sys.executable, "-c", text], env=self.env, cwd=self.home, check=True)
+
     def experiments(self, project: str) -> list[dict[str, Any]]:
-        """What the command line says of them: independent of the page and its server."""
-        words = [str(STUDIO), "runs", "list", project, "--json"]
-        found: list[dict[str, Any]] = json.loads(
-            subprocess.run(words, env=self.env, stdout=subprocess.PIPE, check=True).stdout
-        )
-        return found
+        """What the record says of them: independent of the page and of what its server keeps."""
+        with mock.patch.dict(os.environ, STUDIO_HOME=str(self.home)):
+            return [experiment.as_dict() for experiment in Project(project).experiments]
+
+
+def fill(env: dict[str, str], *projects: list[str]) -> None:
+    """Projects of `benchmarks/synthetic_project.py`, each as its arguments, in one process."""
+    program = (
+        "import json, runpy, sys\nscript = sys.argv[1]\nfor words in json.loads(sys.argv[2]):\n"
+        "    sys.argv = [script, *words]\n    runpy.run_path(script, run_name='__main__')\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(SYNTHETIC), json.dumps(projects)], env=env, check=True)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """One dashboard for a worker, with projects of every kind, which no test changes. Others may be added to it."""
+    made = Dashboard(tmp_path_factory.mktemp("shared") / "home")
+    fill(
+        made.env,
+        ["hundred", "100", "--curves=30"],
+        ["one", "1", "--failed=0", "--pruned=0"],
+        ["all-failed", "12", "--failed=2"],
+        ["empty", "0"],
+        ["hostile", "30", "--hostile", "--curves=10"],
+    )
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
-    """On a STUDIO_HOME of its own."""
+def dashboard(shared: Dashboard) -> Iterator[Dashboard]:
+    """The same, for a test that adds a project under a name of its own and lets it run."""
+    yield shared
+    shared.end_others()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Dashboard]:
+    """A dashboard of the test's own, which it may kill."""
     made = Dashboard(tmp_path / "home")
     yield made
     made.close()
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """For tests that change nothing, with projects of every kind."""
-    made = Dashboard(tmp_path_factory.mktemp("shared") / "home")
-    made.fill("hundred", 100)
-    made.fill("one", 1, "--failed=0", "--pruned=0")
-    made.fill("all-failed", 12, "--failed=2")
-    made.fill("empty", 0)
-    made.fill("hostile", 30, "--hostile")
-    yield made
-    made.close()
-
-
 OpenPage = Callable[..., Any]
+READY = """new Promise(done => {
+    const look = () => (performance.getEntriesByName("studio-ready").length ? done() : setTimeout(look, 20));
+    look();
+})"""  # wait_for_function needs eval, which the page's Content-Security-Policy forbids
+
+
+@pytest.fixture(scope="session")
+def settled() -> Callable[[Any], None]:
+    """Waits until a page has drawn all that it draws by itself."""
+    return lambda page: page.evaluate(READY)
+
+
+@pytest.fixture(scope="session")
+def warm(chromium: Any) -> Any:
+    """A context that all pages without wishes of their own share: scripts are fetched and compiled once."""
+    return chromium.new_context(viewport=WIDE)
 
 
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[OpenPage]:
-    """`open_page(dashboard, "/p/hundred")`. At its end no page had an error, nor broke the Content-Security-Policy."""
-    contexts: list[Any] = []
+def open_page(chromium: Any, warm: Any) -> Iterator[OpenPage]:
+    """`open_page(dashboard, "/p/hundred")`. At its end no page had an error, nor broke the Content-Security-Policy.
+    With options of a context, such as `color_scheme="dark"`, or `fresh=True`, it has a context of its own."""
+    own: list[Any] = []
     complaints: list[str] = []
 
-    def open_(dashboard: Dashboard, path: str, **context: Any) -> Any:
-        made = chromium.new_context(viewport={"width": 1440, "height": 900}, **context)
-        made.set_default_timeout(15_000)
-        contexts.append(made)
-        page = made.new_page()
+    def open_(dashboard: Dashboard, path: str, *, fresh: bool = False, **options: Any) -> Any:
+        if options or fresh:
+            own.append(chromium.new_context(viewport=WIDE, **options))
+        context = own[-1] if options or fresh else warm
+        context.set_default_timeout(15_000)
+        page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error.stack or error}"))
         page.on("console", lambda said: said.type == "error" and complaints.append(f"{page.url}: {said.text}"))
         page.on("dialog", lambda dialog: (complaints.append(f"{page.url}: alert {dialog.message}"), dialog.dismiss()))
-        page.goto(dashboard.link)
+        context.request.get(dashboard.link)  # its cookie
         page.goto(dashboard.address + path)
         return page
 
     yield open_
-    for made in contexts:
-        made.close()
+    for context in own:
+        context.close()
+    for page in warm.pages:
+        page.close()
+    warm.clear_cookies()
     assert [said for said in complaints if not EXPECTED.search(said)] == []

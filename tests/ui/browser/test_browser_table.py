@@ -77,7 +77,7 @@ QUERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "reason ~ NaN": lambda e: "NaN" in e["reason"],
     "memory": lambda e: "memory" in e["reason"],
     "val_loss <= 0.35 width >= 100": lambda e: (
-        e["metric"] and e["metric"]["value"] <= 0.35 and e["values"]["width"] >= 100
+        e["metric"] and e["status"] != "failed" and e["metric"]["value"] <= 0.35 and e["values"]["width"] >= 100
     ),
     "number > 90": lambda e: e["number"] > 90,
     '"opt" != sgd and lr>1e-3': lambda e: e["values"]["opt"] != "sgd" and e["values"]["lr"] > 1e-3,

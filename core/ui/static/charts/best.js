@@ -5,7 +5,8 @@ import { openEnds } from "../brush.js";
 import { clock, metric, tick, WORD } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
-import { axis, bulk, downloads, fitted, hideTip, library, showTip } from "./plot.js";
+import { brokeOff, collect, extent, scaleOf } from "./best_data.js";
+import { axis, downloads, fitted, hideTip, library, showTip, ticksOf } from "./plot.js";
 
 const LANE = 14; // pixels at the bottom, for the crosses of failed ones
 
@@ -17,15 +18,15 @@ export class BestChart {
     const by = [["number", "experiment"], ["time", "time"]].map(([kind, words]) =>
       el("button", { type: "button", class: "mini", "data-by": kind, onclick: () => change({ by: kind }) }, words),
     );
-    const key = el("span", { class: "key" });
-    key.append(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "done", el("i", { class: "d2" }), "pruned", el("i", { class: "d3" }, "✕"), "failed");
+    this.scale = el("button", { type: "button", class: "mini", hidden: true, title: "Logarithmic scale", onclick: () => change({ scale: this.log ? "linear" : "log" }) }, "log");
+    this.key = el("span", { class: "key" });
     figure.replaceChildren(
-      el("figcaption", {}, el("h2", {}, "Best so far"), el("span", { class: "by", role: "group", "aria-label": "Horizontal axis" }, ...by), key, downloads("Best so far", this.element, () => this.rows())),
+      el("figcaption", {}, el("h2", {}, "Best so far"), el("span", { class: "by", role: "group", "aria-label": "Horizontal axis" }, ...by), this.scale, this.key, downloads("Best so far", this.element, () => this.rows())),
       this.element,
     );
     this.by = by;
     onView((what) => {
-      if (what.has("by")) this.draw();
+      if (what.has("by") || what.has("scale")) this.draw();
       else if (this.plot && ["query", "brushes", "state", "selected"].some((name) => what.has(name))) this.plot.redraw(false);
     });
   }
@@ -41,39 +42,24 @@ export class BestChart {
     else this.plot = fitted(new uplot.default(this.options(uplot.default.paths.stepped({ align: 1 })), [this.x, this.line], this.element), this.element);
   }
 
-  // Points in order of x, and the best until each.
+  // Points in order of x, the best until each, and the scale.
   collect() {
     const { experiments } = this.app;
-    const { started, finished, fitness, status } = experiments.lists;
-    const first = started.reduce((least, value) => (value !== null && value < least ? value : least), Infinity);
-    const outcomes = experiments.list(experiments.objective) ?? [];
-    const points = [];
-    for (let row = 0; row < experiments.size; row += 1) {
-      const time = finished[row] ?? (status[row] === "running" ? Date.now() / 1000 : started[row]);
-      const x = view.by === "time" ? time !== null && time - first : experiments.number[row];
-      if (x === false || (status[row] === "queued" && started[row] === null)) continue;
-      points.push({ row, x, value: outcomes[row] ?? null, status: status[row], fitness: status[row] === "completed" ? fitness[row] : null });
-    }
-    points.sort((a, b) => a.x - b.x || a.row - b.row);
-    let best = null;
-    this.winner = null;
-    this.x = [];
-    this.line = [];
-    for (const point of points) {
-      if (point.fitness !== null && (best === null || point.fitness > best)) {
-        best = point.fitness;
-        this.winner = point;
-      }
-      this.x.push(point.x);
-      this.line.push(this.winner && this.winner.value);
-    }
-    this.points = points;
-    const values = points.filter(({ value, status: s }) => Number.isFinite(value) && s !== "failed").map(({ value }) => value);
-    const [low, high] = values.length ? bulk(values, experiments.sign) : [0, 1];
-    this.log = low > 0 && high / low > 1000;
-    const room = high - low || Math.abs(high) || 1;
-    const lane = points.some(({ status: s }) => s === "failed" || s === "stopped") ? 0.13 : 0.06; // crosses have the bottom for themselves
-    this.range = this.log ? [low / (high / low) ** lane, high * 1.3] : [low - lane * room, high + 0.08 * room];
+    Object.assign(this, collect(experiments, view.by));
+    const scale = scaleOf(this.points, experiments.sign, view.scale);
+    if (scale.log !== this.log) this.forget(); // a scale of uPlot is of one kind
+    Object.assign(this, scale);
+    const has = (wanted) => this.points.some(({ status }) => status === wanted);
+    const pruned = has("pruned") ? [el("i", { class: "d2" }), "pruned"] : [];
+    const failed = has("failed") ? [el("i", { class: "d3" }, "✕"), "failed"] : [];
+    this.key.replaceChildren(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "done", ...pruned, ...failed);
+    this.scale.hidden = !this.mayLog;
+    this.scale.setAttribute("aria-pressed", String(this.log));
+  }
+
+  forget() {
+    this.plot?.destroy();
+    this.plot = null;
   }
 
   options(stepped) {
@@ -90,7 +76,7 @@ export class BestChart {
       },
       axes: [
         axis({ size: 22, grid: { show: false }, space: 60 }, (value) => (view.by === "time" ? clock(value) : Number.isInteger(value) ? String(value) : "")),
-        axis({ size: 46, space: 34 }, (value) => tick(value)),
+        axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => tick(value)),
       ],
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
       cursor: { drag: { x: true, y: true, uni: 24, setScale: false }, points: { show: false }, y: false },
@@ -128,11 +114,11 @@ export class BestChart {
     const small = 1.3 + 1.7 * many;
     ctx.save();
     for (const point of this.points) {
-      const shown = point.status === "running" || (mask[point.row] && (view.state === "all" || view.state === point.status));
+      const shown = mask[point.row] && (view.state === "all" || view.state === point.status);
       const x = plot.valToPos(point.x, "x", true);
       point.at = null;
       ctx.globalAlpha = shown ? 0.2 + 0.58 * many : 0.14 * many;
-      if (point.status === "failed" || (point.status === "stopped" && point.value === null)) {
+      if (brokeOff(point)) {
         const y = bbox.top + bbox.height - (LANE / 2) * scale;
         point.at = [x, y];
         ctx.strokeStyle = colour(point.status === "failed" ? "bad" : "prune");
@@ -204,7 +190,7 @@ export class BestChart {
     const { clientWidth, clientHeight } = plot.over;
     const brushes = new Map(view.brushes);
     const put = (key, low, high) => {
-      const ends = openEnds(low, high, extent(this.points.map(({ value }) => value)));
+      const ends = openEnds(low, high, extent(this.points));
       brushes.set(key, ends);
     };
     if (height < clientHeight) put(this.app.experiments.objective.key, plot.posToVal(top + height, "y"), plot.posToVal(top, "y"));
@@ -261,11 +247,6 @@ export class BestChart {
 }
 
 const plotFont = (weight) => `${weight}${11 * (devicePixelRatio || 1)}px Inter, system-ui, sans-serif`;
-
-function extent(values) {
-  const finite = values.filter(Number.isFinite);
-  return { min: finite.reduce((a, b) => Math.min(a, b), Infinity), max: finite.reduce((a, b) => Math.max(a, b), -Infinity) };
-}
 
 function cross(ctx, x, y, r) {
   ctx.beginPath();

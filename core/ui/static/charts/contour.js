@@ -2,11 +2,11 @@
 // (Nadaraya-Watson); blank where no experiment is near.
 
 import { el } from "../dom.js";
-import { metric, tick } from "../format.js";
+import { metric, middle, tick } from "../format.js";
 import { colour, SEQUENCE } from "../theme.js";
 import { change, view } from "../view_state.js";
-import { canvasOf, downloads, hideTip, showTip, ticksOf } from "./plot.js";
-import { constant, makeAxis } from "./parallel.js";
+import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
+import { constant, makeAxis } from "./axis.js";
 
 const CELLS = 56; // a side
 const WIDTH = 0.055; // of the kernel, in the unit square
@@ -84,7 +84,7 @@ export class ContourPanel {
     const important = [...columns].sort((p, q) => (this.app.importance?.get(q.key) ?? 0) - (this.app.importance?.get(p.key) ?? 0));
     const wanted = view.pair.length === 2 && view.pair.every((key) => columns.some((column) => column.key === key)) ? view.pair : [important[0].key, important[1].key];
     this.selects.forEach((select, at) => {
-      select.replaceChildren(...columns.map(({ key, label }) => el("option", { value: key }, label)));
+      select.replaceChildren(...columns.map(({ key, label }) => el("option", { value: key, title: label }, middle(label, 40))));
       select.value = wanted[at];
     });
   }
@@ -127,14 +127,15 @@ export class ContourPanel {
     ctx.fillStyle = colour("ink-3");
     const ticks = (axis, most) => (axis.column.choices ? axis.all.slice(0, 12) : ticksOf(axis.low, axis.high, axis.log, most).map((value) => [axis.place(value), tick(value)]));
     ctx.textAlign = "center";
-    for (const [place, word] of ticks(across, 8)) ctx.fillText(word.slice(0, 12), Math.min(width - 16, x(across.spread(place))), height - 18);
+    const [below, beside] = [ticks(across, 8), ticks(up, 6)];
+    for (const [place, word] of below) ctx.fillText(cutTo(ctx, word, (width - LEFT - RIGHT) / below.length - 6), Math.min(width - 16, x(across.spread(place))), height - 18);
     ctx.textAlign = "right";
-    for (const [place, word] of ticks(up, 6)) ctx.fillText(word.slice(0, 9), LEFT - 6, y(up.spread(place)) + 4);
+    for (const [place, word] of beside) ctx.fillText(cutTo(ctx, word, LEFT - 10), LEFT - 6, y(up.spread(place)) + 4);
     ctx.font = "600 11px Inter, system-ui, sans-serif";
     ctx.fillStyle = colour("ink-2");
-    ctx.fillText(across.column.label.slice(0, 60), width - RIGHT, height - 4);
+    ctx.fillText(cutTo(ctx, across.column.label, width - LEFT - RIGHT), width - RIGHT, height - 4);
     ctx.textAlign = "left";
-    ctx.fillText(up.column.label.slice(0, 30), LEFT + 6, TOP + 14);
+    ctx.fillText(cutTo(ctx, up.column.label, (width - LEFT - RIGHT) / 2), LEFT + 6, TOP + 14);
   }
 
   nearest(event) {

@@ -62,7 +62,7 @@ function drawLabels(plot, labels) {
   }
   places.sort((a, b) => a.y - b.y);
   for (let at = 1; at < places.length; at += 1) places[at].y = Math.max(places[at].y, places[at - 1].y + 12 * scale);
-  const lowest = bbox.top + bbox.height; // the axis has its numbers below
+  const lowest = bbox.top + bbox.height - 3 * scale; // the axis has its numbers below
   for (let at = places.length - 1; at >= 0; at -= 1) places[at].y = Math.min(places[at].y, at === places.length - 1 ? lowest : places[at + 1].y - 12 * scale);
   ctx.save();
   for (const { text, fill, bold, x, y } of places) {

@@ -1,8 +1,9 @@
 // Importance: how much each hyperparameter matters, with how sure that is. Bars are elements: a screen reader has them too.
 
 import { el } from "../dom.js";
+import { middle } from "../format.js";
 import { dataUrl, getJson, page } from "../api.js";
-import { csv, save } from "./plot.js";
+import { saveCsv } from "../save.js";
 
 export const ENOUGH = 10; // finished experiments
 const GROWTH = 1.25; // a forest takes seconds: not anew for each experiment
@@ -63,10 +64,10 @@ export class ImportancePanel {
       const share = (part) => `${Math.round((100 * Math.max(0, part)) / total)}%`;
       const range = low === null || low === undefined ? "" : ` (${share(low)} to ${share(high)})`;
       const trend = correlation === null || correlation === undefined || Math.abs(correlation) < 0.15 ? "" : correlation > 0 ? " · larger is better" : " · smaller is better";
-      bars.append(el("span", {}, name), bar, el("span", { class: "v" }, `${share(importance)}${range}${trend}`));
+      bars.append(el("span", { title: name }, middle(name, 36)), bar, el("span", { class: "v" }, `${share(importance)}${range}${trend}`));
     }
     const csvButton = el("button", { type: "button", class: "mini hidem", "aria-label": "Save Importance as CSV" }, "CSV");
-    csvButton.addEventListener("click", () => save(new Blob([csv([["name", "importance", "low", "high", "correlation"], ...rows.map((row) => [row.name, row.importance, row.low, row.high, row.correlation])])]), `${page.project}-importance.csv`));
+    csvButton.addEventListener("click", () => saveCsv([["name", "importance", "low", "high", "correlation"], ...rows.map((row) => [row.name, row.importance, row.low, row.high, row.correlation])], `${page.project}-importance`));
     this.panel.replaceChildren(el("figcaption", {}, el("p", { class: "note" }, `${method}, from ${count} experiments.${note ? ` ${note}` : ""}`), csvButton), bars);
   }
 }

@@ -5,11 +5,12 @@
 
 import { el } from "../dom.js";
 import { openEnds } from "../brush.js";
-import { metric, parameter, tick } from "../format.js";
+import { middle, parameter } from "../format.js";
 import { colour, faded, isDark, SEQUENCE } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
+import { constant, makeAxis } from "./axis.js";
 import { ENOUGH, importanceOf, mattersMost } from "./importance.js";
-import { bulk, downloads, library } from "./plot.js";
+import { cutTo, downloads, library } from "./plot.js";
 
 const MOST = 1000; // lines: more of them are one grey, and block the page
 const AXES = 9; // hyperparameters at most, those first that matter most where that is known
@@ -45,13 +46,14 @@ export class ParallelChart {
     const enough = experiments.ranking().length >= 5;
     this.figure.hidden = !enough && experiments.size > 0 && !experiments.ranking().length;
     if (!enough) {
-      this.key.textContent = "Hyperparameters appear after 5 experiments are done.";
-      return;
+      this.key.textContent = "";
+      return this.element.replaceChildren(el("p", { class: "note wait" }, "Hyperparameters appear after 5 experiments are done."));
     }
     if (this.figure.offsetParent === null) return; // a phone
     const echarts = await library("echarts");
     if (!echarts) return;
     if (!this.chart) {
+      this.element.replaceChildren();
       this.chart = echarts.init(this.element, null, { renderer: "canvas" });
       this.element.append(this.overlay);
       new ResizeObserver(() => {
@@ -72,7 +74,7 @@ export class ParallelChart {
 
   tell() {
     const most = mattersMost(this.app);
-    this.key.replaceChildren(...(most ? [el("b", {}, most), ` · ${this.words}`] : [this.words]));
+    this.key.replaceChildren(...(most ? [el("b", { title: most }, middle(most, 44)), ` · ${this.words}`] : [this.words]));
   }
 
   // Rows that get a line: all, or the best third and an even choice of the others.
@@ -150,21 +152,22 @@ export class ParallelChart {
     canvas.style.pointerEvents = "none";
     const ctx = canvas.getContext("2d");
     ctx.scale(scale, scale);
-    const room = (width - 2 * SIDE) / Math.max(1, this.lines.length - 1) - 8;
+    const apart = (width - 2 * SIDE) / Math.max(1, this.lines.length - 1);
     ctx.lineJoin = "round";
     this.lines.forEach((axis, at) => {
       const x = this.x(at);
       const align = at === 0 ? "left" : at === this.lines.length - 1 ? "right" : "center";
       const edge = at === 0 ? x - 24 : at === this.lines.length - 1 ? x + 26 : x;
+      const room = align === "center" ? apart - 4 : apart / 2 + 20; // the outer ones begin at the edge
       ctx.textAlign = align;
       ctx.fillStyle = colour("ink-2");
       ctx.font = "600 11px Inter, system-ui, sans-serif";
-      ctx.fillText(cut(ctx, axis.column.label, room), edge, 14);
+      ctx.fillText(cutTo(ctx, axis.column.label, room), edge, 14);
       ctx.font = "11px Inter, system-ui, sans-serif";
       ctx.fillStyle = colour("ink-3");
-      ctx.fillText(cut(ctx, axis.ends[1], room), edge, 32);
-      ctx.fillText(cut(ctx, axis.ends[0], room), edge, height - 6);
-      for (const [place, word] of axis.between) this.halo(ctx, cut(ctx, word, room), x, this.y(place) + 4, "ink-3");
+      ctx.fillText(cutTo(ctx, axis.ends[1], room), edge, 32);
+      ctx.fillText(cutTo(ctx, axis.ends[0], room), edge, height - 6);
+      for (const [place, word] of axis.between) this.halo(ctx, cutTo(ctx, word, room), x, this.y(place) + 4, "ink-3");
       const brush = dragged?.at === at ? dragged.brush : view.brushes.get(axis.column.key);
       if (brush) this.drawBrush(ctx, axis, at, brush);
     });
@@ -225,7 +228,11 @@ export class ParallelChart {
       if (drag) {
         drag.to = place(event);
         this.drawOverlay({ at: drag.at, brush: brushOf() });
-      } else element.style.cursor = near(event) === null ? "" : "ns-resize";
+        return;
+      }
+      const at = near(event);
+      element.style.cursor = at === null ? "" : "ns-resize";
+      element.title = at === null ? "" : this.lines[at].column.label; // where it is drawn there may be no room for all of it
     });
     element.addEventListener("pointerdown", (event) => {
       const at = near(event);
@@ -254,40 +261,4 @@ export class ParallelChart {
     const { mask } = this.app.matching();
     return [["number", ...columns.map(({ label }) => label)], ...experiments.ranking().filter((row) => mask[row]).map((row) => [experiments.number[row], ...columns.map((column) => experiments.get(column, row))])];
   }
-}
-
-export const constant = (column) => (column.choices ? column.choices.length < 2 : column.min !== null && column.min !== undefined && column.min === column.max);
-
-// Where a column's values stand on an axis, and what value stands at a place. `spread` keeps places off the edges: a
-// category in the middle of its own part.
-export function makeAxis(experiments, column) {
-  if (column.choices) {
-    const places = column.choices.map((choice, at) => [column.choices.length > 1 ? at / (column.choices.length - 1) : 0.5, String(choice)]);
-    const known = new Map(places.map(([place, word]) => [word, place]));
-    return { column, all: places, between: places.slice(1, -1).slice(0, 8), ends: [places[0]?.[1] ?? "", places.length > 1 ? places.at(-1)[1] : ""], place: (value) => known.get(String(value)) ?? 0, value: () => NaN, spread: (place) => (0.5 + place * (column.choices.length - 1)) / column.choices.length };
-  }
-  const values = experiments.ranking().map((row) => experiments.get(column, row)).filter(Number.isFinite);
-  let [low, high] = [column.min, column.max];
-  if (column.kind === "metric" || low === null || low === undefined || values.length) {
-    const [least, most] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
-    low = column.kind === "metric" ? least : Math.min(low ?? Infinity, least);
-    high = column.kind === "metric" ? most : Math.max(high ?? -Infinity, most);
-  }
-  // A few very bad results must not press all others into one place: beyond the bulk they stand at the end of the axis.
-  const all = [low, high];
-  if (column.kind === "metric" && values.length) [low, high] = bulk(values, experiments.sign);
-  if (!(high > low)) [low, high] = [low - 0.5, low + 0.5];
-  const log = (column.log && low > 0) || (column.kind === "metric" && low > 0 && high / low > 1000);
-  const [from, to] = log ? [Math.log(low), Math.log(high)] : [low, high];
-  const place = (value) => (Number.isFinite(value) ? Math.min(1, Math.max(0, ((log ? Math.log(value) : value) - from) / (to - from))) : 0);
-  const value = (at) => (log ? Math.exp(from + at * (to - from)) : from + at * (to - from));
-  const show = column.kind === "metric" ? metric : tick;
-  return { column, low, high, log, all: [], between: [], ends: [(low > all[0] ? "≤ " : "") + show(low), (high < all[1] ? "≥ " : "") + show(high)], place, value, spread: (at) => 0.03 + 0.94 * at };
-}
-
-function cut(ctx, text, room) {
-  if (ctx.measureText(text).width <= room) return text;
-  let short = text;
-  while (short.length > 1 && ctx.measureText(`${short}…`).width > room) short = short.slice(0, -1);
-  return `${short}…`;
 }

@@ -2,7 +2,8 @@
 
 import { el } from "../dom.js";
 import { page } from "../api.js";
-import { tick } from "../format.js";
+import { save, saveCsv } from "../save.js";
+import { middle, tick } from "../format.js";
 import { colour } from "../theme.js";
 
 export const FONT = "11px Inter, system-ui, sans-serif";
@@ -30,10 +31,12 @@ export function axis(more = {}, format = tick) {
 
 // Keeps a uPlot as large as its element.
 export function fitted(plot, element) {
-  new ResizeObserver(() => {
+  const observer = new ResizeObserver(() => {
     const { clientWidth: width, clientHeight: height } = element;
     if (width && height && (width !== plot.width || height !== plot.height)) plot.setSize({ width, height });
-  }).observe(element);
+  });
+  observer.observe(element);
+  (plot.hooks.destroy ??= []).push(() => observer.disconnect());
   return plot;
 }
 
@@ -53,15 +56,23 @@ export function canvasOf(element, height = element.clientHeight) {
   return { canvas, context, width, height };
 }
 
+// A text that fits into so many pixels: what is too long goes without its middle.
+export function cutTo(context, text, room) {
+  let most = text.length;
+  let short = text;
+  while (most > 3 && context.measureText(short).width > room) short = middle(text, (most -= 1));
+  return short;
+}
+
 // Buttons for PNG and CSV. `rows` gives the table behind the picture: its head first.
 export function downloads(name, element, rows) {
   const button = (word, save) => el("button", { type: "button", "aria-label": `Save ${name} as ${word}`, title: `Save as ${word}`, onclick: save }, word);
-  const file = (ending) => `${page.project}-${name.toLowerCase().replaceAll(/\W+/g, "-")}.${ending}`;
+  const file = `${page.project}-${name.toLowerCase().replaceAll(/\W+/g, "-")}`;
   return el(
     "span",
     { class: "save hidem" },
-    button("PNG", () => asPng(element).then((blob) => save(blob, file("png")))),
-    button("CSV", () => save(new Blob([csv(rows())], { type: "text/csv" }), file("csv"))),
+    button("PNG", () => asPng(element).then((blob) => save(blob, `${file}.png`))),
+    button("CSV", () => saveCsv(rows(), file)),
   );
 }
 
@@ -80,22 +91,6 @@ function asPng(element) {
     if (at.width) context.drawImage(canvas, (at.left - frame.left) * scale, (at.top - frame.top) * scale, at.width * scale, at.height * scale);
   }
   return new Promise((resolve) => whole.toBlob(resolve, "image/png"));
-}
-
-export function csv(rows) {
-  const cell = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
-    // A spreadsheet would run a text that begins like a formula.
-    const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
-  return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
-}
-
-export function save(blob, name) {
-  const url = URL.createObjectURL(blob);
-  el("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
 // One tip for all pictures, beside the pointer.

@@ -1,12 +1,13 @@
 // Slices: the metric over each hyperparameter, on a log axis where it is searched on one, categories side by side.
 
 import { breath, el } from "../dom.js";
-import { metric, parameter, plural, tick } from "../format.js";
+import { metric, middle, parameter, plural, tick } from "../format.js";
 import { colour } from "../theme.js";
-import { bulk, canvasOf, downloads, hideTip, showTip, ticksOf } from "./plot.js";
-import { constant, makeAxis } from "./parallel.js";
+import { bulk, canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
+import { constant, makeAxis } from "./axis.js";
 import { view } from "../view_state.js";
 
+const ENOUGH = 5; // experiments that are done
 const MOST = 24; // hyperparameters
 const [LEFT, RIGHT, TOP, BOTTOM] = [42, 8, 6, 20];
 
@@ -24,12 +25,12 @@ export class SlicesPanel {
     const { experiments } = this.app;
     const columns = experiments.parameters.filter((column) => !constant(column)).slice(0, MOST);
     const ranked = experiments.ranking();
-    this.note.textContent = ranked.length ? `${experiments.objective.label} over each hyperparameter, ${plural(ranked.length, "experiment")} done` : "No experiment is done yet.";
-    if (!ranked.length) return this.grid.replaceChildren();
+    this.note.textContent = ranked.length >= ENOUGH ? `${experiments.objective.label} over each hyperparameter, ${plural(ranked.length, "experiment")} done` : `Slices appear after ${ENOUGH} experiments are done.`;
+    if (ranked.length < ENOUGH) return this.grid.replaceChildren();
     if (this.slices.map(({ key }) => key).join("\n") !== columns.map(({ key }) => key).join("\n")) {
       this.slices = columns.map((column) => {
         const element = el("div", { class: "plot", role: "img", "aria-label": `${experiments.objective.label} over ${column.label}` });
-        const slice = { key: column.key, element, box: el("div", {}, el("h3", {}, column.label), element) };
+        const slice = { key: column.key, element, box: el("div", {}, el("h3", { title: column.label }, middle(column.label, 36)), element) };
         element.addEventListener("pointermove", (event) => this.hover(slice, event));
         element.addEventListener("pointerleave", hideTip);
         element.addEventListener("click", (event) => {
@@ -74,7 +75,7 @@ export class SlicesPanel {
     }
     ctx.textAlign = "center";
     const ticks = column.choices ? across.all.slice(0, 12) : ticksOf(across.low, across.high, across.log, Math.max(2, Math.floor(inner / 55))).map((value) => [across.place(value), tick(value)]);
-    for (const [place, word] of ticks) ctx.fillText(word.length > 9 ? `${word.slice(0, 8)}…` : word, Math.min(width - 16, x(place)), height - 5);
+    for (const [place, word] of ticks) ctx.fillText(cutTo(ctx, word, inner / ticks.length - 4), Math.min(width - 16, x(place)), height - 5);
     const small = ranked.length > 2000 ? 1.6 : 2.4;
     slice.points = [];
     for (let at = ranked.length - 1; at >= 0; at -= 1) {

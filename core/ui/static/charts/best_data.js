@@ -1,0 +1,52 @@
+// What Best so far draws: a point for each experiment, the best until each, and the scale on which they are told apart.
+
+import { bulk } from "./plot.js";
+
+const DECADES = 3; // from so many on the scale is logarithmic, unless one asks otherwise
+
+// {points: in order of x, x, line: the best until each, winner: the point of the best}
+export function collect(experiments, by) {
+  const { started, finished, fitness, status } = experiments.lists;
+  const first = started.reduce((least, value) => (value !== null && value < least ? value : least), Infinity);
+  const outcomes = experiments.list(experiments.objective) ?? [];
+  const points = [];
+  for (let row = 0; row < experiments.size; row += 1) {
+    const time = finished[row] ?? (status[row] === "running" ? Date.now() / 1000 : started[row]);
+    const x = by === "time" ? time !== null && time - first : experiments.number[row];
+    if (x === false || (status[row] === "queued" && started[row] === null)) continue;
+    points.push({ row, x, value: outcomes[row] ?? null, status: status[row], fitness: status[row] === "completed" ? fitness[row] : null });
+  }
+  points.sort((a, b) => a.x - b.x || a.row - b.row);
+  let winner = null;
+  const line = points.map((point) => {
+    if (point.fitness !== null && (winner === null || point.fitness > winner.fitness)) winner = point;
+    return winner && winner.value;
+  });
+  return { points, x: points.map(({ x }) => x), line, winner };
+}
+
+// {log, mayLog: whether a log scale is possible, range: [low, high] of the axis}. What is far worse than the bulk does not
+// count: it stands at the edge. `wanted`: "log", "linear" or "" for as the values are.
+export function scaleOf(points, sign, wanted) {
+  const values = valuesOf(points);
+  const lane = points.some(brokeOff) ? 0.13 : 0.06; // crosses have the bottom for themselves
+  if (!values.length) return { log: false, mayLog: false, range: [0, 1] };
+  const mayLog = values.every((value) => value > 0);
+  const [low, high] = bulk(values, sign);
+  if (mayLog && (wanted === "log" || (wanted !== "linear" && high / low > 10 ** DECADES))) {
+    const [from, to] = bulk(values.map(Math.log10), sign);
+    const room = to - from || 1;
+    return { log: true, mayLog, range: [10 ** (from - lane * room), 10 ** (to + 0.08 * room)] };
+  }
+  const room = high - low || Math.abs(high) || 1;
+  return { log: false, mayLog, range: [low - lane * room, high + 0.08 * room] };
+}
+
+export const brokeOff = ({ status }) => status === "failed" || status === "stopped";
+
+const valuesOf = (points) => points.filter((point) => Number.isFinite(point.value) && !brokeOff(point)).map(({ value }) => value);
+
+export function extent(points) {
+  const finite = valuesOf(points);
+  return { min: finite.reduce((a, b) => Math.min(a, b), Infinity), max: finite.reduce((a, b) => Math.max(a, b), -Infinity) };
+}

@@ -1,0 +1,83 @@
+// What an action asks before it is done: what will happen to what, in the words of the buttons.
+//
+//   {title, words, fields: elements of the form, yes, doing: `yes` while it is done, no, danger, body: of the form's values}
+
+import { el } from "./dom.js";
+import { plural } from "./format.js";
+
+export function question(app, kind, body, count) {
+  return ASKED[kind](app, body.numbers ?? null, count);
+}
+
+const ASKED = { pause, go, stop, retry, budget, queue };
+
+const runningOf = ({ summary }) => summary.counts.running ?? summary.busy ?? 0;
+
+function pause(app) {
+  const running = runningOf(app);
+  const goOn = running ? `${plural(running, "running experiment")} will end on ${running === 1 ? "its" : "their"} own. ` : "";
+  return { title: "Pause the search?", words: `${goOn}No new ones start until you go on.`, yes: "Pause", doing: "Pausing…", no: "Keep running" };
+}
+
+function go(app) {
+  const words = app.summary.state === "paused" ? "Free slots are filled again." : "It starts on the dashboard's machine, where it stopped. Experiments that were stopped run again.";
+  return { title: "Go on with the search?", words, yes: "Go on", doing: "Starting…", no: "Not now" };
+}
+
+function stop(app, numbers) {
+  const shared = { doing: "Stopping…", no: "Keep running", danger: true };
+  if (numbers) {
+    const one = numbers.length === 1;
+    const words = `${one ? "It ends" : "They end"} now, marked stopped. The search goes on with others; Retry runs ${one ? "it" : "them"} again.`;
+    return { title: `Stop experiment${one ? "" : "s"} ${numbers.join(", ")}?`, words, yes: one ? "Stop it" : `Stop ${numbers.length}`, ...shared };
+  }
+  const running = runningOf(app);
+  const now = running ? `${plural(running, "running experiment")} end${running === 1 ? "s" : ""} now, marked stopped, and no new ones start.` : "No new experiments start.";
+  const command = el("code", {}, `studio resume ${app.summary.project}`);
+  const words = [`${now} Nothing is lost: all results stay, and Go on here or `, command, ` in a terminal goes on${running ? `, running ${running === 1 ? "that one" : "those"} again` : ""}.`];
+  return { title: "Stop the whole search?", words, yes: "Stop the search", ...shared };
+}
+
+function retry(app, numbers, count) {
+  const many = count ?? app.summary.counts.failed ?? 0;
+  const title = numbers?.length === 1 ? `Retry experiment ${numbers[0]}?` : `Retry ${plural(many, "failed experiment")}?`;
+  return { title, words: many === 1 ? "It runs once more with the same values." : "Each runs once more with the same values.", yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
+}
+
+function budget() {
+  const experiments = field("Experiments to add", { type: "number", min: 1, step: 1, name: "experiments", placeholder: "50" });
+  const time = field("Time to add", { name: "time", placeholder: "1h30m" }, "such as 90s, 30m, 1h30m or 2d");
+  const body = (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time").trim() });
+  return { title: "Add to the budget", words: "One of them, or both.", fields: [experiments, time], yes: "Add", doing: "Adding…", no: "Cancel", body };
+}
+
+function queue(app) {
+  const best = app.summary.best?.values ?? Object.create(null); // a hyperparameter may be called __proto__
+  const columns = app.experiments.parameters.filter((column) => !column.array);
+  const fields = columns.map((column) => {
+    const given = { name: column.key, placeholder: String(best[column.key] ?? column.min ?? "") };
+    if (!column.choices) return field(column.label, { ...given, inputmode: "decimal" });
+    const asBest = best[column.key] === undefined ? "as the best" : `as the best: ${best[column.key]}`;
+    const options = column.choices.map((choice, at) => el("option", { value: String(at) }, String(choice)));
+    return el("label", {}, column.label, el("select", { name: column.key }, el("option", { value: "" }, asBest), ...options));
+  });
+  const body = (form) => ({
+    values: Object.fromEntries(
+      columns.filter((column) => form.get(column.key)?.trim()).map((column) => {
+        const text = form.get(column.key).trim();
+        return [column.key, column.choices ? column.choices[Number(text)] : Number.isFinite(Number(text)) ? Number(text) : text];
+      }),
+    ),
+  });
+  return { title: "Run these values next", words: "What you leave out is as in the best experiment.", fields, yes: "Add", doing: "Adding…", no: "Cancel", body };
+}
+
+let fields = 0;
+
+function field(label, attributes, hint = "") {
+  const id = `hint-${(fields += 1)}`;
+  const input = el("input", { autocomplete: "off", "aria-describedby": hint ? id : null, ...attributes });
+  return el("label", {}, label, input, hint ? el("small", { id }, hint) : null);
+}
+
+const filled = (body) => Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null && value !== ""));

@@ -1,0 +1,127 @@
+"""What counts as a result, and what a filter, a scale and a file of the view say of it."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+expect = sync_api.expect
+
+ROWS = "#rows tbody tr[data-number]"
+METRIC = 'th button[data-key="metric.val_loss"]'
+
+
+def a_failed_one(shared: Any) -> dict[str, Any]:
+    """One that reported a better value than any other, and failed then."""
+    best = min(e["metric"]["value"] for e in shared.experiments("hundred") if e["status"] == "completed")
+    failed = [e for e in shared.experiments("hundred") if e["status"] == "failed" and e["metric"]]
+    assert failed[0]["metric"]["value"] < best
+    return failed[0]
+
+
+def test_what_failed_is_last_whichever_way_it_is_sorted(shared: Any, open_page: Callable[..., Any]) -> None:
+    a_failed_one(shared)
+    page = open_page(shared, "/p/hundred")
+    page.click(METRIC)
+    for _ in range(2):
+        expect(page.locator(ROWS).first).not_to_have_class(re.compile("failed"))
+        page.locator("#experiments .scroll").evaluate(
+            "box => { box.scrollTo(0, 1e6); box.scrollIntoView({ block: 'end' }) }"
+        )
+        expect(page.locator(ROWS).last).to_have_class(re.compile("failed"))
+        page.click(METRIC)
+
+
+def test_what_failed_is_shown_as_no_result(shared: Any, open_page: Callable[..., Any]) -> None:
+    number = a_failed_one(shared)["number"]
+    page = open_page(shared, f"/p/hundred?e={number}")
+    expect(page.locator("#inspector h2")).to_contain_text(f"Experiment {number}")
+    expect(page.locator("#inspector .ih p")).to_contain_text("failed")
+    expect(page.locator("#inspector .iv.best")).to_have_count(0)
+    expect(page.locator("#inspector .iv.void")).to_contain_text("then it failed")
+    page.fill("#experiments input[type=search]", "val_loss < 0.2")
+    expect(page.locator(".hint")).to_contain_text("No experiment matches")
+
+
+def test_a_filter_says_which_running_ones_it_leaves(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("going", 60, "--running", "3", "--curves", "0")
+    page = open_page(dashboard, "/p/going")
+    running = [e for e in dashboard.experiments("going") if e["status"] == "running"]
+    assert len(running) == 3
+    page.fill("#experiments input[type=search]", "val_loss < 0.0001")
+    expect(page.locator(".still-running")).to_have_text("3 running shown although they have no value yet")
+    expect(page.locator(ROWS)).to_have_count(3)
+    layers = running[0]["values"]["layers"]
+    page.fill("#experiments input[type=search]", f"layers != {layers}")
+    expect(page.locator(".match")).to_be_visible()
+    left = [e["number"] for e in running if e["values"]["layers"] != layers]
+    expect(page.locator(f"{ROWS}.running")).to_have_count(len(left))  # their hyperparameters are known
+    expect(page.locator(".still-running")).to_be_empty()
+
+
+def test_the_view_is_saved_as_it_is_filtered_and_sorted(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred?q=opt+%3D+adam&sort=-lr")
+    expect(page.locator(".match")).to_be_visible()
+    page.get_by_role("button", name="CSV", exact=True).click()
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="rows as shown").click()
+    rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text())))
+    adams = [e for e in shared.experiments("hundred") if e["values"]["opt"] == "adam"]
+    adams.sort(key=lambda e: -e["values"]["lr"])
+    assert [int(row["number"]) for row in rows] == [e["number"] for e in adams]
+    assert float(rows[0]["lr"]) == pytest.approx(adams[0]["values"]["lr"])
+    page.get_by_role("button", name="CSV", exact=True).click()
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="All experiments as CSV").click()
+    assert len(Path(saved.value.path()).read_text().splitlines()) == 101
+
+
+PROGRAM = """
+import studio
+values = {
+    "decades": lambda at: 10.0 ** (at / 4 - 3),
+    "outliers": lambda at: 1e-6 if at % 9 == 5 else 0.3 + at / 1000,
+}
+for project, value in values.items():
+    search = studio.Search({"x": "0:1"}, optimizer="random", seed=1, max_experiments=40, project=project)
+    for at, suggestion in enumerate(search):
+        search.tell(suggestion, value(at))
+"""
+
+
+def test_many_decades_have_a_log_scale_and_a_few_outliers_have_none(
+    dashboard: Any, open_page: Callable[..., Any]
+) -> None:
+    dashboard.program(PROGRAM)
+    page = open_page(dashboard, "/p/decades")
+    button = page.locator("#charts").get_by_role("button", name="log", exact=True)
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert "scale=linear" in page.url
+    page.reload()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.goto(f"{dashboard.address}/p/outliers")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    box = page.locator("#charts figure:first-child .u-over").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 103, box["y"] + box["height"] * 0.8)
+    page.mouse.move(box["x"] + 105, box["y"] + box["height"] - 1)
+    page.mouse.up()
+    lowest = float(page.locator(".filter").inner_text().split("≤")[0])
+    assert 0.2 < lowest < 0.3  # the scale begins not far below the others
+
+
+def test_what_experiments_cost_is_in_their_rows_and_in_all(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("bought", 12, "--cost", "0.25", "--failed", "0")
+    page = open_page(dashboard, "/p/bought")
+    expect(page.locator("#rows tbody td[data-key=cost]").first).to_have_text("$0.25")
+    expect(page.locator("#strip .kpi", has_text="Slots")).to_contain_text("$3.00")
+    page.fill("#experiments input[type=search]", "cost > 0.3")
+    expect(page.locator(".hint")).to_contain_text("No experiment matches")
