@@ -42,7 +42,8 @@ know (it was started again) means everything.
     /api/p/NAME/curves?e=1,2&most=200
                                    {metric, curves: {NUMBER: {step: [], value: []}}}; at most 200 numbers, `most` points each
     /api/p/NAME/band?most=64       {step: [], low: [], middle: [], high: [], count: n}: quartiles over finished experiments
-    /api/p/NAME/importance         {method, count, parameters: [{name, importance, low, high, correlation}], note}
+    /api/p/NAME/importance         {method, count, explained: R² or null, leader: NAME or "", parameters: [{name, importance, low, high,
+                                   correlation, chance, clear: bool}], note}. chance: that noise looks so important; clear: < 5 %
     /api/p/NAME/N                  {number, status, values, fitness, metric, rank, ranked, started, finished, duration, slot, exit_code,
                                    reason, failure, attempt, attempts: [], command, winning: text to copy,
                                    diff: [{path, lines: [{kind: " +-", line, text}]}], files: [{path, size, url}],

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import platform
+import random
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -345,6 +347,8 @@ def test_importance_finds_what_matters(browser, project):
     assert second["name"] == "noise"
     assert first["low"] > second["high"]
     assert first["low"] <= first["importance"] <= first["high"]
+    assert (data["leader"], first["clear"], second["clear"]) == ("lr", True, False)
+    assert "noise: no more than chance" in data["note"]
 
 
 # --- pages --------------------------------------------------------------------------------------------------------------
@@ -500,3 +504,54 @@ def test_numbers_that_are_none_of_ours_count_as_not_given(browser, project, path
     project()
     version = browser.json("/api/p/digits/experiments")["version"].partition(".")[0]
     assert browser.get(f"/api/p/digits/{path.replace('00000000', version)}{digits}").status_code == 200
+
+
+def searched(store, count, values, result):
+    """`count` experiments: values(number) -> hyperparameters, result(number, values) -> the loss."""
+    with store.transaction():
+        for number in range(1, count + 1):
+            given = values(number)
+            loss = result(number, given)
+            store.ask(number, given, None)
+            store.attempt_ended(_outcome(number, 1), "completed", loss)
+            store.tell(number, -loss)
+
+
+@pytest.mark.parametrize("count", [10, 40, 150])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_of_noise_nothing_is_told(browser, project, count, seed):
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "width": "1:512:i", "opt": "adam,sgd"})
+    rng = random.Random(seed)
+    searched(
+        store,
+        count,
+        lambda number: {
+            "lr": 10 ** rng.uniform(-5, -1),
+            "width": rng.randrange(512),
+            "opt": rng.choice(["adam", "sgd"]),
+        },
+        lambda number, values: rng.random(),
+    )
+    data = browser.json("/api/p/digits/importance")
+    assert (data["leader"], data["count"]) == ("", count)
+    assert not any(each["clear"] for each in data["parameters"])
+    assert data["note"].startswith("Nothing can be told yet")
+    assert f"{count} experiments" in data["note"]
+
+
+def test_without_scikit_learn_the_rank_correlation_is_tested(browser, project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "noise": "0:1"})
+    rng = random.Random(1)
+    searched(
+        store,
+        40,
+        lambda number: {"lr": 10 ** rng.uniform(-5, -1), "noise": rng.random()},
+        lambda number, values: values["lr"] * (1 + rng.random()),
+    )
+    data = browser.json("/api/p/digits/importance")
+    assert (data["method"], data["leader"], data["explained"]) == ("rank", "lr", None)
+    first, second = data["parameters"]
+    assert (first["name"], first["clear"], second["clear"]) == ("lr", True, False)
+    assert first["low"] < first["importance"] < first["high"]
+    assert second["low"] == 0.0
