@@ -65,7 +65,8 @@ class LogFolder:
             session = self._sessions[experiment.number] = _Session(experiment, self._project.folder, self._folder)
             events.append(_start_event(experiment, self._axes))
         session.running = experiment.status == "running"
-        measured = {"fitness": experiment.fitness, "metric": (experiment.metric or {}).get("value")}
+        value = None if experiment.status == "failed" else (experiment.metric or {}).get("value")
+        measured = {"fitness": experiment.fitness, "metric": value}
         events += session.measured(measured, self._tags)
         if experiment.finished is not None and not session.running:
             session.link()  # for the last time

@@ -44,7 +44,7 @@ know (it was started again) means everything.
     /api/p/NAME/band?most=64       {step: [], low: [], middle: [], high: [], count: n}: quartiles over finished experiments
     /api/p/NAME/importance         {method, count, explained: R² or null, leader: NAME or "", parameters: [{name, importance, low, high,
                                    correlation, chance, clear: bool}], note}. chance: that noise looks so important; clear: < 5 %
-    /api/p/NAME/N                  {number, status, values, fitness, metric, rank, ranked, started, finished, duration, slot, exit_code,
+    /api/p/NAME/N                  {number, status, values, fitness, metric, reached: before it failed, rank, ranked, started, finished, duration, slot, exit_code,
                                    reason, failure, attempt, attempts: [], command, winning: text to copy,
                                    diff: [{path, lines: [{kind: " +-", line, text}]}], files: [{path, size, url}],
                                    environment: {NAME: text}, resources: {NAME: text}, log: {size, text: last lines}}

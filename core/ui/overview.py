@@ -27,7 +27,6 @@ LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = '
 WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = asked.number) GROUP BY 1
 """
 _BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number"
-TRIED = 50  # candidates for the best: a retry may have taken an earlier fitness back
 
 
 class Overview:
@@ -121,7 +120,7 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
 
 
 def _best(connection: sqlite3.Connection) -> dict[str, Any]:
-    for number, fitness in connection.execute(f"{_BEST} LIMIT {TRIED}").fetchall():
+    for number, fitness in connection.execute(_BEST):  # a retry may have taken a fitness back: then the next one
         row = next(read_rows(connection, "AND asked.number = ?", (number,)), None)
         if row is not None and row.fitness == fitness:
             values = {name: shown(value) for name, value in json.loads(row.values).items()}

@@ -65,7 +65,7 @@ class Table:
         self.columns: list[Column] = []
         self.lists: dict[str, list[Any]] = {name: [] for name in LISTS}
         self.values: dict[str, list[Any]] = {}
-        self.measured: list[float | None] = []  # the metric, as the script logged it
+        self.measured: list[float | None] = []  # the metric, as the script logged it; None where the run failed
         self.step: list[int | None] = []
         self._changed: list[int] = []  # the counter when a row last changed
         self.row_of: dict[int, int] = {}
@@ -153,6 +153,7 @@ class Table:
         if status == "running" and not self.at_work:  # cut off: it runs again on resume
             status, reason = "stopped", "cut off"
         step = self._steps(row.number, row.attempt) if status == "running" and row.attempt else None
+        measured = None if status == "failed" else row.metric  # what it reached before it failed is no result
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
@@ -164,7 +165,7 @@ class Table:
         else:
             before = [self.lists[name][at] for name in LISTS]
             cells = (*cells[:6], before[6], *cells[7:])
-            new = before != list(cells) or self.measured[at] != row.metric or self.step[at] != step
+            new = before != list(cells) or self.measured[at] != measured or self.step[at] != step
         if new:
             self._changed[at] = self._counter
         if status in UNFINISHED or row.status == "running":
@@ -173,7 +174,7 @@ class Table:
             self._open.discard(at)
         for name, cell in zip(LISTS, cells, strict=True):
             self.lists[name][at] = cell
-        self.measured[at], self.step[at] = row.metric, step
+        self.measured[at], self.step[at] = measured, step
 
     def _add(self, row: Row) -> int:
         at = self.row_of[row.number] = len(self.row_of)

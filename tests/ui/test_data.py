@@ -218,6 +218,50 @@ def test_a_damaged_project_hides_no_other(browser, project, home):
     assert "studio doctor broken" in browser.get("/p/broken").text
 
 
+@pytest.fixture
+def with_a_failed_best(project):
+    """The third has the smallest loss of all, and failed after it."""
+    store = project(count=2)
+    store.ask(3, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
+    failed = Outcome(3, 1, 1, None, "exit code 1: out of luck", 1e9, 1e9 + 1, 1.0, failure="crash")
+    store.attempt_ended(failed, "failed", 0.001)
+    store.tell(3, None)
+    return store
+
+
+def test_what_failed_is_never_the_best(browser, with_a_failed_best, command):
+    with_a_failed_best.set_meta("state", {"state": "done", "at": 1e9})
+    with_a_failed_best.close()
+    assert browser.json("/api/p/digits/summary")["best"]["number"] == 2
+    assert browser.json("/api/projects")["projects"][0]["best_number"] == 2
+    data = browser.json("/api/p/digits/experiments")
+    assert (data["metric"]["val_loss"], data["fitness"]) == ([1.0, 0.5, None], [-1.0, -0.5, None])
+    for sort in ("", "metric.val_loss", "-metric.val_loss", "fitness", "-fitness"):
+        assert numbers_on(browser.get(f"/p/digits?sort={sort}").text)[-1] == 3
+    one = browser.json("/api/p/digits/3")
+    assert (one["metric"], one["reached"]["value"], one["rank"]) == (None, 0.001, None)
+    text = browser.get("/p/digits/3").text
+    assert "No result" in text
+    assert "0.001 before it failed" in text
+    rows = {row["number"]: row["metric"] for row in csv.DictReader(io.StringIO(command("export", "digits").out))}
+    assert rows == {"1": "1.0", "2": "0.5", "3": ""}
+    assert "Best: `0.5`" in command("report", "digits", "--format=md").out
+    assert "so far: 0.5 (#2)" in command("plot", "digits").out
+    found = studio.Project("digits")
+    assert (found.best.number, found.to_dataframe()["metric"].min()) == (2, 0.5)
+    journal = [json.loads(line) for line in command("export", "digits", "--format=optuna", "-o", "-").out.splitlines()]
+    assert [line["value"] for line in journal if line["op_code"] == 4] == [1.0, 0.5, None]
+
+
+def test_any_number_of_retries_may_take_the_best_back(browser, project):
+    store = project(count=70)
+    with store.transaction():
+        for number in range(1, 70):
+            store.tell(number, None)
+            store.attempt_ended(_outcome(number, 2), "failed", 0.001)
+    assert browser.json("/api/projects")["projects"][0]["best_number"] == 70
+
+
 def test_a_retry_may_take_the_best_back(browser, project):
     store = project(count=2)
     store.tell(2, -5.0)
