@@ -92,7 +92,9 @@ def repeating_command(settings: Mapping[str, Any], seed: int | None) -> str:
     for option, key, usual in _OPTIONS:
         value = settings.get(key)
         if value not in (None, usual):
-            words.append(f"--{option}={value:g}s" if key in ("max_time", "max_duration") else f"--{option}={value}")
+            words.append(
+                f"--{option}={_seconds(value)}" if key in ("max_time", "max_duration") else f"--{option}={value}"
+            )
     words += [] if seed is None else [f"--seed={seed}"]
     words += [f"-O{name}={value}" for name, value in (settings.get("options") or {}).items()]
     words += [f"--{key}={value}" for key in ("substitute", "capture", "reuse") for value in settings.get(key) or ()]
@@ -119,6 +121,11 @@ _OPTIONS = (  # option, its setting, what it is without the option
     ("hdd", "hdd", None),
     ("python", "python", None),
 )
+
+
+def _seconds(value: float) -> str:
+    """As `parse_duration` reads it: all digits, no exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def _range_text(given: Any) -> str:

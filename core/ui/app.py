@@ -161,10 +161,11 @@ class Site:
         port = self._dashboard.tensorboards.port(table.folder.name)
         return RedirectResponse(f"http://{other}:{port}/", status_code=303)
 
-    def _page(self, name: str, data: dict[str, Any], status: int = 200, **words: Any) -> Response:
+    def _page(self, name: str, data: dict[str, Any], status: int = 200, **parts: Any) -> Response:
         vendor = pages.vendored(HERE / "vendor")
-        data = finite({**data, "token": self._secrets.action, "vendor": vendor})
-        return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **words), status)
+        words = {"states": pages.STATES, "statuses": pages.WORDS}
+        data = finite({**data, "token": self._secrets.action, "vendor": vendor, **words})
+        return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **parts), status)
 
     def _project_data(self, page: str, table: Table, told: dict[str, Any], version: str) -> dict[str, Any]:
         columns = [column.as_dict() for column in table.columns]

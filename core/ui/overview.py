@@ -10,6 +10,7 @@ from typing import Any
 from studio.errors import StudioError
 from studio.home import project_folder, project_names
 from studio.lock import is_locked
+from studio.project import state_of
 from studio.records import read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
@@ -101,9 +102,8 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
     best = _best(connection)
     first = connection.execute("SELECT at FROM events ORDER BY id LIMIT 1").fetchone()
     last = connection.execute("SELECT at FROM events ORDER BY id DESC LIMIT 1").fetchone()
-    working = "paused" if session.get("paused") else "running"
     return {
-        "state": working if at_work else state.get("state", "begun"),
+        "state": state_of(at_work, settings, session, state),
         "metric": metric.name,
         "mode": metric.mode,
         "direction": "min" if parse_direction(settings.get("direction"), metric) < 0 else "max",

@@ -15,11 +15,19 @@ from studio.ui.columns import Column
 from studio.ui.table import Table
 
 ROWS = 200  # on a page
-WORDS = {"completed": "done"}
+WORDS = {  # for the states of experiments, here and in the scripts of the page
+    "completed": "done",
+    "running": "running",
+    "queued": "queued",
+    "failed": "failed",
+    "stopped": "stopped",
+    "pruned": "pruned",
+}
 STATES = {
     "running": "Live",
     "paused": "Paused",
     "begun": "Not finished",
+    "ended": "Program ended",
     "done": "Done",
     "time": "Time is over",
     "exhausted": "Nothing new to try",

@@ -8,6 +8,7 @@ import json
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from studio.records import Row, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
 from studio.ui.columns import Column, columns_of, shown, trimmed
+from studio.ui.elapsed import worked_before
 
 UNFINISHED = ("queued", "running")
 LISTS = (
@@ -60,6 +62,8 @@ class Table:
         self._last_event = self._last_attempt = 0
         self.meta: dict[str, Any] = {}
         self.at_work = False
+        self.begun: float | None = None  # the latest session
+        self.earlier: float | None = None  # seconds that the sessions before it have worked
         self.metric = Metric("fitness")
         self.sign = 1.0
         self.columns: list[Column] = []
@@ -103,6 +107,7 @@ class Table:
             connection.execute("BEGIN")  # all that is read is of one moment
             self.meta = {key: read_meta(connection, key) for key in META}
             self._settle()
+            self._settle_session(connection)
             last = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(rowid), 0) FROM attempts) FROM events"
             event, attempt = connection.execute(last).fetchone()
             self._read_fresh(connection)
@@ -123,6 +128,14 @@ class Table:
             some = numbers[begin : begin + ASKED_AT_ONCE]
             marks = ", ".join("?" * len(some))
             self._take(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
+
+    def _settle_session(self, connection: sqlite3.Connection) -> None:
+        """When the latest session began, and how long earlier ones have worked."""
+        begun = (self.meta["session"] or {}).get("begun")
+        if begun is None and self.at_work:  # a program's own loop: when it took the lock
+            begun = (self.folder / "lock").stat().st_mtime
+        if begun != self.begun or self.earlier is None or (begun is None and not self.at_work):
+            self.begun, self.earlier = begun, worked_before(connection, time.time() if begun is None else begun)
 
     def _settle(self) -> None:
         """What the settings say; they come with the first look and stay."""

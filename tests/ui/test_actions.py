@@ -249,8 +249,8 @@ def test_a_driver_that_ends_takes_no_note_with_it(project):
         ("stopped", lambda: steering.stop("stopped"), "not running"),
         ("paused", lambda: steering.pause("paused"), "not running"),
         ("more", lambda: steering.add_budget("more", 5), "goes on"),
-        ("again", lambda: steering.retry("again", [3]), "will retry 1 experiment"),
-        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "will run these values next"),
+        ("again", lambda: steering.retry("again", [3]), "runs 1 experiment once more"),
+        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "runs these values next"),
     ):
         store = project(name)
         threading.Timer(0.1, store._lock.close).start()

@@ -8,6 +8,7 @@ import random
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ from studio.experiment import Outcome
 from studio.host import create_host
 from studio.ranges import read_space
 from studio.store import Store
+from studio.ui import pages
 from studio.ui.detail import winning_command
-from studio.ui.pages import STATES
-from tests.ui.conftest import ran
+from tests.ui.conftest import Browser, ran
 
 # --- the table ----------------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,46 @@ def test_a_programs_own_loop(browser, home):
     assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
 
 
+def test_a_programs_own_loop_is_done_when_it_has_nothing_more_to_do(browser, home):
+    def state():
+        listed = {line["name"]: line["state"] for line in browser.json("/api/projects")["projects"]}
+        found = {browser.json("/api/p/own/summary")["state"], listed["own"], studio.Project("own").state}
+        assert len(found) == 1
+        return found.pop()
+
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.tell(search.ask(), 1.0)
+    assert state() == "running"
+    search.close()
+    assert state() == "ended"
+    assert "Program ended" in browser.get("/p/own").text
+    search = studio.Search({"x": [1, 2]}, project="own")
+    for suggestion in search:
+        search.tell(suggestion, 2.0)
+    assert state() == "running"  # the program has it still
+    search.close()
+    assert state() == "done"
+    studio.Search({"x": [1, 2]}, project="own").close()  # somebody looks at its best
+    assert state() == "done"
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.add({"x": 2})
+    search.close()
+    assert state() == "ended"  # it was given more to do
+
+
+def test_what_a_programs_own_loop_does_not_hear_is_refused(browser, home):
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.tell(search.ask(), None)
+    for _ in ("it runs", "it ended"):
+        refused = browser.json("/api/p/own/summary")["refused"]
+        for action in ui.app.ACTIONS:
+            assert "program's own loop" in refused[action]
+            answer = browser.act("own", action, {"experiments": 1, "values": {"x": 2}})
+            assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
+        assert not list((home / "projects" / "own").glob("requests/*"))
+        search.close()
+
+
 def test_numbers_that_json_cannot_say(browser, project):
     store = project(count=0)
     store.ask(1, {"lr": float("inf"), "opt": "adam"}, None)
@@ -171,8 +212,43 @@ def test_summary(browser, project):
     assert data["best"] == {"number": 5, "value": 0.2, "values": {"lr": 0.02, "opt": "adam"}, "ago": 0}
     assert data["counts"] == {"completed": 4, "failed": 1}
     assert (data["finished"], data["size"], data["state"], data["direction"]) == (5, 10, "stopped", "min")
-    assert data["elapsed"] == 60.0
+    assert data["elapsed"] == 49.0  # from the first to the last, with the seconds between them
     assert data["failures"][0]["numbers"] == [3]
+
+
+def test_elapsed_is_the_time_of_all_sessions_without_pauses_and_breaks(browser, project):
+    store = project(count=0)
+    for number, (begun, ended) in enumerate([(0, 10), (2, 12), (13, 20), (1000, 1008)], 1):  # a break after 20 seconds
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, ended - begun), "completed", 1.0)
+    session = {"begun": 1e9 + 995, "size": 4, "slots": 2, "paused": False, "pauses": [[1e9 + 996, 1e9 + 999]]}
+    store.set_meta("session", session)
+    store.set_meta("state", {"state": "done", "at": 1e9 + 1009})
+    store.close()
+    data = browser.json("/api/p/digits/summary")
+    assert data["elapsed"] == 20 + 14 - 3
+    assert "Done in 31 s" in browser.get("/p/digits").text
+
+
+def test_time_left_when_a_search_goes_on(browser, project):
+    """Of this session nothing has ended yet: it is as long as it was before. A pause is no work."""
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 7):
+            ran(store, number)  # 9 seconds each
+    now = time.time()
+    store.set_meta("session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False})
+    data = browser.json("/api/p/digits/summary")
+    assert (data["rate"], data["left"]) == (pytest.approx(60 * 2 / 9, rel=0.01), pytest.approx(4 * 4.5, rel=0.01))
+    assert data["elapsed"] == pytest.approx(6 * 9 + 5 + 100, abs=5)  # gaps of a second between them belong to it
+    store.ask(7, {"lr": 0.1, "opt": "sgd"}, None)
+    store.attempt_ended(Outcome(7, 1, 0, None, "", now - 60, now - 50, 10.0), "completed", 1.0)
+    store.set_meta(
+        "session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False, "pauses": [[now - 40, now]]}
+    )
+    data = browser.json("/api/p/digits/summary")
+    assert data["rate"] == pytest.approx(60 / 60, rel=0.05)
+    assert data["left"] == pytest.approx(3 * 60, rel=0.05)
 
 
 def test_nothing_has_a_best_of_null_not_of_0(browser, project):
@@ -496,10 +572,13 @@ def test_reading_changes_nothing(browser, project, home):
     Store.open(home / "projects" / "digits").close()  # and nobody holds it
 
 
-def test_the_words_for_states_are_the_same_with_and_without_javascript():
-    script = (Path(ui.__file__).parent / "static" / "strip.js").read_text()
-    table = script.split("export const STATE_WORDS = {")[1].split("}")[0]
-    assert dict(re.findall(r'(\w+): "([^"]+)"', table)) == STATES
+def test_scripts_have_the_words_of_the_pages(browser, project):
+    project(count=1)
+    for path in ("/", "/p/digits", "/p/digits/1", "/p/digits/compare?e=1"):
+        data = json.loads(re.search(r'id="page-data">(.*?)</script>', browser.get(path).text)[1])
+        assert (data["states"], data["statuses"]) == (pages.STATES, pages.WORDS)
+    scripts = "".join(path.read_text() for path in (Path(ui.__file__).parent / "static").rglob("*.js"))
+    assert not [word for word in pages.STATES.values() if " " in word and word in scripts]
 
 
 @pytest.mark.parametrize(
@@ -519,7 +598,7 @@ def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
     assert (space.value, type(space.value), words[5:]) == (value, type(value), ["train.py"])
 
 
-def test_what_could_not_be_read_is_read_at_the_next_look(browser, project, monkeypatch):
+def test_what_could_not_be_read_is_read_at_the_next_look(server, browser, project, monkeypatch):
     from studio.ui import table
 
     store = project(count=1)
@@ -528,7 +607,8 @@ def test_what_could_not_be_read_is_read_at_the_next_look(browser, project, monke
     with monkeypatch.context() as patch:
         patch.setattr(table, "read_rows", lambda *arguments: 1 / 0)
         assert browser.get("/api/p/digits/experiments").status_code == 500
-    assert browser.json("/api/p/digits/experiments")["number"] == [1, 2]
+    with Browser(server) as again:  # uvicorn has closed the connection of the other
+        assert again.json("/api/p/digits/experiments")["number"] == [1, 2]
 
 
 DIGITS = "9" * 5000

@@ -4,17 +4,6 @@ import { act } from "./api.js";
 import { el } from "./dom.js";
 import { plural } from "./format.js";
 
-const LIVE = new Set(["running", "paused"]);
-
-// Which buttons a state has.
-const SHOWN = {
-  pause: (state) => state === "running",
-  go: (state) => !LIVE.has(state) || state === "paused",
-  stop: (state) => LIVE.has(state),
-  budget: () => true,
-  queue: () => true,
-};
-
 export function startActions(app) {
   const buttons = [...document.querySelectorAll("[data-action]")];
   app.ask = (kind, body = {}, count = null) => ask(app, kind, body, count);
@@ -25,8 +14,7 @@ export function startActions(app) {
   return {
     refresh() {
       for (const button of buttons) {
-        const shown = SHOWN[button.dataset.action];
-        if (shown && !button.dataset.number) button.hidden = !shown(app.summary.state);
+        if (!button.dataset.number) button.hidden = Boolean(app.summary.refused?.[button.dataset.action]); // the server knows
         button.disabled = app.lost;
       }
     },
@@ -50,7 +38,7 @@ function question(app, kind, body, count) {
   }
   if (kind === "budget") {
     const experiments = field("Experiments to add", { type: "number", min: 1, step: 1, name: "experiments", placeholder: "50" });
-    const time = field("Time to add", { name: "time", placeholder: "30m, 2h, 1d", pattern: "\\s*\\d+(\\.\\d+)?\\s*[smhd]\\s*" });
+    const time = field("Time to add", { name: "time", placeholder: "30m, 2h, 1d", pattern: "\\s*(\\d+(\\.\\d+)?\\s*[smhdSMHD]\\s*)+", title: "Such as 90s, 30m, 1h30m, 2d" });
     return { title: "Add to the budget", words: "One of them, or both.", fields: [experiments, time], yes: "Add", no: "Cancel", body: (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time").trim() }) };
   }
   const best = app.summary.best?.values ?? Object.create(null); // a hyperparameter may be called __proto__
