@@ -26,8 +26,8 @@ know (it was started again) means everything.
     /api/projects?after=VERSION    {version, whole: bool, projects: [{name, state, metric, mode, direction, best, best_number, values,
                                    counts, total, finished, size, begun, changed, optimizer, script, problem}], gone: [NAME]}
     /api/p/NAME/summary            {project, state, metric, mode, direction: min|max, sign, best: {number, value, values, ago} or null,
-                                   counts: {status: n}, total, finished, size (budget, or null), elapsed (of all sessions, without pauses), left
-                                   (seconds or null), refused: {ACTION: why it cannot be done, or ""},
+                                   counts: {status: n}, total, finished, size (budget, or null), elapsed (all
+                                   sessions, without pauses), left (seconds or null), refused: {ACTION: why it cannot be done, or ""},
                                    rate (a minute), slots, busy, optimizer, backend, script, arguments, seed, parameters, begun, ended,
                                    max_time, failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
                                    state: running | paused | begun | ended | done | time | exhausted | failures | disk | stopped |
