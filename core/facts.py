@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,15 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
 
 def failures_of(experiments: Sequence[Experiment]) -> list[Group]:
     """By cause, the most frequent first: reasons that differ by their numbers alone are one."""
+    return by_cause((e.number, e.reason) for e in experiments if e.status == "failed")[:GROUPS]
+
+
+def by_cause(failed: Iterable[tuple[int, str]]) -> list[Group]:
+    """(number, reason) of failed experiments as groups, the most frequent first, of equals the earliest."""
     groups: dict[str, Group] = {}
-    for experiment in experiments:
-        if experiment.status == "failed":
-            key = _PARTICULAR.sub("#", experiment.reason)
-            groups.setdefault(key, Group(experiment.reason, [])).numbers.append(experiment.number)
-    return sorted(groups.values(), key=lambda group: -len(group.numbers))[:GROUPS]
+    for number, reason in failed:
+        groups.setdefault(_PARTICULAR.sub("#", reason), Group(reason, [])).numbers.append(number)
+    return sorted(groups.values(), key=lambda group: -len(group.numbers))
 
 
 def repeating_command(settings: Mapping[str, Any], seed: int | None) -> str:

@@ -1,13 +1,13 @@
 """What the strip above the table says: the best, how far the search is, how long still, and what failed for which reason."""
 
 import heapq
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from studio.axes import is_number
+from studio.facts import by_cause
 from studio.project import state_of
 from studio.steering import refusals
 from studio.ui.elapsed import active, pauses_of
@@ -18,7 +18,6 @@ RECENT = 30  # experiments from whose ends the rate is taken
 GROUPS = 6  # causes of failure that are told apart
 COMMON = 0.4  # a range that so many of the others share explains nothing
 COMPARED = 2000  # of those that went well
-_PARTICULAR = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # what makes two texts of one cause differ
 
 
 def summary(table: Table) -> dict[str, Any]:
@@ -135,19 +134,16 @@ def _left(table: Table, size: int | None, finished: int, rate: float | None) -> 
 
 def _failures(table: Table) -> list[dict[str, Any]]:
     """Failed experiments by cause, the most frequent first, each with the range that its experiments share."""
-    groups: dict[str, list[int]] = {}
-    for at, status in enumerate(table.lists["status"]):
-        if status == "failed":
-            groups.setdefault(_PARTICULAR.sub("#", table.lists["reason"][at]), []).append(at)
-    largest = sorted(groups.values(), key=lambda rows: (-len(rows), rows[0]))[:GROUPS]
+    three = zip(table.lists["number"], table.lists["reason"], table.lists["status"], strict=True)
+    groups = by_cause((number, reason) for number, reason, status in three if status == "failed")
     return [
         {
-            "reason": table.lists["reason"][rows[0]],
-            "count": len(rows),
-            "numbers": [table.lists["number"][at] for at in rows[:1000]],
-            "shared": _shared(table, rows),
+            "reason": group.reason,
+            "count": len(group.numbers),
+            "numbers": group.numbers[:1000],
+            "shared": _shared(table, [table.row_of[number] for number in group.numbers]),
         }
-        for rows in largest
+        for group in groups[:GROUPS]
     ]
 
 
