@@ -109,6 +109,6 @@ class Control:
             self._progress.total = self._search.size
 
     def _say(self) -> None:
-        said = {"begun": self._begun, "size": self._progress.total, "max_time": self.max_time}
+        said: dict[str, Any] = {"begun": self._begun, "size": self._progress.total, "max_time": self.max_time}
         said |= {"slots": self._plan.settings.num_workers, "paused": self.paused, "pauses": self._pauses}
         self._store.set_meta("session", said)

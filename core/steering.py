@@ -27,7 +27,7 @@ from studio.text import did_you_mean, literal
 
 HEARD = 2.0  # seconds in which a driver takes a note up, unless it is busy
 NOT_RUNNING = "the search is not running"
-NO_LIMIT = "runs without a limit: there is nothing to add to"
+NO_LIMIT = "runs without a limit of experiments: there is nothing to add to"
 NO_TIME = "has no limit of time that could be longer"
 PROGRAMS = "belongs to a program's own loop, and goes on when that program is run again"
 LARGEST = 2**63  # whole numbers below it are those of NumPy and of databases
@@ -138,7 +138,7 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
     settings = _script_of(project)
     seconds = parse_duration(time, "--time") or 0.0
     if experiments < 0 or (not experiments and not seconds):
-        raise BadInput(f"{experiments} experiments: how many are added? At least 1, or some time, such as 30m")
+        raise BadInput(f"{experiments} experiments: how many are added? It takes at least 1, or some time, such as 30m")
     session = _session(project)
     if experiments and _ends_by_itself(settings, session):
         raise BadInput(f"project {name!r} {_ends_with(settings, session)}")
@@ -225,7 +225,9 @@ def _at_work(project: Project) -> bool:
 def _asked(project: Project, request: Request, words: str) -> Asked:
     """The note is for the driver that is at work, or else for the resume that has to follow."""
     note = requests.leave(project.folder, request)
-    return Asked(f"the search {words}", *(() if _is_heard(project, note) else ({}, note)))
+    if _is_heard(project, note):
+        return Asked(f"the search {words}")
+    return Asked(f"the search {words}", {}, note)
 
 
 def _tell(project: Project, request: Request) -> bool:

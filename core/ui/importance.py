@@ -92,7 +92,7 @@ def _importance(columns: list[Column], x: Floats, y: Floats) -> dict[str, Any]:
     else:
         method = "forest"
         middle, low, high, alone = _paired_test(losses)
-        chances = _holm(alone) if explained > 0 else np.ones(len(columns))
+        chances = _holm(alone) if explained is not None and explained > 0 else np.ones(len(columns))
     found = [
         {
             "name": column.key,
