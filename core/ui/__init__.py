@@ -24,7 +24,8 @@ Data, as JSON. Times are seconds since the epoch, durations seconds. VERSION is 
 know (it was started again) means everything.
 
     /api/projects?after=VERSION    {version, whole: bool, projects: [{name, state, metric, mode, direction, best, best_number, values,
-                                   counts, total, finished, size, begun, changed, optimizer, script, problem}], gone: [NAME]}
+                                   counts, total, finished, size, begun, changed, optimizer, script, cost: dollars or null, problem}],
+                                   gone: [NAME]}
     /api/p/NAME/summary            {project, state, metric, mode, direction: min|max, sign, best: {number, value, values, ago} or null,
                                    counts: {status: n}, total, finished, size (budget, or null), elapsed (all
                                    sessions, without pauses), left (seconds or null), refused: {ACTION: why it cannot be done, or ""},
@@ -53,7 +54,8 @@ know (it was started again) means everything.
                                    environment: {NAME: text}, resources: {NAME: text}, log: {size, text: last lines}}
     /api/p/NAME/N/log              ?from=OFFSET&max=BYTES (0, 65536) or ?tail=BYTES: {text, from, next, size, running}; raw text, ANSI in it
                                    ?search=TEXT&from=OFFSET: {matches: [{from, line, text}], next: OFFSET or null when all was seen}
-    /api/p/NAME/export.csv .json   all experiments, as `studio runs list --json` has them
+    /api/p/NAME/export.csv .json   all experiments, as `studio runs list --json` has them; with ?q= state= sort= brush= as in the
+                                   address of the table those that it shows, in its order (`studio.ui.view`)
     /api/p/NAME/events?after=VERSION
                                    server-sent events. `event: change`, id VERSION, data {version, summary, experiments}: the last as from
                                    /experiments?after=, or null where it is large: fetch it. `event: gone` when the project was removed.

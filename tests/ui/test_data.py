@@ -7,6 +7,7 @@ import platform
 import random
 import re
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -534,6 +535,44 @@ def test_searching_projects(browser, project):
     assert re.findall(r'data-project="(\w+)"', browser.get("/?sort=-name").text) == ["letters", "digits"]
     assert re.findall(r'data-project="(\w+)"', browser.get("/?q=RAND").text) == ["letters"]
     assert "No project matches" in browser.get("/?q=nix").text
+
+
+def test_hundreds_of_projects_come_in_pages(browser, home, project):
+    store = project("p000", count=1)
+    store.close()
+    for number in range(1, 230):
+        shutil.copytree(store.folder, home / "projects" / f"p{number:03}")
+    first, third = browser.get("/?sort=name").text, browser.get("/?sort=name&page=3").text
+    names = re.findall(r'data-project="(\w+)"', first)
+    assert (len(names), names[0], names[-1]) == (100, "p000", "p099")
+    assert "230 projects" in first
+    assert "page 1 of 3" in first
+    assert len(re.findall(r'data-project="(\w+)"', third)) == 30
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?q=p229").text) == ["p229"]  # of all, not of the page
+    data = json.loads(re.search(r'id="page-data">(.*?)</script>', first)[1])
+    assert len(data["projects"]) == 100
+    began = time.monotonic()
+    browser.get("/?sort=name")
+    assert time.monotonic() - began < 1  # 0.05 s where nothing else is at work
+
+
+@pytest.mark.parametrize(("now", "words"), [(1.25, "$1.25"), (0.001, "under $0.01")])
+def test_what_a_project_has_cost(browser, project, now, words):
+    store = project("clouds", count=1)
+    project("here", count=1)
+    assert "Cost" not in browser.get("/").text
+    spell = {"begun": 1e9, "ends": 1e9 + 7200, "ended": 1e9 + 3600, "seen": 0.0}
+    about = {"name": "m", "machine_type": "c5.large", "zone": "a", "spot": False, "rate": {"now": now, "ceiling": None}}
+    (store.folder / "machines.json").write_text(json.dumps([about | spell]))
+    ran(store, 2)
+    lines = {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}
+    assert lines == {"clouds": now, "here": None}
+    text = browser.get("/").text
+    assert words in text
+    assert ">Cost" in text
+    (store.folder / "machines.json").write_text("damaged")
+    ran(store, 3)
+    assert {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}["clouds"] is None
 
 
 def test_no_projects(browser):

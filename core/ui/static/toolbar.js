@@ -25,7 +25,8 @@ export class Toolbar {
     this.count = el("span", { class: "vh", role: "status" });
     this.sort = new SortSelect(app);
     const columns = menu("Columns", () => this.columnBoxes());
-    const csv = el("a", { class: "button ghost hidem", href: dataUrl("/export.csv"), download: "", title: "All experiments, not only those that match" }, "CSV");
+    const csv = el("a", { class: "button ghost hidem", href: dataUrl("/export.csv"), download: "", title: "The experiments of this view, in its order" }, "CSV");
+    csv.addEventListener("click", () => (csv.href = dataUrl(`/export.csv${location.search}`)));
     this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.fresh, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
     section.prepend(this.bar, this.hint, this.why);
 
