@@ -108,6 +108,7 @@ class _Parser:
 
 def _comparison(column: Callable[[Row], Any], sign: str, value: str) -> Holds:
     number, text = as_number(value), value.lower()
+    limit = 0.0 if number is None else number
     if sign in _ORDER and number is None:
         raise BadInput(f"{sign} needs a number, not {value}.")
 
@@ -120,7 +121,7 @@ def _comparison(column: Callable[[Row], Any], sign: str, value: str) -> Holds:
             return False
         if sign in _ORDER:
             placed = found if isinstance(found, int | float) else as_number(str(found))
-            return placed is not None and bool(_ORDER[sign](placed, number))
+            return placed is not None and bool(_ORDER[sign](placed, limit))
         return text in str(found).lower() if sign == "~" else equal(found) == (sign == "=")
 
     return holds
