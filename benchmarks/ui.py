@@ -1,10 +1,11 @@
 """The dashboard in a real browser, and optuna-dashboard on as many trials where it is installed.
 
-    make ui && python benchmarks/ui.py [--counts 100 1000 10000] [--rounds 3] [--optuna PATH/TO/optuna-dashboard]
+    make ui && python benchmarks/ui.py [--counts 100 1000 10000 50000] [--rounds 3]
+                                       [--optuna PATH/TO/optuna-dashboard] [--optuna-counts 100 1000 10000]
 
 Printed are medians. table, chart: milliseconds from `goto` until rows and the first picture are in the page (of optuna-dashboard: its
 list of trials, and the first of its plots). sort:
-until the frame after a click is drawn. task: the longest piece of work that blocked the page. wire: bytes, compressed.
+until the frame after a click is drawn. task: the longest piece of work that blocked the page. wire: bytes, compressed. memory: MB of the server, after it.
 late: from a metric written by a script until its row shows it. idle: CPU of the server with one page open and no news.
 """
 
@@ -57,8 +58,9 @@ study.add_trials([trial() for _ in range(int(sys.argv[2]))])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10_000, 50_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--optuna-counts", type=int, nargs="+", default=[100, 1000], help="10000 takes minutes")
     parser.add_argument("--optuna", help="the command optuna-dashboard; its python must have optuna, too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -66,7 +68,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         measure_studio(browser, Path(folder), given.counts, given.rounds)
         if given.optuna:
-            measure_optuna(browser, Path(folder), given.counts, given.rounds, Path(given.optuna))
+            measure_optuna(browser, Path(folder), given.optuna_counts, given.rounds, Path(given.optuna))
         browser.close()
 
 
@@ -82,13 +84,15 @@ def measure_studio(browser: Any, folder: Path, counts: list[int], rounds: int) -
     link = server.stdout.readline().strip()
     address = link.split("/?")[0]
     try:
-        print(f"{'studio':>8} {'table':>6} {'chart':>6} {'sort':>5} {'task':>5} {'nodes':>6} {'wire':>8}")
+        print(f"{'studio':>8} {'table':>6} {'chart':>6} {'sort':>5} {'task':>5} {'nodes':>6} {'wire':>8} {'memory':>6}")
         for count in counts:
             found = [studio_round(browser, link, f"{address}/p/p{count}") for _ in range(rounds + 1)][
                 1:
             ]  # the first warms up
             table, chart, sort, task, nodes, wire = (statistics.median(column) for column in zip(*found, strict=True))
-            print(f"{count:>8} {table:>6.0f} {chart:>6.0f} {sort:>5.0f} {task:>5.0f} {nodes:>6.0f} {wire:>8.0f}")
+            print(
+                f"{count:>8} {table:>6.0f} {chart:>6.0f} {sort:>5.0f} {task:>5.0f} {nodes:>6.0f} {wire:>8.0f} {memory(server.pid):>6}"
+            )
         late = delays(browser, link, f"{address}/p/live", folder / "home/projects/live/1/1/output.log")
         print(f"late: median {statistics.median(late):.2f} s, most {max(late):.2f} s of {len(late)}")
         print(f"idle: {idle(browser, link, f'{address}/p/p{counts[0]}', server.pid):.1f} % of one CPU")
@@ -146,6 +150,11 @@ def idle(browser: Any, link: str, url: str, pid: int, seconds: float = 10) -> fl
     used = cpu(pid) - before
     context.close()
     return 100 * used / seconds
+
+
+def memory(pid: int) -> int:
+    """MB"""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) // 1024  # type: ignore[index]
 
 
 def cpu(pid: int) -> float:

@@ -19,7 +19,8 @@ from studio.store import Store
 class Control:
     """Carries requests out, and keeps in the record what of this session a reader cannot know otherwise:
 
-    meta "session": {begun: seconds since the epoch, size: experiments or null, max_time: seconds or null, slots, paused}
+    meta "session": {begun: seconds since the epoch, size: experiments or null, max_time: seconds or null, slots, paused,
+                     pauses: [[from, until or null]]}
     meta "taken": names of notes that were carried out, and perhaps not removed
     """
 
@@ -30,6 +31,7 @@ class Control:
         self._attempts, self._copies, self._progress = attempts, copies, progress
         self._begun = time.time()
         self.paused = False
+        self._pauses: list[list[float | None]] = []
         self.max_time = plan.settings.max_time
         self._say()
 
@@ -58,10 +60,17 @@ class Control:
         elif request.action == "budget":
             words = self._add_budget(request.experiments, request.seconds)
         else:
-            self.paused = request.action == "pause"
+            self._pause(request.action == "pause")
             words = "paused: nothing more is started" if self.paused else "going on"
         self._say()
         return words
+
+    def _pause(self, paused: bool) -> None:
+        if paused and not self.paused:
+            self._pauses.append([time.time(), None])
+        elif self.paused and not paused:
+            self._pauses[-1][1] = time.time()
+        self.paused = paused
 
     def _retry(self, numbers: Collection[int], running: Collection[int]) -> str:
         told = {experiment.number for experiment in self._search.experiments} - set(self._search.untold)
@@ -101,6 +110,6 @@ class Control:
             self._progress.total = self._search.size
 
     def _say(self) -> None:
-        size, slots = self._progress.total, self._plan.settings.num_workers
-        said = {"begun": self._begun, "size": size, "max_time": self.max_time, "slots": slots, "paused": self.paused}
+        said: dict[str, Any] = {"begun": self._begun, "size": self._progress.total, "max_time": self.max_time}
+        said |= {"slots": self._plan.settings.num_workers, "paused": self.paused, "pauses": self._pauses}
         self._store.set_meta("session", said)

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,15 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
 
 def failures_of(experiments: Sequence[Experiment]) -> list[Group]:
     """By cause, the most frequent first: reasons that differ by their numbers alone are one."""
+    return by_cause((e.number, e.reason) for e in experiments if e.status == "failed")[:GROUPS]
+
+
+def by_cause(failed: Iterable[tuple[int, str]]) -> list[Group]:
+    """(number, reason) of failed experiments as groups, the most frequent first, of equals the earliest."""
     groups: dict[str, Group] = {}
-    for experiment in experiments:
-        if experiment.status == "failed":
-            key = _PARTICULAR.sub("#", experiment.reason)
-            groups.setdefault(key, Group(experiment.reason, [])).numbers.append(experiment.number)
-    return sorted(groups.values(), key=lambda group: -len(group.numbers))[:GROUPS]
+    for number, reason in failed:
+        groups.setdefault(_PARTICULAR.sub("#", reason), Group(reason, [])).numbers.append(number)
+    return sorted(groups.values(), key=lambda group: -len(group.numbers))
 
 
 def repeating_command(settings: Mapping[str, Any], seed: int | None) -> str:
@@ -92,7 +95,9 @@ def repeating_command(settings: Mapping[str, Any], seed: int | None) -> str:
     for option, key, usual in _OPTIONS:
         value = settings.get(key)
         if value not in (None, usual):
-            words.append(f"--{option}={value:g}s" if key in ("max_time", "max_duration") else f"--{option}={value}")
+            words.append(
+                f"--{option}={_seconds(value)}" if key in ("max_time", "max_duration") else f"--{option}={value}"
+            )
     words += [] if seed is None else [f"--seed={seed}"]
     words += [f"-O{name}={value}" for name, value in (settings.get("options") or {}).items()]
     words += [f"--{key}={value}" for key in ("substitute", "capture", "reuse") for value in settings.get(key) or ()]
@@ -119,6 +124,11 @@ _OPTIONS = (  # option, its setting, what it is without the option
     ("hdd", "hdd", None),
     ("python", "python", None),
 )
+
+
+def _seconds(value: float) -> str:
+    """As `parse_duration` reads it: all digits, no exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def _range_text(given: Any) -> str:

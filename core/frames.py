@@ -28,9 +28,11 @@ def column_names(names: Sequence[str]) -> list[str]:
 
 
 def cells(experiment: Experiment, names: Sequence[str]) -> list[Any]:
-    """A row for `column_names`, None where there is nothing; arrays as lists, times in ISO 8601, durations in seconds."""
+    """A row for `column_names`, None where there is nothing, as the metric of what failed; arrays as lists, times in
+    ISO 8601, durations in seconds."""
     values = [plain(experiment.values.get(name)) for name in names]
-    metric = experiment.metric["value"] if experiment.metric else None
+    failed = experiment.status == "failed"  # what it reached until then is no result
+    metric = experiment.metric["value"] if experiment.metric and not failed else None
     rest = [getattr(experiment, name) for name in AFTER if name != "metric"]
     return [experiment.number, experiment.status, *values, metric, *rest]
 

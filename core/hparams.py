@@ -4,8 +4,12 @@
     LOGDIR/7 lr=0.01/events.out.tfevents.0.studio   one session: values, start, metric and fitness so far, end and status
     LOGDIR/7 lr=0.01/…                              links to the event files of experiment 7
 
-Nothing is written into the folders of runs. Sessions of one experiment have its key as their group. TensorBoard keeps the
-first that a run says of its start and its end, so a further attempt is a run of its own, and the earlier one goes.
+    LOGDIR/7 lr=0.01/train/events.out.…0.studio     the same start and end for each folder in which the script logged
+
+Nothing is written into the folders of runs. Sessions of one experiment have its key as their group, and the tab shows a
+group as one row. TensorBoard keeps the first that a run says of its start and its end: ours, whose file comes first by name,
+where a script calls `add_hparams`, which would be a second row; and so a further attempt is a run of its own, and the
+earlier one goes.
 """
 
 import os
@@ -57,33 +61,47 @@ class LogFolder:
                 session.link()
 
     def _take(self, experiment: Experiment) -> None:
-        events = []
         session = self._sessions.get(experiment.number)
         if session is None or session.attempt != experiment.attempt:
             if session is not None:
                 shutil.rmtree(session.folder, ignore_errors=True)
-            session = self._sessions[experiment.number] = _Session(experiment, self._project.folder, self._folder)
-            events.append(_start_event(experiment, self._axes))
+            start = _start_event(experiment, self._axes)
+            session = self._sessions[experiment.number] = _Session(
+                experiment, self._project.folder, self._folder, start
+            )
         session.running = experiment.status == "running"
-        measured = {"fitness": experiment.fitness, "metric": (experiment.metric or {}).get("value")}
-        events += session.measured(measured, self._tags)
+        value = None if experiment.status == "failed" else (experiment.metric or {}).get("value")
+        measured = {"fitness": experiment.fitness, "metric": value}
+        _write(session.folder / _OWN, *session.measured(measured, self._tags))
         if experiment.finished is not None and not session.running:
             session.link()  # for the last time
-            events.append(_end_event(experiment))
+            session.say(_end_event(experiment))
             self._ended[experiment.number] = _state(experiment)
-        _write(session.folder / _OWN, *events)
 
 
 class _Session:
-    def __init__(self, experiment: Experiment, project: Path, logdir: Path):
+    def __init__(self, experiment: Experiment, project: Path, logdir: Path, start: bytes):
         self.attempt = experiment.attempt
         self.running = False
         self.folder = logdir / _run_name(experiment)
-        self.folder.mkdir()
         self._run = None if experiment.folder is None else Path(experiment.folder)
         self._source = project / FIRST_SNAPSHOT
         self._told: dict[str, float] = {}
         self._steps: Counter[str] = Counter()
+        self._start = start
+        self._places: set[Path] = set()  # folders with a file of ours
+        self._be_in(self.folder)
+
+    def say(self, event: bytes) -> None:
+        """Of the whole experiment."""
+        for place in self._places:
+            _write(place / _OWN, event)
+
+    def _be_in(self, place: Path) -> None:
+        if place not in self._places:
+            place.mkdir(parents=True, exist_ok=True)
+            self._places.add(place)
+            _write(place / _OWN, self._start)
 
     def measured(self, values: dict[str, float | None], tags: dict[str, tuple[str, str]]) -> Iterator[bytes]:
         """Events for those that are new: the tab shows the last."""
@@ -105,7 +123,7 @@ class _Session:
             for name in found:
                 link = self.folder / name
                 if not link.is_symlink():
-                    link.parent.mkdir(parents=True, exist_ok=True)
+                    self._be_in(link.parent)  # before TensorBoard sees what the script says there
                     os.symlink(self._run / place / name, link)
             if found:
                 break

@@ -1,5 +1,6 @@
 """The journal of a program's own loop, `Search(project=…)`: made or resumed, and checked against what it was begun with."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,20 @@ def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
                 f"project {name!r} was begun with {key} {stored.get(key)!r}, not {settings[key]!r}; choose another project name"
             )
     return journal
+
+
+class End:
+    """Writes down that a program's own search is over, or goes on after all: for those who look at its project."""
+
+    def __init__(self, journal: Store | None):
+        self._journal = journal
+        self._over = journal is not None and journal.meta("state") is not None
+
+    def note(self, over: bool) -> None:
+        if self._journal is None or over == self._over:
+            return
+        self._over = over
+        self._journal.set_meta("state", {"state": "done", "at": time.time()} if over else None)
 
 
 def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Whether a script died for lack of memory: the kernel counts the processes that it killed, and scripts say it themselves."""
 
+import contextlib
 import re
 from pathlib import Path
 
+MOST_PROCESSES = 200  # of one run, that are looked at
 CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")  # says in which one this process is
 # Files with a line `oom_kill N`: cgroup v2, cgroup v1 (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)
@@ -51,3 +53,26 @@ def _existing(root: Path, path: str) -> Path:
     """In a container the path may be the host's, which is not seen here: then the root is this group."""
     folder = root / path.lstrip("/")
     return folder if folder.is_dir() else root
+
+
+def peak_of_tree(pid: int) -> int:
+    """The most memory that `pid`, or one of its descendants that live, has had at a time so far: bytes, 0 where that cannot
+    be read. Linux: VmHWM in proc(5), which begins anew with each exec."""
+    peak, found = 0, [pid]
+    for one in found:  # grows on the way
+        with contextlib.suppress(OSError, ValueError):
+            peak = max(peak, _high_water(one))
+            found += [] if len(found) > MOST_PROCESSES else _children(one)
+    return peak
+
+
+def _high_water(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    return 0
+
+
+def _children(pid: int) -> list[int]:
+    tasks = sorted(Path(f"/proc/{pid}/task").iterdir())[:MOST_PROCESSES]
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

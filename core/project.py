@@ -77,10 +77,10 @@ class Project:
     @property
     def state(self) -> str:
         """`running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, interrupted, failed; `begun`
-        before any end."""
-        if is_locked(self.folder):
-            return "paused" if (self._meta("session") or {}).get("paused") else "running"
-        return (self._meta("state") or {}).get("state", "begun")
+        before any end; `ended` where a program's own loop broke off."""
+        at_work = is_locked(self.folder)
+        with reading(self.folder) as connection:
+            return state_of(at_work, *(read_meta(connection, key) for key in ("settings", "session", "state")))
 
     def summary(self) -> dict[str, Any]:
         """JSON-able; the keys of `studio runs list --json`."""
@@ -111,6 +111,17 @@ class Project:
     def _meta(self, key: str) -> Any:
         with reading(self.folder) as connection:
             return read_meta(connection, key)
+
+
+def state_of(
+    at_work: bool, settings: dict[str, Any] | None, session: dict[str, Any] | None, state: dict[str, Any] | None
+) -> str:
+    """The state of a project by what its record has under these names."""
+    if at_work:
+        return "paused" if (session or {}).get("paused") else "running"
+    if state:
+        return str(state.get("state", "begun"))
+    return "begun" if (settings or {}).get("script") else "ended"
 
 
 def _best_of(experiments: list[Experiment]) -> Experiment | None:

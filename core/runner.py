@@ -149,12 +149,12 @@ class Runner:
             if execution.stopping:
                 return True
             process = execution.process = spawn(execution.run, env, self._session)
-        wait_for_exit(process)
+        seen = wait_for_exit(process)
         began = has_own_session(process.pid)
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
         with execution.lock:  # once it was waited for, its id may belong to another
             execution.process = None
-        execution.returncode, execution.usage = reap(process)
+        execution.returncode, execution.usage = reap(process, seen)
         return began
 
     # --- in the caller's thread -------------------------------------------------------------------------------------

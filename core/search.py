@@ -16,7 +16,7 @@ from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
 from studio.experiment import Experiment, plain
 from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
-from studio.journals import open_for_program, written
+from studio.journals import End, open_for_program, written
 from studio.ledger import Ledger
 from studio.options import typed
 from studio.ranges import read_space
@@ -65,14 +65,11 @@ class Search:
         self.max_experiments = _checked_budget(max_experiments)
         self._options = typed(self.optimizer_class, options or {})
         if project is not None:
-            settings = {
-                "ranges": written(space),
-                "optimizer": self.optimizer_class.name,
-                "options": dict(options or {}),
-                "seed": seed,
-            }
+            name, own = self.optimizer_class.name, dict(options or {})
+            settings = {"ranges": written(space), "optimizer": name, "options": own, "seed": seed}
             journal = open_for_program(project, settings)
         self._journal = journal
+        self._end = End(journal if project is not None else None)  # a driver writes down its own
         self.seed = self._settle_seed(seed)
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told, or by hand
@@ -94,6 +91,7 @@ class Search:
         if self.done:
             return None
         suggestion = self._ask_optimizer()
+        self._end.note(suggestion is None and self._is_over)
         if suggestion is None:
             return None
         if self._journal is not None:
@@ -111,6 +109,7 @@ class Search:
         if self._journal is not None:
             self._journal.ask(self._ledger.next_number - 1, suggestion.values, None, BY_HAND)
         self._queue.append(suggestion)
+        self._end.note(False)
         return self._ledger.next_number - 1
 
     def tell(
@@ -136,6 +135,7 @@ class Search:
             asked = self._asked_at.pop(number, None)
             self._journal.tell(number, fitness, extras, None if asked is None else time.monotonic() - asked)
         self._tell_optimizer(number, fitness, extras)
+        self._end.note(self._is_over)
 
     def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:
         """An intermediate fitness of a suggestion that is still running. True: end it now, and tell its last fitness.
@@ -163,6 +163,10 @@ class Search:
     def done(self) -> bool:
         """Whether `ask` will never return a suggestion again."""
         return not self._queue and (self._budget_spent() or self._optimizer.done)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.done and not self.untold
 
     @property
     def done_reason(self) -> str:

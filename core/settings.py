@@ -58,6 +58,7 @@ class Settings:
         return cls(**{key: value for key, value in data.items() if key in known})
 
 
+LONGEST = 1e9  # seconds, thirty years
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -74,6 +75,8 @@ def parse_duration(given: str | float | None, option: str) -> float | None:
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
         raise BadInput(f"{option} {given!r} must be longer than nothing")
+    if seconds > LONGEST:
+        raise BadInput(f"{option} {str(given)[:40]!r} is longer than any search; leave it out for no limit")
     return seconds
 
 

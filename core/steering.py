@@ -26,6 +26,10 @@ from studio.store import read_meta, reading
 from studio.text import did_you_mean, literal
 
 HEARD = 2.0  # seconds in which a driver takes a note up, unless it is busy
+NOT_RUNNING = "the search is not running"
+NO_LIMIT = "runs without a limit of experiments: there is nothing to add to"
+NO_TIME = "has no limit of time that could be longer"
+PROGRAMS = "belongs to a program's own loop, and goes on when that program is run again"
 LARGEST = 2**63  # whole numbers below it are those of NumPy and of databases
 
 
@@ -55,36 +59,59 @@ def taken_back_if_refused(*asked: Asked) -> Iterator[None]:
         raise
 
 
+def refusals(
+    settings: Mapping[str, Any], session: Mapping[str, Any], state: str, counts: Mapping[str, int]
+) -> dict[str, str]:
+    """Action -> why it cannot be done now, or an empty text where it can: so that no button promises what it cannot keep.
+
+    `state` is the project's, `counts` how many of its experiments have which status.
+    """
+    if not settings.get("script"):
+        return dict.fromkeys(requests.ACTIONS, f"this search {PROGRAMS}")
+    at_work = state in ("running", "paused")
+    waits = any(counts.get(status) for status in ("queued", "stopped", "running"))
+    by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
+    nothing_to_add = no_limit and session.get("max_time") is None if at_work else by_itself and not waits
+    return {
+        "pause": "" if state == "running" else "it is paused" if at_work else NOT_RUNNING,
+        "go": "it is running" if state == "running" else "it is finished" if state == "done" and not waits else "",
+        "stop": "" if at_work else NOT_RUNNING,
+        "retry": "" if counts.get("failed") or counts.get("stopped") else "nothing failed",
+        "budget": (f"this search {NO_LIMIT if at_work else _ends_with(settings, session)}" if nothing_to_add else ""),
+        "queue": "",
+    }
+
+
 def stop(name: str, numbers: Sequence[int] = ()) -> Asked:
     """End the search, or the experiments in `numbers` alone; they are marked stopped and run again on resume."""
     project = Project(name)
+    _script_of(project)
     if not _at_work(project):
-        return Asked(f"project {name} is not running")
+        return Asked(NOT_RUNNING)
     running = {experiment.number for experiment in project.experiments if experiment.status == "running"}
     if idle := [number for number in numbers if number not in running]:
         raise BadInput(f"experiment {idle[0]} of project {name!r} is not running")
     if not _tell(project, Request("stop", list(numbers))):
-        return Asked(f"project {name} is not running")
-    if numbers:
-        return Asked(f"asked the driver of {name} to stop {_experiments(len(numbers))}")
-    return Asked(f"asked the driver of {name} to stop")
+        return Asked(NOT_RUNNING)
+    return Asked(f"asked to stop {_experiments(len(numbers))}" if numbers else "asked the search to stop")
 
 
 def pause(name: str) -> Asked:
     """Start nothing more until `go`; what runs goes on."""
     project = Project(name)
+    _script_of(project)
     if not _at_work(project) or not _tell(project, Request("pause")):
-        return Asked(f"project {name} is not running")
-    return Asked(f"asked the driver of {name} to pause; studio resume {name} goes on")
+        return Asked(NOT_RUNNING)
+    return Asked("asked the search to pause: what runs goes on to its end, and nothing more is started")
 
 
 def go(name: str) -> Asked:
     """Go on, after a pause or an end."""
     project = Project(name)
-    if _at_work(project) and _tell(project, Request("go")):
-        return Asked(f"asked the driver of {name} to go on")
     _script_of(project)
-    return Asked(f"project {name} goes on", {})
+    if _at_work(project) and _tell(project, Request("go")):
+        return Asked("asked the search to go on")
+    return Asked("the search goes on", {})
 
 
 def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
@@ -102,7 +129,7 @@ def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
     chosen = list(numbers) or [number for number, status in known.items() if status == "failed"]
     if not chosen:
         return Asked("nothing failed, nothing to retry")
-    return _asked(project, Request("retry", chosen), f"will retry {_experiments(len(chosen))}")
+    return _asked(project, Request("retry", chosen), f"runs {_experiments(len(chosen))} once more")
 
 
 def add_budget(name: str, experiments: int = 0, time: str | float | None = None) -> Asked:
@@ -111,18 +138,15 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
     settings = _script_of(project)
     seconds = parse_duration(time, "--time") or 0.0
     if experiments < 0 or (not experiments and not seconds):
-        raise BadInput(f"--experiments {experiments}: how many are added? Give a number of at least 1, or --time 30m")
+        raise BadInput(f"{experiments} experiments: how many are added? It takes at least 1, or some time, such as 30m")
     session = _session(project)
     if experiments and _ends_by_itself(settings, session):
-        raise BadInput(
-            f"project {name!r} ends with the {session['size']} experiments of {settings.get('optimizer')}, and no number can be"
-            f" added; values of your own can: studio add {name} NAME=VALUE"
-        )
+        raise BadInput(f"project {name!r} {_ends_with(settings, session)}")
     if _at_work(project):
         if experiments and settings.get("max_experiments") is None:
-            raise BadInput(f"project {name!r} runs without a limit of experiments: there is nothing to add to")
+            raise BadInput(f"project {name!r} {NO_LIMIT}")
         if seconds and session.get("max_time") is None:
-            raise BadInput(f"project {name!r} has no limit of time that could be longer")
+            raise BadInput(f"project {name!r} {NO_TIME}")
         if _tell(project, Request("budget", experiments=experiments, seconds=seconds)):
             more = [_experiments(experiments)] if experiments else []
             return Asked(f"the running search gets {' and '.join([*more, str(time)] if seconds else more)} more")
@@ -131,7 +155,7 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
         options["max_experiments"] = str(_budget(settings, project) + experiments)
     if seconds:
         options["max_time"] = str(time)
-    return Asked(f"project {name} goes on", options)
+    return Asked("the search goes on", options)
 
 
 def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
@@ -144,14 +168,14 @@ def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
     if unknown:
         raise BadInput(f"project {name!r} has no hyperparameter {unknown[0]!r}{did_you_mean(unknown[0], space.names)}")
     if not values:
-        raise BadInput(f"no values were given; write NAME=VALUE, such as {next(iter(space.names), 'lr')}=0.01")
+        raise BadInput(f"no values were given; needed is at least one, such as {next(iter(space.names), 'lr')}=0.01")
     given = {key: value_of(parameter_of(space, key), value) for key, value in values.items()}
     best = project.best if len(given) < len(space) else None
     if len(given) < len(space) and best is None:
         missing = [key for key in space.names if key not in given]
         raise BadInput(f"no value for hyperparameter {', '.join(missing)}, and no best experiment yet to take it from")
     whole = {key: given[key] if key in given else best.values[key] for key in space.names}  # type: ignore[union-attr]
-    return _asked(project, Request("queue", values=whole), "will run these values next")
+    return _asked(project, Request("queue", values=whole), "runs these values next")
 
 
 def value_of(parameter: Parameter, given: Any) -> Any:
@@ -202,8 +226,8 @@ def _asked(project: Project, request: Request, words: str) -> Asked:
     """The note is for the driver that is at work, or else for the resume that has to follow."""
     note = requests.leave(project.folder, request)
     if _is_heard(project, note):
-        return Asked(f"the running search {words}")
-    return Asked(f"project {project.name} {words}", {}, note)
+        return Asked(f"the search {words}")
+    return Asked(f"the search {words}", {}, note)
 
 
 def _tell(project: Project, request: Request) -> bool:
@@ -228,9 +252,7 @@ def _is_heard(project: Project, note: Path) -> bool:
 def _script_of(project: Project) -> dict[str, Any]:
     settings = project.settings
     if not settings.get("script"):
-        raise BadInput(
-            f"project {project.name!r} belongs to a program's own loop: studio.Search(project={project.name!r}, …) runs it"
-        )
+        raise BadInput(f"project {project.name!r} {PROGRAMS}: studio.Search(project={project.name!r}, …)")
     return settings
 
 
@@ -242,6 +264,13 @@ def _session(project: Project) -> dict[str, Any]:
 def _ends_by_itself(settings: Mapping[str, Any], session: Mapping[str, Any]) -> bool:
     """Whether the optimizer has a size of its own, which nothing lifts."""
     return settings.get("max_experiments") is None and session.get("size") is not None
+
+
+def _ends_with(settings: Mapping[str, Any], session: Mapping[str, Any]) -> str:
+    return (
+        f"ends with the {session['size']} experiments of {settings.get('optimizer')}, and no number can be added;"
+        " values of your own can"
+    )
 
 
 def _budget(settings: Mapping[str, Any], project: Project) -> int:

@@ -702,3 +702,28 @@ def test_no_process_outlives_a_driver_that_was_killed(home: Path, workdir: Path)
     while list(marked(str(project))):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+# --- what it took of the machine ----------------------------------------------------------------------------------------
+
+
+def usage_of(run: Run, host: Host) -> dict[str, float]:
+    carry_out(run, host)
+    found: dict[str, float] = json.loads((Path(run.folder) / "usage.json").read_text())
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel says it")
+def test_its_memory_is_its_own_and_not_that_of_this_process(make: Callable[..., Run], host: Host) -> None:
+    """What wait4 says begins with the memory of whoever forked it."""
+    large = np.ones(300_000_000, dtype=np.uint8)
+    usage = usage_of(make("import time\nprint('fitness: 1')\ntime.sleep(0.2)"), host)
+    del large
+    assert 1_000_000 < usage["memory"] < 100_000_000
+
+
+@pytest.mark.parametrize("by", ["it", "a child"])
+def test_its_memory_is_the_most_that_it_or_a_child_had(make: Callable[..., Run], host: Host, by: str) -> None:
+    takes = "import time\nx = bytearray(b'x') * 200_000_000\ntime.sleep(0.4)\ndel x\ntime.sleep(0.4)"
+    text = takes if by == "it" else f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {takes!r}])"
+    assert 200_000_000 < usage_of(make(text), host)["memory"] < 260_000_000

@@ -94,7 +94,7 @@ class Board:
         return self
 
     def groups(self):
-        """key -> (values, metrics by tag, sessions)"""
+        """key -> (values, metrics by tag, the different ones of its sessions): each a row of the tab"""
         from tensorboard.context import RequestContext
         from tensorboard.plugins.hparams import api_pb2, list_session_groups
 
@@ -106,7 +106,7 @@ class Board:
             group.name: (
                 {name: _plain(value) for name, value in group.hparams.items()},
                 {value.name.tag: value.value for value in group.metric_values},
-                [(session.status, session.start_time_secs, session.end_time_secs) for session in group.sessions],
+                list(dict.fromkeys((one.status, one.start_time_secs, one.end_time_secs) for one in group.sessions)),
             )
             for group in found.session_groups
         }
@@ -141,6 +141,30 @@ def test_every_experiment_is_a_session_with_its_end(driver, logs, tmp_path):
         "1 lr=0.01 layers=2 opt=adam w=[0.6, 0.8] nesterov=True",
         "1 lr=0.01 layers=2 opt=adam w=[0.6, 0.8] nesterov=True/train",
     ]
+
+
+@pytest.mark.parametrize("place", ["tb", "tb/train", "workspace/runs/a"])
+def test_a_script_that_tells_hyperparameters_itself_is_listed_once(driver, logs, tmp_path, place):
+    """`add_hparams` writes a session of its own, in a folder of its own."""
+    from tensorboardX import SummaryWriter
+
+    board = Board(tmp_path / "logdir")
+    for number in (1, 2):
+        driver.start(number)
+        logs.refresh()
+        with SummaryWriter(str(driver.folder / str(number) / "1" / place)) as writer:
+            writer.add_scalar("loss", 0.5, 0)
+            writer.add_hparams({"mine": 3, "lr": 0.5}, {"score": 1.0})
+        logs.refresh()
+        board.reload()
+        driver.end(number, 0.25)
+        logs.refresh()
+    groups = board.reload().groups()
+    assert list(groups) == ["p/1", "p/2"]
+    values, metrics, sessions = groups["p/2"]
+    assert (values["lr"], values["layers"], metrics["studio/val_loss min"]) == (0.01, 2.0, 0.25)
+    assert {status for status, _, _ in sessions} == {SUCCESS}
+    assert [info.name for info in board.experiment().hparam_infos] == sorted(RANGES)
 
 
 def test_columns_have_the_domains_of_the_ranges(logs, tmp_path):

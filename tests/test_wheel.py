@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -36,8 +39,9 @@ def can_build_alone():
 
 def test_wheel(tmp_path):
     wheel = build(tmp_path)
-    check_contents(wheel)
+    check_contents(wheel, tmp_path / "source")
     check_search(wheel, tmp_path)
+    check_dashboard(tmp_path)
 
 
 def build(folder):
@@ -45,6 +49,11 @@ def build(folder):
     source = folder / "source"
     for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    vendor = source / "core" / "ui" / "vendor"
+    vendor.mkdir(exist_ok=True)
+    for name in ("uplot.js", "uplot.css", "echarts.js"):  # `make ui` brings them; here it need not have
+        if not (vendor / name).exists():
+            (vendor / name).write_text("export default null;\n")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     for name in ("tests", "docs", "examples"):
@@ -56,7 +65,7 @@ def build(folder):
     return path
 
 
-def check_contents(wheel):
+def check_contents(wheel, source):
     import studio
 
     assert wheel.name == f"studio_search-{studio.__version__}-py3-none-any.whl"
@@ -66,13 +75,14 @@ def check_contents(wheel):
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
         metadata = archive.read(f"{info}/METADATA").decode()
     expected = {
-        str(Path(target, file.relative_to(ROOT / folder)))
+        str(Path(target, file.relative_to(source / folder)))
         for folder, target in FOLDERS.items()
-        for file in (ROOT / folder).rglob("*")
+        for file in (source / folder).rglob("*")
         if file.is_file() and not {"__pycache__", "node_modules", *BUILD} & set(file.parts)
     }
     assert {name for name in names if not name.startswith(info)} == expected
     assert {"studio/py.typed", "studio/fs_tracker.py", "studio/testing/__init__.py", "studio/cli/run.py"} <= expected
+    assert {"studio/ui/vendor/uplot.js", "studio/ui/vendor/echarts.js", "studio/ui/static/charts/best.js"} <= names
     assert {"studio/ui/templates/project.html", "studio/ui/static/page.js", "studio/ui/static/studio.css"} <= expected
     assert {name.split("/")[0] for name in names} == {"studio", info}
     assert f"{info}/licenses/LICENSE" in names
@@ -114,6 +124,40 @@ def check_search(wheel, tmp_path):
     assert plugins["problems"] == []
     assert {piece["distribution"] for piece in plugins["plugins"]} == {"studio-search"}
     assert len({(piece["kind"], piece["name"]) for piece in plugins["plugins"]}) == len(plugins["plugins"]) >= 9
+
+
+def check_dashboard(tmp_path):
+    """Pages, their scripts and the libraries are served from what was installed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO_", "PYTHON"))}
+    process = subprocess.Popen(
+        [tmp_path / "venv" / "bin" / "studio", "ui", "--no-open", "--port=0"],
+        env={**environment, "STUDIO_HOME": str(tmp_path / "home")},
+        cwd=tmp_path / "work",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        link = process.stdout.readline().strip()
+        with httpx.Client(base_url=link.partition("/?")[0], timeout=30, follow_redirects=True) as client:
+            page = client.get(link).text
+            (project,) = re.findall(r'href="(/p/[^"/]+)"', page)
+            text = client.get(project).text
+            assert "Charts are not built" not in text
+            files = set(re.findall(r'(?:src|href)="(/(?:static|vendor)/[^"]+)"', text))
+            assert files >= {"/static/page.js", "/static/studio.css", "/vendor/uplot.css"}
+            for path in [
+                *files,
+                "/vendor/echarts.js",
+                "/static/charts/best.js",
+                f"{project}/1",
+                f"/api{project}/summary",
+            ]:
+                assert client.get(path).status_code == 200, path
+    finally:
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=30)[1]
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_top_level_names_of_this_environment():

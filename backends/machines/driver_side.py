@@ -11,6 +11,7 @@ search goes through `close`, which ends all machines.
 import contextlib
 import hashlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,8 +22,8 @@ from studio.backends.machines.built_wheel import put_wheel
 from studio.backends.machines.deal import Wishes, requirement_files
 from studio.backends.machines.fleet import LIST_LAG, CostReached, Fleet
 from studio.backends.machines.launching import Terms
-from studio.backends.machines.ledger import Ledger
-from studio.backends.machines.money import experiment_cost
+from studio.backends.machines.ledger import Ledger, read
+from studio.backends.machines.money import experiment_cost, spent
 from studio.backends.machines.offering import SETUP, CloudOffering, tag_of
 from studio.backends.machines.startup import PACKAGES, log_key
 from studio.experiment import Outcome, Report, Run
@@ -93,6 +94,12 @@ class MachinesBackend(CloudOffering, BucketBackend):
         self._waiting = True
         self._source: Path | None = None
         self._slots_of_machine = 1
+
+    @classmethod
+    def spent(cls, project: Path) -> float | None:
+        """Dollars until now, for all machines that the search in `project` has had; None where it had none."""
+        entries = read(project)
+        return spent([entry.spell for entry in entries], time.time()) if entries else None
 
     # --- during a search --------------------------------------------------------------------------------------------
 

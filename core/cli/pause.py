@@ -14,5 +14,6 @@ def pause(project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
     """Start no more experiments of PROJECT; those that run go on. `studio resume` ends the pause."""
     from studio import steering
 
-    say(steering.pause(project).words)
+    asked = steering.pause(project).words
+    say(asked if asked == steering.NOT_RUNNING else f"{asked}; studio resume {project} goes on")
     return 0

@@ -8,6 +8,7 @@ src="/static/page.js">` and `<script type="application/json" id="page-data">` wi
     project   the name, on all pages but the list;  number, on the page of one experiment;  numbers, on compare
     version   of the record, as the page shows it; streams and tables go on from there
     summary   as /api/p/NAME/summary          columns   as in /api/p/NAME/experiments
+    states    state of a search -> its word;  statuses, the same of an experiment: the pages have no words of their own
     vendor    whether /vendor/uplot.js and /vendor/echarts.js are there (`npm ci` in core/ui puts them into core/ui/vendor)
 
     GET /                          projects: main#projects, table#rows
@@ -23,13 +24,15 @@ Data, as JSON. Times are seconds since the epoch, durations seconds. VERSION is 
 know (it was started again) means everything.
 
     /api/projects?after=VERSION    {version, whole: bool, projects: [{name, state, metric, mode, direction, best, best_number, values,
-                                   counts, total, finished, size, begun, changed, optimizer, script, problem}], gone: [NAME]}
+                                   counts, total, finished, size, begun, changed, optimizer, script, cost: dollars or null, problem}],
+                                   gone: [NAME]}
     /api/p/NAME/summary            {project, state, metric, mode, direction: min|max, sign, best: {number, value, values, ago} or null,
-                                   counts: {status: n}, total, finished, size (of the budget, or null), elapsed, left (seconds or null),
+                                   counts: {status: n}, total, finished, size (budget, or null), elapsed (all
+                                   sessions, without pauses), left (seconds or null), refused: {ACTION: why it cannot be done, or ""},
                                    rate (a minute), slots, busy, optimizer, backend, script, arguments, seed, parameters, begun, ended,
                                    max_time, failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
-                                   state: running | paused | begun | done | time | exhausted | failures | disk | stopped | interrupted |
-                                   failed | damaged
+                                   state: running | paused | begun | ended | done | time | exhausted | failures | disk | stopped |
+                                   interrupted | failed | damaged, with the words of `studio.ui.pages.STATES`; ended: a program's own loop
     /api/p/NAME/experiments?after=VERSION
                                    {version, whole: bool, columns, sign, number: [], status: [], fitness: [], metric: {NAME: []},
                                    values: {NAME: []}, started: [], finished: [], duration: [], slot: [], reason: [], failure: [],
@@ -42,14 +45,17 @@ know (it was started again) means everything.
     /api/p/NAME/curves?e=1,2&most=200
                                    {metric, curves: {NUMBER: {step: [], value: []}}}; at most 200 numbers, `most` points each
     /api/p/NAME/band?most=64       {step: [], low: [], middle: [], high: [], count: n}: quartiles over finished experiments
-    /api/p/NAME/importance         {method, count, parameters: [{name, importance, low, high, correlation}], note}
-    /api/p/NAME/N                  {number, status, values, fitness, metric, rank, ranked, started, finished, duration, slot, exit_code,
+    /api/p/NAME/importance         {method, count, explained: R² or null, leader: NAME or "", parameters: [{name, importance, low, high,
+                                   correlation, chance, clear: bool}], note}. chance: that noise looks so important; clear: < 5 %
+    /api/p/NAME/N                  {number, status, values, fitness, metric, reached: what it was before it failed, rank, ranked,
+                                   started, finished, duration, slot, exit_code,
                                    reason, failure, attempt, attempts: [], command, winning: text to copy,
                                    diff: [{path, lines: [{kind: " +-", line, text}]}], files: [{path, size, url}],
                                    environment: {NAME: text}, resources: {NAME: text}, log: {size, text: last lines}}
     /api/p/NAME/N/log              ?from=OFFSET&max=BYTES (0, 65536) or ?tail=BYTES: {text, from, next, size, running}; raw text, ANSI in it
                                    ?search=TEXT&from=OFFSET: {matches: [{from, line, text}], next: OFFSET or null when all was seen}
-    /api/p/NAME/export.csv .json   all experiments, as `studio runs list --json` has them
+    /api/p/NAME/export.csv .json   all experiments, as `studio runs list --json` has them; with ?q= state= sort= brush= as in the
+                                   address of the table those that it shows, in its order (`studio.ui.view`)
     /api/p/NAME/events?after=VERSION
                                    server-sent events. `event: change`, id VERSION, data {version, summary, experiments}: the last as from
                                    /experiments?after=, or null where it is large: fetch it. `event: gone` when the project was removed.

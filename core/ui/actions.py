@@ -16,6 +16,7 @@ from studio import steering
 from studio.errors import BadInput, StudioError
 from studio.home import project_folder
 from studio.host import create_host
+from studio.settings import parse_duration
 from studio.steering import Asked
 from studio.store import read_meta, reading
 
@@ -43,8 +44,9 @@ def _budget(project: str, given: dict[str, Any]) -> Asked:
     experiments, length = given.get("experiments") or 0, given.get("time") or None
     if not isinstance(experiments, int) or isinstance(experiments, bool) or experiments > 10**9:
         raise BadInput(f"experiments: {experiments!r} is not a whole number")
-    if length is not None and not isinstance(length, str | int | float):
+    if isinstance(length, bool) or not isinstance(length, str | int | float | None):
         raise BadInput(f"time: {length!r} is no duration; write for example 90s, 15m, 5h or 2d")
+    parse_duration(length, "time:")  # refused in the words of the page, not in those of the command
     return steering.add_budget(project, experiments, length)
 
 

@@ -30,6 +30,7 @@ from studio.ui.overview import Overview
 from studio.ui.security import Guard, Secrets, is_loopback, without_port
 from studio.ui.summary import summary
 from studio.ui.table import DIGITS, UNFINISHED, Table, whole
+from studio.ui.view import in_view
 from studio.ui.watch import LARGEST, stream
 
 HERE = Path(__file__).parent
@@ -95,7 +96,7 @@ class Site:
     def __init__(self, dashboard: Dashboard, secrets: Secrets):
         self._dashboard = dashboard
         self._secrets = secrets
-        self._overview = Overview()
+        self._overview = Overview(dashboard.host)
         self._templates = pages.environment()
 
     # --- pages ------------------------------------------------------------------------------------------------------
@@ -104,9 +105,12 @@ class Site:
         self._overview.refresh()
         data = self._overview.data()
         asked = request.query_params
-        shown = pages.project_table(data["projects"], asked.get("sort", ""), asked.get("q", ""), pages.linker(asked))
+        number = _count(request, "page", 1, 10**9)
+        shown = pages.project_table(
+            data["projects"], asked.get("sort", ""), asked.get("q", ""), number, pages.linker(asked)
+        )
         return self._page(
-            "projects.html", {"page": "projects", "version": data["version"], "projects": data["projects"]}, **shown
+            "projects.html", {"page": "projects", "version": data["version"], "projects": shown["projects"]}, **shown
         )
 
     def project_page(self, request: Request) -> Response:
@@ -114,9 +118,7 @@ class Site:
         asked = request.query_params
         number = _count(request, "page", 1, 10**9)
         with table.lock:
-            shown = pages.experiment_table(
-                table, asked.get("sort", ""), asked.get("status", ""), number, pages.linker(asked)
-            )
+            shown = pages.experiment_table(table, asked, number, pages.linker(asked))
             told, version = summary(table), table.version
             best = None if table.best is None else {name: cells[table.best] for name, cells in table.lists.items()}
             data = self._project_data("project", table, told, version)
@@ -161,10 +163,11 @@ class Site:
         port = self._dashboard.tensorboards.port(table.folder.name)
         return RedirectResponse(f"http://{other}:{port}/", status_code=303)
 
-    def _page(self, name: str, data: dict[str, Any], status: int = 200, **words: Any) -> Response:
+    def _page(self, name: str, data: dict[str, Any], status: int = 200, **parts: Any) -> Response:
         vendor = pages.vendored(HERE / "vendor")
-        data = finite({**data, "token": self._secrets.action, "vendor": vendor})
-        return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **words), status)
+        words = {"states": pages.STATES, "statuses": pages.WORDS}
+        data = finite({**data, "token": self._secrets.action, "vendor": vendor, **words})
+        return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **parts), status)
 
     def _project_data(self, page: str, table: Table, told: dict[str, Any], version: str) -> dict[str, Any]:
         columns = [column.as_dict() for column in table.columns]
@@ -225,7 +228,7 @@ class Site:
 
     def export(self, request: Request) -> Response:
         table, form = self._table(request), request.path_params["form"]
-        found = Project(table.folder.name).experiments
+        found = in_view(Project(table.folder.name).experiments, table, request.query_params, pages.WORDS)
         name = f'attachment; filename="{table.folder.name}.{form}"'
         if form == "json":
             return Json([experiment.as_dict() for experiment in found], headers={"Content-Disposition": name})

@@ -15,6 +15,7 @@ from studio.home import attempt_folder
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.plan import FIRST_SNAPSHOT
+from studio.ui.files import is_own
 
 KEPT = 4000  # curves in memory
 LONGEST = 4000  # points of one in memory; beyond them every second one goes
@@ -93,9 +94,11 @@ class Curves:
             return curve
 
     def _open(self, number: int, attempt: int) -> MetricReader | None:
-        folder = str(attempt_folder(self._folder, number, attempt))
+        folder = attempt_folder(self._folder, number, attempt)
+        if not is_own(folder):
+            return None
         snapshot = str(self._folder / FIRST_SNAPSHOT)
-        run = Run(self._folder.name, number, attempt, snapshot, {}, {}, [], {}, folder, metric=self.metric)
+        run = Run(self._folder.name, number, attempt, snapshot, {}, {}, [], {}, str(folder), metric=self.metric)
         try:
             return self._host.open_metric(self.metric, run)
         except Exception:  # a plugin's: without it there is no curve, and everything else

@@ -41,6 +41,12 @@ class Dashboard:
         self._host: Host | None = None
         self._open: OrderedDict[str, OpenProject] = OrderedDict()
 
+    def host(self) -> Host:
+        with self._lock:
+            if self._host is None:
+                self._host = create_host()
+            return self._host
+
     def project(self, name: str) -> OpenProject:
         """Project `name` with its table as it is now. NotFound where there is none."""
         try:
@@ -49,12 +55,11 @@ class Dashboard:
             with self._lock:
                 self._open.pop(name, None)
             raise NotFound(str(error)) from error
+        host = self.host()
         with self._lock:
-            if self._host is None:
-                self._host = create_host()
             found = self._open.get(name)
             if found is None or found.table.folder != folder:
-                found = self._open[name] = OpenProject(folder, self._host)
+                found = self._open[name] = OpenProject(folder, host)
                 while len(self._open) > KEPT:
                     self._open.popitem(last=False)
             self._open.move_to_end(name)

@@ -59,7 +59,8 @@ class Details:
             tail = log.tail(LAST_LINES)
         return {
             **row,
-            "metric": found.metric,
+            "metric": None if found.status == "failed" else found.metric,
+            "reached": found.metric if found.status == "failed" else None,
             "fitness": found.fitness,
             "values": found.as_dict()["values"],
             "rank": rank,

@@ -80,7 +80,8 @@ class Log:
         for at, chunk in self._chunks(begin):
             text = rest + chunk
             origin = at - len(rest)
-            found = text.lower().find(needle)
+            lowered = text.lower()
+            found = lowered.find(needle)
             while found >= 0:
                 first = text.rfind(b"\n", 0, found) + 1
                 last = text.find(b"\n", found)
@@ -90,9 +91,9 @@ class Log:
                 matches.append({"from": origin + first, "line": line, "text": shown.decode(errors="replace")})
                 if len(matches) >= MATCHES:
                     return {"matches": matches, "next": origin + last + 1}
-                found = text.lower().find(needle, last)
+                found = lowered.find(needle, last)
             cut = text.rfind(b"\n") + 1
-            rest = text[max(cut, len(text) - _CHUNK) :] if needle not in text[cut:].lower() else b""
+            rest = text[max(cut, len(text) - _CHUNK) :] if needle not in lowered[cut:] else b""
             lines = None if lines is None else lines + text.count(b"\n", 0, len(text) - len(rest))
             looked += len(chunk)
             if looked >= SEARCHED:

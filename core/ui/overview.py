@@ -4,12 +4,16 @@ import json
 import secrets
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from studio.billing import spent
 from studio.errors import StudioError
 from studio.home import project_folder, project_names
+from studio.host import Host, create_host
 from studio.lock import is_locked
+from studio.project import state_of
 from studio.records import read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
@@ -27,13 +31,13 @@ LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = '
 WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = asked.number) GROUP BY 1
 """
 _BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number"
-TRIED = 50  # candidates for the best: a retry may have taken an earlier fitness back
 
 
 class Overview:
     """The list of projects, kept up to date by the state of their files."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Callable[[], Host] = create_host) -> None:
+        self._host = host
         self._lock = threading.Lock()
         self._session = secrets.token_hex(4)
         self._counter = 0
@@ -57,7 +61,7 @@ class Overview:
                 del self._known[name]
                 self._gone[name] = self._counter
             for name in fresh:
-                self._known[name] = signatures[name], line_of(project_folder(name)), self._counter
+                self._known[name] = signatures[name], line_of(project_folder(name), self._host), self._counter
                 self._gone.pop(name, None)
             return True
 
@@ -74,16 +78,16 @@ class Overview:
             }
 
 
-def line_of(folder: Path) -> dict[str, Any]:
+def line_of(folder: Path, host: Callable[[], Host]) -> dict[str, Any]:
     line: dict[str, Any] = {
         "name": folder.name, "state": "damaged", "metric": "", "mode": "", "direction": "max", "best": None,
         "best_number": None, "values": {}, "counts": {}, "total": 0, "finished": 0, "size": None, "begun": None,
-        "changed": None, "optimizer": "", "script": "", "problem": "",
+        "changed": None, "optimizer": "", "script": "", "cost": None, "problem": "",
     }  # fmt: skip
     try:
         with reading(folder) as connection:
             connection.execute("BEGIN")
-            return line | _read(connection, folder)
+            return line | _read(connection, folder) | {"cost": spent(folder, host)}
     except StudioError as error:  # it is shown as what it is, and hurts no other
         return {**line, "state": "begun"} if is_locked(folder) else {**line, "problem": str(error)}
 
@@ -102,9 +106,8 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
     best = _best(connection)
     first = connection.execute("SELECT at FROM events ORDER BY id LIMIT 1").fetchone()
     last = connection.execute("SELECT at FROM events ORDER BY id DESC LIMIT 1").fetchone()
-    working = "paused" if session.get("paused") else "running"
     return {
-        "state": working if at_work else state.get("state", "begun"),
+        "state": state_of(at_work, settings, session, state),
         "metric": metric.name,
         "mode": metric.mode,
         "direction": "min" if parse_direction(settings.get("direction"), metric) < 0 else "max",
@@ -121,7 +124,7 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
 
 
 def _best(connection: sqlite3.Connection) -> dict[str, Any]:
-    for number, fitness in connection.execute(f"{_BEST} LIMIT {TRIED}").fetchall():
+    for number, fitness in connection.execute(_BEST):  # a retry may have taken a fitness back: then the next one
         row = next(read_rows(connection, "AND asked.number = ?", (number,)), None)
         if row is not None and row.fitness == fitness:
             values = {name: shown(value) for name, value in json.loads(row.values).items()}

@@ -5,21 +5,34 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import QueryParams
 
+from studio.errors import BadInput
 from studio.ui.columns import Column
 from studio.ui.table import Table
+from studio.ui.view import cells_of, order, rows_of, view_of
 
 ROWS = 200  # on a page
-WORDS = {"completed": "done"}
+PROJECTS = 100  # on a page
+WORDS = {  # for the states of experiments, here and in the scripts of the page
+    "completed": "done",
+    "running": "running",
+    "queued": "queued",
+    "failed": "failed",
+    "stopped": "stopped",
+    "pruned": "pruned",
+}
 STATES = {
     "running": "Live",
     "paused": "Paused",
     "begun": "Not finished",
+    "ended": "Program ended",
     "done": "Done",
     "time": "Time is over",
     "exhausted": "Nothing new to try",
@@ -31,7 +44,6 @@ STATES = {
     "damaged": "Damaged",
 }
 _COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z])")  # ECMA-48 CSI, and the charset of `tput sgr0`
-LIVE_FIRST = ("running", "queued")
 
 
 def environment() -> Environment:
@@ -44,7 +56,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "short": short, "exact": exact, "span": span, "age": age, "clock": clock, "bytes": in_bytes, "harmless": harmless,
-        "last_lines": last_lines, "ending": ending,
+        "last_lines": last_lines, "ending": ending, "dollars": dollars,
     }  # fmt: skip
     made.globals |= {"words": WORDS, "states": STATES}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
@@ -90,6 +102,10 @@ def age(when: float | None) -> str:
     return "just now"
 
 
+def dollars(amount: float | None) -> str:
+    return "" if amount is None else f"${amount:.2f}" if amount >= 0.01 or not amount else "under $0.01"
+
+
 def clock(when: float | None) -> str:
     return "" if when is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
@@ -126,18 +142,20 @@ def ending(summary: Mapping[str, Any]) -> str:
 # --- the table of experiments -----------------------------------------------------------------------------------------
 
 
-def experiment_table(table: Table, sort: str, status: str, page: int, link: Callable[..., str]) -> dict[str, Any]:
-    """What the template of a project shows of its experiments. `sort`: keys of columns, `-` before one turns it round."""
+def experiment_table(table: Table, asked: QueryParams, page: int, link: Callable[..., str]) -> dict[str, Any]:
+    """What the template of a project shows of its experiments: those of the view that the address asks for."""
     with table.lock:
+        view, problem = view_of(asked, table), ""
+        try:
+            rows = rows_of(table, view, WORDS)
+        except BadInput as error:
+            rows, problem = rows_of(table, replace(view, query=""), WORDS), str(error)
         columns = _visible(table)
-        keys = [key for key in sort.split(",") if key.lstrip("-") in {column.key for column in table.columns}]
-        chosen = [at for at, own in enumerate(table.lists["status"]) if not status or own == status]
-        rows = _sorted(table, chosen, keys)
         pages = max(1, math.ceil(len(rows) / ROWS))
         page = min(max(1, page), pages)
         shown = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
         best_first = f"metric.{table.metric.name}" if table.sign < 0 else f"-metric.{table.metric.name}"
-        given = keys or [best_first]
+        given = view.sort or [best_first]
         return {
             "columns": [_head(column, given, link) for column in columns],
             "rows": shown,
@@ -145,7 +163,9 @@ def experiment_table(table: Table, sort: str, status: str, page: int, link: Call
             "pages": pages,
             "previous": link(page=page - 1) if page > 1 else "",
             "next": link(page=page + 1) if page < pages else "",
-            "chips": _chips(table, status, link),
+            "chips": _chips(table, view.state, link),
+            "csv": link(page=None),
+            "problem": problem,
         }
 
 
@@ -180,32 +200,6 @@ def _class(column: Column) -> str:
     )
 
 
-def _sorted(table: Table, rows: list[int], keys: Sequence[str]) -> list[int]:
-    """Missing last, whichever way it is sorted. Without keys the running ones come first, then the best."""
-    if not keys:
-        fitness, status = table.lists["fitness"], table.lists["status"]
-        return sorted(
-            rows, key=lambda at: (status[at] not in LIVE_FIRST, fitness[at] is None, -(fitness[at] or 0.0), at)
-        )
-    for key in reversed(keys):
-        cells, turned = cells_of(table, key.lstrip("-")), key.startswith("-")
-        there = [at for at in rows if cells[at] is not None]
-        there.sort(key=lambda at: _order(cells[at]), reverse=turned)
-        rows = there + [at for at in rows if cells[at] is None]
-    return rows
-
-
-def _order(cell: Any) -> tuple[int, float, str]:
-    """Numbers as numbers, before texts."""
-    return (0, float(cell), "") if isinstance(cell, int | float) else (1, 0.0, str(cell))
-
-
-def cells_of(table: Table, key: str) -> list[Any]:
-    if key in table.values:
-        return table.values[key]
-    return table.measured if key.startswith("metric.") else table.lists[key]
-
-
 def _row(table: Table, columns: Sequence[Column], at: int) -> dict[str, Any]:
     number, status = table.lists["number"][at], table.lists["status"][at]
     cells = []
@@ -227,12 +221,17 @@ def _chips(table: Table, status: str, link: Callable[..., str]) -> list[dict[str
     counts: dict[str, int] = {}
     for own in table.lists["status"]:
         counts[own] = counts.get(own, 0) + 1
-    chips = [{"label": "All", "count": len(table), "link": link(status=None, page=None), "on": not status}]
+    chips = [{"label": "All", "count": len(table), "link": link(status=None, state=None, page=None), "on": not status}]
     for name in ("running", "queued", "completed", "pruned", "failed", "stopped"):
         if name in counts:
             label = WORDS.get(name, name).capitalize()
             chips.append(
-                {"label": label, "count": counts[name], "link": link(status=name, page=None), "on": status == name}
+                {
+                    "label": label,
+                    "count": counts[name],
+                    "link": link(status=name, state=None, page=None),
+                    "on": status == name,
+                }
             )
     return chips
 
@@ -241,18 +240,21 @@ def _chips(table: Table, status: str, link: Callable[..., str]) -> list[dict[str
 
 PROJECT_COLUMNS = {
     "name": "Project", "state": "State", "metric": "Metric", "best": "Best", "values": "Best values", "finished": "Finished",
-    "counts": "Experiments", "changed": "Last news",
+    "counts": "Experiments", "cost": "Cost", "changed": "Last news",
 }  # fmt: skip
 
 
 def project_table(
-    lines: Sequence[Mapping[str, Any]], sort: str, query: str, link: Callable[..., str]
+    lines: Sequence[Mapping[str, Any]], sort: str, query: str, page: int, link: Callable[..., str]
 ) -> dict[str, Any]:
     """What the template of the list shows: the projects with `query` in name, script or optimizer, the newest first."""
+    keys = {
+        key: label for key, label in PROJECT_COLUMNS.items() if key != "cost" or any(line["cost"] for line in lines)
+    }
     words = query.lower().split()
     found = [line for line in lines if all(word in _text_of(line) for word in words)]
     key, turned = sort.lstrip("-"), sort.startswith("-")
-    if key not in PROJECT_COLUMNS:
+    if key not in keys:
         key, turned = "changed", True
     cell = (
         (lambda line: line["total"])
@@ -260,22 +262,35 @@ def project_table(
         else (lambda line: str(line[key]) if key == "values" else line[key])
     )
     there = sorted(
-        (line for line in found if cell(line) is not None), key=lambda line: _order(cell(line)), reverse=turned
+        (line for line in found if cell(line) is not None), key=lambda line: order(cell(line)), reverse=turned
     )
     columns = []
-    for name, label in PROJECT_COLUMNS.items():
+    for name, label in keys.items():
         aria = "" if name != key else "descending" if turned else "ascending"
-        kind = "num" if name in ("best", "changed") else ""
+        kind = "num" if name in ("best", "cost", "changed") else ""
         columns.append(
             {
                 "key": name,
                 "label": label,
                 "class": kind,
                 "aria": aria,
-                "link": link(sort=f"-{name}" if aria == "ascending" else name),
+                "link": link(sort=f"-{name}" if aria == "ascending" else name, page=None),
             }
         )
-    return {"projects": there + [line for line in found if cell(line) is None], "columns": columns, "query": query}
+    rows = there + [line for line in found if cell(line) is None]
+    pages = max(1, math.ceil(len(rows) / PROJECTS))
+    page = min(max(1, page), pages)
+    return {
+        "projects": rows[(page - 1) * PROJECTS : page * PROJECTS],
+        "columns": columns,
+        "query": query,
+        "total": len(rows),
+        "page": page,
+        "pages": pages,
+        "previous": link(page=page - 1) if page > 1 else "",
+        "next": link(page=page + 1) if page < pages else "",
+        "costs": "cost" in keys,
+    }
 
 
 def _text_of(line: Mapping[str, Any]) -> str:

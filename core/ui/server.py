@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import uvicorn
 
@@ -20,6 +23,7 @@ from studio.ui.security import Secrets, is_loopback, stored_token
 PORT = 8484
 TRIED = 50  # ports
 GRACE = 1  # seconds that answers under way may take at the end
+LEAVE = 0.3  # seconds that they may take when the whole process ends
 BACKLOG = 128
 
 
@@ -68,24 +72,40 @@ class Server:
 
     def close(self) -> None:
         """End all streams and answers, and what was started beside."""
-        self._server.should_exit = True
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is cut off now is no error
+        self._end()
         self._thread.join()
         self._dashboard.tensorboards.close()
 
-    def wait(self) -> None:
-        """Until SIGINT, SIGTERM or SIGHUP."""
-        ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, frame: ended.set())
+    def _end(self) -> None:
+        self._server.should_exit = True
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what is cut off now is no error
+
+    def wait(self, ended: threading.Event) -> None:
         while not ended.wait(0.5) and self._thread.is_alive():
             pass
+
+    def leave(self) -> NoReturn:
+        """End this process at once, whatever its threads are computing for pages that nobody will see any more."""
+        self._end()
+        self._thread.join(LEAVE)
+        self._dashboard.tensorboards.close()
+        sys.stdout.flush()
+        os._exit(0)
 
     def _run(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._socket]))
 
     def _is_closing(self) -> bool:
         return self._server.should_exit
+
+
+def heard() -> threading.Event:
+    """Set by SIGINT, SIGTERM and SIGHUP, which from now on do nothing else, however often they come."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: ended.set())
+    return ended
 
 
 class _Quiet(uvicorn.Server):

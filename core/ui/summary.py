@@ -1,13 +1,16 @@
 """What the strip above the table says: the best, how far the search is, how long still, and what failed for which reason."""
 
 import heapq
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from studio.axes import is_number
+from studio.facts import by_cause
+from studio.project import state_of
+from studio.steering import refusals
+from studio.ui.elapsed import active, pauses_of
 from studio.ui.table import Table
 
 FINISHED = ("completed", "failed", "pruned")
@@ -15,7 +18,6 @@ RECENT = 30  # experiments from whose ends the rate is taken
 GROUPS = 6  # causes of failure that are told apart
 COMMON = 0.4  # a range that so many of the others share explains nothing
 COMPARED = 2000  # of those that went well
-_PARTICULAR = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # what makes two texts of one cause differ
 
 
 def summary(table: Table) -> dict[str, Any]:
@@ -25,11 +27,13 @@ def summary(table: Table) -> dict[str, Any]:
         counts = Counter(table.lists["status"])
         finished = sum(counts[status] for status in FINISHED)
         size = session.get("size") or settings.get("max_experiments")
-        begun, ended = _span(table)
-        rate = _rate(table)
+        slots = session.get("slots") or settings.get("num_workers", 1)
+        begun, ended = table.begun, _ended(table)
+        rate = _rate(table, slots)
+        now = state(table)
         return {
             "project": table.folder.name,
-            "state": state_of(table),
+            "state": now,
             "metric": table.metric.name,
             "mode": table.metric.mode,
             "direction": "min" if table.sign < 0 else "max",
@@ -39,10 +43,10 @@ def summary(table: Table) -> dict[str, Any]:
             "total": len(table),
             "finished": finished,
             "size": size,
-            "elapsed": None if begun is None else round((ended or time.time()) - begun, 1),
+            "elapsed": _elapsed(table, ended),
             "left": _left(table, size, finished, rate),
             "rate": rate,
-            "slots": session.get("slots") or settings.get("num_workers", 1),
+            "slots": slots,
             "busy": counts["running"],
             "cost": sum(cost for cost in table.lists["cost"] if cost is not None) or None,
             "optimizer": settings.get("optimizer"),
@@ -55,14 +59,12 @@ def summary(table: Table) -> dict[str, Any]:
             "ended": ended,
             "max_time": session.get("max_time"),
             "failures": _failures(table),
+            "refused": refusals(settings, session, now, counts),
         }
 
 
-def state_of(table: Table) -> str:
-    """`running`, `paused`, or how the last session ended."""
-    if table.at_work:
-        return "paused" if (table.meta["session"] or {}).get("paused") else "running"
-    return str((table.meta["state"] or {}).get("state", "begun"))
+def state(table: Table) -> str:
+    return state_of(table.at_work, *(table.meta[key] for key in ("settings", "session", "state")))
 
 
 def _best(table: Table) -> dict[str, Any] | None:
@@ -78,35 +80,47 @@ def _best(table: Table) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _span(table: Table) -> tuple[float | None, float | None]:
-    """When the last session began, and ended."""
-    session, state = table.meta["session"] or {}, table.meta["state"] or {}
-    started = [when for when in table.lists["started"] if when is not None]
-    begun = session.get("begun") or min(started, default=None)
+def _ended(table: Table) -> float | None:
+    """When the last session ended, or fell silent; None while it is at work, and where nothing has run yet."""
     if table.at_work:
-        return begun, None
-    finished = [when for when in table.lists["finished"] if when is not None]
-    last = max(finished, default=begun)
-    at = state.get("at")
-    return begun, at if at is not None and (begun is None or at >= begun) else last
+        return None
+    at = (table.meta["state"] or {}).get("at")
+    last = max((when for when in table.lists["finished"] if when is not None), default=table.begun)
+    return at if at is not None and (table.begun is None or at >= table.begun) else last
 
 
-def _rate(table: Table) -> float | None:
+def _elapsed(table: Table, ended: float | None) -> float | None:
+    """Seconds that all sessions have worked; None where nothing has begun."""
+    earlier = table.earlier or 0.0
+    if table.begun is None:
+        return round(earlier, 1) if len(table) else None
+    until = time.time() if ended is None else max(ended, table.begun)
+    return round(earlier + active(table.begun, until, pauses_of(table.meta["session"] or {})), 1)
+
+
+def _rate(table: Table, slots: int) -> float | None:
     """Experiments a minute, of late; None while it cannot be known, or nothing is at work."""
-    if not table.at_work:
+    if not table.at_work or table.begun is None:
         return None
-    begun = (table.meta["session"] or {}).get("begun", 0.0)
-    both = zip(table.lists["finished"], table.lists["status"], strict=True)
-    ends = heapq.nlargest(RECENT, (w for w, status in both if w is not None and status in FINISHED and w >= begun))
-    if not ends:
-        return None
-    since = begun if begun and len(ends) < RECENT else ends[-1]
-    passed = time.time() - since
+    ended = [
+        (when, duration)
+        for when, duration, status in zip(
+            table.lists["finished"], table.lists["duration"], table.lists["status"], strict=True
+        )
+        if when is not None and status in FINISHED
+    ]
+    latest = heapq.nlargest(RECENT, ended, key=lambda end: end[0])
+    ends = [when for when, _ in latest if when >= table.begun]
+    if not ends:  # of this session: as long as those of the last one took
+        took = [duration for _, duration in latest if duration]
+        return round(60 * slots * len(took) / sum(took), 3) if took else None
+    since = table.begun if len(ends) < RECENT else ends[-1]
+    passed = active(since, time.time(), pauses_of(table.meta["session"] or {}))
     return round(60 * len(ends) / passed, 3) if passed > 0 else None
 
 
 def _left(table: Table, size: int | None, finished: int, rate: float | None) -> float | None:
-    """Seconds until the budget of experiments or of time is spent."""
+    """Seconds until the budget of experiments or of time is spent. The time goes on in a pause, as for the driver."""
     session = table.meta["session"] or {}
     ways = []
     if size is not None and rate:
@@ -121,19 +135,16 @@ def _left(table: Table, size: int | None, finished: int, rate: float | None) -> 
 
 def _failures(table: Table) -> list[dict[str, Any]]:
     """Failed experiments by cause, the most frequent first, each with the range that its experiments share."""
-    groups: dict[str, list[int]] = {}
-    for at, status in enumerate(table.lists["status"]):
-        if status == "failed":
-            groups.setdefault(_PARTICULAR.sub("#", table.lists["reason"][at]), []).append(at)
-    largest = sorted(groups.values(), key=lambda rows: (-len(rows), rows[0]))[:GROUPS]
+    three = zip(table.lists["number"], table.lists["reason"], table.lists["status"], strict=True)
+    groups = by_cause((number, reason) for number, reason, status in three if status == "failed")
     return [
         {
-            "reason": table.lists["reason"][rows[0]],
-            "count": len(rows),
-            "numbers": [table.lists["number"][at] for at in rows[:1000]],
-            "shared": _shared(table, rows),
+            "reason": group.reason,
+            "count": len(group.numbers),
+            "numbers": group.numbers[:1000],
+            "shared": _shared(table, [table.row_of[number] for number in group.numbers]),
         }
-        for rows in largest
+        for group in groups[:GROUPS]
     ]
 
 

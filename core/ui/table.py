@@ -8,6 +8,7 @@ import json
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
 from studio.ui import usage
 from studio.ui.columns import Column, columns_of, shown, trimmed
+from studio.ui.elapsed import worked_before
 
 UNFINISHED = ("queued", "running")
 LISTS = (
@@ -62,12 +64,14 @@ class Table:
         self._last_event = self._last_attempt = 0
         self.meta: dict[str, Any] = {}
         self.at_work = False
+        self.begun: float | None = None  # the latest session
+        self.earlier: float | None = None  # seconds that the sessions before it have worked
         self.metric = Metric("fitness")
         self.sign = 1.0
         self.columns: list[Column] = []
         self.lists: dict[str, list[Any]] = {name: [] for name in LISTS}
         self.values: dict[str, list[Any]] = {}
-        self.measured: list[float | None] = []  # the metric, as the script logged it
+        self.measured: list[float | None] = []  # the metric, as the script logged it; None where the run failed
         self.step: list[int | None] = []
         self._changed: list[int] = []  # the counter when a row last changed
         self.row_of: dict[int, int] = {}
@@ -105,6 +109,7 @@ class Table:
             connection.execute("BEGIN")  # all that is read is of one moment
             self.meta = {key: read_meta(connection, key) for key in META}
             self._settle()
+            self._settle_session(connection)
             last = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(rowid), 0) FROM attempts) FROM events"
             event, attempt = connection.execute(last).fetchone()
             self._read_fresh(connection)
@@ -125,6 +130,14 @@ class Table:
             some = numbers[begin : begin + ASKED_AT_ONCE]
             marks = ", ".join("?" * len(some))
             self._take(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
+
+    def _settle_session(self, connection: sqlite3.Connection) -> None:
+        """When the latest session began, and how long earlier ones have worked."""
+        begun = (self.meta["session"] or {}).get("begun")
+        if begun is None and self.at_work:  # a program's own loop: when it took the lock
+            begun = (self.folder / "lock").stat().st_mtime
+        if begun != self.begun or self.earlier is None or (begun is None and not self.at_work):
+            self.begun, self.earlier = begun, worked_before(connection, time.time() if begun is None else begun)
 
     def _settle(self) -> None:
         """What the settings say; they come with the first look and stay."""
@@ -155,6 +168,7 @@ class Table:
         if status == "running" and not self.at_work:  # cut off: it runs again on resume
             status, reason = "stopped", "cut off"
         step = self._steps(row.number, row.attempt) if status == "running" and row.attempt else None
+        measured = None if status == "failed" else row.metric  # what it reached before it failed is no result
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
@@ -166,7 +180,7 @@ class Table:
         else:
             before = [self.lists[name][at] for name in LISTS]
             cells = (*cells[:6], before[6], *cells[7:])
-            new = before != list(cells) or self.measured[at] != row.metric or self.step[at] != step
+            new = before != list(cells) or self.measured[at] != measured or self.step[at] != step
         if new:
             self._changed[at] = self._counter
         if status in UNFINISHED or row.status == "running":
@@ -175,7 +189,7 @@ class Table:
             self._open.discard(at)
         for name, cell in zip(LISTS, cells, strict=True):
             self.lists[name][at] = cell
-        self.measured[at], self.step[at] = row.metric, step
+        self.measured[at], self.step[at] = measured, step
 
     def _cost(self, row: Row) -> float | None:
         """Dollars that its attempts cost together, of machines of a cloud; None where it ran on none, or nobody knows."""

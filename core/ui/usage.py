@@ -7,16 +7,22 @@ import sys
 from pathlib import Path
 
 from studio.processes import marked
+from studio.ui.files import open_file
 from studio.workspace import in_bytes
 
+LARGEST = 1 << 16  # bytes of usage.json
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def usage(folder: Path, *, running: bool) -> dict[str, str]:
     """Words for the page, empty where nothing is known."""
     found = _of_processes(folder) if running and sys.platform == "linux" else {}
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        recorded = json.loads((folder / "usage.json").read_text(encoding="utf-8"))
+    file = open_file(folder, "usage.json")  # a script may have put a link or a pipe there
+    with (
+        contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError),
+        file or contextlib.nullcontext(),
+    ):
+        recorded = json.loads(b"{}" if file is None else file.read(LARGEST))
         found["CPU time"] = f"{float(recorded['cpu']):.1f} s"
         found["most memory"] = in_bytes(int(recorded["memory"]))
     return found

@@ -417,7 +417,7 @@ def test_a_stop_while_a_resume_replays_is_heard(scripted, searched, command, dri
     assert command("run", *searched, "--max-experiments=1", "train.py").code == 0
     resumed = driver("resume", "p", "--max-experiments=5", env={"OPTIMIZER": "slow"})
     until(Path(f"{notes.path}-pause").exists, what=resumed.err)
-    assert "asked the driver of p to stop" in command("stop", "p").err
+    assert "asked the search to stop" in command("stop", "p").err
     go()
     resumed.wait()
     assert Project("p").state == "stopped"

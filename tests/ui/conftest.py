@@ -29,6 +29,7 @@ class Browser(httpx.Client):
     """Has opened the printed link, and sends what a page of the dashboard would."""
 
     def __init__(self, server: Server):
+        self.server = server
         answer = httpx.get(server.link)
         super().__init__(base_url=server.address, timeout=30, cookies=answer.cookies)
 

@@ -61,7 +61,10 @@ def status_of(browser, name):
 
 def ok(answer):
     assert answer.status_code == 200, answer.text
-    return answer.json()["ok"]
+    said = answer.json()["ok"]
+    assert "driver" not in said  # a word of the inside
+    assert "studio" not in said  # a person at a page types no command
+    return said
 
 
 def refused(answer):
@@ -249,8 +252,8 @@ def test_a_driver_that_ends_takes_no_note_with_it(project):
         ("stopped", lambda: steering.stop("stopped"), "not running"),
         ("paused", lambda: steering.pause("paused"), "not running"),
         ("more", lambda: steering.add_budget("more", 5), "goes on"),
-        ("again", lambda: steering.retry("again", [3]), "will retry 1 experiment"),
-        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "will run these values next"),
+        ("again", lambda: steering.retry("again", [3]), "runs 1 experiment once more"),
+        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "runs these values next"),
     ):
         store = project(name)
         threading.Timer(0.1, store._lock.close).start()
@@ -312,9 +315,40 @@ def test_numbers_too_large_for_a_number(project, value, name):
             steering.queue("digits", given, create_host())
 
 
+def test_the_server_says_what_can_be_done(browser, live):
+    def possible():
+        refused = browser.json("/api/p/digits/summary")["refused"]
+        return {action for action, why in refused.items() if not why}
+
+    process = live("digits", "--max-experiments=3", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
+    assert possible() == {"pause", "stop", "budget", "queue"}
+    ok(browser.act("digits", "pause"))
+    wait_for(lambda: possible() == {"go", "stop", "budget", "queue"})
+    ok(browser.act("digits", "go"))
+    process.wait(30)
+    assert browser.json("/api/p/digits/summary")["state"] == "done"
+    assert possible() == {"budget", "queue"}  # nothing failed, and nothing is left to go on with
+    pauses = browser.json("/api/p/digits/summary")
+    assert 0 < pauses["elapsed"] < 30
+
+
+def test_a_grid_that_is_done_takes_no_budget(browser, live):
+    live("digits", "--optimizer=grid", "--hyperparam=lr=1,2", text=QUICK).wait(30)
+    refused = browser.json("/api/p/digits/summary")["refused"]
+    assert "ends with the 2 experiments of grid" in refused["budget"]
+    assert refused["queue"] == ""
+
+
+@pytest.mark.parametrize("time", ["1h30m", "90s", " 2d ", "1H 30M", "1.5h", 90])
+def test_time_in_any_spelling(browser, live, time):
+    live("digits", "--max-experiments=2", "--max-time=1h", text=SLOW)
+    assert str(time) in ok(browser.act("digits", "budget", {"time": time}))
+    wait_for(lambda: browser.json("/api/p/digits/summary")["max_time"] > 3600)
+
+
 def test_the_same_from_the_command_line(command, live, home):
     live("digits", "--max-experiments=100", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.2)\n")
-    assert "asked the driver" in command("pause", "digits").err
+    assert "asked the search" in command("pause", "digits").err
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "paused"  # it was waited for
     assert "next" in command("add", "digits", "lr=0.5").err
     assert "5 experiments" in command("add", "digits", "--experiments=5").err
@@ -324,6 +358,6 @@ def test_the_same_from_the_command_line(command, live, home):
     assert "go on" in command("resume", "digits").err
     with reading(home / "projects" / "digits") as connection:
         wait_for(lambda: any('"lr": 0.5' in row.values for row in read_rows(connection)))
-    assert "asked the driver" in command("stop", "digits").err
+    assert "asked the search" in command("stop", "digits").err
     wait_for(lambda: studio.Project("digits").state == "stopped")
     assert "not running" in command("stop", "digits").err

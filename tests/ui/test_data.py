@@ -4,8 +4,12 @@ import csv
 import io
 import json
 import platform
+import random
 import re
 import shlex
+import shutil
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +20,9 @@ from studio.experiment import Outcome
 from studio.host import create_host
 from studio.ranges import read_space
 from studio.store import Store
+from studio.ui import pages
 from studio.ui.detail import winning_command
-from studio.ui.pages import STATES
-from tests.ui.conftest import ran
+from tests.ui.conftest import Browser, ran
 
 # --- the table ----------------------------------------------------------------------------------------------------------
 
@@ -149,6 +153,46 @@ def test_a_programs_own_loop(browser, home):
     assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
 
 
+def test_a_programs_own_loop_is_done_when_it_has_nothing_more_to_do(browser, home):
+    def state():
+        listed = {line["name"]: line["state"] for line in browser.json("/api/projects")["projects"]}
+        found = {browser.json("/api/p/own/summary")["state"], listed["own"], studio.Project("own").state}
+        assert len(found) == 1
+        return found.pop()
+
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.tell(search.ask(), 1.0)
+    assert state() == "running"
+    search.close()
+    assert state() == "ended"
+    assert "Program ended" in browser.get("/p/own").text
+    search = studio.Search({"x": [1, 2]}, project="own")
+    for suggestion in search:
+        search.tell(suggestion, 2.0)
+    assert state() == "running"  # the program has it still
+    search.close()
+    assert state() == "done"
+    studio.Search({"x": [1, 2]}, project="own").close()  # somebody looks at its best
+    assert state() == "done"
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.add({"x": 2})
+    search.close()
+    assert state() == "ended"  # it was given more to do
+
+
+def test_what_a_programs_own_loop_does_not_hear_is_refused(browser, home):
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.tell(search.ask(), None)
+    for _ in ("it runs", "it ended"):
+        refused = browser.json("/api/p/own/summary")["refused"]
+        for action in ui.app.ACTIONS:
+            assert "program's own loop" in refused[action]
+            answer = browser.act("own", action, {"experiments": 1, "values": {"x": 2}})
+            assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
+        assert not list((home / "projects" / "own").glob("requests/*"))
+        search.close()
+
+
 def test_numbers_that_json_cannot_say(browser, project):
     store = project(count=0)
     store.ask(1, {"lr": float("inf"), "opt": "adam"}, None)
@@ -179,8 +223,43 @@ def test_summary(browser, project):
     assert data["best"] == {"number": 5, "value": 0.2, "values": {"lr": 0.02, "opt": "adam"}, "ago": 0}
     assert data["counts"] == {"completed": 4, "failed": 1}
     assert (data["finished"], data["size"], data["state"], data["direction"]) == (5, 10, "stopped", "min")
-    assert data["elapsed"] == 60.0
+    assert data["elapsed"] == 49.0  # from the first to the last, with the seconds between them
     assert data["failures"][0]["numbers"] == [3]
+
+
+def test_elapsed_is_the_time_of_all_sessions_without_pauses_and_breaks(browser, project):
+    store = project(count=0)
+    for number, (begun, ended) in enumerate([(0, 10), (2, 12), (13, 20), (1000, 1008)], 1):  # a break after 20 seconds
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, ended - begun), "completed", 1.0)
+    session = {"begun": 1e9 + 995, "size": 4, "slots": 2, "paused": False, "pauses": [[1e9 + 996, 1e9 + 999]]}
+    store.set_meta("session", session)
+    store.set_meta("state", {"state": "done", "at": 1e9 + 1009})
+    store.close()
+    data = browser.json("/api/p/digits/summary")
+    assert data["elapsed"] == 20 + 14 - 3
+    assert "Done in 31 s" in browser.get("/p/digits").text
+
+
+def test_time_left_when_a_search_goes_on(browser, project):
+    """Of this session nothing has ended yet: it is as long as it was before. A pause is no work."""
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 7):
+            ran(store, number)  # 9 seconds each
+    now = time.time()
+    store.set_meta("session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False})
+    data = browser.json("/api/p/digits/summary")
+    assert (data["rate"], data["left"]) == (pytest.approx(60 * 2 / 9, rel=0.01), pytest.approx(4 * 4.5, rel=0.01))
+    assert data["elapsed"] == pytest.approx(6 * 9 + 5 + 100, abs=5)  # gaps of a second between them belong to it
+    store.ask(7, {"lr": 0.1, "opt": "sgd"}, None)
+    store.attempt_ended(Outcome(7, 1, 0, None, "", now - 60, now - 50, 10.0), "completed", 1.0)
+    store.set_meta(
+        "session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False, "pauses": [[now - 40, now]]}
+    )
+    data = browser.json("/api/p/digits/summary")
+    assert data["rate"] == pytest.approx(60 / 60, rel=0.05)
+    assert data["left"] == pytest.approx(3 * 60, rel=0.05)
 
 
 def test_nothing_has_a_best_of_null_not_of_0(browser, project):
@@ -224,6 +303,50 @@ def test_a_damaged_project_hides_no_other(browser, project, home):
     assert "broken" in browser.get("/").text
     assert browser.get("/p/broken").status_code == 500
     assert "studio doctor broken" in browser.get("/p/broken").text
+
+
+@pytest.fixture
+def with_a_failed_best(project):
+    """The third has the smallest loss of all, and failed after it."""
+    store = project(count=2)
+    store.ask(3, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
+    failed = Outcome(3, 1, 1, None, "exit code 1: out of luck", 1e9, 1e9 + 1, 1.0, failure="crash")
+    store.attempt_ended(failed, "failed", 0.001)
+    store.tell(3, None)
+    return store
+
+
+def test_what_failed_is_never_the_best(browser, with_a_failed_best, command):
+    with_a_failed_best.set_meta("state", {"state": "done", "at": 1e9})
+    with_a_failed_best.close()
+    assert browser.json("/api/p/digits/summary")["best"]["number"] == 2
+    assert browser.json("/api/projects")["projects"][0]["best_number"] == 2
+    data = browser.json("/api/p/digits/experiments")
+    assert (data["metric"]["val_loss"], data["fitness"]) == ([1.0, 0.5, None], [-1.0, -0.5, None])
+    for sort in ("", "metric.val_loss", "-metric.val_loss", "fitness", "-fitness"):
+        assert numbers_on(browser.get(f"/p/digits?sort={sort}").text)[-1] == 3
+    one = browser.json("/api/p/digits/3")
+    assert (one["metric"], one["reached"]["value"], one["rank"]) == (None, 0.001, None)
+    text = browser.get("/p/digits/3").text
+    assert "No result" in text
+    assert "0.001 before it failed" in text
+    rows = {row["number"]: row["metric"] for row in csv.DictReader(io.StringIO(command("export", "digits").out))}
+    assert rows == {"1": "1.0", "2": "0.5", "3": ""}
+    assert "Best: `0.5`" in command("report", "digits", "--format=md").out
+    assert "so far: 0.5 (#2)" in command("plot", "digits").out
+    found = studio.Project("digits")
+    assert (found.best.number, found.to_dataframe()["metric"].min()) == (2, 0.5)
+    journal = [json.loads(line) for line in command("export", "digits", "--format=optuna", "-o", "-").out.splitlines()]
+    assert [line["value"] for line in journal if line["op_code"] == 4] == [1.0, 0.5, None]
+
+
+def test_any_number_of_retries_may_take_the_best_back(browser, project):
+    store = project(count=70)
+    with store.transaction():
+        for number in range(1, 70):
+            store.tell(number, None)
+            store.attempt_ended(_outcome(number, 2), "failed", 0.001)
+    assert browser.json("/api/projects")["projects"][0]["best_number"] == 70
 
 
 def test_a_retry_may_take_the_best_back(browser, project):
@@ -355,6 +478,8 @@ def test_importance_finds_what_matters(browser, project):
     assert second["name"] == "noise"
     assert first["low"] > second["high"]
     assert first["low"] <= first["importance"] <= first["high"]
+    assert (data["leader"], first["clear"], second["clear"]) == ("lr", True, False)
+    assert "noise: no more than chance" in data["note"]
 
 
 # --- pages --------------------------------------------------------------------------------------------------------------
@@ -422,6 +547,44 @@ def test_searching_projects(browser, project):
     assert "No project matches" in browser.get("/?q=nix").text
 
 
+def test_hundreds_of_projects_come_in_pages(browser, home, project):
+    store = project("p000", count=1)
+    store.close()
+    for number in range(1, 230):
+        shutil.copytree(store.folder, home / "projects" / f"p{number:03}")
+    first, third = browser.get("/?sort=name").text, browser.get("/?sort=name&page=3").text
+    names = re.findall(r'data-project="(\w+)"', first)
+    assert (len(names), names[0], names[-1]) == (100, "p000", "p099")
+    assert "230 projects" in first
+    assert "page 1 of 3" in first
+    assert len(re.findall(r'data-project="(\w+)"', third)) == 30
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?q=p229").text) == ["p229"]  # of all, not of the page
+    data = json.loads(re.search(r'id="page-data">(.*?)</script>', first)[1])
+    assert len(data["projects"]) == 100
+    began = time.monotonic()
+    browser.get("/?sort=name")
+    assert time.monotonic() - began < 1  # 0.05 s where nothing else is at work
+
+
+@pytest.mark.parametrize(("now", "words"), [(1.25, "$1.25"), (0.001, "under $0.01")])
+def test_what_a_project_has_cost(browser, project, now, words):
+    store = project("clouds", count=1)
+    project("here", count=1)
+    assert "Cost" not in browser.get("/").text
+    spell = {"begun": 1e9, "ends": 1e9 + 7200, "ended": 1e9 + 3600, "seen": 0.0}
+    about = {"name": "m", "machine_type": "c5.large", "zone": "a", "spot": False, "rate": {"now": now, "ceiling": None}}
+    (store.folder / "machines.json").write_text(json.dumps([about | spell]))
+    ran(store, 2)
+    lines = {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}
+    assert lines == {"clouds": now, "here": None}
+    text = browser.get("/").text
+    assert words in text
+    assert ">Cost" in text
+    (store.folder / "machines.json").write_text("damaged")
+    ran(store, 3)
+    assert {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}["clouds"] is None
+
+
 def test_no_projects(browser):
     assert "No projects yet." in browser.get("/").text
 
@@ -458,10 +621,13 @@ def test_reading_changes_nothing(browser, project, home):
     Store.open(home / "projects" / "digits").close()  # and nobody holds it
 
 
-def test_the_words_for_states_are_the_same_with_and_without_javascript():
-    script = (Path(ui.__file__).parent / "static" / "strip.js").read_text()
-    table = script.split("export const STATE_WORDS = {")[1].split("}")[0]
-    assert dict(re.findall(r'(\w+): "([^"]+)"', table)) == STATES
+def test_scripts_have_the_words_of_the_pages(browser, project):
+    project(count=1)
+    for path in ("/", "/p/digits", "/p/digits/1", "/p/digits/compare?e=1"):
+        data = json.loads(re.search(r'id="page-data">(.*?)</script>', browser.get(path).text)[1])
+        assert (data["states"], data["statuses"]) == (pages.STATES, pages.WORDS)
+    scripts = "".join(path.read_text() for path in (Path(ui.__file__).parent / "static").rglob("*.js"))
+    assert not [word for word in pages.STATES.values() if " " in word and word in scripts]
 
 
 @pytest.mark.parametrize(
@@ -481,7 +647,7 @@ def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
     assert (space.value, type(space.value), words[5:]) == (value, type(value), ["train.py"])
 
 
-def test_what_could_not_be_read_is_read_at_the_next_look(browser, project, monkeypatch):
+def test_what_could_not_be_read_is_read_at_the_next_look(server, browser, project, monkeypatch):
     from studio.ui import table
 
     store = project(count=1)
@@ -490,7 +656,8 @@ def test_what_could_not_be_read_is_read_at_the_next_look(browser, project, monke
     with monkeypatch.context() as patch:
         patch.setattr(table, "read_rows", lambda *arguments: 1 / 0)
         assert browser.get("/api/p/digits/experiments").status_code == 500
-    assert browser.json("/api/p/digits/experiments")["number"] == [1, 2]
+    with Browser(server) as again:  # uvicorn has closed the connection of the other
+        assert again.json("/api/p/digits/experiments")["number"] == [1, 2]
 
 
 DIGITS = "9" * 5000
@@ -510,3 +677,54 @@ def test_numbers_that_are_none_of_ours_count_as_not_given(browser, project, path
     project()
     version = browser.json("/api/p/digits/experiments")["version"].partition(".")[0]
     assert browser.get(f"/api/p/digits/{path.replace('00000000', version)}{digits}").status_code == 200
+
+
+def searched(store, count, values, result):
+    """`count` experiments: values(number) -> hyperparameters, result(number, values) -> the loss."""
+    with store.transaction():
+        for number in range(1, count + 1):
+            given = values(number)
+            loss = result(number, given)
+            store.ask(number, given, None)
+            store.attempt_ended(_outcome(number, 1), "completed", loss)
+            store.tell(number, -loss)
+
+
+@pytest.mark.parametrize("count", [10, 40, 150])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_of_noise_nothing_is_told(browser, project, count, seed):
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "width": "1:512:i", "opt": "adam,sgd"})
+    rng = random.Random(seed)
+    searched(
+        store,
+        count,
+        lambda number: {
+            "lr": 10 ** rng.uniform(-5, -1),
+            "width": rng.randrange(512),
+            "opt": rng.choice(["adam", "sgd"]),
+        },
+        lambda number, values: rng.random(),
+    )
+    data = browser.json("/api/p/digits/importance")
+    assert (data["leader"], data["count"]) == ("", count)
+    assert not any(each["clear"] for each in data["parameters"])
+    assert data["note"].startswith("Nothing can be told yet")
+    assert f"{count} experiments" in data["note"]
+
+
+def test_without_scikit_learn_the_rank_correlation_is_tested(browser, project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "noise": "0:1"})
+    rng = random.Random(1)
+    searched(
+        store,
+        40,
+        lambda number: {"lr": 10 ** rng.uniform(-5, -1), "noise": rng.random()},
+        lambda number, values: values["lr"] * (1 + rng.random()),
+    )
+    data = browser.json("/api/p/digits/importance")
+    assert (data["method"], data["leader"], data["explained"]) == ("rank", "lr", None)
+    first, second = data["parameters"]
+    assert (first["name"], first["clear"], second["clear"]) == ("lr", True, False)
+    assert first["low"] < first["importance"] < first["high"]
+    assert second["low"] == 0.0

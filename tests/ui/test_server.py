@@ -1,17 +1,19 @@
 """`studio ui`: the command, its port, its end."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.ui.conftest import wait_for
+from tests.ui.conftest import ran, wait_for
 
 STUDIO = Path(sys.executable).with_name("studio")
 
@@ -52,6 +54,43 @@ def test_it_prints_a_link_and_ends_at_once(run_ui, project):
         assert process.wait(10) == 0
     assert time.monotonic() - began < 3
     assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.03, 0.1, 0.2, 0.4, 0.8])
+def test_ctrl_c_while_a_page_loads_is_quiet_and_at_once(run_ui, project, delay):
+    """All that a page asks for is under way, the slowest of it a forest; and one Ctrl-C is rarely all."""
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 400):
+            ran(store, number)
+    process, link = run_ui("--port=0")
+    with httpx.Client(base_url=link.partition("/?")[0], timeout=10) as client:
+        client.get(link)
+        threads = [threading.Thread(target=read, args=(client, path), daemon=True) for path in PARTS]
+        for thread in threads:
+            thread.start()
+        time.sleep(delay)
+        began = time.monotonic()
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 2  # 0.4 s where nothing else is at work
+        assert process.stderr.read() == ""
+        for thread in threads:
+            thread.join(10)
+
+
+PARTS = [
+    "/p/digits", "/static/page.js", "/static/studio.css", "/api/p/digits/experiments", "/api/p/digits/importance",
+    "/api/p/digits/curves?e=1,2,3", "/api/p/digits/events", "/api/events",
+]  # fmt: skip
+
+
+def read(client, path):
+    with contextlib.suppress(httpx.HTTPError), client.stream("GET", path) as stream:
+        for _ in stream.iter_bytes():
+            pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -1,6 +1,8 @@
 // Values as text: what the table, the pictures and the inspector show. Numbers are never cut in the data, only here.
 
-export const WORD = { completed: "done", running: "running", queued: "queued", failed: "failed", stopped: "stopped", pruned: "pruned" };
+import { page } from "./api.js";
+
+export const WORD = page.statuses ?? {}; // as `studio.ui.pages` has them
 
 // A metric's value with four significant digits, without an exponent where that is readable.
 export function metric(value) {

@@ -19,7 +19,8 @@ export function start() {
   };
   drawBars();
   if (query?.value) filter(); // typed before this module was there
-  query?.form.addEventListener("submit", (event) => event.preventDefault());
+  const all = !document.querySelector("#projects nav"); // of several pages the server searches all, on Enter
+  query?.form.addEventListener("submit", (event) => all && event.preventDefault());
 
   // The server writes the rows: news is its table, fetched anew and put in row by row.
   const refresh = delayed(async () => {

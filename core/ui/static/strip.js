@@ -1,26 +1,13 @@
 // The strip: best value, progress, time, slots, search. The server draws it first; this one keeps it up to date.
 
+import { page } from "./api.js";
 import { el, glyph } from "./dom.js";
 import { betterWords } from "./data.js";
 import { dollars, metric, middle, plural, span, WORD } from "./format.js";
 
 const ORDER = ["completed", "pruned", "failed", "stopped", "running"];
 
-// As `studio.ui.pages` has them: the server writes them first.
-export const STATE_WORDS = {
-  running: "Live",
-  paused: "Paused",
-  begun: "Not finished",
-  done: "Done",
-  time: "Time is over",
-  exhausted: "Nothing new to try",
-  failures: "Ended by failures",
-  disk: "Ended: the disk is full",
-  stopped: "Stopped",
-  interrupted: "Interrupted",
-  failed: "Broke off",
-  damaged: "Damaged",
-};
+export const STATE_WORDS = page.states ?? {};
 
 export function drawStrip(section, summary, choose) {
   const cells = [lead(summary, choose), progress(summary), ...figures(summary)];

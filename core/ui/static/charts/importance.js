@@ -15,6 +15,7 @@ export function importanceOf(app) {
     app.importanceAt = ranked;
     app.importanceAsked = getJson(dataUrl("/importance")).then((found) => {
       app.importance = new Map((found.parameters ?? []).map(({ name, importance }) => [name, Math.max(0, importance)]));
+      app.leader = found.leader ?? ""; // only where the server's test tells it from chance
       return found;
     });
     app.importanceAsked.catch(() => (app.importanceAsked = null));
@@ -22,10 +23,9 @@ export function importanceOf(app) {
   return app.importanceAsked;
 }
 
-// `lr matters most`, where one hyperparameter stands out.
+// `lr matters most`, where one hyperparameter stands out from chance and from the others.
 export function mattersMost(app) {
-  const [first, second] = [...(app.importance ?? [])].sort((a, b) => b[1] - a[1]);
-  return first && first[1] > 0.05 && (!second || first[1] > 1.3 * second[1]) ? `${first[0]} matters most` : "";
+  return app.leader ? `${app.leader} matters most` : "";
 }
 
 export class ImportancePanel {
