@@ -95,7 +95,7 @@ def test_stop_and_go_on(browser, live):
     assert browser.json("/api/p/digits/summary")["state"] == "stopped"
     assert status_of(browser, "digits")[1] == "stopped"
     assert "goes on" in ok(browser.act("digits", "go"))
-    assert status_of(browser, "digits")[1] == "running"
+    wait_for(lambda: status_of(browser, "digits")[1] == "running")
     ok(browser.act("digits", "stop"))
     wait_for(lambda: browser.json("/api/p/digits/summary")["state"] == "stopped")
 
