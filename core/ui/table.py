@@ -152,15 +152,18 @@ class Table:
         started: list[tuple[float, int]] = []
         for row in found:
             at = self.row_of.get(row.number)
-            before = None if at is None else self.lists["started"][at]
+            before = None if at is None else self._running_attempt(at)
             self._put(row)
             at = self.row_of[row.number]
-            if (now := self.lists["started"][at]) not in (None, before):
-                started.append((now, at))
+            if self._running_attempt(at) not in (None, before):  # at its end an attempt learns when it really began
+                started.append((self.lists["started"][at], at))
         for when, at in sorted(started):
             self._give_slot(at, when)
         rated = (at for at, fitness in enumerate(self.lists["fitness"]) if fitness is not None)
         self.best = max(rated, key=lambda at: (self.lists["fitness"][at], -at), default=None)
+
+    def _running_attempt(self, at: int) -> int | None:
+        return None if self.lists["started"][at] is None else self.lists["attempts"][at]
 
     def _put(self, row: Row) -> None:
         at = self.row_of.get(row.number)

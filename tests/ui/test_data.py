@@ -41,6 +41,20 @@ def test_experiments_as_columns(browser, project):
     assert data["slot"] == [0, 0, 0]  # one after the other
 
 
+def test_an_experiment_keeps_its_slot_when_its_end_says_that_it_began_later(browser, project):
+    store = project(count=0, num_workers=2)
+    for number in (1, 2):
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
+        store.attempt_started(number, 1)
+    data = browser.json("/api/p/digits/experiments")
+    assert data["slot"] == [0, 1]
+    begun = data["started"][0]
+    store.attempt_ended(Outcome(1, 1, 0, None, "", begun, begun + 1, 1.0), "completed", 0.5)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1]
+    store.attempt_ended(Outcome(2, 1, 0, None, "", begun + 2, begun + 3, 1.0), "completed", 0.5)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1]
+
+
 def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home):
     project(backend="ec2")
     for number, attempt, text in ((1, 1, '{"dollars": 0.5}'), (2, 1, '{"dollars": null}'), (3, 1, "{")):

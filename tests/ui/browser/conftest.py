@@ -135,7 +135,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     made = Dashboard(tmp_path_factory.mktemp("shared") / "home")
     fill(
         made.env,
-        ["hundred", "100", "--curves=30"],
+        ["hundred", "100"],
         ["one", "1", "--failed=0", "--pruned=0"],
         ["all-failed", "12", "--failed=2"],
         ["empty", "0"],

@@ -69,14 +69,15 @@ def test_a_metric_is_in_its_row_within_a_second(dashboard: Any, open_page: Calla
     expect(cell).to_contain_text("step")
     shown: dict[str, float] = {}
     written: dict[str, float] = {}
-    end = time.monotonic() + 6
-    while time.monotonic() < end:
+    end = time.monotonic() + 30
+    late: list[float] = []
+    while len(late) < 8 and time.monotonic() < end:
         text = f"{float(log.read_text().split()[-1]):#.4g}"
         written.setdefault(text, time.monotonic())
         shown.setdefault(cell.locator("b").inner_text(), time.monotonic())
-    late = [shown[text] - at for text, at in written.items() if text in shown]
-    assert len(late) > 5
-    assert sorted(late)[len(late) // 2] < 1.0
+        late = [shown[text] - at for text, at in written.items() if text in shown]
+    assert len(late) == 8
+    assert sorted(late)[4] < 1.0
 
 
 def test_scroll_choice_and_focus_stay_while_results_arrive(dashboard: Any, open_page: Callable[..., Any]) -> None:
