@@ -41,7 +41,8 @@ export async function start() {
     if (status !== null && detail.status !== status) return location.reload();
     status = detail.status;
     for (const button of document.querySelectorAll("[data-action]")) {
-      button.hidden = button.dataset.action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running";
+      const { action } = button.dataset;
+      button.hidden = Boolean(app.summary.refused?.[action]) || (action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running");
     }
     if (detail.metric) part("value").textContent = metric(detail.metric.value);
     await drawCurve();

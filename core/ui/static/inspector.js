@@ -133,8 +133,8 @@ export class Inspector {
       const word = best ? "Copy winning command" : "Copy command";
       parts.push(el("button", { type: "button", class: best ? "primary" : "", onclick: () => copy(detail.winning, "Command copied.") }, word));
     }
-    if (["failed", "stopped"].includes(status)) parts.push(el("button", { type: "button", disabled: this.app.lost, onclick: () => this.app.ask("retry", { numbers: [number] }, 1) }, "Retry"));
-    if (status === "running") parts.push(el("button", { type: "button", class: "danger", disabled: this.app.lost, onclick: () => this.app.ask("stop", { numbers: [number] }) }, "Stop…"));
+    if (["failed", "stopped"].includes(status) && !this.app.summary.refused?.retry) parts.push(el("button", { type: "button", disabled: this.app.lost, onclick: () => this.app.ask("retry", { numbers: [number] }, 1) }, "Retry"));
+    if (status === "running" && !this.app.summary.refused?.stop) parts.push(el("button", { type: "button", class: "danger", disabled: this.app.lost, onclick: () => this.app.ask("stop", { numbers: [number] }) }, "Stop…"));
     parts.push(el("a", { class: "button ghost", href: projectUrl(`/${number}#files`) }, "Files"));
     parts.push(el("a", { class: "button ghost", href: projectUrl(`/${number}#log`) }, "Full log"));
     const same = this.foot.children.length === parts.length && parts.every((each, at) => each.isEqualNode(this.foot.children[at]));

@@ -124,6 +124,7 @@ export class Toolbar {
     });
     const retry = el("button", { type: "button", class: "link", disabled: this.app.lost }, `Retry ${failed}`);
     retry.addEventListener("click", () => this.app.ask("retry", {}, failed));
+    retry.hidden = Boolean(this.app.summary.refused?.retry);
     this.why.replaceChildren(glyph("failed"), ...words, " ", show, retry);
   }
 
