@@ -5,7 +5,8 @@
 
 Printed are medians. table, chart: milliseconds from `goto` until rows and the first picture are in the page (of optuna-dashboard: its
 list of trials, and the first of its plots). sort:
-until the frame after a click is drawn. task: the longest piece of work that blocked the page. wire: bytes, compressed. memory: MB of the server, after it.
+until the frame after a click is drawn. task: the longest piece of work that blocked the page. wire: bytes, compressed.
+memory: MB of the server, after it.
 late: from a metric written by a script until its row shows it. idle: CPU of the server with one page open and no news.
 """
 

@@ -332,8 +332,9 @@ def test_the_server_says_what_can_be_done(browser, live):
     assert 0 < pauses["elapsed"] < 30
 
 
-def test_a_grid_that_is_done_takes_no_budget(browser, live):
-    live("digits", "--optimizer=grid", "--hyperparam=lr=1,2", text=QUICK).wait(30)
+def test_a_grid_that_is_done_takes_no_budget(browser, command, script):
+    script("train.py", QUICK)
+    assert command("run", "--project=digits", "--hp=lr=1,2", "train.py").code == 0
     refused = browser.json("/api/p/digits/summary")["refused"]
     assert "ends with the 2 experiments of grid" in refused["budget"]
     assert refused["queue"] == ""
