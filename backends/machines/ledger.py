@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.backends.machines.money import Rate, Spell
+from studio.backends.machines.rates import Rate
+from studio.backends.machines.spending import Spell
 from studio.errors import StudioError
 from studio.home import write_json
 

@@ -15,7 +15,7 @@ from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Order
 from studio.backends.machines.ec2_cloud import EC2Cloud
 from studio.backends.machines.ledger import Entry, Ledger
-from studio.backends.machines.money import Rate
+from studio.backends.machines.rates import Rate
 
 PLACE = ["--cloud=ec2", "--machine-type=m7i.large", "--bucket=s3://studio-test/search"]
 

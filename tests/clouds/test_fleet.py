@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from studio.backends.machines.amounts import HOUR
 from studio.backends.machines.cloud import (
     CloudCredentials,
     CloudDenied,
@@ -18,9 +19,10 @@ from studio.backends.machines.cloud import (
     QuotaRefused,
 )
 from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, CostReached, Fleet
-from studio.backends.machines.launching import CAPACITY_PAUSE, NoMachines, Terms
 from studio.backends.machines.ledger import Ledger, read
-from studio.backends.machines.money import HOUR, Rate, committed, rate_of
+from studio.backends.machines.ordering import CAPACITY_PAUSE, NoMachines, Terms
+from studio.backends.machines.rates import Rate, rate_of
+from studio.backends.machines.spending import committed
 from studio.errors import StudioError
 
 

@@ -4,23 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.backends.machines.amounts import HOUR, dollars, hours, parse_bid, parse_dollars
 from studio.backends.machines.cloud import Offer
-from studio.backends.machines.money import (
-    HOUR,
-    Quote,
-    Rate,
-    Spell,
-    affordable_lifetime,
-    committed,
-    default_lifetime,
-    dollars,
-    experiment_cost,
-    hours,
-    parse_bid,
-    parse_dollars,
-    rate_of,
-    spent,
-)
+from studio.backends.machines.quote import Quote
+from studio.backends.machines.rates import Rate, rate_of
+from studio.backends.machines.spending import Spell, affordable_lifetime, committed, experiment_cost, spent
 from studio.errors import BadInput
 
 GIB = 1 << 30
@@ -107,9 +95,7 @@ def test_the_cap_holds_whatever_is_launched_when(cap, rates, pauses, wanted):
     assert spent(spells, 1e12) <= spent(dearest, 1e12) <= cap + 1e-6
 
 
-def test_lifetimes():
-    assert default_lifetime(None) == 24 * 3600
-    assert default_lifetime(5 * HOUR) == 5 * 3600 + 900
+def test_what_an_experiment_costs():
     assert experiment_cost(Rate(0.36, 1.0), 100.0, 2) == pytest.approx(0.005)
     assert experiment_cost(Rate(None, None), 100.0, 2) is None
 

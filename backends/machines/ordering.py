@@ -33,7 +33,8 @@ from studio.backends.machines.cloud import (
     QuotaRefused,
 )
 from studio.backends.machines.ledger import Entry, Ledger
-from studio.backends.machines.money import Rate, affordable_lifetime, committed
+from studio.backends.machines.rates import Rate
+from studio.backends.machines.spending import affordable_lifetime, committed
 from studio.errors import StudioError
 
 CAPACITY_PAUSE = 120.0  # seconds after which a zone that had none is asked again
@@ -82,7 +83,7 @@ class Member:
     asked: float | None = None  # when it was asked to end
 
 
-class Launcher:
+class Ordering:
     """Adds to `members`. One thread calls `launch`.
 
     most     machines that the account may have, as far as is known

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from studio import requests
+from studio.backends.machines.before_search import SETUP, BeforeSearch, tag_of
 from studio.backends.machines.built_wheel import put_wheel
-from studio.backends.machines.deal import Wishes, requirement_files
+from studio.backends.machines.cloud_settings import Wishes
 from studio.backends.machines.fleet import LIST_LAG, CostReached, Fleet
-from studio.backends.machines.launching import Terms
 from studio.backends.machines.ledger import Ledger
-from studio.backends.machines.money import experiment_cost
-from studio.backends.machines.offering import SETUP, CloudOffering, tag_of
+from studio.backends.machines.ordering import Terms
+from studio.backends.machines.requirements import requirement_files
+from studio.backends.machines.spending import experiment_cost
 from studio.backends.machines.startup import PACKAGES, log_key
 from studio.experiment import Outcome, Report, Run
 from studio.home import write_json
@@ -44,7 +45,7 @@ QUEUE = "queue.json"  # in a project's folder: the name of its jobs, see `search
 RECORD = "machine.json"  # in a run's folder: where it ran, and what that cost
 
 
-class MachinesBackend(CloudOffering, BucketBackend):
+class MachinesBackend(BeforeSearch, BucketBackend):
     """Subclasses say which cloud. Options are those of `Wishes`; `settings`, `project` (its folder) and `notice` come
     from Studio."""
 
@@ -177,18 +178,20 @@ class MachinesBackend(CloudOffering, BucketBackend):
             if not self._ending.is_set():
                 self.queue.welcome()
         self.note_use()
-        deal = self._deal(self._settings, self._wishes)
-        CloudOffering._last = None
-        self._slots_of_machine = deal.per_machine
+        settled = self._settled(self._settings, self._wishes)
+        BeforeSearch._last = None
+        self._slots_of_machine = settled.per_machine
         files = [put_file(self.bucket, path) for path in requirement_files(self._source)]
         if self._wishes.python_pkg:
             files.append(put_packages(self.bucket, self._wishes.python_pkg))
         script = self._wishes.user_startup_script
         user = None if script is None else put_file(self.bucket, Path(script), "user-script")
-        order = self._order(deal, self._place, self._tag, put_wheel(self.bucket), files, user)
-        terms = Terms(self._tag, deal.offers, deal.rate, order, deal.machines, deal.lifetime, deal.max_cost)
+        order = self._order(settled, self._place, self._tag, put_wheel(self.bucket), files, user)
+        terms = Terms(
+            self._tag, settled.offers, settled.rate, order, settled.machines, settled.lifetime, settled.max_cost
+        )
         return Fleet(
-            deal.cloud,
+            settled.cloud,
             terms,
             self._ledger,
             boot_log=self._boot_log,

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.machines.cloud import Cloud, Machine, Offer, Order, Request
-from studio.backends.machines.deal import Deal, Wishes, make_deal, requirement_files
+from studio.backends.machines.cloud_settings import CloudSettings, Wishes, settle
 from studio.backends.machines.ledger import Entry, read
-from studio.backends.machines.money import Quote
+from studio.backends.machines.quote import Quote
+from studio.backends.machines.requirements import requirement_files
 from studio.backends.machines.setup import Setup
 from studio.backends.machines.startup import PACKAGES, Startup, render
 from studio.errors import BadInput, StudioError
@@ -23,7 +24,7 @@ from studio.settings import Settings
 SETUP = "setup/"  # keys of what machines install
 
 
-class CloudOffering:
+class BeforeSearch:
     """Class methods only: no search exists yet, or none at all."""
 
     cloud: ClassVar[str]  # ec2, gce
@@ -31,7 +32,7 @@ class CloudOffering:
     bids: ClassVar[bool] = True  # whether the cloud takes them
     extra: ClassVar[str] = ""  # of the wheel
     earlier: ClassVar[int] = 0  # seconds by which a machine ends itself before the cloud would end it
-    _last: ClassVar[tuple[Any, Deal] | None] = None
+    _last: ClassVar[tuple[Any, CloudSettings] | None] = None
 
     # --- what a subclass says ---------------------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ class CloudOffering:
         """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had."""
         wishes = Wishes(**options)
         cls.bucket_url(wishes)
-        return cls._deal(settings, wishes).quote
+        return cls._settled(settings, wishes).quote
 
     @classmethod
     def check_source(cls, source: Path) -> None:
@@ -83,15 +84,15 @@ class CloudOffering:
     def requests(cls, settings: Settings, source: Path, **options: Any) -> list[Request]:
         """What would be sent for the first machine; each further one has another name and token."""
         wishes = Wishes(**options)
-        deal = cls._deal(settings, wishes)
+        settled = cls._settled(settings, wishes)
         place = f"{cls.bucket_url(wishes)}/PROJECT-ID"
         files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(source)]
         files += [f"{SETUP}HASH/{PACKAGES}"] if wishes.python_pkg else []
         user = f"{SETUP}HASH/user-script" if wishes.user_startup_script else None
         wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
-        order = cls._order(deal, place, "PROJECT-ID", wheel, files, user)
+        order = cls._order(settled, place, "PROJECT-ID", wheel, files, user)
         token = "00000000-0000-4000-8000-000000000000"
-        return deal.cloud.requests(order(deal.offers[0], "studio-project-id-1", token, deal.quote.lifetime))
+        return settled.cloud.requests(order(settled.offers[0], "studio-project-id-1", token, settled.quote.lifetime))
 
     @classmethod
     def costs(cls, machines: Iterable[Machine]) -> dict[str, float | None]:
@@ -136,21 +137,21 @@ class CloudOffering:
         return str(found).rstrip("/")
 
     @classmethod
-    def _deal(cls, settings: Settings, wishes: Wishes) -> Deal:
+    def _settled(cls, settings: Settings, wishes: Wishes) -> CloudSettings:
         """Asked for once for a quote, and once for the search: the cloud takes seconds to answer."""
         asked = (cls, settings, wishes)
-        if CloudOffering._last is None or CloudOffering._last[0] != asked:
+        if BeforeSearch._last is None or BeforeSearch._last[0] != asked:
             if wishes.ssh_keypair is not None:
                 wishes = replace(wishes, ssh_keypair=cls.keypair(wishes.ssh_keypair))
-            deal = make_deal(cls.open_cloud(), settings, wishes, spot=cls.spot, bids=cls.bids)
-            CloudOffering._last = asked, deal
-        return CloudOffering._last[1]
+            settled = settle(cls.open_cloud(), settings, wishes, spot=cls.spot, bids=cls.bids)
+            BeforeSearch._last = asked, settled
+        return BeforeSearch._last[1]
 
     @classmethod
     def _order(
-        cls, deal: Deal, place: str, tag: str, wheel: str, files: list[str], user: str | None
+        cls, settled: CloudSettings, place: str, tag: str, wheel: str, files: list[str], user: str | None
     ) -> Callable[[Offer, str, str, int], Order]:
-        account = deal.wishes.account or remembered(cls.cloud).get("account") or cls.default_account(deal.cloud)
+        account = settled.wishes.account or remembered(cls.cloud).get("account") or cls.default_account(settled.cloud)
 
         def order(offer: Offer, name: str, token: str, lifetime: int) -> Order:
             own = max(lifetime - cls.earlier, 60)
@@ -160,13 +161,13 @@ class CloudOffering:
                 wheel=wheel,
                 extra=cls.extra,
                 name=name,
-                idle=deal.idle,
+                idle=settled.idle,
                 lifetime=own,
-                slots=deal.per_machine,
+                slots=settled.per_machine,
                 files=files,
                 user=user,
             )
-            return deal.order(offer, tag, name, token, lifetime, render(startup), str(account))
+            return settled.order(offer, tag, name, token, lifetime, render(startup), str(account))
 
         return order
 
