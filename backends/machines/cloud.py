@@ -6,7 +6,9 @@ CloudError (StudioError)     the request failed; asking again may help
 ├── NoCapacity               none of that kind there now: another zone or type may have one
 ├── QuotaRefused             this account may not have (so many of) these: a person has to ask for more
 ├── CloudDenied              this account may not do that, or the request is wrong: a person has to mend it
-├── CloudCredentials         no credentials, or no longer good ones
+│   └── NotOffered           (BadInput) what the user named or asked for is nothing that the cloud has
+├── CloudCredentials         credentials that are no good, or no longer
+│   └── NoCredentials        (BadInput) there are none
 └── CloudUnreachable         no answer; whether a machine was made is unknown: send the same order again
 """
 
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from studio.errors import StudioError
+from studio.errors import BadInput, StudioError
 
 TAG = "studio-search"  # label of everything that Studio makes; its value is the project
 
@@ -36,7 +38,15 @@ class CloudDenied(CloudError):
     pass
 
 
+class NotOffered(CloudDenied, BadInput):
+    pass
+
+
 class CloudCredentials(CloudError):
+    pass
+
+
+class NoCredentials(CloudCredentials, BadInput):
     pass
 
 
@@ -100,6 +110,11 @@ class Order:
     gpu_type: str | None = None
     keypair: str | None = None
     port: int | None = None
+
+    @property
+    def ports(self) -> list[int]:
+        """That are open to the world."""
+        return sorted({*([22] if self.keypair else []), *([self.port] if self.port else [])})
 
 
 @dataclass(frozen=True)

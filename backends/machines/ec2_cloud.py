@@ -47,7 +47,8 @@ from studio.backends.machines.ec2_requests import (
     region_of,
     requests,
 )
-from studio.backends.machines.ec2_types import GIB, MachineType, read_type, suitable
+from studio.backends.machines.ec2_types import OLD_GPUS, read_type
+from studio.backends.machines.machine_types import GIB, MachineType, suitable
 from studio.errors import BadInput
 from studio.home import studio_home
 from studio.queue.bucket import sdk
@@ -81,7 +82,7 @@ class EC2Cloud(Cloud):
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def offers(self, wanted: Wanted) -> list[Offer]:
-        types = suitable(self._types(wanted), wanted, self.region)
+        types = suitable(self._types(wanted), wanted, f"EC2 in {self.region}", OLD_GPUS)
         prices = Prices(self._client, self.region)
         hourly = prices.on_demand(wanted.machine_type)
         types.sort(key=lambda kind: hourly.get(kind.name, math.inf))  # equal ones, and unknown ones, stay as they are

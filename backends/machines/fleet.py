@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from studio.backends.machines.amounts import dollars
 from studio.backends.machines.cloud import Cloud, CloudCredentials, CloudDenied, CloudError, Machine
-from studio.backends.machines.ledger import Entry, Ledger
+from studio.backends.machines.ledger import Ledger
 from studio.backends.machines.ordering import Member, NoMachines, Ordering, Terms
 from studio.backends.machines.rates import Rate
 from studio.backends.machines.spending import committed, spent
@@ -276,10 +276,6 @@ class Fleet:
                 self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
                 return False
             self._sleep(min(0.5 + waited, 2.0))
-
-    def entry(self, machine: str) -> Entry | None:
-        """What the ledger says of it."""
-        return self._ledger.get(machine)
 
     def _tell(self, text: str) -> None:
         if text not in self._said:

@@ -37,12 +37,12 @@ from studio.backends.machines.cloud import (
     Wanted,
 )
 from studio.backends.machines.gce_errors import google_errors, refusal
-from studio.backends.machines.gce_offers import MachineType, choose, read_type, wanted_gpus, with_guests
+from studio.backends.machines.gce_offers import ZoneType, choose, read_type, with_guests
 from studio.backends.machines.gce_prices import CATALOGUE, load_rates
 from studio.backends.machines.gce_requests import label, read_machine, read_metadata, requests, seconds
 from studio.backends.machines.gce_settings import endpoint, is_emulator, region_and_zone, setting
+from studio.backends.machines.machine_types import wanted_gpus
 from studio.errors import BadInput
-from studio.home import studio_home
 from studio.queue.bucket import sdk
 from studio.text import did_you_mean
 
@@ -78,10 +78,10 @@ class GCECloud(Cloud):
             types = self._types(zones, wanted)
             gpus = self._gpus(zones) if wanted_gpus(wanted) else {}
             address = endpoint("cloudbilling") or CATALOGUE
-            rates = load_rates(self._session(address), self.region, studio_home() / "cache", catalogue=address)
+            rates = load_rates(self._session(address), self.region, catalogue=address)
         return choose(with_guests(types, gpus, wanted), wanted, rates, self.region, self._near)
 
-    def _types(self, zones: list[str], wanted: Wanted) -> list[MachineType]:
+    def _types(self, zones: list[str], wanted: Wanted) -> list[ZoneType]:
         """All, or the one that was named: custom ones, such as n2-custom-6-20480, are in no list."""
         if wanted.machine_type is None:
             return [read_type(found, zone) for zone, found in self._in_zones("MachineTypes", zones)]

@@ -7,7 +7,6 @@ from typing import Any
 from studio.backends.machines.cloud import TAG, CloudDenied, Machine, Order, Request
 from studio.backends.machines.gce_offers import ARM, disk_gib, disk_type, guest_gpus, series
 from studio.backends.machines.gce_startup import SHUTDOWN
-from studio.backends.machines.startup import LARGEST
 
 UBUNTU = "ubuntu-os-cloud/ubuntu-2404-lts-{}"
 WITH_DRIVER = "ubuntu-os-accelerator-images/ubuntu-accelerator-2404-{}-with-nvidia-580"
@@ -23,9 +22,6 @@ STARTING, RUNNING = {"PENDING", "PROVISIONING", "STAGING"}, {"RUNNING", "REPAIRI
 
 def requests(order: Order, project: str, network: str) -> list[Request]:
     """`project`: Google's. Each request is as the REST interface takes it."""
-    size = len(order.script.encode())
-    if size > LARGEST:
-        raise CloudDenied(f"the start-up script has {size} bytes and a machine takes {LARGEST}")
     insert = {
         "project": project,
         "zone": order.zone,
@@ -33,14 +29,13 @@ def requests(order: Order, project: str, network: str) -> list[Request]:
         "instanceResource": _instance(order, f"projects/{project}/global/networks/{network}"),
     }
     found = [Request("instances.insert", insert)]
-    ports = _ports(order)
-    if ports:
+    if ports := order.ports:
         firewall = {
             "name": _tag(ports),
-            "description": f"Machines of {TAG}, open to the world at {', '.join(ports)}",
+            "description": f"Machines of {TAG}, open to the world at {', '.join(map(str, ports))}",
             "network": f"projects/{project}/global/networks/{network}",
             "direction": "INGRESS",
-            "allowed": [{"IPProtocol": "tcp", "ports": ports}],
+            "allowed": [{"IPProtocol": "tcp", "ports": [str(port) for port in ports]}],
             "sourceRanges": ["0.0.0.0/0"],
             "targetTags": [_tag(ports)],  # it concerns no machine without this tag
         }
@@ -122,8 +117,8 @@ def _instance(order: Order, network: str) -> dict[str, Any]:
     if gpu is not None:
         kind = {"acceleratorType": f"{zone}/acceleratorTypes/{gpu}", "acceleratorCount": order.gpus}
         instance["guestAccelerators"] = [kind]
-    if ports := _ports(order):
-        instance["tags"] = {"items": [_tag(ports)]}
+    if order.ports:
+        instance["tags"] = {"items": [_tag(order.ports)]}
     return instance
 
 
@@ -155,10 +150,5 @@ def _can_move(order: Order) -> bool:
     return not order.spot and not order.gpus and series(order.machine_type) not in FIXED
 
 
-def _ports(order: Order) -> list[str]:
-    wanted = {*([22] if order.keypair else []), *([order.port] if order.port else [])}
-    return [str(port) for port in sorted(wanted)]
-
-
-def _tag(ports: list[str]) -> str:
-    return f"{TAG}-{'-'.join(ports)}"
+def _tag(ports: list[int]) -> str:
+    return f"{TAG}-{'-'.join(str(port) for port in ports)}"

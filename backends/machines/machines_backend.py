@@ -151,8 +151,7 @@ class MachinesBackend(BeforeSearch, BucketBackend):
 
     def _end_machines(self) -> None:
         if self._fleet is None and self._ledger.alive:  # of an earlier session; nothing was started in this one
-            nothing = Terms(self._tag, [], lambda offer: offer, lambda *_: None, 0, 0)  # type: ignore[arg-type, return-value]
-            self._fleet = Fleet(self.open_cloud(), nothing, self._ledger, say=self._say)
+            self._fleet = Fleet(self.open_cloud(), Terms(self._tag), self._ledger, say=self._say)
         if self._fleet is not None:
             if count := len(self._fleet.alive):
                 self._say(f"ending {count} machine{'s' if count > 1 else ''}")

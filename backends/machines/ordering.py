@@ -45,9 +45,14 @@ class NoMachines(StudioError):
     """The search cannot go on: no machine is to be had, or those that are come to nothing."""
 
 
+def _none(offer: Offer, name: str, token: str, lifetime: int) -> Order:
+    raise NotImplementedError("there are no offers to order from")
+
+
 @dataclass(frozen=True)
 class Terms:
-    """What is ordered. `order(offer, name, token, lifetime)` makes it complete; `lifetime` in seconds.
+    """What is ordered; with a project alone, nothing. `order(offer, name, token, lifetime)` makes it complete; `lifetime`
+    in seconds.
 
     project  what the machines are tagged with: no other search, of anybody, has the same
     offers   the cheapest first
@@ -55,11 +60,11 @@ class Terms:
     """
 
     project: str
-    offers: Sequence[Offer]
-    rate: Callable[[Offer], Rate]
-    order: Callable[[Offer, str, str, int], Order]
-    most: int
-    lifetime: int
+    offers: Sequence[Offer] = ()
+    rate: Callable[[Offer], Rate] = lambda offer: Rate(None, None)
+    order: Callable[[Offer, str, str, int], Order] = _none
+    most: int = 0
+    lifetime: int = 0
     max_cost: float | None = None
 
 

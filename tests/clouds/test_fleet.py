@@ -369,9 +369,8 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
 def test_a_fleet_that_orders_nothing_ends_what_it_finds(world):
     """As `close` does for a search that only moved away: it has no offers."""
     world.start(1)
-    nothing = Terms("digits-1a2b", [], lambda offer: offer, lambda *_: None, 0, 0)
     times = {"clock": world.time, "wall": world.time.wall, "sleep": world.time.sleep}
-    assert Fleet(world.cloud, nothing, Ledger(), **times).close()
+    assert Fleet(world.cloud, Terms("digits-1a2b"), Ledger(), **times).close()
     assert world.cloud.alive == []
 
 
