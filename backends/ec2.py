@@ -21,6 +21,7 @@ class EC2Backend(MachinesBackend):
 
     name = "ec2"
     cloud = "ec2"
+    scheme = "s3"
     extra = "ec2"
 
     @classmethod

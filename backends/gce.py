@@ -25,6 +25,7 @@ class GCEBackend(MachinesBackend):
     name = "gce"
     aliases: ClassVar[tuple[str, ...]] = ("gcloud",)
     cloud = "gce"
+    scheme = "gs"
     extra = "gce"
     earlier = 120  # so that its files and its boot log are in the bucket when Google deletes it
 

@@ -19,6 +19,8 @@ from studio.backends.machines.setup import Setup
 from studio.backends.machines.startup import PACKAGES, Startup, render
 from studio.errors import BadInput, StudioError
 from studio.home import project_folder, project_names, studio_home
+from studio.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
+from studio.queue.opening import open_bucket
 from studio.settings import Settings
 
 SETUP = "setup/"  # keys of what machines install
@@ -28,6 +30,7 @@ class BeforeSearch:
     """Class methods only: no search exists yet, or none at all."""
 
     cloud: ClassVar[str]  # ec2, gce
+    scheme: ClassVar[str] = ""  # of a bucket's URL; empty: any
     spot: ClassVar[bool] = False
     bids: ClassVar[bool] = True  # whether the cloud takes them
     extra: ClassVar[str] = ""  # of the wheel
@@ -70,10 +73,13 @@ class BeforeSearch:
 
     @classmethod
     def quote(cls, settings: Settings, **options: Any) -> Quote:
-        """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had."""
+        """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had, or could not work."""
         wishes = Wishes(**options)
-        cls.bucket_url(wishes)
-        return cls._settled(settings, wishes).quote
+        url = cls.bucket_url(wishes)
+        settled = cls._settled(settings, wishes)
+        cls._check_bucket(url)
+        settled.cloud.check(cls._first_order(settled, url, [], None))
+        return settled.quote
 
     @classmethod
     def check_source(cls, source: Path) -> None:
@@ -85,14 +91,10 @@ class BeforeSearch:
         """What would be sent for the first machine; each further one has another name and token."""
         wishes = Wishes(**options)
         settled = cls._settled(settings, wishes)
-        place = f"{cls.bucket_url(wishes)}/PROJECT-ID"
         files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(source)]
         files += [f"{SETUP}HASH/{PACKAGES}"] if wishes.python_pkg else []
         user = f"{SETUP}HASH/user-script" if wishes.user_startup_script else None
-        wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
-        order = cls._order(settled, place, "PROJECT-ID", wheel, files, user)
-        token = "00000000-0000-4000-8000-000000000000"
-        return settled.cloud.requests(order(settled.offers[0], "studio-project-id-1", token, settled.quote.lifetime))
+        return settled.cloud.requests(cls._first_order(settled, cls.bucket_url(wishes), files, user))
 
     @classmethod
     def costs(cls, machines: Iterable[Machine]) -> dict[str, float | None]:
@@ -134,7 +136,35 @@ class BeforeSearch:
             raise BadInput(
                 f"--cloud: no bucket is known; make one with: studio cloud setup {cls.cloud}, or give --bucket"
             )
+        if cls.scheme and not str(found).startswith(f"{cls.scheme}://"):
+            raise BadInput(f"--bucket {found}: machines of {cls.cloud} take {cls.scheme}://NAME")
         return str(found).rstrip("/")
+
+    @classmethod
+    def _check_bucket(cls, url: str) -> None:
+        """Before anything is billed: the search begins in it."""
+        setup = f"studio cloud setup {cls.cloud}"
+        try:
+            with open_bucket(f"{url}/PROJECT-ID") as bucket:
+                next(iter(bucket.list()), None)
+        except CredentialsMissing as error:
+            raise BadInput(str(error)) from error
+        except BucketGone as error:
+            raise BadInput(
+                f"--bucket {url}: there is no such bucket; make one with: {setup}, or name another"
+            ) from error
+        except PASSING:
+            raise
+        except BucketError as error:
+            raise BadInput(f"--bucket {url} may not be used ({error}); what has to be allowed says: {setup}") from error
+
+    @classmethod
+    def _first_order(cls, settled: CloudSettings, url: str, files: list[str], user: str | None) -> Order:
+        """As it will be, but for what only a project knows."""
+        wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
+        order = cls._order(settled, f"{url}/PROJECT-ID", "PROJECT-ID", wheel, files, user)
+        token = "00000000-0000-4000-8000-000000000000"
+        return order(settled.offers[0], "studio-project-id-1", token, settled.quote.lifetime)
 
     @classmethod
     def _settled(cls, settings: Settings, wishes: Wishes) -> CloudSettings:

@@ -69,7 +69,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Offer:
-    """A machine type in a zone. Prices are dollars an hour for the whole machine, its disk included; None: not known."""
+    """A machine type in a zone. Prices are dollars an hour for the whole machine; None: not known. `besides`: what of
+    them is for its disk and its address, which no bid covers."""
 
     machine_type: str
     zone: str
@@ -78,6 +79,7 @@ class Offer:
     ram: int
     on_demand: float | None = None
     spot: float | None = None
+    besides: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,15 @@ class Cloud(ABC):
     """Every method may raise a `CloudError`. Nothing here waits for a machine to be up."""
 
     name: ClassVar[str]  # ec2, gce
+    largest_disk: ClassVar[int] = 64 << 40  # bytes
 
     @abstractmethod
     def offers(self, wanted: Wanted) -> list[Offer]:
         """What would do, the cheapest first. CloudDenied where nothing can, saying what comes closest."""
+
+    @abstractmethod
+    def check(self, order: Order) -> None:
+        """Ask whether there is what the order names: image, key pair, account. NotOffered, saying what to type."""
 
     @abstractmethod
     def requests(self, order: Order) -> list[Request]:
@@ -174,3 +181,8 @@ class Cloud(ABC):
     @abstractmethod
     def terminate(self, machines: Sequence[Machine]) -> None:
         """Delete them, disks included. One that is gone is no error."""
+
+    def close_ports(self) -> list[str]:
+        """Delete the rules that open ports of machines, in all that `survey` looks at. Names of those that stay, as some
+        machine still uses them."""
+        return []

@@ -16,13 +16,14 @@ from studio.backends.machines.cloud import Cloud, CloudError, Offer, Order, Want
 from studio.backends.machines.quote import Quote
 from studio.backends.machines.rates import Rate, rate_of
 from studio.backends.machines.requirements import is_local
-from studio.backends.machines.spending import LEAST_LIFETIME, affordable_lifetime
+from studio.backends.machines.spending import affordable_lifetime
 from studio.errors import BadInput
 from studio.settings import Settings, parse_duration
 from studio.workspace import parse_bytes
 
 DEFAULT_LIFETIME = 24 * 3600
 SPARE = 900  # seconds a machine gets beyond the time of the search: to start, and to bring its files home
+LEAST_LIFETIME = 600  # seconds: booting and installing take some minutes, which are billed
 IDLE = 300  # seconds without work after which a machine ends
 
 
@@ -61,8 +62,13 @@ class Wishes:
                 raise BadInput(f"--python-pkg {package!r} is no package, such as torch or 'torch==2.5'")
             if is_local(package):
                 raise BadInput(f"--python-pkg {package!r} is a file of this machine: give a package, or a URL of one")
-        for text, option in ((self.cloud_timeout, "--cloud-timeout"), (self.cloud_lifetime, "--cloud-lifetime")):
-            parse_duration(text, option)
+        parse_duration(self.cloud_timeout, "--cloud-timeout")
+        lifetime = parse_duration(self.cloud_lifetime, "--cloud-lifetime")
+        if lifetime is not None and lifetime < LEAST_LIFETIME:
+            raise BadInput(
+                f"--cloud-lifetime {self.cloud_lifetime}: a machine takes some minutes to start and to install packages; "
+                f"give {LEAST_LIFETIME // 60}m or more"
+            )
         for text, option in ((self.max_cost, "--max-cost"), (self.price, "--price")):
             parse_dollars(text, option)
         parse_bid(self.bid, 1.0)
@@ -144,7 +150,9 @@ def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids
         offers = [replace(offers[0], spot=_spot_price(cloud, offers[0])), *offers[1:]]
     price = parse_dollars(wishes.price, "--price")
     max_cost = parse_dollars(wishes.max_cost, "--max-cost")
-    bid = parse_bid(wishes.bid, offers[0].on_demand if price is None else price) if bids else None
+    best = offers[0]
+    alone = None if best.on_demand is None else best.on_demand - best.besides  # a bid is for the machine alone
+    bid = parse_bid(wishes.bid, alone if price is None else price) if bids else None
     settled = CloudSettings(
         cloud=cloud,
         spot=spot,
@@ -161,6 +169,9 @@ def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids
         bids=bids,
         notes=() if bids or wishes.bid is None else (f"--bid {wishes.bid} is ignored: this cloud takes no bids",),
     )
+    _check_disk(settled, settings.hdd)
+    if spot:
+        _check_bid(settled)
     _check_cap(settled)
     return settled
 
@@ -183,6 +194,26 @@ def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
     return replace(each, **some)
 
 
+def _check_disk(settled: CloudSettings, hdd: str | None) -> None:
+    if settled.hdd > (most := settled.cloud.largest_disk):
+        times = f" for each of {settled.per_machine} experiments of a machine" if settled.per_machine > 1 else ""
+        raise BadInput(f"--hdd {hdd}{times}: the disk of a machine has at most {most >> 40} TiB")
+
+
+def _check_bid(settled: CloudSettings) -> None:
+    """A bid below the price now gets no machine at all."""
+    known = [(offer.spot - offer.besides, offer) for offer in settled.offers if offer.spot is not None]
+    if settled.bid is None or settled.price is not None or not known:
+        return
+    least, offer = min(known, key=lambda entry: entry[0])
+    if settled.bid < least:
+        given = "" if settled.wishes.bid == f"{settled.bid:g}" else f", which is {dollars(settled.bid)} an hour"
+        raise BadInput(
+            f"--bid {settled.wishes.bid}{given}: {offer.machine_type} in {offer.zone} costs {dollars(least)} an hour now, "
+            "and no zone less; bid more, or leave --bid out"
+        )
+
+
 def _spot_price(cloud: Cloud, offer: Offer) -> float | None:
     """What the same machine would cost as a spot machine, for the quote; None where nobody says."""
     with contextlib.suppress(CloudError):
@@ -201,8 +232,6 @@ def _fitting(settings: Settings, offer: Offer) -> int:
 
 def _lifetime(settings: Settings, wishes: Wishes) -> int:
     given = parse_duration(wishes.cloud_lifetime, "--cloud-lifetime")
-    if given is not None and given < 60:
-        raise BadInput(f"--cloud-lifetime {wishes.cloud_lifetime!r}: a machine needs a minute to start")
     if given is not None:
         return math.ceil(given)
     return DEFAULT_LIFETIME if settings.max_time is None else math.ceil(settings.max_time) + SPARE

@@ -31,6 +31,7 @@ from studio.backends.machines.cloud import (
     CloudDenied,
     CloudError,
     Machine,
+    NotOffered,
     Offer,
     Order,
     Request,
@@ -52,10 +53,13 @@ from studio.backends.machines.machine_types import GIB, MachineType, suitable
 from studio.errors import BadInput
 from studio.home import studio_home
 from studio.queue.bucket import sdk
+from studio.text import did_you_mean
 
 ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]  # a stopped one costs its disk
 MOST_TYPES, MOST_SPOT_TYPES = 10, 40  # that are offered; whose spot prices are asked for
 TOGETHER = 50  # machines that are terminated with one request
+OFFERINGS = "InstanceTypeOfferings"
+NO_IMAGE = {"InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable", "ParameterNotFound"}
 SETTLED = 60.0  # seconds in which not all of Amazon may have heard of a new machine: "eventual consistency"
 
 
@@ -104,6 +108,7 @@ class EC2Cloud(Cloud):
                 ram=kind.ram,
                 on_demand=hourly[kind.name] + besides if kind.name in hourly else None,
                 spot=spot[kind.name, zone] + besides if (kind.name, zone) in spot else None,
+                besides=besides,
             )
             for kind in types
             for zone in zones[kind.name]
@@ -121,7 +126,14 @@ class EC2Cloud(Cloud):
                     {"Name": "processor-info.supported-architecture", "Values": ["x86_64"]},
                 ]
             }
-        return [read_type(found) for found in self._pages("describe_instance_types", "InstanceTypes", **asked)]
+        try:
+            return [read_type(found) for found in self._pages("describe_instance_types", "InstanceTypes", **asked)]
+        except CloudError as error:
+            if wanted.machine_type is None or code_of(error) != "InvalidInstanceType":
+                raise
+            names = {found["InstanceType"] for found in self._pages("describe_instance_type_offerings", OFFERINGS)}
+            close = did_you_mean(wanted.machine_type, names)
+            raise NotOffered(f"--machine-type {wanted.machine_type!r}: EC2 has none in {self.region}{close}") from error
 
     def _zones(self, types: Sequence[str]) -> dict[str, list[str]]:
         """By machine type: the zones that have it and in which a machine needs no network to be made first."""
@@ -133,12 +145,33 @@ class EC2Cloud(Cloud):
         for first in range(0, len(types), 100):
             asked = [{"Name": "instance-type", "Values": list(types[first : first + 100])}]
             by_zone: dict[str, Any] = {"LocationType": "availability-zone", "Filters": asked}
-            for found in self._pages("describe_instance_type_offerings", "InstanceTypeOfferings", **by_zone):
+            for found in self._pages("describe_instance_type_offerings", OFFERINGS, **by_zone):
                 if found["Location"] in usable:
                     zones.setdefault(found["InstanceType"], []).append(found["Location"])
         return {name: sorted(found) for name, found in zones.items()}
 
     # --- one machine ------------------------------------------------------------------------------------------------
+
+    def check(self, order: Order) -> None:
+        region = region_of(order.zone) or self.region
+        self._root(order)
+        if order.keypair:
+            with aws_errors(f"key pairs in {region}"):
+                found = self._client("ec2", region).describe_key_pairs()["KeyPairs"]
+            names = {pair["KeyName"] for pair in found}
+            if order.keypair not in names:
+                close = did_you_mean(order.keypair, names)
+                raise NotOffered(f"--ssh-keypair {order.keypair!r}: there is no such key pair in {region}{close}")
+        try:
+            with aws_errors("looking for the instance profile"):
+                profile = order.account.rpartition("/")[2]
+                self._client("iam", region).get_instance_profile(InstanceProfileName=profile)
+        except CloudError as error:  # whoever may not look hears it when a machine is ordered
+            if code_of(error) == "NoSuchEntity":
+                raise NotOffered(
+                    f"there is no instance profile {profile!r}, by which machines reach the bucket; "
+                    "make it with: studio cloud setup ec2"
+                ) from error
 
     def requests(self, order: Order) -> list[Request]:
         return requests(order, *self._root(order))
@@ -169,18 +202,30 @@ class EC2Cloud(Cloud):
             return ROOT, least_disk(order.gpus)
         region = region_of(order.zone) or self.region
         if (region, order.image) not in self._roots:
+            found = self._image(order, region)
+            root = found["RootDeviceName"]
+            disks = [disk for disk in found["BlockDeviceMappings"] if disk["DeviceName"] == root and "Ebs" in disk]
+            self._roots[region, order.image] = root, max([1, *(disk["Ebs"].get("VolumeSize", 0) for disk in disks)])
+        return self._roots[region, order.image]
+
+    def _image(self, order: Order, region: str) -> dict[str, Any]:
+        none = NotOffered(
+            f"--image {order.image!r}: there is none in {region}; write ami-… or the path of an SSM parameter, /aws/…"
+        )
+        try:
             with aws_errors(f"image {order.image} in {region}"):
                 image = image_id(order)
                 if image.startswith(SSM):
                     asked = image.removeprefix(SSM)
                     image = self._client("ssm", region).get_parameter(Name=asked)["Parameter"]["Value"]
-                found = self._client("ec2", region).describe_images(ImageIds=[image])["Images"]
-            if not found:
-                raise CloudDenied(f"there is no image {order.image} in {region}")
-            root = found[0]["RootDeviceName"]
-            disks = [disk for disk in found[0]["BlockDeviceMappings"] if disk["DeviceName"] == root and "Ebs" in disk]
-            self._roots[region, order.image] = root, max([1, *(disk["Ebs"].get("VolumeSize", 0) for disk in disks)])
-        return self._roots[region, order.image]
+                found: list[dict[str, Any]] = self._client("ec2", region).describe_images(ImageIds=[image])["Images"]
+        except CloudError as error:
+            if code_of(error) in NO_IMAGE:
+                raise none from error
+            raise
+        if not found:
+            raise none
+        return found[0]
 
     # --- all machines -----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ No firewall rule is made unless `port` or `keypair` asks for one.
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 import uuid
@@ -31,6 +32,7 @@ from studio.backends.machines.cloud import (
     CloudError,
     CloudUnreachable,
     Machine,
+    NotOffered,
     Offer,
     Order,
     Request,
@@ -39,7 +41,7 @@ from studio.backends.machines.cloud import (
 from studio.backends.machines.gce_errors import google_errors, refusal
 from studio.backends.machines.gce_offers import ZoneType, choose, read_type, with_guests
 from studio.backends.machines.gce_prices import CATALOGUE, load_rates
-from studio.backends.machines.gce_requests import label, read_machine, read_metadata, requests, seconds
+from studio.backends.machines.gce_requests import image, label, read_machine, read_metadata, requests, seconds
 from studio.backends.machines.gce_settings import endpoint, is_emulator, region_and_zone, setting
 from studio.backends.machines.machine_types import wanted_gpus
 from studio.errors import BadInput
@@ -92,9 +94,8 @@ class GCECloud(Cloud):
                 types.append(read_type(found, zone))
         if not types:
             names = {found.name for _, found in self._in_zones("MachineTypes", zones)}
-            raise CloudDenied(
-                f"there is no {wanted.machine_type!r} in {self.region}{did_you_mean(wanted.machine_type, names)}"
-            )
+            close = did_you_mean(wanted.machine_type, names)
+            raise NotOffered(f"--machine-type {wanted.machine_type!r}: Google has none in {self.region}{close}")
         return types
 
     def _gpus(self, zones: list[str]) -> dict[str, set[str]]:
@@ -111,6 +112,19 @@ class GCECloud(Cloud):
                 yield zone, found
 
     # --- one machine ------------------------------------------------------------------------------------------------
+
+    def check(self, order: Order) -> None:
+        if order.image is None:
+            return
+        found = re.search(r"projects/([^/]+)/global/images/(family/)?([^/]+)$", image(order))
+        if found is None:
+            raise NotOffered(f"--image {order.image!r}: write PROJECT/FAMILY, or projects/PROJECT/global/images/NAME")
+        method, key = ("get_from_family", "family") if found[2] else ("get", "image")
+        with google_errors(f"image {order.image}"):
+            try:
+                self._call("Images", method, **{"project": found[1], key: found[3]})
+            except self._api.NotFound as error:
+                raise NotOffered(f"--image {order.image!r}: Google has none; write PROJECT/FAMILY") from error
 
     def requests(self, order: Order) -> list[Request]:
         return requests(order, self.project, self._network)

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from studio.backends.machines.cloud import TAG, CloudDenied, Machine, Order, Request
+from studio.backends.machines.cloud import TAG, Machine, NotOffered, Order, Request
 from studio.backends.machines.gce_offers import ARM, disk_gib, disk_type, guest_gpus, series
 from studio.backends.machines.gce_startup import SHUTDOWN
 
@@ -132,7 +132,7 @@ def image(order: Order) -> str:
         return named
     project, slash, family = named.partition("/")
     if not (slash and project and family):
-        raise CloudDenied(f"{named!r} is no image: write PROJECT/FAMILY, such as {UBUNTU.format('amd64')}")
+        raise NotOffered(f"--image {named!r}: write PROJECT/FAMILY, such as {UBUNTU.format('amd64')}")
     return f"projects/{project}/global/images/family/{family}"
 
 
@@ -141,7 +141,7 @@ def _ssh_key(keypair: str) -> str:
     user, colon, rest = keypair.partition(":")
     key = rest if colon and re.fullmatch(r"[a-z_][a-z0-9_-]*", user) else keypair
     if not re.fullmatch(r"(ssh|ecdsa)-\S+ \S+.*", key):
-        raise CloudDenied(f"{keypair[:60]!r} is no key: Google takes a public one, USER:ssh-ed25519 AAAA…")
+        raise NotOffered(f"--ssh-keypair {keypair[:60]!r} is no key: Google takes a public one, USER:ssh-ed25519 AAAA…")
     return f"{user}:{key}" if key is rest else f"studio:{key}"
 
 

@@ -49,10 +49,18 @@ class Quote:
             lines.append(f"  --max-cost ends the search before it costs more than {dollars(self.max_cost)}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
+    @property
+    def _unknown(self) -> str:
+        if self.spot and self.offer.on_demand is not None:
+            return "; counted as on demand"
+        return (
+            ": the cloud does not say what this will cost. Look it up, and give --price=DOLLARS of a machine and hour"
+        )
+
     def _line(self, kind: str, price: float | None, chosen: bool) -> str:
         mark = "*" if chosen else " "
         if price is None:
-            return f"{mark} {kind:10} price not known (--price says it)"
+            return f"{mark} {kind:10} price not known{self._unknown if chosen else ''}"
         whole = price * self.machines
         return (
             f"{mark} {kind:10} {dollars(price)} an hour each, {dollars(whole)} together: "

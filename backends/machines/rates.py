@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from studio.backends.machines.cloud import Offer
 
-DISK_AND_ADDRESS = 0.02  # dollars an hour, at most, that a bid does not cover
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -27,7 +25,5 @@ def rate_of(offer: Offer, *, spot: bool, price: float | None = None, bid: float 
         return Rate(offer.on_demand, offer.on_demand)
     if offer.spot is None:  # it is less than that, and how much less nobody says
         return Rate(offer.on_demand, offer.on_demand)
-    dearest = [
-        price for price in (offer.on_demand, None if bid is None else bid + DISK_AND_ADDRESS) if price is not None
-    ]
+    dearest = [price for price in (offer.on_demand, None if bid is None else bid + offer.besides) if price is not None]
     return Rate(offer.spot, max(offer.spot, min(dearest)) if dearest else None)

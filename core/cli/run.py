@@ -102,8 +102,9 @@ def run(
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module name.")] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Makes the whole search repeat.")] = None,
     backend: Annotated[
-        str, typer.Option(metavar="NAME[:URL]", help="Where experiments run: local, or folder:/shared/dir.")
-    ] = "local",
+        str | None,
+        typer.Option(metavar="NAME[:URL]", help="Where experiments run: local (the default), or folder:/shared/dir."),
+    ] = None,
     cloud: cloud_options.Cloud = None,
     bucket: cloud_options.Bucket = None,
     gpu_type: cloud_options.GpuType = None,
@@ -173,7 +174,7 @@ def run(
 
     host = create_host()
     of_cloud = {name: value for name, value in locals().items() if name in cloud_options.NAMES}
-    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, of_cloud)
+    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, of_cloud, "local")
     given: dict[str, Any] = {
         "hyperparams": split_hyperparams(hyperparam or ()),
         "optimizer": optimizer,

@@ -49,7 +49,7 @@ def test_the_disk_is_for_all_experiments_of_a_machine():
 
 
 def test_a_cap_needs_to_know_how_far_a_spot_price_may_rise():
-    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, spot=0.1)])
+    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, spot=0.1, besides=0.02)])
     with pytest.raises(BadInput, match=r"small costs \$0.10 an hour as a spot machine, and nobody says how far"):
         settle(cloud, settings(), Wishes(max_cost="5"), spot=True)
     with pytest.raises(BadInput, match="give --price DOLLARS an hour"):
@@ -62,6 +62,14 @@ def test_a_machine_lives_for_the_search_and_some_time_to_spare_or_a_day():
     assert settle(FakeCloud(), settings(), Wishes(), spot=False).lifetime == 24 * 3600
     assert settle(FakeCloud(), settings(max_time=18000.0), Wishes(), spot=False).lifetime == 18000 + 900
     assert settle(FakeCloud(), settings(max_time=18000.0), Wishes(cloud_lifetime="2h"), spot=False).lifetime == 7200
+
+
+def test_a_bid_is_for_the_machine_alone_and_not_below_its_price():
+    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, on_demand=0.3, spot=0.1, besides=0.02)])
+    assert settle(cloud, settings(), Wishes(bid="50%"), spot=True).bid == pytest.approx(0.14)
+    assert settle(cloud, settings(), Wishes(bid="0.081"), spot=True).bid == 0.081
+    with pytest.raises(BadInput, match=r"--bid 0\.07: small in zone-a costs \$0\.08 an hour now, and no zone less"):
+        settle(cloud, settings(), Wishes(bid="0.07"), spot=True)
 
 
 def test_a_bid_is_ignored_with_a_word_where_there_are_none():

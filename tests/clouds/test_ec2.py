@@ -17,6 +17,7 @@ from studio.backends.machines.cloud import (
     CloudUnreachable,
     Machine,
     NoCapacity,
+    NotOffered,
     Order,
     QuotaRefused,
     Wanted,
@@ -140,8 +141,21 @@ def test_an_image_may_be_a_parameter_and_its_disk_counts(amazon, ec2):
 
 @pytest.mark.parametrize("image", ["/no/such/parameter", "ami-00000000000000000"])
 def test_an_image_that_is_not_there(ec2, image):
-    with pytest.raises(CloudDenied, match=f"image {image} in us-east-1"):
+    with pytest.raises(NotOffered, match=f"--image '{image}': there is none in us-east-1; write ami-"):
+        ec2.check(dataclasses.replace(ORDER, image=image))
+    with pytest.raises(NotOffered):
         ec2.launch(dataclasses.replace(ORDER, image=image))
+
+
+def test_a_key_pair_and_a_profile_that_are_not_there(amazon, ec2):
+    amazon.client("ec2").create_key_pair(KeyName="ada-laptop")
+    ec2.check(dataclasses.replace(ORDER, keypair="ada-laptop"))
+    with pytest.raises(NotOffered, match=r"--ssh-keypair 'ada-labtop': there is no such .* did you mean 'ada-laptop'"):
+        ec2.check(dataclasses.replace(ORDER, keypair="ada-labtop"))
+    with pytest.raises(NotOffered, match=r"no instance profile 'mine'.* make it with: studio cloud setup ec2"):
+        ec2.check(dataclasses.replace(ORDER, account="arn:aws:iam::123456789012:instance-profile/mine"))
+    amazon.refuse("AccessDenied", of="iam:GetInstanceProfile")
+    ec2.check(dataclasses.replace(ORDER, account="mine"))  # whoever may not look hears it later
 
 
 def test_images_by_architecture_and_driver():
@@ -353,8 +367,8 @@ def test_gpus_and_types_by_name(ec2, wanted, machine_type):
 
 
 def test_a_type_that_does_not_exist(ec2):
-    with pytest.raises(CloudDenied, match=r"m99\.huge"):
-        ec2.offers(Wanted(machine_type="m99.huge"))
+    with pytest.raises(NotOffered, match=r"--machine-type 'm7i\.lagre': EC2 has none in us-east-1; did you mean"):
+        ec2.offers(Wanted(machine_type="m7i.lagre"))
 
 
 def test_prices_that_may_not_be_asked_for_are_not_known(amazon, ec2):

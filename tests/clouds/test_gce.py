@@ -150,7 +150,7 @@ def test_the_image(named, machine_type, gpus, path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"image": "torch"}, "'torch' is no image: write PROJECT/FAMILY"),
+        ({"image": "torch"}, "--image 'torch': write PROJECT/FAMILY"),
         ({"keypair": "my-key"}, "'my-key' is no key: Google takes a public one"),
         (
             {"machine_type": "n1-standard-4", "gpus": 1, "gpu_type": "t5"},
@@ -265,7 +265,10 @@ def test_a_machine_with_a_part_of_unknown_price_has_none(google):
     [
         (Wanted(gpu_type="v1000"), "'v1000': no machine of Google in us-central1 has one; there are: nvidia-l4, "),
         (Wanted(cpus=1000), "has 1000 cpus; the closest is n1-standard-16"),
-        (Wanted(machine_type="e2-standrad-2"), "no 'e2-standrad-2' in us-central1; did you mean 'e2-standard-2'"),
+        (
+            Wanted(machine_type="e2-standrad-2"),
+            "Google has none in us-central1; did you mean 'e2-standard-2'",
+        ),
         (
             Wanted(machine_type="e2-standard-2", cpus=8),
             r"e2-standard-2 \(2 cpus, 8 GB\) has less than you asked for: 8 cpus",

@@ -12,7 +12,7 @@ from studio.backends.machines.spending import Spell, affordable_lifetime, commit
 from studio.errors import BadInput
 
 GIB = 1 << 30
-OFFER = Offer("m7i.large", "us-east-1a", cpus=2, gpus=0, ram=8 * GIB, on_demand=0.10, spot=0.04)
+OFFER = Offer("m7i.large", "us-east-1a", cpus=2, gpus=0, ram=8 * GIB, on_demand=0.10, spot=0.04, besides=0.02)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_rates(options, now, ceiling):
 def test_rates_that_are_not_known():
     assert rate_of(Offer("a", "b", 1, 0, GIB), spot=True) == Rate(None, None)
     assert rate_of(Offer("a", "b", 1, 0, GIB, on_demand=0.1), spot=True) == Rate(0.1, 0.1)
-    alone = Offer("a", "b", 1, 0, GIB, spot=0.04)
+    alone = Offer("a", "b", 1, 0, GIB, spot=0.04, besides=0.02)
     assert rate_of(alone, spot=True) == Rate(0.04, None)  # it may rise, who knows how far
     assert rate_of(alone, spot=True, bid=0.06) == Rate(0.04, 0.08)
 
@@ -155,7 +155,7 @@ def test_a_quote_for_spot_machines_with_a_bid_and_a_cap():
     quote = Quote("ec2", 1, offer, spot=True, lifetime=3600, bid=0.5, max_cost=0.4, idle=60)
     assert quote.text.splitlines() == [
         "1 machine g6.xlarge (4 CPUs, 16 GB, 1 GPU) of ec2 in us-east-1b, each for at most 60 minutes:",
-        "* spot       price not known (--price says it)",
+        "* spot       price not known; counted as on demand",
         "  on demand  $0.90 an hour each, $0.90 together: $0.90 in all that time",
         "  a spot machine is given up when it costs more than $0.50 an hour",
         "  a machine ends after 1 minute without work, and with the search",

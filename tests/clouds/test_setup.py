@@ -120,7 +120,7 @@ def test_without_credentials(amazon, command):
 
 def test_a_cloud_that_does_not_exist(command):
     done = command("cloud", "setup", "azure")
-    assert (done.code, done.err) == (2, "studio: 'azure' is none of ec2, gce\n")
+    assert (done.code, done.err) == (2, "studio: 'azure' is no cloud; there are: ec2, ec2spot, gce, gcloud, gcspot\n")
 
 
 # --- Google -----------------------------------------------------------------------------------------------------------
