@@ -36,6 +36,12 @@ def agree(plan: Plan, observer: Observer, yes: Consent) -> None:
         raise BadInput("this costs money: agree with --yes, or say how much it may cost with --max-cost DOLLARS")
 
 
+def clouds(host: Host) -> list[Any]:
+    """One backend of each cloud."""
+    found = {piece.cls.cloud: piece.cls for piece in reversed(host.pieces("backend")) if costs_money(piece.cls)}
+    return [found[name] for name in sorted(found)]
+
+
 def cloud_names(host: Host) -> list[str]:
     """What `--cloud` may name."""
     found = [piece.cls for piece in host.pieces("backend") if costs_money(piece.cls)]

@@ -23,6 +23,7 @@ from studio.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMis
 from studio.queue.opening import open_bucket
 from studio.settings import Settings
 
+PORTS = 90.0  # seconds: a machine of EC2 keeps its security group until it has ended
 SETUP = "setup/"  # keys of what machines install
 
 
@@ -112,10 +113,28 @@ class BeforeSearch:
         }
 
     @classmethod
+    def alive(cls, folder: Path) -> list[str]:
+        """Machines of the project in that folder which this cloud still has. StudioError where it cannot be asked."""
+        ordered = {entry.name for entry in read(folder) if entry.ended is None and entry.cloud in ("", cls.cloud)}
+        if not ordered:
+            return []
+        return sorted(machine.name for machine in cls.open_cloud().machines() if machine.name in ordered)
+
+    @classmethod
     def is_of(cls, machine: Machine, project: str) -> bool:
         """`project`: a tag as `studio cloud list` shows it, or the name of a project, of this computer or another."""
         tag = rf"{re.escape(tag_of(project))}-[0-9a-f]{{6}}"
         return machine.project == project or re.fullmatch(tag, machine.project) is not None
+
+    @classmethod
+    def close_ports(cls, cloud: Cloud) -> list[str]:
+        """Delete what opens ports of machines that are gone, or soon will be. Names of what stays for others."""
+        end = time.monotonic() + PORTS
+        while left := cloud.close_ports():
+            if time.monotonic() > end or any(machine.state != "ending" for machine in cloud.machines()):
+                break
+            time.sleep(cls.pace(5.0))
+        return left
 
     @classmethod
     def note_use(cls) -> None:

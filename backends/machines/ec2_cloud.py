@@ -30,6 +30,7 @@ from studio.backends.machines.cloud import (
     Cloud,
     CloudDenied,
     CloudError,
+    CloudUnreachable,
     Machine,
     NotOffered,
     Offer,
@@ -184,6 +185,8 @@ class EC2Cloud(Cloud):
             try:
                 answer = self._send(request, region, f"{order.machine_type} in {order.zone or region}")
             except CloudError as error:
+                if code_of(error) == "InvalidGroup.NotFound":  # another search ended, and tidied up: make it again
+                    raise CloudUnreachable(str(error)) from error
                 if code_of(error) not in ("InvalidGroup.Duplicate", "InvalidPermission.Duplicate"):
                     raise
         machine = read_machine(answer["Instances"][0])
@@ -233,13 +236,12 @@ class EC2Cloud(Cloud):
         """A machine that was launched a moment ago may be missing: Amazon's lists follow after some seconds."""
         tag = {"Name": f"tag:{TAG}", "Values": [project]} if project else {"Name": "tag-key", "Values": [TAG]}
         filters = [tag, {"Name": "instance-state-name", "Values": ALIVE}]
-        used = {self.region, *self._remembered()}
-        regions, missed = set(used), list[CloudError]()
-        if self._every_region:
-            try:
-                regions |= set(self._all_regions())
-            except CloudError as error:
-                missed.append(error)
+        used, missed = self._used(), list[CloudError]()
+        try:
+            regions = self._looked_at()
+        except CloudError as error:
+            regions = used
+            missed.append(error)
 
         def of_region(region: str) -> list[Machine] | CloudError:
             try:
@@ -286,6 +288,31 @@ class EC2Cloud(Cloud):
                 time.sleep(1)  # it is not known yet, and would run on
                 self._terminate(region, machines)
 
+    def close_ports(self) -> list[str]:
+        tagged = [{"Name": "tag-key", "Values": [TAG]}]
+        left = []
+        for region in sorted(self._looked_at()):
+            try:
+                for group in list(self._pages("describe_security_groups", "SecurityGroups", region, Filters=tagged)):
+                    if not self._delete_group(group["GroupId"], region):
+                        left.append(group["GroupName"])
+            except CloudDenied:
+                if region in self._used():  # companies often close the regions that they do not use
+                    raise
+        return left
+
+    def _delete_group(self, group: str, region: str) -> bool:
+        """Whether it is gone. Amazon keeps one that a machine uses, until that is terminated."""
+        try:
+            with aws_errors(f"deleting the security group {group}"):
+                self._client("ec2", region).delete_security_group(GroupId=group)
+        except CloudError as error:
+            if code_of(error) in ("DependencyViolation", "InvalidGroup.InUse"):
+                return False
+            if code_of(error) != "InvalidGroup.NotFound":
+                raise
+        return True
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _client(self, service: str, region: str) -> Any:
@@ -304,10 +331,16 @@ class EC2Cloud(Cloud):
             for page in self._client("ec2", region).get_paginator(method).paginate(**asked):
                 yield from page[key]
 
-    def _all_regions(self) -> list[str]:
+    def _used(self) -> set[str]:
+        """Regions in which this computer may have made machines."""
+        return {self.region, *self._remembered()}
+
+    def _looked_at(self) -> set[str]:
+        if not self._every_region:
+            return self._used()
         with aws_errors("regions of EC2"):
             answer = self._client("ec2", self.region).describe_regions()
-        return sorted(found["RegionName"] for found in answer["Regions"])
+        return self._used() | {found["RegionName"] for found in answer["Regions"]}
 
     def _remembered(self) -> list[str]:
         try:

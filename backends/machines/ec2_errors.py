@@ -88,6 +88,8 @@ def _answered(error: Any, what: str) -> CloudError:
     said = f"{what}: {code}: {text}"
     if code == "AuthFailure" and "not authorized" in text.lower():  # said of images and keys
         return CloudDenied(said)
+    if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":
+        return CloudDenied(f"{said} (the role for spot machines lacks; whoever may makes it: studio cloud setup ec2)")
     if code == "RequestExpired":
         said += " (is the clock of this machine right?)"
     error = REFUSALS.error(code, said)

@@ -211,6 +211,18 @@ class GCECloud(Cloud):
             return error
         return None
 
+    def close_ports(self) -> list[str]:
+        with google_errors("closing ports"):
+            rules = [rule.name for rule in self._call("Firewalls", "list") if rule.name.startswith(f"{TAG}-")]
+            if not rules:
+                return []
+            answers = self._call("Instances", "aggregated_list", filter=f"labels.{TAG}:*")
+            used = {tag for _, answer in answers for instance in answer.instances for tag in instance.tags.items}
+            for rule in set(rules) - used:
+                with contextlib.suppress(self._api.NotFound):  # another search was faster
+                    self._call("Firewalls", "delete_unary", firewall=rule)
+        return sorted(used & set(rules))
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -34,6 +34,7 @@ class Entry:
     ends: float
     ended: float | None = None
     seen: float = 0.0
+    cloud: str = ""  # empty: of a search before this was noted
 
     @property
     def spell(self) -> Spell:

@@ -26,6 +26,7 @@ from studio.backends.machines.ordering import Terms
 from studio.backends.machines.requirements import requirement_files
 from studio.backends.machines.spending import experiment_cost
 from studio.backends.machines.startup import PACKAGES, log_key
+from studio.errors import StudioError
 from studio.experiment import Outcome, Report, Run
 from studio.home import write_json
 from studio.queue.backend import CLOSING, BucketBackend
@@ -42,6 +43,7 @@ LOOK = 5.0  # seconds between two looks into the bucket; requests are billed
 TOGETHER = 8  # orders that are sent at a time
 LOG_LINES = 12  # of a machine that came to nothing
 QUEUE = "queue.json"  # in a project's folder: the name of its jobs, see `search_id`
+SPENT = "cost.json"  # in a project's folder: dollars of all its machines, when that was looked at last
 RECORD = "machine.json"  # in a run's folder: where it ran, and what that cost
 
 
@@ -156,6 +158,26 @@ class MachinesBackend(BeforeSearch, BucketBackend):
             if count := len(self._fleet.alive):
                 self._say(f"ending {count} machine{'s' if count > 1 else ''}")
             self._fleet.close()
+            if self._wishes.port is not None or self._wishes.ssh_keypair is not None:
+                self._close_ports()
+            self._note_spent(self._fleet)
+
+    def _close_ports(self) -> None:
+        try:
+            left = self.close_ports(self.open_cloud())
+        except StudioError as error:
+            self._say(
+                f"what opened ports may still be there, which costs nothing: {error}; studio cloud gc tries again"
+            )
+            return
+        if left:
+            self._say(f"{', '.join(left)} stays, as other machines use it; studio cloud gc deletes it later")
+
+    def _note_spent(self, fleet: Fleet) -> None:
+        """For `studio runs list`. Nothing where a price is not known."""
+        known = all(spell.rate.now is not None for spell in self._ledger.spells)
+        with contextlib.suppress(OSError):
+            write_json(self._project / SPENT, {"dollars": fleet.spent if known else None})
 
     # --- the thread of the machines ---------------------------------------------------------------------------------
 
@@ -260,6 +282,8 @@ class MachinesBackend(BeforeSearch, BucketBackend):
         cost = experiment_cost(entry.rate, seconds, self._slots_of_machine)
         about = {"machine_type": entry.machine_type, "zone": entry.zone, "spot": entry.spot}
         write_json(folder / RECORD, {"machine": machine, **about, "dollars_an_hour": entry.rate.now, "dollars": cost})
+        if self._fleet is not None:
+            self._note_spent(self._fleet)
 
 
 def machine_tag(project: Path) -> str:

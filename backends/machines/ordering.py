@@ -147,7 +147,7 @@ class Ordering:
     def enter(self, name: str, machine_type: str, zone: str, spot: bool, rate: Rate, lifetime: float) -> Entry:
         """Into the ledger."""
         now = self._wall()
-        entry = Entry(name, machine_type, zone, spot, rate, now, now + lifetime)
+        entry = Entry(name, machine_type, zone, spot, rate, now, now + lifetime, cloud=self._cloud.name)
         self._ledger.note(entry)
         return entry
 

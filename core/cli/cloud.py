@@ -63,14 +63,15 @@ def gc(
     found = [row for row in rows if project is None or row.backend.is_of(row.machine, project)]
     if not found:
         _say(_none(whole))
-        return 0 if whole else 1
+        return 0 if _close_ports(name) and whole else 1
     _print(found)
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("nothing was deleted: agree with --yes")
         if not typer.confirm(f"Delete {len(found)} machines?", err=True):
             raise BadInput("nothing was deleted")
-    return 0 if _delete(found) and whole else 1
+    gone = _delete(found)
+    return 0 if _close_ports(name) and gone and whole else 1
 
 
 @app.command()
@@ -131,15 +132,12 @@ class _Row:
         return max(time.time() - self.machine.launched, 0.0)
 
 
-def _backends() -> list[Any]:
-    """One for each cloud."""
-    from studio.billing import costs_money
+def _backends(name: str | None) -> list[Any]:
+    """That of the cloud of that name, or one for each cloud."""
+    from studio.billing import clouds
     from studio.host import create_host
 
-    found = {
-        piece.cls.cloud: piece.cls for piece in reversed(create_host().pieces("backend")) if costs_money(piece.cls)
-    }
-    return [found[name] for name in sorted(found)]
+    return clouds(create_host()) if name is None else [_one(name)]
 
 
 def _one(name: str) -> Any:
@@ -158,7 +156,7 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
     may have made some; what was not is said. StudioError if no cloud can be asked."""
     rows: list[_Row] = []
     whole, failed, asked = True, 0, 0
-    for backend in _backends() if name is None else [_one(name)]:
+    for backend in _backends(name):
         try:
             machines, missed = backend.open_cloud(everywhere=everywhere).survey()
         except StudioError as error:
@@ -215,6 +213,21 @@ def _delete(rows: list[_Row]) -> bool:
         _say(
             f"{backend.cloud}: " + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
         )
+    return ok
+
+
+def _close_ports(name: str | None) -> bool:
+    """What opened ports for machines that are gone. Whether none is left; a cloud that cannot be asked was named before."""
+    ok = True
+    for backend in _backends(name):
+        if not backend.was_used():
+            continue
+        try:
+            if left := backend.close_ports(backend.open_cloud(everywhere=True)):
+                _say(f"{backend.cloud}: {', '.join(left)} stays, as machines use it")
+        except StudioError as error:
+            _say(f"{backend.cloud}: what opened ports may still be there, which costs nothing: {error}")
+            ok = False
     return ok
 
 

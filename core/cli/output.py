@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from studio.experiment import Experiment
@@ -14,6 +15,7 @@ from studio.text import clean
 __all__ = [
     "assignments",
     "clean",
+    "cost_of",
     "experiment_rows",
     "harmless",
     "metric_value",
@@ -99,8 +101,23 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
     columns, rows = experiment_rows(experiments, metric)
+    costs = [cost_of(e.folder) for e in experiments]
+    if any(cost is not None for cost in costs):
+        at = columns.index("time")
+        columns.insert(at, "cost")
+        for row, cost in zip(rows, costs, strict=True):
+            row.insert(at, "" if cost is None else f"${cost:.4f}")
     last = len(columns) - 1
     print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
+
+
+def cost_of(folder: str | Path | None, file: str = "machine.json") -> float | None:
+    """Dollars that the attempt in `folder` cost of a machine of a cloud; None where it had none, or nobody knows."""
+    try:
+        dollars = json.loads(Path(folder or "", file).read_text(encoding="utf-8"))["dollars"]
+        return None if dollars is None else float(dollars)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:

@@ -338,11 +338,13 @@ def test_without_credentials_bad_input_is_said_in_one_line(command, train, home,
         ["run", "--yes", f"--cloud={cloud}", bucket, "--hp=lr=1:8", "train.py"],
         ["run", "--dry-run", f"--cloud={cloud}", bucket, "--hp=lr=1:8", "train.py"],
         ["cloud", "setup", cloud, "--yes"],
+        ["run", f"--backend=folder:{bucket.removeprefix('--bucket=')}/x", "--hp=lr=1:8", "train.py"],
     ):
         done = command(*arguments)
         assert done.code == 2, done.err
         assert done.err.count("\n") == 1
         assert "run aws configure" in done.err or "run gcloud auth application-default login" in done.err
+    assert not (home / "projects").exists() or not list((home / "projects").iterdir())
 
 
 def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command):
@@ -358,6 +360,41 @@ def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command)
     assert command("cloud", "list", "azure").code == 2
     assert command("cloud", "gc", "--cloud=ec2", "--yes").code == 0
     amazon.wait_all_gone()
+
+
+def test_a_project_with_machines_is_not_deleted(machine, amazon, command, train, home):
+    command("run", "--quiet", "--project=digits", "--hp=lr=1", "train.py")
+    machine("digits-1a2b3c")
+    ledger, now = Ledger(home / "projects" / "digits"), time.time()
+    ledger.note(Entry("studio-digits-1", "m7i.large", "us-east-1b", False, Rate(1.0, 1.0), now, now + 60, cloud="ec2"))
+    done = command("rm", "digits", "--yes")
+    assert (done.code, done.err) == (
+        2,
+        "studio: project digits is kept: its machines still cost (studio-digits-1); "
+        "end them with studio cloud gc digits, then delete it\n",
+    )
+    amazon.refuse("InvalidClientTokenId", "*", by="driver")
+    done = command("rm", "digits", "--yes")
+    amazon.allow()
+    assert done.code == 1
+    assert "nobody says whether its machines are gone" in done.err
+    assert command("cloud", "gc", "digits", "--yes").code == 0
+    amazon.wait_all_gone()
+    assert command("rm", "digits", "--yes").code == 0
+
+
+def test_what_a_search_cost_is_listed(command, train, home):
+    command("run", "--quiet", "--project=p", "--hp=lr=1,2", "train.py")
+    assert "cost" not in command("runs", "list").out + command("runs", "list", "p").out
+    (home / "projects/p/cost.json").write_text('{"dollars": 1.5}')
+    (home / "projects/p/1/1/machine.json").write_text('{"machine": "studio-p-1", "dollars": 0.0123}')
+    lines = command("runs", "list").out.splitlines()
+    assert (lines[0].split()[-1], lines[1].split()[-1]) == ("cost", "$1.50")
+    lines = [line.split() for line in command("runs", "list", "p").out.splitlines()]
+    assert [line[4] for line in lines[:2]] == ["cost", "$0.0123"]
+    assert json.loads(command("runs", "list", "--json").out)[0]["cost"] == 1.5
+    found = json.loads(command("runs", "list", "p", "--json").out)
+    assert [experiment.get("cost") for experiment in found] == [0.0123, None]
 
 
 def test_what_an_experiment_cost(command, train, home):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.backends.ec2 import EC2Backend
 from studio.backends.machines.cloud import (
     CloudCredentials,
     CloudDenied,
@@ -26,6 +27,7 @@ from studio.backends.machines.ec2_cloud import EC2Cloud
 from studio.backends.machines.ec2_requests import ROOT, image_id, least_disk, region_of, requests
 from studio.backends.machines.ec2_types import OLD_GPUS, is_arm, is_burstable
 from studio.backends.machines.machine_types import MachineType, same_gpu, suitable
+from studio.cli import worker
 from studio.errors import BadInput
 
 DATA = Path(__file__).parent / "data"
@@ -124,6 +126,50 @@ def test_ports_are_opened_once(amazon, ec2):
         ec2.launch(dataclasses.replace(ORDER, token=token, keypair="mine", port=6006))
     (group,) = amazon.client("ec2").describe_security_groups(GroupNames=["studio-search-22-6006"])["SecurityGroups"]
     assert sorted(rule["FromPort"] for rule in group["IpPermissions"]) == [22, 6006]
+
+
+def test_ports_are_closed_when_no_machine_uses_them_any_more(amazon, ec2, monkeypatch):
+    waited = []
+
+    def groups():
+        found = amazon.client("ec2").describe_security_groups()["SecurityGroups"]
+        return [group["GroupName"] for group in found if group["GroupName"].startswith("studio-")]
+
+    machine = ec2.launch(dataclasses.replace(ORDER, port=7007))
+    amazon.refuse("DependencyViolation", of="ec2:DeleteSecurityGroup", times=2)  # moto deletes it whoever uses it
+    assert EC2Backend.close_ports(ec2) == ["studio-search-7007"]  # nobody waits for a machine that goes on
+    ec2.terminate([machine])
+    amazon.wait_all_gone()
+    monkeypatch.setattr(time, "sleep", waited.append)
+    assert EC2Backend.close_ports(ec2) == []
+    assert waited == [5.0]
+    assert groups() == []
+    assert ec2.close_ports() == []
+
+
+def test_a_group_that_another_search_deletes_is_made_again(amazon, ec2):
+    order = dataclasses.replace(ORDER, port=7008)
+    amazon.refuse("InvalidGroup.NotFound", of="ec2:RunInstances", times=1)
+    with pytest.raises(CloudUnreachable):  # so the fleet sends the same order again
+        ec2.launch(order)
+    ec2.launch(order)
+
+
+def test_a_worker_on_a_fresh_machine_waits_for_its_credentials(amazon, command, monkeypatch):
+    keys = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    for name in keys:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setattr(worker.time, "sleep", lambda seconds: os.environ.update(keys))
+    done = command("worker", f"{amazon.bucket}/fresh", "--lifetime=1h", "--idle=0.1s")
+    assert (done.code, done.err.count("waiting for credentials: ")) == (0, 1), done.err
+    monkeypatch.setattr(worker, "FRESH", 0.0)
+    for name in keys:
+        monkeypatch.delenv(name)
+    done = command("worker", f"{amazon.bucket}/fresh", "--lifetime=1h")
+    assert done.code == 2
+    assert "no AWS credentials; run aws configure" in done.err
 
 
 def test_an_image_may_be_a_parameter_and_its_disk_counts(amazon, ec2):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gce_simulator import PROJECT, GceSimulator
 
+from studio.backends.gce import GCEBackend
 from studio.backends.machines import gce_cloud, gce_startup
 from studio.backends.machines.cloud import (
     CloudCredentials,
@@ -17,6 +18,7 @@ from studio.backends.machines.cloud import (
     CloudError,
     CloudUnreachable,
     NoCapacity,
+    NotOffered,
     Order,
     QuotaRefused,
     Wanted,
@@ -389,6 +391,24 @@ def test_a_port_is_opened_once(google, cloud):
     google.launch(another("w2", port=8080))
     assert len(cloud.requests("compute:firewalls.insert")) == 2
     assert [cloud.resource(name)["tags"] for name in ("w1", "w2")] == [{"items": ["studio-search-8080"]}] * 2
+
+
+def test_ports_are_closed_when_no_machine_uses_them_any_more(google, cloud):
+    first, second = google.launch(another("w1", port=8080)), google.launch(another("w2", port=9090))
+    google.terminate([first])
+    cloud.wait(lambda alive: [each.name for each in alive] == ["w2"])
+    assert GCEBackend.close_ports(google) == ["studio-search-9090"]
+    google.terminate([second])
+    assert GCEBackend.close_ports(google) == []
+    assert google.close_ports() == []
+
+
+@pytest.mark.parametrize("image", ["ubuntu-os-cloud/ubuntu-2404-lts-amd64", "projects/mine/global/images/torch-7"])
+def test_an_image_is_looked_for(google, cloud, image):
+    google.check(replace(ORDER, image=image))
+    cloud.refuse("404 notFound", of="compute:images.*")
+    with pytest.raises(NotOffered, match=f"--image '{image}': Google has none; write PROJECT/FAMILY"):
+        google.check(replace(ORDER, image=image))
 
 
 @pytest.mark.parametrize(
