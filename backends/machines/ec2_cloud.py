@@ -19,9 +19,8 @@ Amazon itself sets no time limit on an instance. What was looked at (API referen
 
 import math
 import re
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -38,6 +37,7 @@ from studio.backends.machines.cloud import (
     Request,
     Wanted,
 )
+from studio.backends.machines.ec2_account import EC2Account
 from studio.backends.machines.ec2_errors import aws_errors, code_of
 from studio.backends.machines.ec2_prices import Prices
 from studio.backends.machines.ec2_requests import (
@@ -51,9 +51,6 @@ from studio.backends.machines.ec2_requests import (
 )
 from studio.backends.machines.ec2_types import OLD_GPUS, read_type
 from studio.backends.machines.machine_types import GIB, MachineType, suitable
-from studio.errors import BadInput
-from studio.home import studio_home
-from studio.queue.bucket import sdk
 from studio.text import did_you_mean
 
 ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]  # a stopped one costs its disk
@@ -73,22 +70,16 @@ class EC2Cloud(Cloud):
     name: ClassVar[str] = "ec2"
 
     def __init__(self, *, region: str | None = None, every_region: bool = False):
-        with aws_errors("EC2"):
-            self._session = sdk("boto3", extra="ec2").session.Session(region_name=region)
-        if not self._session.region_name:
-            raise BadInput("no region of AWS is set: export AWS_DEFAULT_REGION=us-east-1, or run `aws configure`")
-        self.region: str = self._session.region_name
-        self._every_region = every_region
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._account = EC2Account(region, every_region)
+        self.region = self._account.region
         self._roots: dict[tuple[str, str], tuple[str, int]] = {}
         self._launched: dict[str, float] = {}  # id -> when, on this computer's own clock
-        self._lock = threading.Lock()
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def offers(self, wanted: Wanted) -> list[Offer]:
         types = suitable(self._types(wanted), wanted, f"EC2 in {self.region}", OLD_GPUS)
-        prices = Prices(self._client, self.region)
+        prices = Prices(self._account.client, self.region)
         hourly = prices.on_demand(wanted.machine_type)
         types.sort(key=lambda kind: hourly.get(kind.name, math.inf))  # equal ones, and unknown ones, stay as they are
         spot = prices.spot([kind.name for kind in types[:MOST_SPOT_TYPES]]) if wanted.spot else {}
@@ -128,25 +119,31 @@ class EC2Cloud(Cloud):
                 ]
             }
         try:
-            return [read_type(found) for found in self._pages("describe_instance_types", "InstanceTypes", **asked)]
+            return [
+                read_type(found) for found in self._account.pages("describe_instance_types", "InstanceTypes", **asked)
+            ]
         except CloudError as error:
             if wanted.machine_type is None or code_of(error) != "InvalidInstanceType":
                 raise
-            names = {found["InstanceType"] for found in self._pages("describe_instance_type_offerings", OFFERINGS)}
+            names = {
+                found["InstanceType"] for found in self._account.pages("describe_instance_type_offerings", OFFERINGS)
+            }
             close = did_you_mean(wanted.machine_type, names)
             raise NotOffered(f"--machine-type {wanted.machine_type!r}: EC2 has none in {self.region}{close}") from error
 
     def _zones(self, types: Sequence[str]) -> dict[str, list[str]]:
         """By machine type: the zones that have it and in which a machine needs no network to be made first."""
         own = [{"Name": "default-for-az", "Values": ["true"]}]
-        usable = {found["AvailabilityZone"] for found in self._pages("describe_subnets", "Subnets", Filters=own)}
+        usable = {
+            found["AvailabilityZone"] for found in self._account.pages("describe_subnets", "Subnets", Filters=own)
+        }
         if not usable:
             raise CloudDenied(f"this account has no default network in {self.region}: aws ec2 create-default-vpc")
         zones: dict[str, list[str]] = {}
         for first in range(0, len(types), 100):
             asked = [{"Name": "instance-type", "Values": list(types[first : first + 100])}]
             by_zone: dict[str, Any] = {"LocationType": "availability-zone", "Filters": asked}
-            for found in self._pages("describe_instance_type_offerings", OFFERINGS, **by_zone):
+            for found in self._account.pages("describe_instance_type_offerings", OFFERINGS, **by_zone):
                 if found["Location"] in usable:
                     zones.setdefault(found["InstanceType"], []).append(found["Location"])
         return {name: sorted(found) for name, found in zones.items()}
@@ -158,7 +155,7 @@ class EC2Cloud(Cloud):
         self._root(order)
         if order.keypair:
             with aws_errors(f"key pairs in {region}"):
-                found = self._client("ec2", region).describe_key_pairs()["KeyPairs"]
+                found = self._account.client("ec2", region).describe_key_pairs()["KeyPairs"]
             names = {pair["KeyName"] for pair in found}
             if order.keypair not in names:
                 close = did_you_mean(order.keypair, names)
@@ -166,7 +163,7 @@ class EC2Cloud(Cloud):
         try:
             with aws_errors("looking for the instance profile"):
                 profile = order.account.rpartition("/")[2]
-                self._client("iam", region).get_instance_profile(InstanceProfileName=profile)
+                self._account.client("iam", region).get_instance_profile(InstanceProfileName=profile)
         except CloudError as error:  # whoever may not look hears it when a machine is ordered
             if code_of(error) == "NoSuchEntity":
                 raise NotOffered(
@@ -179,7 +176,7 @@ class EC2Cloud(Cloud):
 
     def launch(self, order: Order) -> Machine:
         region = region_of(order.zone) or self.region
-        self._remember(region)
+        self._account.remember(region)
         answer: dict[str, Any] = {}
         for request in self.requests(order):
             try:
@@ -196,7 +193,7 @@ class EC2Cloud(Cloud):
     def _send(self, request: Request, region: str, what: str) -> dict[str, Any]:
         method = re.sub(r"(?<=.)([A-Z])", r"_\1", request.method).lower()
         with aws_errors(what):
-            answer: dict[str, Any] = getattr(self._client("ec2", region), method)(**request.body)
+            answer: dict[str, Any] = getattr(self._account.client("ec2", region), method)(**request.body)
             return answer
 
     def _root(self, order: Order) -> tuple[str, int]:
@@ -220,8 +217,10 @@ class EC2Cloud(Cloud):
                 image = image_id(order)
                 if image.startswith(SSM):
                     asked = image.removeprefix(SSM)
-                    image = self._client("ssm", region).get_parameter(Name=asked)["Parameter"]["Value"]
-                found: list[dict[str, Any]] = self._client("ec2", region).describe_images(ImageIds=[image])["Images"]
+                    image = self._account.client("ssm", region).get_parameter(Name=asked)["Parameter"]["Value"]
+                found: list[dict[str, Any]] = self._account.client("ec2", region).describe_images(ImageIds=[image])[
+                    "Images"
+                ]
         except CloudError as error:
             if code_of(error) in NO_IMAGE:
                 raise none from error
@@ -236,16 +235,16 @@ class EC2Cloud(Cloud):
         """A machine that was launched a moment ago may be missing: Amazon's lists follow after some seconds."""
         tag = {"Name": f"tag:{TAG}", "Values": [project]} if project else {"Name": "tag-key", "Values": [TAG]}
         filters = [tag, {"Name": "instance-state-name", "Values": ALIVE}]
-        used, missed = self._used(), list[CloudError]()
+        used, missed = self._account.used(), list[CloudError]()
         try:
-            regions = self._looked_at()
+            regions = self._account.looked_at()
         except CloudError as error:
             regions = used
             missed.append(error)
 
         def of_region(region: str) -> list[Machine] | CloudError:
             try:
-                found = self._pages("describe_instances", "Reservations", region, Filters=filters)
+                found = self._account.pages("describe_instances", "Reservations", region, Filters=filters)
                 return [read_machine(instance) for reservation in found for instance in reservation["Instances"]]
             except CloudError as error:  # companies often close the regions that they do not use
                 return [] if isinstance(error, CloudDenied) and region not in used else error
@@ -277,7 +276,7 @@ class EC2Cloud(Cloud):
         ids = [machine.id for machine in machines]
         try:
             with aws_errors(f"terminating {', '.join(ids)}"):
-                self._client("ec2", region).terminate_instances(InstanceIds=ids)
+                self._account.client("ec2", region).terminate_instances(InstanceIds=ids)
         except CloudError as error:
             if code_of(error) != "InvalidInstanceID.NotFound":
                 raise
@@ -291,13 +290,15 @@ class EC2Cloud(Cloud):
     def close_ports(self) -> list[str]:
         tagged = [{"Name": "tag-key", "Values": [TAG]}]
         left = []
-        for region in sorted(self._looked_at()):
+        for region in sorted(self._account.looked_at()):
             try:
-                for group in list(self._pages("describe_security_groups", "SecurityGroups", region, Filters=tagged)):
+                for group in list(
+                    self._account.pages("describe_security_groups", "SecurityGroups", region, Filters=tagged)
+                ):
                     if not self._delete_group(group["GroupId"], region):
                         left.append(group["GroupName"])
             except CloudDenied:
-                if region in self._used():  # companies often close the regions that they do not use
+                if region in self._account.used():  # companies often close the regions that they do not use
                     raise
         return left
 
@@ -305,56 +306,13 @@ class EC2Cloud(Cloud):
         """Whether it is gone. Amazon keeps one that a machine uses, until that is terminated."""
         try:
             with aws_errors(f"deleting the security group {group}"):
-                self._client("ec2", region).delete_security_group(GroupId=group)
+                self._account.client("ec2", region).delete_security_group(GroupId=group)
         except CloudError as error:
             if code_of(error) in ("DependencyViolation", "InvalidGroup.InUse"):
                 return False
             if code_of(error) != "InvalidGroup.NotFound":
                 raise
         return True
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _client(self, service: str, region: str) -> Any:
-        config = sdk("botocore.config", extra="ec2").Config(
-            connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3}
-        )
-        with self._lock:  # a session is not safe to use from several threads; its clients are
-            if (service, region) not in self._clients:
-                client = self._session.client(service, region_name=region, config=config)
-                self._clients[service, region] = client
-            return self._clients[service, region]
-
-    def _pages(self, method: str, key: str, region: str | None = None, **asked: Any) -> Iterator[dict[str, Any]]:
-        region = region or self.region
-        with aws_errors(f"EC2 in {region}"):
-            for page in self._client("ec2", region).get_paginator(method).paginate(**asked):
-                yield from page[key]
-
-    def _used(self) -> set[str]:
-        """Regions in which this computer may have made machines."""
-        return {self.region, *self._remembered()}
-
-    def _looked_at(self) -> set[str]:
-        if not self._every_region:
-            return self._used()
-        with aws_errors("regions of EC2"):
-            answer = self._client("ec2", self.region).describe_regions()
-        return self._used() | {found["RegionName"] for found in answer["Regions"]}
-
-    def _remembered(self) -> list[str]:
-        try:
-            return (studio_home() / "cloud" / "ec2-regions").read_text().split()
-        except OSError:
-            return []
-
-    def _remember(self, region: str) -> None:
-        """Before a machine is made there: it is looked for in that region, whatever is configured later."""
-        if region not in self._remembered():
-            folder = studio_home() / "cloud"
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "ec2-regions").open("a") as file:
-                file.write(f"{region}\n")
 
 
 def _unknown_last(price: float | None) -> float:

@@ -135,6 +135,7 @@ def test_ports_are_closed_when_no_machine_uses_them_any_more(amazon, ec2, monkey
         found = amazon.client("ec2").describe_security_groups()["SecurityGroups"]
         return [group["GroupName"] for group in found if group["GroupName"].startswith("studio-")]
 
+    ec2.close_ports()  # of tests before this one
     machine = ec2.launch(dataclasses.replace(ORDER, port=7007))
     amazon.refuse("DependencyViolation", of="ec2:DeleteSecurityGroup", times=2)  # moto deletes it whoever uses it
     assert EC2Backend.close_ports(ec2) == ["studio-search-7007"]  # nobody waits for a machine that goes on
