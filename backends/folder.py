@@ -12,6 +12,7 @@ from typing import Any
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
 from studio.queue.backend import BucketBackend
+from studio.queue.bucket import PASSING, Bucket, CredentialsMissing
 from studio.queue.leaving import call_home
 from studio.queue.opening import open_bucket
 
@@ -36,7 +37,7 @@ class FolderBackend(BucketBackend):
         if "://" not in place and not (project and (project / "queue.json").exists()):
             _check_apart(Path(place))
         look = 1.0 if "://" in place else 0.25
-        super().__init__(slots=slots, bucket=open_bucket(place, create=True), look=look, notice=notice)
+        super().__init__(slots=slots, bucket=_open(place), look=look, notice=notice)
         self._project = project
 
     def leave(self) -> None:
@@ -46,6 +47,18 @@ class FolderBackend(BucketBackend):
                 call_home(self.bucket, self._project)
         finally:
             self.close()
+
+
+def _open(place: str) -> Bucket:
+    """BadInput without any credentials: that is no outage, and nothing is waited for."""
+    try:
+        bucket = open_bucket(place, create=True)
+        bucket.get("stop")  # whatever is there: an answer
+    except CredentialsMissing as error:
+        raise BadInput(str(error)) from error
+    except PASSING:
+        pass  # the search says so, and asks again
+    return bucket
 
 
 def _check_apart(place: Path) -> None:

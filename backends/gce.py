@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.machines.cloud import Cloud
-from studio.backends.machines.driver_side import MachinesBackend
 from studio.backends.machines.gce_cloud import GCECloud
 from studio.backends.machines.gce_setup import ACCOUNT, GCESetup
 from studio.backends.machines.gce_startup import snippets
+from studio.backends.machines.machines_backend import MachinesBackend
 from studio.backends.machines.setup import Setup
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
@@ -25,6 +25,7 @@ class GCEBackend(MachinesBackend):
     name = "gce"
     aliases: ClassVar[tuple[str, ...]] = ("gcloud",)
     cloud = "gce"
+    scheme = "gs"
     extra = "gce"
     earlier = 120  # so that its files and its boot log are in the bucket when Google deletes it
 

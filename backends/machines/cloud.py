@@ -6,7 +6,9 @@ CloudError (StudioError)     the request failed; asking again may help
 ├── NoCapacity               none of that kind there now: another zone or type may have one
 ├── QuotaRefused             this account may not have (so many of) these: a person has to ask for more
 ├── CloudDenied              this account may not do that, or the request is wrong: a person has to mend it
-├── CloudCredentials         no credentials, or no longer good ones
+│   └── NotOffered           (BadInput) what the user named or asked for is nothing that the cloud has
+├── CloudCredentials         credentials that are no good, or no longer
+│   └── NoCredentials        (BadInput) there are none
 └── CloudUnreachable         no answer; whether a machine was made is unknown: send the same order again
 """
 
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from studio.errors import StudioError
+from studio.errors import BadInput, StudioError
 
 TAG = "studio-search"  # label of everything that Studio makes; its value is the project
 
@@ -36,7 +38,15 @@ class CloudDenied(CloudError):
     pass
 
 
+class NotOffered(CloudDenied, BadInput):
+    pass
+
+
 class CloudCredentials(CloudError):
+    pass
+
+
+class NoCredentials(CloudCredentials, BadInput):
     pass
 
 
@@ -59,7 +69,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Offer:
-    """A machine type in a zone. Prices are dollars an hour for the whole machine, its disk included; None: not known."""
+    """A machine type in a zone. Prices are dollars an hour for the whole machine; None: not known. `besides`: what of
+    them is for its disk and its address, which no bid covers."""
 
     machine_type: str
     zone: str
@@ -68,6 +79,7 @@ class Offer:
     ram: int
     on_demand: float | None = None
     spot: float | None = None
+    besides: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,11 @@ class Order:
     keypair: str | None = None
     port: int | None = None
 
+    @property
+    def ports(self) -> list[int]:
+        """That are open to the world."""
+        return sorted({*([22] if self.keypair else []), *([self.port] if self.port else [])})
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -131,10 +148,15 @@ class Cloud(ABC):
     """Every method may raise a `CloudError`. Nothing here waits for a machine to be up."""
 
     name: ClassVar[str]  # ec2, gce
+    largest_disk: ClassVar[int] = 64 << 40  # bytes
 
     @abstractmethod
     def offers(self, wanted: Wanted) -> list[Offer]:
         """What would do, the cheapest first. CloudDenied where nothing can, saying what comes closest."""
+
+    @abstractmethod
+    def check(self, order: Order) -> None:
+        """Ask whether there is what the order names: image, key pair, account. NotOffered, saying what to type."""
 
     @abstractmethod
     def requests(self, order: Order) -> list[Request]:
@@ -159,3 +181,8 @@ class Cloud(ABC):
     @abstractmethod
     def terminate(self, machines: Sequence[Machine]) -> None:
         """Delete them, disks included. One that is gone is no error."""
+
+    def close_ports(self) -> list[str]:
+        """Delete the rules that open ports of machines, in all that `survey` looks at. Names of those that stay, as some
+        machine still uses them."""
+        return []

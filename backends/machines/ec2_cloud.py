@@ -19,9 +19,8 @@ Amazon itself sets no time limit on an instance. What was looked at (API referen
 
 import math
 import re
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -30,12 +29,15 @@ from studio.backends.machines.cloud import (
     Cloud,
     CloudDenied,
     CloudError,
+    CloudUnreachable,
     Machine,
+    NotOffered,
     Offer,
     Order,
     Request,
     Wanted,
 )
+from studio.backends.machines.ec2_account import EC2Account
 from studio.backends.machines.ec2_errors import aws_errors, code_of
 from studio.backends.machines.ec2_prices import Prices
 from studio.backends.machines.ec2_requests import (
@@ -47,14 +49,15 @@ from studio.backends.machines.ec2_requests import (
     region_of,
     requests,
 )
-from studio.backends.machines.ec2_types import GIB, MachineType, read_type, suitable
-from studio.errors import BadInput
-from studio.home import studio_home
-from studio.queue.bucket import sdk
+from studio.backends.machines.ec2_types import OLD_GPUS, read_type
+from studio.backends.machines.machine_types import GIB, MachineType, suitable
+from studio.text import did_you_mean
 
 ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]  # a stopped one costs its disk
 MOST_TYPES, MOST_SPOT_TYPES = 10, 40  # that are offered; whose spot prices are asked for
 TOGETHER = 50  # machines that are terminated with one request
+OFFERINGS = "InstanceTypeOfferings"
+NO_IMAGE = {"InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable", "ParameterNotFound"}
 SETTLED = 60.0  # seconds in which not all of Amazon may have heard of a new machine: "eventual consistency"
 
 
@@ -67,22 +70,16 @@ class EC2Cloud(Cloud):
     name: ClassVar[str] = "ec2"
 
     def __init__(self, *, region: str | None = None, every_region: bool = False):
-        with aws_errors("EC2"):
-            self._session = sdk("boto3", extra="ec2").session.Session(region_name=region)
-        if not self._session.region_name:
-            raise BadInput("no region of AWS is set: export AWS_DEFAULT_REGION=us-east-1, or run `aws configure`")
-        self.region: str = self._session.region_name
-        self._every_region = every_region
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._account = EC2Account(region, every_region)
+        self.region = self._account.region
         self._roots: dict[tuple[str, str], tuple[str, int]] = {}
         self._launched: dict[str, float] = {}  # id -> when, on this computer's own clock
-        self._lock = threading.Lock()
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def offers(self, wanted: Wanted) -> list[Offer]:
-        types = suitable(self._types(wanted), wanted, self.region)
-        prices = Prices(self._client, self.region)
+        types = suitable(self._types(wanted), wanted, f"EC2 in {self.region}", OLD_GPUS)
+        prices = Prices(self._account.client, self.region)
         hourly = prices.on_demand(wanted.machine_type)
         types.sort(key=lambda kind: hourly.get(kind.name, math.inf))  # equal ones, and unknown ones, stay as they are
         spot = prices.spot([kind.name for kind in types[:MOST_SPOT_TYPES]]) if wanted.spot else {}
@@ -103,6 +100,7 @@ class EC2Cloud(Cloud):
                 ram=kind.ram,
                 on_demand=hourly[kind.name] + besides if kind.name in hourly else None,
                 spot=spot[kind.name, zone] + besides if (kind.name, zone) in spot else None,
+                besides=besides,
             )
             for kind in types
             for zone in zones[kind.name]
@@ -120,36 +118,72 @@ class EC2Cloud(Cloud):
                     {"Name": "processor-info.supported-architecture", "Values": ["x86_64"]},
                 ]
             }
-        return [read_type(found) for found in self._pages("describe_instance_types", "InstanceTypes", **asked)]
+        try:
+            return [
+                read_type(found) for found in self._account.pages("describe_instance_types", "InstanceTypes", **asked)
+            ]
+        except CloudError as error:
+            if wanted.machine_type is None or code_of(error) != "InvalidInstanceType":
+                raise
+            names = {
+                found["InstanceType"] for found in self._account.pages("describe_instance_type_offerings", OFFERINGS)
+            }
+            close = did_you_mean(wanted.machine_type, names)
+            raise NotOffered(f"--machine-type {wanted.machine_type!r}: EC2 has none in {self.region}{close}") from error
 
     def _zones(self, types: Sequence[str]) -> dict[str, list[str]]:
         """By machine type: the zones that have it and in which a machine needs no network to be made first."""
         own = [{"Name": "default-for-az", "Values": ["true"]}]
-        usable = {found["AvailabilityZone"] for found in self._pages("describe_subnets", "Subnets", Filters=own)}
+        usable = {
+            found["AvailabilityZone"] for found in self._account.pages("describe_subnets", "Subnets", Filters=own)
+        }
         if not usable:
             raise CloudDenied(f"this account has no default network in {self.region}: aws ec2 create-default-vpc")
         zones: dict[str, list[str]] = {}
         for first in range(0, len(types), 100):
             asked = [{"Name": "instance-type", "Values": list(types[first : first + 100])}]
             by_zone: dict[str, Any] = {"LocationType": "availability-zone", "Filters": asked}
-            for found in self._pages("describe_instance_type_offerings", "InstanceTypeOfferings", **by_zone):
+            for found in self._account.pages("describe_instance_type_offerings", OFFERINGS, **by_zone):
                 if found["Location"] in usable:
                     zones.setdefault(found["InstanceType"], []).append(found["Location"])
         return {name: sorted(found) for name, found in zones.items()}
 
     # --- one machine ------------------------------------------------------------------------------------------------
 
+    def check(self, order: Order) -> None:
+        region = region_of(order.zone) or self.region
+        self._root(order)
+        if order.keypair:
+            with aws_errors(f"key pairs in {region}"):
+                found = self._account.client("ec2", region).describe_key_pairs()["KeyPairs"]
+            names = {pair["KeyName"] for pair in found}
+            if order.keypair not in names:
+                close = did_you_mean(order.keypair, names)
+                raise NotOffered(f"--ssh-keypair {order.keypair!r}: there is no such key pair in {region}{close}")
+        try:
+            with aws_errors("looking for the instance profile"):
+                profile = order.account.rpartition("/")[2]
+                self._account.client("iam", region).get_instance_profile(InstanceProfileName=profile)
+        except CloudError as error:  # whoever may not look hears it when a machine is ordered
+            if code_of(error) == "NoSuchEntity":
+                raise NotOffered(
+                    f"there is no instance profile {profile!r}, by which machines reach the bucket; "
+                    "make it with: studio cloud setup ec2"
+                ) from error
+
     def requests(self, order: Order) -> list[Request]:
         return requests(order, *self._root(order))
 
     def launch(self, order: Order) -> Machine:
         region = region_of(order.zone) or self.region
-        self._remember(region)
+        self._account.remember(region)
         answer: dict[str, Any] = {}
         for request in self.requests(order):
             try:
                 answer = self._send(request, region, f"{order.machine_type} in {order.zone or region}")
             except CloudError as error:
+                if code_of(error) == "InvalidGroup.NotFound":  # another search ended, and tidied up: make it again
+                    raise CloudUnreachable(str(error)) from error
                 if code_of(error) not in ("InvalidGroup.Duplicate", "InvalidPermission.Duplicate"):
                     raise
         machine = read_machine(answer["Instances"][0])
@@ -159,7 +193,7 @@ class EC2Cloud(Cloud):
     def _send(self, request: Request, region: str, what: str) -> dict[str, Any]:
         method = re.sub(r"(?<=.)([A-Z])", r"_\1", request.method).lower()
         with aws_errors(what):
-            answer: dict[str, Any] = getattr(self._client("ec2", region), method)(**request.body)
+            answer: dict[str, Any] = getattr(self._account.client("ec2", region), method)(**request.body)
             return answer
 
     def _root(self, order: Order) -> tuple[str, int]:
@@ -168,18 +202,32 @@ class EC2Cloud(Cloud):
             return ROOT, least_disk(order.gpus)
         region = region_of(order.zone) or self.region
         if (region, order.image) not in self._roots:
+            found = self._image(order, region)
+            root = found["RootDeviceName"]
+            disks = [disk for disk in found["BlockDeviceMappings"] if disk["DeviceName"] == root and "Ebs" in disk]
+            self._roots[region, order.image] = root, max([1, *(disk["Ebs"].get("VolumeSize", 0) for disk in disks)])
+        return self._roots[region, order.image]
+
+    def _image(self, order: Order, region: str) -> dict[str, Any]:
+        none = NotOffered(
+            f"--image {order.image!r}: there is none in {region}; write ami-… or the path of an SSM parameter, /aws/…"
+        )
+        try:
             with aws_errors(f"image {order.image} in {region}"):
                 image = image_id(order)
                 if image.startswith(SSM):
                     asked = image.removeprefix(SSM)
-                    image = self._client("ssm", region).get_parameter(Name=asked)["Parameter"]["Value"]
-                found = self._client("ec2", region).describe_images(ImageIds=[image])["Images"]
-            if not found:
-                raise CloudDenied(f"there is no image {order.image} in {region}")
-            root = found[0]["RootDeviceName"]
-            disks = [disk for disk in found[0]["BlockDeviceMappings"] if disk["DeviceName"] == root and "Ebs" in disk]
-            self._roots[region, order.image] = root, max([1, *(disk["Ebs"].get("VolumeSize", 0) for disk in disks)])
-        return self._roots[region, order.image]
+                    image = self._account.client("ssm", region).get_parameter(Name=asked)["Parameter"]["Value"]
+                found: list[dict[str, Any]] = self._account.client("ec2", region).describe_images(ImageIds=[image])[
+                    "Images"
+                ]
+        except CloudError as error:
+            if code_of(error) in NO_IMAGE:
+                raise none from error
+            raise
+        if not found:
+            raise none
+        return found[0]
 
     # --- all machines -----------------------------------------------------------------------------------------------
 
@@ -187,17 +235,16 @@ class EC2Cloud(Cloud):
         """A machine that was launched a moment ago may be missing: Amazon's lists follow after some seconds."""
         tag = {"Name": f"tag:{TAG}", "Values": [project]} if project else {"Name": "tag-key", "Values": [TAG]}
         filters = [tag, {"Name": "instance-state-name", "Values": ALIVE}]
-        used = {self.region, *self._remembered()}
-        regions, missed = set(used), list[CloudError]()
-        if self._every_region:
-            try:
-                regions |= set(self._all_regions())
-            except CloudError as error:
-                missed.append(error)
+        used, missed = self._account.used(), list[CloudError]()
+        try:
+            regions = self._account.looked_at()
+        except CloudError as error:
+            regions = used
+            missed.append(error)
 
         def of_region(region: str) -> list[Machine] | CloudError:
             try:
-                found = self._pages("describe_instances", "Reservations", region, Filters=filters)
+                found = self._account.pages("describe_instances", "Reservations", region, Filters=filters)
                 return [read_machine(instance) for reservation in found for instance in reservation["Instances"]]
             except CloudError as error:  # companies often close the regions that they do not use
                 return [] if isinstance(error, CloudDenied) and region not in used else error
@@ -229,7 +276,7 @@ class EC2Cloud(Cloud):
         ids = [machine.id for machine in machines]
         try:
             with aws_errors(f"terminating {', '.join(ids)}"):
-                self._client("ec2", region).terminate_instances(InstanceIds=ids)
+                self._account.client("ec2", region).terminate_instances(InstanceIds=ids)
         except CloudError as error:
             if code_of(error) != "InvalidInstanceID.NotFound":
                 raise
@@ -240,42 +287,32 @@ class EC2Cloud(Cloud):
                 time.sleep(1)  # it is not known yet, and would run on
                 self._terminate(region, machines)
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    def close_ports(self) -> list[str]:
+        tagged = [{"Name": "tag-key", "Values": [TAG]}]
+        left = []
+        for region in sorted(self._account.looked_at()):
+            try:
+                for group in list(
+                    self._account.pages("describe_security_groups", "SecurityGroups", region, Filters=tagged)
+                ):
+                    if not self._delete_group(group["GroupId"], region):
+                        left.append(group["GroupName"])
+            except CloudDenied:
+                if region in self._account.used():  # companies often close the regions that they do not use
+                    raise
+        return left
 
-    def _client(self, service: str, region: str) -> Any:
-        config = sdk("botocore.config", extra="ec2").Config(
-            connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3}
-        )
-        with self._lock:  # a session is not safe to use from several threads; its clients are
-            if (service, region) not in self._clients:
-                client = self._session.client(service, region_name=region, config=config)
-                self._clients[service, region] = client
-            return self._clients[service, region]
-
-    def _pages(self, method: str, key: str, region: str | None = None, **asked: Any) -> Iterator[dict[str, Any]]:
-        region = region or self.region
-        with aws_errors(f"EC2 in {region}"):
-            for page in self._client("ec2", region).get_paginator(method).paginate(**asked):
-                yield from page[key]
-
-    def _all_regions(self) -> list[str]:
-        with aws_errors("regions of EC2"):
-            answer = self._client("ec2", self.region).describe_regions()
-        return sorted(found["RegionName"] for found in answer["Regions"])
-
-    def _remembered(self) -> list[str]:
+    def _delete_group(self, group: str, region: str) -> bool:
+        """Whether it is gone. Amazon keeps one that a machine uses, until that is terminated."""
         try:
-            return (studio_home() / "cloud" / "ec2-regions").read_text().split()
-        except OSError:
-            return []
-
-    def _remember(self, region: str) -> None:
-        """Before a machine is made there: it is looked for in that region, whatever is configured later."""
-        if region not in self._remembered():
-            folder = studio_home() / "cloud"
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "ec2-regions").open("a") as file:
-                file.write(f"{region}\n")
+            with aws_errors(f"deleting the security group {group}"):
+                self._account.client("ec2", region).delete_security_group(GroupId=group)
+        except CloudError as error:
+            if code_of(error) in ("DependencyViolation", "InvalidGroup.InUse"):
+                return False
+            if code_of(error) != "InvalidGroup.NotFound":
+                raise
+        return True
 
 
 def _unknown_last(price: float | None) -> float:

@@ -10,49 +10,53 @@ from studio.backends.machines.cloud import (
     CloudDenied,
     CloudError,
     CloudUnreachable,
-    NoCapacity,
-    QuotaRefused,
+    NoCredentials,
 )
+from studio.backends.machines.refusals import Refusals
 from studio.queue.bucket import sdk
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-NO_CAPACITY = {
-    "InsufficientCapacity",
-    "InsufficientFreeAddressesInSubnet",
-    "InsufficientHostCapacity",
-    "InsufficientInstanceCapacity",
-    "InsufficientReservedInstanceCapacity",
-    "ReservationCapacityExceeded",
-    "SpotMaxPriceTooLow",
-    "UnfulfillableCapacity",
-    "Unsupported",  # this type, in this zone
-}
-QUOTA = {  # and VcpuLimitExceeded, InstanceLimitExceeded, VolumeLimitExceeded ...
-    "MaxSpotInstanceCountExceeded",
-    "PendingVerification",  # a new account, which Amazon looks at for some hours
-}
-CREDENTIALS = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidToken",
-    "MissingAuthenticationToken",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-BUSY = {
-    "InternalError",
-    "InternalFailure",
-    "RequestLimitExceeded",
-    "ServiceUnavailable",
-    "Throttling",
-    "ThrottlingException",
-    "Unavailable",
-}
-QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas"
+REFUSALS = Refusals(
+    no_capacity={
+        "InsufficientCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "InsufficientHostCapacity",
+        "InsufficientInstanceCapacity",
+        "InsufficientReservedInstanceCapacity",
+        "ReservationCapacityExceeded",
+        "SpotMaxPriceTooLow",
+        "UnfulfillableCapacity",
+        "Unsupported",  # this type, in this zone
+    },
+    quota={
+        "MaxSpotInstanceCountExceeded",
+        "PendingVerification",  # a new account, which Amazon looks at for some hours
+    },
+    credentials={
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    },
+    busy={
+        "InternalError",
+        "InternalFailure",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "Unavailable",
+    },
+    quota_page="https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
+)
+
+LOGIN = "run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 @contextlib.contextmanager
@@ -82,22 +86,21 @@ def _answered(error: Any, what: str) -> CloudError:
     text = str(error.response.get("Error", {}).get("Message", ""))
     text = re.sub(r"\s*Encoded authorization failure message: \S+", "", text)  # a kilobyte that only Amazon reads
     said = f"{what}: {code}: {text}"
-    if code in CREDENTIALS and "not authorized" not in text.lower():  # AuthFailure is also said of images and keys
-        wrong_clock = " (is the clock of this machine right?)" if code == "RequestExpired" else ""
-        return CloudCredentials(said + wrong_clock)
-    if code in NO_CAPACITY:
-        return NoCapacity(said)
-    if code in BUSY or status >= 500 or status == 429:
-        return CloudUnreachable(said)
-    if code in QUOTA or code.endswith("LimitExceeded"):
-        return QuotaRefused(f"{said} (ask for more: {QUOTA_PAGE})")
-    return CloudDenied(said)
+    if code == "AuthFailure" and "not authorized" in text.lower():  # said of images and keys
+        return CloudDenied(said)
+    if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":
+        return CloudDenied(f"{said} (the role for spot machines lacks; whoever may makes it: studio cloud setup ec2)")
+    if code == "RequestExpired":
+        said += " (is the clock of this machine right?)"
+    error = REFUSALS.error(code, said)
+    return CloudUnreachable(said) if type(error) is CloudDenied and (status >= 500 or status == 429) else error
 
 
 def _failed(error: Exception, what: str, known: Any) -> CloudError:
-    without = known.NoCredentialsError, known.PartialCredentialsError, known.CredentialRetrievalError
-    tokens = known.SSOError, known.TokenRetrievalError, known.UnauthorizedSSOTokenError, known.ProfileNotFound
-    if isinstance(error, (*without, *tokens)):
+    if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound)):
+        return NoCredentials(f"{what}: no AWS credentials ({error}); {LOGIN}")
+    tokens = known.SSOError, known.TokenRetrievalError, known.UnauthorizedSSOTokenError
+    if isinstance(error, (known.CredentialRetrievalError, *tokens)):
         return CloudCredentials(f"{what}: no AWS credentials that work: {error}")
     if isinstance(error, known.HTTPClientError | known.ConnectionError | known.IncompleteReadError):
         return CloudUnreachable(f"{what}: {error}")

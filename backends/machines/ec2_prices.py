@@ -1,20 +1,14 @@
-"""What machines of EC2 cost, in dollars an hour. Kept in STUDIO_HOME/cache; without permission to ask: not known."""
+"""What machines of EC2 cost, in dollars an hour. Without permission to ask: not known."""
 
-import contextlib
 import json
-import os
-import time
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from studio.backends.machines.cloud import CloudDenied, CloudUnreachable
 from studio.backends.machines.ec2_errors import aws_errors
-from studio.home import studio_home
+from studio.backends.machines.price_cache import DAY, HOUR, PriceCache
 
 PRICING_REGION = "us-east-1"  # answers for all regions
-DAY, HOUR = 86400.0, 3600.0
 HOURS_A_MONTH = 730
 GP3 = 0.08  # dollars a GiB and month, where Amazon does not say
 ADDRESS = 0.005  # an hour, for the public address through which a machine reaches the bucket
@@ -28,7 +22,7 @@ class Prices:
 
     def __init__(self, client: Client, region: str):
         self._client, self._region = client, region
-        self._file = studio_home() / "cache" / f"ec2-prices-{region}.json"
+        self._cache = PriceCache(f"ec2-prices-{region}")
 
     def on_demand(self, machine_type: str | None = None) -> dict[str, float]:
         """Of every machine type, or of the one. Empty: not known."""
@@ -42,20 +36,20 @@ class Prices:
         if machine_type is not None:
             filters["instanceType"] = machine_type
         key = f"on demand {machine_type or ''}".strip()
-        return self._kept(key, DAY, lambda: self._products(filters, "instanceType", "Hrs"))
+        return self._cache.get(key, DAY, lambda: self._products(filters, "instanceType", "Hrs"))
 
     def spot(self, machine_types: Sequence[str]) -> dict[tuple[str, str], float]:
         """The price now, by machine type and zone."""
         if not machine_types:
             return {}
         key = f"spot {' '.join(sorted(machine_types))}"
-        found = self._kept(key, HOUR, lambda: self._spot_history(machine_types))
+        found = self._cache.get(key, HOUR, lambda: self._spot_history(machine_types))
         return {(name.split()[0], name.split()[1]): price for name, price in found.items()}
 
     def besides(self, gib: int) -> float:
         """An hour of a disk of `gib` GiB and a public address."""
         filters = {"productFamily": "Storage", "volumeApiName": "gp3"}
-        found = self._kept("gp3", DAY, lambda: self._products(filters, "volumeApiName", "GB-Mo"))
+        found = self._cache.get("gp3", DAY, lambda: self._products(filters, "volumeApiName", "GB-Mo"))
         return gib * found.get("gp3", GP3) / HOURS_A_MONTH + ADDRESS
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -85,39 +79,6 @@ class Prices:
                     if name not in newest or newest[name][0] < entry["Timestamp"]:
                         newest[name] = entry["Timestamp"], float(entry["SpotPrice"])
         return {name: price for name, (_, price) in newest.items()}
-
-    # --- keeping ----------------------------------------------------------------------------------------------------
-
-    def _kept(self, key: str, seconds: float, ask: Callable[[], dict[str, float]]) -> dict[str, float]:
-        kept = self._read()
-        if key in kept and time.time() - kept[key]["at"] < seconds:
-            return dict(kept[key]["prices"])
-        try:
-            prices = ask()
-        except (CloudDenied, CloudUnreachable):
-            return {}  # the machines may still be had: who needs a price is asked for --price
-        if prices:
-            self._write(kept | {key: {"at": time.time(), "prices": prices}})
-        return prices
-
-    def _read(self) -> dict[str, Any]:
-        """What is not too old for anybody."""
-        now = time.time()
-        try:
-            kept = json.loads(self._file.read_text())
-            return {key: entry for key, entry in kept.items() if entry["prices"] and 0 <= now - entry["at"] < DAY}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours
-            return {}
-
-    def _write(self, kept: dict[str, Any]) -> None:
-        part = self._file.with_name(f".{uuid.uuid4().hex}.part")
-        with contextlib.suppress(OSError):  # a full disk costs us a request, nothing else
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                part.write_text(json.dumps(kept))
-                os.replace(part, self._file)
-            finally:
-                part.unlink(missing_ok=True)
 
 
 def _dollars(product: dict[str, Any], unit: str) -> float | None:

@@ -4,9 +4,9 @@ import math
 import re
 from typing import Any
 
-from studio.backends.machines.cloud import TAG, CloudDenied, Machine, Order, Request
-from studio.backends.machines.ec2_types import GIB, is_arm, is_burstable
-from studio.backends.machines.startup import LARGEST
+from studio.backends.machines.cloud import TAG, Machine, Order, Request
+from studio.backends.machines.ec2_types import is_arm, is_burstable
+from studio.backends.machines.machine_types import GIB
 
 SSM = "resolve:ssm:"  # EC2 looks the image up by itself
 UBUNTU = SSM + "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
@@ -18,11 +18,8 @@ STATES = {"pending": "starting", "running": "running"}  # stopping, stopped, shu
 
 def requests(order: Order, root: str, least: int) -> list[Request]:
     """`root` and `least`: name and smallest size, in GiB, of the disk that the image starts from."""
-    size = len(order.script.encode())
-    if size > LARGEST:
-        raise CloudDenied(f"the start-up script has {size} bytes and a machine of EC2 takes {LARGEST}")
     body = _run_instances(order, root, least)
-    ports = sorted({*([22] if order.keypair else []), *([order.port] if order.port else [])})
+    ports = order.ports
     if not ports:  # the default group: nothing comes in, everything may go out
         return [Request("RunInstances", body)]
     group = f"{TAG}-{'-'.join(str(port) for port in ports)}"

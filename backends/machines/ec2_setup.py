@@ -1,6 +1,7 @@
 """What an AWS account needs: a bucket, and an instance profile that may use a part of it and nothing else."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from studio.queue.bucket import sdk
 
 PREFIX = "search"  # of all keys
 PROFILE = "studio-worker"
+SPOT_ROLE = "AWSServiceRoleForEC2Spot"  # by which Amazon itself makes spot machines; an account needs it once
+SPREADS = 10.0  # seconds until all of Amazon knows a new instance profile
 TRIED = "m7i.large"  # the machine type of the dry run
 MISSING = {
     "404",
@@ -21,7 +24,12 @@ MISSING = {
     "NoSuchLifecycleConfiguration",
     "NoSuchPublicAccessBlockConfiguration",
 }
-THERE = {"EntityAlreadyExists", "BucketAlreadyOwnedByYou", "LimitExceeded"}  # the last one: a profile has one role
+THERE = {
+    "EntityAlreadyExists",
+    "BucketAlreadyOwnedByYou",
+    "LimitExceeded",  # a profile has one role
+    "InvalidInput",  # the role of spot machines
+}
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -42,7 +50,7 @@ def worker_policy(bucket: str) -> dict[str, Any]:
 
 
 def driver_policy(bucket: str, account: str) -> dict[str, Any]:
-    """Whoever searches: machines with Studio's tag, the bucket's prefix, and prices. Port and key pair are extra."""
+    """Whoever searches: machines with Studio's tag, the bucket's prefix, and prices. For --port and --ssh-keypair see below."""
     tagged = {"Null": {"aws:ResourceTag/studio-search": "false"}}
     return _policy(
         {
@@ -58,8 +66,15 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
         {"Action": "ec2:TerminateInstances", "Resource": "*", "Condition": tagged},
         {"Action": "ec2:CancelSpotInstanceRequests", "Resource": "*"},
         {"Action": "iam:PassRole", "Resource": f"arn:aws:iam::{account}:role/{PROFILE}"},
+        {"Action": "iam:GetInstanceProfile", "Resource": f"arn:aws:iam::{account}:instance-profile/{PROFILE}"},
         *worker_policy(bucket)["Statement"],
     )
+
+
+def ports_policy() -> dict[str, Any]:
+    groups = ["ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"]
+    tag = {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}
+    return _policy({"Action": groups, "Resource": "*"}, {"Action": "ec2:CreateTags", "Resource": "*", "Condition": tag})
 
 
 def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +107,7 @@ class EC2Setup(Setup):
         self.bucket = f"s3://{self._name}/{PREFIX}"
         self.policies = [
             ("what the account or role that searches must be allowed", _text(driver_policy(self._name, number))),
+            ("and for --port or --ssh-keypair", _text(ports_policy())),
             (f"what machines may (role {PROFILE})", _text(worker_policy(self._name))),
         ]
         self.steps = [
@@ -100,6 +116,7 @@ class EC2Setup(Setup):
             self._expire(),
             self._make_role(),
             self._make_profile(),
+            self._make_spot_role(),
         ]
 
     def checks(self) -> Iterator[str]:
@@ -163,6 +180,7 @@ class EC2Setup(Setup):
         def do() -> None:
             self._send(self._iam, "create_instance_profile", profile)
             self._send(self._iam, "add_role_to_instance_profile", add)
+            time.sleep(SPREADS)
 
         def is_done() -> bool:
             if not self._is_there(self._iam, "get_instance_profile", profile):
@@ -172,6 +190,15 @@ class EC2Setup(Setup):
 
         text = f"iam.create_instance_profile {_text(profile)}\niam.add_role_to_instance_profile {_text(add)}"
         return Step("make the instance profile", text, is_done, do)
+
+    def _make_spot_role(self) -> Step:
+        asked, seen = {"AWSServiceName": "spot.amazonaws.com"}, {"RoleName": SPOT_ROLE}
+        return Step(
+            "make the role by which Amazon runs spot machines",
+            f"iam.create_service_linked_role {_text(asked)}",
+            lambda: self._is_there(self._iam, "get_role", seen),
+            lambda: self._send(self._iam, "create_service_linked_role", asked),
+        )
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

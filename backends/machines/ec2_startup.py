@@ -18,7 +18,7 @@ left=$(({lifetime} - ${{up:-0}}))
 shutdown -P +$((left < 120 ? 1 : left / 60)) || {{ sleep $left; shutdown -P now; poweroff -f; }} >/dev/null 2>&1 &
 boots=/var/lib/cloud/scripts/per-boot
 mkdir -p "$boots" && printf '#!/bin/sh\nshutdown -P now\n' >"$boots/studio-end" && chmod +x "$boots/studio-end"
-export AWS_DEFAULT_REGION={region}
+export AWS_DEFAULT_REGION={region} AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=10
 amazon() {{
   python3 - {bucket} {prefix} "$@" <<'PYTHON'
 {python}

@@ -1,6 +1,6 @@
 """Keeps as many machines alive as a search needs, and sees that none is left.
 
-    wanted ──► launch (`launching`) ──► alive ──► gone ──► another one
+    wanted ──► launch (`ordering`) ──► alive ──► gone ──► another one
                                                    └ never took a job: barren; two in a row, and the search ends
 
 A machine counts as alive from before it is ordered until the cloud's own list says otherwise, and goes on saying so for
@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from studio.backends.machines.amounts import dollars
 from studio.backends.machines.cloud import Cloud, CloudCredentials, CloudDenied, CloudError, Machine
-from studio.backends.machines.launching import Launcher, Member, NoMachines, Terms
-from studio.backends.machines.ledger import Entry, Ledger
-from studio.backends.machines.money import Rate, committed, dollars, spent
+from studio.backends.machines.ledger import Ledger
+from studio.backends.machines.ordering import Member, NoMachines, Ordering, Terms
+from studio.backends.machines.rates import Rate
+from studio.backends.machines.spending import committed, spent
 from studio.errors import StudioError
 
 BREAKER = 2  # machines that came to nothing one after the other, after which nothing more is launched
@@ -62,7 +64,7 @@ class Fleet:
         self._members: dict[str, Member] = {}
         self._lost: dict[str, Member] = {}  # no list has them any more, and nobody saw them end
         how = {"tell": self._tell, "clock": clock, "wall": wall, "sleep": sleep}
-        self._launcher = Launcher(cloud, terms, ledger, self._members, together=together, **how)  # type: ignore[arg-type]
+        self._ordering = Ordering(cloud, terms, ledger, self._members, together=together, **how)  # type: ignore[arg-type]
         self._greeted: set[str] = set()  # three sets that another thread adds to
         self._worked: set[str] = set()
         self._silent: set[str] = set()
@@ -95,7 +97,7 @@ class Fleet:
     @property
     def alive(self) -> list[str]:
         """Names of machines that exist, or may."""
-        return self._launcher.alive()
+        return self._ordering.alive()
 
     @property
     def spent(self) -> float:
@@ -107,14 +109,14 @@ class Fleet:
 
         NoMachines and CostReached where the search cannot go on.
         """
-        if self._launcher.stopped.is_set() or not self._look(waiting):
+        if self._ordering.stopped.is_set() or not self._look(waiting):
             return
         self._check_breaker()
         self._end_some()
         cap = self._terms.max_cost
         if cap is not None and self.spent >= cap * 0.999:
             raise CostReached(f"--max-cost: the machines have cost {dollars(self.spent)} of {dollars(cap)}")
-        self._launcher.launch(needed)
+        self._ordering.launch(needed)
         made = any(member.machine is not None and not member.out for member in list(self._members.values()))
         if made or needed <= 0:
             self._last_alive = self._clock()
@@ -166,7 +168,7 @@ class Fleet:
                 same = [offer for offer in terms.offers if offer.machine_type == machine.machine_type]
                 rate = terms.rate((same or list(terms.offers))[0]) if terms.offers else Rate(None, None)
                 about = machine.machine_type, machine.zone, machine.spot
-                self._launcher.enter(machine.name, *about, rate, terms.lifetime)
+                self._ordering.enter(machine.name, *about, rate, terms.lifetime)
             elif known.ended is not None:  # the list was wrong
                 self._ledger.note(replace(known, ended=None))
         return member
@@ -195,8 +197,8 @@ class Fleet:
     def _check_hope(self) -> None:
         """There is no machine, or none but those whose order has no answer."""
         if not self.alive:
-            self._launcher.check_hope()
-            if self._launcher.broke:
+            self._ordering.check_hope()
+            if self._ordering.broke:
                 raise CostReached(f"--max-cost: {self._left()}")
         if self._clock() - self._last_alive > PATIENCE:
             raise NoMachines(f"no machine was to be had for {PATIENCE / 60:.0f} minutes; name another --machine-type")
@@ -248,7 +250,7 @@ class Fleet:
 
     def interrupt(self) -> None:
         """Orders that are not sent yet are not sent. From any thread."""
-        self._launcher.stopped.set()
+        self._ordering.stopped.set()
 
     def close(self) -> bool:
         """End all machines of this search, those included whose orders had no answer. Whether that is certain."""
@@ -274,10 +276,6 @@ class Fleet:
                 self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
                 return False
             self._sleep(min(0.5 + waited, 2.0))
-
-    def entry(self, machine: str) -> Entry | None:
-        """What the ledger says of it."""
-        return self._ledger.get(machine)
 
     def _tell(self, text: str) -> None:
         if text not in self._said:

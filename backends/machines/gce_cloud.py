@@ -16,6 +16,7 @@ No firewall rule is made unless `port` or `keypair` asks for one.
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 import uuid
@@ -31,18 +32,19 @@ from studio.backends.machines.cloud import (
     CloudError,
     CloudUnreachable,
     Machine,
+    NotOffered,
     Offer,
     Order,
     Request,
     Wanted,
 )
 from studio.backends.machines.gce_errors import google_errors, refusal
-from studio.backends.machines.gce_offers import MachineType, choose, read_type, wanted_gpus, with_guests
+from studio.backends.machines.gce_offers import ZoneType, choose, read_type, with_guests
 from studio.backends.machines.gce_prices import CATALOGUE, load_rates
-from studio.backends.machines.gce_requests import label, read_machine, read_metadata, requests, seconds
+from studio.backends.machines.gce_requests import image, label, read_machine, read_metadata, requests, seconds
 from studio.backends.machines.gce_settings import endpoint, is_emulator, region_and_zone, setting
+from studio.backends.machines.machine_types import wanted_gpus
 from studio.errors import BadInput
-from studio.home import studio_home
 from studio.queue.bucket import sdk
 from studio.text import did_you_mean
 
@@ -78,10 +80,10 @@ class GCECloud(Cloud):
             types = self._types(zones, wanted)
             gpus = self._gpus(zones) if wanted_gpus(wanted) else {}
             address = endpoint("cloudbilling") or CATALOGUE
-            rates = load_rates(self._session(address), self.region, studio_home() / "cache", catalogue=address)
+            rates = load_rates(self._session(address), self.region, catalogue=address)
         return choose(with_guests(types, gpus, wanted), wanted, rates, self.region, self._near)
 
-    def _types(self, zones: list[str], wanted: Wanted) -> list[MachineType]:
+    def _types(self, zones: list[str], wanted: Wanted) -> list[ZoneType]:
         """All, or the one that was named: custom ones, such as n2-custom-6-20480, are in no list."""
         if wanted.machine_type is None:
             return [read_type(found, zone) for zone, found in self._in_zones("MachineTypes", zones)]
@@ -92,9 +94,8 @@ class GCECloud(Cloud):
                 types.append(read_type(found, zone))
         if not types:
             names = {found.name for _, found in self._in_zones("MachineTypes", zones)}
-            raise CloudDenied(
-                f"there is no {wanted.machine_type!r} in {self.region}{did_you_mean(wanted.machine_type, names)}"
-            )
+            close = did_you_mean(wanted.machine_type, names)
+            raise NotOffered(f"--machine-type {wanted.machine_type!r}: Google has none in {self.region}{close}")
         return types
 
     def _gpus(self, zones: list[str]) -> dict[str, set[str]]:
@@ -111,6 +112,19 @@ class GCECloud(Cloud):
                 yield zone, found
 
     # --- one machine ------------------------------------------------------------------------------------------------
+
+    def check(self, order: Order) -> None:
+        if order.image is None:
+            return
+        found = re.search(r"projects/([^/]+)/global/images/(family/)?([^/]+)$", image(order))
+        if found is None:
+            raise NotOffered(f"--image {order.image!r}: write PROJECT/FAMILY, or projects/PROJECT/global/images/NAME")
+        method, key = ("get_from_family", "family") if found[2] else ("get", "image")
+        with google_errors(f"image {order.image}"):
+            try:
+                self._call("Images", method, **{"project": found[1], key: found[3]})
+            except self._api.NotFound as error:
+                raise NotOffered(f"--image {order.image!r}: Google has none; write PROJECT/FAMILY") from error
 
     def requests(self, order: Order) -> list[Request]:
         return requests(order, self.project, self._network)
@@ -196,6 +210,18 @@ class GCECloud(Cloud):
         except CloudError as error:
             return error
         return None
+
+    def close_ports(self) -> list[str]:
+        with google_errors("closing ports"):
+            rules = [rule.name for rule in self._call("Firewalls", "list") if rule.name.startswith(f"{TAG}-")]
+            if not rules:
+                return []
+            answers = self._call("Instances", "aggregated_list", filter=f"labels.{TAG}:*")
+            used = {tag for _, answer in answers for instance in answer.instances for tag in instance.tags.items}
+            for rule in set(rules) - used:
+                with contextlib.suppress(self._api.NotFound):  # another search was faster
+                    self._call("Firewalls", "delete_unary", firewall=rule)
+        return sorted(used & set(rules))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

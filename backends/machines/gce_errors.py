@@ -9,33 +9,34 @@ from typing import Any
 
 from studio.backends.machines.cloud import (
     CloudCredentials,
-    CloudDenied,
     CloudError,
     CloudUnreachable,
-    NoCapacity,
-    QuotaRefused,
+    NoCredentials,
 )
+from studio.backends.machines.refusals import Refusals
 from studio.queue.bucket import sdk
 
 # https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-vm-creation
-NO_CAPACITY = {
-    "IP_SPACE_EXHAUSTED",
-    "RESOURCE_POOL_EXHAUSTED",
-    "ZONE_RESOURCE_POOL_EXHAUSTED",
-    "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
-}
-QUOTA = {"QUOTA_EXCEEDED", "quotaExceeded", "limitExceeded"}
-BUSY = {
-    "INTERNAL_ERROR",
-    "RATE_LIMIT_EXCEEDED",
-    "RESOURCE_OPERATION_RATE_EXCEEDED",
-    "SERVICE_UNAVAILABLE",
-    "operationRateExceeded",
-    "rateLimitExceeded",
-    "userRateLimitExceeded",
-}
-QUOTA_PAGE = "https://console.cloud.google.com/iam-admin/quotas"
-LOGIN = "gcloud auth application-default login"
+REFUSALS = Refusals(
+    no_capacity={
+        "IP_SPACE_EXHAUSTED",
+        "RESOURCE_POOL_EXHAUSTED",
+        "ZONE_RESOURCE_POOL_EXHAUSTED",
+        "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
+    },
+    quota={"QUOTA_EXCEEDED", "quotaExceeded", "limitExceeded"},
+    busy={
+        "INTERNAL_ERROR",
+        "RATE_LIMIT_EXCEEDED",
+        "RESOURCE_OPERATION_RATE_EXCEEDED",
+        "SERVICE_UNAVAILABLE",
+        "operationRateExceeded",
+        "rateLimitExceeded",
+        "userRateLimitExceeded",
+    },
+    quota_page="https://console.cloud.google.com/iam-admin/quotas",
+)
+LOGIN = "run gcloud auth application-default login"
 
 
 @contextlib.contextmanager
@@ -52,21 +53,19 @@ def google_errors(what: str) -> Iterator[None]:
         raise _answered(error, what) from error
     except auth.TransportError as error:
         raise CloudUnreachable(f"{what}: {error}") from error
-    except auth.GoogleAuthError as error:  # its text may quote what the token server said
-        raise CloudCredentials(f"{what}: no Google credentials that work ({type(error).__name__}): {LOGIN}") from error
+    except auth.GoogleAuthError as error:
+        if type(error) is auth.DefaultCredentialsError:  # its subclasses are other matters
+            raise NoCredentials(f"{what}: no Google credentials; {LOGIN}") from error
+        # its text may quote what the token server said
+        raise CloudCredentials(f"{what}: no Google credentials that work ({type(error).__name__}); {LOGIN}") from error
     except (http.RequestException, ConnectionError) as error:
         raise CloudUnreachable(f"{what}: {error}") from error
 
 
 def refusal(code: str, said: str) -> CloudError:
-    """For what an operation, or the `reason` of an answer, calls `code`. Nothing was made."""
-    if code in NO_CAPACITY:
-        return NoCapacity(said)
-    if code in QUOTA:
-        return QuotaRefused(f"{said} (ask for more: {QUOTA_PAGE})")
-    if code in BUSY:  # the same order again would be answered with the same operation
-        return CloudError(said)
-    return CloudDenied(said)
+    """For what an operation calls `code`. Nothing was made."""
+    error = REFUSALS.error(code, said)  # a busy one: the same order again would be answered with the same operation
+    return CloudError(said) if isinstance(error, CloudUnreachable) else error
 
 
 def _answered(error: Any, what: str) -> CloudError:
@@ -74,6 +73,6 @@ def _answered(error: Any, what: str) -> CloudError:
     said = f"{what}: {error.message}"
     if error.code == 401:
         return CloudCredentials(f"{said} ({LOGIN})")
-    if reason in BUSY or error.code in (None, 408, 429) or error.code >= 500:
+    if error.code in (None, 408, 429) or error.code >= 500:
         return CloudUnreachable(said)
-    return refusal(reason, said)
+    return REFUSALS.error(reason, said)

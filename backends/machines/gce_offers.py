@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from studio.backends.machines.cloud import CloudDenied, Offer, Order, Wanted
-from studio.backends.machines.gce_prices import GIB, Parts, Rates, gpu_key, price
+from studio.backends.machines.cloud import NotOffered, Offer, Order, Wanted
+from studio.backends.machines.gce_prices import Parts, Rates, price
+from studio.backends.machines.machine_types import GIB, MachineType, same_gpu, suitable, wanted_gpus
 from studio.text import did_you_mean
 
 MOST_TYPES = 10  # that are offered
@@ -27,21 +28,11 @@ DEFAULT_GUEST = "nvidia-tesla-t4"  # the others are old ones, for those who name
 
 
 @dataclass(frozen=True)
-class MachineType:
-    """In one zone. `ram` in bytes. `local_ssds`: partitions that it brings along."""
+class ZoneType(MachineType):
+    """In one zone. `local_ssds`: partitions that it brings along."""
 
-    name: str
-    zone: str
-    cpus: int
-    ram: int
-    gpus: int = 0
-    gpu_type: str = ""
+    zone: str = ""
     local_ssds: int = 0
-    ordinary: bool = True  # one to choose unasked
-
-    def __str__(self) -> str:
-        gpus = f", {self.gpus} gpus {self.gpu_type}" if self.gpus else ""
-        return f"{self.name} ({self.cpus} cpus, {self.ram / GIB:g} GB{gpus})"
 
 
 def series(machine_type: str) -> str:
@@ -50,7 +41,7 @@ def series(machine_type: str) -> str:
     return "n1" if first == "custom" else first
 
 
-def read_type(answer: Any, zone: str) -> MachineType:
+def read_type(answer: Any, zone: str) -> ZoneType:
     """`answer`: a `compute_v1.MachineType`."""
     gpus = list(answer.accelerators)
     # A shared core is cheap as long as it rests, which experiments do not do. Metal takes many minutes to start.
@@ -61,7 +52,7 @@ def read_type(answer: Any, zone: str) -> MachineType:
         and series(answer.name) not in ARM
         and all(gpu.guest_accelerator_type.startswith("nvidia") for gpu in gpus)
     )
-    return MachineType(
+    return ZoneType(
         name=answer.name,
         zone=zone,
         cpus=answer.guest_cpus,
@@ -73,7 +64,7 @@ def read_type(answer: Any, zone: str) -> MachineType:
     )
 
 
-def with_guests(types: Iterable[MachineType], zone_gpus: dict[str, set[str]], wanted: Wanted) -> Iterator[MachineType]:
+def with_guests(types: Iterable[ZoneType], zone_gpus: dict[str, set[str]], wanted: Wanted) -> Iterator[ZoneType]:
     """`types`, and those of N1 with GPUs that are attached to them. `zone_gpus`: what can be, by zone."""
     for kind in types:
         yield kind
@@ -87,33 +78,19 @@ def with_guests(types: Iterable[MachineType], zone_gpus: dict[str, set[str]], wa
                     break
 
 
-def choose(
-    types: Iterable[MachineType], wanted: Wanted, rates: Rates | None, region: str, near: str = ""
-) -> list[Offer]:
-    """The cheapest first, and of equal ones that in zone `near`. CloudDenied without any, saying what comes closest."""
-    types = [kind for kind in types if wanted.machine_type is not None or kind.ordinary]
-    found = [kind for kind in types if all(have >= want for have, want in _needs(kind, wanted))]
-    if not found:
-        raise CloudDenied(_nothing(types, wanted, region))
+def choose(types: Iterable[ZoneType], wanted: Wanted, rates: Rates, region: str, near: str = "") -> list[Offer]:
+    """The cheapest first, and of equal ones that in zone `near`. NotOffered without any."""
+    found = suitable(types, wanted, f"Google in {region}")
     priced = [(kind, _offer(kind, wanted, rates)) for kind in found]
 
-    def rank(entry: tuple[MachineType, Offer]) -> tuple[Any, ...]:
+    def rank(entry: tuple[ZoneType, Offer]) -> tuple[Any, ...]:
         kind, offer = entry
         hourly = offer.spot if wanted.spot else offer.on_demand
-        return math.inf if hourly is None else hourly, kind.gpus, kind.cpus, kind.ram, kind.name, kind.zone != near
+        return math.inf if hourly is None else hourly, kind.size, kind.zone != near
 
     offers = [offer for _, offer in sorted(priced, key=rank)]
     names = list(dict.fromkeys(offer.machine_type for offer in offers))[:MOST_TYPES]
     return [offer for offer in offers if offer.machine_type in names]
-
-
-def wanted_gpus(wanted: Wanted) -> int:
-    return max(wanted.gpus, 1) if wanted.gpu_type else wanted.gpus
-
-
-def same_gpu(name: str, asked: str) -> bool:
-    """Whether Google's "nvidia-tesla-t4" is what was asked for: t4, Tesla T4, nvidia-t4; H100 is of both kinds."""
-    return set(gpu_key(asked).split("-")) <= set(gpu_key(name).split("-"))
 
 
 def guest_gpus(order: Order) -> str | None:
@@ -123,7 +100,9 @@ def guest_gpus(order: Order) -> str | None:
     asked = order.gpu_type or DEFAULT_GUEST
     found = next((name for name in GUEST_GPUS if same_gpu(name, asked)), None)
     if found is None:
-        raise CloudDenied(f"no {asked!r} can be attached to {order.machine_type}{did_you_mean(asked, GUEST_GPUS)}")
+        raise NotOffered(
+            f"--gpu-type {asked!r} cannot be attached to {order.machine_type}{did_you_mean(asked, GUEST_GPUS)}"
+        )
     return found
 
 
@@ -136,17 +115,7 @@ def disk_gib(hdd: int, gpus: int) -> int:
     return max(math.ceil(hdd / GIB), DISK_WITH_DRIVER if gpus else DISK)
 
 
-def describe(wanted: Wanted) -> str:
-    gpus = wanted_gpus(wanted)
-    parts = [
-        f"{wanted.cpus} cpus" if wanted.cpus else "",
-        f"{wanted.ram / GIB:g} GB of memory" if wanted.ram else "",
-        f"{gpus} gpus {wanted.gpu_type or ''}".strip() if gpus else "",
-    ]
-    return ", ".join(part for part in parts if part) or "anything"
-
-
-def _offer(kind: MachineType, wanted: Wanted, rates: Rates | None) -> Offer:
+def _offer(kind: ZoneType, wanted: Wanted, rates: Rates) -> Offer:
     parts = Parts(
         machine_type=kind.name,
         cpus=kind.cpus,
@@ -166,30 +135,3 @@ def _offer(kind: MachineType, wanted: Wanted, rates: Rates | None) -> Offer:
         on_demand=price(rates, parts, spot=False),
         spot=price(rates, parts, spot=True),
     )
-
-
-def _nothing(types: list[MachineType], wanted: Wanted, region: str) -> str:
-    if wanted.machine_type is not None:
-        told = ", ".join(sorted({str(kind) for kind in types}))
-        return f"{told} has less than you asked for: {describe(wanted)}"
-    names = {kind.gpu_type for kind in types if kind.gpu_type}
-    if wanted.gpu_type and not any(same_gpu(name, wanted.gpu_type) for name in names):
-        return f"no machine of Google in {region} has a {wanted.gpu_type!r}{did_you_mean(wanted.gpu_type, names)}"
-    closest = max(types, key=lambda kind: _closeness(kind, wanted), default=None)
-    return f"no machine of Google in {region} has {describe(wanted)}; the closest is {closest}"
-
-
-def _needs(kind: MachineType, wanted: Wanted) -> list[tuple[int, int]]:
-    fits = not wanted.gpu_type or same_gpu(kind.gpu_type, wanted.gpu_type)
-    return [
-        (kind.cpus, wanted.cpus or 0),
-        (kind.ram, wanted.ram or 0),
-        (kind.gpus if fits else 0, wanted_gpus(wanted)),
-    ]
-
-
-def _closeness(kind: MachineType, wanted: Wanted) -> tuple[float, tuple[int, ...]]:
-    share = 1.0
-    for have, want in _needs(kind, wanted):
-        share *= min(have / want, 1.0) if want else 1.0
-    return share, (-kind.gpus, -kind.cpus, -kind.ram)

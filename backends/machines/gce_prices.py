@@ -11,21 +11,18 @@ found there has no price: a sum that leaves something out would be a promise tha
 """
 
 import contextlib
-import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from studio.home import write_json
+from studio.backends.machines.gce_errors import google_errors
+from studio.backends.machines.machine_types import GIB, gpu_key
+from studio.backends.machines.price_cache import DAY, PriceCache, Prices
 
 CATALOGUE = "https://cloudbilling.googleapis.com"
 COMPUTE_ENGINE = "6F81-5844-456A"  # its id there
-KEPT = 24 * 3600  # seconds
 MONTH = 730  # hours, as Google counts them
-GIB = 1 << 30
 LOCAL_SSD = 375  # GiB of one partition, in all series but Z3
 ADDRESS = 0.005  # dollars an hour, where the catalogue does not say
 SHARED_CORES = {"e2-micro": 0.25, "e2-small": 0.5, "e2-medium": 1.0}  # cores to pay of the two that they show
@@ -63,10 +60,8 @@ class Parts:
     local_ssds: int = 0
 
 
-def price(rates: Rates | None, parts: Parts, *, spot: bool) -> float | None:
+def price(rates: Rates, parts: Parts, *, spot: bool) -> float | None:
     """Dollars an hour, with the disk and the address; None when a part's price is not known."""
-    if rates is None:
-        return None
     whole, running = rates["on_demand"], rates["spot" if spot else "on_demand"]
     series = billed_series(parts.machine_type)
     needed = [
@@ -94,12 +89,6 @@ def billed_series(machine_type: str) -> str:
     if series == "a3":
         return {"megagpu": "a3plus", "ultragpu": "a3ultra"}.get(kind.partition("-")[0], series)
     return "custom" if kind.startswith("custom") else series
-
-
-def gpu_key(name: str) -> str:
-    """The same for `nvidia-h100-mega-80gb`, as machines have it, and `H100 80GB Mega`, as bills have it."""
-    words = re.split(r"[ -]+", name.lower())
-    return "-".join(sorted(word for word in words if word not in ("nvidia", "tesla", "")))
 
 
 def rates_of(skus: Iterator[dict[str, Any]], region: str) -> Rates:
@@ -141,25 +130,19 @@ def _dollars(sku: dict[str, Any]) -> float | None:
     return None
 
 
-def load_rates(session: Any, region: str, folder: Path, *, catalogue: str = CATALOGUE) -> Rates | None:
-    """From `folder`, or from Google and then into `folder`. None: Google did not say.
+def load_rates(session: Any, region: str, *, catalogue: str = CATALOGUE) -> Rates:
+    """`session` is an HTTP session with credentials. The catalogue needs no role, only the Cloud Billing API switched on
+    in the project."""
 
-    `session` is an HTTP session with credentials. The catalogue needs no role, only the Cloud Billing API switched on
-    in the project; without it people give `--price`, so no failure here is worth ending a search for.
-    """
-    kept = folder / f"gce-prices-{region}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if 0 <= time.time() - found["fetched"] < KEPT:
-            return {"on_demand": dict(found["on_demand"]), "spot": dict(found["spot"])}
-    try:
-        rates = rates_of(_skus(session, catalogue), region)
-    except Exception:  # of the network, of credentials, or an answer that is no catalogue: all mean "not known"
-        return None
-    if rates["on_demand"]:
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(kept, {"fetched": time.time(), **rates})
+    def ask() -> Prices:
+        with google_errors("prices of Google"):
+            rates = rates_of(_skus(session, catalogue), region)
+        return {f"{kind} {part}": price for kind in rates for part, price in rates[kind].items()}
+
+    rates: Rates = {"on_demand": {}, "spot": {}}
+    for name, price in PriceCache(f"gce-prices-{region}").get("all", DAY, ask).items():
+        kind, _, part = name.partition(" ")
+        rates[kind][part] = price
     return rates
 
 

@@ -4,10 +4,9 @@ import re
 from datetime import datetime
 from typing import Any
 
-from studio.backends.machines.cloud import TAG, CloudDenied, Machine, Order, Request
+from studio.backends.machines.cloud import TAG, Machine, NotOffered, Order, Request
 from studio.backends.machines.gce_offers import ARM, disk_gib, disk_type, guest_gpus, series
 from studio.backends.machines.gce_startup import SHUTDOWN
-from studio.backends.machines.startup import LARGEST
 
 UBUNTU = "ubuntu-os-cloud/ubuntu-2404-lts-{}"
 WITH_DRIVER = "ubuntu-os-accelerator-images/ubuntu-accelerator-2404-{}-with-nvidia-580"
@@ -23,9 +22,6 @@ STARTING, RUNNING = {"PENDING", "PROVISIONING", "STAGING"}, {"RUNNING", "REPAIRI
 
 def requests(order: Order, project: str, network: str) -> list[Request]:
     """`project`: Google's. Each request is as the REST interface takes it."""
-    size = len(order.script.encode())
-    if size > LARGEST:
-        raise CloudDenied(f"the start-up script has {size} bytes and a machine takes {LARGEST}")
     insert = {
         "project": project,
         "zone": order.zone,
@@ -33,14 +29,13 @@ def requests(order: Order, project: str, network: str) -> list[Request]:
         "instanceResource": _instance(order, f"projects/{project}/global/networks/{network}"),
     }
     found = [Request("instances.insert", insert)]
-    ports = _ports(order)
-    if ports:
+    if ports := order.ports:
         firewall = {
             "name": _tag(ports),
-            "description": f"Machines of {TAG}, open to the world at {', '.join(ports)}",
+            "description": f"Machines of {TAG}, open to the world at {', '.join(map(str, ports))}",
             "network": f"projects/{project}/global/networks/{network}",
             "direction": "INGRESS",
-            "allowed": [{"IPProtocol": "tcp", "ports": ports}],
+            "allowed": [{"IPProtocol": "tcp", "ports": [str(port) for port in ports]}],
             "sourceRanges": ["0.0.0.0/0"],
             "targetTags": [_tag(ports)],  # it concerns no machine without this tag
         }
@@ -122,8 +117,8 @@ def _instance(order: Order, network: str) -> dict[str, Any]:
     if gpu is not None:
         kind = {"acceleratorType": f"{zone}/acceleratorTypes/{gpu}", "acceleratorCount": order.gpus}
         instance["guestAccelerators"] = [kind]
-    if ports := _ports(order):
-        instance["tags"] = {"items": [_tag(ports)]}
+    if order.ports:
+        instance["tags"] = {"items": [_tag(order.ports)]}
     return instance
 
 
@@ -137,7 +132,7 @@ def image(order: Order) -> str:
         return named
     project, slash, family = named.partition("/")
     if not (slash and project and family):
-        raise CloudDenied(f"{named!r} is no image: write PROJECT/FAMILY, such as {UBUNTU.format('amd64')}")
+        raise NotOffered(f"--image {named!r}: write PROJECT/FAMILY, such as {UBUNTU.format('amd64')}")
     return f"projects/{project}/global/images/family/{family}"
 
 
@@ -146,7 +141,7 @@ def _ssh_key(keypair: str) -> str:
     user, colon, rest = keypair.partition(":")
     key = rest if colon and re.fullmatch(r"[a-z_][a-z0-9_-]*", user) else keypair
     if not re.fullmatch(r"(ssh|ecdsa)-\S+ \S+.*", key):
-        raise CloudDenied(f"{keypair[:60]!r} is no key: Google takes a public one, USER:ssh-ed25519 AAAA…")
+        raise NotOffered(f"--ssh-keypair {keypair[:60]!r} is no key: Google takes a public one, USER:ssh-ed25519 AAAA…")
     return f"{user}:{key}" if key is rest else f"studio:{key}"
 
 
@@ -155,10 +150,5 @@ def _can_move(order: Order) -> bool:
     return not order.spot and not order.gpus and series(order.machine_type) not in FIXED
 
 
-def _ports(order: Order) -> list[str]:
-    wanted = {*([22] if order.keypair else []), *([order.port] if order.port else [])}
-    return [str(port) for port in sorted(wanted)]
-
-
-def _tag(ports: list[str]) -> str:
-    return f"{TAG}-{'-'.join(ports)}"
+def _tag(ports: list[int]) -> str:
+    return f"{TAG}-{'-'.join(str(port) for port in ports)}"

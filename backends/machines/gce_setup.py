@@ -51,6 +51,14 @@ DRIVER = [  # what whoever searches must be allowed
     "storage.objects.list",
 ]
 
+PORTS = [
+    "compute.firewalls.create",
+    "compute.firewalls.delete",
+    "compute.firewalls.list",
+    "compute.instances.setTags",
+    "compute.networks.updatePolicy",
+]
+
 Send = Callable[[str, str, Any], Any]  # method, address, body -> the answer; None where there is no such thing
 
 
@@ -66,6 +74,7 @@ class GCESetup(Setup):
         self.account = f"{ACCOUNT}@{self._project}.iam.gserviceaccount.com"
         self.policies = [
             ("what the account that searches must be allowed", "\n".join(DRIVER)),
+            ("and for --port or --ssh-keypair", "\n".join(PORTS)),
             *((f"what machines may, as {ACCOUNT}: {title}", "\n".join(may)) for title, may in ROLES.values()),
         ]
         self.steps = [

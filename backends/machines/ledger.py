@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.backends.machines.money import Rate, Spell
+from studio.backends.machines.rates import Rate
+from studio.backends.machines.spending import Spell
 from studio.errors import StudioError
 from studio.home import write_json
 
@@ -33,6 +34,7 @@ class Entry:
     ends: float
     ended: float | None = None
     seen: float = 0.0
+    cloud: str = ""  # empty: of a search before this was noted
 
     @property
     def spell(self) -> Spell:

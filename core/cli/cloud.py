@@ -12,6 +12,7 @@ from studio.text import clean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
+CLOUDS = "ec2, or gcloud (gce); ec2spot and gcspot are the same clouds"
 GONE = 120.0  # seconds that machines have to be gone after they were asked to end
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,6 +26,7 @@ def cloud() -> None:
 
 @app.command("list")
 def list_(
+    name: Annotated[str | None, typer.Argument(metavar="[CLOUD]", help=f"Only of that cloud: {CLOUDS}.")] = None,
     all_regions: Annotated[
         bool, typer.Option("--all-regions", help="Of EC2 not only those in which this computer made machines.")
     ] = False,
@@ -34,7 +36,7 @@ def list_(
 
     Exit code 1 where a cloud or region that this computer used could not be looked at.
     """
-    found, whole = _machines(everywhere=all_regions)
+    found, whole = _machines(name, everywhere=all_regions)
     if json:
         print_json([row.data for row in found])
     elif found:
@@ -49,6 +51,7 @@ def gc(
     project: Annotated[
         str | None, typer.Argument(metavar="[PROJECT]", help="Only machines of this project, by its name or tag.")
     ] = None,
+    name: Annotated[str | None, typer.Option("--cloud", metavar="CLOUD", help=f"Only in that cloud: {CLOUDS}.")] = None,
     yes: Yes = False,
 ) -> int:
     """Find every machine that Studio made, in all clouds and regions that the credentials reach; ask; delete them.
@@ -56,23 +59,24 @@ def gc(
     Running searches lose theirs, too, and order new ones. Exit code 1 where one may still be there, or where a cloud
     or region that this computer used could not be looked at.
     """
-    rows, whole = _machines(everywhere=True)
+    rows, whole = _machines(name, everywhere=True)
     found = [row for row in rows if project is None or row.backend.is_of(row.machine, project)]
     if not found:
         _say(_none(whole))
-        return 0 if whole else 1
+        return 0 if _close_ports(name) and whole else 1
     _print(found)
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("nothing was deleted: agree with --yes")
         if not typer.confirm(f"Delete {len(found)} machines?", err=True):
             raise BadInput("nothing was deleted")
-    return 0 if _delete(found) and whole else 1
+    gone = _delete(found)
+    return 0 if _close_ports(name) and gone and whole else 1
 
 
 @app.command()
 def setup(
-    name: Annotated[str, typer.Argument(metavar="CLOUD", help="ec2 or gcloud")],
+    name: Annotated[str, typer.Argument(metavar="CLOUD", help=CLOUDS)],
     bucket: Annotated[
         str | None,
         typer.Option("--bucket", metavar="NAME", help="Of the bucket. Default: one with the account's name."),
@@ -84,7 +88,7 @@ def setup(
 
     Each step is shown before it is done.
     """
-    plan = _backend(name).setup(bucket)
+    plan = _one(name).setup(bucket)
     for line in plan.checks():
         print(line)
     for title, text in plan.policies:
@@ -128,31 +132,31 @@ class _Row:
         return max(time.time() - self.machine.launched, 0.0)
 
 
-def _backends() -> list[Any]:
-    """One for each cloud."""
-    from studio.billing import costs_money
+def _backends(name: str | None) -> list[Any]:
+    """That of the cloud of that name, or one for each cloud."""
+    from studio.billing import clouds
     from studio.host import create_host
 
-    found = {
-        piece.cls.cloud: piece.cls for piece in reversed(create_host().pieces("backend")) if costs_money(piece.cls)
-    }
-    return [found[name] for name in sorted(found)]
+    return clouds(create_host()) if name is None else [_one(name)]
 
 
-def _backend(name: str) -> Any:
-    backends = _backends()
-    for backend in backends:
-        if name in (backend.cloud, backend.name, *backend.aliases):
-            return backend
-    raise BadInput(f"{name!r} is none of {', '.join(backend.cloud for backend in backends)}")
+def _one(name: str) -> Any:
+    """By any of the names that `--cloud` takes."""
+    from studio.billing import cloud_names
+    from studio.host import create_host
+
+    host = create_host()
+    if name not in (names := cloud_names(host)):
+        raise BadInput(f"{name!r} is no cloud; there are: {', '.join(names)}")
+    return host.backend(name)
 
 
-def _machines(*, everywhere: bool) -> tuple[list[_Row], bool]:
-    """Those of all clouds that can be asked, and whether all was looked at where this computer may have made some; what
-    was not is said. StudioError if no cloud can be asked."""
+def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
+    """Those of the cloud of that name, or of all that can be asked, and whether all was looked at where this computer
+    may have made some; what was not is said. StudioError if no cloud can be asked."""
     rows: list[_Row] = []
     whole, failed, asked = True, 0, 0
-    for backend in _backends():
+    for backend in _backends(name):
         try:
             machines, missed = backend.open_cloud(everywhere=everywhere).survey()
         except StudioError as error:
@@ -209,6 +213,21 @@ def _delete(rows: list[_Row]) -> bool:
         _say(
             f"{backend.cloud}: " + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
         )
+    return ok
+
+
+def _close_ports(name: str | None) -> bool:
+    """What opened ports for machines that are gone. Whether none is left; a cloud that cannot be asked was named before."""
+    ok = True
+    for backend in _backends(name):
+        if not backend.was_used():
+            continue
+        try:
+            if left := backend.close_ports(backend.open_cloud(everywhere=True)):
+                _say(f"{backend.cloud}: {', '.join(left)} stays, as machines use it")
+        except StudioError as error:
+            _say(f"{backend.cloud}: what opened ports may still be there, which costs nothing: {error}")
+            ok = False
     return ok
 
 

@@ -20,7 +20,8 @@ def _option(*names: str, metavar: str, help: str, **more: Any) -> Any:
 
 
 Cloud = Annotated[
-    str | None, _option("--cloud", metavar="NAME", help="Machines of a cloud: ec2, ec2spot, gcloud or gcspot.")
+    list[str] | None,  # to hear of a second one
+    _option("--cloud", metavar="NAME", help="Machines of a cloud: ec2, ec2spot, gcloud (or gce), gcspot."),
 ]
 Bucket = Annotated[
     str | None,
@@ -75,20 +76,30 @@ def among(typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def place(
-    host: Any, backend: str | None, cloud: str | None, num_workers: str | None, options: Mapping[str, Any]
+    host: Any,
+    backend: str | None,
+    cloud: list[str] | None,
+    num_workers: str | None,
+    options: Mapping[str, Any],
+    default: str | None = None,
 ) -> tuple[str | None, dict[str, Any]]:
-    """The backend, and its options: those in `options` that were given. `backend` None: as it was."""
+    """The backend, and its options: those in `options` that were given. Without a `default` None says: as it was."""
     from studio.billing import cloud_names
 
     given = {name: value for name, value in options.items() if value not in (None, [])}
     names = cloud_names(host)
-    if cloud is not None:
-        if backend not in (None, "local", cloud):
-            raise BadInput(f"--cloud {cloud} and --backend {backend}: where the experiments run is said once")
-        if cloud not in names:
+    if cloud:
+        if len(cloud) > 1:
+            raise BadInput(f"--cloud {cloud[0]} --cloud {cloud[1]}: a search runs in one cloud; give --cloud once")
+        if backend is not None:
+            raise BadInput(
+                f"--cloud {cloud[0]} and --backend {backend}: both say where experiments run; give one of them"
+            )
+        if cloud[0] not in names:
             left_out = "".join(f" ({problem})" for problem in host.problems)
-            raise BadInput(f"--cloud {cloud} is none of {', '.join(names)}{left_out}")
-        backend = cloud
+            raise BadInput(f"--cloud {cloud[0]} is none of {', '.join(names)}{left_out}")
+        backend = cloud[0]
+    backend = backend or default
     if backend in names and num_workers == "auto":
         raise BadInput("--num-workers auto counts the CPUs of this machine: say how many experiments run at a time")
     if given and backend is not None and backend not in names:

@@ -35,6 +35,7 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
     diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
     run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
     cost: Any = plan.backend if costs_money(plan.backend) else None
+    quote: Any = cost.quote(plan.settings, **plan.backend_options) if cost else None
     sent = cost.requests(plan.settings, plan.source, **plan.backend_options) if cost else []
     if as_json:
         values = [{name: plain(value) for name, value in s.values.items()} for s in suggestions]
@@ -63,7 +64,6 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
         print("…")
     print(harmless(diff) or "nothing in the script changes", end="" if diff else "\n")
     if sent:
-        quote = cost.quote(plan.settings, **plan.backend_options)
         print(f"\n{quote.text}\n\nrequests to the cloud for the first machine, in this order:")
     for request in sent:
         print(f"{request.method} {dumps(request.body, indent=2)}".replace("\\n", "\n"))

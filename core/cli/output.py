@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from studio.costs import cost_of_attempt
 from studio.experiment import Experiment
 from studio.shown import assignments, metric_value, minutes, short
 from studio.text import clean
@@ -99,6 +100,12 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
     columns, rows = experiment_rows(experiments, metric)
+    costs = [cost_of_attempt(e.folder) for e in experiments]
+    if any(cost is not None for cost in costs):
+        at = columns.index("time")
+        columns.insert(at, "cost")
+        for row, cost in zip(rows, costs, strict=True):
+            row.insert(at, "" if cost is None else f"${cost:.4f}")
     last = len(columns) - 1
     print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
 

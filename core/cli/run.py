@@ -108,8 +108,9 @@ def run(
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module name.")] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", parser=whole, help="Makes the whole search repeat.")] = None,
     backend: Annotated[
-        str, typer.Option(metavar="NAME[:URL]", help="Where experiments run: local, or folder:/shared/dir.")
-    ] = "local",
+        str | None,
+        typer.Option(metavar="NAME[:URL]", help="Where experiments run: local (the default), or folder:/shared/dir."),
+    ] = None,
     cloud: cloud_options.Cloud = None,
     bucket: cloud_options.Bucket = None,
     gpu_type: cloud_options.GpuType = None,
@@ -179,7 +180,7 @@ def run(
 
     typed = dict(locals())
     host = create_host()
-    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, cloud_options.among(typed))
+    where, backend_options = cloud_options.place(host, backend, cloud, num_workers, cloud_options.among(typed), "local")
     given = {name: typed[name] for name in AS_TYPED} | {
         "hyperparams": split_hyperparams(hyperparam or ()),
         "options": split_pairs(option or ()),

@@ -6,13 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from json import loads
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from studio.cli.output import assignments, harmless, minutes, print_experiments, print_json, print_table, short
+from studio.costs import cost_of_attempt, cost_of_project
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
@@ -40,7 +39,9 @@ def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = 
     found = Project(project)
     experiments = found.experiments
     if json:
-        print_json([experiment.as_dict() for experiment in experiments])
+        costs = [cost_of_attempt(experiment.folder) for experiment in experiments]
+        known = [{} if cost is None else {"cost": cost} for cost in costs]
+        print_json([experiment.as_dict() | more for experiment, more in zip(experiments, known, strict=True)])
     else:
         print_experiments(experiments, found.metric.name)
     return 0
@@ -54,7 +55,7 @@ def show(
     project, found = _find(experiment)
     attempts = project.attempts(found.number)
     data = {**found.as_dict(), "attempts": attempts}
-    cost = _cost(found.folder)
+    cost = cost_of_attempt(found.folder)
     if cost is not None:
         data["cost"] = cost
     if json:
@@ -123,7 +124,8 @@ def _list_projects(json: bool) -> int:
     summaries = []
     for project in all_projects():
         try:
-            summaries.append(project.summary())
+            cost = cost_of_project(project.folder)
+            summaries.append(project.summary() | ({} if cost is None else {"cost": cost}))
         except StoreError as error:
             print(f"studio: {error}", file=sys.stderr)
     if json:
@@ -138,18 +140,13 @@ def _list_projects(json: bool) -> int:
         metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
         begun = f"{summary['begun'][:16]}Z".replace("T", " ") if summary["begun"] else ""
-        rows.append([summary["project"], summary["state"], counts, metric, values, begun])
-    print_table(["project", "state", "experiments", "best", "values", "begun"], rows, flexible=[4], optional=[4, 5])
+        spent = f"${summary['cost']:.2f}" if "cost" in summary else ""
+        rows.append([summary["project"], summary["state"], counts, metric, values, begun, spent])
+    columns = ["project", "state", "experiments", "best", "values", "begun", "cost"]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    print_table(columns, rows, flexible=[4], optional=[4, 5])
     return 0
-
-
-def _cost(folder: str | None) -> float | None:
-    """Dollars that the attempt in `folder` cost of a machine of a cloud; None where it had none, or nobody knows."""
-    try:
-        dollars = loads(Path(folder or "", "machine.json").read_text(encoding="utf-8"))["dollars"]
-        return None if dollars is None else float(dollars)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _find(key: str) -> tuple[Project, Experiment]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -14,6 +15,8 @@ from studio.text import clean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
+# Who gives it a --lifetime is a machine of a cloud; a fresh one may be there before its credentials are.
+FRESH, AGAIN = 120.0, 5.0  # seconds
 LOOK = {"s3": 5.0, "gs": 5.0}  # seconds; requests to clouds are billed
 
 
@@ -68,16 +71,21 @@ def worker(
         "idle": parse_duration(idle, "--idle"),
         "lifetime": parse_duration(lifetime, "--lifetime"),
     }
+    until = time.monotonic() + (0 if lifetime is None else FRESH)
     try:
-        bucket = open_bucket(url)
-        try:
-            bucket.get(STOP)
-        except CredentialsMissing:
-            raise
-        except (*PASSING, BucketDenied):
-            pass  # the worker says so
-    except CredentialsMissing as error:  # no outage: nothing is waited for
-        raise BadInput(str(error)) from error
+        while True:
+            try:
+                bucket = open_bucket(url)
+                bucket.get(STOP)
+            except CredentialsMissing as error:
+                if time.monotonic() >= until:
+                    raise BadInput(str(error)) from error
+                say(f"waiting for credentials: {error}")
+                time.sleep(AGAIN)
+                continue
+            except (*PASSING, BucketDenied):
+                pass  # the worker says so
+            break
     except BucketGone as error:
         place = url if "://" in url else os.path.abspath(url)
         raise BadInput(f"{error}; start the search first: studio run --backend=folder:{place} …") from error

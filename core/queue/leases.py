@@ -57,7 +57,6 @@ class Lease:
     job, body   its id, and what the driver submitted
     attempt     from 1; output goes to out/JOB/ATTEMPT/
     over        finished, released or lost: nothing is written any more
-    trouble     why the last beat did not get through, or ""
     """
 
     def __init__(
@@ -74,7 +73,6 @@ class Lease:
         """`record` was written as `version`, by a request that was sent at `sent` on `clock`."""
         self.job, self.body, self.attempt = job, body, record.attempt
         self.over = False
-        self.trouble = ""
         self._bucket, self._record, self._version, self._clock = bucket, record, version, clock
         self._confirmed = sent  # when the last write that we know of was sent: nobody saw its version before
         self._stop: Stop | None = None
@@ -86,7 +84,6 @@ class Lease:
             self._swap(replace(self._record, live=self._record.live if live is None else live))
             self._stop = stop_request(self._bucket, self.job) or self._stop
             self._check_outcome()
-            self.trouble = ""
         except BucketError as error:
             self._bear(error)
         return self._stop
@@ -158,7 +155,6 @@ class Lease:
 
     def _bear(self, error: BucketError) -> None:
         """Trouble with the bucket: as long as nobody can have stolen the lease, the experiment may go on."""
-        self.trouble = str(error)
         if isinstance(error, BucketGone):
             self._lose(str(error))
         if self._clock() - self._confirmed >= self._record.ttl:

@@ -96,7 +96,7 @@ class Site:
     def __init__(self, dashboard: Dashboard, secrets: Secrets):
         self._dashboard = dashboard
         self._secrets = secrets
-        self._overview = Overview(dashboard.host)
+        self._overview = Overview()
         self._templates = pages.environment()
 
     # --- pages ------------------------------------------------------------------------------------------------------

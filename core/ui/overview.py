@@ -4,14 +4,12 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.billing import spent
+from studio.costs import cost_of_project
 from studio.errors import StudioError
 from studio.home import project_folder, project_names
-from studio.host import Host, create_host
 from studio.lock import is_locked
 from studio.project import state_of
 from studio.records import read_rows
@@ -36,8 +34,7 @@ _BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS N
 class Overview:
     """The list of projects, kept up to date by the state of their files."""
 
-    def __init__(self, host: Callable[[], Host] = create_host) -> None:
-        self._host = host
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._session = secrets.token_hex(4)
         self._counter = 0
@@ -61,7 +58,7 @@ class Overview:
                 del self._known[name]
                 self._gone[name] = self._counter
             for name in fresh:
-                self._known[name] = signatures[name], line_of(project_folder(name), self._host), self._counter
+                self._known[name] = signatures[name], line_of(project_folder(name)), self._counter
                 self._gone.pop(name, None)
             return True
 
@@ -78,7 +75,7 @@ class Overview:
             }
 
 
-def line_of(folder: Path, host: Callable[[], Host]) -> dict[str, Any]:
+def line_of(folder: Path) -> dict[str, Any]:
     line: dict[str, Any] = {
         "name": folder.name, "state": "damaged", "metric": "", "mode": "", "direction": "max", "best": None,
         "best_number": None, "values": {}, "counts": {}, "total": 0, "finished": 0, "size": None, "begun": None,
@@ -87,7 +84,7 @@ def line_of(folder: Path, host: Callable[[], Host]) -> dict[str, Any]:
     try:
         with reading(folder) as connection:
             connection.execute("BEGIN")
-            return line | _read(connection, folder) | {"cost": spent(folder, host)}
+            return line | _read(connection, folder) | {"cost": cost_of_project(folder)}
     except StudioError as error:  # it is shown as what it is, and hurts no other
         return {**line, "state": "begun"} if is_locked(folder) else {**line, "problem": str(error)}
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from studio.costs import cost_of_attempt
 from studio.experiment import Metric
 from studio.home import attempt_folder, database, identity
 from studio.host import Host
@@ -20,7 +21,6 @@ from studio.lock import is_locked
 from studio.records import Row, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
-from studio.ui import usage
 from studio.ui.columns import Column, columns_of, shown, trimmed
 from studio.ui.elapsed import worked_before
 
@@ -199,7 +199,7 @@ class Table:
         if (self.meta["settings"] or {}).get("backend", "local") == "local":
             return None
         attempts = range(1, (row.attempt or 0) + 1)
-        costs = [usage.cost_of(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
+        costs = [cost_of_attempt(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
         known = [cost for cost in costs if cost is not None]
         return trimmed(sum(known)) if known else None
 

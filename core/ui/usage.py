@@ -28,15 +28,6 @@ def usage(folder: Path, *, running: bool) -> dict[str, str]:
     return found
 
 
-def cost_of(folder: Path) -> float | None:
-    """Dollars that the attempt in `folder` cost of a machine of a cloud; None where it had none, or nobody knows."""
-    try:
-        dollars = json.loads((folder / "machine.json").read_text(encoding="utf-8"))["dollars"]
-        return None if dollars is None else float(dollars)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _of_processes(folder: Path) -> dict[str, str]:
     count, ticks, memory = 0, 0, 0
     for pid in marked(str(folder)):

@@ -98,6 +98,9 @@ class FakeCloud(Cloud):
             raise CloudDenied(f"the fake cloud has no machine with {wanted.cpus} cpus; the closest is large")
         return found
 
+    def check(self, order):
+        pass
+
     def requests(self, order):
         return [Request("MakeMachine", {"name": order.name, "type": order.machine_type, "zone": order.zone})]
 

@@ -505,7 +505,7 @@ class Cloud:
     def compute(self, call: str, request: Request, error: dict[str, str] | None) -> Any:
         """`error`: of the operation that is asked for."""
         given = request.parameters
-        if given.get("project") != self.project:
+        if given.get("project") != self.project and not call.startswith("images."):
             raise Refused(404, "notFound", f"The resource 'projects/{given.get('project')}' was not found")
         if "zone" in given and given["zone"] not in ZONES:
             raise Refused(400, "invalid", f"Invalid value for field 'zone': '{given['zone']}'. Unknown zone.")
@@ -513,7 +513,7 @@ class Cloud:
         if do is None:
             raise Refused(501, "notImplemented", f"the simulator does not know {call}")
         with self.lock:
-            if call in ("instances.insert", "instances.delete", "firewalls.insert"):
+            if call in ("instances.insert", "instances.delete", "firewalls.insert", "firewalls.delete"):
                 return self.operation(call, request, error, do)
             return do(request)
 
@@ -626,6 +626,17 @@ class Cloud:
             raise Refused(409, "alreadyExists", f"The resource 'firewalls/{name}' already exists")
         self.firewalls[name] = request.body
         return str(next(self._numbers))
+
+    def do_firewalls_list(self, request: Request) -> Any:
+        return {"items": list(self.firewalls.values())}
+
+    def do_firewalls_delete(self, request: Request) -> str:
+        if self.firewalls.pop(request.parameters["name"], None) is None:
+            raise Refused(404, "notFound", "There is no such rule.")
+        return str(next(self._numbers))
+
+    def do_images_get(self, request: Request) -> Any:
+        return {"name": request.parameters["name"]}
 
     def do_regions_get(self, request: Request) -> Any:
         region = request.parameters["name"]
@@ -744,7 +755,7 @@ def named_call(method: str, path: str) -> tuple[str, str, dict[str, str]]:
         return "billing", "skus.list", {"service": path.split("/")[3]}
     found = re.fullmatch(
         r"/compute/v1/projects/(?P<project>[^/]+)(/zones/(?P<zone>[^/]+)|/global|/aggregated|)"
-        r"/(?P<kind>instances|operations|machineTypes|acceleratorTypes|regions|firewalls)(/(?P<name>[^/]+))?",
+        r"/(?P<kind>instances|operations|machineTypes|acceleratorTypes|regions|firewalls|images)(/family)?(/(?P<name>[^/]+))?",
         path,
     )
     if found is None:

@@ -44,7 +44,10 @@ from dataclasses import replace
 from studio.backends.machines import fleet
 from studio.backends.ec2 import EC2Backend, EC2SpotBackend
 from studio.backends.gce import GCEBackend, GCSpotBackend
+from studio.backends.machines import cloud_settings
 from studio.hookspecs import hookimpl
+
+cloud_settings.LEAST_LIFETIME = 60
 
 
 fleet.SILENT = float(os.environ.get("HASTY_SILENT", fleet.SILENT))

@@ -14,20 +14,22 @@ from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Order
 from studio.backends.machines.ec2_cloud import EC2Cloud
 from studio.backends.machines.ledger import Entry, Ledger
-from studio.backends.machines.money import Rate
+from studio.backends.machines.rates import Rate
 
+CHEAPEST = ["--cloud=ec2", "--bucket=s3://studio-test/search"]
+SPOT = ["--cloud=ec2spot", "--machine-type=m7i.large", "--bucket=s3://studio-test/search"]
 PLACE = ["--cloud=ec2", "--machine-type=m7i.large", "--bucket=s3://studio-test/search"]
+NO_GOOGLE = {
+    "NO_GCE_CHECK": "true",
+    "CLOUDSDK_CONFIG": "/nonexistent",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent",
+}
 
 
 @pytest.fixture
 def amazon(amazon, monkeypatch):
     """Credentials of Amazon, and none of Google."""
-    google = {
-        "NO_GCE_CHECK": "true",
-        "CLOUDSDK_CONFIG": "/nonexistent",
-        "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent",
-    }
-    for name, value in google.items():
+    for name, value in NO_GOOGLE.items():
         monkeypatch.setenv(name, value)
     return amazon
 
@@ -219,7 +221,9 @@ def test_a_terminal_is_asked(amazon, train, home):
     [
         (["--cloud=azure"], ["--cloud azure is none of ec2, ec2spot, gce, gcloud, gcspot"]),
         (["--gpu-type=t4"], ["--gpu-type is about machines of a cloud: give --cloud too (ec2, ec2spot, gce"]),
-        (["--cloud=ec2", "--backend=folder:/tmp/x"], ["--cloud ec2 and --backend folder:/tmp/x", "said once"]),
+        (["--cloud=ec2", "--backend=folder:/tmp/x"], ["--cloud ec2 and --backend folder:/tmp/x: both say where"]),
+        (["--cloud=ec2", "--backend=local"], ["--cloud ec2 and --backend local: both say where"]),
+        (["--cloud=ec2", "--cloud=gcloud"], ["--cloud ec2 --cloud gcloud: a search runs in one cloud"]),
         (["--cloud=ec2", "--num-workers=auto"], ["--num-workers auto counts the CPUs of this machine"]),
         (["--cloud=ec2"], ["no bucket is known; make one with: studio cloud setup ec2, or give --bucket"]),
         ([*PLACE, "--bid=0.1"], ["--bid 0.1 is for spot machines"]),
@@ -234,12 +238,31 @@ def test_a_terminal_is_asked(amazon, train, home):
         ([*PLACE, "--python=python3"], ["--python python3 is of this machine"]),
         ([*PLACE, "--ram=lots"], ["--ram 'lots' is no size"]),
         ([*PLACE, "--cpus=64"], ["has less than you asked for"]),
+        ([*PLACE, "--hdd=1000TB"], ["--hdd 1000TB: the disk of a machine has at most 64 TiB"]),
+        ([*PLACE, "--hdd=20TB", "--per-machine=4"], ["--hdd 20TB for each of 4 experiments of a machine: the disk"]),
+        ([*CHEAPEST, "--cpus=100000"], ["has 100000 cpus; the closest is "]),
+        ([*CHEAPEST, "--ram=1000TB"], ["has 931323 GB of memory; the closest is r6i.32xlarge"]),
+        ([*CHEAPEST, "--gpu-type=t5"], ["--gpu-type 't5': no machine of EC2 in us-east-1 has one; there are: "]),
+        ([*CHEAPEST, "--machine-type=m7i.lagre"], ["--machine-type 'm7i.lagre': EC2 has none in us-east-1; did you"]),
+        ([*PLACE, "--image=ami-1"], ["--image 'ami-1': there is none in us-east-1; write ami-"]),
+        ([*PLACE, "--ssh-keypair=mine"], ["--ssh-keypair 'mine': there is no such key pair in us-east-1"]),
+        (
+            [*PLACE, "--cloud-lifetime=1m"],
+            ["--cloud-lifetime 1m: a machine takes some minutes to start", "give 10m or more"],
+        ),
+        (
+            ["--cloud=ec2", "--bucket=s3://nobodys"],
+            ["--bucket s3://nobodys: there is no such bucket; make one with: studio"],
+        ),
+        (["--cloud=ec2", "--bucket=gs://mine"], ["--bucket gs://mine: machines of ec2 take s3://NAME"]),
+        ([*SPOT, "--bid=0.001"], ["--bid 0.001: m7i.large in us-east-1a costs $0.03 an hour now, and no zone less"]),
+        ([*SPOT, "--bid=10%"], ["--bid 10%, which is $0.01 an hour: m7i.large in us-east-1a costs $0.03"]),
     ],
     ids=lambda value: " ".join(value[-1:]) if isinstance(value, list) else None,
 )
 def test_what_cannot_be_meant(amazon, command, train, home, options, said):
     done = command("run", "--yes", "--hp=lr=1:8", *options, "train.py")
-    assert done.code in (1, 2)
+    assert done.code == 2, done.err
     assert done.err.count("\n") == 1
     for text in said:
         assert text in done.err
@@ -270,6 +293,100 @@ def test_a_lifetime_from_the_budget(amazon, command, train):
     out = command("run", "--dry-run", *PLACE, "--max-cost=0.5", "--hp=lr=1:8", "train.py").out
     assert "each for at most 4.6 hours" in out
     assert "--max-cost ends the search before it costs more than $0.50" in out
+
+
+def test_a_bucket_that_may_not_be_used(amazon, command, train):
+    amazon.refuse("AccessDenied", "s3:GET", by="driver")
+    done = command("run", "--dry-run", *PLACE, "--hp=lr=1:8", "train.py")
+    amazon.allow()
+    assert done.code == 2
+    assert "--bucket s3://studio-test/search may not be used (" in done.err
+    assert done.err.endswith("what has to be allowed says: studio cloud setup ec2\n")
+
+
+def test_a_price_that_nobody_says(amazon, command, train):
+    amazon.refuse("AccessDeniedException", of="pricing:*")
+    amazon.refuse("UnauthorizedOperation", of="ec2:DescribeSpotPriceHistory")
+    place = [*PLACE, "--cloud-timeout=6m"]  # else of a test before this one it is known
+    done = command("run", "--dry-run", *place, "--hp=lr=1:8", "train.py")
+    assert (
+        "price not known: the cloud does not say what this will cost. Look it up, and give --price=DOLLARS" in done.out
+    )
+    done = command("run", "--yes", *place, "--max-cost=5", "--hp=lr=1:8", "train.py")
+    amazon.allow()
+    assert done.code == 2
+    assert "--max-cost 5: nobody says what m7i.large costs; give --price DOLLARS an hour" in done.err
+
+
+@pytest.mark.parametrize("cloud", ["ec2", "ec2spot", "gce", "gcloud", "gcspot"])
+def test_without_credentials_bad_input_is_said_in_one_line(command, train, home, monkeypatch, cloud):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    nothing = {"AWS_SHARED_CREDENTIALS_FILE": "AWS_CONFIG_FILE", "AWS_DEFAULT_REGION": "us-east-1", **NO_GOOGLE}
+    for name, value in (nothing | {"AWS_EC2_METADATA_DISABLED": "true", "GOOGLE_CLOUD_PROJECT": "mine"}).items():
+        monkeypatch.setenv(name, value)
+    bucket = "--bucket=s3://mine" if cloud.startswith("ec2") else "--bucket=gs://mine"
+    for arguments in (
+        ["run", "--yes", f"--cloud={cloud}", bucket, "--hp=lr=1:8", "train.py"],
+        ["run", "--dry-run", f"--cloud={cloud}", bucket, "--hp=lr=1:8", "train.py"],
+        ["cloud", "setup", cloud, "--yes"],
+        ["run", f"--backend=folder:{bucket.removeprefix('--bucket=')}/x", "--hp=lr=1:8", "train.py"],
+    ):
+        done = command(*arguments)
+        assert done.code == 2, done.err
+        assert done.err.count("\n") == 1
+        assert "run aws configure" in done.err or "run gcloud auth application-default login" in done.err
+    assert not (home / "projects").exists() or not list((home / "projects").iterdir())
+
+
+def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command):
+    machine("digits-1a2b")
+    for name in ("ec2", "ec2spot"):
+        assert "studio-digits-1" in command("cloud", "list", name).out
+        assert command("cloud", "setup", name, "--dry-run").code == 0
+    for name in ("gce", "gcloud", "gcspot"):
+        done = command("cloud", "list", name)
+        assert (done.code, done.out) == (1, "")
+        assert "studio: gce was not looked at: " in done.err
+        assert command("cloud", "gc", "--cloud", name).code == 1
+    assert command("cloud", "list", "azure").code == 2
+    assert command("cloud", "gc", "--cloud=ec2", "--yes").code == 0
+    amazon.wait_all_gone()
+
+
+def test_a_project_with_machines_is_not_deleted(machine, amazon, command, train, home):
+    command("run", "--quiet", "--project=digits", "--hp=lr=1", "train.py")
+    machine("digits-1a2b3c")
+    ledger, now = Ledger(home / "projects" / "digits"), time.time()
+    ledger.note(Entry("studio-digits-1", "m7i.large", "us-east-1b", False, Rate(1.0, 1.0), now, now + 60, cloud="ec2"))
+    done = command("rm", "digits", "--yes")
+    assert (done.code, done.err) == (
+        2,
+        "studio: project digits is kept: its machines still cost (studio-digits-1); "
+        "end them with studio cloud gc digits, then delete it\n",
+    )
+    amazon.refuse("InvalidClientTokenId", "*", by="driver")
+    done = command("rm", "digits", "--yes")
+    amazon.allow()
+    assert done.code == 1
+    assert "nobody says whether its machines are gone" in done.err
+    assert command("cloud", "gc", "digits", "--yes").code == 0
+    amazon.wait_all_gone()
+    assert command("rm", "digits", "--yes").code == 0
+
+
+def test_what_a_search_cost_is_listed(command, train, home):
+    command("run", "--quiet", "--project=p", "--hp=lr=1,2", "train.py")
+    assert "cost" not in command("runs", "list").out + command("runs", "list", "p").out
+    (home / "projects/p/cost.json").write_text('{"dollars": 1.5}')
+    (home / "projects/p/1/1/machine.json").write_text('{"machine": "studio-p-1", "dollars": 0.0123}')
+    lines = command("runs", "list").out.splitlines()
+    assert (lines[0].split()[-1], lines[1].split()[-1]) == ("cost", "$1.50")
+    lines = [line.split() for line in command("runs", "list", "p").out.splitlines()]
+    assert [line[4] for line in lines[:2]] == ["cost", "$0.0123"]
+    assert json.loads(command("runs", "list", "--json").out)[0]["cost"] == 1.5
+    found = json.loads(command("runs", "list", "p", "--json").out)
+    assert [experiment.get("cost") for experiment in found] == [0.0123, None]
 
 
 def test_what_an_experiment_cost(command, train, home):

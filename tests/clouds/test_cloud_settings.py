@@ -7,7 +7,8 @@ from fake_cloud import GIB, FakeCloud
 
 from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Offer
-from studio.backends.machines.deal import Wishes, is_local, make_deal
+from studio.backends.machines.cloud_settings import Wishes, settle
+from studio.backends.machines.requirements import is_local
 from studio.errors import BadInput
 from studio.settings import Settings
 
@@ -37,30 +38,44 @@ def settings(**changes):
     ],
 )
 def test_one_experiment_for_each_gpu(changes, per_machine, machines):
-    deal = make_deal(GpuCloud(offered=GPUS), settings(num_workers=8, **changes), Wishes(), spot=False)
-    assert (deal.per_machine, deal.machines) == (per_machine, machines)
-    assert all(offer.gpus >= per_machine * changes.get("gpus", 0) for offer in deal.offers)
+    settled = settle(GpuCloud(offered=GPUS), settings(num_workers=8, **changes), Wishes(), spot=False)
+    assert (settled.per_machine, settled.machines) == (per_machine, machines)
+    assert all(offer.gpus >= per_machine * changes.get("gpus", 0) for offer in settled.offers)
 
 
 def test_the_disk_is_for_all_experiments_of_a_machine():
-    deal = make_deal(GpuCloud(), settings(hdd="10GB"), Wishes(per_machine=2), spot=False)
-    assert deal.hdd == 2 * make_deal(GpuCloud(), settings(hdd="10GB"), Wishes(), spot=False).hdd
+    settled = settle(GpuCloud(), settings(hdd="10GB"), Wishes(per_machine=2), spot=False)
+    assert settled.hdd == 2 * settle(GpuCloud(), settings(hdd="10GB"), Wishes(), spot=False).hdd
 
 
 def test_a_cap_needs_to_know_how_far_a_spot_price_may_rise():
-    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, spot=0.1)])
+    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, spot=0.1, besides=0.02)])
     with pytest.raises(BadInput, match=r"small costs \$0.10 an hour as a spot machine, and nobody says how far"):
-        make_deal(cloud, settings(), Wishes(max_cost="5"), spot=True)
+        settle(cloud, settings(), Wishes(max_cost="5"), spot=True)
     with pytest.raises(BadInput, match="give --price DOLLARS an hour"):
-        make_deal(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True, bids=False)
-    deal = make_deal(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True)
-    assert deal.rate(cloud.offered[0]).ceiling == 0.22
+        settle(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True, bids=False)
+    settled = settle(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True)
+    assert settled.rate(cloud.offered[0]).ceiling == 0.22
+
+
+def test_a_machine_lives_for_the_search_and_some_time_to_spare_or_a_day():
+    assert settle(FakeCloud(), settings(), Wishes(), spot=False).lifetime == 24 * 3600
+    assert settle(FakeCloud(), settings(max_time=18000.0), Wishes(), spot=False).lifetime == 18000 + 900
+    assert settle(FakeCloud(), settings(max_time=18000.0), Wishes(cloud_lifetime="2h"), spot=False).lifetime == 7200
+
+
+def test_a_bid_is_for_the_machine_alone_and_not_below_its_price():
+    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, on_demand=0.3, spot=0.1, besides=0.02)])
+    assert settle(cloud, settings(), Wishes(bid="50%"), spot=True).bid == pytest.approx(0.14)
+    assert settle(cloud, settings(), Wishes(bid="0.081"), spot=True).bid == 0.081
+    with pytest.raises(BadInput, match=r"--bid 0\.07: small in zone-a costs \$0\.08 an hour now, and no zone less"):
+        settle(cloud, settings(), Wishes(bid="0.07"), spot=True)
 
 
 def test_a_bid_is_ignored_with_a_word_where_there_are_none():
-    deal = make_deal(FakeCloud(), settings(), Wishes(bid="0.2"), spot=True, bids=False)
-    assert deal.bid is None
-    assert "--bid 0.2 is ignored: this cloud takes no bids" in deal.quote.text
+    settled = settle(FakeCloud(), settings(), Wishes(bid="0.2"), spot=True, bids=False)
+    assert settled.bid is None
+    assert "--bid 0.2 is ignored: this cloud takes no bids" in settled.quote.text
 
 
 def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from studio.backends.machines.amounts import HOUR
 from studio.backends.machines.cloud import (
     CloudCredentials,
     CloudDenied,
@@ -19,9 +20,10 @@ from studio.backends.machines.cloud import (
     QuotaRefused,
 )
 from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, CostReached, Fleet
-from studio.backends.machines.launching import CAPACITY_PAUSE, NoMachines, Terms
 from studio.backends.machines.ledger import Ledger, read
-from studio.backends.machines.money import HOUR, Rate, committed, rate_of
+from studio.backends.machines.ordering import CAPACITY_PAUSE, NoMachines, Terms
+from studio.backends.machines.rates import Rate, rate_of
+from studio.backends.machines.spending import committed
 from studio.errors import StudioError
 
 
@@ -368,9 +370,8 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
 def test_a_fleet_that_orders_nothing_ends_what_it_finds(world):
     """As `close` does for a search that only moved away: it has no offers."""
     world.start(1)
-    nothing = Terms("digits-1a2b", [], lambda offer: offer, lambda *_: None, 0, 0)
     times = {"clock": world.time, "wall": world.time.wall, "sleep": world.time.sleep}
-    assert Fleet(world.cloud, nothing, Ledger(), **times).close()
+    assert Fleet(world.cloud, Terms("digits-1a2b"), Ledger(), **times).close()
     assert world.cloud.alive == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gce_simulator import PROJECT, GceSimulator
 
+from studio.backends.gce import GCEBackend
 from studio.backends.machines import gce_cloud, gce_startup
 from studio.backends.machines.cloud import (
     CloudCredentials,
@@ -17,6 +18,7 @@ from studio.backends.machines.cloud import (
     CloudError,
     CloudUnreachable,
     NoCapacity,
+    NotOffered,
     Order,
     QuotaRefused,
     Wanted,
@@ -145,10 +147,12 @@ def test_the_image(named, machine_type, gpus, path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"script": "x" * (LARGEST + 1)}, "start-up script has 16385 bytes"),
-        ({"image": "torch"}, "'torch' is no image: write PROJECT/FAMILY"),
+        ({"image": "torch"}, "--image 'torch': write PROJECT/FAMILY"),
         ({"keypair": "my-key"}, "'my-key' is no key: Google takes a public one"),
-        ({"machine_type": "n1-standard-4", "gpus": 1, "gpu_type": "t5"}, "no 't5' can be attached to n1-standard-4"),
+        (
+            {"machine_type": "n1-standard-4", "gpus": 1, "gpu_type": "t5"},
+            "--gpu-type 't5' cannot be attached to n1-standard-4",
+        ),
     ],
 )
 def test_an_order_that_cannot_be(changes, says):
@@ -256,9 +260,12 @@ def test_a_machine_with_a_part_of_unknown_price_has_none(google):
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        (Wanted(gpu_type="v1000"), "has a 'v1000'; there are: nvidia-l4, "),
+        (Wanted(gpu_type="v1000"), "'v1000': no machine of Google in us-central1 has one; there are: nvidia-l4, "),
         (Wanted(cpus=1000), "has 1000 cpus; the closest is n1-standard-16"),
-        (Wanted(machine_type="e2-standrad-2"), "no 'e2-standrad-2' in us-central1; did you mean 'e2-standard-2'"),
+        (
+            Wanted(machine_type="e2-standrad-2"),
+            "Google has none in us-central1; did you mean 'e2-standard-2'",
+        ),
         (
             Wanted(machine_type="e2-standard-2", cpus=8),
             r"e2-standard-2 \(2 cpus, 8 GB\) has less than you asked for: 8 cpus",
@@ -379,6 +386,24 @@ def test_a_port_is_opened_once(google, cloud):
     google.launch(another("w2", port=8080))
     assert len(cloud.requests("compute:firewalls.insert")) == 2
     assert [cloud.resource(name)["tags"] for name in ("w1", "w2")] == [{"items": ["studio-search-8080"]}] * 2
+
+
+def test_ports_are_closed_when_no_machine_uses_them_any_more(google, cloud):
+    first, second = google.launch(another("w1", port=8080)), google.launch(another("w2", port=9090))
+    google.terminate([first])
+    cloud.wait(lambda alive: [each.name for each in alive] == ["w2"])
+    assert GCEBackend.close_ports(google) == ["studio-search-9090"]
+    google.terminate([second])
+    assert GCEBackend.close_ports(google) == []
+    assert google.close_ports() == []
+
+
+@pytest.mark.parametrize("image", ["ubuntu-os-cloud/ubuntu-2404-lts-amd64", "projects/mine/global/images/torch-7"])
+def test_an_image_is_looked_for(google, cloud, image):
+    google.check(replace(ORDER, image=image))
+    cloud.refuse("404 notFound", of="compute:images.*")
+    with pytest.raises(NotOffered, match=f"--image '{image}': Google has none; write PROJECT/FAMILY"):
+        google.check(replace(ORDER, image=image))
 
 
 @pytest.mark.parametrize(

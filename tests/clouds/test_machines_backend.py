@@ -7,10 +7,10 @@ from fake_cloud import OFFERS, FakeCloud
 
 from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Order
-from studio.backends.machines.deal import Wishes, make_deal
-from studio.backends.machines.driver_side import MachinesBackend, machine_tag
+from studio.backends.machines.cloud_settings import Wishes, settle
 from studio.backends.machines.ledger import Entry, Ledger
-from studio.backends.machines.money import Rate
+from studio.backends.machines.machines_backend import MachinesBackend, machine_tag
+from studio.backends.machines.rates import Rate
 from studio.queue.opening import open_bucket
 from studio.settings import Settings
 
@@ -57,8 +57,10 @@ def test_workers_hear_of_the_end_before_machines_are_ended(backend):
 
 def test_a_machine_of_google_ends_itself_before_google_does(home, monkeypatch):
     monkeypatch.setattr(GCEBackend, "default_account", classmethod(lambda cls, cloud: "worker"))
-    deal = make_deal(FakeCloud(), Settings("train.py"), Wishes(), spot=False)
-    order = GCEBackend._order(deal, "gs://bucket/search/digits", "digits-1a2b", "wheels/a-1-py3-none-any.whl", [], None)
+    settled = settle(FakeCloud(), Settings("train.py"), Wishes(), spot=False)
+    order = GCEBackend._order(
+        settled, "gs://bucket/search/digits", "digits-1a2b", "wheels/a-1-py3-none-any.whl", [], None
+    )
     made = order(OFFERS[0], "studio-digits-1", "token", 3600)
     assert made.lifetime == 3600
     assert "sleep 3480; delete_machine" in made.script

@@ -4,27 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.backends.machines.amounts import HOUR, dollars, hours, parse_bid, parse_dollars
 from studio.backends.machines.cloud import Offer
-from studio.backends.machines.money import (
-    HOUR,
-    Quote,
-    Rate,
-    Spell,
-    affordable_lifetime,
-    committed,
-    default_lifetime,
-    dollars,
-    experiment_cost,
-    hours,
-    parse_bid,
-    parse_dollars,
-    rate_of,
-    spent,
-)
+from studio.backends.machines.quote import Quote
+from studio.backends.machines.rates import Rate, rate_of
+from studio.backends.machines.spending import Spell, affordable_lifetime, committed, experiment_cost, spent
 from studio.errors import BadInput
 
 GIB = 1 << 30
-OFFER = Offer("m7i.large", "us-east-1a", cpus=2, gpus=0, ram=8 * GIB, on_demand=0.10, spot=0.04)
+OFFER = Offer("m7i.large", "us-east-1a", cpus=2, gpus=0, ram=8 * GIB, on_demand=0.10, spot=0.04, besides=0.02)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +35,7 @@ def test_rates(options, now, ceiling):
 def test_rates_that_are_not_known():
     assert rate_of(Offer("a", "b", 1, 0, GIB), spot=True) == Rate(None, None)
     assert rate_of(Offer("a", "b", 1, 0, GIB, on_demand=0.1), spot=True) == Rate(0.1, 0.1)
-    alone = Offer("a", "b", 1, 0, GIB, spot=0.04)
+    alone = Offer("a", "b", 1, 0, GIB, spot=0.04, besides=0.02)
     assert rate_of(alone, spot=True) == Rate(0.04, None)  # it may rise, who knows how far
     assert rate_of(alone, spot=True, bid=0.06) == Rate(0.04, 0.08)
 
@@ -107,9 +95,7 @@ def test_the_cap_holds_whatever_is_launched_when(cap, rates, pauses, wanted):
     assert spent(spells, 1e12) <= spent(dearest, 1e12) <= cap + 1e-6
 
 
-def test_lifetimes():
-    assert default_lifetime(None) == 24 * 3600
-    assert default_lifetime(5 * HOUR) == 5 * 3600 + 900
+def test_what_an_experiment_costs():
     assert experiment_cost(Rate(0.36, 1.0), 100.0, 2) == pytest.approx(0.005)
     assert experiment_cost(Rate(None, None), 100.0, 2) is None
 
@@ -169,7 +155,7 @@ def test_a_quote_for_spot_machines_with_a_bid_and_a_cap():
     quote = Quote("ec2", 1, offer, spot=True, lifetime=3600, bid=0.5, max_cost=0.4, idle=60)
     assert quote.text.splitlines() == [
         "1 machine g6.xlarge (4 CPUs, 16 GB, 1 GPU) of ec2 in us-east-1b, each for at most 60 minutes:",
-        "* spot       price not known (--price says it)",
+        "* spot       price not known; counted as on demand",
         "  on demand  $0.90 an hour each, $0.90 together: $0.90 in all that time",
         "  a spot machine is given up when it costs more than $0.50 an hour",
         "  a machine ends after 1 minute without work, and with the search",

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from studio.backends.machines import ec2_setup
 from studio.backends.machines.ec2_setup import EC2Setup, driver_policy, worker_policy
-from studio.backends.machines.gce_setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
+from studio.backends.machines.gce_setup import DRIVER, IAM, PORTS, PROJECTS, STORAGE, GCESetup
 
 BUCKET, OBJECTS = "arn:aws:s3:::mine", "arn:aws:s3:::mine/search/*"
 WORKER = {
@@ -32,6 +33,7 @@ def test_what_a_driver_on_amazon_must():
     tag = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
     tagged = {"Null": {"aws:ResourceTag/studio-search": "false"}}
     role = "arn:aws:iam::123456789012:role/studio-worker"
+    profile = "arn:aws:iam::123456789012:instance-profile/studio-worker"
     assert driver_policy("mine", "123456789012")["Statement"] == [
         {"Effect": "Allow", "Action": look, "Resource": "*"},
         {"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": "*"},
@@ -39,6 +41,7 @@ def test_what_a_driver_on_amazon_must():
         {"Effect": "Allow", "Action": "ec2:TerminateInstances", "Resource": "*", "Condition": tagged},
         {"Effect": "Allow", "Action": "ec2:CancelSpotInstanceRequests", "Resource": "*"},
         {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role},
+        {"Effect": "Allow", "Action": "iam:GetInstanceProfile", "Resource": profile},
         *WORKER["Statement"],
     ]
 
@@ -55,8 +58,9 @@ FORGET = [  # what the simulator has at its start, and what a test made
 
 
 @pytest.fixture
-def amazon(amazon):
+def amazon(amazon, monkeypatch):
     """An account in which nothing was made."""
+    monkeypatch.setattr(ec2_setup, "SPREADS", 0.0)
     forget_account(amazon)
     yield amazon
     forget_account(amazon)
@@ -88,9 +92,20 @@ def test_an_account_of_amazon_is_set_up(amazon, command, home):
         "bucket": "s3://mine/search",
         "account": "studio-worker",
     }
+    (asked,) = amazon.requests("iam:CreateServiceLinkedRole")
+    assert asked.parameters["AWSServiceName"] == "spot.amazonaws.com"
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):  # moto gives it another name
+        iam.create_role(RoleName="AWSServiceRoleForEC2Spot", AssumeRolePolicyDocument="{}")
     assert all(step.is_done() for step in EC2Setup("mine").steps)
     again = command("cloud", "setup", "ec2", "--bucket=mine")  # without --yes: nothing is left to agree to
-    assert (again.code, again.out.count(": is there")) == (0, 5)
+    assert (again.code, again.out.count(": is there")) == (0, 6)
+
+
+def test_spot_machines_without_their_role(amazon, home):
+    amazon.refuse("AuthFailure.ServiceLinkedRoleCreationNotPermitted", of="ec2:RunInstances")
+    answers = list(EC2Setup("mine").checks())
+    amazon.allow()
+    assert "whoever may makes it: studio cloud setup ec2" in answers[-1]
 
 
 def test_a_dry_run_makes_nothing(amazon, command, home):
@@ -118,7 +133,7 @@ def test_without_credentials(amazon, command):
 
 def test_a_cloud_that_does_not_exist(command):
     done = command("cloud", "setup", "azure")
-    assert (done.code, done.err) == (2, "studio: 'azure' is none of ec2, gce\n")
+    assert (done.code, done.err) == (2, "studio: 'azure' is no cloud; there are: ec2, ec2spot, gce, gcloud, gcspot\n")
 
 
 # --- Google -----------------------------------------------------------------------------------------------------------
@@ -206,7 +221,8 @@ def test_permissions_that_lack_are_told(home):
 
 def test_what_machines_of_google_may(google, home):
     policies = GCESetup("mine", project="my-project", send=google).policies
-    assert policies[1:] == [
+    assert policies[1][1].splitlines() == PORTS
+    assert policies[2:] == [
         (
             "what machines may, as studio-worker: Studio: use objects of a bucket",
             "storage.objects.create\nstorage.objects.delete\nstorage.objects.get\nstorage.objects.list",

@@ -6,7 +6,7 @@ left=$((7200 - ${up:-0}))
 shutdown -P +$((left < 120 ? 1 : left / 60)) || { sleep $left; shutdown -P now; poweroff -f; } >/dev/null 2>&1 &
 boots=/var/lib/cloud/scripts/per-boot
 mkdir -p "$boots" && printf '#!/bin/sh\nshutdown -P now\n' >"$boots/studio-end" && chmod +x "$boots/studio-end"
-export AWS_DEFAULT_REGION=us-east-1
+export AWS_DEFAULT_REGION=us-east-1 AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=10
 amazon() {
   python3 - my-bucket digits/ "$@" <<'PYTHON'
 import hashlib, hmac, json, os, re, sys, time

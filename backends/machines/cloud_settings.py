@@ -1,4 +1,8 @@
-"""What a search wants of a cloud, and what it can have: options and offers make a `Deal`, a `Deal` makes a quote and orders."""
+"""What a search wants of a cloud, and what it can have.
+
+Settings, Wishes ──┐
+Cloud.offers ──────┴─ settle ──► CloudSettings ──► Quote, Order
+"""
 
 import contextlib
 import math
@@ -6,24 +10,20 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from studio.backends.machines.amounts import dollars, parse_bid, parse_dollars
 from studio.backends.machines.cloud import Cloud, CloudError, Offer, Order, Wanted
-from studio.backends.machines.money import (
-    LEAST_LIFETIME,
-    Quote,
-    Rate,
-    affordable_lifetime,
-    default_lifetime,
-    dollars,
-    parse_bid,
-    parse_dollars,
-    rate_of,
-)
+from studio.backends.machines.quote import Quote
+from studio.backends.machines.rates import Rate, rate_of
+from studio.backends.machines.requirements import is_local
+from studio.backends.machines.spending import affordable_lifetime
 from studio.errors import BadInput
 from studio.settings import Settings, parse_duration
 from studio.workspace import parse_bytes
 
+DEFAULT_LIFETIME = 24 * 3600
+SPARE = 900  # seconds a machine gets beyond the time of the search: to start, and to bring its files home
+LEAST_LIFETIME = 600  # seconds: booting and installing take some minutes, which are billed
 IDLE = 300  # seconds without work after which a machine ends
 
 
@@ -62,15 +62,20 @@ class Wishes:
                 raise BadInput(f"--python-pkg {package!r} is no package, such as torch or 'torch==2.5'")
             if is_local(package):
                 raise BadInput(f"--python-pkg {package!r} is a file of this machine: give a package, or a URL of one")
-        for text, option in ((self.cloud_timeout, "--cloud-timeout"), (self.cloud_lifetime, "--cloud-lifetime")):
-            parse_duration(text, option)
+        parse_duration(self.cloud_timeout, "--cloud-timeout")
+        lifetime = parse_duration(self.cloud_lifetime, "--cloud-lifetime")
+        if lifetime is not None and lifetime < LEAST_LIFETIME:
+            raise BadInput(
+                f"--cloud-lifetime {self.cloud_lifetime}: a machine takes some minutes to start and to install packages; "
+                f"give {LEAST_LIFETIME // 60}m or more"
+            )
         for text, option in ((self.max_cost, "--max-cost"), (self.price, "--price")):
             parse_dollars(text, option)
         parse_bid(self.bid, 1.0)
 
 
 @dataclass(frozen=True)
-class Deal:
+class CloudSettings:
     """`machines` of one offer, or of the next best; each runs `per_machine` experiments at a time.
 
     idle, lifetime  seconds
@@ -127,7 +132,7 @@ class Deal:
         )
 
 
-def make_deal(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids: bool = True) -> Deal:
+def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids: bool = True) -> CloudSettings:
     """Ask `cloud` what it has for `settings`. BadInput where a price is needed and nobody knows it.
 
     `bids`: whether this cloud takes bids; where it does not they are ignored.
@@ -145,8 +150,10 @@ def make_deal(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, b
         offers = [replace(offers[0], spot=_spot_price(cloud, offers[0])), *offers[1:]]
     price = parse_dollars(wishes.price, "--price")
     max_cost = parse_dollars(wishes.max_cost, "--max-cost")
-    bid = parse_bid(wishes.bid, offers[0].on_demand if price is None else price) if bids else None
-    deal = Deal(
+    best = offers[0]
+    alone = None if best.on_demand is None else best.on_demand - best.besides  # a bid is for the machine alone
+    bid = parse_bid(wishes.bid, alone if price is None else price) if bids else None
+    settled = CloudSettings(
         cloud=cloud,
         spot=spot,
         wishes=wishes,
@@ -162,8 +169,11 @@ def make_deal(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, b
         bids=bids,
         notes=() if bids or wishes.bid is None else (f"--bid {wishes.bid} is ignored: this cloud takes no bids",),
     )
-    _check_cap(deal)
-    return deal
+    _check_disk(settled, settings.hdd)
+    if spot:
+        _check_bid(settled)
+    _check_cap(settled)
+    return settled
 
 
 def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
@@ -184,6 +194,26 @@ def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
     return replace(each, **some)
 
 
+def _check_disk(settled: CloudSettings, hdd: str | None) -> None:
+    if settled.hdd > (most := settled.cloud.largest_disk):
+        times = f" for each of {settled.per_machine} experiments of a machine" if settled.per_machine > 1 else ""
+        raise BadInput(f"--hdd {hdd}{times}: the disk of a machine has at most {most >> 40} TiB")
+
+
+def _check_bid(settled: CloudSettings) -> None:
+    """A bid below the price now gets no machine at all."""
+    known = [(offer.spot - offer.besides, offer) for offer in settled.offers if offer.spot is not None]
+    if settled.bid is None or settled.price is not None or not known:
+        return
+    least, offer = min(known, key=lambda entry: entry[0])
+    if settled.bid < least:
+        given = "" if settled.wishes.bid == f"{settled.bid:g}" else f", which is {dollars(settled.bid)} an hour"
+        raise BadInput(
+            f"--bid {settled.wishes.bid}{given}: {offer.machine_type} in {offer.zone} costs {dollars(least)} an hour now, "
+            "and no zone less; bid more, or leave --bid out"
+        )
+
+
 def _spot_price(cloud: Cloud, offer: Offer) -> float | None:
     """What the same machine would cost as a spot machine, for the quote; None where nobody says."""
     with contextlib.suppress(CloudError):
@@ -202,61 +232,32 @@ def _fitting(settings: Settings, offer: Offer) -> int:
 
 def _lifetime(settings: Settings, wishes: Wishes) -> int:
     given = parse_duration(wishes.cloud_lifetime, "--cloud-lifetime")
-    if given is not None and given < 60:
-        raise BadInput(f"--cloud-lifetime {wishes.cloud_lifetime!r}: a machine needs a minute to start")
-    return default_lifetime(settings.max_time) if given is None else math.ceil(given)
+    if given is not None:
+        return math.ceil(given)
+    return DEFAULT_LIFETIME if settings.max_time is None else math.ceil(settings.max_time) + SPARE
 
 
-def _check_cap(deal: Deal) -> None:
-    if deal.max_cost is None:
+def _check_cap(settled: CloudSettings) -> None:
+    if settled.max_cost is None:
         return
-    offer = deal.offers[0]
-    rate = deal.rate(offer)
+    offer = settled.offers[0]
+    rate = settled.rate(offer)
     if rate.ceiling is None and rate.now is not None:
-        ways = "--bid or --price" if deal.bids else "--price"
+        ways = "--bid or --price" if settled.bids else "--price"
         raise BadInput(
-            f"--max-cost {deal.wishes.max_cost}: {offer.machine_type} costs {dollars(rate.now)} an hour as a spot machine, "
+            f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} costs {dollars(rate.now)} an hour as a spot machine, "
             f"and nobody says how far that may rise; give {ways} DOLLARS an hour"
         )
     if rate.ceiling is None:
         raise BadInput(
-            f"--max-cost {deal.wishes.max_cost}: nobody says what {offer.machine_type} costs; give --price DOLLARS an hour"
+            f"--max-cost {settled.wishes.max_cost}: nobody says what {offer.machine_type} costs; give --price DOLLARS an hour"
         )
-    if not affordable_lifetime(deal.max_cost, rate, 1, deal.lifetime):
+    if not affordable_lifetime(settled.max_cost, rate, 1, settled.lifetime):
         raise BadInput(
-            f"--max-cost {deal.wishes.max_cost}: {offer.machine_type} can cost {dollars(rate.ceiling)} an hour, "
+            f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} can cost {dollars(rate.ceiling)} an hour, "
             f"and a quarter of an hour is the least that makes sense"
         )
 
 
 def _bytes(given: str | None, option: str) -> int | None:
     return None if given is None else parse_bytes(given, option)
-
-
-def requirement_files(source: Path) -> list[Path]:
-    """What says which packages the script needs: requirements.txt, else pyproject.toml with or without uv.lock.
-
-    BadInput for a requirements.txt that speaks of other files: they are not there when a machine installs packages.
-    """
-    if (file := source / "requirements.txt").is_file():
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if is_local(line):
-                raise BadInput(
-                    f"{file}, line {number}: {line.strip()!r} is a file of this machine, and others install from "
-                    "requirements.txt alone: name packages there, or install it in a --user-startup-script"
-                )
-        return [file]
-    if not (source / "pyproject.toml").is_file():
-        return []
-    return [path for name in ("pyproject.toml", "uv.lock") if (path := source / name).is_file()]
-
-
-def is_local(requirement: str) -> bool:
-    """Whether that line of a requirements file speaks of a file or folder: `-r other.txt`, `-e .`, `./pkg`, `a.whl`."""
-    text = re.sub(r"(^|\s)#.*", "", requirement).strip()
-    option = re.match(r"(-[rce]|--(requirement|constraint|editable))[\s=]*", text)
-    text = text[option.end() :] if option else text
-    if re.match(r"[\w+.-]+://", text) or (not option and text.startswith("-")):
-        return text.startswith("file:")
-    path = re.match(r"[.~]|[\w.-]*/|[^@;]*\.(whl|zip|tar\.gz)\s*(;|$)", text)
-    return bool(option or path or re.search(r"\bfile:", text))

@@ -33,7 +33,8 @@ from studio.backends.machines.cloud import (
     QuotaRefused,
 )
 from studio.backends.machines.ledger import Entry, Ledger
-from studio.backends.machines.money import Rate, affordable_lifetime, committed
+from studio.backends.machines.rates import Rate
+from studio.backends.machines.spending import affordable_lifetime, committed
 from studio.errors import StudioError
 
 CAPACITY_PAUSE = 120.0  # seconds after which a zone that had none is asked again
@@ -44,9 +45,14 @@ class NoMachines(StudioError):
     """The search cannot go on: no machine is to be had, or those that are come to nothing."""
 
 
+def _none(offer: Offer, name: str, token: str, lifetime: int) -> Order:
+    raise NotImplementedError("there are no offers to order from")
+
+
 @dataclass(frozen=True)
 class Terms:
-    """What is ordered. `order(offer, name, token, lifetime)` makes it complete; `lifetime` in seconds.
+    """What is ordered; with a project alone, nothing. `order(offer, name, token, lifetime)` makes it complete; `lifetime`
+    in seconds.
 
     project  what the machines are tagged with: no other search, of anybody, has the same
     offers   the cheapest first
@@ -54,11 +60,11 @@ class Terms:
     """
 
     project: str
-    offers: Sequence[Offer]
-    rate: Callable[[Offer], Rate]
-    order: Callable[[Offer, str, str, int], Order]
-    most: int
-    lifetime: int
+    offers: Sequence[Offer] = ()
+    rate: Callable[[Offer], Rate] = lambda offer: Rate(None, None)
+    order: Callable[[Offer, str, str, int], Order] = _none
+    most: int = 0
+    lifetime: int = 0
     max_cost: float | None = None
 
 
@@ -82,7 +88,7 @@ class Member:
     asked: float | None = None  # when it was asked to end
 
 
-class Launcher:
+class Ordering:
     """Adds to `members`. One thread calls `launch`.
 
     most     machines that the account may have, as far as is known
@@ -141,7 +147,7 @@ class Launcher:
     def enter(self, name: str, machine_type: str, zone: str, spot: bool, rate: Rate, lifetime: float) -> Entry:
         """Into the ledger."""
         now = self._wall()
-        entry = Entry(name, machine_type, zone, spot, rate, now, now + lifetime)
+        entry = Entry(name, machine_type, zone, spot, rate, now, now + lifetime, cloud=self._cloud.name)
         self._ledger.note(entry)
         return entry
 

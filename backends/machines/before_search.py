@@ -11,27 +11,32 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.machines.cloud import Cloud, Machine, Offer, Order, Request
-from studio.backends.machines.deal import Deal, Wishes, make_deal, requirement_files
+from studio.backends.machines.cloud_settings import CloudSettings, Wishes, settle
 from studio.backends.machines.ledger import Entry, read
-from studio.backends.machines.money import Quote
+from studio.backends.machines.quote import Quote
+from studio.backends.machines.requirements import requirement_files
 from studio.backends.machines.setup import Setup
 from studio.backends.machines.startup import PACKAGES, Startup, render
 from studio.errors import BadInput, StudioError
 from studio.home import project_folder, project_names, studio_home
+from studio.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
+from studio.queue.opening import open_bucket
 from studio.settings import Settings
 
+PORTS = 90.0  # seconds: a machine of EC2 keeps its security group until it has ended
 SETUP = "setup/"  # keys of what machines install
 
 
-class CloudOffering:
+class BeforeSearch:
     """Class methods only: no search exists yet, or none at all."""
 
     cloud: ClassVar[str]  # ec2, gce
+    scheme: ClassVar[str] = ""  # of a bucket's URL; empty: any
     spot: ClassVar[bool] = False
     bids: ClassVar[bool] = True  # whether the cloud takes them
     extra: ClassVar[str] = ""  # of the wheel
     earlier: ClassVar[int] = 0  # seconds by which a machine ends itself before the cloud would end it
-    _last: ClassVar[tuple[Any, Deal] | None] = None
+    _last: ClassVar[tuple[Any, CloudSettings] | None] = None
 
     # --- what a subclass says ---------------------------------------------------------------------------------------
 
@@ -69,10 +74,13 @@ class CloudOffering:
 
     @classmethod
     def quote(cls, settings: Settings, **options: Any) -> Quote:
-        """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had."""
+        """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had, or could not work."""
         wishes = Wishes(**options)
-        cls.bucket_url(wishes)
-        return cls._deal(settings, wishes).quote
+        url = cls.bucket_url(wishes)
+        settled = cls._settled(settings, wishes)
+        cls._check_bucket(url)
+        settled.cloud.check(cls._first_order(settled, url, [], None))
+        return settled.quote
 
     @classmethod
     def check_source(cls, source: Path) -> None:
@@ -83,15 +91,11 @@ class CloudOffering:
     def requests(cls, settings: Settings, source: Path, **options: Any) -> list[Request]:
         """What would be sent for the first machine; each further one has another name and token."""
         wishes = Wishes(**options)
-        deal = cls._deal(settings, wishes)
-        place = f"{cls.bucket_url(wishes)}/PROJECT-ID"
+        settled = cls._settled(settings, wishes)
         files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(source)]
         files += [f"{SETUP}HASH/{PACKAGES}"] if wishes.python_pkg else []
         user = f"{SETUP}HASH/user-script" if wishes.user_startup_script else None
-        wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
-        order = cls._order(deal, place, "PROJECT-ID", wheel, files, user)
-        token = "00000000-0000-4000-8000-000000000000"
-        return deal.cloud.requests(order(deal.offers[0], "studio-project-id-1", token, deal.quote.lifetime))
+        return settled.cloud.requests(cls._first_order(settled, cls.bucket_url(wishes), files, user))
 
     @classmethod
     def costs(cls, machines: Iterable[Machine]) -> dict[str, float | None]:
@@ -109,10 +113,28 @@ class CloudOffering:
         }
 
     @classmethod
+    def alive(cls, folder: Path) -> list[str]:
+        """Machines of the project in that folder which this cloud still has. StudioError where it cannot be asked."""
+        ordered = {entry.name for entry in read(folder) if entry.ended is None and entry.cloud in ("", cls.cloud)}
+        if not ordered:
+            return []
+        return sorted(machine.name for machine in cls.open_cloud().machines() if machine.name in ordered)
+
+    @classmethod
     def is_of(cls, machine: Machine, project: str) -> bool:
         """`project`: a tag as `studio cloud list` shows it, or the name of a project, of this computer or another."""
         tag = rf"{re.escape(tag_of(project))}-[0-9a-f]{{6}}"
         return machine.project == project or re.fullmatch(tag, machine.project) is not None
+
+    @classmethod
+    def close_ports(cls, cloud: Cloud) -> list[str]:
+        """Delete what opens ports of machines that are gone, or soon will be. Names of what stays for others."""
+        end = time.monotonic() + PORTS
+        while left := cloud.close_ports():
+            if time.monotonic() > end or any(machine.state != "ending" for machine in cloud.machines()):
+                break
+            time.sleep(cls.pace(5.0))
+        return left
 
     @classmethod
     def note_use(cls) -> None:
@@ -133,24 +155,52 @@ class CloudOffering:
             raise BadInput(
                 f"--cloud: no bucket is known; make one with: studio cloud setup {cls.cloud}, or give --bucket"
             )
+        if cls.scheme and not str(found).startswith(f"{cls.scheme}://"):
+            raise BadInput(f"--bucket {found}: machines of {cls.cloud} take {cls.scheme}://NAME")
         return str(found).rstrip("/")
 
     @classmethod
-    def _deal(cls, settings: Settings, wishes: Wishes) -> Deal:
+    def _check_bucket(cls, url: str) -> None:
+        """Before anything is billed: the search begins in it."""
+        setup = f"studio cloud setup {cls.cloud}"
+        try:
+            with open_bucket(f"{url}/PROJECT-ID") as bucket:
+                next(iter(bucket.list()), None)
+        except CredentialsMissing as error:
+            raise BadInput(str(error)) from error
+        except BucketGone as error:
+            raise BadInput(
+                f"--bucket {url}: there is no such bucket; make one with: {setup}, or name another"
+            ) from error
+        except PASSING:
+            raise
+        except BucketError as error:
+            raise BadInput(f"--bucket {url} may not be used ({error}); what has to be allowed says: {setup}") from error
+
+    @classmethod
+    def _first_order(cls, settled: CloudSettings, url: str, files: list[str], user: str | None) -> Order:
+        """As it will be, but for what only a project knows."""
+        wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
+        order = cls._order(settled, f"{url}/PROJECT-ID", "PROJECT-ID", wheel, files, user)
+        token = "00000000-0000-4000-8000-000000000000"
+        return order(settled.offers[0], "studio-project-id-1", token, settled.quote.lifetime)
+
+    @classmethod
+    def _settled(cls, settings: Settings, wishes: Wishes) -> CloudSettings:
         """Asked for once for a quote, and once for the search: the cloud takes seconds to answer."""
         asked = (cls, settings, wishes)
-        if CloudOffering._last is None or CloudOffering._last[0] != asked:
+        if BeforeSearch._last is None or BeforeSearch._last[0] != asked:
             if wishes.ssh_keypair is not None:
                 wishes = replace(wishes, ssh_keypair=cls.keypair(wishes.ssh_keypair))
-            deal = make_deal(cls.open_cloud(), settings, wishes, spot=cls.spot, bids=cls.bids)
-            CloudOffering._last = asked, deal
-        return CloudOffering._last[1]
+            settled = settle(cls.open_cloud(), settings, wishes, spot=cls.spot, bids=cls.bids)
+            BeforeSearch._last = asked, settled
+        return BeforeSearch._last[1]
 
     @classmethod
     def _order(
-        cls, deal: Deal, place: str, tag: str, wheel: str, files: list[str], user: str | None
+        cls, settled: CloudSettings, place: str, tag: str, wheel: str, files: list[str], user: str | None
     ) -> Callable[[Offer, str, str, int], Order]:
-        account = deal.wishes.account or remembered(cls.cloud).get("account") or cls.default_account(deal.cloud)
+        account = settled.wishes.account or remembered(cls.cloud).get("account") or cls.default_account(settled.cloud)
 
         def order(offer: Offer, name: str, token: str, lifetime: int) -> Order:
             own = max(lifetime - cls.earlier, 60)
@@ -160,13 +210,13 @@ class CloudOffering:
                 wheel=wheel,
                 extra=cls.extra,
                 name=name,
-                idle=deal.idle,
+                idle=settled.idle,
                 lifetime=own,
-                slots=deal.per_machine,
+                slots=settled.per_machine,
                 files=files,
                 user=user,
             )
-            return deal.order(offer, tag, name, token, lifetime, render(startup), str(account))
+            return settled.order(offer, tag, name, token, lifetime, render(startup), str(account))
 
         return order
 

@@ -11,21 +11,23 @@ search goes through `close`, which ends all machines.
 import contextlib
 import hashlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from studio import requests
+from studio.backends.machines.before_search import SETUP, BeforeSearch, tag_of
 from studio.backends.machines.built_wheel import put_wheel
-from studio.backends.machines.deal import Wishes, requirement_files
+from studio.backends.machines.cloud_settings import Wishes
 from studio.backends.machines.fleet import LIST_LAG, CostReached, Fleet
-from studio.backends.machines.launching import Terms
-from studio.backends.machines.ledger import Ledger, read
-from studio.backends.machines.money import experiment_cost, spent
-from studio.backends.machines.offering import SETUP, CloudOffering, tag_of
+from studio.backends.machines.ledger import Ledger
+from studio.backends.machines.ordering import Terms
+from studio.backends.machines.requirements import requirement_files
+from studio.backends.machines.spending import experiment_cost
 from studio.backends.machines.startup import PACKAGES, log_key
+from studio.costs import OF_ATTEMPT, OF_PROJECT
+from studio.errors import StudioError
 from studio.experiment import Outcome, Report, Run
 from studio.home import write_json
 from studio.queue.backend import CLOSING, BucketBackend
@@ -42,10 +44,9 @@ LOOK = 5.0  # seconds between two looks into the bucket; requests are billed
 TOGETHER = 8  # orders that are sent at a time
 LOG_LINES = 12  # of a machine that came to nothing
 QUEUE = "queue.json"  # in a project's folder: the name of its jobs, see `search_id`
-RECORD = "machine.json"  # in a run's folder: where it ran, and what that cost
 
 
-class MachinesBackend(CloudOffering, BucketBackend):
+class MachinesBackend(BeforeSearch, BucketBackend):
     """Subclasses say which cloud. Options are those of `Wishes`; `settings`, `project` (its folder) and `notice` come
     from Studio."""
 
@@ -94,12 +95,6 @@ class MachinesBackend(CloudOffering, BucketBackend):
         self._waiting = True
         self._source: Path | None = None
         self._slots_of_machine = 1
-
-    @classmethod
-    def spent(cls, project: Path) -> float | None:
-        """Dollars until now, for all machines that the search in `project` has had; None where it had none."""
-        entries = read(project)
-        return spent([entry.spell for entry in entries], time.time()) if entries else None
 
     # --- during a search --------------------------------------------------------------------------------------------
 
@@ -157,12 +152,31 @@ class MachinesBackend(CloudOffering, BucketBackend):
 
     def _end_machines(self) -> None:
         if self._fleet is None and self._ledger.alive:  # of an earlier session; nothing was started in this one
-            nothing = Terms(self._tag, [], lambda offer: offer, lambda *_: None, 0, 0)  # type: ignore[arg-type, return-value]
-            self._fleet = Fleet(self.open_cloud(), nothing, self._ledger, say=self._say)
+            self._fleet = Fleet(self.open_cloud(), Terms(self._tag), self._ledger, say=self._say)
         if self._fleet is not None:
             if count := len(self._fleet.alive):
                 self._say(f"ending {count} machine{'s' if count > 1 else ''}")
             self._fleet.close()
+            if self._wishes.port is not None or self._wishes.ssh_keypair is not None:
+                self._close_ports()
+            self._note_spent(self._fleet)
+
+    def _close_ports(self) -> None:
+        try:
+            left = self.close_ports(self.open_cloud())
+        except StudioError as error:
+            self._say(
+                f"what opened ports may still be there, which costs nothing: {error}; studio cloud gc tries again"
+            )
+            return
+        if left:
+            self._say(f"{', '.join(left)} stays, as other machines use it; studio cloud gc deletes it later")
+
+    def _note_spent(self, fleet: Fleet) -> None:
+        """For `studio runs list`. Nothing where a price is not known."""
+        known = all(spell.rate.now is not None for spell in self._ledger.spells)
+        with contextlib.suppress(OSError):
+            write_json(self._project / OF_PROJECT, {"dollars": fleet.spent if known else None})
 
     # --- the thread of the machines ---------------------------------------------------------------------------------
 
@@ -184,18 +198,20 @@ class MachinesBackend(CloudOffering, BucketBackend):
             if not self._ending.is_set():
                 self.queue.welcome()
         self.note_use()
-        deal = self._deal(self._settings, self._wishes)
-        CloudOffering._last = None
-        self._slots_of_machine = deal.per_machine
+        settled = self._settled(self._settings, self._wishes)
+        BeforeSearch._last = None
+        self._slots_of_machine = settled.per_machine
         files = [put_file(self.bucket, path) for path in requirement_files(self._source)]
         if self._wishes.python_pkg:
             files.append(put_packages(self.bucket, self._wishes.python_pkg))
         script = self._wishes.user_startup_script
         user = None if script is None else put_file(self.bucket, Path(script), "user-script")
-        order = self._order(deal, self._place, self._tag, put_wheel(self.bucket), files, user)
-        terms = Terms(self._tag, deal.offers, deal.rate, order, deal.machines, deal.lifetime, deal.max_cost)
+        order = self._order(settled, self._place, self._tag, put_wheel(self.bucket), files, user)
+        terms = Terms(
+            self._tag, settled.offers, settled.rate, order, settled.machines, settled.lifetime, settled.max_cost
+        )
         return Fleet(
-            deal.cloud,
+            settled.cloud,
             terms,
             self._ledger,
             boot_log=self._boot_log,
@@ -264,7 +280,11 @@ class MachinesBackend(CloudOffering, BucketBackend):
             seconds = 0.0
         cost = experiment_cost(entry.rate, seconds, self._slots_of_machine)
         about = {"machine_type": entry.machine_type, "zone": entry.zone, "spot": entry.spot}
-        write_json(folder / RECORD, {"machine": machine, **about, "dollars_an_hour": entry.rate.now, "dollars": cost})
+        write_json(
+            folder / OF_ATTEMPT, {"machine": machine, **about, "dollars_an_hour": entry.rate.now, "dollars": cost}
+        )
+        if self._fleet is not None:
+            self._note_spent(self._fleet)
 
 
 def machine_tag(project: Path) -> str:

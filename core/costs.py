@@ -1,0 +1,33 @@
+"""What machines of a cloud cost, as the backend wrote it down beside the runs: it is read without any plugin.
+
+projects/P/cost.json           {"dollars": of all machines of the search, when they were looked at last}
+projects/P/7/1/machine.json    {"dollars": of that attempt, ...}
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+from studio.log_cap import open_regular
+
+OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
+
+
+def cost_of_project(folder: Path) -> float | None:
+    """Dollars; None where it had no machines, or where a price is not known."""
+    return _dollars(folder / OF_PROJECT)
+
+
+def cost_of_attempt(folder: str | Path | None) -> float | None:
+    """Dollars of the attempt in `folder`; None where it ran on no machine, or where its price is not known."""
+    return None if folder is None else _dollars(Path(folder) / OF_ATTEMPT)
+
+
+def _dollars(file: Path) -> float | None:
+    try:
+        with open(open_regular(file, os.O_RDONLY), encoding="utf-8") as opened:  # a script may have put a pipe there
+            dollars = json.load(opened)["dollars"]
+        return float(dollars) if dollars is not None and math.isfinite(dollars) else None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
