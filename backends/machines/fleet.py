@@ -215,13 +215,14 @@ class Fleet:
         those that are more than wanted."""
         now = self._clock()
         wrong: list[Member] = []
+        mutes: list[Member] = []
         for member in self._members.values():
             mute = member.order is not None and not member.greeted and now - member.since > SILENT
             if member.name in self._silent:
                 self._tell(f"{member.name} holds an experiment and says nothing any more: it is replaced")
             elif mute and not member.out:
                 self._tell(f"{member.name} has said nothing for {SILENT / 60:.0f} minutes: it is ended")
-                self._leaves(member, True)
+                mutes.append(member)
             elif not member.out and now <= member.ends + LIST_LAG:
                 continue
             wrong.append(member)
@@ -231,6 +232,7 @@ class Fleet:
         for member in extra:
             self._tell(f"{member.name} is more than is wanted: it is ended")
         self._end([*wrong, *extra])
+        self._barren += [member.name for member in mutes if member.dismissed]  # else it is there, and counts
 
     def _end(self, members: Sequence[Member]) -> bool:
         """Ask them to end, unless they were asked a moment ago. Whether the cloud took all that was asked."""
@@ -255,7 +257,7 @@ class Fleet:
     def close(self) -> bool:
         """End all machines of this search, those included whose orders had no answer. Whether that is certain."""
         self.interrupt()
-        begun = self._clock()
+        begun, refused = self._clock(), None
         for name, member in self._lost.items():  # it was a list that was wrong, or they are gone, which is no error
             self._members.setdefault(name, member)
         self._lost.clear()
@@ -271,7 +273,8 @@ class Fleet:
                 self._ledger.ended(self._ledger.alive, self._wall())
                 return True
             hopeless = isinstance(self._trouble, CloudCredentials | CloudDenied)
-            if waited >= (UNSURE if hopeless else CLOSING):
+            refused = (waited if refused is None else refused) if hopeless else None
+            if waited >= (CLOSING if refused is None else min(refused + UNSURE, CLOSING)):
                 names = ", ".join(member.name for member in self._members.values())
                 self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
                 return False

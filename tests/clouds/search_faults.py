@@ -31,7 +31,7 @@ class Faults(OnACloud):
         first = search("--hp=lr=1:4", takes=3)
         first.wait_for(lambda: self.at_work(cloud, 2))
         second = search.resume()
-        assert second.end()[0] in (1, 2), second.said
+        assert second.end()[0] == 2, second.said
         assert "project 'p' is being run by process" in second.said
         found = self.completed(first, 4, cloud, machines=2)
         assert {e["attempt"] for e in found} == {1}
@@ -106,7 +106,7 @@ class Faults(OnACloud):
     def test_the_clock_of_the_driver_is_wrong(self, search, cloud, seconds):
         running = search("--hp=lr=1:4", takes=1, clock=seconds)
         if abs(seconds) > self.skew:
-            assert running.end()[0] in (1, 2), running.said
+            assert running.end()[0] == 1, running.said
             assert "is the clock of this machine right?" in running.said
             assert cloud.instances() == []
             return

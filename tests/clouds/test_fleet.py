@@ -367,6 +367,23 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
 # --- faults of this computer ------------------------------------------------------------------------------------------
 
 
+def test_a_mute_machine_that_cannot_be_ended_counts_until_it_is(tmp_path):
+    world = World(tmp_path, most=3)
+    world.tend(1)
+    world.cloud.no_ends.append(unreachable())
+    world.tend(3, after=SILENT + 1)
+    assert world.cloud.most == 3
+    world.tend(3, after=30)
+    assert (world.cloud.most, len(world.cloud.alive), len(world.cloud.orders)) == (3, 3, 4)
+
+
+def test_one_refusal_after_a_time_without_network_is_not_the_end_of_a_close(world):
+    world.start(1)
+    world.cloud.no_ends += [*[unreachable()] * 20, CloudDenied("no")]
+    assert world.fleet.close()
+    assert world.cloud.alive == []
+
+
 def test_a_fleet_that_orders_nothing_ends_what_it_finds(world):
     """As `close` does for a search that only moved away: it has no offers."""
     world.start(1)

@@ -177,10 +177,10 @@ def test_values_are_seen_while_an_experiment_runs(search, worker, tree, go, unti
 def test_a_time_limit_holds_on_a_worker(search, worker, script):
     script("train.py", "import time\nlr = 1\nprint('step', lr, flush=True)\ntime.sleep(60)")
     worker()
-    one = search("--max-duration=0.4", "--hp=lr=1", "train.py")
+    one = search("--max-duration=4", "--hp=lr=1", "train.py")  # a busy machine takes a while to print
     assert one.wait() == 1
     (found,) = Project("p").experiments
-    assert (found.failure, found.reason) == ("timeout", "took longer than 0.4 s: step 1")
+    assert (found.failure, found.reason) == ("timeout", "took longer than 4 s: step 1")
 
 
 def test_two_drivers_share_the_workers_of_a_folder(driver, worker, script, share):
