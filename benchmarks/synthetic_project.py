@@ -19,8 +19,9 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from studio.disk import make_folder
 from studio.experiment import Outcome
-from studio.home import attempt_folder, make_folder, project_folder
+from studio.home import attempt_folder, project_folder
 from studio.store import Store
 
 EPOCHS = 20

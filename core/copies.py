@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from studio.disk import write_json
 from studio.errors import StoreError
-from studio.home import COPY, database, write_json
+from studio.home import COPY, database
 from studio.store import Store
 
 WHOLE = range(1, 2**63)  # the numbers of experiments and lines

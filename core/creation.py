@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from studio.disk import make_folder
 from studio.environment import describe
 from studio.errors import BadInput, ProjectError, StoreError
-from studio.home import COPY, database, make_folder, project_folder, projects_folder, studio_home
+from studio.home import COPY, database, project_folder, projects_folder, studio_home
 from studio.lock import take_lock
 from studio.plan import FIRST_SNAPSHOT, SHARED, Plan
 from studio.plugin_files import is_file

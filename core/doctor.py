@@ -12,9 +12,10 @@ from typing import Any
 
 from studio import requests
 from studio.copies import copied_through, copy_of
+from studio.disk import is_network, make_folder, out_of_space
 from studio.errors import StudioError
 from studio.experiment import FITNESS
-from studio.home import COPY, database, is_network, make_folder, out_of_space, projects_folder, studio_home
+from studio.home import COPY, database, projects_folder, studio_home
 from studio.lock import is_locked
 from studio.processes import marked
 from studio.rebuilding import read_copies

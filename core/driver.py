@@ -14,10 +14,10 @@ from studio.abilities import abilities_of
 from studio.attempts import Attempts
 from studio.control import Control
 from studio.copies import Copies
+from studio.disk import out_of_space
 from studio.errors import Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.failures import FailureWatch
-from studio.home import out_of_space
 from studio.host import blame
 from studio.interfaces import Backend
 from studio.interrupts import Interrupts

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from studio import home
+from studio import disk, home
 from studio.errors import BadInput
 from studio.experiment import plain
 from studio.space import Parameter, Space
@@ -28,7 +28,7 @@ def open_for_program(name: str, settings: dict[str, Any]) -> Store:
 
 def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
     if not home.database(folder).is_file():
-        home.make_folder(folder)
+        disk.make_folder(folder)
         return Store.create(folder, settings)
     journal = Store.open(folder)
     stored = journal.meta("settings")

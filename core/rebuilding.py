@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from studio.copies import META, WHOLE, copy_of
+from studio.disk import write_json
 from studio.errors import ProjectError, StoreError
-from studio.home import database, write_json
+from studio.home import database
 from studio.lock import take_lock
 from studio.store import Store, plain_errors, read_events, reading
 

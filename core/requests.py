@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from studio.home import write_json
+from studio.disk import write_json
 
 ACTIONS = ("stop", "pause", "go", "retry", "budget", "queue")
 FOR_A_RUNNING_ONE = ("stop", "pause", "go")  # nothing to be done when its driver has ended

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.disk import write_json
 from studio.experiment import Outcome, Run, plain
-from studio.home import write_json
 from studio.log_cap import open_regular
 from studio.processes import kill_tree
 from studio.workspace import copy_any, copy_tree, make_own, remove_tree

@@ -16,8 +16,8 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from studio.disk import identity
 from studio.experiment import Failure, Metric, Outcome, Report, Run
-from studio.home import identity
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.log_cap import LogCap

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from studio.disk import identity, is_network, is_read_only
 from studio.errors import StoreError
 from studio.experiment import Experiment, Metric, Outcome, Status, plain
-from studio.home import COPY, database, identity, is_network, is_read_only
+from studio.home import COPY, database
 from studio.lock import take_lock
 from studio.records import read_experiment, read_experiments
 
@@ -251,9 +252,8 @@ class Store:
         if found == (0, 0):
             raise StoreError(f"{database(self.folder)} is missing{_REBUILD.format(project=self.folder.name)}")
         if self.meta("fence") != self._fence or found != self._file:
-            raise StoreError(
-                f"project {self.folder.name!r} was taken over by another driver; this one ends, and the record has none of its news"
-            )
+            name = self.folder.name
+            raise StoreError(f"project {name!r} was taken over by another driver; the record has no news of this one")
 
     def _write(self, statement: str, row: tuple[Any, ...]) -> None:
         with self.transaction():

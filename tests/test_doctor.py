@@ -17,7 +17,8 @@ import studio
 from studio import doctor as doctor_module
 from studio import requests
 from studio.copies import copy_of
-from studio.home import LOW_SPACE, database
+from studio.disk import LOW_SPACE
+from studio.home import database
 from studio.lock import take_lock
 from studio.processes import MARKS, marked
 from studio.store import Store

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 import studio
+from studio.disk import make_folder
 from studio.errors import BadInput, ProjectError
 from studio.experiment import Outcome
-from studio.home import (
-    attempt_folder,
-    existing_project_folder,
-    make_folder,
-    project_folder,
-    project_names,
-    split_key,
-    studio_home,
-)
+from studio.home import attempt_folder, existing_project_folder, project_folder, project_names, split_key, studio_home
 from studio.launch import remove
 from studio.project import Project, all_projects
 from studio.store import Store

@@ -15,8 +15,8 @@ from typing import Any
 
 from studio.backends.machines.rates import Rate
 from studio.backends.machines.spending import Spell
+from studio.disk import write_json
 from studio.errors import StudioError
-from studio.home import write_json
 
 FILE = "machines.json"  # in the project's folder
 

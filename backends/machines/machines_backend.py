@@ -27,9 +27,9 @@ from studio.backends.machines.requirements import requirement_files
 from studio.backends.machines.spending import experiment_cost
 from studio.backends.machines.startup import PACKAGES, log_key
 from studio.costs import OF_ATTEMPT, OF_PROJECT
+from studio.disk import write_json
 from studio.errors import StudioError
 from studio.experiment import Outcome, Report, Run
-from studio.home import write_json
 from studio.queue.backend import CLOSING, BucketBackend
 from studio.queue.bucket import Bucket, BucketError
 from studio.queue.job_queue import JobState

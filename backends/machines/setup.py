@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from studio.home import studio_home, write_json
+from studio.disk import write_json
+from studio.home import studio_home
 
 KEPT = 30  # days that the bucket keeps what searches leave in it
 

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from studio.disk import write_json
 from studio.experiment import FITNESS, Metric, Run
-from studio.home import attempt_folder, write_json
+from studio.home import attempt_folder
 from studio.queue import shipping
 from studio.queue.archives import Unreadable
 from studio.queue.bucket import Bucket

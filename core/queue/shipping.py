@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.disk import write_json
 from studio.experiment import Metric, Resources, Run
-from studio.home import write_json
 from studio.queue.archives import Unreadable, pack, unpack
 from studio.queue.bucket import Bucket
 

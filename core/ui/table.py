@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.costs import cost_of_attempt
+from studio.disk import identity
 from studio.experiment import Metric
-from studio.home import attempt_folder, database, identity
+from studio.home import attempt_folder, database
 from studio.host import Host
 from studio.lock import is_locked
 from studio.records import Row, read_rows

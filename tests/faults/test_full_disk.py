@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from studio import home as home_module
+from studio import disk as disk_module
 from studio.home import database
 from studio.project import Project
 
@@ -128,7 +128,7 @@ def go_on(command, home):
 @pytest.mark.parametrize("first", range(4))
 def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, home, undisturbed, monkeypatch, first):
     """Without the guard that takes a disk with less than 1 MiB for full: each write meets the end of the disk itself."""
-    monkeypatch.setattr(home_module, "LOW_SPACE", 1)
+    monkeypatch.setattr(disk_module, "LOW_SPACE", 1)
     script("train.py", SCORES)
     small = disk()
     for blocks in range(first, 90, 4):
@@ -148,7 +148,7 @@ def test_the_disk_fills_up_while_an_experiment_runs(
     command, disk, script, home, undisturbed, monkeypatch, tmp_path, first
 ):
     """The script fills it, and leaves room for the first few of the writes that follow."""
-    monkeypatch.setattr(home_module, "LOW_SPACE", 1)
+    monkeypatch.setattr(disk_module, "LOW_SPACE", 1)
     monkeypatch.setenv("FULL", str(tmp_path / "full"))
     script("train.py", FILLS)
     small = disk()
@@ -172,7 +172,7 @@ def test_a_search_ends_in_order_before_the_disk_is_quite_full(
     monkeypatch.setenv("FULL", str(tmp_path / "full"))
     script("train.py", FILLS)
     small = disk()
-    (tmp_path / "full").write_text(str(home_module.LOW_SPACE // 2))
+    (tmp_path / "full").write_text(str(disk_module.LOW_SPACE // 2))
     full = command("run", f"--num-workers={workers}", *SEARCH)
     assert full.code == 1
     assert "studio: the disk is full: free some space; go on with: studio resume p" in full.err

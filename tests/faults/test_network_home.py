@@ -18,7 +18,8 @@ import pytest
 
 from studio import doctor as doctor_module
 from studio import store as store_module
-from studio.home import database, is_network
+from studio.disk import is_network
+from studio.home import database
 from studio.project import Project
 from studio.store import Store
 
@@ -37,8 +38,8 @@ print("fitness:", -((lr - 0.02) ** 2))
 # The command, with a table of mounts in argv[1].
 STUDIO = """
 import functools, sys
-from studio import doctor, home, store
-store.is_network = doctor.is_network = functools.partial(home.is_network, mounts=sys.argv.pop(1))
+from studio import disk, doctor, store
+store.is_network = doctor.is_network = functools.partial(disk.is_network, mounts=sys.argv.pop(1))
 from studio.cli import main
 main()
 """
