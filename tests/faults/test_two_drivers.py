@@ -159,7 +159,7 @@ def wakes(one):
     os.kill(one.pid, signal.SIGCONT)
     assert one.wait() == 1, one.err
     assert last_line(one) == (
-        "studio: project 'p' was taken over by another driver; this one ends, and the record has none of its news"
+        "studio: project 'p' was taken over by another driver; the record has no news of this one"
     )
     assert "Traceback" not in one.err
 
