@@ -191,6 +191,19 @@ def test_one_line_and_nothing_written(command, files, home, monkeypatch, argumen
     assert not home.exists()
 
 
+@pytest.mark.parametrize(
+    "line", ["run --metric", "run --hp", "ui --host", "resume p --max-time", "report p -o", "runs show p/1 --nope"]
+)
+def test_an_option_without_its_value_or_that_does_not_exist(command, line):
+    result = command(*line.split())
+    name, option = line.split()[0], line.split()[-1]
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("studio: ")
+    assert result.err.count("\n") == 1
+    assert option in result.err
+    assert f"; see studio {name}" in result.err
+
+
 def test_as_a_user_sees_it(studio, files, home):
     check(studio("run", "--hp=lr=nan", "train.py"), ["lr=nan"])
     assert not home.exists()

@@ -76,7 +76,9 @@ def _guarded() -> int:
             sys.stderr.write(f"{error}\n")
             return 2
         if hasattr(error, "format_message"):
-            _complain(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help")  # type: ignore[attr-defined]
+            ctx = getattr(error, "ctx", None)  # an option without its value comes without one
+            where = ctx.command_path if ctx else " ".join(["studio", *sys.argv[1:2]])
+            _complain(f"{error.format_message().rstrip('.')}; see {where} --help")
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             return 130
