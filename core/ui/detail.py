@@ -68,7 +68,7 @@ class Details:
             "attempt": found.attempt,
             "attempts": attempts,
             "command": self._command(plan, found.values, number, found.attempt, meta),
-            "winning": winning_command(meta["settings"] or {}, found.values),
+            "winning": winning_command(found.key, meta["settings"] or {}, found.values),
             "diff": self._diff(plan, found.values),
             "files": list_files(self._folder.name, number, folder, self._folder / snapshot),
             "environment": _environment(meta),
@@ -166,13 +166,16 @@ def parsed_diff(text: str) -> list[dict[str, Any]]:
     return files
 
 
-def winning_command(settings: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """A command that runs the script once with these values, as the search ran it. Arrays have no text and stay out."""
+def winning_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """A command that runs the script once with the values of experiment `key`, as the search ran it. Arrays have no text:
+    they come as the files that they were."""
     if not settings.get("script"):
         return " ".join(f"{name}={plain(value)!r}" for name, value in values.items())
     texts = {name: _literal_text(plain(value)) for name, value in values.items()}
     ranges = {name: text for name, text in texts.items() if text is not None}
-    return repeating_command({**settings, **_ONCE, "ranges": ranges}, None)
+    arrays = [f"{key}/{name}:{name}" for name in values if name not in ranges]
+    reuse = [*(settings.get("reuse") or ()), *arrays]
+    return repeating_command({**settings, **_ONCE, "ranges": ranges, "reuse": reuse}, None)
 
 
 _ONCE = {

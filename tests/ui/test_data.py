@@ -422,21 +422,16 @@ def test_one_experiment(browser, home, command, script):
 
 
 def test_its_command_runs_it_again(browser, home, command, script):
-    script("train.py", "lr = 0.5\nopt = 'x'\nprint(opt)\nprint('fitness:', lr)\n")
-    command(
-        "run",
-        "--project=digits",
-        "--optimizer=random",
-        "--max-experiments=2",
-        "--hp=lr=0:1",
-        "--hp=opt=adam,sgd",
-        "train.py",
-    )
+    text = "lr = 0.5\nopt = 'x'\nprint(opt)\nprint('fitness:', lr + np.load(fs_tracker.get_artifact('scale')).sum())\n"
+    script("train.py", f"import numpy as np\nfrom studio import fs_tracker\n{text}")
+    ranges = ("--hp=lr=0:1", "--hp=opt=adam,sgd", "--hp=scale=0:1:3:a")
+    command("run", "--project=digits", "--optimizer=random", "--max-experiments=2", *ranges, "train.py")
     data = browser.json("/api/p/digits/2")
     words = shlex.split(data["winning"])
     assert command(*words[1:2], "--project=again", *words[2:]).code == 0
     (found,) = studio.Project("again").experiments
-    assert (found.values, found.fitness) == (data["values"], data["fitness"])
+    assert found.values == {name: value for name, value in data["values"].items() if name != "scale"}
+    assert found.fitness == data["fitness"]
 
 
 @pytest.mark.parametrize(
@@ -655,7 +650,9 @@ def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
         "max_experiments": 9,
         "num_workers": 4,
     }
-    words = shlex.split(winning_command({**settings, "max_duration": 60, "python": "/opt/python"}, {"opt": value}))
+    words = shlex.split(
+        winning_command("digits/7", {**settings, "max_duration": 60, "python": "/opt/python"}, {"opt": value})
+    )
     assert words[:4] == ["studio", "run", "--max-duration=60s", "--python=/opt/python"]
     (space,) = read_space({"opt": words[4].removeprefix("--hyperparam=opt=")}, create_host(), grid=True)
     assert (space.value, type(space.value), words[5:]) == (value, type(value), ["train.py"])
