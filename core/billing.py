@@ -6,12 +6,14 @@ goes on elsewhere.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from studio.errors import BadInput
 from studio.host import Host
 from studio.observer import Observer
 from studio.plan import Plan
+from studio.settings import Settings
 
 Consent = bool | Callable[[str], bool]  # a function shows a text, and asks whether to go on
 
@@ -20,12 +22,18 @@ def costs_money(backend: type) -> bool:
     return hasattr(backend, "quote")
 
 
+def settings_of(plan: Plan) -> Settings:
+    """As a backend that costs money hears them: no machine is ordered for an experiment that there will not be."""
+    workers = plan.settings.num_workers
+    return replace(plan.settings, num_workers=workers if plan.size is None else max(1, min(workers, plan.size)))
+
+
 def agree(plan: Plan, observer: Observer, yes: Consent) -> None:
     """BadInput where nobody agreed. `yes` False: there is nobody to ask."""
     if not costs_money(plan.backend):
         return
     plan.backend.check_source(plan.source)  # type: ignore[attr-defined]
-    quote: Any = plan.backend.quote(plan.settings, **plan.backend_options)  # type: ignore[attr-defined]
+    quote: Any = plan.backend.quote(settings_of(plan), **plan.backend_options)  # type: ignore[attr-defined]
     if callable(yes):
         if not yes(quote.text):
             raise BadInput("nothing was started")

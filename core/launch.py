@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import requests
-from studio.billing import Consent, agree
+from studio.billing import Consent, agree, costs_money, settings_of
 from studio.creation import create, fingerprint, is_whole, source_snapshot
 from studio.driver import Driver
 from studio.errors import BadInput, Interrupted, ProjectError
@@ -267,7 +267,8 @@ def count_workers(given: int | str, gpus: int) -> int:
 def _open_backend(plan: Plan, host: Host, project: Path, observer: Observer) -> Backend:
     """The backend; it is given the host, and more about the search, where its constructor names that."""
     with blame(plan.backend, "its constructor"):
-        there = {"host": host, "settings": plan.settings, "project": project, "notice": observer.notice}
+        settings = settings_of(plan) if costs_money(plan.backend) else plan.settings
+        there = {"host": host, "settings": settings, "project": project, "notice": observer.notice}
         named = inspect.signature(plan.backend).parameters
         given = {name: value for name, value in there.items() if name in named}
         return plan.backend(slots=plan.settings.num_workers, **given, **plan.backend_options)

@@ -100,10 +100,15 @@ class CloudSettings:
 
     @property
     def quote(self) -> Quote:
-        lifetime = affordable_lifetime(self.max_cost, self.rate(self.offers[0]), self.machines, self.lifetime)
+        rate = self.rate(self.offers[0])
+        lives = ((n, affordable_lifetime(self.max_cost, rate, n, self.lifetime)) for n in range(self.machines, 0, -1))
+        machines, lifetime = next(pair for pair in lives if pair[1])  # for one it was checked
         terms = {"price": self.price, "bid": self.bid, "max_cost": self.max_cost, "idle": self.idle}
-        about = self.cloud.name, self.machines, self.offers[0], self.spot, lifetime or LEAST_LIFETIME
-        return Quote(*about, **terms, notes=self.notes)  # type: ignore[arg-type]
+        less = (
+            f"--max-cost {self.wishes.max_cost} pays for no more than {machines} of {self.machines} machines at a time"
+        )
+        notes = (*self.notes, less) if machines < self.machines else self.notes
+        return Quote(self.cloud.name, machines, self.offers[0], self.spot, lifetime, **terms, notes=notes)  # type: ignore[arg-type]
 
     def rate(self, offer: Offer) -> Rate:
         return rate_of(offer, spot=self.spot, price=self.price, bid=self.bid)

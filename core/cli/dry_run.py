@@ -6,7 +6,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from studio.billing import costs_money
+from studio.billing import costs_money, settings_of
 from studio.cli.output import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
 from studio.host import Host
@@ -35,8 +35,8 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
     diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
     run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
     cost: Any = plan.backend if costs_money(plan.backend) else None
-    quote: Any = cost.quote(plan.settings, **plan.backend_options) if cost else None
-    sent = cost.requests(plan.settings, plan.source, **plan.backend_options) if cost else []
+    quote: Any = cost.quote(settings_of(plan), **plan.backend_options) if cost else None
+    sent = cost.requests(settings_of(plan), plan.source, **plan.backend_options) if cost else []
     if as_json:
         values = [{name: plain(value) for name, value in s.values.items()} for s in suggestions]
         print_json(

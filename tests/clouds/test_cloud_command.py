@@ -190,6 +190,12 @@ def test_both_prices_are_in_the_quote(amazon, command, train):
     assert [line[:11] for line in lines] == ["  spot     ", "* on demand"]
 
 
+def test_no_machine_is_for_an_experiment_that_there_is_not(amazon, command, train):
+    out = command("run", "--dry-run", *PLACE, "--num-workers=1000", "--hp=lr=1,2", "train.py").out
+    assert "2 machines m7i.large" in out
+    assert out.count("RunInstances {") <= 2
+
+
 def test_nothing_is_started_unless_somebody_agrees(amazon, command, train, home):
     done = command("run", *PLACE, "--project=p", "--hp=lr=1:8", "train.py")
     assert done.code == 2

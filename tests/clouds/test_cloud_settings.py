@@ -58,6 +58,16 @@ def test_a_cap_needs_to_know_how_far_a_spot_price_may_rise():
     assert settled.rate(cloud.offered[0]).ceiling == 0.22
 
 
+def test_a_quote_is_for_as_many_machines_as_the_cap_pays_for():
+    cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, on_demand=1.0)])
+    quote = settle(cloud, settings(num_workers=40), Wishes(max_cost="1"), spot=False).quote
+    assert (quote.machines, quote.lifetime) == (4, 900)  # a quarter of an hour is the least
+    assert "--max-cost 1 pays for no more than 4 of 40 machines at a time" in quote.text
+    quote = settle(cloud, settings(num_workers=3), Wishes(max_cost="100"), spot=False).quote
+    assert quote.machines == 3
+    assert "pays for no more" not in quote.text
+
+
 def test_a_machine_lives_for_the_search_and_some_time_to_spare_or_a_day():
     assert settle(FakeCloud(), settings(), Wishes(), spot=False).lifetime == 24 * 3600
     assert settle(FakeCloud(), settings(max_time=18000.0), Wishes(), spot=False).lifetime == 18000 + 900
