@@ -20,7 +20,7 @@ from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.failures import FailureWatch
 from studio.host import blame
 from studio.interfaces import Backend
-from studio.interrupts import Interrupts
+from studio.interrupts import WORDS, Interrupts
 from studio.keeping import KeptWorkspaces
 from studio.metrics import Summary, judge
 from studio.observer import Observer, Progress
@@ -303,12 +303,10 @@ class Driver:
 
     def _end(self, why: str, stage: int) -> None:
         """No new experiments. Stage 0 lets the running ones end, 1 asks them to, 2 kills them."""
-        if not self._draining:
-            self._draining, self.ending = True, why
-            if why == "interrupted" and stage == 0 and self._slots:
-                self.observer.notice(
-                    f"waiting for {len(self._slots)} running experiments (Ctrl-C again ends them, once more kills them)"
-                )
+        first, self._draining = not self._draining, True
+        self.ending = why if first else self.ending
+        if why == "interrupted" and self._slots and (first or stage > self._stage):
+            self.observer.notice(WORDS[min(stage, 2)].format(len(self._slots)))
         if stage > self._stage:
             self._stage = stage
             for number in self._slots:

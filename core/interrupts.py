@@ -6,6 +6,12 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+WORDS = (  # of each step
+    "waiting for {} running experiments (Ctrl-C again ends them, once more kills them)",
+    "ending {} running experiments (Ctrl-C once more kills them)",
+    "killing {} running experiments",
+)
+
 
 class Interrupts:
     """Counts the signals that ask the driver to end, instead of letting them fly through its loop."""

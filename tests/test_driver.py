@@ -462,16 +462,16 @@ def test_a_retry_that_was_cut_off_runs_again_on_resume(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signals", "stops", "last"),
+    ("signals", "stops", "last", "word"),
     [
-        ([signal.SIGINT], [], "completed"),
-        ([signal.SIGINT] * 2, [(2, False)], "stopped"),
-        ([signal.SIGINT] * 3, [(2, True)], "stopped"),
-        ([signal.SIGTERM], [(2, False)], "stopped"),
-        ([signal.SIGHUP], [(2, False)], "stopped"),
+        ([signal.SIGINT], [], "completed", "waiting for 1"),
+        ([signal.SIGINT] * 2, [(2, False)], "stopped", "ending 1"),
+        ([signal.SIGINT] * 3, [(2, True)], "stopped", "killing 1"),
+        ([signal.SIGTERM], [(2, False)], "stopped", "ending 1"),
+        ([signal.SIGHUP], [(2, False)], "stopped", "ending 1"),
     ],
 )
-def test_signals_drain_then_end_then_kill(lab: Lab, signals: list[int], stops: list[Any], last: str) -> None:
+def test_signals_drain_then_end_then_kill(lab: Lab, signals: list[int], stops: list[Any], last: str, word: str) -> None:
     asked = 0
 
     def behave(run: Run) -> Any:
@@ -491,6 +491,7 @@ def test_signals_drain_then_end_then_kill(lab: Lab, signals: list[int], stops: l
     project = Project("p")
     assert (project.state, statuses(project)[:2]) == ("interrupted", ["completed", last])
     assert lab.fake.stops == stops
+    assert next(said for said in lab.watcher.notices if "running experiments" in said).startswith(word)
     assert statuses(lab.resume(x)) == ["completed"] * 6
 
 

@@ -113,9 +113,10 @@ def test_a_third_time_kills_at_once(lab, until):
     one.signal(signal.SIGINT)
     until(lambda: "waiting for 2" in one.err)
     one.signal(signal.SIGINT)
-    time.sleep(0.5)  # so that it takes the second one up
+    until(lambda: "ending 2 running experiments (Ctrl-C once more kills them)" in one.err)
     assert one.running
     one.signal(signal.SIGINT)
+    until(lambda: "killing 2 running experiments" in one.err)
     lab.check_interrupted(one)
     assert lab.statuses[:2] == ["stopped", "stopped"]
     lab.check_resumes()
