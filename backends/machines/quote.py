@@ -35,7 +35,8 @@ class Quote:
         offer = self.offer
         what = f"{self.machines} machine{'s' if self.machines > 1 else ''} {offer.machine_type}"
         gpus = f", {offer.gpus} GPU{'s' if offer.gpus > 1 else ''}" if offer.gpus else ""
-        size = f"{offer.cpus} CPUs, {offer.ram / (1 << 30):.4g} GB{gpus}"
+        many = "s" if offer.cpus != 1 else ""
+        size = f"{offer.cpus} CPU{many}, {offer.ram / (1 << 30):.4g} GB{gpus}"
         lines = [f"{what} ({size}) of {self.cloud} in {offer.zone}, each for at most {hours(self.lifetime)}:"]
         if self.price is not None:
             lines.append(self._line("as you say", self.price, True))
