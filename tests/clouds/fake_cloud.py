@@ -11,6 +11,7 @@ from studio.backends.machines.cloud import (
     Machine,
     NoCapacity,
     Offer,
+    QuotaRefused,
     Request,
 )
 
@@ -64,6 +65,7 @@ class FakeCloud(Cloud):
     lag         seconds until lists show a new machine
     stale       how many of the next lists show no machine
     forgotten   what lists do not show, and there is
+    quota       how many machines there may be, those included that are on their way out
     sold_out    machine types and zones without capacity
     orders      every order that was answered with a machine, or should have been
     most        how many machines were alive at a time
@@ -78,6 +80,7 @@ class FakeCloud(Cloud):
     sold_out: set = field(default_factory=set)
     stale: int = 0
     forgotten: set = field(default_factory=set)
+    quota: int | None = None
 
     name = "fake"
 
@@ -155,6 +158,9 @@ class FakeCloud(Cloud):
         if same:
             return same[0]
         assert order.name not in self.made, "two machines of one name"
+        ending = [name for name, (_, until) in self.dying.items() if until >= self.time()]
+        if self.quota is not None and len(self.made) + len(ending) >= self.quota:
+            raise QuotaRefused("VcpuLimitExceeded")
         self.orders.append(order)
         about = (order.machine_type, order.zone, order.spot)
         machine = Machine(f"m-{next(self.ids)}", order.name, order.project, *about, self.time() - 7200, "starting")

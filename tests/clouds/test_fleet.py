@@ -8,7 +8,7 @@ import pytest
 from fake_cloud import OFFERS, FakeCloud, Lost, Time, unreachable
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from studio.backends.machines.amounts import HOUR
 from studio.backends.machines.cloud import (
@@ -21,7 +21,7 @@ from studio.backends.machines.cloud import (
 )
 from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, CostReached, Fleet
 from studio.backends.machines.ledger import Ledger, read
-from studio.backends.machines.ordering import CAPACITY_PAUSE, NoMachines, Terms
+from studio.backends.machines.ordering import CAPACITY_PAUSE, QUOTA_PAUSE, NoMachines, Terms
 from studio.backends.machines.rates import Rate, rate_of
 from studio.backends.machines.spending import committed
 from studio.errors import StudioError
@@ -269,13 +269,44 @@ def test_it_does_not_wait_for_ever(world):
 def test_a_quota_is_gone_on_with(world):
     world.cloud.answers += [None, None, QuotaRefused("VcpuLimitExceeded: you may have 4 vCPUs")]
     world.tend()
-    world.tend(after=600)
+    world.tend(after=300)
     assert len(world.cloud.alive) == 2
     assert world.said == ["going on with 2 machines: VcpuLimitExceeded: you may have 4 vCPUs"]
     world.all_work()
     world.cloud.dies(world.cloud.alive[0])
     world.tend()
     assert len(world.cloud.alive) == 2
+    world.tend(after=QUOTA_PAUSE)
+    assert len(world.cloud.alive) == 4  # somebody raised it
+
+
+@pytest.mark.parametrize("quota", [1, 4])
+@pytest.mark.parametrize("what", ["dies", "hangs", "stops"])
+def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, quota, what):
+    world = World(tmp_path, most=quota, quota=quota)
+    world.start(quota)
+    for _ in range(3):
+        world.all_work()
+        lost = world.cloud.alive[0]
+        {"dies": world.cloud.dies, "hangs": world.fleet.silent, "stops": world.cloud.stops}[what](lost)
+        for _ in range(20):
+            world.tend(quota)
+        assert lost not in world.cloud.alive
+        assert len(world.cloud.alive) == quota
+    assert [text for text in world.said if "says nothing" not in text] == [
+        "waiting until a machine is gone: VcpuLimitExceeded"
+    ]
+
+
+def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_path):
+    world = World(tmp_path, most=1, quota=1)
+    world.start(1)
+    world.all_work()
+    world.cloud.quota = 0
+    world.cloud.dies(world.cloud.alive[0])
+    with pytest.raises(NoMachines, match="no machine can be had: VcpuLimitExceeded"):
+        for _ in range(60):
+            world.tend(1)
 
 
 @pytest.mark.parametrize(
@@ -662,6 +693,10 @@ class Whatever(RuleBasedStateMachine):
         super().__init__()
         self.world = World(most=3, lifetime=HOUR, max_cost=5.0, lag=20.0)
         self.ledger = self.world.ledger
+
+    @initialize(quota=st.none() | st.integers(1, 4))
+    def the_account(self, quota):
+        self.world.cloud.quota = quota
 
     @rule(needed=st.integers(0, 5), after=st.sampled_from([1.0, 30.0, 200.0, 2000.0]), waiting=st.booleans())
     def tend(self, needed, after, waiting):
