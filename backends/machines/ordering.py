@@ -3,7 +3,8 @@
     book ──► launch ──► made
      ▲          ├────── no capacity: that machine type is not asked for there for a while, another one is booked
      └──────────┘
-                ├────── no answer: the same order again, now and with the next look; it counts as made
+                ├────── no answer: the same order again, now and with the next look; it counts as made. Should it have
+                │       ended meanwhile, another one is booked
                 ├────── quota refused: again once those on their way out are gone; else the search goes on with those it
                 │       has, and tries anew from time to time
                 └────── denied, credentials: a pause, and the end where there is no machine at all
@@ -27,6 +28,7 @@ from studio.backends.machines.cloud import (
     CloudDenied,
     CloudError,
     CloudUnreachable,
+    Gone,
     Machine,
     NoCapacity,
     Offer,
@@ -230,6 +232,10 @@ class Ordering:
     def _take_refusal(self, member: Member, order: Order, error: CloudError) -> None:
         with self._lock:
             now = self._clock()
+            if isinstance(error, Gone):  # it cost something
+                del self._members[member.name]
+                self._ledger.ended([member.name], self._wall())
+                return
             if member.doubtful or isinstance(error, CloudCredentials):  # it may be made: the list will tell
                 member.unsure, member.listed = False, now
             else:

@@ -8,6 +8,7 @@ from studio.backends.machines.cloud import (
     Cloud,
     CloudDenied,
     CloudUnreachable,
+    Gone,
     Machine,
     NoCapacity,
     Offer,
@@ -51,10 +52,10 @@ class _Made:
 
 
 class Lost:
-    """The machine is made, and the answer is this error."""
+    """The machine is made, and the answer is this error. `dies`: it ends before anybody asks again."""
 
-    def __init__(self, error):
-        self.error = error
+    def __init__(self, error, dies=False):
+        self.error, self.dies = error, dies
 
 
 @dataclass
@@ -88,6 +89,7 @@ class FakeCloud(Cloud):
         self.made: dict[str, _Made] = {}
         self.dying: dict[str, tuple[Machine, float]] = {}  # and until when lists show it
         self.orders = []
+        self.gone = set()  # tokens
         self.most = 0
         self.ids = itertools.count(1)
 
@@ -115,6 +117,8 @@ class FakeCloud(Cloud):
             raise NoCapacity(f"no {order.machine_type} in {order.zone} now")
         machine = self._make(order)
         if isinstance(answer, Lost):
+            if answer.dies:
+                self.dies(machine.name)
             raise answer.error
         return machine
 
@@ -142,6 +146,7 @@ class FakeCloud(Cloud):
     def dies(self, name):
         """Lists show for some seconds that it is on its way out."""
         if made := self.made.pop(name, None):
+            self.gone.add(made.token)
             self.dying[name] = replace(made.machine, state="ending"), self.time() + DYING
 
     def stops(self, name):
@@ -157,6 +162,8 @@ class FakeCloud(Cloud):
         same = [made.machine for made in self.made.values() if made.token == order.token]
         if same:
             return same[0]
+        if order.token in self.gone:
+            raise Gone("IdempotentInstanceTerminated")
         assert order.name not in self.made, "two machines of one name"
         ending = [name for name, (_, until) in self.dying.items() if until >= self.time()]
         if self.quota is not None and len(self.made) + len(ending) >= self.quota:

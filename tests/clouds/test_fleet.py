@@ -46,8 +46,8 @@ class World:
         """A driver, perhaps after one that was killed."""
         self.ledger = Ledger(self.folder)
         log = lambda name: self.logs.get(name, "")  # noqa: E731
-        times = {"clock": self.time, "wall": self.time.wall, "sleep": self.time.sleep}
-        self.fleet = Fleet(self.cloud, self.terms, self.ledger, boot_log=log, say=self.said.append, **times)
+        self.times = {"clock": self.time, "wall": self.time.wall, "sleep": self.time.sleep}
+        self.fleet = Fleet(self.cloud, self.terms, self.ledger, boot_log=log, say=self.said.append, **self.times)
 
     def tend(self, needed=4, *, waiting=True, after=5.0):
         self.time.pass_by(after)
@@ -214,6 +214,17 @@ def test_close_finds_the_machine_whose_order_had_no_answer(tmp_path):
     assert world.cloud.alive == []
 
 
+@pytest.mark.parametrize("together", [1, 8])
+def test_a_machine_that_ended_before_its_order_had_an_answer_is_replaced(tmp_path, together):
+    world = World(tmp_path, most=2)
+    world.fleet = Fleet(world.cloud, world.terms, world.ledger, **world.times, together=together)
+    world.cloud.answers += [Lost(unreachable(), dies=True)]
+    world.tend(2)
+    assert (len(world.cloud.alive), len(world.cloud.orders)) == (2, 3)
+    assert len(world.ledger.alive) == 2
+    assert len(read(tmp_path)) == 3  # all were made, and cost
+
+
 def test_other_zones_and_types_when_one_is_sold_out(world):
     world.cloud.sold_out = {("small", "zone-a"), ("small", "zone-b")}
     world.tend()
@@ -304,9 +315,13 @@ def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_p
     world.all_work()
     world.cloud.quota = 0
     world.cloud.dies(world.cloud.alive[0])
-    with pytest.raises(NoMachines, match="no machine can be had: VcpuLimitExceeded"):
+
+    def go_on():
         for _ in range(60):
             world.tend(1)
+
+    with pytest.raises(NoMachines, match="no machine can be had: VcpuLimitExceeded"):
+        go_on()
 
 
 @pytest.mark.parametrize(
@@ -685,7 +700,8 @@ ERRORS = [
     CloudCredentials("old"),
     QuotaRefused("x"),
 ]
-ANSWERS = st.sampled_from([None, *ERRORS, *map(Lost, [unreachable(), KeyboardInterrupt()]), KeyboardInterrupt()])
+LOST = [Lost(unreachable()), Lost(KeyboardInterrupt()), Lost(unreachable(), dies=True)]
+ANSWERS = st.sampled_from([None, *ERRORS, *LOST, KeyboardInterrupt()])
 
 
 class Whatever(RuleBasedStateMachine):
@@ -730,8 +746,7 @@ class Whatever(RuleBasedStateMachine):
     @rule()
     def the_driver_is_killed(self):
         world = self.world
-        times = {"clock": world.time, "wall": world.time.wall, "sleep": world.time.sleep}
-        world.fleet = Fleet(world.cloud, world.terms, self.ledger, **times)
+        world.fleet = Fleet(world.cloud, world.terms, self.ledger, **world.times)
 
     @rule()
     def lifetimes_end(self):
