@@ -25,7 +25,7 @@ BREAKER = 2  # machines that came to nothing one after the other, after which no
 SILENT = 1200.0  # seconds a machine has to install everything and to say that it is there
 LIST_LAG = 90.0  # seconds that a list may be late, see `Fleet`
 PATIENCE = 1800.0  # seconds of wanting a machine and having none, after which the search is given up
-CLOSING, UNSURE = 300.0, 30.0  # seconds: for ending all; to look for a machine whose order had no answer
+CLOSING, REFUSED = 300.0, 30.0  # seconds: for ending all; to go on asking a cloud that refuses
 AGAIN = 20.0  # seconds after which a machine is asked to end once more
 
 
@@ -263,18 +263,19 @@ class Fleet:
         self._lost.clear()
         while True:
             self._trouble = None
+            self._ordering.settle()
             certain = self._end([member for member in self._members.values() if member.machine is not None])
             certain &= self._look(waiting=False)
             here = [member for member in self._members.values() if member.machine is not None]
             left = [m for m in here if m.asked is None or (m.seen and m.machine and m.machine.state != "ending")]
             unsure = len(here) < len(self._members)
             waited = self._clock() - begun
-            if certain and not left and (not unsure or waited >= UNSURE):
+            if certain and not left and (not unsure or waited >= self._list_lag):
                 self._ledger.ended(self._ledger.alive, self._wall())
                 return True
             hopeless = isinstance(self._trouble, CloudCredentials | CloudDenied)
             refused = (waited if refused is None else refused) if hopeless else None
-            if waited >= (CLOSING if refused is None else min(refused + UNSURE, CLOSING)):
+            if waited >= (CLOSING if refused is None else min(refused + REFUSED, CLOSING)):
                 names = ", ".join(member.name for member in self._members.values())
                 self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
                 return False

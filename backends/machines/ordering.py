@@ -85,6 +85,7 @@ class Member:
     order: Order | None = None  # None: of an earlier session
     machine: Machine | None = None
     unsure: bool = False  # its order is under way, or had no answer
+    sent: bool = False  # its order, as far as anybody knows
     doubtful: bool = False  # there was a time without answer
     seen: bool = False  # in the cloud's list
     out: bool = False  # on its way out; counts no more
@@ -212,8 +213,9 @@ class Ordering:
         assert order is not None
         for attempt in range(TRIES):
             if self.stopped.is_set():
-                return True
+                return member.sent or self._forget(member)
             try:
+                member.sent = True
                 machine = self._cloud.launch(order)
             except CloudUnreachable as error:
                 member.doubtful = True
@@ -229,6 +231,32 @@ class Ordering:
             return True
         return True
 
+    def _forget(self, member: Member) -> bool:
+        """It was never made. False."""
+        with self._lock:
+            del self._members[member.name]
+        self._ledger.drop(member.name)
+        return False
+
+    def settle(self) -> None:
+        """What became of orders without answer: the same order makes no second machine. Those that were never sent are
+        dropped. For the end, when no other thread sends any."""
+        for member in list(self._members.values()):
+            if not member.unsure or member.order is None:
+                continue
+            if not member.sent:
+                self._forget(member)
+                continue
+            try:
+                member.machine = self._cloud.launch(member.order)
+            except Gone as error:
+                self._take_refusal(member, member.order, error)
+            except CloudUnreachable:
+                return  # the others would wait as long for nothing
+            except CloudError:
+                pass  # it may be made: the list will tell
+            member.unsure, member.listed = False, self._clock()
+
     def _take_refusal(self, member: Member, order: Order, error: CloudError) -> None:
         with self._lock:
             now = self._clock()
@@ -239,8 +267,7 @@ class Ordering:
             if member.doubtful or isinstance(error, CloudCredentials):  # it may be made: the list will tell
                 member.unsure, member.listed = False, now
             else:
-                del self._members[member.name]
-                self._ledger.drop(member.name)
+                self._forget(member)
             if isinstance(error, NoCapacity):
                 self._none_there[order.machine_type, order.zone] = now + CAPACITY_PAUSE
                 self._tell(f"{error}; looking elsewhere")

@@ -181,6 +181,28 @@ def test_a_machine_that_outlives_its_time_is_ended(tmp_path):
 # --- no answer, no capacity, no permission ----------------------------------------------------------------------------
 
 
+def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
+    world.terms = replace(world.terms, order=lambda *given: world.fleet.interrupt() or order(*given))
+    world.take_up()
+    before = world.time.now
+    world.tend(4, after=0)
+    assert world.fleet.close()
+    assert (world.cloud.orders, world.ledger.spells, world.time.now) == ([], [], before)
+
+
+@pytest.mark.parametrize("lag", [0.0, 20.0, 60.0, LIST_LAG])
+@pytest.mark.parametrize("refused", [False, True])
+def test_close_ends_a_machine_that_lists_are_late_to_show(tmp_path, lag, refused):
+    world = World(tmp_path, most=1, lag=lag)
+    world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
+    world.tend(1, after=0)
+    world.cloud.answers += [CloudDenied("no")] * 100 * refused
+    before = world.time.now
+    assert world.fleet.close()
+    assert (world.cloud.alive, world.ledger.alive) == ([], [])
+    assert world.time.now - before < (LIST_LAG + 10 if refused else 10)
+
+
 def test_an_order_without_answer_is_sent_again_as_it_was(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [Lost(unreachable()), unreachable(), None]
@@ -707,12 +729,12 @@ ANSWERS = st.sampled_from([None, *ERRORS, *LOST, KeyboardInterrupt()])
 class Whatever(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.world = World(most=3, lifetime=HOUR, max_cost=5.0, lag=20.0)
+        self.world = World(most=3, lifetime=HOUR, max_cost=5.0)
         self.ledger = self.world.ledger
 
-    @initialize(quota=st.none() | st.integers(1, 4))
-    def the_account(self, quota):
-        self.world.cloud.quota = quota
+    @initialize(quota=st.none() | st.integers(1, 4), lag=st.floats(0.0, LIST_LAG))
+    def the_account(self, quota, lag):
+        self.world.cloud.quota, self.world.cloud.lag = quota, lag
 
     @rule(needed=st.integers(0, 5), after=st.sampled_from([1.0, 30.0, 200.0, 2000.0]), waiting=st.booleans())
     def tend(self, needed, after, waiting):
