@@ -19,7 +19,7 @@ from studio.backends.machines.cloud import (
     Order,
     QuotaRefused,
 )
-from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, CostReached, Fleet
+from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, TAKEN, CostReached, Fleet
 from studio.backends.machines.ledger import Ledger, read
 from studio.backends.machines.ordering import CAPACITY_PAUSE, QUOTA_PAUSE, NoMachines, Terms
 from studio.backends.machines.rates import Rate, rate_of
@@ -186,6 +186,7 @@ def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
     world.take_up()
     before = world.time.now
     world.tend(4, after=0)
+    assert world.fleet.alive == []
     assert world.fleet.close()
     assert (world.cloud.orders, world.ledger.spells, world.time.now) == ([], [], before)
 
@@ -520,6 +521,43 @@ def test_barren_machines_without_a_log(world):
     for name in world.cloud.alive:
         world.cloud.dies(name)
     with pytest.raises(NoMachines, match="left no log: may its account write to the bucket"):
+        world.tend(2)
+
+
+def spot_order(*given):
+    return replace(order(*given), spot=True)
+
+
+@pytest.mark.parametrize("log", ["", *[f"studio: the end, with exit code {code} after 60 s" for code in (0, 143)]])
+def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(world, log):
+    world.terms = replace(world.terms, order=spot_order)
+    world.take_up()
+
+    def are_taken(times):
+        for _ in range(times):
+            world.start(1)
+            (name,) = world.cloud.alive
+            world.logs[name] = log
+            world.cloud.dies(name)
+
+    are_taken(TAKEN - 1)
+    world.start(1)
+    world.all_work()
+    world.cloud.dies(*world.cloud.alive)
+    are_taken(TAKEN - 1)
+    world.start(1)
+    with pytest.raises(NoMachines, match="6 machines in a row came to nothing"):
+        are_taken(2)
+
+
+def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
+    world.terms = replace(world.terms, order=spot_order)
+    world.take_up()
+    world.start(2)
+    for name in world.cloud.alive:
+        world.logs[name] = "studio: cannot fetch wheels/1/a.whl\nstudio: the end, with exit code 1 after 12 s\n"
+        world.cloud.dies(name)
+    with pytest.raises(NoMachines, match=r"2 machines in a row came to nothing.* cannot fetch"):
         world.tend(2)
 
 
