@@ -144,7 +144,8 @@ class Machine:
         """`clock`: seconds that it is wrong by."""
         shutdown = SHUTDOWN.replace("PORT", url.rpartition(":")[2]).replace("ID", self.id)
         environment = install(self.folder, shutdown, shutdown.replace("${!#}", "now"), clock)
-        (self.folder / "root").mkdir()
+        (self.folder / "root/cloud/data").mkdir(parents=True)
+        (self.folder / "root/cloud/data/instance-id").write_text(f"{self.id}\n")
         (self.folder / "uptime").write_text("0.07 0.01\n")
         script = script.replace("/var/lib/cloud", f"{self.folder}/root/cloud")
         (self.folder / "user-data").write_text(script.replace("/proc/uptime", f"{self.folder}/uptime"))

@@ -70,7 +70,8 @@ def test_a_machine_of_google_ends_itself_before_google_does(home, monkeypatch):
     made = order(OFFERS[0], "studio-digits-1", "token", 3600)
     assert made.lifetime == 3600
     assert "sleep 3480; delete_machine" in made.script
-    assert "left=$((3480 - SECONDS))" in made.script
+    assert "ends=$((${up:-0} + 3480))" in made.script
+    assert "left=$((ends - ${up:-0} - 120))" in made.script
     assert "sleep 60; delete_machine" in order(OFFERS[0], "studio-digits-2", "token", 100).script
 
 
