@@ -4,6 +4,7 @@
 
 CloudError (StudioError)     the request failed; asking again may help
 ├── NoCapacity               none of that kind there now: another zone or type may have one
+├── Gone                     the order was carried out before, and its machine has ended since
 ├── QuotaRefused             this account may not have (so many of) these: a person has to ask for more
 ├── CloudDenied              this account may not do that, or the request is wrong: a person has to mend it
 │   └── NotOffered           (BadInput) what the user named or asked for is nothing that the cloud has
@@ -27,6 +28,10 @@ class CloudError(StudioError):
 
 
 class NoCapacity(CloudError):
+    pass
+
+
+class Gone(CloudError):
     pass
 
 

@@ -10,6 +10,7 @@ from studio.backends.machines.cloud import (
     CloudDenied,
     CloudError,
     CloudUnreachable,
+    Gone,
     NoCredentials,
 )
 from studio.backends.machines.refusals import Refusals
@@ -86,6 +87,8 @@ def _answered(error: Any, what: str) -> CloudError:
     text = str(error.response.get("Error", {}).get("Message", ""))
     text = re.sub(r"\s*Encoded authorization failure message: \S+", "", text)  # a kilobyte that only Amazon reads
     said = f"{what}: {code}: {text}"
+    if code == "IdempotentInstanceTerminated":  # of an order that is sent again
+        return Gone(said)
     if code == "AuthFailure" and "not authorized" in text.lower():  # said of images and keys
         return CloudDenied(said)
     if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":

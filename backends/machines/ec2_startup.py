@@ -12,12 +12,20 @@ from studio.errors import BadInput
 
 # A machine that has started a second time is one whose script and timer are gone: cloud-init runs user data once.
 # So whatever reboots it (Amazon after a fault of the hardware, the user's script, a panic) ends it.
-# Amazon bills from before the kernel started, so that time counts, and minutes are rounded down.
-ARM = r"""up=$(cut -d. -f1 /proc/uptime)
-left=$(({lifetime} - ${{up:-0}}))
-shutdown -P +$((left < 120 ? 1 : left / 60)) || {{ sleep $left; shutdown -P now; poweroff -f; }} >/dev/null 2>&1 &
-boots=/var/lib/cloud/scripts/per-boot
-mkdir -p "$boots" && printf '#!/bin/sh\nshutdown -P now\n' >"$boots/studio-end" && chmod +x "$boots/studio-end"
+# An image that somebody makes of this machine has that file too: its machines have other ids, and live.
+# Amazon bills from before the kernel started, so that time counts, and minutes are rounded down. There are two timers:
+# the first keeps to a clock that may be set, and `shutdown -c` cancels it.
+ARM = r"""up=$(cut -d. -f1 /proc/uptime) ends={lifetime}
+left=$((ends - ${{up:-0}}))
+left=$((left < 60 ? 60 : left))
+shutdown -P +$((left / 60)) &
+{{ sleep $left; shutdown -P now; sleep 60; poweroff -f; }} >/dev/null 2>&1 &
+cloud=/var/lib/cloud
+boots=$cloud/scripts/per-boot
+mkdir -p "$boots" && cat >"$boots/studio-end" <<END && chmod +x "$boots/studio-end"
+#!/bin/sh
+[ "\$(cat $cloud/data/instance-id)" != "$(cat $cloud/data/instance-id)" ] || shutdown -P now
+END
 export AWS_DEFAULT_REGION={region} AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=10
 amazon() {{
   python3 - {bucket} {prefix} "$@" <<'PYTHON'

@@ -1,7 +1,8 @@
 """Keeps as many machines alive as a search needs, and sees that none is left.
 
     wanted ──► launch (`ordering`) ──► alive ──► gone ──► another one
-                                                   └ never took a job: barren; two in a row, and the search ends
+                                                   └ never took a job: barren; two in a row, and the search ends;
+                                                     six of spot machines, which may only have been taken away
 
 A machine counts as alive from before it is ordered until the cloud's own list says otherwise, and goes on saying so for
 a while: lists are late, and one may be stale. So there are never more than wanted, and `close` knows what to look for,
@@ -9,6 +10,7 @@ whatever was interrupted.
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -22,10 +24,12 @@ from studio.backends.machines.spending import committed, spent
 from studio.errors import StudioError
 
 BREAKER = 2  # machines that came to nothing one after the other, after which nothing more is launched
+TAKEN = 6  # the same of spot machines that tell of no failure: they were taken away, or cannot write to the bucket
+FAILED = re.compile(r"studio: the end, with exit code (?!(0|143)\b)")  # in a boot log; 143: a signal ended it
 SILENT = 1200.0  # seconds a machine has to install everything and to say that it is there
 LIST_LAG = 90.0  # seconds that a list may be late, see `Fleet`
 PATIENCE = 1800.0  # seconds of wanting a machine and having none, after which the search is given up
-CLOSING, UNSURE = 300.0, 30.0  # seconds: for ending all; to look for a machine whose order had no answer
+CLOSING, REFUSED = 300.0, 30.0  # seconds: for ending all; to go on asking a cloud that refuses
 AGAIN = 20.0  # seconds after which a machine is asked to end once more
 
 
@@ -69,6 +73,7 @@ class Fleet:
         self._worked: set[str] = set()
         self._silent: set[str] = set()
         self._barren: list[str] = []
+        self._taken: list[str] = []
         self._said: set[str] = set()
         self._last_alive = clock()
         self._trouble: CloudError | None = None  # of the last requests
@@ -156,6 +161,7 @@ class Fleet:
         if member.name in self._worked and not member.worked:
             member.worked = True
             self._barren.clear()
+            self._taken.clear()
         member.greeted |= member.worked or member.name in self._greeted
 
     def _adopt(self, machine: Machine) -> Member:
@@ -181,18 +187,23 @@ class Fleet:
         """It ends or is gone, and counts no more."""
         ours = member.order is not None and member.machine is not None and not member.out and not member.dismissed
         if ours and not member.worked and (waiting or not member.greeted):
-            self._barren.append(member.name)
+            assert member.order is not None
+            blameless = member.order.spot and not FAILED.search(self._boot_log(member.name))
+            (self._taken if blameless else self._barren).append(member.name)
         member.out = True
 
     def _check_breaker(self) -> None:
-        if len(self._barren) < BREAKER:
+        found = next(
+            (some for some, most in ((self._barren, BREAKER), (self._taken, TAKEN)) if len(some) >= most), None
+        )
+        if found is None:
             return
-        name = self._barren[-1]
+        name = found[-1]
         log = self._boot_log(name).strip()
         last = (
             f"the last lines of {name}: {log}" if log else f"{name} left no log: may its account write to the bucket?"
         )
-        raise NoMachines(f"{len(self._barren)} machines in a row came to nothing, so no more are started; {last}")
+        raise NoMachines(f"{len(found)} machines in a row came to nothing, so no more are started; {last}")
 
     def _check_hope(self) -> None:
         """There is no machine, or none but those whose order has no answer."""
@@ -263,18 +274,19 @@ class Fleet:
         self._lost.clear()
         while True:
             self._trouble = None
+            self._ordering.settle()
             certain = self._end([member for member in self._members.values() if member.machine is not None])
             certain &= self._look(waiting=False)
             here = [member for member in self._members.values() if member.machine is not None]
             left = [m for m in here if m.asked is None or (m.seen and m.machine and m.machine.state != "ending")]
             unsure = len(here) < len(self._members)
             waited = self._clock() - begun
-            if certain and not left and (not unsure or waited >= UNSURE):
+            if certain and not left and (not unsure or waited >= self._list_lag):
                 self._ledger.ended(self._ledger.alive, self._wall())
                 return True
             hopeless = isinstance(self._trouble, CloudCredentials | CloudDenied)
             refused = (waited if refused is None else refused) if hopeless else None
-            if waited >= (CLOSING if refused is None else min(refused + UNSURE, CLOSING)):
+            if waited >= (CLOSING if refused is None else min(refused + REFUSED, CLOSING)):
                 names = ", ".join(member.name for member in self._members.values())
                 self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
                 return False

@@ -13,7 +13,8 @@ import shlex
 from studio.errors import BadInput
 
 # Google runs the script at each boot, and again when its agent is updated. A machine that boots a second time (after a
-# fault of the hardware, a panic, by the user's script) has lost its timer: it ends.
+# fault of the hardware, a panic, by the user's script) has lost its timer: it ends. An image that somebody makes of this
+# machine has its mark too: other machines have other ids.
 ARM = r"""google() {{
   python3 - {bucket} {prefix} "$@" <<'PYTHON'
 {python}
@@ -21,13 +22,20 @@ PYTHON
 }}
 delete_machine() {{ google end && sleep 120; shutdown -P now || poweroff -f; }}
 watch_machine() {{ google notice; }}
+up=$(cut -d. -f1 /proc/uptime)
+ends=$((${{up:-0}} + {lifetime}))
 mark=${{HOME:-/root}}/.studio-boot boot=$(cat /proc/sys/kernel/random/boot_id)
 if [ -e "$mark" ]; then
-  [ "$(cat "$mark")" = "$boot" ] || delete_machine
-  exit
+  id=$(google id)
+  read -r at of <"$mark"
+  if [ "${{of:-$id}}" = "${{id:-$of}}" ]; then # or one of them is not known
+    [ "$at" = "$boot" ] || delete_machine
+    exit
+  fi
 fi
-echo "$boot" >"$mark"
-{{ sleep {lifetime}; delete_machine; }} >/dev/null 2>&1 &"""
+{{ sleep {lifetime}; delete_machine; }} >/dev/null 2>&1 &
+echo "$boot $(google id)" >"$mark"
+"""
 
 PYTHON = r"""
 import json, os, sys, time
@@ -87,7 +95,7 @@ if action == "notice":
     sys.exit()
 for attempt in range(8):
     try:
-        {"get": get, "put": put, "end": end}[action](*paths)
+        {"id": lambda: print(text("instance/id")), "get": get, "put": put, "end": end}[action](*paths)
         sys.exit()
     except HTTPError as error:
         print(f"{action} {' '.join(paths)}: {error} {error.read(300)}", file=sys.stderr)

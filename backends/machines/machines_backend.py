@@ -10,6 +10,7 @@ search goes through `close`, which ends all machines.
 
 import contextlib
 import hashlib
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -230,8 +231,9 @@ class MachinesBackend(BeforeSearch, BucketBackend):
             self.notice(self._words.popleft())
 
     def _needed(self) -> int:
-        """Machines for all runs that are out."""
-        return -(-len(self._travels) // self._slots_of_machine)
+        """Machines for all runs that a worker can have now: those are in the bucket, and have not ended."""
+        runs = [travel for travel in list(self._travels.values()) if travel.moving is None and travel.ended is None]
+        return -(-len(runs) // self._slots_of_machine)
 
     def _pass_on_signs(self, fleet: Fleet) -> None:
         with contextlib.suppress(BucketError):  # the driver's thread says so
@@ -276,7 +278,9 @@ class MachinesBackend(BeforeSearch, BucketBackend):
             return
         try:
             seconds = float(body["outcome"]["duration"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # a script may write there
+            seconds = 0.0
+        if not 0 <= seconds < math.inf:
             seconds = 0.0
         cost = experiment_cost(entry.rate, seconds, self._slots_of_machine)
         about = {"machine_type": entry.machine_type, "zone": entry.zone, "spot": entry.spot}

@@ -3,8 +3,10 @@
     book ──► launch ──► made
      ▲          ├────── no capacity: that machine type is not asked for there for a while, another one is booked
      └──────────┘
-                ├────── no answer: the same order again, now and with the next look; it counts as made
-                ├────── quota refused: the search goes on with those it has
+                ├────── no answer: the same order again, now and with the next look; it counts as made. Should it have
+                │       ended meanwhile, another one is booked
+                ├────── quota refused: again once those on their way out are gone; else the search goes on with those it
+                │       has, and tries anew from time to time
                 └────── denied, credentials: a pause, and the end where there is no machine at all
 
 Credentials may have expired between two sendings of one request, inside the cloud's library: a machine may be made.
@@ -26,6 +28,7 @@ from studio.backends.machines.cloud import (
     CloudDenied,
     CloudError,
     CloudUnreachable,
+    Gone,
     Machine,
     NoCapacity,
     Offer,
@@ -38,6 +41,9 @@ from studio.backends.machines.spending import affordable_lifetime, committed
 from studio.errors import StudioError
 
 CAPACITY_PAUSE = 120.0  # seconds after which a zone that had none is asked again
+LEAVING_PAUSE = 30.0  # seconds between two orders that a quota refuses while a machine is on its way out
+LEFT = 60.0  # seconds that a machine may count against a quota after lists have shown it for the last time
+QUOTA_PAUSE = 600.0  # seconds after which a quota may have been raised, or others' machines be gone
 TRIES, PAUSE = 4, 2.0  # of one order that had no answer; seconds before the second, doubled each time
 
 
@@ -79,6 +85,7 @@ class Member:
     order: Order | None = None  # None: of an earlier session
     machine: Machine | None = None
     unsure: bool = False  # its order is under way, or had no answer
+    sent: bool = False  # its order, as far as anybody knows
     doubtful: bool = False  # there was a time without answer
     seen: bool = False  # in the cloud's list
     out: bool = False  # on its way out; counts no more
@@ -117,6 +124,8 @@ class Ordering:
         self._tell, self._clock, self._wall, self._sleep, self._together = tell, clock, wall, sleep, together
         self._none_there: dict[tuple[str, str], float] = {}  # machine type and zone -> when to ask again
         self._pause_until = 0.0
+        self._most_again = 0.0  # when `most` is what was wanted
+        self._left = -LEFT  # when a machine was on its way out last
         self._missing = 0
         self._lock = threading.RLock()
 
@@ -127,8 +136,13 @@ class Ordering:
 
     def launch(self, needed: int) -> None:
         """Send again what had no answer, and order what is missing of `needed` machines."""
-        if self._clock() < self._pause_until:
+        now = self._clock()
+        if any(member.out for member in self._members.values()):
+            self._left = now
+        if now < self._pause_until:
             return
+        if now >= self._most_again:
+            self.most = self._terms.most
         self.refused, self.broke = None, False
         again = [member for member in self._members.values() if member.unsure] if needed > 0 else []
         self._missing = max(min(needed, self.most) - len(self.alive()), 0)
@@ -160,7 +174,7 @@ class Ordering:
 
     def _launch_one(self) -> None:
         """Wherever there is one."""
-        while not self.stopped.is_set() and self.refused is None:
+        while not self.stopped.is_set() and self.refused is None and self._clock() >= self._pause_until:
             with self._lock:
                 booked = self._book()
                 self._missing -= booked is not None
@@ -199,8 +213,9 @@ class Ordering:
         assert order is not None
         for attempt in range(TRIES):
             if self.stopped.is_set():
-                return True
+                return member.sent or self._forget(member)
             try:
+                member.sent = True
                 machine = self._cloud.launch(order)
             except CloudUnreachable as error:
                 member.doubtful = True
@@ -216,21 +231,54 @@ class Ordering:
             return True
         return True
 
+    def _forget(self, member: Member) -> bool:
+        """It was never made. False."""
+        with self._lock:
+            del self._members[member.name]
+        self._ledger.drop(member.name)
+        return False
+
+    def settle(self) -> None:
+        """What became of orders without answer: the same order makes no second machine. Those that were never sent are
+        dropped. For the end, when no other thread sends any."""
+        for member in list(self._members.values()):
+            if not member.unsure or member.order is None:
+                continue
+            if not member.sent:
+                self._forget(member)
+                continue
+            try:
+                member.machine = self._cloud.launch(member.order)
+            except Gone as error:
+                self._take_refusal(member, member.order, error)
+            except CloudUnreachable:
+                return  # the others would wait as long for nothing
+            except CloudError:
+                pass  # it may be made: the list will tell
+            member.unsure, member.listed = False, self._clock()
+
     def _take_refusal(self, member: Member, order: Order, error: CloudError) -> None:
         with self._lock:
             now = self._clock()
+            if isinstance(error, Gone):  # it cost something
+                del self._members[member.name]
+                self._ledger.ended([member.name], self._wall())
+                return
             if member.doubtful or isinstance(error, CloudCredentials):  # it may be made: the list will tell
                 member.unsure, member.listed = False, now
             else:
-                del self._members[member.name]
-                self._ledger.drop(member.name)
+                self._forget(member)
             if isinstance(error, NoCapacity):
                 self._none_there[order.machine_type, order.zone] = now + CAPACITY_PAUSE
                 self._tell(f"{error}; looking elsewhere")
                 return
+            if isinstance(error, QuotaRefused) and now - self._left < LEFT:  # it counts those that are ending, too
+                self._pause_until = now + LEAVING_PAUSE
+                self._tell(f"waiting until a machine is gone: {error}")
+                return
             self.refused = error
             if isinstance(error, QuotaRefused):
-                self.most = min(self.most, len(self.alive()))
+                self.most, self._most_again = min(self.most, len(self.alive())), now + QUOTA_PAUSE
                 self._tell(f"going on with {self.most} machines: {error}")
             else:
                 self._pause_until = now + CAPACITY_PAUSE

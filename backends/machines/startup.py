@@ -13,6 +13,7 @@ from studio.backends.machines.cloud import CloudDenied
 from studio.errors import BadInput
 
 LARGEST = 16 * 1024  # bytes of user data that EC2 takes
+LEAVING = 120  # seconds for a worker to give back what it has, and for its log and files to be in the bucket
 LOG_PART = 1_000_000  # bytes of the boot log, its last ones, that go to the bucket
 PACKAGES = "packages.txt"  # as requirements.txt is; a file, as what the user types may hold a token
 FILES = ("requirements.txt", "uv.lock", "pyproject.toml", PACKAGES)
@@ -24,7 +25,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Startup:
     """What the text depends on. Keys are below `bucket`, as those of a `Bucket` are.
 
-    arm       lines that come first: whatever happens below, this machine ends. They may define a shell function
+    arm       lines that come first: whatever happens below, this machine ends. They set `ends`: seconds of its uptime by
+              which it does, or up to a minute before. They may define a shell function
               `watch_machine` that returns true when the machine is about to be taken away: the worker gets a SIGTERM
     end       the body of the shell function `end_machine`: how this machine ends itself now
     fetch     the body of the shell function `fetch KEY FILE`: a file out of the bucket, with the machine's own account
@@ -33,7 +35,7 @@ class Startup:
     wheel     key of Studio's wheel in the bucket; extra: the extra of it that this cloud needs, such as ec2
     name      of the machine and its worker
     idle      seconds without work after which it ends
-    lifetime  seconds after which it ends in any case
+    lifetime  seconds after which it ends in any case; its worker ends `LEAVING` before `ends`, or less where that is short
     slots     experiments at a time
     files     keys of what is to be installed: requirements.txt, pyproject.toml, uv.lock, packages.txt
     user      key of the user's own script, which runs first
@@ -78,7 +80,15 @@ within() { # SECONDS COMMAND...: its exit code; a command that takes longer is e
   kill -KILL "$$clock" 2>/dev/null
   return "$$code"
 }
-get() { within 600 fetch "$$1" "$$2" || fail "cannot fetch $$1"; }
+get() { # KEY FILE: some keys hold the hash of their file
+  local of=$${1%/*} try
+  of=$${of##*/}
+  for try in 1 2 3; do
+    within 600 fetch "$$1" "$$2" || fail "cannot fetch $$1"
+    if [[ ! $$of =~ ^[0-9a-f]{32}$$ || $$(sha256sum <"$$2") == "$$of"* ]]; then return; fi
+  done
+  fail "$$1 is damaged"
+}
 store_log() {
   tail -c $log_part "$$work/boot.log" >"$$work/boot.part"
   within 60 store "$$work/boot.part" $log_key || echo "studio: the boot log was not stored"
@@ -106,7 +116,7 @@ trap leave TERM INT HUP
 export HOME="$${HOME:-/root}" PYTHONUNBUFFERED=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 umask 077
 work=$$HOME/studio-worker
-mkdir -p "$$work" && cd "$$work" || exit 1
+rm -rf "$$work" && mkdir -p "$$work" && cd "$$work" || exit 1
 exec > >(trap '' TERM INT HUP; exec tee -a "$$work/boot.log") 2>&1 # it outlives a signal to all
 echo "studio: $name starts on $$(uname -sr) at $$(date -u +%FT%TZ)"
 $user
@@ -130,7 +140,8 @@ else
 fi
 export PATH="$$work/venv/bin:$$PATH" VIRTUAL_ENV="$$work/venv"
 $install
-left=$$(($lifetime - SECONDS))
+up=$$(cut -d. -f1 /proc/uptime)
+left=$$((ends - $${up:-0} - $leaving))
 [ "$$left" -gt 0 ] || fail "no time is left to work in"
 "$$work/venv/bin/studio" worker $bucket \
   --name $name --slots $slots --idle $idle --lifetime "$$left" &
@@ -160,7 +171,7 @@ def render(startup: Startup) -> str:
         bucket=shlex.quote(startup.bucket),
         name=startup.name,
         idle=startup.idle,
-        lifetime=startup.lifetime,
+        leaving=min(LEAVING, startup.lifetime // 4),
         slots=startup.slots,
         log_part=LOG_PART,
         log_key=shlex.quote(log_key(startup.name)),

@@ -144,7 +144,8 @@ class Machine:
         """`clock`: seconds that it is wrong by."""
         shutdown = SHUTDOWN.replace("PORT", url.rpartition(":")[2]).replace("ID", self.id)
         environment = install(self.folder, shutdown, shutdown.replace("${!#}", "now"), clock)
-        (self.folder / "root").mkdir()
+        (self.folder / "root/cloud/data").mkdir(parents=True)
+        (self.folder / "root/cloud/data/instance-id").write_text(f"{self.id}\n")
         (self.folder / "uptime").write_text("0.07 0.01\n")
         script = script.replace("/var/lib/cloud", f"{self.folder}/root/cloud")
         (self.folder / "user-data").write_text(script.replace("/proc/uptime", f"{self.folder}/uptime"))
@@ -264,6 +265,10 @@ class Cloud:
             before, answer = self.orders[token]
             if before != asked:
                 raise Refused("IdempotentParameterMismatch", "the ClientToken was used with other parameters")
+            if any(self.instance(self.machines[id]).state == "terminated" for id in instances(answer)):
+                raise Refused(
+                    "IdempotentInstanceTerminated", "The request is a repeat, and its instance has terminated"
+                )
             return answer
         for name in ("MinCount", "MaxCount"):
             if name not in asked:
@@ -279,10 +284,10 @@ class Cloud:
         if answer[0].startswith("200"):
             if token:
                 self.orders[token] = asked, answer
-            for id in re.findall(rb"<instanceId>(i-\w+)</instanceId>", answer[2]):
+            for id in instances(answer):
                 profile = asked.get("IamInstanceProfile.Name", asked.get("IamInstanceProfile.Arn", ""))
                 role = profile.rpartition("/")[2]  # of one name, in all tests
-                machine = Machine(id.decode(), call.region, self.folder / id.decode(), role)
+                machine = Machine(id, call.region, self.folder / id, role)
                 self.machines[machine.id] = machine
                 mute, clock = self.made_wrong.next()
                 if script and not mute:
@@ -514,6 +519,11 @@ def refusal_of(call: Call, error: Refused) -> Answer:
     if error.code == "PermanentRedirect":  # the message is the region of the bucket
         headers.append(("x-amz-bucket-region", error.message))
     return f"{status} Refused", headers, f'<?xml version="1.0"?>{inner}'.encode()
+
+
+def instances(answer: Answer) -> list[str]:
+    """Ids of those that RunInstances made."""
+    return [id.decode() for id in re.findall(rb"<instanceId>(i-\w+)</instanceId>", answer[2])]
 
 
 def hang_up(environ: Environ) -> list[bytes]:

@@ -8,9 +8,11 @@ from studio.backends.machines.cloud import (
     Cloud,
     CloudDenied,
     CloudUnreachable,
+    Gone,
     Machine,
     NoCapacity,
     Offer,
+    QuotaRefused,
     Request,
 )
 
@@ -50,10 +52,10 @@ class _Made:
 
 
 class Lost:
-    """The machine is made, and the answer is this error."""
+    """The machine is made, and the answer is this error. `dies`: it ends before anybody asks again."""
 
-    def __init__(self, error):
-        self.error = error
+    def __init__(self, error, dies=False):
+        self.error, self.dies = error, dies
 
 
 @dataclass
@@ -64,6 +66,7 @@ class FakeCloud(Cloud):
     lag         seconds until lists show a new machine
     stale       how many of the next lists show no machine
     forgotten   what lists do not show, and there is
+    quota       how many machines there may be, those included that are on their way out
     sold_out    machine types and zones without capacity
     orders      every order that was answered with a machine, or should have been
     most        how many machines were alive at a time
@@ -78,6 +81,7 @@ class FakeCloud(Cloud):
     sold_out: set = field(default_factory=set)
     stale: int = 0
     forgotten: set = field(default_factory=set)
+    quota: int | None = None
 
     name = "fake"
 
@@ -85,6 +89,7 @@ class FakeCloud(Cloud):
         self.made: dict[str, _Made] = {}
         self.dying: dict[str, tuple[Machine, float]] = {}  # and until when lists show it
         self.orders = []
+        self.gone = set()  # tokens
         self.most = 0
         self.ids = itertools.count(1)
 
@@ -112,6 +117,8 @@ class FakeCloud(Cloud):
             raise NoCapacity(f"no {order.machine_type} in {order.zone} now")
         machine = self._make(order)
         if isinstance(answer, Lost):
+            if answer.dies:
+                self.dies(machine.name)
             raise answer.error
         return machine
 
@@ -139,6 +146,7 @@ class FakeCloud(Cloud):
     def dies(self, name):
         """Lists show for some seconds that it is on its way out."""
         if made := self.made.pop(name, None):
+            self.gone.add(made.token)
             self.dying[name] = replace(made.machine, state="ending"), self.time() + DYING
 
     def stops(self, name):
@@ -154,7 +162,12 @@ class FakeCloud(Cloud):
         same = [made.machine for made in self.made.values() if made.token == order.token]
         if same:
             return same[0]
+        if order.token in self.gone:
+            raise Gone("IdempotentInstanceTerminated")
         assert order.name not in self.made, "two machines of one name"
+        ending = [name for name, (_, until) in self.dying.items() if until >= self.time()]
+        if self.quota is not None and len(self.made) + len(ending) >= self.quota:
+            raise QuotaRefused("VcpuLimitExceeded")
         self.orders.append(order)
         about = (order.machine_type, order.zone, order.spot)
         machine = Machine(f"m-{next(self.ids)}", order.name, order.project, *about, self.time() - 7200, "starting")

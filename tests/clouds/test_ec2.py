@@ -16,6 +16,7 @@ from studio.backends.machines.cloud import (
     CloudDenied,
     CloudError,
     CloudUnreachable,
+    Gone,
     Machine,
     NoCapacity,
     NotOffered,
@@ -233,6 +234,12 @@ def test_an_order_without_any_answer_may_be_sent_again(amazon, ec2):
     amazon.allow()
     assert ec2.launch(ORDER).id == amazon.alive()[0].id
     assert len(amazon.alive()) == 1
+
+
+def test_an_order_that_is_sent_again_after_its_machine_has_ended(amazon, ec2):
+    ec2.terminate([ec2.launch(ORDER)])
+    with pytest.raises(Gone, match="IdempotentInstanceTerminated"):
+        ec2.launch(ORDER)
 
 
 def test_another_order_with_the_same_token_is_refused(amazon, ec2):

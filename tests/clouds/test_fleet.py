@@ -8,7 +8,7 @@ import pytest
 from fake_cloud import OFFERS, FakeCloud, Lost, Time, unreachable
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from studio.backends.machines.amounts import HOUR
 from studio.backends.machines.cloud import (
@@ -19,9 +19,9 @@ from studio.backends.machines.cloud import (
     Order,
     QuotaRefused,
 )
-from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, CostReached, Fleet
+from studio.backends.machines.fleet import LIST_LAG, PATIENCE, SILENT, TAKEN, CostReached, Fleet
 from studio.backends.machines.ledger import Ledger, read
-from studio.backends.machines.ordering import CAPACITY_PAUSE, NoMachines, Terms
+from studio.backends.machines.ordering import CAPACITY_PAUSE, QUOTA_PAUSE, NoMachines, Terms
 from studio.backends.machines.rates import Rate, rate_of
 from studio.backends.machines.spending import committed
 from studio.errors import StudioError
@@ -46,8 +46,8 @@ class World:
         """A driver, perhaps after one that was killed."""
         self.ledger = Ledger(self.folder)
         log = lambda name: self.logs.get(name, "")  # noqa: E731
-        times = {"clock": self.time, "wall": self.time.wall, "sleep": self.time.sleep}
-        self.fleet = Fleet(self.cloud, self.terms, self.ledger, boot_log=log, say=self.said.append, **times)
+        self.times = {"clock": self.time, "wall": self.time.wall, "sleep": self.time.sleep}
+        self.fleet = Fleet(self.cloud, self.terms, self.ledger, boot_log=log, say=self.said.append, **self.times)
 
     def tend(self, needed=4, *, waiting=True, after=5.0):
         self.time.pass_by(after)
@@ -181,6 +181,29 @@ def test_a_machine_that_outlives_its_time_is_ended(tmp_path):
 # --- no answer, no capacity, no permission ----------------------------------------------------------------------------
 
 
+def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
+    world.terms = replace(world.terms, order=lambda *given: world.fleet.interrupt() or order(*given))
+    world.take_up()
+    before = world.time.now
+    world.tend(4, after=0)
+    assert world.fleet.alive == []
+    assert world.fleet.close()
+    assert (world.cloud.orders, world.ledger.spells, world.time.now) == ([], [], before)
+
+
+@pytest.mark.parametrize("lag", [0.0, 20.0, 60.0, LIST_LAG])
+@pytest.mark.parametrize("refused", [False, True])
+def test_close_ends_a_machine_that_lists_are_late_to_show(tmp_path, lag, refused):
+    world = World(tmp_path, most=1, lag=lag)
+    world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
+    world.tend(1, after=0)
+    world.cloud.answers += [CloudDenied("no")] * 100 * refused
+    before = world.time.now
+    assert world.fleet.close()
+    assert (world.cloud.alive, world.ledger.alive) == ([], [])
+    assert world.time.now - before < (LIST_LAG + 10 if refused else 10)
+
+
 def test_an_order_without_answer_is_sent_again_as_it_was(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [Lost(unreachable()), unreachable(), None]
@@ -212,6 +235,17 @@ def test_close_finds_the_machine_whose_order_had_no_answer(tmp_path):
     world.tend(1)
     assert world.fleet.close()
     assert world.cloud.alive == []
+
+
+@pytest.mark.parametrize("together", [1, 8])
+def test_a_machine_that_ended_before_its_order_had_an_answer_is_replaced(tmp_path, together):
+    world = World(tmp_path, most=2)
+    world.fleet = Fleet(world.cloud, world.terms, world.ledger, **world.times, together=together)
+    world.cloud.answers += [Lost(unreachable(), dies=True)]
+    world.tend(2)
+    assert (len(world.cloud.alive), len(world.cloud.orders)) == (2, 3)
+    assert len(world.ledger.alive) == 2
+    assert len(read(tmp_path)) == 3  # all were made, and cost
 
 
 def test_other_zones_and_types_when_one_is_sold_out(world):
@@ -269,13 +303,48 @@ def test_it_does_not_wait_for_ever(world):
 def test_a_quota_is_gone_on_with(world):
     world.cloud.answers += [None, None, QuotaRefused("VcpuLimitExceeded: you may have 4 vCPUs")]
     world.tend()
-    world.tend(after=600)
+    world.tend(after=300)
     assert len(world.cloud.alive) == 2
     assert world.said == ["going on with 2 machines: VcpuLimitExceeded: you may have 4 vCPUs"]
     world.all_work()
     world.cloud.dies(world.cloud.alive[0])
     world.tend()
     assert len(world.cloud.alive) == 2
+    world.tend(after=QUOTA_PAUSE)
+    assert len(world.cloud.alive) == 4  # somebody raised it
+
+
+@pytest.mark.parametrize("quota", [1, 4])
+@pytest.mark.parametrize("what", ["dies", "hangs", "stops"])
+def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, quota, what):
+    world = World(tmp_path, most=quota, quota=quota)
+    world.start(quota)
+    for _ in range(3):
+        world.all_work()
+        lost = world.cloud.alive[0]
+        {"dies": world.cloud.dies, "hangs": world.fleet.silent, "stops": world.cloud.stops}[what](lost)
+        for _ in range(20):
+            world.tend(quota)
+        assert lost not in world.cloud.alive
+        assert len(world.cloud.alive) == quota
+    assert [text for text in world.said if "says nothing" not in text] == [
+        "waiting until a machine is gone: VcpuLimitExceeded"
+    ]
+
+
+def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_path):
+    world = World(tmp_path, most=1, quota=1)
+    world.start(1)
+    world.all_work()
+    world.cloud.quota = 0
+    world.cloud.dies(world.cloud.alive[0])
+
+    def go_on():
+        for _ in range(60):
+            world.tend(1)
+
+    with pytest.raises(NoMachines, match="no machine can be had: VcpuLimitExceeded"):
+        go_on()
 
 
 @pytest.mark.parametrize(
@@ -452,6 +521,43 @@ def test_barren_machines_without_a_log(world):
     for name in world.cloud.alive:
         world.cloud.dies(name)
     with pytest.raises(NoMachines, match="left no log: may its account write to the bucket"):
+        world.tend(2)
+
+
+def spot_order(*given):
+    return replace(order(*given), spot=True)
+
+
+@pytest.mark.parametrize("log", ["", *[f"studio: the end, with exit code {code} after 60 s" for code in (0, 143)]])
+def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(world, log):
+    world.terms = replace(world.terms, order=spot_order)
+    world.take_up()
+
+    def are_taken(times):
+        for _ in range(times):
+            world.start(1)
+            (name,) = world.cloud.alive
+            world.logs[name] = log
+            world.cloud.dies(name)
+
+    are_taken(TAKEN - 1)
+    world.start(1)
+    world.all_work()
+    world.cloud.dies(*world.cloud.alive)
+    are_taken(TAKEN - 1)
+    world.start(1)
+    with pytest.raises(NoMachines, match="6 machines in a row came to nothing"):
+        are_taken(2)
+
+
+def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
+    world.terms = replace(world.terms, order=spot_order)
+    world.take_up()
+    world.start(2)
+    for name in world.cloud.alive:
+        world.logs[name] = "studio: cannot fetch wheels/1/a.whl\nstudio: the end, with exit code 1 after 12 s\n"
+        world.cloud.dies(name)
+    with pytest.raises(NoMachines, match=r"2 machines in a row came to nothing.* cannot fetch"):
         world.tend(2)
 
 
@@ -654,14 +760,19 @@ ERRORS = [
     CloudCredentials("old"),
     QuotaRefused("x"),
 ]
-ANSWERS = st.sampled_from([None, *ERRORS, *map(Lost, [unreachable(), KeyboardInterrupt()]), KeyboardInterrupt()])
+LOST = [Lost(unreachable()), Lost(KeyboardInterrupt()), Lost(unreachable(), dies=True)]
+ANSWERS = st.sampled_from([None, *ERRORS, *LOST, KeyboardInterrupt()])
 
 
 class Whatever(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.world = World(most=3, lifetime=HOUR, max_cost=5.0, lag=20.0)
+        self.world = World(most=3, lifetime=HOUR, max_cost=5.0)
         self.ledger = self.world.ledger
+
+    @initialize(quota=st.none() | st.integers(1, 4), lag=st.floats(0.0, LIST_LAG))
+    def the_account(self, quota, lag):
+        self.world.cloud.quota, self.world.cloud.lag = quota, lag
 
     @rule(needed=st.integers(0, 5), after=st.sampled_from([1.0, 30.0, 200.0, 2000.0]), waiting=st.booleans())
     def tend(self, needed, after, waiting):
@@ -695,8 +806,7 @@ class Whatever(RuleBasedStateMachine):
     @rule()
     def the_driver_is_killed(self):
         world = self.world
-        times = {"clock": world.time, "wall": world.time.wall, "sleep": world.time.sleep}
-        world.fleet = Fleet(world.cloud, world.terms, self.ledger, **times)
+        world.fleet = Fleet(world.cloud, world.terms, self.ledger, **world.times)
 
     @rule()
     def lifetimes_end(self):

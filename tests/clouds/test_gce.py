@@ -620,6 +620,18 @@ def test_a_script_that_is_started_twice_goes_on_once(cloud, run):
     assert (cloud.log(made.id), len(cloud.alive())) == ("at work\n", 1)
 
 
+def test_a_machine_of_an_image_of_another_machine_lives(cloud, run):
+    made = run("echo at work")
+    cloud.wait(lambda alive: "at work" in cloud.log(made.id))
+    home = cloud._cloud.find(made.id).folder / "home"
+    assert (home / ".studio-boot").read_text().split()[1] == made.id
+    (home / ".studio-boot").write_text("11111111-2222-3333-4444-555555555555 123\n")
+    cloud.rerun(made.id)
+    assert (cloud.log(made.id), len(cloud.alive())) == ("at work\nat work\n", 1)
+    cloud.rerun(made.id)  # the mark is its own now
+    assert cloud.log(made.id) == "at work\nat work\n"
+
+
 def test_files_go_in_and_out_under_any_name(cloud, bucket, run, tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(256)) * 5000)
     bucket.upload("in/a file, 50% größer+", tmp_path / "file")

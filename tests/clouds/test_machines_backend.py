@@ -1,5 +1,7 @@
 """The driver's side of machines: a cloud in memory, a bucket in a folder."""
 
+import json
+import threading
 import time
 
 import pytest
@@ -11,6 +13,10 @@ from studio.backends.machines.cloud_settings import Wishes, settle
 from studio.backends.machines.ledger import Entry, Ledger
 from studio.backends.machines.machines_backend import MachinesBackend, machine_tag
 from studio.backends.machines.rates import Rate
+from studio.costs import OF_ATTEMPT
+from studio.experiment import Run
+from studio.queue.backend import BucketBackend
+from studio.queue.lease_records import OUTCOMES, JobOutcome
 from studio.queue.opening import open_bucket
 from studio.settings import Settings
 
@@ -64,5 +70,44 @@ def test_a_machine_of_google_ends_itself_before_google_does(home, monkeypatch):
     made = order(OFFERS[0], "studio-digits-1", "token", 3600)
     assert made.lifetime == 3600
     assert "sleep 3480; delete_machine" in made.script
-    assert "left=$((3480 - SECONDS))" in made.script
+    assert "ends=$((${up:-0} + 3480))" in made.script
+    assert "left=$((ends - ${up:-0} - 120))" in made.script
     assert "sleep 60; delete_machine" in order(OFFERS[0], "studio-digits-2", "token", 100).script
+
+
+def test_machines_are_wanted_for_runs_that_a_worker_can_have(backend, tmp_path):
+    """Not for one whose files are on their way to the bucket, or back: over a slow line that takes longer than a
+    machine waits for work."""
+
+    def poll_until(needed):
+        end = time.monotonic() + 30
+        while backend._needed() != needed:
+            assert time.monotonic() < end
+            backend.poll(0.05)
+
+    def hold(line):
+        line.submit((let_go := threading.Event()).wait, 60)
+        return let_go
+
+    source, folder = tmp_path / "source", tmp_path / "digits" / "runs" / "1"
+    source.mkdir()
+    run = Run("digits", 1, 1, str(source), {}, {}, ["true"], {}, str(folder))
+    up, down = hold(backend._sending), hold(backend._fetching)
+    BucketBackend.start(backend, run)  # no thread that orders machines
+    assert backend.poll(0.2) == []
+    assert backend._needed() == 0
+    up.set()
+    poll_until(1)
+    (job,) = backend._travels
+    backend.bucket.put_if_absent(f"{OUTCOMES}{job}", JobOutcome(job, "lost", {}, "studio-digits-1-w", 1).encoded())
+    poll_until(0)
+    assert list(backend._travels) == [job]
+    down.set()
+
+
+@pytest.mark.parametrize(
+    "duration", [pytest.param(10**400, id="huge"), float("inf"), float("nan"), -1, "long", None, []]
+)
+def test_a_duration_that_cannot_be_costs_nothing(backend, tmp_path, duration):
+    backend._note_cost(tmp_path, "studio-digits-1", {"outcome": {"duration": duration}})
+    assert json.loads((tmp_path / OF_ATTEMPT).read_text())["dollars"] == 0

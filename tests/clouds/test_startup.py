@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
 import signal
 import subprocess
@@ -68,12 +69,36 @@ def test_bash_can_read_it(name):
 def test_the_end_is_armed_before_anything_else():
     lines = render(PLAIN).splitlines()
     commands = [line for line in lines if not line.startswith("#")]
-    assert commands[:4] == [
+    assert commands[:6] == [
         "set -u",
-        "up=$(cut -d. -f1 /proc/uptime)",
-        "left=$((7200 - ${up:-0}))",
-        "shutdown -P +$((left < 120 ? 1 : left / 60)) || { sleep $left; shutdown -P now; poweroff -f; } >/dev/null 2>&1 &",
+        "up=$(cut -d. -f1 /proc/uptime) ends=7200",
+        "left=$((ends - ${up:-0}))",
+        "left=$((left < 60 ? 60 : left))",
+        "shutdown -P +$((left / 60)) &",
+        "{ sleep $left; shutdown -P now; sleep 60; poweroff -f; } >/dev/null 2>&1 &",
     ]
+
+
+def arm_and_leave(folder, lifetime, boots, works):
+    """What the two timers are set to, in seconds, when the machine has been up for `boots`, and what the worker is given
+    when it has been up for `works`; both as /proc/uptime has them, or None."""
+    said, uptime = folder / "said", folder / "uptime"
+    arm = snippets("s3://my-bucket/digits", "us-east-1", lifetime)["arm"].partition("\ncloud=")[0]
+    text = render(
+        dataclasses.replace(PLAIN, **snippets("s3://my-bucket/digits", "us-east-1", lifetime), lifetime=lifetime)
+    )
+    leave = text[text.rindex("up=$(") : text.index('[ "$left" -gt 0 ]')]
+    stubs = f'shutdown() {{ echo "minutes $2" >>{said}; }}\nsleep() {{ echo "seconds $1" >>{said}; }}\npoweroff() {{ :; }}\n'
+    for at, lines in ((boots, f"{stubs}{arm}\nwait\ndeclare -p ends"), (works, leave + 'echo "$left"')):
+        uptime.unlink(missing_ok=True)
+        if at is not None:
+            uptime.write_text(f"{at} 12.34\n")
+        program = f"set -u\nends={lifetime}\n{lines.replace('/proc', str(folder))}"
+        done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    found = [line.split() for line in said.read_text().splitlines()]
+    minutes = [int(when) for what, when in found if what == "minutes" and when != "now"]
+    seconds = [int(when) for what, when in found if what == "seconds"]
+    return minutes[0] * 60, seconds[0], int(done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +113,22 @@ def test_the_end_is_armed_before_anything_else():
     ],
 )
 def test_the_timer_counts_from_the_boot_and_ends_no_later(tmp_path, lifetime, uptime, minutes):
-    if uptime is not None:
-        (tmp_path / "uptime").write_text(f"{uptime} 12.34\n")
-    arm = snippets("s3://my-bucket/digits", "us-east-1", lifetime)["arm"].partition("\nboots=")[0]
-    program = f'set -u\nshutdown() {{ echo "$2"; }}\n{arm.replace("/proc", str(tmp_path))}\nwait'
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == f"+{minutes}\n"
+    by_minutes, by_seconds, _ = arm_and_leave(tmp_path, lifetime, uptime, uptime)
+    assert by_minutes == minutes * 60
+    assert by_seconds == max(lifetime - int(float(uptime or 0)), 60)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "boots", "works"), [(480, 0.9, 61.2), (600, 59.9, 200.0), (3659, 10.0, 31.2), (86400, 20.7, 79.9)]
+)
+def test_the_worker_ends_a_minute_before_any_timer(tmp_path, lifetime, boots, works):
+    by_minutes, by_seconds, work = arm_and_leave(tmp_path, lifetime, boots, works)
+    assert work == lifetime - int(works) - 120
+    assert works + work + 60 <= boots + min(by_minutes, by_seconds)
+
+
+def test_a_short_life_has_time_to_work_in(tmp_path):
+    assert arm_and_leave(tmp_path, 60, 1.0, 5.0)[2] == 40
 
 
 def test_what_amazon_says_to_a_signed_request_is_not_in_the_log(amazon):
@@ -115,7 +150,7 @@ def test_the_log_outlives_a_signal_to_the_whole_machine(tmp_path):
 
 
 def test_there_is_room_left():
-    assert len(render(PLAIN).encode()) < LARGEST / 2
+    assert len(render(PLAIN).encode()) < LARGEST * 0.6
 
 
 def test_no_secret_is_in_it(monkeypatch):
@@ -191,7 +226,17 @@ OURS = '"$work/venv/bin/studio" worker'
 STAND_IN = """bash -c 'echo "waiting for experiments"; trap "exit 0" TERM; while :; do sleep 0.1; done' studio worker"""
 
 
-def launch(amazon, *, lifetime=24 * 3600, user=None, packages=None, worker=STAND_IN, edit=lambda text: text, **changes):
+def launch(
+    amazon,
+    *,
+    lifetime=24 * 3600,
+    user=None,
+    packages=None,
+    worker=STAND_IN,
+    edit=lambda text: text,
+    token="once",
+    **changes,
+):
     """A machine with the script for `changes`, as soon as it is there. Its id."""
     put(amazon, f"blobs/{WHEEL}", "the wheel\n")
     if user is not None:
@@ -207,7 +252,7 @@ def launch(amazon, *, lifetime=24 * 3600, user=None, packages=None, worker=STAND
     order = Order(
         project="digits",
         name="w1",
-        token="once",
+        token=token,
         machine_type="c6i.large",
         zone="us-east-1a",
         image=None,
@@ -284,6 +329,14 @@ def test_a_machine_whose_timer_cannot_be_set_ends_all_the_same(amazon):
     amazon.wait_all_gone()
 
 
+def test_a_script_that_cancels_the_shutdown_cancels_one_timer_only(amazon):
+    def soon(text):
+        return text.replace("sleep $left", "sleep 3")
+
+    launch(amazon, user="#!/bin/sh\nsleep 1; shutdown -c; sleep 1000\n", edit=soon)
+    amazon.wait_all_gone()
+
+
 def test_a_signal_ends_the_worker_and_the_machine(amazon):
     id = launch(amazon)
     wait_for_worker(amazon, id)
@@ -329,11 +382,29 @@ def test_a_spot_machine_that_is_taken_away_says_so_first(amazon):
 def test_a_second_boot_is_the_end(amazon):
     id = launch(amazon)
     wait_for_worker(amazon, id)
-    folder = amazon.instances()[0].folder
-    subprocess.run(
-        [folder / "root/cloud/scripts/per-boot/studio-end"], env={"PATH": f"{folder}/bin:/usr/bin:/bin"}, check=True
-    )
+    cloud = amazon.instances()[0].folder / "root/cloud"
+
+    def boot_again():
+        path = {"PATH": f"{cloud.parent.parent}/bin:/usr/bin:/bin"}
+        subprocess.run([cloud / "scripts/per-boot/studio-end"], env=path, check=True)
+
+    (cloud / "data/instance-id").write_text("i-123\n")  # a machine of an image that was made of this one
+    boot_again()
+    time.sleep(0.5)
+    assert [each.id for each in amazon.alive()] == [id]
+    (cloud / "data/instance-id").write_text(f"{id}\n")
+    boot_again()
     amazon.wait_all_gone()
+
+
+def test_a_file_that_is_not_what_its_key_says_is_not_installed(amazon):
+    key = f"wheels/{hashlib.sha256(b'the wheel').hexdigest()[:32]}/{WHEEL}"
+    put(amazon, key, "the wh")
+    launch(amazon, wheel=key)
+    amazon.wait_all_gone()
+    assert f"studio: {key} is damaged" in boot_log(amazon)
+    put(amazon, key, "the wheel")
+    wait_for_worker(amazon, launch(amazon, wheel=key, token="twice"))
 
 
 def test_credentials_and_buckets_take_a_moment(amazon):

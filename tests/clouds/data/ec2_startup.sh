@@ -1,11 +1,17 @@
 #!/bin/bash
 # Studio: the worker digits-1a2b-w1. Written by `studio run`; this machine ends by itself.
 set -u
-up=$(cut -d. -f1 /proc/uptime)
-left=$((7200 - ${up:-0}))
-shutdown -P +$((left < 120 ? 1 : left / 60)) || { sleep $left; shutdown -P now; poweroff -f; } >/dev/null 2>&1 &
-boots=/var/lib/cloud/scripts/per-boot
-mkdir -p "$boots" && printf '#!/bin/sh\nshutdown -P now\n' >"$boots/studio-end" && chmod +x "$boots/studio-end"
+up=$(cut -d. -f1 /proc/uptime) ends=7200
+left=$((ends - ${up:-0}))
+left=$((left < 60 ? 60 : left))
+shutdown -P +$((left / 60)) &
+{ sleep $left; shutdown -P now; sleep 60; poweroff -f; } >/dev/null 2>&1 &
+cloud=/var/lib/cloud
+boots=$cloud/scripts/per-boot
+mkdir -p "$boots" && cat >"$boots/studio-end" <<END && chmod +x "$boots/studio-end"
+#!/bin/sh
+[ "\$(cat $cloud/data/instance-id)" != "$(cat $cloud/data/instance-id)" ] || shutdown -P now
+END
 export AWS_DEFAULT_REGION=us-east-1 AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=10
 amazon() {
   python3 - my-bucket digits/ "$@" <<'PYTHON'
@@ -111,7 +117,15 @@ within() { # SECONDS COMMAND...: its exit code; a command that takes longer is e
   kill -KILL "$clock" 2>/dev/null
   return "$code"
 }
-get() { within 600 fetch "$1" "$2" || fail "cannot fetch $1"; }
+get() { # KEY FILE: some keys hold the hash of their file
+  local of=${1%/*} try
+  of=${of##*/}
+  for try in 1 2 3; do
+    within 600 fetch "$1" "$2" || fail "cannot fetch $1"
+    if [[ ! $of =~ ^[0-9a-f]{32}$ || $(sha256sum <"$2") == "$of"* ]]; then return; fi
+  done
+  fail "$1 is damaged"
+}
 store_log() {
   tail -c 1000000 "$work/boot.log" >"$work/boot.part"
   within 60 store "$work/boot.part" boot/digits-1a2b-w1.log || echo "studio: the boot log was not stored"
@@ -139,7 +153,7 @@ trap leave TERM INT HUP
 export HOME="${HOME:-/root}" PYTHONUNBUFFERED=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 umask 077
 work=$HOME/studio-worker
-mkdir -p "$work" && cd "$work" || exit 1
+rm -rf "$work" && mkdir -p "$work" && cd "$work" || exit 1
 exec > >(trap '' TERM INT HUP; exec tee -a "$work/boot.log") 2>&1 # it outlives a signal to all
 echo "studio: digits-1a2b-w1 starts on $(uname -sr) at $(date -u +%FT%TZ)"
 
@@ -164,7 +178,8 @@ fi
 export PATH="$work/venv/bin:$PATH" VIRTUAL_ENV="$work/venv"
 get blobs/studio_search-0.1.0-py3-none-any.whl "$work/"studio_search-0.1.0-py3-none-any.whl
 add "$work/"studio_search-0.1.0-py3-none-any.whl'[ec2]'
-left=$((7200 - SECONDS))
+up=$(cut -d. -f1 /proc/uptime)
+left=$((ends - ${up:-0} - 120))
 [ "$left" -gt 0 ] || fail "no time is left to work in"
 "$work/venv/bin/studio" worker s3://my-bucket/digits \
   --name digits-1a2b-w1 --slots 1 --idle 300 --lifetime "$left" &

@@ -60,7 +60,7 @@ if action == "notice":
     sys.exit()
 for attempt in range(8):
     try:
-        {"get": get, "put": put, "end": end}[action](*paths)
+        {"id": lambda: print(text("instance/id")), "get": get, "put": put, "end": end}[action](*paths)
         sys.exit()
     except HTTPError as error:
         print(f"{action} {' '.join(paths)}: {error} {error.read(300)}", file=sys.stderr)
@@ -74,13 +74,19 @@ PYTHON
 }
 delete_machine() { google end && sleep 120; shutdown -P now || poweroff -f; }
 watch_machine() { google notice; }
+up=$(cut -d. -f1 /proc/uptime)
+ends=$((${up:-0} + 3600))
 mark=${HOME:-/root}/.studio-boot boot=$(cat /proc/sys/kernel/random/boot_id)
 if [ -e "$mark" ]; then
-  [ "$(cat "$mark")" = "$boot" ] || delete_machine
-  exit
+  id=$(google id)
+  read -r at of <"$mark"
+  if [ "${of:-$id}" = "${id:-$of}" ]; then # or one of them is not known
+    [ "$at" = "$boot" ] || delete_machine
+    exit
+  fi
 fi
-echo "$boot" >"$mark"
 { sleep 3600; delete_machine; } >/dev/null 2>&1 &
+echo "$boot $(google id)" >"$mark"
 end_machine() {
   delete_machine
 }
@@ -99,7 +105,15 @@ within() { # SECONDS COMMAND...: its exit code; a command that takes longer is e
   kill -KILL "$clock" 2>/dev/null
   return "$code"
 }
-get() { within 600 fetch "$1" "$2" || fail "cannot fetch $1"; }
+get() { # KEY FILE: some keys hold the hash of their file
+  local of=${1%/*} try
+  of=${of##*/}
+  for try in 1 2 3; do
+    within 600 fetch "$1" "$2" || fail "cannot fetch $1"
+    if [[ ! $of =~ ^[0-9a-f]{32}$ || $(sha256sum <"$2") == "$of"* ]]; then return; fi
+  done
+  fail "$1 is damaged"
+}
 store_log() {
   tail -c 1000000 "$work/boot.log" >"$work/boot.part"
   within 60 store "$work/boot.part" boot/digits-2-w1.log || echo "studio: the boot log was not stored"
@@ -127,7 +141,7 @@ trap leave TERM INT HUP
 export HOME="${HOME:-/root}" PYTHONUNBUFFERED=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 umask 077
 work=$HOME/studio-worker
-mkdir -p "$work" && cd "$work" || exit 1
+rm -rf "$work" && mkdir -p "$work" && cd "$work" || exit 1
 exec > >(trap '' TERM INT HUP; exec tee -a "$work/boot.log") 2>&1 # it outlives a signal to all
 echo "studio: digits-2-w1 starts on $(uname -sr) at $(date -u +%FT%TZ)"
 get files/user "$work/user-script" && chmod +x "$work/user-script"
@@ -155,7 +169,8 @@ get wheels/studio_search-1.0-py3-none-any.whl "$work/"studio_search-1.0-py3-none
 add "$work/"studio_search-1.0-py3-none-any.whl'[gce]'
 get files/requirements.txt "$work/requirements.txt"
 add -r "$work/requirements.txt"
-left=$((3600 - SECONDS))
+up=$(cut -d. -f1 /proc/uptime)
+left=$((ends - ${up:-0} - 120))
 [ "$left" -gt 0 ] || fail "no time is left to work in"
 "$work/venv/bin/studio" worker gs://studio-test/search \
   --name digits-2-w1 --slots 2 --idle 300 --lifetime "$left" &

@@ -20,7 +20,15 @@ within() { # SECONDS COMMAND...: its exit code; a command that takes longer is e
   kill -KILL "$clock" 2>/dev/null
   return "$code"
 }
-get() { within 600 fetch "$1" "$2" || fail "cannot fetch $1"; }
+get() { # KEY FILE: some keys hold the hash of their file
+  local of=${1%/*} try
+  of=${of##*/}
+  for try in 1 2 3; do
+    within 600 fetch "$1" "$2" || fail "cannot fetch $1"
+    if [[ ! $of =~ ^[0-9a-f]{32}$ || $(sha256sum <"$2") == "$of"* ]]; then return; fi
+  done
+  fail "$1 is damaged"
+}
 store_log() {
   tail -c 1000000 "$work/boot.log" >"$work/boot.part"
   within 60 store "$work/boot.part" boot/digits-1a2b-w1.log || echo "studio: the boot log was not stored"
@@ -48,7 +56,7 @@ trap leave TERM INT HUP
 export HOME="${HOME:-/root}" PYTHONUNBUFFERED=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 umask 077
 work=$HOME/studio-worker
-mkdir -p "$work" && cd "$work" || exit 1
+rm -rf "$work" && mkdir -p "$work" && cd "$work" || exit 1
 exec > >(trap '' TERM INT HUP; exec tee -a "$work/boot.log") 2>&1 # it outlives a signal to all
 echo "studio: digits-1a2b-w1 starts on $(uname -sr) at $(date -u +%FT%TZ)"
 get 'blobs/it'"'"'s mine.sh' "$work/user-script" && chmod +x "$work/user-script"
@@ -83,7 +91,8 @@ command -v uv >/dev/null || add uv
 uv export --frozen --no-emit-project --no-dev --directory "$work" -qo "$work/locked.txt" || fail "uv.lock cannot be read"
 add -r "$work/locked.txt"
 add -r "$work/packages.txt"
-left=$((7200 - SECONDS))
+up=$(cut -d. -f1 /proc/uptime)
+left=$((ends - ${up:-0} - 120))
 [ "$left" -gt 0 ] || fail "no time is left to work in"
 "$work/venv/bin/studio" worker s3://my-bucket/digits \
   --name digits-1a2b-w1 --slots 4 --idle 300 --lifetime "$left" &
