@@ -16,6 +16,7 @@ from studio.errors import StudioError
 from studio.queue.bucket import whole_file
 
 MOST_MEMBERS = 1_000_000  # files and folders of one archive
+LATEST = 2**32  # seconds since the epoch: later times of files, and those before 1970, are left out
 
 
 class Unreadable(StudioError):
@@ -53,7 +54,7 @@ def unpack(archive: Path, folder: Path, *, trusted: bool = False) -> None:
                 _check(member, made, trusted)
                 _make(tar, member, folder / member.name)
                 made[member.name] = "folder" if member.isdir() else "link" if member.issym() else "file"
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise Unreadable(f"an archive cannot be taken: {error}") from error
 
 
@@ -88,7 +89,8 @@ def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         with content, open(path, "xb") as file:
             shutil.copyfileobj(content, file, 1 << 20)
         path.chmod(0o755 if member.mode & 0o100 else 0o644)
-        os.utime(path, (member.mtime, member.mtime))
+        if 0 <= member.mtime < LATEST:  # nan is not, either
+            os.utime(path, (member.mtime, member.mtime))
 
 
 def _stays_inside(member: tarfile.TarInfo) -> bool:

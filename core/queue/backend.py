@@ -176,7 +176,9 @@ class BucketBackend(Backend):
             return []
         except BucketError:
             raise
-        except (StudioError, OSError) as error:
+        except Exception as error:
+            if travel.ended is None and not isinstance(error, StudioError | OSError):
+                raise  # what comes back was written elsewhere, and whatever is wrong with it ends that one alone
             del self._travels[travel.job]
             what = "its files could not be sent" if travel.ended is None else "its files did not come back"
             return [lost(travel.run, travel.begun, f"{what}: {error}")]

@@ -9,8 +9,7 @@ from studio.disk import write_json
 from studio.experiment import FITNESS, Metric, Run
 from studio.home import attempt_folder
 from studio.queue import shipping
-from studio.queue.archives import Unreadable
-from studio.queue.bucket import Bucket
+from studio.queue.bucket import Bucket, BucketError
 from studio.queue.job_queue import JobQueue
 from studio.queue.lease_records import JOBS, OUTCOMES, Damaged, JobOutcome, from_json
 from studio.queue.outcomes import lost, outcome_of
@@ -68,7 +67,9 @@ def _bring_home(bucket: Bucket, job: str, project: Path, number: int, attempt: i
     passed_on.new(ended.attempt, ended.body.get("reports"))
     try:
         shipping.fetch_outputs(bucket, ended.job, ended.attempt, folder)
-    except (Unreadable, OSError) as error:
+    except BucketError:
+        raise
+    except Exception as error:  # written elsewhere: whatever is wrong with it ends that one alone
         outcome = lost(run, outcome.started, f"its files did not come back: {error}")
     write_json(folder / "outcome.json", {**asdict(outcome), "metric": passed_on.told.value})
 

@@ -280,7 +280,9 @@ def test_the_reports_of_an_attempt_that_was_lost_are_told_apart():
     assert not driver.mixed, "the second attempt came to the same"
 
 
-@pytest.mark.parametrize("found", [None, 7, "text", [1], [[1, 2]], [["a", 1, 1]], [[1e999, 1, 1]], {"a": 1}])
+@pytest.mark.parametrize(
+    "found", [None, 7, "text", [1], [[1, 2]], [["a", 1, 1]], [[1e999, 1, 1]], {"a": 1}, [[1, 10**400, 1]]]
+)
 def test_reports_that_are_none_are_left_out(found):
     assert PassedOn(Metric("loss")).new(1, found) == []
 
