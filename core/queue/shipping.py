@@ -10,6 +10,7 @@ of what the blobs hold, and of Studio's own Python.
 """
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -26,9 +27,15 @@ from typing import Any
 import numpy as np
 
 from studio.disk import write_json
+from studio.errors import StudioError
 from studio.experiment import Metric, Resources, Run
 from studio.queue.archives import Unreadable, pack, unpack
 from studio.queue.bucket import Bucket
+
+
+class DiskFull(StudioError):
+    """No room on this machine for files that are safe in the bucket, or that are to go there."""
+
 
 BLOBS, OUT = "blobs/", "out/"
 OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
@@ -72,6 +79,8 @@ class Shipper:
                 key = f"{BLOBS}{_hash(archive)}.tar"
                 if next(iter(self._bucket.list(BLOBS, after=key[:-1])), None) != key:
                     self._bucket.upload(key, archive)
+            except OSError as error:
+                raise _told_apart(error, self._project) from error
             finally:
                 archive.unlink(missing_ok=True)
             self._blobs[source] = key
@@ -183,15 +192,24 @@ def outputs_key(job: str, attempt: int) -> str:
 
 
 def fetch_outputs(bucket: Bucket, job: str, attempt: int, folder: Path) -> None:
-    """What that attempt at a job made, into the run's folder. One that was given up, or never begun, made nothing."""
-    shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
-    folder.mkdir(parents=True)
+    """What that attempt at a job made, into the run's folder. One that was given up, or never begun, made nothing.
+    DiskFull where there is no room for it."""
     archive = folder.with_name(f"{folder.name}.tar")
     try:
+        shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
+        folder.mkdir(parents=True)
         if bucket.download(outputs_key(job, attempt), archive):
             unpack(archive, folder)
+    except OSError as error:
+        raise _told_apart(error, folder) from error
     finally:
         archive.unlink(missing_ok=True)
+
+
+def _told_apart(error: OSError, folder: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left for {folder}")
+    return error
 
 
 def _hash(path: Path) -> str:

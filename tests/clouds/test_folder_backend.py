@@ -1,5 +1,6 @@
 """`--backend=folder:/shared/dir` with real drivers and real workers, which are killed, paused and cut off."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -21,12 +22,13 @@ from studio.launch import make_settings
 from studio.processes import marked
 from studio.project import Project
 from studio.queue import backend as queue_backend
+from studio.queue import shipping
 from studio.queue.backend import BucketBackend
 from studio.queue.bucket import BucketFull, BucketUnreachable
 from studio.queue.lease_records import JobOutcome
 from studio.queue.lease_taker import LeaseTaker
 from studio.queue.opening import open_bucket
-from studio.queue.shipping import outputs_key
+from studio.queue.shipping import DiskFull, outputs_key
 from studio.store import Store, whole
 from studio.testing import BackendContract
 
@@ -504,6 +506,44 @@ def test_files_that_break_in_an_unknown_way_are_a_lost_experiment(own, until, sh
     hand_in(share, tmp_path / "tar", {})
     (outcome,) = polled(backend, until)
     assert (outcome.failure, outcome.reason) == ("lost", "its files did not come back: 'no such key'")
+
+
+@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT])
+def test_an_outcome_waits_in_the_bucket_while_there_is_no_room_for_its_files(
+    kind, own, until, share, tmp_path, monkeypatch
+):
+    backend, run = own
+    backend.start(run)
+    until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
+    hand_in(share, tmp_path / "tar", {})
+
+    def no_room(*_):
+        raise OSError(kind, os.strerror(kind))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shipping, "unpack", no_room)
+        with pytest.raises(
+            DiskFull, match=f"no space left for {run.folder}; free some, then: studio resume {run.project}$"
+        ):
+            until(lambda: backend.poll(0.05))
+    backend.close()
+    resumed = BucketBackend(slots=1, bucket=open_bucket(str(share)), look=0.05)
+    resumed.start(run)
+    (outcome,) = polled(resumed, until)
+    resumed.close()
+    assert (outcome.exit_code, outcome.failure) == (0, "")
+    assert Path(run.folder, "output.log").exists()
+
+
+def test_a_run_waits_while_there_is_no_room_to_pack_it(own, until, monkeypatch):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    backend, run = own
+    monkeypatch.setattr(shipping, "pack", no_room)
+    backend.start(run)
+    with pytest.raises(DiskFull, match=f"free some, then: studio resume {run.project}$"):
+        until(lambda: backend.poll(0.05))
 
 
 def test_without_a_worker_the_user_hears_once_how_to_start_one(own, until, monkeypatch, share):
