@@ -32,13 +32,12 @@ from studio.experiment import Metric, Resources, Run
 from studio.queue.archives import Unreadable, pack, unpack
 from studio.queue.bucket import Bucket
 
+BLOBS, OUT = "blobs/", "out/"
+OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
+
 
 class DiskFull(StudioError):
     """No room on this machine for files that are safe in the bucket, or that are to go there."""
-
-
-BLOBS, OUT = "blobs/", "out/"
-OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
 
 
 # --- the driver's side ------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ def fetch_outputs(bucket: Bucket, job: str, attempt: int, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
         folder.mkdir(parents=True)
         if bucket.download(outputs_key(job, attempt), archive):
-            unpack(archive, folder)
+            unpack(archive, folder, only=OUTPUTS)
     except OSError as error:
         raise _told_apart(error, folder) from error
     finally:

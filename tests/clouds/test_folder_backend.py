@@ -449,13 +449,13 @@ def polled(backend, until, kind=Outcome):
     return events
 
 
-def hand_in(share, archive, outcome, *, reports=(), mtime=0.0, **envelope):
+def hand_in(share, archive, outcome, *, reports=(), mtime=0.0, file="output.log", **envelope):
     """What a worker may write at the end of the one job, well-behaved or not."""
     (job,) = share.glob("jobs/*")
     body = {"outcome": {**SOUND, **outcome}, "reports": list(reports)}
     bucket = open_bucket(str(share))
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        member = tarfile.TarInfo("output.log")
+        member = tarfile.TarInfo(file)
         member.pax_headers = {"mtime": str(mtime)}
         tar.addfile(member)
     bucket.upload(outputs_key(job.name, 1), archive)
@@ -508,6 +508,18 @@ def test_files_that_break_in_an_unknown_way_are_a_lost_experiment(own, until, sh
     assert (outcome.failure, outcome.reason) == ("lost", "its files did not come back: 'no such key'")
 
 
+@pytest.mark.parametrize("file", ["outcome.json", "machine.json", "usage.json", "workspace/train.py", "artifacts.json"])
+def test_a_machine_writes_no_file_that_the_driver_believes(file, own, until, share, tmp_path):
+    backend, run = own
+    backend.start(run)
+    until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
+    hand_in(share, tmp_path / "tar", {}, file=file)
+    (outcome,) = polled(backend, until)
+    assert outcome.failure == "lost"
+    assert f"{file!r} is none of output.log, " in outcome.reason
+    assert not Path(run.folder, file).exists()
+
+
 @pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT])
 def test_an_outcome_waits_in_the_bucket_while_there_is_no_room_for_its_files(
     kind, own, until, share, tmp_path, monkeypatch
@@ -517,7 +529,7 @@ def test_an_outcome_waits_in_the_bucket_while_there_is_no_room_for_its_files(
     until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
     hand_in(share, tmp_path / "tar", {})
 
-    def no_room(*_):
+    def no_room(*_, **__):
         raise OSError(kind, os.strerror(kind))
 
     with monkeypatch.context() as patch:
