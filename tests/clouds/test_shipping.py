@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from studio.experiment import Metric, Report, Run
-from studio.queue import archives
+from studio.queue import archives, shipping
 from studio.queue.archives import Unreadable, pack, unpack
 from studio.queue.lease_records import JobOutcome
 from studio.queue.opening import open_bucket
@@ -86,6 +86,23 @@ def test_what_many_runs_share_travels_once(run, bucket, tmp_path):
     cache = tmp_path / "cache"
     arrived = [run_of(body, bucket, tmp_path / "x" / "1" / "1", cache) for body in (first, second, again)]
     assert len({one.snapshot for one in arrived}) == 1
+
+
+def test_blobs_are_as_young_as_their_jobs(run, bucket, tmp_path, monkeypatch):
+    """A bucket deletes what is old, whether jobs need it or not."""
+    sent = []
+    monkeypatch.setattr(bucket, "upload", lambda key, path: sent.append(key))
+    shipper = Shipper(bucket, tmp_path / "home" / "projects" / "p")
+    shipper.job_body(run)
+    first = list(sent)
+    shipper.job_body(replace(run, number=4))
+    assert sent == first
+    Shipper(bucket, tmp_path / "home" / "projects" / "p").job_body(run)
+    assert sent == 2 * first, "a later session sends them again"
+    days = time.monotonic() + shipping.FRESH
+    monkeypatch.setattr(shipping.time, "monotonic", lambda: days)
+    shipper.job_body(replace(run, number=5))
+    assert sent == 3 * first, "and so does a long one"
 
 
 @pytest.mark.parametrize("damage", [lambda body: body.pop("token"), lambda body: body["run"].pop("argv")])
