@@ -49,7 +49,7 @@ def worker(
     """
     from studio.host import create_host
     from studio.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
-    from studio.queue.lease_records import STOP
+    from studio.queue.lease_records import LONGEST_TTL, STOP
     from studio.queue.lease_taker import TTL
     from studio.queue.opening import open_bucket
     from studio.queue.worker import Worker
@@ -67,6 +67,8 @@ def worker(
 
     url = url.removeprefix("folder:")  # as the search has it
     silence = parse_duration(ttl, "--ttl") or TTL
+    if silence > LONGEST_TTL:
+        raise BadInput(f"--ttl {ttl!r}: a day is the most, or what a dead worker held is never begun again; write 24h")
     ends = {
         "idle": parse_duration(idle, "--idle"),
         "lifetime": parse_duration(lifetime, "--lifetime"),

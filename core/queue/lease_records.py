@@ -12,7 +12,6 @@ given up: nobody may hang on it for ever.
 """
 
 import json
-import math
 import re
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from studio.queue.bucket import Bucket, BucketError
 
 JOBS, LEASES, OUTCOMES, STOPS, STOP = "jobs/", "leases/", "outcomes/", "stops/", "stop"
 ATTEMPTS = 3  # how often a job may take its worker with it
+LONGEST_TTL = 86400.0  # seconds; whoever promised more would hold a job for ever
 TRIES = 10  # how often it is begun at all: a script that shuts its machine down looks like a machine that is taken away
 
 Clock = Callable[[], float]  # monotonic seconds; each process has its own, and they are never compared
@@ -79,7 +79,7 @@ class LeaseRecord:
             all(_counts(number) for number in numbers)
             and isinstance(record.worker, str)
             and isinstance(record.ttl, int | float)
-            and 0 < record.ttl < math.inf
+            and 0 < record.ttl <= LONGEST_TTL
             and isinstance(record.live, dict)
             and record.closed in ("", "stopped", "lost")
             and isinstance(record.reason, str)

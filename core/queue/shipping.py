@@ -129,7 +129,7 @@ def title(body: dict[str, Any]) -> str:
 def wanted_gpus(body: dict[str, Any]) -> int:
     try:
         return int(body["run"]["resources"]["gpus"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return 0  # whoever takes it says what is wrong with it
 
 

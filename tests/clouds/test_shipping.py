@@ -14,11 +14,11 @@ import pytest
 from studio.experiment import Metric, Report, Run
 from studio.queue import archives, shipping
 from studio.queue.archives import Unreadable, pack, unpack
-from studio.queue.lease_records import JobOutcome
+from studio.queue.lease_records import Damaged, JobOutcome, LeaseRecord
 from studio.queue.opening import open_bucket
 from studio.queue.outcomes import on_our_clock, outcome_of
 from studio.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected, PassedOn
-from studio.queue.shipping import Shipper, fetch, pack_outputs, run_of
+from studio.queue.shipping import Shipper, fetch, pack_outputs, run_of, wanted_gpus
 
 
 @pytest.fixture
@@ -359,6 +359,19 @@ def test_an_outcome_with_a_field_that_cannot_be_is_lost(field):
     assert JobOutcome.read("j", sound.encoded()) == sound
     found = JobOutcome.read("j", replace(sound, **field).encoded())
     assert (found.job, found.kind, found.attempt) == ("j", "lost", 0)
+
+
+@pytest.mark.parametrize("ttl", [1e12, 86401, math.inf, math.nan, 0, -1, "1"])
+def test_no_lease_is_held_for_ever(ttl):
+    sound = LeaseRecord("w", 1, 86400.0)
+    assert LeaseRecord.read(sound.encoded()) == sound
+    with pytest.raises(Damaged):
+        LeaseRecord.read(replace(sound, ttl=ttl).encoded())
+
+
+@pytest.mark.parametrize("gpus", [math.inf, -math.inf, math.nan, None, "many"])
+def test_a_job_that_wants_no_number_of_gpus_is_taken_and_told_so(gpus):
+    assert wanted_gpus({"run": {"resources": {"gpus": gpus}}}) == 0
 
 
 def test_an_outcome_is_of_the_job_under_whose_name_it_stands():

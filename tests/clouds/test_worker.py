@@ -111,6 +111,7 @@ def test_help_says_what_it_is_for(command):
         (["--idle=soon", "share"], "--idle 'soon' is no duration; write for example 90s, 15m, 5h or 2d"),
         (["--lifetime=0", "share"], "--lifetime '0' must be longer than nothing"),
         (["--ttl=-1s", "share"], "--ttl '-1s'"),
+        (["--ttl=25h", "share"], "--ttl '25h': a day is the most"),
         (["http://host/x"], "'http://host/x' is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder"),
         (["s3://Upper/x"], "'Upper' cannot be the name of a bucket; write s3://BUCKET/PREFIX"),
         (["--slot=2", "share"], "No such option: --slot"),
