@@ -11,10 +11,9 @@ from typing import Any
 from studio.backends.machines.cloud import CloudDenied, CloudUnreachable
 from studio.backends.machines.gce_cloud import SCOPE, GCECloud
 from studio.backends.machines.gce_errors import google_errors
-from studio.backends.machines.setup import KEPT, Setup, Step
+from studio.backends.machines.setup import KEPT, PREFIX, Setup, Step
 from studio.queue.bucket import sdk
 
-PREFIX = "search"  # of all keys
 ACCOUNT = "studio-worker"
 IAM, PROJECTS, STORAGE = (
     "https://iam.googleapis.com/v1",
