@@ -63,7 +63,6 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
             "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
         },
         {"Action": "ec2:TerminateInstances", "Resource": "*", "Condition": tagged},
-        {"Action": "ec2:CancelSpotInstanceRequests", "Resource": "*"},
         {"Action": "iam:PassRole", "Resource": f"arn:aws:iam::{account}:role/{PROFILE}"},
         {"Action": "iam:GetInstanceProfile", "Resource": f"arn:aws:iam::{account}:instance-profile/{PROFILE}"},
         *worker_policy(bucket)["Statement"],
