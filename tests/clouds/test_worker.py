@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.backends.machines import machines_backend
 from studio.experiment import Outcome, Report, Resources
 from studio.host import create_host
 from studio.queue import backend as driver_side
@@ -374,6 +375,48 @@ def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, wor
     assert outcomes(backend)[1].exit_code == 0
     assert worker.said[0] == "no answer, asking again: access denied"
     assert len(list(share.glob("workers/*"))) == 1
+
+
+class Billed(FolderBucket):
+    """Counts cents as S3 does. To whoever may list only below a prefix it says no more of a missing key than "forbidden",
+    so `S3Bucket` then asks for a list, too."""
+
+    cents = 0.0
+    READ, WRITE = 0.04 / 1000, 0.5 / 1000
+
+    def get(self, key):
+        found = super().get(key)
+        self.cents += self.READ if found is not None else self.READ + self.WRITE
+        return found
+
+    def put_if_match(self, key, data, version):
+        self.cents += self.WRITE
+        with self._lock():  # without the look of a folder at what is there
+            return self._write(key, data)
+
+    def list(self, prefix="", after=""):
+        self.cents += self.WRITE
+        return super().list(prefix, after)
+
+
+def test_requests_cost_what_the_document_says(share):
+    workers, driver = Billed(share), Billed(share)
+    queue = JobQueue(driver)
+    for number in range(4):
+        queue.submit(f"job-{number}", {})
+    taker = LeaseTaker(workers, "w")
+    leases = [taker.take() for _ in range(4)]
+    workers.cents = driver.cents = 0.0
+    for lease in leases:
+        lease.beat({})
+    queue.outcomes()
+    queue.look()
+    driver.list("workers/")  # whether a new machine has said a word
+    look = machines_backend.LOOK
+    beat = Worker(workers, create_host(), look=look)._beat_every
+    an_hour = 3600 * (workers.cents / beat + driver.cents / look)
+    document = (Path(__file__).parents[2] / "docs" / "cloud.md").read_text()
+    assert f"about {an_hour:.0f} cents an hour for four workers" in document
 
 
 class Crowded(FolderBucket):
