@@ -17,7 +17,6 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 # Who gives it a --lifetime is a machine of a cloud; a fresh one may be there before its credentials are.
 FRESH, AGAIN = 120.0, 5.0  # seconds
-LOOK = {"s3": 5.0, "gs": 5.0}  # seconds; requests to clouds are billed
 
 
 @app.command(cls=PlainUsage)
@@ -93,6 +92,7 @@ def worker(
         raise BadInput(f"{error}; start the search first: studio run --backend=folder:{place} …") from error
     with bucket:
         say(f"waiting for experiments in {url}")
-        look = LOOK.get(url[:2], 1.0)
-        Worker(bucket, create_host(), name=name or "", slots=slots, look=look, ttl=silence, say=say, **ends).run()
+        Worker(
+            bucket, create_host(), name=name or "", slots=slots, look=bucket.look, ttl=silence, say=say, **ends
+        ).run()
     return 0

@@ -357,7 +357,7 @@ class OnACloud:
         assert cloud.requests(self.launching)
         for request in cloud.requests(self.launching):
             sent = str(vars(request)) + base64.b64decode(request.parameters.get("UserData", "")).decode()
-            assert "studio worker" in sent, "the script was looked at"
+            assert f"{cloud.bucket}/p-" in sent, "the script was looked at"
             assert "hunter2" not in sent
             assert "secret of driver" not in sent
         cloud.wait_all_gone()

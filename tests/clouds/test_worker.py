@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.backends.folder import FolderBackend
 from studio.backends.machines import machines_backend
 from studio.experiment import Outcome, Report, Resources
 from studio.host import create_host
@@ -375,6 +376,18 @@ def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, wor
     assert outcomes(backend)[1].exit_code == 0
     assert worker.said[0] == "no answer, asking again: access denied"
     assert len(list(share.glob("workers/*"))) == 1
+
+
+def test_each_kind_of_bucket_says_how_often_it_is_looked_at(share, command, monkeypatch):
+    """And neither a worker nor a driver knows which kinds there are."""
+    monkeypatch.setattr(FolderBucket, "look", 0.4)
+    made = []
+    monkeypatch.setattr(Worker, "run", lambda self: made.append(self))
+    assert command("worker", str(share)).code == 0
+    assert made[0]._look == 0.4
+    driver = FolderBackend(slots=1, url=str(share))
+    driver.close()
+    assert driver.look == 0.1
 
 
 class Billed(FolderBucket):
