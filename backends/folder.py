@@ -36,8 +36,8 @@ class FolderBackend(BucketBackend):
             )
         if "://" not in place and not (project and (project / "queue.json").exists()):
             _check_apart(Path(place))
-        look = 1.0 if "://" in place else 0.25
-        super().__init__(slots=slots, bucket=_open(place), look=look, notice=notice)
+        bucket = _open(place)
+        super().__init__(slots=slots, bucket=bucket, look=bucket.look / 4, notice=notice)
         self._project = project
 
     def leave(self) -> None:

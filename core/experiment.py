@@ -3,7 +3,7 @@
 Suggestion --> Run --> [Report ...] Outcome --> Experiment
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "stopped", "pruned"]
@@ -31,6 +31,8 @@ class Metric:
 FITNESS = Metric("fitness", "last")  # what is read when no --metric was given
 MAX_LOG = 10**8
 LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
+LARGEST = 2**63  # the record keeps integers below it
+LONGEST = 10_000  # characters of a text in an outcome
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Any) -> "Outcome":
-        """What `asdict` made, from a place where a script may have written, too. ValueError for what is none."""
+        """What `asdict` made, from a place where a script may have written, too. ValueError for what is none. Texts are cut
+        to what a record can keep."""
         try:
             outcome = cls(**data)
         except TypeError as error:
@@ -137,9 +140,9 @@ class Outcome:
         times = (outcome.started, outcome.finished, outcome.duration)
         sound = (
             all(isinstance(time, int | float) and 0 <= time < LATEST for time in times)  # nan is not, either
-            and isinstance(outcome.number, int)
-            and isinstance(outcome.attempt, int)
-            and isinstance(outcome.exit_code, int | None)
+            and is_storable(outcome.number)
+            and is_storable(outcome.attempt)
+            and (outcome.exit_code is None or is_storable(outcome.exit_code))
             and isinstance(outcome.signal, str | None)
             and isinstance(outcome.reason, str)
             and isinstance(outcome.notice, str)
@@ -148,7 +151,8 @@ class Outcome:
         )
         if not sound:
             raise ValueError("no outcome: a field is of another kind")
-        return outcome
+        signal = None if outcome.signal is None else storable(outcome.signal)
+        return replace(outcome, signal=signal, reason=storable(outcome.reason), notice=storable(outcome.notice))
 
 
 @dataclass(frozen=True, slots=True)  # slots: a search holds one for each of 100,000
@@ -197,6 +201,16 @@ class Experiment:
             "attempt": self.attempt,
             "folder": self.folder,
         }
+
+
+def is_storable(number: Any) -> bool:
+    """Whether it is an integer that a record can keep."""
+    return isinstance(number, int) and -LARGEST <= number < LARGEST
+
+
+def storable(text: str) -> str:
+    """As much of it as a record can keep."""
+    return text[:LONGEST].encode(errors="replace").decode()  # a lone surrogate is no text to a database
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from studio.backends.machines.cloud_settings import CloudSettings, Wishes, settl
 from studio.backends.machines.ledger import Entry, read
 from studio.backends.machines.quote import Quote
 from studio.backends.machines.requirements import requirement_files
-from studio.backends.machines.setup import Setup
+from studio.backends.machines.setup import PREFIX, Setup
 from studio.backends.machines.startup import PACKAGES, Startup, render
 from studio.errors import BadInput, StudioError
 from studio.home import project_folder, project_names, studio_home
@@ -150,14 +150,16 @@ class BeforeSearch:
 
     @classmethod
     def bucket_url(cls, wishes: Wishes) -> str:
+        """Where only the name of a bucket is given, that part of it which `studio cloud setup` lets machines use."""
         found = wishes.bucket or remembered(cls.cloud).get("bucket", "")
         if not found:
             raise BadInput(
                 f"--cloud: no bucket is known; make one with: studio cloud setup {cls.cloud}, or give --bucket"
             )
-        if cls.scheme and not str(found).startswith(f"{cls.scheme}://"):
-            raise BadInput(f"--bucket {found}: machines of {cls.cloud} take {cls.scheme}://NAME")
-        return str(found).rstrip("/")
+        url, scheme = str(found).rstrip("/"), f"{cls.scheme}://"
+        if cls.scheme and not url.startswith(scheme):
+            raise BadInput(f"--bucket {found}: machines of {cls.cloud} take {scheme}NAME")
+        return f"{url}/{PREFIX}" if cls.scheme and "/" not in url.removeprefix(scheme) else url
 
     @classmethod
     def _check_bucket(cls, url: str) -> None:

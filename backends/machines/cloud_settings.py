@@ -54,7 +54,7 @@ class Wishes:
         if self.port is not None and not 0 < self.port < 65536:
             raise BadInput(f"--port {self.port}: a number from 1 to 65535 is needed")
         if self.bid is not None and not spot:
-            raise BadInput(f"--bid {self.bid} is for spot machines: --cloud=ec2spot or --cloud=gcspot")
+            raise BadInput(f"--bid {self.bid} is for spot machines, such as those of --cloud=ec2spot")
         if self.user_startup_script is not None and not os.path.isfile(self.user_startup_script):
             raise BadInput(f"--user-startup-script {self.user_startup_script!r} is no file")
         for package in self.python_pkg:

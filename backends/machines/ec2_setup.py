@@ -9,10 +9,9 @@ from studio.backends.machines.cloud import CloudDenied, CloudError
 from studio.backends.machines.ec2_cloud import EC2Cloud
 from studio.backends.machines.ec2_errors import aws_errors, code_of
 from studio.backends.machines.ec2_requests import UBUNTU
-from studio.backends.machines.setup import KEPT, Setup, Step
+from studio.backends.machines.setup import KEPT, PREFIX, Setup, Step
 from studio.queue.bucket import sdk
 
-PREFIX = "search"  # of all keys
 PROFILE = "studio-worker"
 SPOT_ROLE = "AWSServiceRoleForEC2Spot"  # by which Amazon itself makes spot machines; an account needs it once
 SPREADS = 10.0  # seconds until all of Amazon knows a new instance profile
@@ -64,7 +63,6 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
             "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
         },
         {"Action": "ec2:TerminateInstances", "Resource": "*", "Condition": tagged},
-        {"Action": "ec2:CancelSpotInstanceRequests", "Resource": "*"},
         {"Action": "iam:PassRole", "Resource": f"arn:aws:iam::{account}:role/{PROFILE}"},
         {"Action": "iam:GetInstanceProfile", "Resource": f"arn:aws:iam::{account}:instance-profile/{PROFILE}"},
         *worker_policy(bucket)["Statement"],

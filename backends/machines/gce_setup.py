@@ -11,10 +11,9 @@ from typing import Any
 from studio.backends.machines.cloud import CloudDenied, CloudUnreachable
 from studio.backends.machines.gce_cloud import SCOPE, GCECloud
 from studio.backends.machines.gce_errors import google_errors
-from studio.backends.machines.setup import KEPT, Setup, Step
+from studio.backends.machines.setup import KEPT, PREFIX, Setup, Step
 from studio.queue.bucket import sdk
 
-PREFIX = "search"  # of all keys
 ACCOUNT = "studio-worker"
 IAM, PROJECTS, STORAGE = (
     "https://iam.googleapis.com/v1",
@@ -39,12 +38,14 @@ DRIVER = [  # what whoever searches must be allowed
     "compute.instances.setLabels",
     "compute.instances.setMetadata",
     "compute.instances.setServiceAccount",
+    "compute.machineTypes.get",
     "compute.machineTypes.list",
     "compute.regions.get",
     "compute.subnetworks.use",
     "compute.subnetworks.useExternalIp",
     "compute.zoneOperations.get",
     "iam.serviceAccounts.actAs",
+    "serviceusage.services.use",  # of the project that requests name as theirs, for prices
     "storage.objects.create",
     "storage.objects.delete",
     "storage.objects.get",
@@ -58,6 +59,7 @@ PORTS = [
     "compute.instances.setTags",
     "compute.networks.updatePolicy",
 ]
+IMAGES = ["compute.images.get", "compute.images.getFromFamily", "compute.images.useReadOnly"]
 
 Send = Callable[[str, str, Any], Any]  # method, address, body -> the answer; None where there is no such thing
 
@@ -75,6 +77,7 @@ class GCESetup(Setup):
         self.policies = [
             ("what the account that searches must be allowed", "\n".join(DRIVER)),
             ("and for --port or --ssh-keypair", "\n".join(PORTS)),
+            ("and for an --image of a project of one's own, in that project", "\n".join(IMAGES)),
             *((f"what machines may, as {ACCOUNT}: {title}", "\n".join(may)) for title, may in ROLES.values()),
         ]
         self.steps = [

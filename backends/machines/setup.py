@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from studio.disk import write_json
 from studio.home import studio_home
 
+PREFIX = "search"  # of all keys: what machines may use of a bucket
 KEPT = 30  # days that the bucket keeps what searches leave in it
 
 

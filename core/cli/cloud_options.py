@@ -21,12 +21,17 @@ def _option(*names: str, metavar: str, help: str, **more: Any) -> Any:
 
 Cloud = Annotated[
     list[str] | None,  # to hear of a second one
-    _option("--cloud", metavar="NAME", help="Machines of a cloud: ec2, ec2spot, gcloud (or gce), gcspot."),
+    _option(
+        "--cloud", metavar="NAME", help="Machines of a cloud: ec2, ec2spot, gcloud (or gce), gcspot, or a plugin's."
+    ),
 ]
 Bucket = Annotated[
     str | None,
     _option(
-        "--bucket", "--cloud-bucket", metavar="URL", help="s3://NAME or gs://NAME; `studio cloud setup` makes one."
+        "--bucket",
+        "--cloud-bucket",
+        metavar="URL",
+        help="Such as s3://NAME or gs://NAME; `studio cloud setup` makes one.",
     ),
 ]
 GpuType = Annotated[str | None, _option("--gpu-type", metavar="NAME", help="Such as t4, l4, a100.")]
@@ -55,7 +60,10 @@ Price = Annotated[
     str | None, _option("--price", metavar="DOLLARS", help="Of a machine and hour, where the cloud does not say.")
 ]
 Bid = Annotated[
-    str | None, _option("--bid", metavar="DOLLARS|N%", help="The most to pay for a spot machine of EC2 and hour.")
+    str | None,
+    _option(
+        "--bid", metavar="DOLLARS|N%", help="The most to pay for a spot machine and hour, where the cloud takes bids."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to what it can cost.")]
 SshKeypair = Annotated[

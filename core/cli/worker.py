@@ -17,7 +17,6 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 # Who gives it a --lifetime is a machine of a cloud; a fresh one may be there before its credentials are.
 FRESH, AGAIN = 120.0, 5.0  # seconds
-LOOK = {"s3": 5.0, "gs": 5.0}  # seconds; requests to clouds are billed
 
 
 @app.command(cls=PlainUsage)
@@ -49,7 +48,7 @@ def worker(
     """
     from studio.host import create_host
     from studio.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
-    from studio.queue.lease_records import STOP
+    from studio.queue.lease_records import LONGEST_TTL, STOP
     from studio.queue.lease_taker import TTL
     from studio.queue.opening import open_bucket
     from studio.queue.worker import Worker
@@ -67,6 +66,8 @@ def worker(
 
     url = url.removeprefix("folder:")  # as the search has it
     silence = parse_duration(ttl, "--ttl") or TTL
+    if silence > LONGEST_TTL:
+        raise BadInput(f"--ttl {ttl!r}: a day is the most, or what a dead worker held is never begun again; write 24h")
     ends = {
         "idle": parse_duration(idle, "--idle"),
         "lifetime": parse_duration(lifetime, "--lifetime"),
@@ -91,6 +92,7 @@ def worker(
         raise BadInput(f"{error}; start the search first: studio run --backend=folder:{place} …") from error
     with bucket:
         say(f"waiting for experiments in {url}")
-        look = LOOK.get(url[:2], 1.0)
-        Worker(bucket, create_host(), name=name or "", slots=slots, look=look, ttl=silence, say=say, **ends).run()
+        Worker(
+            bucket, create_host(), name=name or "", slots=slots, look=bucket.look, ttl=silence, say=say, **ends
+        ).run()
     return 0

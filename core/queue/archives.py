@@ -16,6 +16,7 @@ from studio.errors import StudioError
 from studio.queue.bucket import whole_file
 
 MOST_MEMBERS = 1_000_000  # files and folders of one archive
+LATEST = 2**32  # seconds since the epoch: later times of files, and those before 1970, are left out
 
 
 class Unreadable(StudioError):
@@ -42,30 +43,32 @@ def pack(members: Iterable[tuple[str, Path]], archive: Path, *, all_links: bool 
             tar.add(path, name, filter=travels)
 
 
-def unpack(archive: Path, folder: Path, *, trusted: bool = False) -> None:
+def unpack(archive: Path, folder: Path, *, trusted: bool = False, only: Iterable[str] = ()) -> None:
     """Into `folder`, which does not exist or is empty. Unreadable for what reaches out of it, for devices, and for
-    anything else that `pack` does not make."""
+    anything else that `pack` does not make; so it is for what lies below none of the names `only`, where there are some."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive, "r:") as tar:
             made: dict[str, str] = {}
             for member in tar:
-                _check(member, made, trusted)
+                _check(member, made, trusted, tuple(only))
                 _make(tar, member, folder / member.name)
                 made[member.name] = "folder" if member.isdir() else "link" if member.issym() else "file"
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise Unreadable(f"an archive cannot be taken: {error}") from error
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
 
 
-def _check(member: tarfile.TarInfo, made: dict[str, str], trusted: bool) -> None:
+def _check(member: tarfile.TarInfo, made: dict[str, str], trusted: bool, only: tuple[str, ...]) -> None:
     parts = member.name.split("/")
     if member.name in made or len(made) >= MOST_MEMBERS:
         raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} comes twice, or is one too many")
     if any(part in ("", ".", "..") for part in parts) or "\0" in member.name:
         raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} leads out of it")
+    if only and parts[0] not in only:
+        raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} is none of {', '.join(only)}")
     above = [str(path) for path in PurePosixPath(member.name).parents][:-1]
     if any(made.get(path, "folder") != "folder" for path in above):
         raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} lies behind a link or a file")
@@ -88,7 +91,8 @@ def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         with content, open(path, "xb") as file:
             shutil.copyfileobj(content, file, 1 << 20)
         path.chmod(0o755 if member.mode & 0o100 else 0o644)
-        os.utime(path, (member.mtime, member.mtime))
+        if 0 <= member.mtime < LATEST:  # nan is not, either
+            os.utime(path, (member.mtime, member.mtime))
 
 
 def _stays_inside(member: tarfile.TarInfo) -> bool:

@@ -99,9 +99,9 @@ class BucketBackend(Backend):
         try:
             while not (events := self._news()) and (left := deadline - time.monotonic()) > 0:
                 time.sleep(min(left, NEWS))
-        except BucketFull as error:
+        except (BucketFull, shipping.DiskFull) as error:  # what is under way has no end yet, and is waited for again
             projects = {travel.run.project for travel in self._travels.values()}
-            raise BucketFull(f"{error}; free some, then: studio resume {' '.join(projects)}") from error
+            raise type(error)(f"{error}; free some, then: studio resume {' '.join(projects)}") from error
         return events
 
     def stop(self, number: int, *, kill: bool) -> None:
@@ -174,9 +174,11 @@ class BucketBackend(Backend):
                 return [stopped(travel.run, travel.begun, "stopped before it could be sent")]
             travel.moving = through.submit(move, travel, AGAIN)
             return []
-        except BucketError:
+        except (BucketError, shipping.DiskFull):
             raise
-        except (StudioError, OSError) as error:
+        except Exception as error:
+            if travel.ended is None and not isinstance(error, StudioError | OSError):
+                raise  # what comes back was written elsewhere, and whatever is wrong with it ends that one alone
             del self._travels[travel.job]
             what = "its files could not be sent" if travel.ended is None else "its files did not come back"
             return [lost(travel.run, travel.begun, f"{what}: {error}")]

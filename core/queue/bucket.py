@@ -20,7 +20,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from studio.errors import BadInput, StudioError
 
@@ -69,6 +69,9 @@ class Bucket(ABC):
     """
 
     url: str
+    look: ClassVar[float] = (
+        5.0  # seconds between two looks of a worker for a job: two or three requests, which clouds bill
+    )
 
     @abstractmethod
     def get(self, key: str) -> tuple[bytes, str] | None:

@@ -43,6 +43,8 @@ _threads = threading.Lock()
 
 
 class FolderBucket(Bucket):
+    look = 1.0
+
     def __init__(self, folder: Path, *, create: bool = False):
         self.folder = folder.absolute()
         self.url = str(self.folder)

@@ -12,17 +12,18 @@ given up: nobody may hang on it for ever.
 """
 
 import json
-import math
 import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
+from studio.experiment import LARGEST
 from studio.queue.bucket import Bucket, BucketError
 
 JOBS, LEASES, OUTCOMES, STOPS, STOP = "jobs/", "leases/", "outcomes/", "stops/", "stop"
 ATTEMPTS = 3  # how often a job may take its worker with it
+LONGEST_TTL = 86400.0  # seconds; whoever promised more would hold a job for ever
 TRIES = 10  # how often it is begun at all: a script that shuts its machine down looks like a machine that is taken away
 
 Clock = Callable[[], float]  # monotonic seconds; each process has its own, and they are never compared
@@ -75,10 +76,10 @@ class LeaseRecord:
             raise Damaged(f"a lease without {error}") from None
         numbers = record.attempt, record.preemptions, record.beat
         sound = (
-            all(type(number) is int and number >= 0 for number in numbers)
+            all(_counts(number) for number in numbers)
             and isinstance(record.worker, str)
             and isinstance(record.ttl, int | float)
-            and 0 < record.ttl < math.inf
+            and 0 < record.ttl <= LONGEST_TTL
             and isinstance(record.live, dict)
             and record.closed in ("", "stopped", "lost")
             and isinstance(record.reason, str)
@@ -117,7 +118,7 @@ class JobOutcome:
             numbers = outcome.attempt, outcome.preemptions
             sound = (
                 outcome.kind in ("finished", "stopped", "lost")
-                and all(type(number) is int and number >= 0 for number in numbers)
+                and all(_counts(number) for number in numbers)
                 and (outcome.attempt > 0 or outcome.kind != "finished")  # what nobody took has no attempt
                 and isinstance(outcome.body, dict)
                 and isinstance(outcome.worker, str)
@@ -194,6 +195,10 @@ def close(bucket: Bucket, job: str, record: LeaseRecord, version: str | None, wh
     outcome = JobOutcome(job, kind, {}, "", record.attempt, record.preemptions, reason)
     bucket.put_if_absent(OUTCOMES + job, outcome.encoded())
     return True
+
+
+def _counts(number: Any) -> bool:
+    return type(number) is int and 0 <= number < LARGEST
 
 
 def stop_request(bucket: Bucket, job: str) -> Stop | None:

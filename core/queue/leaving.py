@@ -9,8 +9,7 @@ from studio.disk import write_json
 from studio.experiment import FITNESS, Metric, Run
 from studio.home import attempt_folder
 from studio.queue import shipping
-from studio.queue.archives import Unreadable
-from studio.queue.bucket import Bucket
+from studio.queue.bucket import Bucket, BucketError
 from studio.queue.job_queue import JobQueue
 from studio.queue.lease_records import JOBS, OUTCOMES, Damaged, JobOutcome, from_json
 from studio.queue.outcomes import lost, outcome_of
@@ -26,7 +25,7 @@ def call_home(bucket: Bucket, project: Path) -> None:
     """End all jobs of the search in the folder `project`. Finished ones that its record does not have are brought into
     the folders of their runs, with an `outcome.json`, from which any backend takes them as its own.
 
-    Raises `BucketError`; call it again.
+    Raises `BucketError`, and `DiskFull`; call it again.
     """
     search = f"{shipping.search_id(project)}-"
     jobs = [job for job in _ids(bucket, JOBS) if job.startswith(search)]
@@ -68,7 +67,11 @@ def _bring_home(bucket: Bucket, job: str, project: Path, number: int, attempt: i
     passed_on.new(ended.attempt, ended.body.get("reports"))
     try:
         shipping.fetch_outputs(bucket, ended.job, ended.attempt, folder)
-    except (Unreadable, OSError) as error:
+    except BucketError:
+        raise
+    except shipping.DiskFull as error:
+        raise shipping.DiskFull(f"{error}; free some, then: studio resume {project.name}") from error
+    except Exception as error:  # written elsewhere: whatever is wrong with it ends that one alone
         outcome = lost(run, outcome.started, f"its files did not come back: {error}")
     write_json(folder / "outcome.json", {**asdict(outcome), "metric": passed_on.told.value})
 

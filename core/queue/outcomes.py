@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from studio.experiment import Outcome, Run
+from studio.experiment import Outcome, Run, storable
 from studio.queue.lease_records import ATTEMPTS, TRIES, JobOutcome
 
 
@@ -29,7 +29,7 @@ def lost(run: Run, begun: float, reason: str) -> Outcome:
 def stopped(run: Run, begun: float, reason: str) -> Outcome:
     now = time.time()
     duration = max(0.0, now - begun)
-    return Outcome(run.number, run.attempt, None, None, reason, begun, now, duration, stopped=True)
+    return Outcome(run.number, run.attempt, None, None, storable(reason), begun, now, duration, stopped=True)
 
 
 def on_our_clock(outcome: Outcome, earliest: float) -> Outcome:

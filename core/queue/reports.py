@@ -9,7 +9,7 @@ leaves out a report, a later beat had a smaller and a larger one.
 import math
 from typing import Any
 
-from studio.experiment import Metric, Report
+from studio.experiment import Metric, Report, is_storable
 from studio.metrics import Summary
 
 WITH_A_BEAT = 100
@@ -79,6 +79,7 @@ class PassedOn:
 
 def _read(found: Any) -> list[Counted]:
     try:
-        return [(int(count), None if step is None else int(step), float(value)) for count, step, value in found or ()]
+        all_ = [(int(count), None if step is None else int(step), float(value)) for count, step, value in found or ()]
     except (TypeError, ValueError, OverflowError):
         return []
+    return [counted for counted in all_ if is_storable(counted[0]) and is_storable(counted[1] or 0)]

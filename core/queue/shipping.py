@@ -10,6 +10,7 @@ of what the blobs hold, and of Studio's own Python.
 """
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -26,12 +27,18 @@ from typing import Any
 import numpy as np
 
 from studio.disk import write_json
+from studio.errors import StudioError
 from studio.experiment import Metric, Resources, Run
 from studio.queue.archives import Unreadable, pack, unpack
 from studio.queue.bucket import Bucket
 
 BLOBS, OUT = "blobs/", "out/"
+FRESH = 86400.0  # seconds for which what was uploaded is not sent again: a bucket deletes it after weeks
 OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
+
+
+class DiskFull(StudioError):
+    """No room on this machine for files that are safe in the bucket, or that are to go there."""
 
 
 # --- the driver's side ------------------------------------------------------------------------------------------------
@@ -43,10 +50,10 @@ class Shipper:
     def __init__(self, bucket: Bucket, project: Path):
         """`project`: its folder, where there is room."""
         self._bucket, self._project = bucket, project
-        self._blobs: dict[str, str] = {}  # absolute path -> key of what is there
+        self._blobs: dict[str, tuple[str, float]] = {}  # absolute path -> key, and the monotonic time of its upload
 
     def job_body(self, run: Run) -> dict[str, Any]:
-        """`run` as JSON; uploads what is not in the bucket yet."""
+        """`run` as JSON; uploads what this session has not, or not lately."""
         project = str(self._project)
         moved = replace(run, copies={tag: os.path.join(project, "copies", tag) for tag in run.copies})
         below = {run.snapshot: run.snapshot, **dict(zip(moved.copies.values(), run.copies.values(), strict=True))}
@@ -64,18 +71,21 @@ class Shipper:
         }
 
     def _blob(self, source: str) -> str:
-        """The key of the file or folder `source`, packed and uploaded once."""
-        if source not in self._blobs:
+        """The key of the file or folder `source`, packed and uploaded. What an earlier session left there is not relied
+        on: the bucket may delete it before this job is taken."""
+        key, sent = self._blobs.get(source, ("", 0.0))
+        if not key or time.monotonic() - sent >= FRESH:
             archive = self._project / f".{secrets.token_hex(8)}.packed"
             try:
                 pack([("content", Path(source))], archive, all_links=True)
                 key = f"{BLOBS}{_hash(archive)}.tar"
-                if next(iter(self._bucket.list(BLOBS, after=key[:-1])), None) != key:
-                    self._bucket.upload(key, archive)
+                self._bucket.upload(key, archive)
+            except OSError as error:
+                raise _told_apart(error, self._project) from error
             finally:
                 archive.unlink(missing_ok=True)
-            self._blobs[source] = key
-        return self._blobs[source]
+            self._blobs[source] = key, time.monotonic()
+        return key
 
 
 def search_id(project: Path) -> str:
@@ -119,7 +129,7 @@ def title(body: dict[str, Any]) -> str:
 def wanted_gpus(body: dict[str, Any]) -> int:
     try:
         return int(body["run"]["resources"]["gpus"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return 0  # whoever takes it says what is wrong with it
 
 
@@ -183,15 +193,24 @@ def outputs_key(job: str, attempt: int) -> str:
 
 
 def fetch_outputs(bucket: Bucket, job: str, attempt: int, folder: Path) -> None:
-    """What that attempt at a job made, into the run's folder. One that was given up, or never begun, made nothing."""
-    shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
-    folder.mkdir(parents=True)
+    """What that attempt at a job made, into the run's folder. One that was given up, or never begun, made nothing.
+    DiskFull where there is no room for it."""
     archive = folder.with_name(f"{folder.name}.tar")
     try:
+        shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
+        folder.mkdir(parents=True)
         if bucket.download(outputs_key(job, attempt), archive):
-            unpack(archive, folder)
+            unpack(archive, folder, only=OUTPUTS)
+    except OSError as error:
+        raise _told_apart(error, folder) from error
     finally:
         archive.unlink(missing_ok=True)
+
+
+def _told_apart(error: OSError, folder: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left for {folder}")
+    return error
 
 
 def _hash(path: Path) -> str:

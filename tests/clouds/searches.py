@@ -3,6 +3,8 @@
 `OnACloud` holds the tests that both clouds have in common; each cloud's file says what it calls things.
 """
 
+import base64
+import fnmatch
 import json
 import os
 import re
@@ -17,6 +19,8 @@ from pathlib import Path
 import pytest
 from machine_tools import wrong_clock
 
+from studio.backends.machines.ec2_setup import driver_policy, worker_policy
+from studio.backends.machines.gce_setup import DRIVER, ROLES
 from studio.home import database
 from studio.project import Project
 
@@ -170,6 +174,69 @@ def hear_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+# --- what the accounts of `studio cloud setup` may ------------------------------------------------------------------
+
+AMAZON = {"driver": driver_policy("studio-test", "123456789012"), "machine": worker_policy("studio-test")}
+ROLE, PROFILE = (f"arn:aws:iam::123456789012:{kind}/studio-worker" for kind in ("role", "instance-profile"))
+OBJECTS = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "POST": "s3:PutObject"}
+GOOGLE = {"driver": set(DRIVER), "machine": {permission for _, may in ROLES.values() for permission in may}}
+TO_INSERT = {  # cloud.google.com/compute/docs/reference/rest/v1/instances/insert
+    *("compute.instances.create", "compute.disks.create", "compute.instances.setMetadata"),
+    *("compute.instances.setLabels", "compute.disks.setLabels", "compute.instances.setServiceAccount"),
+    *("compute.subnetworks.use", "compute.subnetworks.useExternalIp", "iam.serviceAccounts.actAs"),
+}
+
+
+def lacks(cloud, request):
+    """What is needed for that request, and not allowed to who sent it."""
+    who = "driver" if request.by == "driver" else "machine"
+    if request.by == "test":
+        return []
+    if cloud == "ec2":
+        return [need for need in needs_of_amazon(request) if not allows(AMAZON[who], *need)]
+    return sorted(needs_of_google(request) - GOOGLE[who])
+
+
+def needs_of_amazon(request):
+    """Actions, each with what it is done to."""
+    service, _, name = request.call.partition(":")
+    if service != "s3":
+        needs = [(request.call, PROFILE if name == "GetInstanceProfile" else "*")]
+        made = [("ec2:CreateTags", "*"), ("iam:PassRole", ROLE), ("ssm:GetParameters", "*")]
+        return [*needs, *made] if name == "RunInstances" else needs
+    bucket, _, key = request.parameters["key"].strip("/").partition("/")
+    return (
+        [(OBJECTS.get(name, f"s3:{name}"), f"arn:aws:s3:::{bucket}/{key}")]
+        if key
+        else [("s3:ListBucket", f"arn:aws:s3:::{bucket}")]
+    )
+
+
+def allows(policy, action, resource):
+    for statement in policy["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        for one in actions:
+            if fnmatch.fnmatchcase(action, one) and fnmatch.fnmatchcase(resource, statement["Resource"]):
+                return True
+    return False
+
+
+def needs_of_google(request):
+    service, _, name = request.call.partition(":")
+    if service == "billing":
+        return {"serviceusage.services.use"}
+    if service == "compute":
+        return TO_INSERT if name == "instances.insert" else {f"compute.{name.replace('aggregatedList', 'list')}"}
+    found = re.fullmatch(r"(?:/upload|/download)?/storage/v1/b/[^/]+(/o(?:/.+)?)?", request.parameters["key"])
+    assert found, request
+    if not found[1]:
+        return {f"storage.buckets.{name}"}
+    if name == "POST":  # to write a key again is to delete its old value
+        return {"storage.objects.create", "storage.objects.delete"}
+    verbs = {"GET": "get" if found[1] != "/o" else "list", "PUT": "create", "DELETE": "delete"}
+    return {f"storage.objects.{verbs[name]}"}
+
+
 class OnACloud:
     """Subclasses have the fixture `cloud`, and say:
 
@@ -250,13 +317,17 @@ class OnACloud:
             each.process.communicate()
 
     def completed(self, search, count, cloud, *, code=0, machines=6):
-        """It ends with that many completed experiments, each told once; no machine is left, and at most so many were
-        made and paid for."""
+        """It ends with that many completed experiments, each told once; no machine is left, at most so many were made
+        and paid for, and nobody asked for what `studio cloud setup` would not allow."""
         found, experiments = search.end()
         assert found == code, search.said
         assert [e["status"] for e in experiments].count("completed") == count, search.said
         cloud.wait_all_gone()
         self.nothing_is_left(search, cloud, machines)
+        asked = cloud.requests()
+        assert {request.by == "driver" for request in asked} == {True, False}
+        for request in asked:
+            assert lacks(self.name, request) == [], f"{request.by}: {request.call}"
         return experiments
 
     @staticmethod
@@ -283,9 +354,12 @@ class OnACloud:
     @FULL
     def test_nothing_secret_travels_in_the_start_up_script(self, search, cloud):
         search("--hp=lr=1", "--env=PASSWORD=hunter2", workers=1).end()
+        assert cloud.requests(self.launching)
         for request in cloud.requests(self.launching):
-            assert "hunter2" not in str(vars(request))
-            assert "secret of driver" not in str(vars(request))
+            sent = str(vars(request)) + base64.b64decode(request.parameters.get("UserData", "")).decode()
+            assert f"{cloud.bucket}/p-" in sent, "the script was looked at"
+            assert "hunter2" not in sent
+            assert "secret of driver" not in sent
         cloud.wait_all_gone()
 
     @FULL

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from fake_cloud import GIB, FakeCloud
 
+from studio.backends.ec2 import EC2Backend
 from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Offer
 from studio.backends.machines.cloud_settings import Wishes, settle
@@ -98,6 +99,27 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
     (tmp_path / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n")
     with pytest.raises(BadInput, match="is no public key"):
         GCEBackend.keypair(f"ann:{tmp_path}/id")
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("s3://mine", "s3://mine/search"),
+        ("s3://mine/", "s3://mine/search"),
+        ("s3://mine/search", "s3://mine/search"),
+        ("s3://mine/a/b/", "s3://mine/a/b"),
+    ],
+)
+def test_of_a_bucket_that_part_is_used_which_its_role_may_use(given, used):
+    assert EC2Backend.bucket_url(Wishes(bucket=given)) == used
+    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gce take gs://NAME"):
+        GCEBackend.bucket_url(Wishes(bucket=given))
+
+
+@pytest.mark.parametrize("given", ["s3://", "s3:///", "mine"])
+def test_a_bucket_has_a_name(given):
+    with pytest.raises(BadInput, match=rf"--bucket {given}: machines of ec2 take s3://NAME"):
+        EC2Backend.bucket_url(Wishes(bucket=given))
 
 
 FILES = """

@@ -1,5 +1,6 @@
 """`--backend=folder:/shared/dir` with real drivers and real workers, which are killed, paused and cut off."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -20,11 +22,14 @@ from studio.launch import make_settings
 from studio.processes import marked
 from studio.project import Project
 from studio.queue import backend as queue_backend
+from studio.queue import shipping
 from studio.queue.backend import BucketBackend
 from studio.queue.bucket import BucketFull, BucketUnreachable
+from studio.queue.lease_records import JobOutcome
 from studio.queue.lease_taker import LeaseTaker
 from studio.queue.opening import open_bucket
-from studio.store import whole
+from studio.queue.shipping import DiskFull, outputs_key
+from studio.store import Store, whole
 from studio.testing import BackendContract
 
 # Warm processes, scripts that leave notes, and a look for what stayed, as the fault tests have them.
@@ -442,6 +447,115 @@ def polled(backend, until, kind=Outcome):
     events = []
     until(lambda: events.extend(backend.poll(0.05)) or any(isinstance(event, kind) for event in events))
     return events
+
+
+def hand_in(share, archive, outcome, *, reports=(), mtime=0.0, file="output.log", **envelope):
+    """What a worker may write at the end of the one job, well-behaved or not."""
+    (job,) = share.glob("jobs/*")
+    body = {"outcome": {**SOUND, **outcome}, "reports": list(reports)}
+    bucket = open_bucket(str(share))
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo(file)
+        member.pax_headers = {"mtime": str(mtime)}
+        tar.addfile(member)
+    bucket.upload(outputs_key(job.name, 1), archive)
+    ended = {"job": job.name, "kind": "finished", "body": body, "worker": "w", "attempt": 1, **envelope}
+    bucket.put_if_absent(f"outcomes/{job.name}", JobOutcome(**ended).encoded())
+
+
+SOUND = {"number": 1, "attempt": 1, "exit_code": 0, "signal": None, "reason": "", "started": 1e9, "finished": 1e9 + 5}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "failure"),
+    [
+        ({"outcome": {"exit_code": 10**30}}, "lost"),
+        ({"outcome": {"exit_code": 0, "reason": "\ud800", "notice": "\udfff", "signal": "\ud800"}}, ""),
+        ({"outcome": {"exit_code": 1, "reason": "x" * 10**6}}, ""),
+        ({"outcome": {}, "mtime": 1e300}, ""),
+        ({"outcome": {}, "mtime": float("nan")}, ""),
+        ({"outcome": {}, "mtime": -1e300}, ""),
+        ({"outcome": {}, "reports": [[0, 10**400, 1.0], [1, 5, 2.0]]}, ""),
+        ({"outcome": {}, "attempt": 10**400}, "lost"),
+        ({"outcome": {}, "kind": "lost", "reason": "\ud800" * 10**6}, "lost"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_a_machine_writes_ends_one_experiment_and_no_search(wrong, failure, own, until, share, tmp_path):
+    backend, run = own
+    backend.start(run)
+    until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
+    hand_in(share, tmp_path / "tar", **wrong)
+    *reports, outcome = polled(backend, until)
+    assert outcome.failure == failure
+    assert all(abs(report.step) < 2**63 for report in reports)
+    folder = tmp_path / "record"
+    folder.mkdir()
+    store = Store.create(folder, {})
+    store.ask(1, {}, None)
+    store.attempt_queued(1, 1)
+    store.attempt_ended(outcome, "failed", None)
+    store.close()
+
+
+def test_files_that_break_in_an_unknown_way_are_a_lost_experiment(own, until, share, tmp_path, monkeypatch):
+    backend, run = own
+    backend.start(run)
+    until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
+    monkeypatch.setattr(queue_backend.shipping, "fetch_outputs", lambda *_: {}["no such key"])
+    hand_in(share, tmp_path / "tar", {})
+    (outcome,) = polled(backend, until)
+    assert (outcome.failure, outcome.reason) == ("lost", "its files did not come back: 'no such key'")
+
+
+@pytest.mark.parametrize("file", ["outcome.json", "machine.json", "usage.json", "workspace/train.py", "artifacts.json"])
+def test_a_machine_writes_no_file_that_the_driver_believes(file, own, until, share, tmp_path):
+    backend, run = own
+    backend.start(run)
+    until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
+    hand_in(share, tmp_path / "tar", {}, file=file)
+    (outcome,) = polled(backend, until)
+    assert outcome.failure == "lost"
+    assert f"{file!r} is none of output.log, " in outcome.reason
+    assert not Path(run.folder, file).exists()
+
+
+@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT])
+def test_an_outcome_waits_in_the_bucket_while_there_is_no_room_for_its_files(
+    kind, own, until, share, tmp_path, monkeypatch
+):
+    backend, run = own
+    backend.start(run)
+    until(lambda: backend.poll(0.05) or list(share.glob("jobs/*")))
+    hand_in(share, tmp_path / "tar", {})
+
+    def no_room(*_, **__):
+        raise OSError(kind, os.strerror(kind))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shipping, "unpack", no_room)
+        with pytest.raises(
+            DiskFull, match=f"no space left for {run.folder}; free some, then: studio resume {run.project}$"
+        ):
+            until(lambda: backend.poll(0.05))
+    backend.close()
+    resumed = BucketBackend(slots=1, bucket=open_bucket(str(share)), look=0.05)
+    resumed.start(run)
+    (outcome,) = polled(resumed, until)
+    resumed.close()
+    assert (outcome.exit_code, outcome.failure) == (0, "")
+    assert Path(run.folder, "output.log").exists()
+
+
+def test_a_run_waits_while_there_is_no_room_to_pack_it(own, until, monkeypatch):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    backend, run = own
+    monkeypatch.setattr(shipping, "pack", no_room)
+    backend.start(run)
+    with pytest.raises(DiskFull, match=f"free some, then: studio resume {run.project}$"):
+        until(lambda: backend.poll(0.05))
 
 
 def test_without_a_worker_the_user_hears_once_how_to_start_one(own, until, monkeypatch, share):

@@ -654,9 +654,3 @@ def test_a_machine_that_is_told_to_wait_deletes_itself_later(cloud, run):
     run("google end; sleep 600")
     cloud.wait_all_gone()
     assert [instance.ended_by for instance in cloud.instances()] == ["itself"]
-
-
-def test_no_secret_is_in_what_is_sent(cloud, google):
-    text = json.dumps([request.body for request in google.requests(replace(ORDER, script=render(startup())))])
-    assert "token of" not in text
-    assert "private_key" not in text

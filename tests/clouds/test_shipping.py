@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from studio.experiment import Metric, Report, Run
-from studio.queue import archives
+from studio.queue import archives, shipping
 from studio.queue.archives import Unreadable, pack, unpack
-from studio.queue.lease_records import JobOutcome
+from studio.queue.lease_records import Damaged, JobOutcome, LeaseRecord
 from studio.queue.opening import open_bucket
 from studio.queue.outcomes import on_our_clock, outcome_of
 from studio.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected, PassedOn
-from studio.queue.shipping import Shipper, fetch, pack_outputs, run_of
+from studio.queue.shipping import Shipper, fetch, pack_outputs, run_of, wanted_gpus
 
 
 @pytest.fixture
@@ -86,6 +86,23 @@ def test_what_many_runs_share_travels_once(run, bucket, tmp_path):
     cache = tmp_path / "cache"
     arrived = [run_of(body, bucket, tmp_path / "x" / "1" / "1", cache) for body in (first, second, again)]
     assert len({one.snapshot for one in arrived}) == 1
+
+
+def test_blobs_are_as_young_as_their_jobs(run, bucket, tmp_path, monkeypatch):
+    """A bucket deletes what is old, whether jobs need it or not."""
+    sent = []
+    monkeypatch.setattr(bucket, "upload", lambda key, path: sent.append(key))
+    shipper = Shipper(bucket, tmp_path / "home" / "projects" / "p")
+    shipper.job_body(run)
+    first = list(sent)
+    shipper.job_body(replace(run, number=4))
+    assert sent == first
+    Shipper(bucket, tmp_path / "home" / "projects" / "p").job_body(run)
+    assert sent == 2 * first, "a later session sends them again"
+    days = time.monotonic() + shipping.FRESH
+    monkeypatch.setattr(shipping.time, "monotonic", lambda: days)
+    shipper.job_body(replace(run, number=5))
+    assert sent == 3 * first, "and so does a long one"
 
 
 @pytest.mark.parametrize("damage", [lambda body: body.pop("token"), lambda body: body["run"].pop("argv")])
@@ -280,7 +297,9 @@ def test_the_reports_of_an_attempt_that_was_lost_are_told_apart():
     assert not driver.mixed, "the second attempt came to the same"
 
 
-@pytest.mark.parametrize("found", [None, 7, "text", [1], [[1, 2]], [["a", 1, 1]], [[1e999, 1, 1]], {"a": 1}])
+@pytest.mark.parametrize(
+    "found", [None, 7, "text", [1], [[1, 2]], [["a", 1, 1]], [[1e999, 1, 1]], {"a": 1}, [[1, 10**400, 1]]]
+)
 def test_reports_that_are_none_are_left_out(found):
     assert PassedOn(Metric("loss")).new(1, found) == []
 
@@ -340,6 +359,19 @@ def test_an_outcome_with_a_field_that_cannot_be_is_lost(field):
     assert JobOutcome.read("j", sound.encoded()) == sound
     found = JobOutcome.read("j", replace(sound, **field).encoded())
     assert (found.job, found.kind, found.attempt) == ("j", "lost", 0)
+
+
+@pytest.mark.parametrize("ttl", [1e12, 86401, math.inf, math.nan, 0, -1, "1"])
+def test_no_lease_is_held_for_ever(ttl):
+    sound = LeaseRecord("w", 1, 86400.0)
+    assert LeaseRecord.read(sound.encoded()) == sound
+    with pytest.raises(Damaged):
+        LeaseRecord.read(replace(sound, ttl=ttl).encoded())
+
+
+@pytest.mark.parametrize("gpus", [math.inf, -math.inf, math.nan, None, "many"])
+def test_a_job_that_wants_no_number_of_gpus_is_taken_and_told_so(gpus):
+    assert wanted_gpus({"run": {"resources": {"gpus": gpus}}}) == 0
 
 
 def test_an_outcome_is_of_the_job_under_whose_name_it_stands():

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from studio.backends.folder import FolderBackend
+from studio.backends.machines import machines_backend
 from studio.experiment import Outcome, Report, Resources
 from studio.host import create_host
 from studio.queue import backend as driver_side
@@ -111,6 +113,7 @@ def test_help_says_what_it_is_for(command):
         (["--idle=soon", "share"], "--idle 'soon' is no duration; write for example 90s, 15m, 5h or 2d"),
         (["--lifetime=0", "share"], "--lifetime '0' must be longer than nothing"),
         (["--ttl=-1s", "share"], "--ttl '-1s'"),
+        (["--ttl=25h", "share"], "--ttl '25h': a day is the most"),
         (["http://host/x"], "'http://host/x' is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder"),
         (["s3://Upper/x"], "'Upper' cannot be the name of a bucket; write s3://BUCKET/PREFIX"),
         (["--slot=2", "share"], "No such option: --slot"),
@@ -373,6 +376,60 @@ def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, wor
     assert outcomes(backend)[1].exit_code == 0
     assert worker.said[0] == "no answer, asking again: access denied"
     assert len(list(share.glob("workers/*"))) == 1
+
+
+def test_each_kind_of_bucket_says_how_often_it_is_looked_at(share, command, monkeypatch):
+    """And neither a worker nor a driver knows which kinds there are."""
+    monkeypatch.setattr(FolderBucket, "look", 0.4)
+    made = []
+    monkeypatch.setattr(Worker, "run", lambda self: made.append(self))
+    assert command("worker", str(share)).code == 0
+    assert made[0]._look == 0.4
+    driver = FolderBackend(slots=1, url=str(share))
+    driver.close()
+    assert driver.look == 0.1
+
+
+class Billed(FolderBucket):
+    """Counts cents as S3 does. To whoever may list only below a prefix it says no more of a missing key than "forbidden",
+    so `S3Bucket` then asks for a list, too."""
+
+    cents = 0.0
+    READ, WRITE = 0.04 / 1000, 0.5 / 1000
+
+    def get(self, key):
+        found = super().get(key)
+        self.cents += self.READ if found is not None else self.READ + self.WRITE
+        return found
+
+    def put_if_match(self, key, data, version):
+        self.cents += self.WRITE
+        with self._lock():  # without the look of a folder at what is there
+            return self._write(key, data)
+
+    def list(self, prefix="", after=""):
+        self.cents += self.WRITE
+        return super().list(prefix, after)
+
+
+def test_requests_cost_what_the_document_says(share):
+    workers, driver = Billed(share), Billed(share)
+    queue = JobQueue(driver)
+    for number in range(4):
+        queue.submit(f"job-{number}", {})
+    taker = LeaseTaker(workers, "w")
+    leases = [taker.take() for _ in range(4)]
+    workers.cents = driver.cents = 0.0
+    for lease in leases:
+        lease.beat({})
+    queue.outcomes()
+    queue.look()
+    driver.list("workers/")  # whether a new machine has said a word
+    look = machines_backend.LOOK
+    beat = Worker(workers, create_host(), look=look)._beat_every
+    an_hour = 3600 * (workers.cents / beat + driver.cents / look)
+    document = (Path(__file__).parents[2] / "docs" / "cloud.md").read_text()
+    assert f"about {an_hour:.0f} cents an hour for four workers" in document
 
 
 class Crowded(FolderBucket):
