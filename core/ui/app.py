@@ -136,7 +136,7 @@ class Site:
         told = summary(table)
         data = {**self._project_data("experiment", table, told, table.version), "number": number, "experiment": found}
         points = self._dashboard.project(table.folder.name).curves.points(
-            number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
+            table.metric, number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
         )
         return self._page("experiment.html", data, project=table.folder.name, summary=told, it=found, curve=points)
 
@@ -192,9 +192,9 @@ class Site:
         found = {}
         for number in _numbers(request)[:CURVES]:
             at = table.row_of.get(number)
-            if at is not None and table.lists["attempts"][at]:
+            if at is not None and (attempt := table.lists["attempts"][at]):
                 ended = table.lists["status"][at] not in UNFINISHED
-                found[str(number)] = curves.points(number, table.lists["attempts"][at], ended=ended, most=most)
+                found[str(number)] = curves.points(table.metric, number, attempt, ended=ended, most=most)
         return Json({"metric": table.metric.name, "curves": found})
 
     def band_data(self, request: Request) -> Response:
@@ -203,7 +203,8 @@ class Site:
             lists = table.lists
             three = zip(lists["number"], lists["attempts"], lists["status"], strict=True)
             ended = [(number, attempt) for number, attempt, status in three if status == "completed" and attempt]
-        return Json(self._dashboard.project(table.folder.name).curves.band(ended, _count(request, "most", 64, 500)))
+        curves = self._dashboard.project(table.folder.name).curves
+        return Json(curves.band(table.metric, ended, _count(request, "most", 64, 500)))
 
     def importance_data(self, request: Request) -> Response:
         project = self._dashboard.project(request.path_params["project"])

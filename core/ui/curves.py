@@ -41,28 +41,27 @@ class Curves:
         self._lock = threading.Lock()
         self._curves: OrderedDict[tuple[int, int], _Curve] = OrderedDict()
         self._band: tuple[object, dict[str, Any]] = (None, {})
-        self.metric = Metric("fitness")
 
-    def last_step(self, number: int, attempt: int) -> int | None:
+    def last_step(self, metric: Metric, number: int, attempt: int) -> int | None:
         """Of an experiment that runs."""
-        return self._read(number, attempt, ended=False).last_step
+        return self._read(metric, number, attempt, ended=False).last_step
 
-    def points(self, number: int, attempt: int, *, ended: bool, most: int = 200) -> dict[str, list[Any]]:
+    def points(self, metric: Metric, number: int, attempt: int, *, ended: bool, most: int) -> dict[str, list[Any]]:
         """At most `most` of them, the last one always."""
-        curve = self._read(number, attempt, ended=ended)
+        curve = self._read(metric, number, attempt, ended=ended)
         chosen = _spread(len(curve.step), most)
         return {"step": [curve.step[at] for at in chosen], "value": [curve.value[at] for at in chosen]}
 
-    def band(self, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+    def band(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
         """Quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
         some = [ended[at] for at in _spread(len(ended), SAMPLE)]
         key = (tuple(some), most)
         if self._band[0] != key:
-            self._band = key, self._quartiles(some, most)
+            self._band = key, self._quartiles(metric, some, most)
         return self._band[1]
 
-    def _quartiles(self, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
-        curves = [self._read(number, attempt, ended=True) for number, attempt in some]
+    def _quartiles(self, metric: Metric, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+        curves = [self._read(metric, number, attempt, ended=True) for number, attempt in some]
         arrays = [(np.array(c.step), np.array(c.value, dtype=float)) for c in curves if len(c.step) > 1]
         if not arrays:
             return {"step": [], "low": [], "middle": [], "high": [], "count": 0}
@@ -81,11 +80,11 @@ class Curves:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, number: int, attempt: int, *, ended: bool) -> _Curve:
+    def _read(self, metric: Metric, number: int, attempt: int, *, ended: bool) -> _Curve:
         with self._lock:
             curve = self._curves.get((number, attempt))
             if curve is None:
-                curve = self._curves[number, attempt] = _Curve(self._open(number, attempt))
+                curve = self._curves[number, attempt] = _Curve(self._open(metric, number, attempt))
                 while len(self._curves) > KEPT:
                     self._curves.popitem(last=False)
             self._curves.move_to_end((number, attempt))
@@ -93,14 +92,14 @@ class Curves:
                 self._go_on(curve, ended)
             return curve
 
-    def _open(self, number: int, attempt: int) -> MetricReader | None:
+    def _open(self, metric: Metric, number: int, attempt: int) -> MetricReader | None:
         folder = attempt_folder(self._folder, number, attempt)
         if not is_own(folder):
             return None
         snapshot = str(self._folder / FIRST_SNAPSHOT)
-        run = Run(self._folder.name, number, attempt, snapshot, {}, {}, [], {}, str(folder), metric=self.metric)
+        run = Run(self._folder.name, number, attempt, snapshot, {}, {}, [], {}, str(folder), metric=metric)
         try:
-            return self._host.open_metric(self.metric, run)
+            return self._host.open_metric(metric, run)
         except Exception:  # a plugin's: without it there is no curve, and everything else
             return None
 

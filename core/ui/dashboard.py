@@ -63,6 +63,5 @@ class Dashboard:
                 while len(self._open) > KEPT:
                     self._open.popitem(last=False)
             self._open.move_to_end(name)
-        if found.table.refresh():
-            found.curves.metric = found.table.metric
+        found.table.refresh()
         return found

@@ -44,13 +44,13 @@ DIGITS = 18  # of a number in an address: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
 META = ("settings", "state", "session", "seed", "source", "environment")
 
-Steps = Callable[[int, int], int | None]  # number, attempt -> the last step that a running experiment reported
+Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last step that was reported
 
 
 class Table:
     """One project. `lock` is held by whoever reads the columns or brings them up to date."""
 
-    def __init__(self, folder: Path, host: Host, steps: Steps = lambda number, attempt: None):
+    def __init__(self, folder: Path, host: Host, steps: Steps = lambda metric, number, attempt: None):
         self.folder = folder
         self.lock = threading.RLock()
         self._host = host
@@ -171,7 +171,7 @@ class Table:
         status, reason = row.status, row.reason
         if status == "running" and not self.at_work:  # cut off: it runs again on resume
             status, reason = "stopped", "cut off"
-        step = self._steps(row.number, row.attempt) if status == "running" and row.attempt else None
+        step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
         measured = None if status == "failed" else row.metric  # what it reached before it failed is no result
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
