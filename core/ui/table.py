@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from studio.costs import cost_of_attempt
-from studio.disk import identity
 from studio.experiment import Metric
 from studio.home import attempt_folder, database
 from studio.host import Host
@@ -48,7 +47,7 @@ Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> t
 
 
 class Table:
-    """One project. `lock` is held by whoever reads the columns or brings them up to date."""
+    """One project, as long as its database is the same file. `lock` is held by whoever reads the columns or brings them up to date."""
 
     def __init__(self, folder: Path, host: Host, steps: Steps = lambda metric, number, attempt: None):
         self.folder = folder
@@ -58,10 +57,6 @@ class Table:
         self._session = secrets.token_hex(4)
         self._counter = 0
         self._signature: object = None
-        self._clear()
-
-    def _clear(self) -> None:
-        self._identity = identity(database(self.folder))
         self._last_event = self._last_attempt = 0
         self.meta: dict[str, Any] = {}
         self.at_work = False
@@ -92,9 +87,6 @@ class Table:
             signature = look(self.folder)
             if signature == self._signature:
                 return False
-            if self._identity != identity(database(self.folder)):  # it was made anew
-                self._session = secrets.token_hex(4)
-                self._clear()
             self._counter += 1
             self._read()
             self._signature = signature
