@@ -389,7 +389,7 @@ def test_one_experiment(browser, home, command, script):
             "--project=digits",
             "--hp=lr=0.25,0.125",
             "--hp=opt=sgd",
-            "--env=API_KEY=hush",
+            "--env=DB_PASS=hush",
             "--env=A=b",
             "train.py",
             "7",
@@ -400,7 +400,7 @@ def test_one_experiment(browser, home, command, script):
     assert (data["values"], data["fitness"], data["rank"], data["ranked"]) == ({"lr": 0.25, "opt": "sgd"}, 0.25, 1, 2)
     assert data["command"].endswith("train.py 7")
     assert data["winning"] == (
-        "studio run --hyperparam=lr=0.25 --hyperparam=opt=sgd '--env=API_KEY=…' '--env=A=…' train.py 7"
+        "studio run --hyperparam=lr=0.25 --hyperparam=opt=sgd '--env=DB_PASS=…' '--env=A=…' train.py 7"
     )
     (file,) = data["diff"]
     assert file["path"] == "train.py"
@@ -411,8 +411,8 @@ def test_one_experiment(browser, home, command, script):
     paths = [file["path"] for file in data["files"]]
     assert "output.log" in paths
     assert "workspace/train.py" not in paths  # it was copied there
-    assert data["environment"]["$A"] == "b"
-    assert "hush" not in json.dumps(data)  # secrets stay where they are
+    assert "hush" not in json.dumps(data) + browser.get("/p/digits/2").text  # secrets stay where they are
+    assert data["environment"]["$DB_PASS"] == "…"
     assert data["attempts"][0]["status"] == "completed"
     assert data["environment"]["python"] == platform.python_version()
     assert "numpy " in data["environment"]["packages"]
