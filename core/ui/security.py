@@ -17,11 +17,11 @@ import secrets
 import socket
 import stat
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -157,11 +157,8 @@ class Guard:
 
     def _has_cookie(self, headers: Headers) -> bool:
         for line in headers.getlist("cookie"):
-            try:
-                found = SimpleCookie(line).get(self._cookie)
-            except CookieError:
-                continue
-            if found is not None and _same(found.value, self._secrets.cookie):
+            # Other ports of this machine have cookies here, of any form: http.cookies would drop all for one of them.
+            if _same(cookie_parser(line).get(self._cookie, ""), self._secrets.cookie):
                 return True
         return False
 
