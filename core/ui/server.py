@@ -86,10 +86,10 @@ class Server:
             pass
 
     def leave(self) -> NoReturn:
-        """End this process at once, whatever its threads are computing for pages that nobody will see any more."""
+        """End this process at once, whatever its threads are computing for pages that nobody will see any more. What was started
+        beside ends with it."""
         self._end()
         self._thread.join(LEAVE)
-        self._dashboard.tensorboards.close()
         sys.stdout.flush()
         os._exit(0)
 
