@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.output import assignments, harmless, minutes, print_experiments, print_json, print_table, short
-from studio.costs import cost_of_attempt, cost_of_project
+from studio.cli.output import assignments, cost_of, harmless, minutes, print_experiments, print_json, print_table, short
+from studio.costs import cost_of_project
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
@@ -39,7 +39,7 @@ def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = 
     found = Project(project)
     experiments = found.experiments
     if json:
-        costs = [cost_of_attempt(experiment.folder) for experiment in experiments]
+        costs = [cost_of(experiment) for experiment in experiments]
         known = [{} if cost is None else {"cost": cost} for cost in costs]
         print_json([experiment.as_dict() | more for experiment, more in zip(experiments, known, strict=True)])
     else:
@@ -55,7 +55,7 @@ def show(
     project, found = _find(experiment)
     attempts = project.attempts(found.number)
     data = {**found.as_dict(), "attempts": attempts}
-    cost = cost_of_attempt(found.folder)
+    cost = cost_of(found)
     if cost is not None:
         data["cost"] = cost
     if json:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.axes import is_number
+from studio.costs import cost_of_project
 from studio.facts import by_cause
 from studio.project import state_of
 from studio.steering import refusals
@@ -48,7 +49,7 @@ def summary(table: Table) -> dict[str, Any]:
             "rate": rate,
             "slots": slots,
             "busy": counts["running"],
-            "cost": sum(cost for cost in table.lists["cost"] if cost is not None) or None,
+            "cost": cost_of_project(table.folder),
             "optimizer": settings.get("optimizer"),
             "backend": settings.get("backend", "local"),
             "script": settings.get("script", ""),

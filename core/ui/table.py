@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from studio.costs import cost_of_attempt
+from studio.costs import OF_PROJECT, cost_of_experiment
 from studio.experiment import Metric
-from studio.home import attempt_folder, database
+from studio.home import database
 from studio.host import Host
 from studio.lock import is_locked
 from studio.records import Row, read_rows
@@ -191,10 +191,7 @@ class Table:
         """Dollars that its attempts cost together, of machines of a cloud; None where it ran on none, or nobody knows."""
         if (self.meta["settings"] or {}).get("backend", "local") == "local":
             return None
-        attempts = range(1, (row.attempt or 0) + 1)
-        costs = [cost_of_attempt(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
-        known = [cost for cost in costs if cost is not None]
-        return trimmed(sum(known)) if known else None
+        return trimmed(cost_of_experiment(self.folder, row.number, row.attempt or 0))
 
     def _add(self, row: Row) -> int:
         at = self.row_of[row.number] = len(self.row_of)
@@ -261,11 +258,11 @@ class Table:
 
 
 def look(folder: Path) -> object:
-    """What differs when the record of the project in `folder` has changed; a few calls of the kernel."""
+    """What differs when the record of the project in `folder` has changed, or its cost; a few calls of the kernel."""
     found: list[object] = []
-    for suffix in ("", "-wal"):
+    for path in (database(folder), folder / f"{database(folder).name}-wal", folder / OF_PROJECT):
         try:
-            stat = Path(f"{database(folder)}{suffix}").stat()
+            stat = path.stat()
         except FileNotFoundError:
             found.append(None)
         else:

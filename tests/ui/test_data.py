@@ -55,14 +55,20 @@ def test_an_experiment_keeps_its_slot_when_its_end_says_that_it_began_later(brow
     assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1]
 
 
-def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home):
-    project(backend="ec2")
-    for number, attempt, text in ((1, 1, '{"dollars": 0.5}'), (2, 1, '{"dollars": null}'), (3, 1, "{")):
+def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home, command):
+    store = project(backend="ec2")
+    assert browser.json("/api/p/digits/summary")["cost"] is None
+    store.attempt_started(1, 2)
+    attempts = ((1, 1, '{"dollars": 0.5}'), (1, 2, '{"dollars": 0.25}'), (2, 1, '{"dollars": null}'), (3, 1, "{"))
+    for number, attempt, text in attempts:
         folder = home / "projects" / "digits" / str(number) / str(attempt)
         folder.mkdir(parents=True)
         (folder / "machine.json").write_text(text)
-    assert browser.json("/api/p/digits/experiments")["cost"] == [0.5, None, None]
-    assert browser.json("/api/p/digits/summary")["cost"] == 0.5
+    assert browser.json("/api/p/digits/experiments")["cost"] == [0.75, None, None]
+    found = json.loads(command("runs", "list", "digits", "--json").out)
+    assert [experiment.get("cost") for experiment in found] == [0.75, None, None]
+    (store.folder / "cost.json").write_text('{"dollars": 2.5}')  # machines that start or wait cost, too
+    assert browser.json("/api/p/digits/summary")["cost"] == 2.5
 
 
 def test_columns_say_how_to_show_them(browser, project):
@@ -585,17 +591,13 @@ def test_what_a_project_has_cost(browser, project, now, words):
     store = project("clouds", count=1)
     project("here", count=1)
     assert "Cost" not in browser.get("/").text
-    spell = {"begun": 1e9, "ends": 1e9 + 7200, "ended": 1e9 + 3600, "seen": 0.0}
-    about = {"name": "m", "machine_type": "c5.large", "zone": "a", "spot": False, "rate": {"now": now, "ceiling": None}}
-    (store.folder / "machines.json").write_text(json.dumps([about | spell]))
-    ran(store, 2)
+    (store.folder / "cost.json").write_text(json.dumps({"dollars": now}))  # nothing else has changed since the last look
     lines = {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}
     assert lines == {"clouds": now, "here": None}
     text = browser.get("/").text
     assert words in text
     assert ">Cost" in text
-    (store.folder / "machines.json").write_text("damaged")
-    ran(store, 3)
+    (store.folder / "cost.json").write_text("damaged")
     assert {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}["clouds"] is None
 
 
