@@ -31,7 +31,7 @@ from studio.ui.security import Guard, Secrets, is_loopback, without_port
 from studio.ui.summary import summary
 from studio.ui.table import DIGITS, UNFINISHED, Table, whole
 from studio.ui.view import in_view
-from studio.ui.watch import LARGEST, stream
+from studio.ui.watch import LARGEST, Gone, stream
 
 HERE = Path(__file__).parent
 SMALLEST_ZIPPED = 1000  # bytes
@@ -257,16 +257,14 @@ class Site:
 
     async def events(self, request: Request) -> Response:
         name = request.path_params["project"]
-        seen: list[Table] = []
 
         def source() -> Table | None:
             try:
-                seen[:] = [self._dashboard.project(name).table]
+                return self._dashboard.project(name).table
             except NotFound:
+                raise Gone from None
+            except StudioError:  # it cannot be read just now: what is shown stays
                 return None
-            except StudioError:  # it cannot be read just now; what was seen last stays
-                pass
-            return seen[0] if seen else None
 
         def news(table: Table, after: str) -> dict[str, Any]:
             with table.lock:
