@@ -156,11 +156,9 @@ class Guard:
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
-        for line in headers.getlist("cookie"):
-            # Other ports of this machine have cookies here, of any form: http.cookies would drop all for one of them.
-            if _same(cookie_parser(line).get(self._cookie, ""), self._secrets.cookie):
-                return True
-        return False
+        # Other ports of this machine have cookies here, of any form: http.cookies would drop all for one of them.
+        found = [cookie_parser(line).get(self._cookie, "") for line in headers.getlist("cookie")]
+        return any(_same(value, self._secrets.cookie) for value in found)
 
 
 def without_port(host: str) -> str:

@@ -9,7 +9,13 @@ from studio.errors import BadInput
 from studio.ui import tensorboard
 from studio.ui.tensorboard import TensorBoards
 
-SLOW = "import sys, time\nif sys.argv[2] == 'slow': time.sleep(60)\nprint('http://localhost:6006/', file=sys.stderr, flush=True)\nsys.stdin.read()"
+SLOW = """\
+import sys, time
+if sys.argv[2] == "slow":
+    time.sleep(60)
+print("http://localhost:6006/", file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
 
 
 def test_one_that_starts_slowly_holds_up_neither_the_others_nor_the_end(monkeypatch):
