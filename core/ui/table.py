@@ -21,24 +21,10 @@ from studio.lock import is_locked
 from studio.records import Row, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
-from studio.ui.columns import Column, columns_of, shown, trimmed
+from studio.ui.columns import LISTS, Column, columns_of, key_of, name_of, shown, trimmed, value_column
 from studio.ui.elapsed import worked_before
 
 UNFINISHED = ("queued", "running")
-LISTS = (
-    "number",
-    "status",
-    "fitness",
-    "started",
-    "finished",
-    "duration",
-    "slot",
-    "reason",
-    "failure",
-    "attempts",
-    "exit_code",
-    "cost",
-)
 DIGITS = 18  # of a number in an address: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
 META = ("settings", "state", "session", "seed", "source", "environment")
@@ -198,11 +184,12 @@ class Table:
         for cells in self.lists.values():
             cells.append(None)
         values = json.loads(row.values)
-        for name in values.keys() - self.values.keys():  # a program's own
-            self.columns.append(Column(name, "param", name))
-            self.values[name] = [None] * at
-        for name, cells in self.values.items():
-            cells.append(shown(values.get(name)))
+        for name in values:
+            if (key := key_of(name)) not in self.values:  # a program's own
+                self.columns.append(value_column(name))
+                self.values[key] = [None] * at
+        for key, cells in self.values.items():
+            cells.append(shown(values.get(name_of(key))))
         self.measured.append(None)
         self.step.append(None)
         self._changed.append(self._counter)

@@ -591,7 +591,9 @@ def test_what_a_project_has_cost(browser, project, now, words):
     store = project("clouds", count=1)
     project("here", count=1)
     assert "Cost" not in browser.get("/").text
-    (store.folder / "cost.json").write_text(json.dumps({"dollars": now}))  # nothing else has changed since the last look
+    (store.folder / "cost.json").write_text(
+        json.dumps({"dollars": now})
+    )  # nothing else has changed since the last look
     lines = {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}
     assert lines == {"clouds": now, "here": None}
     text = browser.get("/").text
@@ -744,3 +746,36 @@ def test_without_scikit_learn_the_rank_correlation_is_tested(browser, project, m
     assert (first["name"], first["clear"], second["clear"]) == ("lr", True, False)
     assert first["low"] < first["importance"] < first["high"]
     assert second["low"] == 0.0
+
+
+def test_a_hyperparameter_called_as_a_column_has_another_key(browser, project):
+    store = project(count=0, ranges={"number": "1:9:i", "status": "a,b"})
+    for number in (1, 2, 3):
+        store.ask(number, {"number": 9 - number, "status": "b", "slot": 5}, None)
+    data = browser.json("/api/p/digits/experiments")
+    keys = [column["key"] for column in data["columns"]]
+    assert len(set(keys)) == len(keys)
+    assert (data["number"], data["values"]["values.number"], data["values"]["values.slot"]) == (
+        [1, 2, 3],
+        [8, 7, 6],
+        [5] * 3,
+    )
+    assert numbers_on(browser.get("/p/digits?sort=number").text) == [1, 2, 3]
+    assert numbers_on(browser.get("/p/digits?sort=values.number").text) == [3, 2, 1]
+    assert browser.act("digits", "queue", {"values": {"values.number": 1, "values.status": "nix"}}).json()["error"] == (
+        "hyperparameter status: 'nix' is none of a, b"
+    )
+
+
+def test_links_keep_all_ranges_that_were_chosen(browser, project):
+    project(count=3)
+    text = browser.get("/p/digits?brush=lr:0:0.06&brush=opt:in:sgd&sort=lr").text
+    assert numbers_on(text) == [2]
+    assert 'href="?brush=lr%3A0%3A0.06&amp;brush=opt%3Ain%3Asgd&amp;sort=-lr"' in text
+
+
+@pytest.mark.parametrize("digits", [DIGITS, "٣"])
+def test_a_version_of_the_list_that_is_none_means_all(browser, project, digits):
+    project()
+    version = browser.json("/api/projects")["version"].partition(".")[0]
+    assert browser.json(f"/api/projects?after={version}.{digits}")["whole"]
