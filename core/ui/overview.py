@@ -12,11 +12,11 @@ from studio.errors import StudioError
 from studio.home import project_folder, project_names
 from studio.lock import is_locked
 from studio.project import state_of
-from studio.records import read_rows
+from studio.records import look, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
 from studio.ui.columns import shown
-from studio.ui.table import look, whole
+from studio.ui.table import whole
 
 _COUNTS = """
 SELECT status, COUNT(*) FROM attempts AS a

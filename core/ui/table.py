@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from studio.costs import OF_PROJECT, cost_of_experiment
+from studio.costs import cost_of_experiment
 from studio.experiment import Metric
-from studio.home import database
 from studio.host import Host
 from studio.lock import is_locked
-from studio.records import Row, read_rows
+from studio.records import Row, look, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
 from studio.ui.columns import LISTS, Column, columns_of, key_of, name_of, shown, trimmed, value_column
@@ -242,19 +241,6 @@ class Table:
         if session != self._session or seen is None:
             return list(range(len(self))), True
         return [at for at, changed in enumerate(self._changed) if changed > seen], False
-
-
-def look(folder: Path) -> object:
-    """What differs when the record of the project in `folder` has changed, or its cost; a few calls of the kernel."""
-    found: list[object] = []
-    for path in (database(folder), folder / f"{database(folder).name}-wal", folder / OF_PROJECT):
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            found.append(None)
-        else:
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return (*found, is_locked(folder))
 
 
 def whole(text: str) -> int | None:
