@@ -19,6 +19,7 @@ RECENT = 30  # experiments from whose ends the rate is taken
 GROUPS = 6  # causes of failure that are told apart
 COMMON = 0.4  # a range that so many of the others share explains nothing
 COMPARED = 2000  # of those that went well
+WIDE = 1e9  # whole numbers from here on have an exponent
 
 
 def summary(table: Table) -> dict[str, Any]:
@@ -115,9 +116,9 @@ def _rate(table: Table, slots: int) -> float | None:
     if not ends:  # of this session: as long as those of the last one took
         took = [duration for _, duration in latest if duration]
         return round(60 * slots * len(took) / sum(took), 3) if took else None
-    since = table.begun if len(ends) < RECENT else ends[-1]
+    since, count = (table.begun, len(ends)) if len(ends) < RECENT else (ends[-1], RECENT - 1)  # ends since then
     passed = active(since, time.time(), pauses_of(table.meta["session"] or {}))
-    return round(60 * len(ends) / passed, 3) if passed > 0 else None
+    return round(60 * count / passed, 3) if passed > 0 else None
 
 
 def _left(table: Table, size: int | None, finished: int, rate: float | None) -> float | None:
@@ -167,7 +168,12 @@ def _claims(name: str, values: list[Any]) -> list[tuple[str, Callable[[Any], boo
     if all(is_number(value) for value in values):
         low, high = min(values), max(values)
         return [
-            (f"{name} ≥ {low:.3g}", lambda value: is_number(value) and value >= low),
-            (f"{name} ≤ {high:.3g}", lambda value: is_number(value) and value <= high),
+            (f"{name} ≥ {_number(low)}", lambda value: is_number(value) and value >= low),
+            (f"{name} ≤ {_number(high)}", lambda value: is_number(value) and value <= high),
         ]
     return [(f"{name} = {values[0]}", lambda value: value == values[0])] if len(set(map(repr, values))) == 1 else []
+
+
+def _number(value: float) -> str:
+    """Whole numbers in all their digits, as they were given."""
+    return f"{value:.0f}" if value == round(value) and abs(value) < WIDE else f"{value:.3g}"

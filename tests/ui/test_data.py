@@ -779,3 +779,27 @@ def test_a_version_of_the_list_that_is_none_means_all(browser, project, digits):
     project()
     version = browser.json("/api/projects")["version"].partition(".")[0]
     assert browser.json(f"/api/projects?after={version}.{digits}")["whole"]
+
+
+def test_thirty_ends_are_twenty_nine_intervals(browser, project):
+    store = project(count=0)
+    now = time.time()
+    with store.transaction():
+        for number in range(1, 31):  # one in ten seconds; the last one just now
+            store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
+            ended = now - 10 * (30 - number)
+            store.attempt_ended(Outcome(number, 1, 0, None, "", ended - 10, ended, 10.0), "completed", 1.0)
+    store.set_meta("session", {"begun": now - 1000, "size": 40, "slots": 1, "paused": False})
+    assert browser.json("/api/p/digits/summary")["rate"] == pytest.approx(6.0, rel=0.02)
+
+
+def test_whole_numbers_that_failed_ones_share_have_all_their_digits(browser, project):
+    store = project(count=0, ranges={"width": "1:2048:i"})
+    with store.transaction():
+        for number in range(1, 9):
+            store.ask(number, {"width": 1014 + number if number > 5 else number}, None)
+            how = ("", "completed", 1.0) if number <= 5 else ("exit code 1", "failed", None)
+            store.attempt_ended(Outcome(number, 1, 0, None, how[0], 1e9, 1e9 + 1, 1.0), *how[1:])
+            store.tell(number, how[2])
+    (group,) = browser.json("/api/p/digits/summary")["failures"]
+    assert group["shared"] == "width ≥ 1020"
