@@ -10,21 +10,8 @@ from typing import Any
 
 from studio.costs import cost_of_experiment
 from studio.experiment import Experiment
-from studio.shown import assignments, metric_value, minutes, short
+from studio.shown import metric_value, minutes, short
 from studio.text import clean
-
-__all__ = [
-    "assignments",
-    "clean",
-    "experiment_rows",
-    "harmless",
-    "metric_value",
-    "minutes",
-    "print_experiments",
-    "print_json",
-    "print_table",
-    "short",
-]
 
 GAP = "  "  # between columns
 HEAD = 10  # characters that the name of a column may have beyond its cells, on a terminal

@@ -1,7 +1,6 @@
 """The files of a run: which there are, and one of them for download. No path from an address is used unchecked."""
 
 import os
-import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
+
+from studio.log_cap import open_regular
 
 MOST = 500  # files that are listed
 LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds nobody up
@@ -72,10 +73,10 @@ def open_file(folder: Path, path: str) -> BinaryIO | None:
     if os.path.commonpath([base, meant]) != base or os.path.normpath(os.path.join(base, path)) != meant:
         return None
     try:
-        descriptor = os.open(meant, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(Path(meant), os.O_RDONLY)
     except (OSError, ValueError):
         return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.realpath(meant) == meant:
+    if os.path.realpath(meant) == meant:
         return open(descriptor, "rb")
     os.close(descriptor)
     return None
