@@ -31,11 +31,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio.cli.output import metric_value
 from studio.creation import is_whole
 from studio.errors import StoreError
 from studio.processes import marked
 from studio.project import Project
+from studio.shown import metric_value
 from studio.store import read_events, reading
 
 PROJECT = "soak"

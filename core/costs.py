@@ -9,6 +9,7 @@ import math
 import os
 from pathlib import Path
 
+from studio.home import attempt_folder
 from studio.log_cap import open_regular
 
 OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
@@ -19,9 +20,11 @@ def cost_of_project(folder: Path) -> float | None:
     return _dollars(folder / OF_PROJECT)
 
 
-def cost_of_attempt(folder: str | Path | None) -> float | None:
-    """Dollars of the attempt in `folder`; None where it ran on no machine, or where its price is not known."""
-    return None if folder is None else _dollars(Path(folder) / OF_ATTEMPT)
+def cost_of_experiment(project: Path, number: int, attempts: int) -> float | None:
+    """Dollars of all its attempts together; None where none ran on a machine, or no price is known."""
+    costs = [_dollars(attempt_folder(project, number, attempt) / OF_ATTEMPT) for attempt in range(1, attempts + 1)]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
 
 
 def _dollars(file: Path) -> float | None:

@@ -25,12 +25,17 @@ def describe(command: str, source: Path) -> dict[str, str]:
 
 def _packages(command: str) -> list[str]:
     """`numpy 2.1.0`, by the names of the folders that installers leave: to import or to ask takes seconds."""
-    places = sys.path if os.path.samefile(command, sys.executable) else _site_packages(command)
+    places = sys.path if _is_ours(command) else _site_packages(command)
     found = set()
     for place in map(Path, places):
         if place.name.endswith("-packages"):
             found |= {path.stem for path in place.glob("*.dist-info")}
     return sorted((" ".join(name.rsplit("-", 1)) for name in found), key=str.lower)
+
+
+def _is_ours(command: str) -> bool:
+    """By name: the interpreters of all virtual environments are links to one file."""
+    return os.path.abspath(command) == os.path.abspath(sys.executable)
 
 
 def _site_packages(command: str) -> list[str]:
@@ -39,7 +44,7 @@ def _site_packages(command: str) -> list[str]:
 
 def _version(command: str) -> str:
     """By the folder of its packages, for an interpreter of its own environment."""
-    if os.path.samefile(command, sys.executable):
+    if _is_ours(command):
         return platform.python_version()
     found = re.search(r"python(3\.\d+)", " ".join(_site_packages(command)))
     return found[1] if found else ""

@@ -4,7 +4,9 @@ import math
 from pathlib import Path
 
 from studio.experiment import Experiment, Metric, Report, Run
+from studio.home import attempt_folder
 from studio.host import Host
+from studio.interfaces import MetricReader
 from studio.metrics import Summary
 from studio.plan import FIRST_SNAPSHOT
 
@@ -13,14 +15,22 @@ def reports_of(experiment: Experiment, project: Path, metric: Metric, host: Host
     """All of them, in order; none where its files are gone or the plugin that would read them fails."""
     if experiment.folder is None or not Path(experiment.folder).is_dir():
         return []
-    snapshot = str(project / FIRST_SNAPSHOT)
-    number, attempt = experiment.number, experiment.attempt
-    run = Run(project.name, number, attempt, snapshot, {}, {}, [], {}, experiment.folder, metric=metric)
+    reader = open_reader(project, experiment.number, experiment.attempt, metric, host)
     try:
-        reader = host.open_metric(metric, run)
         return reader.close() if reader else []
     except Exception:  # a plugin's: without it there is no curve, and everything else
         return []
+
+
+def open_reader(project: Path, number: int, attempt: int, metric: Metric, host: Host) -> MetricReader | None:
+    """Of the files of that attempt, wherever it is; None where the plugin that would read them is gone or fails."""
+    folder, snapshot = str(attempt_folder(project, number, attempt)), str(project / FIRST_SNAPSHOT)
+    try:
+        return host.open_metric(
+            metric, Run(project.name, number, attempt, snapshot, {}, {}, [], {}, folder, metric=metric)
+        )
+    except Exception:
+        return None
 
 
 def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> float | None:

@@ -24,10 +24,9 @@ from typing import Any
 
 from studio.axes import Axis, number
 from studio.experiment import Experiment
-from studio.home import database
-from studio.lock import is_locked
 from studio.plan import FIRST_SNAPSHOT
 from studio.project import Project
+from studio.records import look
 from studio.shown import assignments, clipped, short
 
 MOST_FOLDERS = 10_000  # of one run in which event files are looked for
@@ -50,7 +49,7 @@ class LogFolder:
 
     def refresh(self) -> None:
         """Bring it up to date. Only experiments that are new, or were not at their end, are looked at."""
-        seen = _look(self._project.folder)
+        seen = look(self._project.folder)
         if seen != self._seen:
             for experiment in self._project.experiments:
                 if experiment.status != "queued" and self._ended.get(experiment.number) != _state(experiment):
@@ -147,17 +146,6 @@ def _run_name(experiment: Experiment) -> str:
 
 def _state(experiment: Experiment) -> tuple[int, str | None]:
     return experiment.attempt, experiment.finished
-
-
-def _look(folder: Path) -> object:
-    """What differs when the record has changed."""
-    found: list[object] = [is_locked(folder)]
-    for suffix in ("", "-wal"):
-        path = Path(f"{database(folder)}{suffix}")
-        if path.exists():
-            stat = path.stat()
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return found
 
 
 def _tags(project: Project) -> dict[str, tuple[str, str]]:

@@ -142,11 +142,11 @@ def _choice(value: Any) -> Any:
 
 
 def _distinct(choices: Sequence[Any]) -> list[Any]:
-    return list({(type(choice), choice): choice for choice in choices}.values())  # 1, 1.0 and True are three
+    return list({repr(choice): choice for choice in choices}.values())  # 1, 1.0 and True are three, and nan is nan
 
 
 def _index(choices: Sequence[Any], value: Any) -> int:
-    return next(at for at, choice in enumerate(choices) if type(choice) is type(value) and choice == value)
+    return list(map(repr, choices)).index(repr(value))
 
 
 def _name_of(metric: Metric) -> str:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from studio.costs import OF_PROJECT
 from studio.experiment import Experiment, Failure, Metric, Status
-from studio.home import attempt_folder
+from studio.home import attempt_folder, database
+from studio.lock import is_locked
 
 _QUERY = """
 SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
@@ -116,3 +118,16 @@ def iso(seconds: float | None) -> str | None:
         if seconds is None
         else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
+
+
+def look(folder: Path) -> object:
+    """What differs when the record of the project in `folder` has changed, or its cost; a few calls of the kernel."""
+    found: list[object] = []
+    for path in (database(folder), folder / f"{database(folder).name}-wal", folder / OF_PROJECT):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return (*found, is_locked(folder))

@@ -214,10 +214,6 @@ def parameter_of(space: Space, name: str) -> Parameter:
     return next(parameter for parameter in space if parameter.name == name)
 
 
-def is_paused(project: Project) -> bool:
-    return project.state == "paused"
-
-
 def _at_work(project: Project) -> bool:
     return is_locked(project.folder)
 

@@ -3,11 +3,14 @@
     Tail   chunks of bytes
     Lines  blocks of whole lines, for text; a line without its end waits for it
 
+Whoever reads at places of its own asks `next_data` where the holes are that the cap of a running log leaves.
+
 A file is known by device and inode. Another one under its name, or one that became shorter than what was read, is a
 new file and is read from its beginning. A file that was cut and grew beyond the old position between two calls looks
 like one that only grew. Whoever thins out a log that is read here has to punch holes, not shorten it.
 """
 
+import errno
 import math
 import os
 import stat
@@ -129,6 +132,16 @@ class Lines:
     def _keep(self, rest: bytes) -> None:
         self._too_long = self._too_long or len(rest) > self._longest
         self._rest = b"" if self._too_long else rest
+
+
+def next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
+    """Where the next bytes that are no hole begin and end, from `position` on and before `end`."""
+    try:
+        begin = os.lseek(descriptor, position, os.SEEK_DATA)
+        until = os.lseek(descriptor, begin, os.SEEK_HOLE)
+    except OSError as error:  # ENXIO: nothing but a hole follows; else the file system knows no holes
+        return (end if error.errno == errno.ENXIO else position), end
+    return min(begin, end), min(until, end)
 
 
 def bounded(values: list[Value], most: int = MOST_VALUES) -> list[Value]:

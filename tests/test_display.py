@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from studio.cli.output import assignments, clean, harmless, minutes, short
+from studio.cli.output import harmless
+from studio.shown import assignments, minutes, short
+from studio.text import clean
 
 STUDIO = str(Path(sys.executable).with_name("studio"))
 # Makes the pseudo-terminal the controlling one, so that Ctrl-C arrives as a signal.

@@ -38,3 +38,11 @@ def test_a_project_has_it(home, command, script):
     command("run", "--project=digits", "--hp=lr=1,2", "train.py")
     with reading(studio.Project("digits").folder) as connection:
         assert read_meta(connection, "environment")["python"] == platform.python_version()
+
+
+def test_a_virtual_environment_of_the_same_python_has_its_own_packages(tmp_path):
+    (binaries := tmp_path / "venv/bin").mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    (tmp_path / "venv/lib/python3.9/site-packages/only_here-1.5.dist-info").mkdir(parents=True)
+    found = describe(str(binaries / "python"), tmp_path)
+    assert (found["packages"], found["python"]) == ("only_here 1.5", "3.9")

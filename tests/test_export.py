@@ -152,3 +152,14 @@ def test_optuna_dashboard_shows_it(project, command, workdir):
     assert heard == ["200 OK"]
     assert [trial["state"] for trial in answer["trials"]].count("Complete") == 2
     assert sorted(item["name"] for item in answer["union_search_space"]) == ["lr", "opt", "width"]
+
+
+def test_nan_is_a_choice_for_optuna(home, command):
+    search = studio.Search({"x": [float("nan"), 1.0]}, project="own")
+    for suggestion in search:
+        search.tell(suggestion, 0.5)
+    search.close()
+    result = command("export", "own", "--format=optuna", "--output=-")
+    assert result.code == 0, result.err
+    trials = [line for line in map(json.loads, result.out.splitlines()) if "params" in line]
+    assert [trial["params"] for trial in trials] == [{"x": 0}, {"x": 1}]

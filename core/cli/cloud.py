@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.cli.output import minutes, print_json, print_table
+from studio.cli.output import print_json, print_table
 from studio.errors import BadInput, StudioError
+from studio.shown import minutes
 from studio.text import clean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)

@@ -5,9 +5,9 @@ import sys
 import time
 from typing import Any
 
-from studio.cli.output import assignments, metric_value, minutes, short
 from studio.experiment import Experiment
 from studio.observer import Observer, Progress
+from studio.shown import assignments, metric_value, minutes, short
 from studio.text import clean
 
 REFRESH = 0.25  # seconds

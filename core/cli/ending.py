@@ -4,10 +4,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
-from studio.cli.output import assignments, metric_value, print_experiments, print_json
+from studio.cli.output import print_experiments, print_json
 from studio.errors import Interrupted
 from studio.experiment import Experiment
 from studio.project import Project
+from studio.shown import assignments, metric_value
 from studio.text import clean
 
 SHOWN = 10  # rows of the final table

@@ -5,25 +5,13 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
-from studio.costs import cost_of_attempt
+from studio.costs import cost_of_experiment
 from studio.experiment import Experiment
-from studio.shown import assignments, metric_value, minutes, short
+from studio.shown import metric_value, minutes, short
 from studio.text import clean
-
-__all__ = [
-    "assignments",
-    "clean",
-    "experiment_rows",
-    "harmless",
-    "metric_value",
-    "minutes",
-    "print_experiments",
-    "print_json",
-    "print_table",
-    "short",
-]
 
 GAP = "  "  # between columns
 HEAD = 10  # characters that the name of a column may have beyond its cells, on a terminal
@@ -100,7 +88,7 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
     columns, rows = experiment_rows(experiments, metric)
-    costs = [cost_of_attempt(e.folder) for e in experiments]
+    costs = [cost_of(e) for e in experiments]
     if any(cost is not None for cost in costs):
         at = columns.index("time")
         columns.insert(at, "cost")
@@ -108,6 +96,13 @@ def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
             row.insert(at, "" if cost is None else f"${cost:.4f}")
     last = len(columns) - 1
     print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
+
+
+def cost_of(experiment: Experiment) -> float | None:
+    """Dollars of all its attempts; None where nobody knows."""
+    if experiment.folder is None:
+        return None
+    return cost_of_experiment(Path(experiment.folder).parents[1], experiment.number, experiment.attempt)
 
 
 def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:

@@ -65,7 +65,7 @@ def resume(
     from studio.host import create_host
     from studio.project import Project
 
-    if steering.is_paused(Project(project)):
+    if Project(project).state == "paused":
         if (max_experiments, max_time, num_workers) != (None, None, None):
             raise BadInput(
                 f"project {project!r} is paused; end that with studio resume {project}, and add to its budget with studio add"

@@ -1,21 +1,24 @@
 """`studio runs list|show|logs`: what the record says. No plugin is loaded."""
 
 import codecs
-import errno
 import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from studio.cli.output import assignments, harmless, minutes, print_experiments, print_json, print_table, short
-from studio.costs import cost_of_attempt, cost_of_project
+from studio.cli.output import cost_of, harmless, print_experiments, print_json, print_table
+from studio.costs import cost_of_project
 from studio.errors import BadInput, StoreError
 from studio.experiment import Experiment
 from studio.home import split_key
+from studio.log_cap import open_regular
 from studio.project import Project, all_projects
+from studio.shown import assignments, minutes, short
+from studio.tail import next_data
 from studio.text import clean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -39,7 +42,7 @@ def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = 
     found = Project(project)
     experiments = found.experiments
     if json:
-        costs = [cost_of_attempt(experiment.folder) for experiment in experiments]
+        costs = [cost_of(experiment) for experiment in experiments]
         known = [{} if cost is None else {"cost": cost} for cost in costs]
         print_json([experiment.as_dict() | more for experiment, more in zip(experiments, known, strict=True)])
     else:
@@ -55,7 +58,7 @@ def show(
     project, found = _find(experiment)
     attempts = project.attempts(found.number)
     data = {**found.as_dict(), "attempts": attempts}
-    cost = cost_of_attempt(found.folder)
+    cost = cost_of(found)
     if cost is not None:
         data["cost"] = cost
     if json:
@@ -191,8 +194,8 @@ class _Log:
     def _open(self) -> bool:
         if self._folder is None:
             return False
-        try:  # without waiting: a script may have put a FIFO there
-            self._descriptor = os.open(f"{self._folder}/output.log", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._descriptor = open_regular(Path(self._folder) / "output.log", os.O_RDONLY)
         except OSError:  # it comes later, or the script removed it
             return False
         self._position = 0
@@ -201,20 +204,10 @@ class _Log:
     def _chunk(self, descriptor: int, end: int) -> bytes:
         """The next bytes, of which none is in a hole; `_position` moves behind them."""
         while self._position < end:
-            begin, until = _next_data(descriptor, self._position, end)
+            begin, until = next_data(descriptor, self._position, end)
             data = os.pread(descriptor, min(until - begin, CHUNK), begin)
             self._position = begin
-            if _next_data(descriptor, begin, end) >= (begin, begin + len(data)):  # else the cap was at it meanwhile
+            if next_data(descriptor, begin, end) >= (begin, begin + len(data)):  # else the cap was at it meanwhile
                 self._position += len(data)
                 return data
         return b""
-
-
-def _next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
-    """Where the next bytes that are no hole begin and end."""
-    try:
-        begin = os.lseek(descriptor, position, os.SEEK_DATA)
-        until = os.lseek(descriptor, begin, os.SEEK_HOLE)
-    except OSError as error:  # ENXIO: nothing but a hole follows; else the file system knows no holes
-        return (end if error.errno == errno.ENXIO else position), end
-    return min(begin, end), min(until, end)

@@ -36,7 +36,7 @@ know (it was started again) means everything.
     /api/p/NAME/experiments?after=VERSION
                                    {version, whole: bool, columns, sign, number: [], status: [], fitness: [], metric: {NAME: []},
                                    values: {NAME: []}, started: [], finished: [], duration: [], slot: [], reason: [], failure: [],
-                                   attempts: [], exit_code: [], step: [], cost: [] in dollars, as the summary has their sum}
+                                   attempts: [], exit_code: [], step: [], cost: [] in dollars, of all attempts}
                                    columns: [{key, kind: "param"|"metric"|"state", label, log, choices: [] or null, integer, array: length
                                    or 0, min, max}]; keys of parameters are their names as they are, `metric.NAME` the metric's, the
                                    others the names of the lists. Without `whole` only rows that changed since VERSION, to be put over

@@ -19,6 +19,7 @@ from studio.host import create_host
 from studio.settings import parse_duration
 from studio.steering import Asked
 from studio.store import read_meta, reading
+from studio.ui.columns import name_of
 
 SETTLE = 20.0  # seconds in which a resumed search is at work, or has said why not
 MOST_NUMBERS = 100_000
@@ -55,7 +56,7 @@ def _queue(project: str, given: dict[str, Any]) -> Asked:
     if not isinstance(values, dict):
         raise BadInput('values: needed are names with values, such as {"lr": 0.01}')
     return steering.queue(
-        project, {name: value for name, value in values.items() if value not in ("", None)}, create_host()
+        project, {name_of(key): value for key, value in values.items() if value not in ("", None)}, create_host()
     )
 
 

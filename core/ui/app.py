@@ -31,7 +31,7 @@ from studio.ui.security import Guard, Secrets, is_loopback, without_port
 from studio.ui.summary import summary
 from studio.ui.table import DIGITS, UNFINISHED, Table, whole
 from studio.ui.view import in_view
-from studio.ui.watch import LARGEST, stream
+from studio.ui.watch import LARGEST, Gone, stream
 
 HERE = Path(__file__).parent
 SMALLEST_ZIPPED = 1000  # bytes
@@ -136,7 +136,7 @@ class Site:
         told = summary(table)
         data = {**self._project_data("experiment", table, told, table.version), "number": number, "experiment": found}
         points = self._dashboard.project(table.folder.name).curves.points(
-            number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
+            table.metric, number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
         )
         return self._page("experiment.html", data, project=table.folder.name, summary=told, it=found, curve=points)
 
@@ -192,9 +192,9 @@ class Site:
         found = {}
         for number in _numbers(request)[:CURVES]:
             at = table.row_of.get(number)
-            if at is not None and table.lists["attempts"][at]:
+            if at is not None and (attempt := table.lists["attempts"][at]):
                 ended = table.lists["status"][at] not in UNFINISHED
-                found[str(number)] = curves.points(number, table.lists["attempts"][at], ended=ended, most=most)
+                found[str(number)] = curves.points(table.metric, number, attempt, ended=ended, most=most)
         return Json({"metric": table.metric.name, "curves": found})
 
     def band_data(self, request: Request) -> Response:
@@ -203,7 +203,8 @@ class Site:
             lists = table.lists
             three = zip(lists["number"], lists["attempts"], lists["status"], strict=True)
             ended = [(number, attempt) for number, attempt, status in three if status == "completed" and attempt]
-        return Json(self._dashboard.project(table.folder.name).curves.band(ended, _count(request, "most", 64, 500)))
+        curves = self._dashboard.project(table.folder.name).curves
+        return Json(curves.band(table.metric, ended, _count(request, "most", 64, 500)))
 
     def importance_data(self, request: Request) -> Response:
         project = self._dashboard.project(request.path_params["project"])
@@ -256,16 +257,14 @@ class Site:
 
     async def events(self, request: Request) -> Response:
         name = request.path_params["project"]
-        seen: list[Table] = []
 
         def source() -> Table | None:
             try:
-                seen[:] = [self._dashboard.project(name).table]
+                return self._dashboard.project(name).table
             except NotFound:
+                raise Gone from None
+            except StudioError:  # it cannot be read just now: what is shown stays
                 return None
-            except StudioError:  # it cannot be read just now; what was seen last stays
-                pass
-            return seen[0] if seen else None
 
         def news(table: Table, after: str) -> dict[str, Any]:
             with table.lock:

@@ -1,17 +1,28 @@
 """The columns of a project's table: which hyperparameters there are, of which kind, on which scale."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from studio.axes import DECADES, is_number
-from studio.errors import StudioError
-from studio.experiment import Metric, plain
+from studio.axes import Axis, axes_of, is_number
+from studio.experiment import Metric
 from studio.host import Host
-from studio.ranges import read_space
-from studio.space import Array, Choice, Constant, Integer, Parameter, Real
 
+LISTS = (  # what became of each experiment
+    "number",
+    "status",
+    "fitness",
+    "started",
+    "finished",
+    "duration",
+    "slot",
+    "reason",
+    "failure",
+    "attempts",
+    "exit_code",
+    "cost",
+)
 STATES = ("number", "status", "fitness", "started", "finished", "duration", "slot", "reason", "attempts", "exit_code")
 LABELS = {"number": "#", "exit_code": "Exit", "duration": "Time"}
 
@@ -35,46 +46,35 @@ class Column:
 
 
 def columns_of(settings: Mapping[str, Any], metric: Metric, host: Host) -> list[Column]:
+    """Of the metric, of each hyperparameter in the order in which they were given, and of what became of experiments."""
     metrics = [Column(f"metric.{metric.name}", "metric", metric.name)]
     states = [Column(key, "state", LABELS.get(key, key.capitalize())) for key in STATES]
-    return [*metrics, *parameter_columns(settings, host), *states]
+    return [*metrics, *map(_column, axes_of(settings, (), host)), *states]
 
 
-def parameter_columns(settings: Mapping[str, Any], host: Host) -> list[Column]:
-    """One for each hyperparameter, in the order in which they were given."""
-    ranges = settings.get("ranges") or {}
-    try:
-        grid = host.optimizer(settings.get("optimizer") or "grid").grid
-        return [column_of(parameter) for parameter in read_space(ranges, host, grid=grid)]
-    except StudioError:  # its plugin is not here any more, or a program had ranges of its own kind
-        return [_listed(name, given if isinstance(given, list) else []) for name, given in ranges.items()]
+def value_column(name: str) -> Column:
+    """Of a hyperparameter of which nothing else is known."""
+    return Column(key_of(name), "param", key_of(name))
 
 
-def column_of(parameter: Parameter) -> Column:
-    name = parameter.name
-    if isinstance(parameter, Array):
-        return Column(name, "param", f"‖{name}‖", array=parameter.length)
-    if isinstance(parameter, Real):
-        low, high = (None, None) if parameter.unconstrained else (float(parameter.low), float(parameter.high))
-        whole = isinstance(parameter, Integer)
-        return Column(name, "param", name, log=parameter.log, integer=whole, min=low, max=high)
-    if isinstance(parameter, Choice):
-        return _listed(name, parameter.values)
-    if isinstance(parameter, Constant):
-        value = plain(parameter.value)
-        return (
-            Column(name, "param", f"‖{name}‖", array=len(value)) if isinstance(value, list) else _listed(name, [value])
-        )
-    return Column(name, "param", name)
+def key_of(name: str) -> str:
+    """Of the column of hyperparameter `name`: `values.NAME` where another one is called so."""
+    return f"values.{name}" if name in LISTS or name.startswith(("values.", "metric.")) else name
 
 
-def _listed(name: str, values: Sequence[Any]) -> Column:
+def name_of(key: str) -> str:
+    return key.removeprefix("values.")
+
+
+def _column(axis: Axis) -> Column:
     """Numbers have an axis; anything else is a category."""
-    if values and all(is_number(value) for value in values):
-        low, high = float(min(values)), float(max(values))
-        log = low > 0 and math.log10(high) - math.log10(low) >= DECADES
-        return Column(name, "param", name, log=log, integer=all(type(v) is int for v in values), min=low, max=high)
-    return Column(name, "param", name, choices=[plain(value) for value in values] or None)
+    column = value_column(axis.name)
+    if axis.kind == "array":
+        return replace(column, label=axis.label, array=axis.length)
+    if not axis.numeric:
+        return replace(column, choices=list(axis.choices))
+    whole = axis.kind == "integer" or (bool(axis.choices) and all(type(choice) is int for choice in axis.choices))
+    return replace(column, log=axis.log, integer=whole, min=axis.low, max=axis.high)
 
 
 def shown(value: Any) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from studio.experiment import Metric, Run
+from studio.experiment import Metric
+from studio.history import open_reader
 from studio.home import attempt_folder
 from studio.host import Host
 from studio.interfaces import MetricReader
-from studio.plan import FIRST_SNAPSHOT
 from studio.ui.files import is_own
 
 KEPT = 4000  # curves in memory
@@ -24,7 +24,9 @@ SAMPLE = 100  # experiments from which quartiles are taken
 
 @dataclass
 class _Curve:
-    reader: MetricReader | None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held while its files are read
+    opened: bool = False
+    reader: MetricReader | None = None
     step: list[int] = field(default_factory=list)
     value: list[float | None] = field(default_factory=list)  # None: nan or infinite
     reports: int = 0
@@ -38,32 +40,37 @@ class Curves:
     def __init__(self, folder: Path, host: Host):
         self._folder = folder
         self._host = host
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what is known, held for moments only
         self._curves: OrderedDict[tuple[int, int], _Curve] = OrderedDict()
         self._band: tuple[object, dict[str, Any]] = (None, {})
-        self.metric = Metric("fitness")
 
-    def last_step(self, number: int, attempt: int) -> int | None:
-        """Of an experiment that runs."""
-        return self._read(number, attempt, ended=False).last_step
+    def last_step(self, metric: Metric, number: int, attempt: int) -> int | None:
+        """Of an experiment that runs; the one that is known where somebody reads its files just now."""
+        curve = self._known(number, attempt)
+        if curve.lock.acquire(blocking=False):
+            try:
+                self._go_on(curve, metric, number, attempt, ended=False)
+            finally:
+                curve.lock.release()
+        return curve.last_step
 
-    def points(self, number: int, attempt: int, *, ended: bool, most: int = 200) -> dict[str, list[Any]]:
+    def points(self, metric: Metric, number: int, attempt: int, *, ended: bool, most: int) -> dict[str, list[Any]]:
         """At most `most` of them, the last one always."""
-        curve = self._read(number, attempt, ended=ended)
-        chosen = _spread(len(curve.step), most)
-        return {"step": [curve.step[at] for at in chosen], "value": [curve.value[at] for at in chosen]}
+        step, value = self._read(metric, number, attempt, ended=ended)
+        chosen = _spread(len(step), most)
+        return {"step": [step[at] for at in chosen], "value": [value[at] for at in chosen]}
 
-    def band(self, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+    def band(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
         """Quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
         some = [ended[at] for at in _spread(len(ended), SAMPLE)]
         key = (tuple(some), most)
         if self._band[0] != key:
-            self._band = key, self._quartiles(some, most)
+            self._band = key, self._quartiles(metric, some, most)
         return self._band[1]
 
-    def _quartiles(self, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
-        curves = [self._read(number, attempt, ended=True) for number, attempt in some]
-        arrays = [(np.array(c.step), np.array(c.value, dtype=float)) for c in curves if len(c.step) > 1]
+    def _quartiles(self, metric: Metric, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+        curves = [self._read(metric, number, attempt, ended=True) for number, attempt in some]
+        arrays = [(np.array(step), np.array(value, dtype=float)) for step, value in curves if len(step) > 1]
         if not arrays:
             return {"step": [], "low": [], "middle": [], "high": [], "count": 0}
         steps = np.unique(np.concatenate([step for step, _ in arrays]))
@@ -81,36 +88,34 @@ class Curves:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, number: int, attempt: int, *, ended: bool) -> _Curve:
+    def _read(self, metric: Metric, number: int, attempt: int, *, ended: bool) -> tuple[list[int], list[float | None]]:
+        """Steps and values, as they are now."""
+        curve = self._known(number, attempt)
+        with curve.lock:
+            self._go_on(curve, metric, number, attempt, ended)
+            return list(curve.step), list(curve.value)
+
+    def _known(self, number: int, attempt: int) -> _Curve:
         with self._lock:
-            curve = self._curves.get((number, attempt))
-            if curve is None:
-                curve = self._curves[number, attempt] = _Curve(self._open(number, attempt))
-                while len(self._curves) > KEPT:
-                    self._curves.popitem(last=False)
+            curve = self._curves.setdefault((number, attempt), _Curve())
             self._curves.move_to_end((number, attempt))
-            if not curve.whole:
-                self._go_on(curve, ended)
+            while len(self._curves) > KEPT:
+                self._curves.popitem(last=False)
             return curve
 
-    def _open(self, number: int, attempt: int) -> MetricReader | None:
-        folder = attempt_folder(self._folder, number, attempt)
-        if not is_own(folder):
-            return None
-        snapshot = str(self._folder / FIRST_SNAPSHOT)
-        run = Run(self._folder.name, number, attempt, snapshot, {}, {}, [], {}, str(folder), metric=self.metric)
-        try:
-            return self._host.open_metric(self.metric, run)
-        except Exception:  # a plugin's: without it there is no curve, and everything else
-            return None
-
-    def _go_on(self, curve: _Curve, ended: bool) -> None:
+    def _go_on(self, curve: _Curve, metric: Metric, number: int, attempt: int, ended: bool) -> None:
+        if curve.whole:
+            return
+        if not curve.opened:
+            curve.opened = True
+            if is_own(attempt_folder(self._folder, number, attempt)):
+                curve.reader = open_reader(self._folder, number, attempt, metric, self._host)
         curve.whole = ended
         if curve.reader is None:
             return
         try:
             found = curve.reader.close() if ended else curve.reader.read()
-        except Exception:  # as above
+        except Exception:  # a plugin's: without it there is no curve, and everything else
             curve.reader, curve.whole = None, True
             return
         for report in found:

@@ -5,8 +5,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+from studio.disk import identity
 from studio.errors import StudioError
-from studio.home import existing_project_folder
+from studio.home import database, existing_project_folder
 from studio.host import Host, create_host
 from studio.ui.curves import Curves
 from studio.ui.detail import Details
@@ -22,9 +23,10 @@ class NotFound(StudioError):
 
 
 class OpenProject:
-    """A project that somebody looks at."""
+    """A project that somebody looks at: of the database `made`, for one that takes its name has nothing to do with it."""
 
-    def __init__(self, folder: Path, host: Host):
+    def __init__(self, folder: Path, host: Host, made: tuple[int, int]):
+        self.made = made
         self.curves = Curves(folder, host)
         self.table = Table(folder, host, self.curves.last_step)
         self.details = Details(folder, host)
@@ -58,11 +60,11 @@ class Dashboard:
         host = self.host()
         with self._lock:
             found = self._open.get(name)
-            if found is None or found.table.folder != folder:
-                found = self._open[name] = OpenProject(folder, host)
+            made = identity(database(folder))
+            if found is None or found.table.folder != folder or found.made != made:
+                found = self._open[name] = OpenProject(folder, host, made)
                 while len(self._open) > KEPT:
                     self._open.popitem(last=False)
             self._open.move_to_end(name)
-        if found.table.refresh():
-            found.curves.metric = found.table.metric
+        found.table.refresh()
         return found

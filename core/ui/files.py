@@ -1,11 +1,15 @@
 """The files of a run: which there are, and one of them for download. No path from an address is used unchecked."""
 
 import os
-import stat
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
+
+from studio.log_cap import open_regular
 
 MOST = 500  # files that are listed
 LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds nobody up
@@ -16,10 +20,9 @@ def list_files(project: str, number: int, folder: Path, snapshot: Path) -> list[
     found: list[dict[str, Any]] = []
     if not is_own(folder):
         return found
-    for path in _walk(folder):
+    for path, size in _walk(folder):
         if path.startswith("workspace/") and (snapshot / path.removeprefix("workspace/")).exists():
             continue
-        size = (folder / path).lstat().st_size
         url = f"/p/{project}/{number}/files/{quote(path)}?attempt={folder.name}"
         found.append({"path": path, "size": size, "url": url})
         if len(found) >= MOST:
@@ -33,26 +36,23 @@ def is_own(folder: Path) -> bool:
     return os.path.realpath(folder) == os.path.join(os.path.realpath(project), folder.parent.name, folder.name)
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Paths of regular files below `folder`; links are not followed."""
-    looked = 0
-    waiting = [""]
-    while waiting:
-        inner = waiting.pop(0)
-        try:
-            entries = sorted(os.scandir(folder / inner), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        for entry in entries:
-            looked += 1
-            if looked > LOOKED_AT:
-                return
-            path = f"{inner}/{entry.name}" if inner else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name != "__pycache__":
-                    waiting.append(path)
-            elif entry.is_file(follow_symlinks=False) and _is_text(path):
-                yield path
+def _walk(folder: Path) -> Iterator[tuple[str, int]]:
+    """Paths and sizes of regular files below `folder`; links are not followed. A script that runs may remove any of them."""
+    left = LOOKED_AT
+    waiting = deque([""])
+    while waiting and left > 0:
+        inner = waiting.popleft()
+        with suppress(OSError), os.scandir(folder / inner) as found:
+            entries = sorted(islice(found, left), key=lambda entry: entry.name)
+            left -= len(entries)
+            for entry in entries:
+                path = f"{inner}/{entry.name}" if inner else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name != "__pycache__":
+                        waiting.append(path)
+                elif entry.is_file(follow_symlinks=False) and _is_text(path):
+                    with suppress(OSError):
+                        yield path, entry.stat(follow_symlinks=False).st_size
 
 
 def _is_text(path: str) -> bool:
@@ -73,10 +73,10 @@ def open_file(folder: Path, path: str) -> BinaryIO | None:
     if os.path.commonpath([base, meant]) != base or os.path.normpath(os.path.join(base, path)) != meant:
         return None
     try:
-        descriptor = os.open(meant, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(Path(meant), os.O_RDONLY)
     except (OSError, ValueError):
         return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.realpath(meant) == meant:
+    if os.path.realpath(meant) == meant:
         return open(descriptor, "rb")
     os.close(descriptor)
     return None

@@ -35,18 +35,16 @@ class Importance:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, Any] = {}
-        self._session = ""
 
     def of(self, table: Table) -> dict[str, Any]:
         """As /api/p/NAME/importance answers."""
         with self._lock:
             with table.lock:
                 columns, x, y = _data(table)
-                session = table.version.partition(".")[0]
             count = len(y)
             known = self._known.get("count", -1)
-            if session != self._session or not known <= count <= known * 1.1:
-                self._known, self._session = _importance(columns, x, y), session
+            if not known <= count <= known * 1.1:
+                self._known = _importance(columns, x, y)
             return self._known
 
 

@@ -3,13 +3,14 @@
 A log that is capped while it grows has a hole in its middle; holes are left out.
 """
 
-import errno
 import os
-import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from studio.log_cap import open_regular
+from studio.tail import next_data
 from studio.ui.files import is_own
 
 MOST = 1 << 20  # bytes in one answer
@@ -26,14 +27,8 @@ class Log:
         self._descriptor = -1
         if not is_own(folder):
             return
-        try:  # without waiting: a script may have put a FIFO there; and no link that leads away
-            self._descriptor = os.open(
-                folder / "output.log", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-            )
-        except OSError:
-            return
-        if self._descriptor >= 0 and not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            self.close()
+        with suppress(OSError):
+            self._descriptor = open_regular(folder / "output.log", os.O_RDONLY)
 
     def __enter__(self) -> "Log":
         return self
@@ -120,13 +115,7 @@ class Log:
 
     def _data(self, begin: int, size: int) -> tuple[int, int]:
         """Where the next bytes that are no hole begin and end."""
-        if self._descriptor < 0 or begin >= size:
-            return min(begin, size), size
-        try:
-            found = os.lseek(self._descriptor, begin, os.SEEK_DATA)
-            return found, min(size, os.lseek(self._descriptor, found, os.SEEK_HOLE))
-        except OSError as error:  # ENXIO: nothing but a hole follows; else the file system knows no holes
-            return (size if error.errno == errno.ENXIO else begin), size
+        return next_data(self._descriptor, begin, size) if self._descriptor >= 0 else (size, size)
 
 
 def _decoded(data: bytes, *, keep: bool) -> tuple[str, int]:

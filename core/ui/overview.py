@@ -12,11 +12,11 @@ from studio.errors import StudioError
 from studio.home import project_folder, project_names
 from studio.lock import is_locked
 from studio.project import state_of
-from studio.records import read_rows
+from studio.records import look, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
 from studio.ui.columns import shown
-from studio.ui.table import look
+from studio.ui.table import whole
 
 _COUNTS = """
 SELECT status, COUNT(*) FROM attempts AS a
@@ -66,7 +66,8 @@ class Overview:
         """As /api/projects and the stream have it: all lines, or those that changed since that version."""
         with self._lock:
             session, _, counter = after.partition(".")
-            since = int(counter) if session == self._session and counter.isdecimal() else -1
+            seen = whole(counter)
+            since = seen if seen is not None and session == self._session else -1
             return {
                 "version": self.version,
                 "whole": since < 0,

@@ -297,12 +297,12 @@ def _text_of(line: Mapping[str, Any]) -> str:
     return f"{line['name']} {line['script']} {line['optimizer']} {line['metric']} {line['state']}".lower()
 
 
-def linker(given: Mapping[str, str]) -> Callable[..., str]:
-    """`link(sort="lr", page=None)`: the same page with other words in its address."""
+def linker(given: QueryParams) -> Callable[..., str]:
+    """`link(sort="lr", page=None)`: the same page with other words in its address. Of some there may be several."""
 
     def link(**changes: Any) -> str:
-        merged = {**given, **changes}
-        return f"?{urlencode({name: value for name, value in merged.items() if value not in (None, '')})}"
+        kept = [(name, value) for name, value in given.multi_items() if name not in changes]
+        return f"?{urlencode([pair for pair in (*kept, *changes.items()) if pair[1] not in (None, '')])}"
 
     return link
 

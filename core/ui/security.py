@@ -17,11 +17,11 @@ import secrets
 import socket
 import stat
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -156,14 +156,9 @@ class Guard:
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
-        for line in headers.getlist("cookie"):
-            try:
-                found = SimpleCookie(line).get(self._cookie)
-            except CookieError:
-                continue
-            if found is not None and _same(found.value, self._secrets.cookie):
-                return True
-        return False
+        # Other ports of this machine have cookies here, of any form: http.cookies would drop all for one of them.
+        found = [cookie_parser(line).get(self._cookie, "") for line in headers.getlist("cookie")]
+        return any(_same(value, self._secrets.cookie) for value in found)
 
 
 def without_port(host: str) -> str:

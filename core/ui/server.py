@@ -20,7 +20,6 @@ from studio.ui.app import create_app
 from studio.ui.dashboard import Dashboard
 from studio.ui.security import Secrets, is_loopback, stored_token
 
-PORT = 8484
 TRIED = 50  # ports
 GRACE = 1  # seconds that answers under way may take at the end
 LEAVE = 0.3  # seconds that they may take when the whole process ends
@@ -30,7 +29,7 @@ BACKLOG = 128
 class Server:
     """`with Server(host, port) as server:` it answers at `server.link`, in a thread of its own, until the block ends."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = PORT, say: Callable[[str], None] = lambda text: None):
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, say: Callable[[str], None] = lambda text: None):
         self._socket, self.port = _listen(host, port)
         if port not in (0, self.port):
             say(f"port {port} is in use; this is {self.port}")
@@ -86,10 +85,10 @@ class Server:
             pass
 
     def leave(self) -> NoReturn:
-        """End this process at once, whatever its threads are computing for pages that nobody will see any more."""
+        """End this process at once, whatever its threads are computing for pages that nobody will see any more. What was started
+        beside ends with it."""
         self._end()
         self._thread.join(LEAVE)
-        self._dashboard.tensorboards.close()
         sys.stdout.flush()
         os._exit(0)
 

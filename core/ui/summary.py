@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.axes import is_number
+from studio.costs import cost_of_project
 from studio.facts import by_cause
 from studio.project import state_of
 from studio.steering import refusals
@@ -18,6 +19,7 @@ RECENT = 30  # experiments from whose ends the rate is taken
 GROUPS = 6  # causes of failure that are told apart
 COMMON = 0.4  # a range that so many of the others share explains nothing
 COMPARED = 2000  # of those that went well
+WIDE = 1e9  # whole numbers from here on have an exponent
 
 
 def summary(table: Table) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def summary(table: Table) -> dict[str, Any]:
             "rate": rate,
             "slots": slots,
             "busy": counts["running"],
-            "cost": sum(cost for cost in table.lists["cost"] if cost is not None) or None,
+            "cost": cost_of_project(table.folder),
             "optimizer": settings.get("optimizer"),
             "backend": settings.get("backend", "local"),
             "script": settings.get("script", ""),
@@ -114,9 +116,9 @@ def _rate(table: Table, slots: int) -> float | None:
     if not ends:  # of this session: as long as those of the last one took
         took = [duration for _, duration in latest if duration]
         return round(60 * slots * len(took) / sum(took), 3) if took else None
-    since = table.begun if len(ends) < RECENT else ends[-1]
+    since, count = (table.begun, len(ends)) if len(ends) < RECENT else (ends[-1], RECENT - 1)  # ends since then
     passed = active(since, time.time(), pauses_of(table.meta["session"] or {}))
-    return round(60 * len(ends) / passed, 3) if passed > 0 else None
+    return round(60 * count / passed, 3) if passed > 0 else None
 
 
 def _left(table: Table, size: int | None, finished: int, rate: float | None) -> float | None:
@@ -166,7 +168,12 @@ def _claims(name: str, values: list[Any]) -> list[tuple[str, Callable[[Any], boo
     if all(is_number(value) for value in values):
         low, high = min(values), max(values)
         return [
-            (f"{name} ≥ {low:.3g}", lambda value: is_number(value) and value >= low),
-            (f"{name} ≤ {high:.3g}", lambda value: is_number(value) and value <= high),
+            (f"{name} ≥ {_number(low)}", lambda value: is_number(value) and value >= low),
+            (f"{name} ≤ {_number(high)}", lambda value: is_number(value) and value <= high),
         ]
     return [(f"{name} = {values[0]}", lambda value: value == values[0])] if len(set(map(repr, values))) == 1 else []
+
+
+def _number(value: float) -> str:
+    """Whole numbers in all their digits, as they were given."""
+    return f"{value:.0f}" if value == round(value) and abs(value) < WIDE else f"{value:.3g}"

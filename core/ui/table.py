@@ -13,44 +13,28 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from studio.costs import cost_of_attempt
-from studio.disk import identity
+from studio.costs import cost_of_experiment
 from studio.experiment import Metric
-from studio.home import attempt_folder, database
 from studio.host import Host
 from studio.lock import is_locked
-from studio.records import Row, read_rows
+from studio.records import Row, look, read_rows
 from studio.settings import parse_direction, parse_metric
 from studio.store import read_meta, reading
-from studio.ui.columns import Column, columns_of, shown, trimmed
+from studio.ui.columns import LISTS, Column, columns_of, key_of, name_of, shown, trimmed, value_column
 from studio.ui.elapsed import worked_before
 
 UNFINISHED = ("queued", "running")
-LISTS = (
-    "number",
-    "status",
-    "fitness",
-    "started",
-    "finished",
-    "duration",
-    "slot",
-    "reason",
-    "failure",
-    "attempts",
-    "exit_code",
-    "cost",
-)
 DIGITS = 18  # of a number in an address: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
 META = ("settings", "state", "session", "seed", "source", "environment")
 
-Steps = Callable[[int, int], int | None]  # number, attempt -> the last step that a running experiment reported
+Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last step that was reported
 
 
 class Table:
-    """One project. `lock` is held by whoever reads the columns or brings them up to date."""
+    """One project, as long as its database is the same file. `lock` is held by whoever reads the columns or brings them up to date."""
 
-    def __init__(self, folder: Path, host: Host, steps: Steps = lambda number, attempt: None):
+    def __init__(self, folder: Path, host: Host, steps: Steps = lambda metric, number, attempt: None):
         self.folder = folder
         self.lock = threading.RLock()
         self._host = host
@@ -58,10 +42,6 @@ class Table:
         self._session = secrets.token_hex(4)
         self._counter = 0
         self._signature: object = None
-        self._clear()
-
-    def _clear(self) -> None:
-        self._identity = identity(database(self.folder))
         self._last_event = self._last_attempt = 0
         self.meta: dict[str, Any] = {}
         self.at_work = False
@@ -92,9 +72,6 @@ class Table:
             signature = look(self.folder)
             if signature == self._signature:
                 return False
-            if self._identity != identity(database(self.folder)):  # it was made anew
-                self._session = secrets.token_hex(4)
-                self._clear()
             self._counter += 1
             self._read()
             self._signature = signature
@@ -171,7 +148,7 @@ class Table:
         status, reason = row.status, row.reason
         if status == "running" and not self.at_work:  # cut off: it runs again on resume
             status, reason = "stopped", "cut off"
-        step = self._steps(row.number, row.attempt) if status == "running" and row.attempt else None
+        step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
         measured = None if status == "failed" else row.metric  # what it reached before it failed is no result
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
@@ -199,21 +176,19 @@ class Table:
         """Dollars that its attempts cost together, of machines of a cloud; None where it ran on none, or nobody knows."""
         if (self.meta["settings"] or {}).get("backend", "local") == "local":
             return None
-        attempts = range(1, (row.attempt or 0) + 1)
-        costs = [cost_of_attempt(attempt_folder(self.folder, row.number, attempt)) for attempt in attempts]
-        known = [cost for cost in costs if cost is not None]
-        return trimmed(sum(known)) if known else None
+        return trimmed(cost_of_experiment(self.folder, row.number, row.attempt or 0))
 
     def _add(self, row: Row) -> int:
         at = self.row_of[row.number] = len(self.row_of)
         for cells in self.lists.values():
             cells.append(None)
         values = json.loads(row.values)
-        for name in values.keys() - self.values.keys():  # a program's own
-            self.columns.append(Column(name, "param", name))
-            self.values[name] = [None] * at
-        for name, cells in self.values.items():
-            cells.append(shown(values.get(name)))
+        for name in values:
+            if (key := key_of(name)) not in self.values:  # a program's own
+                self.columns.append(value_column(name))
+                self.values[key] = [None] * at
+        for key, cells in self.values.items():
+            cells.append(shown(values.get(name_of(key))))
         self.measured.append(None)
         self.step.append(None)
         self._changed.append(self._counter)
@@ -266,19 +241,6 @@ class Table:
         if session != self._session or seen is None:
             return list(range(len(self))), True
         return [at for at, changed in enumerate(self._changed) if changed > seen], False
-
-
-def look(folder: Path) -> object:
-    """What differs when the record of the project in `folder` has changed; a few calls of the kernel."""
-    found: list[object] = []
-    for suffix in ("", "-wal"):
-        try:
-            stat = Path(f"{database(folder)}{suffix}").stat()
-        except FileNotFoundError:
-            found.append(None)
-        else:
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return (*found, is_locked(folder))
 
 
 def whole(text: str) -> int | None:

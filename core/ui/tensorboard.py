@@ -23,30 +23,47 @@ main()
 _ADDRESS = re.compile(r"http://[\w.\-\[\]:]+:(\d+)/")
 
 
+class _One:
+    """The TensorBoard of a project. `lock` is held while it starts."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+
 class TensorBoards:
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[subprocess.Popen[str], int]] = {}
+        self._lock = threading.Lock()  # held for moments only
+        self._known: dict[str, _One] = {}
+        self._closed = False
 
     def port(self, project: str) -> int:
         """Of the TensorBoard on `project`, on this machine; started when it is first asked for. BadInput with its words where it fails."""
         with self._lock:
-            known = self._running.get(project)
-            if known is None or known[0].poll() is not None:
-                known = self._running[project] = _start(project)
-            return known[1]
+            one = self._known.setdefault(project, _One())
+        with one.lock:
+            if one.process is None or one.process.poll() is not None:
+                with self._lock:
+                    if self._closed:
+                        raise BadInput("the dashboard ends")
+                    one.process = _start(project)
+                one.port = _port(one.process)
+            return one.port
 
     def close(self) -> None:
+        """End them all, also one that still starts."""
         with self._lock:
-            for process, _ in self._running.values():
-                process.terminate()
-            for process, _ in self._running.values():
-                _wait(process)
-            self._running.clear()
+            self._closed = True
+            processes = [one.process for one in self._known.values() if one.process is not None]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            _wait(process)
 
 
-def _start(project: str) -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen(
+def _start(project: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, "tensorboard", project, "--port=0", "--host=127.0.0.1"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -55,6 +72,10 @@ def _start(project: str) -> tuple[subprocess.Popen[str], int]:
         errors="replace",
         start_new_session=True,  # it is ended by this process alone
     )
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    """Where it answers, as soon as it says so. BadInput with its words where it does not begin."""
     assert process.stderr is not None
     lines: list[str] = []
     listening = threading.Thread(target=_listen, args=(process.stderr, lines), daemon=True)
@@ -63,7 +84,7 @@ def _start(project: str) -> tuple[subprocess.Popen[str], int]:
     while time.monotonic() < deadline and process.poll() is None:
         for line in list(lines):
             if found := _ADDRESS.search(line):
-                return process, int(found[1])
+                return int(found[1])
         time.sleep(0.1)
     process.terminate()
     _wait(process)

@@ -20,6 +20,10 @@ LARGEST = 500  # rows in an event; more are fetched
 RETRY = 1000  # milliseconds until a browser comes back
 
 
+class Gone(Exception):
+    """What was watched is no more."""
+
+
 class Source(Protocol):
     """What is watched: `Table` or `Overview`."""
 
@@ -35,7 +39,8 @@ def stream(
     closing: Callable[[], bool],
     every: float = LOOK_EVERY,
 ) -> StreamingResponse:
-    """`source()` is asked at each look, None when it is gone; `news(source, after)` is the data of an event."""
+    """`source()` is asked at each look: None where it cannot be read now, Gone where it is no more. `news(source, after)`
+    is the data of an event."""
     after = request.headers.get("last-event-id") or request.query_params.get("after", "")
     return StreamingResponse(
         _events(source, news, after, closing, every),
@@ -54,11 +59,12 @@ async def _events(
     yield f"retry: {RETRY}\n\n".encode()
     heard = time.monotonic()
     while not closing():
-        found = await run_in_threadpool(source)
-        if found is None:
+        try:
+            found = await run_in_threadpool(source)
+        except Gone:
             yield b"event: gone\ndata: {}\n\n"
             return
-        if found.version != after:
+        if found is not None and found.version != after:
             data = await run_in_threadpool(news, found, after)
             after, heard = data["version"], time.monotonic()
             yield f"event: change\nid: {after}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from studio.cli.output import metric_value
 from studio.processes import marked
 from studio.project import Project
+from studio.shown import metric_value
 from studio.store import whole
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))

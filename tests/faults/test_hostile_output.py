@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.cli.output import clean, harmless, print_json, print_table
+from studio.cli.output import harmless, print_json, print_table
+from studio.text import clean
 
 STUDIO = str(Path(sys.executable).with_name("studio"))
 CONTROLS = "".join(map(chr, [*range(1, 10), 11, 12, *range(14, 32), *range(127, 160)]))

@@ -55,14 +55,20 @@ def test_an_experiment_keeps_its_slot_when_its_end_says_that_it_began_later(brow
     assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1]
 
 
-def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home):
-    project(backend="ec2")
-    for number, attempt, text in ((1, 1, '{"dollars": 0.5}'), (2, 1, '{"dollars": null}'), (3, 1, "{")):
+def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home, command):
+    store = project(backend="ec2")
+    assert browser.json("/api/p/digits/summary")["cost"] is None
+    store.attempt_started(1, 2)
+    attempts = ((1, 1, '{"dollars": 0.5}'), (1, 2, '{"dollars": 0.25}'), (2, 1, '{"dollars": null}'), (3, 1, "{"))
+    for number, attempt, text in attempts:
         folder = home / "projects" / "digits" / str(number) / str(attempt)
         folder.mkdir(parents=True)
         (folder / "machine.json").write_text(text)
-    assert browser.json("/api/p/digits/experiments")["cost"] == [0.5, None, None]
-    assert browser.json("/api/p/digits/summary")["cost"] == 0.5
+    assert browser.json("/api/p/digits/experiments")["cost"] == [0.75, None, None]
+    found = json.loads(command("runs", "list", "digits", "--json").out)
+    assert [experiment.get("cost") for experiment in found] == [0.75, None, None]
+    (store.folder / "cost.json").write_text('{"dollars": 2.5}')  # machines that start or wait cost, too
+    assert browser.json("/api/p/digits/summary")["cost"] == 2.5
 
 
 def test_columns_say_how_to_show_them(browser, project):
@@ -389,7 +395,7 @@ def test_one_experiment(browser, home, command, script):
             "--project=digits",
             "--hp=lr=0.25,0.125",
             "--hp=opt=sgd",
-            "--env=API_KEY=hush",
+            "--env=DB_PASS=hush",
             "--env=A=b",
             "train.py",
             "7",
@@ -400,7 +406,7 @@ def test_one_experiment(browser, home, command, script):
     assert (data["values"], data["fitness"], data["rank"], data["ranked"]) == ({"lr": 0.25, "opt": "sgd"}, 0.25, 1, 2)
     assert data["command"].endswith("train.py 7")
     assert data["winning"] == (
-        "studio run --hyperparam=lr=0.25 --hyperparam=opt=sgd '--env=API_KEY=…' '--env=A=…' train.py 7"
+        "studio run --hyperparam=lr=0.25 --hyperparam=opt=sgd '--env=DB_PASS=…' '--env=A=…' train.py 7"
     )
     (file,) = data["diff"]
     assert file["path"] == "train.py"
@@ -411,8 +417,8 @@ def test_one_experiment(browser, home, command, script):
     paths = [file["path"] for file in data["files"]]
     assert "output.log" in paths
     assert "workspace/train.py" not in paths  # it was copied there
-    assert data["environment"]["$A"] == "b"
-    assert "hush" not in json.dumps(data)  # secrets stay where they are
+    assert "hush" not in json.dumps(data) + browser.get("/p/digits/2").text  # secrets stay where they are
+    assert data["environment"]["$DB_PASS"] == "…"
     assert data["attempts"][0]["status"] == "completed"
     assert data["environment"]["python"] == platform.python_version()
     assert "numpy " in data["environment"]["packages"]
@@ -580,17 +586,15 @@ def test_what_a_project_has_cost(browser, project, now, words):
     store = project("clouds", count=1)
     project("here", count=1)
     assert "Cost" not in browser.get("/").text
-    spell = {"begun": 1e9, "ends": 1e9 + 7200, "ended": 1e9 + 3600, "seen": 0.0}
-    about = {"name": "m", "machine_type": "c5.large", "zone": "a", "spot": False, "rate": {"now": now, "ceiling": None}}
-    (store.folder / "machines.json").write_text(json.dumps([about | spell]))
-    ran(store, 2)
+    (store.folder / "cost.json").write_text(
+        json.dumps({"dollars": now})
+    )  # nothing else has changed since the last look
     lines = {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}
     assert lines == {"clouds": now, "here": None}
     text = browser.get("/").text
     assert words in text
     assert ">Cost" in text
-    (store.folder / "machines.json").write_text("damaged")
-    ran(store, 3)
+    (store.folder / "cost.json").write_text("damaged")
     assert {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}["clouds"] is None
 
 
@@ -739,3 +743,60 @@ def test_without_scikit_learn_the_rank_correlation_is_tested(browser, project, m
     assert (first["name"], first["clear"], second["clear"]) == ("lr", True, False)
     assert first["low"] < first["importance"] < first["high"]
     assert second["low"] == 0.0
+
+
+def test_a_hyperparameter_called_as_a_column_has_another_key(browser, project):
+    store = project(count=0, ranges={"number": "1:9:i", "status": "a,b"})
+    for number in (1, 2, 3):
+        store.ask(number, {"number": 9 - number, "status": "b", "slot": 5}, None)
+    data = browser.json("/api/p/digits/experiments")
+    keys = [column["key"] for column in data["columns"]]
+    assert len(set(keys)) == len(keys)
+    assert (data["number"], data["values"]["values.number"], data["values"]["values.slot"]) == (
+        [1, 2, 3],
+        [8, 7, 6],
+        [5] * 3,
+    )
+    assert numbers_on(browser.get("/p/digits?sort=number").text) == [1, 2, 3]
+    assert numbers_on(browser.get("/p/digits?sort=values.number").text) == [3, 2, 1]
+    assert browser.act("digits", "queue", {"values": {"values.number": 1, "values.status": "nix"}}).json()["error"] == (
+        "hyperparameter status: 'nix' is none of a, b"
+    )
+
+
+def test_links_keep_all_ranges_that_were_chosen(browser, project):
+    project(count=3)
+    text = browser.get("/p/digits?brush=lr:0:0.06&brush=opt:in:sgd&sort=lr").text
+    assert numbers_on(text) == [2]
+    assert 'href="?brush=lr%3A0%3A0.06&amp;brush=opt%3Ain%3Asgd&amp;sort=-lr"' in text
+
+
+@pytest.mark.parametrize("digits", [DIGITS, "٣"])
+def test_a_version_of_the_list_that_is_none_means_all(browser, project, digits):
+    project()
+    version = browser.json("/api/projects")["version"].partition(".")[0]
+    assert browser.json(f"/api/projects?after={version}.{digits}")["whole"]
+
+
+def test_thirty_ends_are_twenty_nine_intervals(browser, project):
+    store = project(count=0)
+    now = time.time()
+    with store.transaction():
+        for number in range(1, 31):  # one in ten seconds; the last one just now
+            store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
+            ended = now - 10 * (30 - number)
+            store.attempt_ended(Outcome(number, 1, 0, None, "", ended - 10, ended, 10.0), "completed", 1.0)
+    store.set_meta("session", {"begun": now - 1000, "size": 40, "slots": 1, "paused": False})
+    assert browser.json("/api/p/digits/summary")["rate"] == pytest.approx(6.0, rel=0.02)
+
+
+def test_whole_numbers_that_failed_ones_share_have_all_their_digits(browser, project):
+    store = project(count=0, ranges={"width": "1:2048:i"})
+    with store.transaction():
+        for number in range(1, 9):
+            store.ask(number, {"width": 1014 + number if number > 5 else number}, None)
+            how = ("", "completed", 1.0) if number <= 5 else ("exit code 1", "failed", None)
+            store.attempt_ended(Outcome(number, 1, 0, None, how[0], 1e9, 1e9 + 1, 1.0), *how[1:])
+            store.tell(number, how[2])
+    (group,) = browser.json("/api/p/digits/summary")["failures"]
+    assert group["shared"] == "width ≥ 1020"

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from studio.ui import files
 from studio.ui.logs import MATCHES, MOST, Log
 
 
@@ -128,3 +129,15 @@ def test_a_log_is_closed(tmp_path):
         assert log.size == 1
     assert log.size == 0
     assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_goes_while_files_are_listed_is_left_out(project, monkeypatch):
+    store = project(count=1)
+    folder = store.folder / "1" / "1"
+    folder.mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (folder / name).write_text("12")
+    own = files.quote
+    monkeypatch.setattr(files, "quote", lambda path: ((folder / "b").unlink(missing_ok=True), own(path))[1])
+    found = files.list_files("digits", 1, folder, store.folder / "source")
+    assert [(file["path"], file["size"]) for file in found] == [("a", 2), ("c", 2)]

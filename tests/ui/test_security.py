@@ -57,6 +57,13 @@ def test_a_wrong_cookie(server):
         assert httpx.get(f"{server.address}/", headers={"Cookie": f"{name}={value}"}).status_code == 403
 
 
+def test_a_cookie_of_another_port_does_not_hide_ours(server):
+    own = httpx.get(server.link).headers["set-cookie"].split(";")[0]
+    for other in ('prefs={"a": 1}', "a b=c", "=x", 'q="', "é=ü", "$Version=1"):
+        for line in (f"{other}; {own}", f"{own}; {other}"):
+            assert httpx.get(f"{server.address}/", headers={"Cookie": line.encode()}).status_code == 200, line
+
+
 def test_the_link_leads_to_no_other_site(server):
     answer = httpx.get(f"{server.address}//evil.example/", params={"token": server.token})
     assert answer.headers["location"] == "/evil.example/"

@@ -164,3 +164,17 @@ def test_idle_streams_cost_next_to_nothing(browser, project):
     before, began = time.process_time(), time.monotonic()
     time.sleep(3)
     assert (time.process_time() - before) / (time.monotonic() - began) < 0.05
+
+
+def test_a_record_that_cannot_be_read_yet_is_not_gone(browser, home, project):
+    store = project(count=1)
+    store.close()
+    record = store.folder / "studio.db"
+    good = record.read_bytes()
+    record.write_bytes(b"damaged")
+    stream = Stream(browser, "/api/p/digits/events")
+    time.sleep(0.6)
+    assert (stream.events, stream.ended) == ([], False)
+    record.write_bytes(good)
+    wait_for(lambda: stream.events)
+    assert stream.events[0][0] == "change"
