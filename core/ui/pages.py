@@ -5,7 +5,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,20 +12,19 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import QueryParams
 
-from studio.errors import BadInput
 from studio.ui.columns import Column
 from studio.ui.table import Table
-from studio.ui.view import cells_of, order, rows_of, view_of
+from studio.ui.view import cells_of, order, rows_of, sort_keys
 
 ROWS = 200  # on a page
 PROJECTS = 100  # on a page
-WORDS = {  # for the states of experiments, here and in the scripts of the page
+WORDS = {  # for the states of experiments, in the order in which they stand here and in the scripts of the page
     "completed": "done",
-    "running": "running",
-    "queued": "queued",
+    "pruned": "pruned",
     "failed": "failed",
     "stopped": "stopped",
-    "pruned": "pruned",
+    "running": "running",
+    "queued": "queued",
 }
 STATES = {
     "running": "Live",
@@ -143,29 +141,23 @@ def ending(summary: Mapping[str, Any]) -> str:
 
 
 def experiment_table(table: Table, asked: QueryParams, page: int, link: Callable[..., str]) -> dict[str, Any]:
-    """What the template of a project shows of its experiments: those of the view that the address asks for."""
+    """What the template of a project shows of its experiments: those in the state that the address asks for, sorted."""
     with table.lock:
-        view, problem = view_of(asked, table), ""
-        try:
-            rows = rows_of(table, view, WORDS)
-        except BadInput as error:
-            rows, problem = rows_of(table, replace(view, query=""), WORDS), str(error)
-        columns = _visible(table)
+        state, sort = asked.get("state", "").removeprefix("all"), sort_keys(asked.get("sort", ""), table)
+        rows = rows_of(table, state, sort)
+        columns = [(column, cells_of(table, column.key)) for column in _visible(table)]
         pages = max(1, math.ceil(len(rows) / ROWS))
         page = min(max(1, page), pages)
         shown = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
         best_first = f"metric.{table.metric.name}" if table.sign < 0 else f"-metric.{table.metric.name}"
-        given = view.sort or [best_first]
         return {
-            "columns": [_head(column, given, link) for column in columns],
+            "columns": [_head(column, sort or [best_first], link) for column, _ in columns],
             "rows": shown,
             "page": page,
             "pages": pages,
             "previous": link(page=page - 1) if page > 1 else "",
             "next": link(page=page + 1) if page < pages else "",
-            "chips": _chips(table, view.state, link),
-            "csv": link(page=None),
-            "problem": problem,
+            "chips": _chips(table, state, link),
         }
 
 
@@ -200,11 +192,11 @@ def _class(column: Column) -> str:
     )
 
 
-def _row(table: Table, columns: Sequence[Column], at: int) -> dict[str, Any]:
+def _row(table: Table, columns: Sequence[tuple[Column, list[Any]]], at: int) -> dict[str, Any]:
     number, status = table.lists["number"][at], table.lists["status"][at]
     cells = []
-    for column in columns:
-        value = cells_of(table, column.key)[at]
+    for column, column_cells in columns:
+        value = column_cells[at]
         reason = table.lists["reason"][at] if column.kind == "metric" and value is None else ""
         text = (
             span(value)
@@ -217,22 +209,16 @@ def _row(table: Table, columns: Sequence[Column], at: int) -> dict[str, Any]:
     return {"number": number, "status": status, "cells": cells, "best": at == table.best}
 
 
-def _chips(table: Table, status: str, link: Callable[..., str]) -> list[dict[str, Any]]:
+def _chips(table: Table, state: str, link: Callable[..., str]) -> list[dict[str, Any]]:
     counts: dict[str, int] = {}
     for own in table.lists["status"]:
         counts[own] = counts.get(own, 0) + 1
-    chips = [{"label": "All", "count": len(table), "link": link(status=None, state=None, page=None), "on": not status}]
-    for name in ("running", "queued", "completed", "pruned", "failed", "stopped"):
+    chips = [{"label": "All", "count": len(table), "link": link(state=None, page=None), "on": not state}]
+    for name, word in WORDS.items():
         if name in counts:
-            label = WORDS.get(name, name).capitalize()
-            chips.append(
-                {
-                    "label": label,
-                    "count": counts[name],
-                    "link": link(status=name, state=None, page=None),
-                    "on": status == name,
-                }
-            )
+            on = state == name
+            way = link(state=name, page=None)
+            chips.append({"label": word.capitalize(), "count": counts[name], "link": way, "on": on})
     return chips
 
 

@@ -222,7 +222,7 @@ def test_ten_thousand_experiments(dashboard: Any, open_page: Callable[..., Any])
 
 
 def test_without_scripts_the_page_is_a_whole_table(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/hundred?status=failed", java_script_enabled=False)
+    page = open_page(shared, "/p/hundred?state=failed", java_script_enabled=False)
     failed = [e for e in shared.experiments("hundred") if e["status"] == "failed"]
     expect(page.locator("#rows tbody tr")).to_have_count(len(failed))
     page.locator("#rows th a", has_text="lr").click()
