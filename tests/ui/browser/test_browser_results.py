@@ -119,7 +119,7 @@ values = {
     "outliers": lambda at: 1e-6 if at % 9 == 5 else 0.3 + at / 1000,
 }
 for project, value in values.items():
-    search = studio.Search({"x": "0:1"}, optimizer="random", seed=1, max_experiments=40, project=project)
+    search = studio.Search({"reason": "0:1"}, optimizer="random", seed=1, max_experiments=40, project=project)
     for at, suggestion in enumerate(search):
         search.tell(suggestion, value(at))
 """
@@ -130,6 +130,9 @@ def test_many_decades_have_a_log_scale_and_a_few_outliers_have_none(
 ) -> None:
     dashboard.program(PROGRAM)
     page = open_page(dashboard, "/p/decades")
+    expect(
+        page.locator("th button[data-key=reason]")
+    ).to_be_visible()  # a hyperparameter of that name is none of the states
     button = page.locator("#charts").get_by_role("button", name="log", exact=True)
     expect(button).to_have_attribute("aria-pressed", "true")
     button.click()
