@@ -229,6 +229,22 @@ def test_without_scripts_the_page_is_a_whole_table(shared: Any, open_page: Calla
     expect(page.locator("#rows th", has_text="lr")).to_have_attribute("aria-sort", "ascending")
 
 
+@pytest.mark.parametrize("project", ["hundred", "one", "all-failed", "empty"])
+def test_server_and_script_write_the_strip_in_the_same_words(
+    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], project: str
+) -> None:
+    pages = [open_page(shared, f"/p/{project}", java_script_enabled=scripts) for scripts in (False, True)]
+    settled(pages[1])
+    told, script = (page.locator("#strip") for page in pages)
+    texts = [strip.locator(".kpi, .prog").all_text_contents() for strip in (told, script)]
+    plain, drawn = ([" ".join(text.split()) for text in each] for each in texts)
+    assert [text.replace(" ", "") for text in plain] == [text.replace(" ", "") for text in drawn]
+    shapes = [strip.locator("use").evaluate_all("uses => uses.map(use => use.outerHTML)") for strip in (told, script)]
+    assert shapes[0] == shapes[1]
+    sizes = script.locator("use").evaluate_all("uses => uses.map(use => use.getBoundingClientRect().width)")
+    assert min(sizes) > 4  # they are drawn
+
+
 def test_projects_are_searched_while_one_types(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/")
     page.fill("#query", "host")
