@@ -229,6 +229,27 @@ def test_without_scripts_the_page_is_a_whole_table(shared: Any, open_page: Calla
     expect(page.locator("#rows th", has_text="lr")).to_have_attribute("aria-sort", "ascending")
 
 
+def test_a_command_breaks_between_its_words(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred/1")
+    page.set_viewport_size(PHONE)
+    winning = page.locator("#winning")
+    assert "--" in winning.text_content()
+    assert winning.evaluate("""box => {
+        const text = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+        const tops = word => [...Array(word.length).keys()].map(at => {
+            const range = document.createRange();
+            range.setStart(word, at);
+            range.setEnd(word, at + 1);
+            return range.getBoundingClientRect().top;
+        });
+        const words = [];
+        while (text.nextNode()) if (text.currentNode.data.trim()) words.push(text.currentNode);
+        const lines = new Set(words.flatMap(tops));
+        const broken = words.filter(word => new Set(tops(word)).size > 1).map(word => word.data);
+        return [lines.size > 1, broken];
+    }""") == [True, []]
+
+
 @pytest.mark.parametrize("project", ["hundred", "one", "all-failed", "empty"])
 def test_server_and_script_write_the_strip_in_the_same_words(
     shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], project: str
