@@ -54,8 +54,7 @@ know (it was started again) means everything.
                                    environment: {NAME: text}, resources: {NAME: text}, log: {size, text: last lines}}
     /api/p/NAME/N/log              ?from=OFFSET&max=BYTES (0, 65536) or ?tail=BYTES: {text, from, next, size, running}; raw text, ANSI in it
                                    ?search=TEXT&from=OFFSET: {matches: [{from, line, text}], next: OFFSET or null when all was seen}
-    /api/p/NAME/export.csv .json   all experiments, as `studio runs list --json` has them; with ?q= state= sort= brush= as in the
-                                   address of the table those that it shows, in its order (`studio.ui.view`)
+    /api/p/NAME/export.csv .json   all experiments, as `studio runs list --json` has them
     /api/p/NAME/events?after=VERSION
                                    server-sent events. `event: change`, id VERSION, data {version, summary, experiments}: the last as from
                                    /experiments?after=, or null where it is large: fetch it. `event: gone` when the project was removed.
@@ -68,6 +67,7 @@ know (it was started again) means everything.
     POST /api/p/NAME/actions/retry {numbers: []}  these, or all that failed
     POST /api/p/NAME/actions/budget {experiments: N, time: "30m"}   to be added; one of them or both
     POST /api/p/NAME/actions/queue {values: {NAME: value or text}}  run these values next; left out ones are the best's
+    POST /api/p/NAME/export.csv {numbers: []}     a CSV of these experiments, in this order: what a page shows
 
 Answers: 200 {ok: text} or 4xx {error: text}. 403 without the cookie, from a foreign Host or Origin, or without the token.
 """

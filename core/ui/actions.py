@@ -34,11 +34,11 @@ def _go(project: str, given: dict[str, Any]) -> Asked:
 
 
 def _stop(project: str, given: dict[str, Any]) -> Asked:
-    return steering.stop(project, _numbers(given))
+    return steering.stop(project, numbers_of(given))
 
 
 def _retry(project: str, given: dict[str, Any]) -> Asked:
-    return steering.retry(project, _numbers(given))
+    return steering.retry(project, numbers_of(given))
 
 
 def _budget(project: str, given: dict[str, Any]) -> Asked:
@@ -79,7 +79,8 @@ def act(action: str, project: str, given: dict[str, Any]) -> str:
     return asked.words
 
 
-def _numbers(given: dict[str, Any]) -> list[int]:
+def numbers_of(given: dict[str, Any]) -> list[int]:
+    """`numbers` of what a page sent; empty where it sent none."""
     numbers = given.get("numbers") or []
     whole = isinstance(numbers, list) and all(type(number) is int and 0 < number < 2**53 for number in numbers)
     if not whole or len(numbers) > MOST_NUMBERS:

@@ -5,7 +5,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,20 +12,19 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import QueryParams
 
-from studio.errors import BadInput
 from studio.ui.columns import Column
 from studio.ui.table import Table
-from studio.ui.view import cells_of, order, rows_of, view_of
+from studio.ui.view import cells_of, order, rows_of, sort_keys
 
 ROWS = 200  # on a page
 PROJECTS = 100  # on a page
-WORDS = {  # for the states of experiments, here and in the scripts of the page
+WORDS = {  # for the states of experiments, in the order in which they stand here and in the scripts of the page
     "completed": "done",
-    "running": "running",
-    "queued": "queued",
+    "pruned": "pruned",
     "failed": "failed",
     "stopped": "stopped",
-    "pruned": "pruned",
+    "running": "running",
+    "queued": "queued",
 }
 STATES = {
     "running": "Live",
@@ -56,7 +54,8 @@ def environment() -> Environment:
     )
     made.filters |= {
         "short": short, "exact": exact, "span": span, "age": age, "clock": clock, "bytes": in_bytes, "harmless": harmless,
-        "last_lines": last_lines, "ending": ending, "dollars": dollars,
+        "last_lines": last_lines, "ending": ending, "dollars": dollars, "measured": measured,
+        "lasted": lasted, "legend": legend, "counted": counted,
     }  # fmt: skip
     made.globals |= {"words": WORDS, "states": STATES}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
@@ -82,14 +81,35 @@ def exact(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
 
 
+def measured(value: float | None) -> str:
+    """A metric's value, as `metric` of static/format.js writes it: `0.2500`, `1234.5`, `7.464e-5`."""
+    if not isinstance(value, int | float) or not math.isfinite(value) or value == 0:
+        return "" if value is None else short(value)
+    if abs(value) >= 1e6 or abs(value) < 1e-3:
+        return re.sub(r"e([+-])0(?=\d)", r"e\1", f"{value:.3e}").replace("e+", "e")
+    return f"{value:.1f}".removesuffix(".0") if abs(value) >= 1000 else f"{value:#.4g}"
+
+
 def span(seconds: float | None) -> str:
-    """`7 s`, `12:30 min`, `3:05 h`"""
+    """`7 s`, `38 min`, `3.1 h`, `2.5 days`, as `span` of static/format.js."""
     if seconds is None:
         return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+    for most, length, name in ((100, 1, "s"), (6000, 60, "min"), (172_800, 3600, "h")):
+        if seconds < most:
+            return f"{math.floor(seconds / length + 0.5) if length < 3600 else _tenths(seconds / length):g} {name}"
+    return f"{_tenths(seconds / 86400):g} days"
+
+
+def _tenths(value: float) -> float:
+    return math.floor(10 * value + 0.5) / 10
+
+
+def lasted(seconds: float | None) -> str:
+    """`0:07`, `12:30`, `3:05:00`, as `clock` of static/format.js."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(math.floor(seconds + 0.5), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def age(when: float | None) -> str:
@@ -127,45 +147,47 @@ def last_lines(text: str, count: int) -> str:
     return "\n".join(text.rstrip("\n").split("\n")[-count:])
 
 
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def ending(summary: Mapping[str, Any]) -> str:
-    """`about 16 min left`, `Done in 58:00 min`"""
-    if summary["state"] in ("running", "paused"):
-        return (
-            f"about {span(summary['left'])} left"
-            if summary["left"] is not None and summary["state"] == "running"
-            else ""
-        )
-    done = f" in {span(summary['elapsed'])}" if summary["elapsed"] is not None and summary["state"] == "done" else ""
+    """`about 16 min left`, `Done in 58 min`"""
+    if summary["state"] == "running":
+        return "" if summary["left"] is None else f"about {span(summary['left'])} left"
+    done = f" in {span(summary['elapsed'])}" if summary["elapsed"] and summary["state"] == "done" else ""
     return f"{STATES.get(summary['state'], summary['state'])}{done}"
+
+
+def legend(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The states that the strip names, each with its count. What a live search has yet to ask for counts as queued."""
+    counts = dict(summary["counts"])
+    if summary["state"] in ("running", "paused"):
+        counts["queued"] = counts.get("queued", 0) + max(0, (summary["size"] or 0) - summary["total"])
+    return [(name, counts.get(name, 0)) for name in WORDS if counts.get(name) or name == "completed"]
 
 
 # --- the table of experiments -----------------------------------------------------------------------------------------
 
 
 def experiment_table(table: Table, asked: QueryParams, page: int, link: Callable[..., str]) -> dict[str, Any]:
-    """What the template of a project shows of its experiments: those of the view that the address asks for."""
+    """What the template of a project shows of its experiments: those in the state that the address asks for, sorted."""
     with table.lock:
-        view, problem = view_of(asked, table), ""
-        try:
-            rows = rows_of(table, view, WORDS)
-        except BadInput as error:
-            rows, problem = rows_of(table, replace(view, query=""), WORDS), str(error)
-        columns = _visible(table)
+        state, sort = asked.get("state", "").removeprefix("all"), sort_keys(asked.get("sort", ""), table)
+        rows = rows_of(table, state, sort)
+        columns = [(column, cells_of(table, column.key)) for column in _visible(table)]
         pages = max(1, math.ceil(len(rows) / ROWS))
         page = min(max(1, page), pages)
         shown = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
         best_first = f"metric.{table.metric.name}" if table.sign < 0 else f"-metric.{table.metric.name}"
-        given = view.sort or [best_first]
         return {
-            "columns": [_head(column, given, link) for column in columns],
+            "columns": [_head(column, sort or [best_first], link) for column, _ in columns],
             "rows": shown,
             "page": page,
             "pages": pages,
             "previous": link(page=page - 1) if page > 1 else "",
             "next": link(page=page + 1) if page < pages else "",
-            "chips": _chips(table, view.state, link),
-            "csv": link(page=None),
-            "problem": problem,
+            "chips": _chips(table, state, link),
         }
 
 
@@ -200,15 +222,17 @@ def _class(column: Column) -> str:
     )
 
 
-def _row(table: Table, columns: Sequence[Column], at: int) -> dict[str, Any]:
+def _row(table: Table, columns: Sequence[tuple[Column, list[Any]]], at: int) -> dict[str, Any]:
     number, status = table.lists["number"][at], table.lists["status"][at]
     cells = []
-    for column in columns:
-        value = cells_of(table, column.key)[at]
+    for column, column_cells in columns:
+        value = column_cells[at]
         reason = table.lists["reason"][at] if column.kind == "metric" and value is None else ""
         text = (
-            span(value)
+            lasted(value)
             if column.key == "duration"
+            else measured(value)
+            if column.kind == "metric"
             else f"slot {value}"
             if column.key == "slot" and value is not None
             else short(value)
@@ -217,22 +241,16 @@ def _row(table: Table, columns: Sequence[Column], at: int) -> dict[str, Any]:
     return {"number": number, "status": status, "cells": cells, "best": at == table.best}
 
 
-def _chips(table: Table, status: str, link: Callable[..., str]) -> list[dict[str, Any]]:
+def _chips(table: Table, state: str, link: Callable[..., str]) -> list[dict[str, Any]]:
     counts: dict[str, int] = {}
     for own in table.lists["status"]:
         counts[own] = counts.get(own, 0) + 1
-    chips = [{"label": "All", "count": len(table), "link": link(status=None, state=None, page=None), "on": not status}]
-    for name in ("running", "queued", "completed", "pruned", "failed", "stopped"):
+    chips = [{"label": "All", "count": len(table), "link": link(state=None, page=None), "on": not state}]
+    for name, word in WORDS.items():
         if name in counts:
-            label = WORDS.get(name, name).capitalize()
-            chips.append(
-                {
-                    "label": label,
-                    "count": counts[name],
-                    "link": link(status=name, state=None, page=None),
-                    "on": status == name,
-                }
-            )
+            on = state == name
+            way = link(state=name, page=None)
+            chips.append({"label": word.capitalize(), "count": counts[name], "link": way, "on": on})
     return chips
 
 

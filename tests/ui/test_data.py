@@ -526,10 +526,10 @@ def test_sorting_by_links(browser, project):
 
 def test_filtering_by_links(browser, project):
     project(count=6)
-    text = browser.get("/p/digits?status=failed&sort=number").text
+    text = browser.get("/p/digits?state=failed&sort=number").text
     assert numbers_on(text) == [3, 6]
     assert "out of luck" in text
-    assert 'href="?status=failed&amp;sort=-number"' in text  # the filter stays
+    assert 'href="?state=failed&amp;sort=-number"' in text  # the filter stays
 
 
 def test_pages_of_a_long_table(browser, project):

@@ -62,28 +62,35 @@ export function openEnds(low, high, { min, max }) {
 
 const neat = (value) => Number(value.toPrecision(4));
 
-// `pending`: a running experiment's metric is yet to come, whatever it reported so far.
+// `pending`: a running experiment's metric is yet to come, whatever it reported so far. A hyperparameter's own name comes
+// before the words for what every experiment has.
 function queryColumns(experiments, pending) {
   const columns = new Map();
   const add = (name, read) => columns.has(name) || columns.set(name, read);
+  const status = Object.assign((row) => experiments.status(row), { words: STATUS_WORDS });
+  const time = (row) => elapsed(experiments, row);
   for (const column of experiments.columns) {
-    const read = (row) => (pending && isMeasured(column) ? PENDING : experiments.result(column, row));
+    const plain = (row) => (pending && isMeasured(column) ? PENDING : experiments.result(column, row));
+    const read = column.kind === "state" ? { status, duration: time }[column.key] ?? plain : plain;
     add(column.label, read);
     add(column.key, read);
     add(column.label.toLowerCase(), read);
   }
   if (experiments.objective) add("metric", columns.get(experiments.objective.key));
-  const state = (row) => WORD[experiments.status(row)] ?? experiments.status(row);
-  for (const name of ["state", "status"]) columns.set(name, state);
+  for (const name of ["state", "status"]) add(name, status);
   for (const name of ["number", "#", "experiment"]) add(name, (row) => experiments.number[row]);
-  for (const name of ["time", "duration"]) add(name, (row) => elapsed(experiments, row));
+  for (const name of ["time", "duration"]) add(name, time);
   add("exit", (row) => experiments.lists.exit_code[row]);
   for (const name of ["reason", "slot", "attempts", "failure", "fitness", "step", "cost"]) add(name, (row) => experiments.lists[name][row] ?? null);
   return columns;
 }
 
+// A state by its name and by the word that the page shows for it.
+const STATUS_WORDS = new Map(Object.entries(WORD).flatMap(([status, word]) => [[status, status], [word, status]]));
+
 function rowTexts(experiments, row) {
-  const found = [WORD[experiments.status(row)] ?? "", experiments.lists.reason[row] ?? "", `#${experiments.number[row]}`];
+  const status = experiments.status(row);
+  const found = [status, WORD[status] ?? "", experiments.lists.reason[row] ?? "", `#${experiments.number[row]}`];
   for (const column of experiments.parameters) {
     const value = experiments.get(column, row);
     if (typeof value === "string") found.push(value);

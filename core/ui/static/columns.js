@@ -5,8 +5,6 @@ import { clock, dollars, metric, middle, parameter, WORD } from "./format.js";
 import { category } from "./theme.js";
 import { view } from "./view_state.js";
 
-const HIDDEN = new Set(["started", "exit_code", "attempts", "reason", "fitness"]);
-
 // In the order in which they stand. `app` has `experiments`, `summary` and `sparks`.
 export function tableColumns(app) {
   const { experiments } = app;
@@ -28,7 +26,6 @@ export function tableColumns(app) {
   list.push({ key: "duration", label: "Time", class: "num t", fill: fillTime });
   if (experiments.lists.slot.some((slot) => slot !== null)) list.push({ key: "slot", label: "Slot", class: "w", fill: (cell, row) => text(cell, experiments.lists.slot[row], (slot) => `slot ${slot}`) });
   if (experiments.lists.cost.some(Boolean)) list.push({ key: "cost", label: "Cost", class: "num", fill: (cell, row) => text(cell, experiments.lists.cost[row], dollars) });
-  for (const column of experiments.metrics.slice(1)) list.push({ key: column.key, label: column.label, class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.get(column, row), metric) });
   list.push({ key: "started", label: "Started", class: "t", hidden: true, fill: (cell, row) => text(cell, experiments.lists.started[row], when) });
   list.push({ key: "exit_code", label: "Exit", class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.lists.exit_code[row], String) });
   list.push({ key: "attempts", label: "Attempts", class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.lists.attempts[row], String) });
@@ -77,7 +74,7 @@ export function tableColumns(app) {
   }
 }
 
-export const isHidden = (column, view) => (column.hidden || HIDDEN.has(column.key) ? !view.shown.has(column.key) : view.hidden.has(column.key));
+export const isHidden = (column, view) => (column.hidden ? !view.shown.has(column.key) : view.hidden.has(column.key));
 
 // Seconds that an experiment took, or has taken so far.
 export function elapsed(experiments, row) {

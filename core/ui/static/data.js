@@ -84,10 +84,6 @@ export class Experiments {
     return this.columns.filter((column) => column.kind === "param");
   }
 
-  get metrics() {
-    return this.columns.filter((column) => column.kind === "metric");
-  }
-
   // The metric that is searched for.
   get objective() {
     return this.columns.find((column) => column.kind === "metric") ?? null;

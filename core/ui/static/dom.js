@@ -21,19 +21,10 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-// The shape of a state: never colour alone.
-const SHAPES = {
-  completed: [["circle", { cx: 5, cy: 5, r: 3.6 }]],
-  running: [["circle", { class: "o", cx: 5, cy: 5, r: 3.6 }], ["path", { d: "M5 1.4A3.6 3.6 0 0 1 5 8.6z" }]],
-  failed: [["path", { class: "o", d: "M2 2l6 6M8 2l-6 6" }]],
-  pruned: [["circle", { class: "o", cx: 5, cy: 5, r: 3.6 }], ["path", { class: "o", d: "M2.6 7.4l4.8-4.8" }]],
-  queued: [["circle", { class: "o", cx: 5, cy: 5, r: 3.4 }]],
-  stopped: [["rect", { class: "o", x: 1.8, y: 1.8, width: 6.4, height: 6.4 }]],
-};
-
+// The shape of a state, of those in templates/base.html.
 export function glyph(status) {
-  const shapes = (SHAPES[status] ?? SHAPES.queued).map(([tag, attributes]) => svg(tag, attributes));
-  return svg("svg", { class: `g ${status}`, viewBox: "0 0 10 10", "aria-hidden": "true" }, ...shapes);
+  const shape = document.getElementById(`g-${status}`) ? status : "queued";
+  return svg("svg", { class: `g ${status}`, viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("use", { href: `#g-${shape}` }));
 }
 
 // Calls `work` once, at the next frame, however often it is asked for.

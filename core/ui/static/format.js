@@ -2,7 +2,8 @@
 
 import { page } from "./api.js";
 
-export const WORD = page.statuses ?? {}; // as `studio.ui.pages` has them
+export const WORD = page.statuses ?? {}; // of the states of experiments, in their order, as `studio.ui.pages` has them
+export const STATUSES = Object.keys(WORD);
 
 // A metric's value with four significant digits, without an exponent where that is readable.
 export function metric(value) {

@@ -58,16 +58,8 @@ class App {
     return last >= 0 ? this.experiments.number[last] : this.experiments.number[status.indexOf("running")] ?? null;
   }
 
-  // The step at which finished experiments end, as far as their curves are known; null without.
   steps() {
-    if (this.stepsAt !== this.curves.known.size) {
-      this.stepsAt = this.curves.known.size;
-      this.stepsKnown = null;
-      for (const [number, { step }] of this.curves.known) {
-        if (step.length && this.experiments.status(this.experiments.rows.get(number)) === "completed") this.stepsKnown = Math.max(this.stepsKnown ?? 0, step.at(-1));
-      }
-    }
-    return this.stepsKnown;
+    return this.curves.steps(this.experiments);
   }
 
   // Pixels of the bar beside a value: full for the best, short for the worst third.

@@ -3,6 +3,7 @@
 import { page } from "./api.js";
 import { delayed, el } from "./dom.js";
 import { follow, showLink } from "./live.js";
+import { fillBar } from "./strip.js";
 
 export function start() {
   const query = document.getElementById("query");
@@ -63,12 +64,7 @@ function same(cell, fresh) {
 function drawBar(cell, project) {
   if (!cell || !project?.total) return;
   const bar = el("div", { class: "pbar", "aria-hidden": "true" });
-  for (const status of ["completed", "pruned", "failed", "stopped", "running"]) {
-    if (!project.counts[status]) continue;
-    const part = el("i", { class: status });
-    part.style.width = `${(100 * project.counts[status]) / Math.max(project.size ?? 0, project.total)}%`;
-    bar.append(part);
-  }
+  fillBar(bar, project.counts, Math.max(project.size ?? 0, project.total));
   cell.querySelector(".pbar")?.remove();
   cell.append(bar);
 }

@@ -14,7 +14,8 @@ export class QueryError extends Error {}
 // What a column gives where the value is yet to come: every test of it may still hold.
 export const PENDING = Symbol("pending");
 
-// `columns` maps a name to a function of a row that gives a number, a text or null; `texts` gives all texts of a row.
+// `columns` maps a name to a function of a row that gives a number, a text or null; `texts` gives all texts of a row. Where such
+// a function has `words`, a Map of all words for its values, no others may be asked for.
 export function parseQuery(text, columns, texts) {
   const tokens = tokenize(text);
   let at = 0;
@@ -103,6 +104,11 @@ function test(name, operator, value, columns) {
     "~": (x) => String(x).toLowerCase().includes(text),
   }[operator];
   if ("<>".includes(operator[0]) && Number.isNaN(number)) throw new QueryError(`${operator} needs a number, not ${value}.`);
+  if (column.words) {
+    const meant = new Set([...column.words].filter(([word]) => (operator === "~" ? word.includes(text) : word === text)).map(([, each]) => each));
+    if (!meant.size) throw new QueryError(`${value} is no ${name}; there are ${[...column.words.keys()].join(", ")}.`);
+    return (row) => meant.has(column(row)) !== (operator === "!=");
+  }
   // What is missing is no answer to any question, not even to !=
   return (row) => {
     const found = column(row);

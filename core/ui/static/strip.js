@@ -3,9 +3,7 @@
 import { page } from "./api.js";
 import { el, glyph } from "./dom.js";
 import { betterWords } from "./data.js";
-import { dollars, metric, middle, plural, span, WORD } from "./format.js";
-
-const ORDER = ["completed", "pruned", "failed", "stopped", "running"];
+import { dollars, metric, middle, plural, span, STATUSES, WORD } from "./format.js";
 
 export const STATE_WORDS = page.states ?? {};
 
@@ -37,20 +35,25 @@ function progress(summary) {
   const { counts, finished, total } = summary;
   const size = Math.max(summary.size ?? 0, total);
   const bar = el("div", { class: "pbar", role: "progressbar", "aria-label": "Finished experiments", "aria-valuenow": finished, "aria-valuemin": 0, "aria-valuemax": Math.max(1, size) });
-  for (const status of ORDER) {
-    if (!counts[status]) continue;
-    const part = el("i", { class: status });
-    part.style.width = `${(100 * counts[status]) / size}%`;
-    bar.append(part);
-  }
+  fillBar(bar, counts, size);
   const queued = Math.max(counts.queued ?? 0, summary.state === "running" || summary.state === "paused" ? size - total + (counts.queued ?? 0) : 0);
   const legend = el("div", { class: "leg" });
-  for (const status of [...ORDER, "queued"]) {
+  for (const status of STATUSES) {
     const count = status === "queued" ? queued : counts[status] ?? 0;
     if (count || status === "completed") legend.append(el("span", {}, glyph(status), `${count} ${WORD[status]}`));
   }
   const head = summary.size ? `${finished} of ${size} finished` : `${finished} finished`;
   return el("div", { class: "prog" }, el("div", { class: "ph" }, el("b", {}, head), el("span", {}, timeWords(summary))), bar, legend);
+}
+
+// A part for each state but the queued ones, as wide as its share of `size`.
+export function fillBar(bar, counts, size) {
+  for (const status of STATUSES) {
+    if (!counts[status] || status === "queued") continue;
+    const part = el("i", { class: status });
+    part.style.width = `${(100 * counts[status]) / size}%`;
+    bar.append(part);
+  }
 }
 
 function timeWords(summary) {

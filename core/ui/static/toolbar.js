@@ -5,12 +5,12 @@ import { delayed, el, glyph } from "./dom.js";
 import { brushWords } from "./brush.js";
 import { tableColumns, isHidden } from "./columns.js";
 import { exportItems } from "./export.js";
-import { middle } from "./format.js";
+import { middle, STATUSES, WORD } from "./format.js";
 import { menu } from "./menu.js";
 import { SortSelect } from "./phone.js";
 import { change, onView, view } from "./view_state.js";
 
-const STATES = [["all", "All"], ["completed", "Done"], ["pruned", "Pruned"], ["failed", "Failed"], ["running", "Running"], ["stopped", "Stopped"], ["queued", "Queued"]];
+const STATES = ["all", ...STATUSES];
 const SEARCH_WORDS = { paused: " The search is paused.", failures: " The search has ended." };
 const ALWAYS = new Set(["all", "completed", "failed"]);
 
@@ -60,13 +60,14 @@ export class Toolbar {
 
   drawStates(counts) {
     const total = this.app.experiments.size;
-    const wanted = STATES.filter(([state]) => ALWAYS.has(state) || state === view.state || (counts[state] && state !== "running" && state !== "queued"));
+    const wanted = STATES.filter((state) => ALWAYS.has(state) || state === view.state || (counts[state] && state !== "running" && state !== "queued"));
     const signature = JSON.stringify([wanted, counts, total, view.state]);
     if (signature === this.statesDrawn) return;
     this.statesDrawn = signature;
     const focused = this.states.contains(document.activeElement) ? document.activeElement.dataset.state : null;
-    const buttons = wanted.map(([state, word]) => {
-      const button = el("button", { type: "button", "data-state": state, "aria-pressed": String(state === view.state) }, `${word} `, el("b", {}, String(state === "all" ? total : counts[state] ?? 0)));
+    const buttons = wanted.map((state) => {
+      const word = WORD[state] ?? state;
+      const button = el("button", { type: "button", "data-state": state, "aria-pressed": String(state === view.state) }, `${word[0].toUpperCase()}${word.slice(1)} `, el("b", {}, String(state === "all" ? total : counts[state] ?? 0)));
       button.addEventListener("click", () => change({ state }));
       return button;
     });

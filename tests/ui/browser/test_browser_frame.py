@@ -222,11 +222,48 @@ def test_ten_thousand_experiments(dashboard: Any, open_page: Callable[..., Any])
 
 
 def test_without_scripts_the_page_is_a_whole_table(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/hundred?status=failed", java_script_enabled=False)
+    page = open_page(shared, "/p/hundred?state=failed", java_script_enabled=False)
     failed = [e for e in shared.experiments("hundred") if e["status"] == "failed"]
     expect(page.locator("#rows tbody tr")).to_have_count(len(failed))
     page.locator("#rows th a", has_text="lr").click()
     expect(page.locator("#rows th", has_text="lr")).to_have_attribute("aria-sort", "ascending")
+
+
+def test_a_command_breaks_between_its_words(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred/1")
+    page.set_viewport_size(PHONE)
+    winning = page.locator("#winning")
+    assert "--" in winning.text_content()
+    assert winning.evaluate("""box => {
+        const text = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+        const tops = word => [...Array(word.length).keys()].map(at => {
+            const range = document.createRange();
+            range.setStart(word, at);
+            range.setEnd(word, at + 1);
+            return range.getBoundingClientRect().top;
+        });
+        const words = [];
+        while (text.nextNode()) if (text.currentNode.data.trim()) words.push(text.currentNode);
+        const lines = new Set(words.flatMap(tops));
+        const broken = words.filter(word => new Set(tops(word)).size > 1).map(word => word.data);
+        return [lines.size > 1, broken];
+    }""") == [True, []]
+
+
+@pytest.mark.parametrize("project", ["hundred", "one", "all-failed", "empty"])
+def test_server_and_script_write_the_strip_in_the_same_words(
+    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], project: str
+) -> None:
+    pages = [open_page(shared, f"/p/{project}", java_script_enabled=scripts) for scripts in (False, True)]
+    settled(pages[1])
+    told, script = (page.locator("#strip") for page in pages)
+    texts = [strip.locator(".kpi, .prog").all_text_contents() for strip in (told, script)]
+    plain, drawn = ([" ".join(text.split()) for text in each] for each in texts)
+    assert [text.replace(" ", "") for text in plain] == [text.replace(" ", "") for text in drawn]
+    shapes = [strip.locator("use").evaluate_all("uses => uses.map(use => use.outerHTML)") for strip in (told, script)]
+    assert shapes[0] == shapes[1]
+    sizes = script.locator("use").evaluate_all("uses => uses.map(use => use.getBoundingClientRect().width)")
+    assert min(sizes) > 4  # they are drawn
 
 
 def test_projects_are_searched_while_one_types(shared: Any, open_page: Callable[..., Any]) -> None:

@@ -266,3 +266,42 @@ def test_the_log_of_a_running_experiment_grows_and_is_searched(
     page.get_by_role("button", name="Stop…").click()
     page.get_by_role("button", name="Stop it").click()
     expect(page.locator("#state")).to_contain_text("stopped", timeout=30_000)
+
+
+KEPT = """async () => {
+    const { Curves } = await import("/static/curves.js");
+    const { Experiments } = await import("/static/data.js");
+    const experiments = new Experiments();
+    const take = (status) => experiments.merge({ version: "1", number: [1], status: [status] });
+    take("running");
+    const curves = new Curves();
+    const found = [];
+    const look = async () => {
+        const curve = await curves.of([1]).then((all) => all.get(1)?.step.at(-1) ?? null, () => "no answer");
+        found.push([curve, curves.steps(experiments)]);
+    };
+    await look();
+    curves.outdate([1]);
+    await look();
+    await look();
+    take("completed");
+    found.push(curves.steps(experiments));
+    curves.outdate([1]);
+    await look();
+    return found;
+}"""
+
+
+def test_a_curve_stays_old_until_it_is_there(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/empty")
+    steps = iter([[1], None, [1, 2], [1, 2, 3]])
+
+    def answer(route: Any) -> None:
+        step = next(steps)
+        if step is None:
+            route.fulfill(status=400, json={"error": "not now"})
+        else:
+            route.fulfill(json={"curves": {"1": {"step": step, "value": step}}})
+
+    page.route("**/curves?e=1&*", answer)
+    assert page.evaluate(KEPT) == [[1, None], ["no answer", None], [2, None], 2, [3, 3]]

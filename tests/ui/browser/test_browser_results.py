@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,21 +66,50 @@ def test_a_filter_says_which_running_ones_it_leaves(dashboard: Any, open_page: C
     expect(page.locator(".still-running")).to_be_empty()
 
 
-def test_the_view_is_saved_as_it_is_filtered_and_sorted(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/hundred?q=opt+%3D+adam&sort=-lr")
-    expect(page.locator(".match")).to_be_visible()
+def fill_mixed(dashboard: Any, name: str) -> None:
+    """Experiments that have run for long, are stopped, failed, pruned and done: so few that all rows are in the page."""
+    dashboard.fill(name, 20, "--running", "3", "--curves", "0", "--failed", "0.2")
+    with sqlite3.connect(dashboard.home / "projects" / name / "studio.db") as record:
+        record.execute("UPDATE attempts SET status = 'stopped' WHERE number IN (4, 5) AND status != 'failed'")
+        record.execute("UPDATE attempts SET started = ? WHERE status = 'running'", (time.time() - 5000,))
+
+
+def saved_rows(page: Any, count: str) -> list[dict[str, str]]:
     page.get_by_role("button", name="CSV", exact=True).click()
     with page.expect_download() as saved:
-        page.get_by_role("link", name="rows as shown").click()
-    rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text())))
-    adams = [e for e in shared.experiments("hundred") if e["values"]["opt"] == "adam"]
-    adams.sort(key=lambda e: -e["values"]["lr"])
-    assert [int(row["number"]) for row in rows] == [e["number"] for e in adams]
-    assert float(rows[0]["lr"]) == pytest.approx(adams[0]["values"]["lr"])
+        page.get_by_role("button", name=f"{count} as shown, as CSV").click()
+    assert saved.value.suggested_filename == "mixed.csv"
+    return list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text())))
+
+
+def test_the_rows_are_saved_as_they_stand(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    fill_mixed(dashboard, "mixed")
+    status = {e["number"]: e["status"] for e in dashboard.experiments("mixed")}
+    assert {"running", "stopped", "completed", "failed", "pruned"} == set(status.values())
+    page = open_page(dashboard, "/p/mixed")
+    for view in ("", "?sort=-opt,reason", "?q=time+>+60+and+not+opt+%3D+lion&sort=metric.val_loss", "?brush=layers:3:"):
+        page.goto(f"{dashboard.address}/p/mixed{view}")
+        count = int(page.locator(".live-table").get_attribute("aria-rowcount")) - 1
+        rows = saved_rows(page, f"{count} rows")
+        shown = page.locator(ROWS).evaluate_all("rows => rows.map(row => Number(row.dataset.number))")
+        assert [int(row["number"]) for row in rows] == shown
+        states = [status[number] for number in shown]
+        assert states[0] == "running"
+        assert "stopped" in states
+    page.goto(f"{dashboard.address}/p/mixed")
     page.get_by_role("button", name="CSV", exact=True).click()
     with page.expect_download() as saved:
         page.get_by_role("link", name="All experiments as CSV").click()
-    assert len(Path(saved.value.path()).read_text().splitlines()) == 101
+    assert len(Path(saved.value.path()).read_text().splitlines()) == len(status) + 1
+
+
+def test_a_running_one_has_taken_the_time_until_now(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    fill_mixed(dashboard, "long")
+    page = open_page(dashboard, "/p/long")
+    running = page.locator(f"{ROWS}.running")
+    for query, count in (("time > 4000", 3), ("Time > 4000", 3), ("duration < 4000", 0)):
+        page.fill("#experiments input[type=search]", query)
+        expect(running).to_have_count(count)
 
 
 PROGRAM = """
@@ -88,7 +119,7 @@ values = {
     "outliers": lambda at: 1e-6 if at % 9 == 5 else 0.3 + at / 1000,
 }
 for project, value in values.items():
-    search = studio.Search({"x": "0:1"}, optimizer="random", seed=1, max_experiments=40, project=project)
+    search = studio.Search({"reason": "0:1"}, optimizer="random", seed=1, max_experiments=40, project=project)
     for at, suggestion in enumerate(search):
         search.tell(suggestion, value(at))
 """
@@ -99,6 +130,9 @@ def test_many_decades_have_a_log_scale_and_a_few_outliers_have_none(
 ) -> None:
     dashboard.program(PROGRAM)
     page = open_page(dashboard, "/p/decades")
+    expect(
+        page.locator("th button[data-key=reason]")
+    ).to_be_visible()  # a hyperparameter of that name is none of the states
     button = page.locator("#charts").get_by_role("button", name="log", exact=True)
     expect(button).to_have_attribute("aria-pressed", "true")
     button.click()

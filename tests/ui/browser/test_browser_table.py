@@ -73,6 +73,11 @@ def test_a_query_filters(page: Any, shared: Any) -> None:
 QUERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "layers = 3 or layers = 5": lambda e: e["values"]["layers"] in (3, 5),
     "not (opt = adam)": lambda e: e["values"]["opt"] != "adam",
+    "status = completed": lambda e: e["status"] == "completed",
+    "state = Done": lambda e: e["status"] == "completed",
+    "state != completed": lambda e: e["status"] != "completed",
+    "state ~ d": lambda e: e["status"] in ("completed", "failed", "pruned"),
+    "completed": lambda e: e["status"] == "completed",
     "state = failed": lambda e: e["status"] == "failed",
     "reason ~ NaN": lambda e: "NaN" in e["reason"],
     "memory": lambda e: "memory" in e["reason"],
@@ -86,6 +91,8 @@ WRONG = {
     "lrr < 1": "No column is called lrr.",
     "lr <": "A value is missing after lr <",
     "lr < fast": "< needs a number, not fast.",
+    "state = finished": "finished is no state; there are completed, done, pruned, failed, stopped, running, queued.",
+    "status > 3": "3 is no status; there are completed, done, pruned, failed, stopped, running, queued.",
     "(lr < 1": "A closing ) is missing.",
     "lr < 1 )": ") has no place here.",
 }

@@ -9,7 +9,7 @@ import { axis, downloads, fitted, hideTip, library, showTip } from "./plot.js";
 const MOST = 100; // curves in one picture
 
 // Draws curves into `element`: [{number, step, value, stroke: () => css colour, width, label}], with an optional band.
-export async function drawCurves(element, curves, { band = null, choose = null, label = "" } = {}) {
+export async function drawCurves(element, curves, { band = null, choose = null } = {}) {
   const uplot = await library("uplot");
   if (!uplot || !element.isConnected) return null;
   element.plot?.destroy();
@@ -26,7 +26,7 @@ export async function drawCurves(element, curves, { band = null, choose = null, 
       height: element.clientHeight || 132,
       legend: { show: false },
       padding: [8, labels.length ? 46 : 10, 0, 0],
-      scales: { x: { time: false }, y: scaleOf(data, label) },
+      scales: { x: { time: false }, y: scaleOf(data) },
       axes: [axis({ size: 20, grid: { show: false }, space: 50 }), axis({ size: 40, space: 28 }, (value) => tick(value))],
       series: [{}, ...median, ...curves.map(({ stroke, width = 2 }) => ({ stroke, width, spanGaps: true }))].map((each) => ({ points: { show: false }, spanGaps: true, ...each })),
       bands: banded ? [{ series: [2, 1], fill: () => faded("prune", 0.18) }] : [],
