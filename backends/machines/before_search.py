@@ -172,7 +172,7 @@ class BeforeSearch:
             raise BadInput(str(error)) from error
         except BucketGone as error:
             raise BadInput(
-                f"--bucket {url}: there is no such bucket; make one with: {setup}, or name another"
+                f"--bucket {url.removesuffix(f'/{PREFIX}')}: there is no such bucket; make one with: {setup}, or name another"
             ) from error
         except PASSING:
             raise

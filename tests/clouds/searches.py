@@ -226,7 +226,10 @@ def needs_of_google(request):
     if service == "billing":
         return {"serviceusage.services.use"}
     if service == "compute":
-        return TO_INSERT if name == "instances.insert" else {f"compute.{name.replace('aggregatedList', 'list')}"}
+        if name == "instances.insert":
+            return TO_INSERT | ({"compute.instances.setTags"} if request.body.get("tags") else set())
+        changed = {"compute.networks.updatePolicy"} if name in ("firewalls.insert", "firewalls.delete") else set()
+        return {f"compute.{name.replace('aggregatedList', 'list').replace('insert', 'create')}"} | changed
     found = re.fullmatch(r"(?:/upload|/download)?/storage/v1/b/[^/]+(/o(?:/.+)?)?", request.parameters["key"])
     assert found, request
     if not found[1]:

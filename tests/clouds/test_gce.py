@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gce_simulator import PROJECT, GceSimulator
+from searches import needs_of_google
 
 from studio.backends.gce import GCEBackend
 from studio.backends.machines import gce_cloud, gce_startup
@@ -26,6 +27,7 @@ from studio.backends.machines.cloud import (
 from studio.backends.machines.gce_cloud import GCECloud
 from studio.backends.machines.gce_prices import rates_of
 from studio.backends.machines.gce_requests import image, requests
+from studio.backends.machines.gce_setup import DRIVER, IMAGES, PORTS
 from studio.backends.machines.startup import LARGEST, Startup, log_key, render
 from studio.errors import BadInput
 from studio.queue.gcs_bucket import GCSBucket
@@ -396,11 +398,14 @@ def test_ports_are_closed_when_no_machine_uses_them_any_more(google, cloud):
     google.terminate([second])
     assert GCEBackend.close_ports(google) == []
     assert google.close_ports() == []
+    asked = set.union(*(needs_of_google(request) for request in cloud.requests("compute:*")))
+    assert {"compute.firewalls.delete", "compute.instances.setTags"} <= asked <= {*DRIVER, *PORTS}
 
 
 @pytest.mark.parametrize("image", ["ubuntu-os-cloud/ubuntu-2404-lts-amd64", "projects/mine/global/images/torch-7"])
 def test_an_image_is_looked_for(google, cloud, image):
     google.check(replace(ORDER, image=image))
+    assert set.union(*(needs_of_google(request) for request in cloud.requests("compute:*"))) <= {*IMAGES}
     cloud.refuse("404 notFound", of="compute:images.*")
     with pytest.raises(NotOffered, match=f"--image '{image}': Google has none; write PROJECT/FAMILY"):
         google.check(replace(ORDER, image=image))
