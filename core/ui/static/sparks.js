@@ -31,7 +31,7 @@ export class Sparks {
     const any = [...curves.known.values()].some(({ step }) => step.length > 1);
     if (any !== this.any) {
       this.any = any;
-      return table.refresh();
+      return table.update([]);
     }
     for (const number of needed) table.stale.add(number);
     table.draw();

@@ -71,26 +71,30 @@ export class Table {
 
   // All anew: order, columns, cells.
   refresh() {
-    this.columns = tableColumns(this.app).filter((column) => !isHidden(column, view));
-    drawHead(this.head, this.columns, this.app.experiments);
-    this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
+    this.recolumn();
     const { running, rest } = ordered(this.app);
     this.asRunning = new Set(running);
     this.order = running.concat(rest);
     this.waiting = 0;
     this.fresh.hidden = true;
-    for (const number of this.made.keys()) this.stale.add(number);
     this.table.setAttribute("aria-rowcount", this.order.length + 1);
-    this.table.setAttribute("aria-colcount", this.columns.length);
     this.app.tableChanged?.(this.order.length);
     this.render();
   }
 
-  // These numbers are new or changed.
+  recolumn() {
+    this.columns = tableColumns(this.app).filter((column) => !isHidden(column, view));
+    drawHead(this.head, this.columns, this.app.experiments);
+    this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
+    this.table.setAttribute("aria-colcount", this.columns.length);
+    for (const number of this.made.keys()) this.stale.add(number);
+  }
+
+  // These numbers are new or changed; columns may be.
   update(numbers) {
     for (const number of numbers) this.stale.add(number);
-    if (!this.columns || this.columnsChanged()) return this.refresh();
-    if (!this.holds()) return this.refresh();
+    if (!this.columns || !this.holds()) return this.refresh();
+    if (this.columnsChanged()) this.recolumn();
     // Results that are new, and rows that ended since the order was made: their place may be another now.
     const shown = new Set(this.order);
     this.waiting = ordered(this.app).rest.filter((row) => !shown.has(row) || this.asRunning.has(row)).length;
