@@ -1,5 +1,5 @@
 """The wheel of the Studio that runs here, made of its own files: machines install exactly this version, without asking
-any index for it. The same files give the same bytes, so it goes to a bucket once, under the hash of its content.
+any index for it. The same files give the same bytes, so in a bucket it is there once, under the hash of its content.
 """
 
 import base64
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "studio-search"
 PACKAGES = ("studio", "studio.plugins", "studio.optimizers", "studio.backends")  # each a folder, where it is edited
 WHEELS = "wheels/"
+NOT_OURS = {"__pycache__", "node_modules"}  # the latter is where `make ui` takes the libraries of the charts from
 OLDEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 ABOUT_THIS_INSTALL = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL"}
 TAG = "Wheel-Version: 1.0\nGenerator: studio\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -31,8 +32,7 @@ def put_wheel(bucket: Bucket) -> str:
         wheel = build(Path(folder))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]
         key = f"{WHEELS}{digest}/{wheel.name}"
-        if key not in bucket.list(f"{WHEELS}{digest}/"):
-            bucket.upload(key, wheel)
+        bucket.upload(key, wheel)  # also where it is there: what is older than 30 days is deleted
     return key
 
 
@@ -78,7 +78,7 @@ def _package_files(found: "Distribution") -> Iterator[tuple[str, bytes]]:
             raise BadInput(f"cloud machines get the Studio that runs here, and its {package} is not to be found")
         root = Path(next(iter(spec.submodule_search_locations)))
         for where, folders, names in os.walk(root):
-            folders[:] = [name for name in folders if name != "__pycache__" and not name.startswith(".")]
+            folders[:] = [name for name in folders if name not in NOT_OURS and not name.startswith(".")]
             for name in names:
                 if not name.startswith(".") and not name.endswith((".pyc", ".orig", ".rej", ".swp", "~")):
                     path = Path(where) / name

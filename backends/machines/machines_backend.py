@@ -11,6 +11,7 @@ search goes through `close`, which ends all machines.
 import contextlib
 import hashlib
 import math
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -303,17 +304,17 @@ def machine_of(worker: str) -> str:
 
 
 def put_file(bucket: Bucket, path: Path, name: str = "") -> str:
-    """The key of the file, which is in the bucket when this returns."""
+    """The key of the file, which is in the bucket when this returns. It is sent also where it is there: the bucket deletes
+    what is older than 30 days."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     key = f"{SETUP}{digest}/{name or path.name}"
-    if key not in bucket.list(f"{SETUP}{digest}/"):
-        bucket.upload(key, path)
+    bucket.upload(key, path)
     return key
 
 
 def put_packages(bucket: Bucket, packages: list[str]) -> str:
     """The key of a requirements file with these. They may hold a token, so they are nowhere else."""
-    text = "".join(f"{package}\n" for package in packages).encode()
-    key = f"{SETUP}{hashlib.sha256(text).hexdigest()[:32]}/{PACKAGES}"
-    bucket.put_if_absent(key, text)
-    return key
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, PACKAGES)
+        file.write_text("".join(f"{package}\n" for package in packages), encoding="utf-8")
+        return put_file(bucket, file)
