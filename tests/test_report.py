@@ -138,10 +138,10 @@ def facts(count, parameters, text="x"):
 
 @pytest.mark.parametrize(("count", "parameters", "text"), [(10_000, 6, "x"), (10_000, 200, "&" * 500)])
 def test_the_page_stays_below_its_bound(count, parameters, text):
-    begun = time.monotonic()
+    begun = time.process_time()
     page = html_report(facts(count, parameters, text))
     assert len(page.encode()) < LARGEST
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 def test_what_is_drawn_of_many_has_the_best():

