@@ -73,6 +73,7 @@ class Filler:
         self.store = Store.create(self.folder, settings)
         self.store.set_meta("seed", 7)
         self.number = 0
+        self.spent = 0.0  # dollars
 
     def values(self) -> dict[str, Any]:
         draw = self.random
@@ -134,6 +135,8 @@ class Filler:
         (folder / "hyperparameters.json").write_text(json.dumps({}))
         if self.cost:
             (folder / "machine.json").write_text(json.dumps({"dollars": self.cost}))
+            self.spent += self.cost
+            (self.store.folder / "cost.json").write_text(json.dumps({"dollars": self.spent}))
 
     def fill(self, count: int) -> None:
         step = BEFORE / max(1, count)

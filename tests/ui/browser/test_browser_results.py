@@ -130,9 +130,8 @@ def test_many_decades_have_a_log_scale_and_a_few_outliers_have_none(
 ) -> None:
     dashboard.program(PROGRAM)
     page = open_page(dashboard, "/p/decades")
-    expect(
-        page.locator("th button[data-key=reason]")
-    ).to_be_visible()  # a hyperparameter of that name is none of the states
+    column = page.locator("th button[data-key='values.reason']")
+    expect(column).to_be_visible()  # a hyperparameter of that name is none of the states
     button = page.locator("#charts").get_by_role("button", name="log", exact=True)
     expect(button).to_have_attribute("aria-pressed", "true")
     button.click()
