@@ -11,6 +11,7 @@ export function question(app, kind, body, count) {
 
 const ASKED = { pause, go, stop, retry, budget, queue };
 
+const isLive = ({ state }) => state === "running" || state === "paused";
 const runningOf = ({ summary }) => summary.counts.running ?? summary.busy ?? 0;
 
 function pause(app) {
@@ -44,11 +45,13 @@ function retry(app, numbers, count) {
   return { title, words: many === 1 ? "It runs once more with the same values." : "Each runs once more with the same values.", yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
 }
 
-function budget() {
+function budget({ summary }) {
   const experiments = field("Experiments to add", { type: "number", min: 1, step: 1, name: "experiments", placeholder: "50" });
   const time = field("Time to add", { name: "time", placeholder: "1h30m" }, "such as 90s, 30m, 1h30m or 2d");
-  const body = (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time").trim() });
-  return { title: "Add to the budget", words: "One of them, or both.", fields: [experiments, time], yes: "Add", doing: "Adding…", no: "Cancel", body };
+  // To what a search at work has no limit of, nothing can be added.
+  const fields = [isLive(summary) && summary.size === null ? null : experiments, isLive(summary) && !summary.max_time ? null : time].filter(Boolean);
+  const body = (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time")?.trim() ?? "" });
+  return { title: "Add to the budget", words: fields.length > 1 ? "One of them, or both." : "", fields, yes: "Add", doing: "Adding…", no: "Cancel", body };
 }
 
 function queue(app) {

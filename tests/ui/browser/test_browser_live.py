@@ -164,6 +164,7 @@ def test_values_are_queued_and_budget_is_added(dashboard: Any, open_page: Callab
     page.get_by_role("dialog").get_by_role("button", name="Add").click()
     expect(page.locator("#said")).not_to_be_empty()
     page.get_by_role("button", name="Add budget").click()
+    expect(page.get_by_label("Time to add")).to_have_count(0)  # the search has no limit of time
     page.get_by_label("Experiments to add").fill("2")
     page.get_by_role("dialog").get_by_role("button", name="Add").click()
     expect(page.locator("#strip .ph")).to_contain_text("of 6 finished", timeout=30_000)
