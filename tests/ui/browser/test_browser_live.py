@@ -141,6 +141,8 @@ def test_pause_go_on_stop_and_retry(dashboard: Any, open_page: Callable[..., Any
     page.get_by_role("button", name="Stop the search").click()
     expect(page.locator("#live")).to_have_text("Stopped", timeout=30_000)
     assert before <= len(dashboard.experiments("steered")) < 41
+    page.get_by_role("button", name="Add values").click()
+    expect(page.get_by_role("dialog")).to_contain_text("The search goes on, too, here")
     assert not any(str(folder) in line for line in running_commands())
 
 
