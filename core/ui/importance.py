@@ -24,6 +24,7 @@ MOST = 1000  # of them that are looked at: the rest changes nothing that can be 
 FOLDS, SHUFFLES, TREES = 5, 6, 40
 CHANCE = 0.05  # how often a search of pure noise may have a finding
 SURE = 0.9  # of the intervals
+LEAST = 5e-324  # on a log scale, all that is not above 0: it keeps the order
 STANDS_OUT = 1.3  # times as important as the next: the one that matters most
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ def _data(table: Table) -> tuple[list[Column], Floats, Floats]:
 def _coded(column: Column, values: list[Any]) -> list[float]:
     """Numbers as they are, on a log scale as their logarithms; categories by their place."""
     if all(is_number(value) for value in values):
-        return [float(np.log(value)) if column.log and value > 0 else float(value) for value in values]
+        return [float(np.log(max(value, LEAST))) if column.log else float(value) for value in values]
     known = list(dict.fromkeys(map(repr, [*(column.choices or []), *values])))
     places = {text: float(at) for at, text in enumerate(known)}
     return [places[repr(value)] for value in values]
