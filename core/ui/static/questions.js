@@ -67,6 +67,7 @@ function queue(app) {
     const options = column.choices.map((choice, at) => el("option", { value: String(at) }, String(choice)));
     return el("label", {}, column.label, el("select", { name: column.key }, el("option", { value: "" }, asBest), ...options));
   });
+  const arrays = app.experiments.parameters.filter((column) => column.array).map(({ key }) => el("p", { class: "note" }, `${key}: as in the best`));
   const body = (form) => ({
     values: Object.fromEntries(
       columns.filter((column) => form.get(column.key)?.trim()).map((column) => {
@@ -75,7 +76,7 @@ function queue(app) {
       }),
     ),
   });
-  return { title: "Run these values next", words: `What you leave out is as in the best experiment.${goesOn(app)}`, fields, yes: "Add", doing: "Adding…", no: "Cancel", body };
+  return { title: "Run these values next", words: `What you leave out is as in the best experiment.${goesOn(app)}`, fields: [...fields, ...arrays], yes: "Add", doing: "Adding…", no: "Cancel", body };
 }
 
 let fields = 0;
