@@ -503,7 +503,7 @@ def test_importance_finds_what_matters(browser, project):
     assert (data["method"], data["count"]) == ("forest", 60)
     first, second = data["parameters"]
     assert (first["name"], first["correlation"]) == ("lr", -1.0)
-    assert second["name"] == "noise"
+    assert (second["name"], first["trend"], second["trend"]) == ("noise", -1, 0)
     assert first["low"] > second["high"]
     assert first["low"] <= first["importance"] <= first["high"]
     assert (data["leader"], first["clear"], second["clear"]) == ("lr", True, False)
