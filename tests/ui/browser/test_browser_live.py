@@ -249,6 +249,18 @@ def test_a_search_that_gave_up_is_not_called_paused(
     expect(page.locator("#experiments .why")).to_contain_text("The search has ended.")
 
 
+def test_the_page_of_a_running_experiment_counts_on(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    dashboard.search("counts", "--hyperparam=lr=0.5", "train.py", "40", "0.5", cwd=folder)
+    page = open_page(dashboard, "/p/counts/1")
+    time_, logged = page.locator("#time"), page.locator("#logged")
+    expect(time_).to_have_text(re.compile(r"\d+:\d\d"))
+    before = time_.inner_text(), logged.inner_text()
+    wait_until(lambda: time_.inner_text() != before[0] and logged.inner_text() != before[1])
+    expect(logged).to_contain_text(re.compile(r"\d+ values, the last at step \d+: -?\d"))
+
+
 def test_the_log_of_a_running_experiment_grows_and_is_searched(
     dashboard: Any, open_page: Callable[..., Any], folder: Path
 ) -> None:
