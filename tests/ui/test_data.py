@@ -323,6 +323,9 @@ def test_the_projects(browser, project):
     assert lines["digits"]["counts"] == {"completed": 3, "failed": 1}
     assert (lines["digits"]["state"], lines["digits"]["finished"], lines["digits"]["size"]) == ("running", 4, 10)
     assert (lines["empty"]["best"], lines["empty"]["total"]) == (None, 0)
+    queued = r"</svg>(\d+) queued"  # of the ten: in both pages what a running search has yet to ask for counts, too
+    listed = browser.get("/").text.partition('data-project="digits"')[2].partition("</tr>")[0]
+    assert re.findall(queued, listed) == re.findall(queued, browser.get("/p/digits").text) == ["6"]
 
 
 def test_a_damaged_project_hides_no_other(browser, project, home):
