@@ -174,6 +174,25 @@ def test_values_are_queued_and_budget_is_added(dashboard: Any, open_page: Callab
     assert 0.123 in [e["values"]["lr"] for e in dashboard.experiments("more")]
 
 
+def test_an_array_wraps_in_its_page_and_has_no_field(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "train.py").write_text(
+        "import sys\nimport numpy as np\nlr = 0.5\nprint('fitness:', lr + np.load(sys.argv[1]).sum())\n"
+    )
+    words = ["--optimizer=random", "--max-experiments=1", "--hyperparam=lr=0:1", "--hyperparam=scale=0:1:4:a"]
+    dashboard.search("arrays", *words, "train.py", "{scale}", cwd=folder)
+    page = open_page(dashboard, "/p/arrays")
+    expect(page.locator("#live")).to_have_text("Done", timeout=30_000)
+    page.get_by_role("button", name="Add values").click()
+    expect(page.get_by_role("dialog")).to_contain_text("scale: as in the best")
+    page = open_page(dashboard, "/p/arrays/1")
+    expect(page.locator("#values tr", has_text="scale")).to_be_visible()
+    for width in (1300, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_a_server_that_comes_back_is_followed_again(alone: Any, open_page: Callable[..., Any]) -> None:
     alone.fill("long", 50, "--running", "2", "--live", "4", "--size", "900", "--curves", "0")
     page = open_page(alone, "/p/long")
