@@ -183,7 +183,7 @@ def test_an_array_wraps_in_its_page_and_has_no_field(
     words = ["--optimizer=random", "--max-experiments=1", "--hyperparam=lr=0:1", "--hyperparam=scale=0:1:4:a"]
     dashboard.search("arrays", *words, "train.py", "{scale}", cwd=folder)
     page = open_page(dashboard, "/p/arrays")
-    expect(page.locator("#live")).to_have_text("Done", timeout=30_000)
+    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
     page.get_by_role("button", name="Add values").click()
     expect(page.get_by_role("dialog")).to_contain_text("scale: as in the best")
     page = open_page(dashboard, "/p/arrays/1")
