@@ -55,7 +55,7 @@ def value_range(points: Sequence[Point], sign: float) -> tuple[float, float]:
 @dataclass(frozen=True)
 class Scale:
     """The axis of one hyperparameter, from 0 at its lower end to 1 at its upper: by its range, and beyond it where values
-    are."""
+    are. What has no logarithm stands at the lower end of a log axis."""
 
     axis: Axis
     low: float
@@ -69,8 +69,10 @@ class Scale:
             at = self.choices.index(name) if name in self.choices else len(self.choices) - 1
             return (at + 0.5) / len(self.choices)
         placed = number(value)
-        if placed is None or (self.log and placed <= 0):
+        if placed is None:
             return None
+        if self.log and placed <= 0:  # it was given by hand, beside the range: at the edge
+            return 0.0
         low, high = self._scaled(self.low), self._scaled(self.high)
         return (self._scaled(placed) - low) / (high - low)
 
@@ -99,7 +101,9 @@ def scale_of(axis: Axis, points: Sequence[Point]) -> Scale | None:
         return Scale(axis, 0.0, 1.0, False, tuple(chosen)) if len(chosen) > 1 and values else None
     placed = [at for value in values if (at := number(value)) is not None]
     ends = [] if axis.kind == "array" else [end for end in (axis.low, axis.high) if end is not None]
-    log = axis.log and all(value > 0 for value in [*placed, *ends])
+    positive = [value for value in placed if value > 0]
+    log = axis.log and bool(positive) and all(end > 0 for end in ends)
+    placed = positive if log else placed
     if not placed:
         return None
     low, high = min(placed + ends), max(placed + ends)

@@ -13,7 +13,7 @@ import pytest
 import studio
 from studio.axes import Axis
 from studio.facts import Facts, failures_of, repeating_command
-from studio.points import Point, best_so_far, even_ticks, log_ticks, value_range
+from studio.points import Point, best_so_far, even_ticks, log_ticks, scale_of, value_range
 from studio.report import LARGEST, html_report, markdown_report
 
 TRAIN = """
@@ -271,3 +271,10 @@ def test_ticks_are_round(low, high, expected):
 )
 def test_ticks_of_a_log_axis(low, high, expected):
     assert log_ticks(low, high, 5) == pytest.approx(expected)
+
+
+def test_one_value_without_a_logarithm_leaves_the_axis_as_it_is():
+    axis = Axis("lr", "real", True, 1e-3, 10.0)
+    scale = scale_of(axis, [Point(n, 1.0, {"lr": lr}) for n, lr in enumerate([0.01, 1.0, -5.0], 1)])
+    assert (scale.log, scale.low, scale.high) == (True, 1e-3, 10.0)
+    assert [scale.place(lr) for lr in (0.1, -5.0, 0.0)] == pytest.approx([0.5, 0.0, 0.0])

@@ -46,7 +46,8 @@ know (it was started again) means everything.
                                    {metric, curves: {NUMBER: {step: [], value: []}}}; at most 200 numbers, `most` points each
     /api/p/NAME/band?most=64       {step: [], low: [], middle: [], high: [], count: n}: quartiles over finished experiments
     /api/p/NAME/importance         {method, count, explained: R² or null, leader: NAME or "", parameters: [{name, importance, low, high,
-                                   correlation, chance, clear: bool}], note}. chance: that noise looks so important; clear: < 5 %
+                                   correlation, trend: 1 (larger is better), -1, 0 (not clear), chance, clear: bool}], note}.
+                                   chance: that noise looks so important; clear: < 5 %
     /api/p/NAME/N                  {number, status, values, fitness, metric, reached: what it was before it failed, rank, ranked,
                                    started, finished, duration, slot, exit_code,
                                    reason, failure, attempt, attempts: [], command, winning: text to copy,

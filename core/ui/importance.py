@@ -24,6 +24,8 @@ MOST = 1000  # of them that are looked at: the rest changes nothing that can be 
 FOLDS, SHUFFLES, TREES = 5, 6, 40
 CHANCE = 0.05  # how often a search of pure noise may have a finding
 SURE = 0.9  # of the intervals
+LEAST = 5e-324  # on a log scale, all that is not above 0: it keeps the order
+CLEAR, UNLIKELY = 0.5, 0.01  # |rho|, and how likely it is by chance: a direction is named from here on
 STANDS_OUT = 1.3  # times as important as the next: the one that matters most
 
 Floats = NDArray[np.float64]
@@ -66,7 +68,7 @@ def _data(table: Table) -> tuple[list[Column], Floats, Floats]:
 def _coded(column: Column, values: list[Any]) -> list[float]:
     """Numbers as they are, on a log scale as their logarithms; categories by their place."""
     if all(is_number(value) for value in values):
-        return [float(np.log(value)) if column.log and value > 0 else float(value) for value in values]
+        return [float(np.log(max(value, LEAST))) if column.log else float(value) for value in values]
     known = list(dict.fromkeys(map(repr, [*(column.choices or []), *values])))
     places = {text: float(at) for at, text in enumerate(known)}
     return [places[repr(value)] for value in values]
@@ -98,6 +100,7 @@ def _importance(columns: list[Column], x: Floats, y: Floats) -> dict[str, Any]:
             "low": round(max(0.0, float(low[at])), 4),
             "high": round(max(0.0, float(high[at])), 4),
             "correlation": None if column.choices else round(correlations[at][0], 3),
+            "trend": 0 if column.choices else _trend(*correlations[at]),
             "chance": float(f"{chances[at]:.3g}"),
             "clear": bool(chances[at] < CHANCE),
         }
@@ -180,6 +183,11 @@ def _spearman(x: Floats, y: Floats) -> tuple[float, float]:
         return 0.0, 1.0
     found = spearmanr(x, y)
     return float(found.statistic), float(found.pvalue)
+
+
+def _trend(rho: float, chance: float) -> int:
+    """1: larger is better, -1: smaller is; 0 where it is not clear, as where the best lies inside the range."""
+    return 0 if abs(rho) < CLEAR or chance >= UNLIKELY else 1 if rho > 0 else -1
 
 
 def _interval_of_rank(rho: float, count: int) -> tuple[float, float, float]:

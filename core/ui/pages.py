@@ -55,7 +55,7 @@ def environment() -> Environment:
     made.filters |= {
         "short": short, "exact": exact, "span": span, "age": age, "clock": clock, "bytes": in_bytes, "harmless": harmless,
         "last_lines": last_lines, "ending": ending, "dollars": dollars, "measured": measured,
-        "lasted": lasted, "legend": legend, "counted": counted,
+        "lasted": lasted, "legend": legend, "counted": counted, "lacking": lacking,
     }  # fmt: skip
     made.globals |= {"words": WORDS, "states": STATES}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
@@ -157,6 +157,14 @@ def ending(summary: Mapping[str, Any]) -> str:
         return "" if summary["left"] is None else f"about {span(summary['left'])} left"
     done = f" in {span(summary['elapsed'])}" if summary["elapsed"] and summary["state"] == "done" else ""
     return f"{STATES.get(summary['state'], summary['state'])}{done}"
+
+
+def lacking(summary: Mapping[str, Any]) -> str:
+    """What stands in the place of the best where there is none, as `lacking` of static/strip.js."""
+    failed = summary["counts"].get("failed", 0)
+    if summary["state"] in ("running", "paused") or not failed or failed < summary["total"]:
+        return "No result yet"
+    return f"No result: {f'all {failed}' if failed > 1 else 'it'} failed"
 
 
 def legend(summary: Mapping[str, Any]) -> list[tuple[str, int]]:

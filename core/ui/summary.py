@@ -101,20 +101,21 @@ def _elapsed(table: Table, ended: float | None) -> float | None:
 
 
 def _rate(table: Table, slots: int) -> float | None:
-    """Experiments a minute, of late; None while it cannot be known, or nothing is at work."""
+    """Experiments a minute, of late; None while it cannot be known, or nothing is at work. What failed at once says nothing
+    of those that will not."""
     if not table.at_work or table.begun is None:
         return None
     ended = [
-        (when, duration)
+        (when, duration, status != "failed")
         for when, duration, status in zip(
             table.lists["finished"], table.lists["duration"], table.lists["status"], strict=True
         )
         if when is not None and status in FINISHED
     ]
     latest = heapq.nlargest(RECENT, ended, key=lambda end: end[0])
-    ends = [when for when, _ in latest if when >= table.begun]
-    if not ends:  # of this session: as long as those of the last one took
-        took = [duration for _, duration in latest if duration]
+    ends = [when for when, _, _ in latest if when >= table.begun]
+    if not any(well for when, _, well in latest if when >= table.begun):  # as long as those of the last session took
+        took = [duration for _, duration, well in heapq.nlargest(RECENT, (end for end in ended if end[2])) if duration]
         return round(60 * slots * len(took) / sum(took), 3) if took else None
     since, count = (table.begun, len(ends)) if len(ends) < RECENT else (ends[-1], RECENT - 1)  # ends since then
     passed = active(since, time.time(), pauses_of(table.meta["session"] or {}))

@@ -282,6 +282,19 @@ def test_time_left_when_a_search_goes_on(browser, project):
     assert data["left"] == pytest.approx(3 * 60, rel=0.05)
 
 
+def test_failures_alone_say_nothing_of_the_rate(browser, project):
+    store = project(count=0)
+    now = time.time()
+    store.set_meta("session", {"begun": now - 1, "size": 10, "slots": 2, "paused": False})
+    for number in (7, 8):
+        store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
+        store.attempt_ended(Outcome(number, 1, 1, None, "crash", now - 1, now - 0.9, 0.1), "failed", None)
+    data = browser.json("/api/p/digits/summary")
+    assert (data["rate"], data["left"]) == (None, None)
+    ran(store, 1)  # 9 seconds, in an earlier session
+    assert browser.json("/api/p/digits/summary")["rate"] == pytest.approx(60 * 2 / 9, rel=0.01)
+
+
 def test_nothing_has_a_best_of_null_not_of_0(browser, project):
     project(count=0)
     data = browser.json("/api/p/digits/summary")
@@ -310,6 +323,9 @@ def test_the_projects(browser, project):
     assert lines["digits"]["counts"] == {"completed": 3, "failed": 1}
     assert (lines["digits"]["state"], lines["digits"]["finished"], lines["digits"]["size"]) == ("running", 4, 10)
     assert (lines["empty"]["best"], lines["empty"]["total"]) == (None, 0)
+    queued = r"</svg>(\d+) queued"  # of the ten: in both pages what a running search has yet to ask for counts, too
+    listed = browser.get("/").text.partition('data-project="digits"')[2].partition("</tr>")[0]
+    assert re.findall(queued, listed) == re.findall(queued, browser.get("/p/digits").text) == ["6"]
 
 
 def test_a_damaged_project_hides_no_other(browser, project, home):
@@ -490,7 +506,7 @@ def test_importance_finds_what_matters(browser, project):
     assert (data["method"], data["count"]) == ("forest", 60)
     first, second = data["parameters"]
     assert (first["name"], first["correlation"]) == ("lr", -1.0)
-    assert second["name"] == "noise"
+    assert (second["name"], first["trend"], second["trend"]) == ("noise", -1, 0)
     assert first["low"] > second["high"]
     assert first["low"] <= first["importance"] <= first["high"]
     assert (data["leader"], first["clear"], second["clear"]) == ("lr", True, False)

@@ -38,6 +38,7 @@ function ask(app, kind, body, count) {
     confirm.textContent = is ? doing : yes;
     form.setAttribute("aria-busy", String(is));
   };
+  form.addEventListener("input", () => (problem.hidden = true)); // of a try that is being corrected
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.hidden = true;

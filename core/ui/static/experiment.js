@@ -6,7 +6,7 @@ import { when } from "./columns.js";
 import { Curves } from "./curves.js";
 import { Experiments } from "./data.js";
 import { delayed, el } from "./dom.js";
-import { metric } from "./format.js";
+import { clock, metric, plural } from "./format.js";
 import { follow, showLink } from "./live.js";
 import { LogView } from "./log_view.js";
 import { copy } from "./said.js";
@@ -23,7 +23,7 @@ export async function start() {
   const { number } = page;
   const app = { experiments: new Experiments(), summary: page.summary, curves: new Curves(), lost: false };
   const log = new LogView(part("log"), dataUrl(`/${number}/log`));
-  let status = null;
+  let [status, started] = [null, null];
   app.actions = startActions(app);
 
   const plot = el("div", { class: "plot", role: "img", "aria-label": `Metric of experiment ${number} by step` });
@@ -32,6 +32,8 @@ export async function start() {
   part("curve").append(plot);
   const drawCurve = async () => {
     app.curve = (await app.curves.of([number], 1000)).get(number);
+    const { step = [], value } = app.curve ?? {};
+    if (step.length) part("logged").textContent = `${plural(step.length, "value")}, the last at step ${step.at(-1)}: ${metric(value.at(-1))}`;
     plot.hidden = !app.curve || app.curve.step.length < 2;
     if (!plot.hidden) await drawCurves(plot, [{ number, ...app.curve, stroke: () => colour("accent"), label: `#${number}` }], { band: await band() });
   };
@@ -42,6 +44,7 @@ export async function start() {
     if (!detail) return setTimeout(take, RETRY); // this may have been the last news of it
     if (status !== null && detail.status !== status) return location.reload();
     status = detail.status;
+    started = detail.started;
     for (const button of document.querySelectorAll("[data-action]")) {
       const { action } = button.dataset;
       button.hidden = !isPossible(action, app.summary) || (action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running");
@@ -52,6 +55,9 @@ export async function start() {
     await log.more();
   }, 100);
   take();
+  setInterval(() => {
+    if (status === "running" && started && !app.lost) part("time").textContent = clock(Date.now() / 1000 - started);
+  }, 1000);
   for (const time of document.querySelectorAll("#attempts time")) time.textContent = when(Date.parse(time.dateTime) / 1000); // in the reader's zone
 
   part("winning")?.after(el("div", { class: "ia" }, el("button", { type: "button", onclick: () => copy(part("winning").textContent, "Command copied.") }, "Copy command")));

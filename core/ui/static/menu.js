@@ -2,6 +2,8 @@
 
 import { el } from "./dom.js";
 
+const MARGIN = 8; // pixels to the window's edge
+
 // `fill()` makes what stands in the menu, each time it opens.
 export function menu(word, fill, attributes = {}) {
   const button = el("button", { type: "button", class: "ghost", "aria-expanded": "false" }, word);
@@ -14,7 +16,11 @@ export function menu(word, fill, attributes = {}) {
   button.addEventListener("click", () => {
     if (box.hidden) box.replaceChildren(...fill());
     show(box.hidden);
-    if (!box.hidden) box.querySelector("input, button:enabled, a")?.focus();
+    if (box.hidden) return;
+    box.style.transform = ""; // it hangs at the button's right end: where that stands at the left, it is moved inside
+    const { left } = box.getBoundingClientRect();
+    if (left < MARGIN) box.style.transform = `translateX(${MARGIN - left}px)`;
+    box.querySelector("input, button:enabled, a")?.focus();
   });
   addEventListener("click", (event) => pop.contains(event.target) || show(false));
   pop.addEventListener("keydown", (event) => {

@@ -99,7 +99,7 @@ class App {
   // The summary with its times as they are now: while nothing is written no event brings them.
   clocked() {
     const { state, elapsed, left } = this.summary;
-    if (state !== "running" && state !== "paused") return this.summary;
+    if (state !== "running") return this.summary; // a pause is no work
     const passed = (Date.now() - this.kept) / 1000;
     return { ...this.summary, elapsed: elapsed === null ? null : elapsed + passed, left: left === null ? null : Math.max(0, left - passed) };
   }

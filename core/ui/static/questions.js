@@ -11,7 +11,11 @@ export function question(app, kind, body, count) {
 
 const ASKED = { pause, go, stop, retry, budget, queue };
 
+const isLive = ({ state }) => state === "running" || state === "paused";
 const runningOf = ({ summary }) => summary.counts.running ?? summary.busy ?? 0;
+
+// What is asked of a search that nobody is at work on starts it again, with all that it has yet to do.
+const goesOn = ({ summary }) => (isLive(summary) ? "" : summary.refused?.go ? " It runs here, on the dashboard's machine." : " The search goes on, too, here, on the dashboard's machine.");
 
 function pause(app) {
   const running = runningOf(app);
@@ -41,14 +45,16 @@ function stop(app, numbers) {
 function retry(app, numbers, count) {
   const many = count ?? app.summary.counts.failed ?? 0;
   const title = numbers?.length === 1 ? `Retry experiment ${numbers[0]}?` : `Retry ${plural(many, "failed experiment")}?`;
-  return { title, words: many === 1 ? "It runs once more with the same values." : "Each runs once more with the same values.", yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
+  return { title, words: `${many === 1 ? "It runs" : "Each runs"} once more with the same values.${goesOn(app)}`, yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
 }
 
-function budget() {
+function budget({ summary }) {
   const experiments = field("Experiments to add", { type: "number", min: 1, step: 1, name: "experiments", placeholder: "50" });
   const time = field("Time to add", { name: "time", placeholder: "1h30m" }, "such as 90s, 30m, 1h30m or 2d");
-  const body = (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time").trim() });
-  return { title: "Add to the budget", words: "One of them, or both.", fields: [experiments, time], yes: "Add", doing: "Adding…", no: "Cancel", body };
+  // To what a search at work has no limit of, nothing can be added.
+  const fields = [isLive(summary) && summary.size === null ? null : experiments, isLive(summary) && !summary.max_time ? null : time].filter(Boolean);
+  const body = (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time")?.trim() ?? "" });
+  return { title: "Add to the budget", words: `${fields.length > 1 ? "One of them, or both." : ""}${goesOn({ summary })}`.trim(), fields, yes: "Add", doing: "Adding…", no: "Cancel", body };
 }
 
 function queue(app) {
@@ -61,6 +67,7 @@ function queue(app) {
     const options = column.choices.map((choice, at) => el("option", { value: String(at) }, String(choice)));
     return el("label", {}, column.label, el("select", { name: column.key }, el("option", { value: "" }, asBest), ...options));
   });
+  const arrays = app.experiments.parameters.filter((column) => column.array).map(({ key }) => el("p", { class: "note" }, `${key}: as in the best`));
   const body = (form) => ({
     values: Object.fromEntries(
       columns.filter((column) => form.get(column.key)?.trim()).map((column) => {
@@ -69,7 +76,7 @@ function queue(app) {
       }),
     ),
   });
-  return { title: "Run these values next", words: "What you leave out is as in the best experiment.", fields, yes: "Add", doing: "Adding…", no: "Cancel", body };
+  return { title: "Run these values next", words: `What you leave out is as in the best experiment.${goesOn(app)}`, fields: [...fields, ...arrays], yes: "Add", doing: "Adding…", no: "Cancel", body };
 }
 
 let fields = 0;

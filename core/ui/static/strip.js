@@ -21,7 +21,7 @@ function lead(summary, choose) {
   const name = summary.metric ?? "fitness";
   const { best } = summary;
   const title = el("span", { title: name }, `Best ${middle(name, 26)} `, el("em", {}, betterWords(summary.direction)));
-  if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, "No result yet"), el("small", {}, summary.total ? plural(summary.total, "experiment") + " so far" : ""));
+  if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, lacking(summary)), el("small", {}, summary.total ? plural(summary.total, "experiment") + " so far" : ""));
   const link = el("a", { href: `?e=${best.number}`, "data-choose": best.number }, `#${best.number}`);
   link.addEventListener("click", (event) => {
     event.preventDefault();
@@ -29,6 +29,12 @@ function lead(summary, choose) {
   });
   const ago = best.ago ? `${plural(best.ago, "experiment")} ago` : "the latest";
   return el("div", { class: "kpi lead" }, title, el("strong", { title: String(best.value) }, metric(best.value)), el("small", {}, link, summary.total > 1 ? ` · ${ago}` : ""));
+}
+
+function lacking({ counts, state, total }) {
+  const { failed = 0 } = counts;
+  if (state === "running" || state === "paused" || !failed || failed < total) return "No result yet";
+  return `No result: ${failed > 1 ? `all ${failed}` : "it"} failed`;
 }
 
 function progress(summary) {

@@ -34,8 +34,10 @@ export class Toolbar {
 
     this.query.addEventListener("input", delayed(() => change({ query: this.query.value }), 150));
     this.query.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.query.value) return;
+      if (event.key !== "Escape") return;
       event.stopPropagation();
+      this.query.blur(); // the letters are keys again
+      if (!this.query.value) return;
       this.query.value = "";
       change({ query: "" });
     });

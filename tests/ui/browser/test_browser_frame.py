@@ -116,6 +116,20 @@ def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[...
     expect(page.locator("#rows tr[data-number]").first).to_have_attribute("data-number", str(most["number"]))
 
 
+def test_a_menu_is_inside_the_window(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred")
+    page.set_viewport_size({"width": 800, "height": 900})  # the tools are on a second line, at its left
+    expect(page.locator("#experiments input[type=search]")).to_be_visible()
+    page.get_by_role("button", name="CSV", exact=True).first.click()
+    box = page.locator(".menu:visible").bounding_box()
+    assert 0 <= box["x"] <= 800 - box["width"]
+    page.keyboard.press("Escape")
+    page.locator("#experiments input[type=search]").fill("lr < 1")
+    page.keyboard.press("Escape")
+    expect(page.locator("#experiments input[type=search]")).to_have_value("")
+    expect(page.locator("#experiments input[type=search]")).not_to_be_focused()
+
+
 def test_a_phone_shows_some_cards_and_more_when_asked(dashboard: Any, open_page: Callable[..., Any]) -> None:
     dashboard.fill("many", 300, "--curves", "0")
     page = open_page(dashboard, "/p/many")

@@ -141,6 +141,8 @@ def test_pause_go_on_stop_and_retry(dashboard: Any, open_page: Callable[..., Any
     page.get_by_role("button", name="Stop the search").click()
     expect(page.locator("#live")).to_have_text("Stopped", timeout=30_000)
     assert before <= len(dashboard.experiments("steered")) < 41
+    page.get_by_role("button", name="Add values").click()
+    expect(page.get_by_role("dialog")).to_contain_text("The search goes on, too, here")
     assert not any(str(folder) in line for line in running_commands())
 
 
@@ -164,11 +166,31 @@ def test_values_are_queued_and_budget_is_added(dashboard: Any, open_page: Callab
     page.get_by_role("dialog").get_by_role("button", name="Add").click()
     expect(page.locator("#said")).not_to_be_empty()
     page.get_by_role("button", name="Add budget").click()
+    expect(page.get_by_label("Time to add")).to_have_count(0)  # the search has no limit of time
     page.get_by_label("Experiments to add").fill("2")
     page.get_by_role("dialog").get_by_role("button", name="Add").click()
     expect(page.locator("#strip .ph")).to_contain_text("of 6 finished", timeout=30_000)
     expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
     assert 0.123 in [e["values"]["lr"] for e in dashboard.experiments("more")]
+
+
+def test_an_array_wraps_in_its_page_and_has_no_field(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "train.py").write_text(
+        "import sys\nimport numpy as np\nlr = 0.5\nprint('fitness:', lr + np.load(sys.argv[1]).sum())\n"
+    )
+    words = ["--optimizer=random", "--max-experiments=1", "--hyperparam=lr=0:1", "--hyperparam=scale=0:1:4:a"]
+    dashboard.search("arrays", *words, "train.py", "{scale}", cwd=folder)
+    page = open_page(dashboard, "/p/arrays")
+    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
+    page.get_by_role("button", name="Add values").click()
+    expect(page.get_by_role("dialog")).to_contain_text("scale: as in the best")
+    page = open_page(dashboard, "/p/arrays/1")
+    expect(page.locator("#values tr", has_text="scale")).to_be_visible()
+    for width in (1300, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_a_server_that_comes_back_is_followed_again(alone: Any, open_page: Callable[..., Any]) -> None:
@@ -244,6 +266,18 @@ def test_a_search_that_gave_up_is_not_called_paused(
     page = open_page(dashboard, "/p/luckless")
     expect(page.locator("#live")).to_have_text("Ended by failures", timeout=60_000)
     expect(page.locator("#experiments .why")).to_contain_text("The search has ended.")
+
+
+def test_the_page_of_a_running_experiment_counts_on(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    dashboard.search("counts", "--hyperparam=lr=0.5", "train.py", "40", "0.5", cwd=folder)
+    page = open_page(dashboard, "/p/counts/1")
+    time_, logged = page.locator("#time"), page.locator("#logged")
+    expect(time_).to_have_text(re.compile(r"\d+:\d\d"))
+    before = time_.inner_text(), logged.inner_text()
+    wait_until(lambda: time_.inner_text() != before[0] and logged.inner_text() != before[1])
+    expect(logged).to_contain_text(re.compile(r"\d+ values, the last at step \d+: -?\d"))
 
 
 def test_the_log_of_a_running_experiment_grows_and_is_searched(

@@ -127,7 +127,7 @@ def test_no_experiment_has_the_command_and_no_picture(shared: Any, open_page: Ca
 
 def test_all_failed_opens_the_last_failure(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/p/all-failed")
-    expect(page.locator("#strip strong").first).to_have_text("No result yet")
+    expect(page.locator("#strip strong").first).to_have_text("No result: all 12 failed")
     expect(page.locator(".why")).to_contain_text("12 of 12 failed")
     expect(page.locator("#inspector h2")).to_contain_text("Experiment 12")
     expect(page.locator("#inspector .log")).to_contain_text("exit code 1")

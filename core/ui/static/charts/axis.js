@@ -10,7 +10,10 @@ export const constant = (column) => (column.choices ? column.choices.length < 2 
 // category in the middle of its own part.
 export function makeAxis(experiments, column) {
   if (column.choices) return categoryAxis(column);
-  const values = experiments.ranking().map((row) => experiments.get(column, row)).filter(Number.isFinite);
+  const every = experiments.ranking().map((row) => experiments.get(column, row)).filter(Number.isFinite);
+  // Beside a log range a value by hand that has no logarithm stands at the end of the axis, which stays as it is.
+  const positive = every.filter((value) => value > 0);
+  const values = column.log && positive.length ? positive : every;
   let [low, high] = [column.min, column.max];
   if (column.kind === "metric" || low === null || low === undefined || values.length) {
     const [least, most] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
@@ -18,12 +21,12 @@ export function makeAxis(experiments, column) {
     high = column.kind === "metric" ? most : Math.max(high ?? -Infinity, most);
   }
   // A few very bad results must not press all others into one place: beyond the bulk they stand at the end of the axis.
-  const all = [low, high];
+  const all = [values === every ? low : every.reduce((a, b) => Math.min(a, b), low), high];
   if (column.kind === "metric" && values.length) [low, high] = bulk(values, experiments.sign);
   if (!(high > low)) [low, high] = [low - 0.5, low + 0.5];
   const log = (column.log && low > 0) || (column.kind === "metric" && low > 0 && high / low > 1000);
   const [from, to] = log ? [Math.log(low), Math.log(high)] : [low, high];
-  const place = (value) => (Number.isFinite(value) ? Math.min(1, Math.max(0, ((log ? Math.log(value) : value) - from) / (to - from))) : 0);
+  const place = (value) => (Number.isFinite(value) && (value > 0 || !log) ? Math.min(1, Math.max(0, ((log ? Math.log(value) : value) - from) / (to - from))) : 0);
   const value = (at) => (log ? Math.exp(from + at * (to - from)) : from + at * (to - from));
   const show = column.kind === "metric" ? metric : tick;
   return { column, low, high, log, all: [], between: [], ends: [(low > all[0] ? "≤ " : "") + show(low), (high < all[1] ? "≥ " : "") + show(high)], place, value, spread: (at) => 0.03 + 0.94 * at };

@@ -51,7 +51,7 @@ export class ImportancePanel {
     const total = rows.reduce((sum, { importance }) => sum + Math.max(0, importance), 0) || 1; // shares of what all explain
     const most = Math.max(1e-9, ...rows.map(({ importance, high }) => Math.max(importance, high ?? 0)));
     const bars = el("div", { class: "bars" });
-    for (const { name, importance, low, high, correlation } of rows) {
+    for (const { name, importance, low, high, trend } of rows) {
       const fill = el("i");
       fill.style.width = `${(100 * Math.max(0, importance)) / most}%`;
       const bar = el("div", { class: "bar", "aria-hidden": "true" }, fill);
@@ -63,8 +63,8 @@ export class ImportancePanel {
       }
       const share = (part) => `${Math.round((100 * Math.max(0, part)) / total)}%`;
       const range = low === null || low === undefined ? "" : ` (${share(low)} to ${share(high)})`;
-      const trend = correlation === null || correlation === undefined || Math.abs(correlation) < 0.15 ? "" : correlation > 0 ? " · larger is better" : " · smaller is better";
-      bars.append(el("span", { title: name }, middle(name, 36)), bar, el("span", { class: "v" }, `${share(importance)}${range}${trend}`));
+      const better = trend ? ` · ${trend > 0 ? "larger" : "smaller"} is better` : "";
+      bars.append(el("span", { title: name }, middle(name, 36)), bar, el("span", { class: "v" }, `${share(importance)}${range}${better}`));
     }
     const csvButton = el("button", { type: "button", class: "mini hidem", "aria-label": "Save Importance as CSV" }, "CSV");
     csvButton.addEventListener("click", () => saveCsv([["name", "importance", "low", "high", "correlation"], ...rows.map((row) => [row.name, row.importance, row.low, row.high, row.correlation])], `${page.project}-importance`));
