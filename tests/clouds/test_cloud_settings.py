@@ -112,13 +112,13 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
 )
 def test_of_a_bucket_that_part_is_used_which_its_role_may_use(given, used):
     assert EC2Backend.bucket_url(Wishes(bucket=given)) == used
-    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gce take gs://NAME"):
+    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gcloud take gs://NAME"):
         GCEBackend.bucket_url(Wishes(bucket=given))
 
 
 @pytest.mark.parametrize("given", ["s3://", "s3:///", "mine"])
 def test_a_bucket_has_a_name(given):
-    with pytest.raises(BadInput, match=rf"--bucket {given}: machines of ec2 take s3://NAME"):
+    with pytest.raises(BadInput, match=rf"--bucket {given}: .*s3://NAME"):
         EC2Backend.bucket_url(Wishes(bucket=given))
 
 
