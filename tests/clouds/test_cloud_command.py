@@ -349,6 +349,22 @@ def test_without_credentials_bad_input_is_said_in_one_line(command, train, home,
     assert not (home / "projects").exists() or not list((home / "projects").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
+        ("AWS_DEFAULT_REGION", "mars-1", "AWS_DEFAULT_REGION 'mars-1' is no region of AWS"),
+        ("AWS_DEFAULT_REGION", "us-wset-1", "did you mean 'us-west-1'"),
+    ],
+)
+def test_a_setting_of_amazon_that_is_wrong(amazon, command, train, monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    done = command("run", "--dry-run", *PLACE, "--cloud-timeout=7m", "--hp=lr=1:8", "train.py")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert name in done.err
+    assert said in done.err
+
+
 def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command):
     machine("digits-1a2b")
     for name in ("ec2", "ec2spot"):

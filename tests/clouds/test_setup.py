@@ -119,8 +119,9 @@ def test_without_credentials(amazon, command):
     amazon.refuse("InvalidClientTokenId", "*", by="driver")
     done = command("cloud", "setup", "ec2", "--yes")
     amazon.allow()
-    assert done.code == 1
+    assert done.code == 2
     assert "InvalidClientTokenId" in done.err
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.err
 
 
 def test_a_cloud_that_does_not_exist(command):
