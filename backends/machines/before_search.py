@@ -80,9 +80,13 @@ class BeforeSearch:
         wishes = Wishes(**options)
         url = cls.bucket_url(wishes)
         settled = cls._settled(settings, wishes)
-        cls._check_bucket(url, wishes.bucket or url)
+        region = cls._check_bucket(url, wishes.bucket or url)
         settled.cloud.check(cls._first_order(settled, url, [], None))
-        return settled.quote
+        quote = settled.quote
+        if region and not quote.offer.zone.startswith(region):  # eu, of Google, is all of europe-west1 and others
+            far = f"the bucket is in {region}: traffic between regions is slow, and billed besides"
+            return replace(quote, notes=(*quote.notes, far))
+        return quote
 
     @classmethod
     def check_source(cls, source: Path) -> None:
@@ -183,12 +187,15 @@ class BeforeSearch:
         return (*cls.aliases, cls.name)[0]
 
     @classmethod
-    def _check_bucket(cls, url: str, given: str) -> None:
-        """Before anything is billed: the search begins in it. `given`: as it was typed."""
+    def _check_bucket(cls, url: str, given: str) -> str:
+        """Before anything is billed: the search begins in it. Its region, or "". `given`: as it was typed."""
         setup = f"studio cloud setup {cls.word()}"
         try:
             with open_bucket(f"{url}/PROJECT-ID") as bucket:
                 next(iter(bucket.list()), None)
+                with contextlib.suppress(BucketError):
+                    return bucket.region()
+                return ""
         except CredentialsMissing as error:
             raise BadInput(str(error)) from error
         except BucketGone as error:

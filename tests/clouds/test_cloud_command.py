@@ -184,6 +184,14 @@ def test_a_dry_run_shows_the_requests_and_sends_none(amazon, command, train):
     assert request["body"]["InstanceType"] == "m7i.large"
 
 
+def test_a_bucket_of_another_region_is_in_the_quote(amazon, command, train, monkeypatch):
+    far = "the bucket is in us-east-1: traffic between regions is slow, and billed besides"
+    place = [*PLACE, "--cloud-timeout=8m"]
+    assert far not in command("run", "--dry-run", *place, "--hp=lr=1:8", "train.py").out
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert far in command("run", "--dry-run", *place, "--price=1", "--hp=lr=1:8", "train.py").out
+
+
 def test_both_prices_are_in_the_quote(amazon, command, train):
     out = command("run", "--dry-run", *PLACE, "--num-workers=4", "--hp=lr=1:8", "train.py").out
     lines = [line for line in out.splitlines() if " an hour each, " in line]
