@@ -1,5 +1,6 @@
 """`studio cloud list|gc|setup`: the machines that Studio made in clouds, and what an account needs for them."""
 
+import re
 import sys
 import time
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from studio.cli.output import print_json, print_table
 from studio.errors import BadInput, StudioError
 from studio.shown import minutes
-from studio.text import clean
+from studio.text import clean, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -63,7 +64,7 @@ def gc(
     rows, whole = _machines(name, everywhere=True)
     found = [row for row in rows if project is None or row.backend.is_of(row.machine, project)]
     if not found:
-        _say(_none(whole))
+        _say(_none(whole) + _unknown(project))
         return 0 if _close_ports(name) and whole else 1
     _print(found)
     if not yes:
@@ -179,6 +180,21 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
 
 def _none(whole: bool) -> str:
     return "no machine is there" if whole else "no machine was found; not everything was looked at"
+
+
+def _unknown(project: str | None) -> str:
+    """A word on a name that may be mistyped. It may be of a project of another computer, too."""
+    from studio.home import project_names
+
+    known = {_plain(name) for name in project_names()}
+    if project is None or {_plain(project), _plain(re.sub(r"-[0-9a-f]{6}$", "", project))} & known:
+        return ""
+    return f"; no project {project!r} is known here{did_you_mean(project, project_names())}"
+
+
+def _plain(name: str) -> str:
+    """As in the tags of machines."""
+    return re.sub(r"[^a-z0-9]", "-", name.lower())[:40].strip("-")
 
 
 def _print(rows: list[_Row]) -> None:

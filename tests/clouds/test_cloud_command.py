@@ -101,6 +101,16 @@ def test_gc_by_the_name_of_a_project(machine, amazon, command):
     amazon.wait(lambda alive: [each.name for each in alive] == ["studio-digits-1", "studio-other-2"])
 
 
+def test_gc_of_a_project_that_nobody_knows(amazon, command, home):
+    (home / "projects" / "Digits").mkdir(parents=True)
+    (home / "projects" / "Digits" / "studio.db").touch()
+    done = command("cloud", "gc", "digist", "--cloud=ec2")
+    assert done.code == 0
+    assert "no machine is there; no project 'digist' is known here; did you mean 'Digits'?" in done.err
+    for name in ("digits", "digits-1a2b3c"):
+        assert command("cloud", "gc", name, "--cloud=ec2").err.endswith("no machine is there\n")
+
+
 @pytest.mark.parametrize("told", [[], ["--yes"]])
 def test_gc_with_a_region_that_does_not_answer_deletes_what_it_finds_and_fails(machine, amazon, command, told):
     if told:
@@ -248,12 +258,17 @@ def test_a_terminal_is_asked(amazon, train, home):
         ([*PLACE, "--port=99999"], ["--port 99999: a number from 1 to 65535 is needed"]),
         ([*PLACE, "--user-startup-script=none.sh"], ["--user-startup-script 'none.sh' is no file"]),
         ([*PLACE, "--python-pkg=--index-url=x"], ["--python-pkg '--index-url=x' is no package"]),
+        ([*PLACE, "--python-pkg=a b==2 c"], ["write --python-pkg=a --python-pkg=b==2 --python-pkg=c"]),
+        ([*PLACE, "--cloud-timeout=5"], ["--cloud-timeout 5 is 5 seconds", "give 60s or more"]),
         ([*PLACE, "--cloud-timeout=soon"], ["--cloud-timeout 'soon' is no duration"]),
         ([*PLACE, "--python=python3"], ["--python python3 is of this machine"]),
         ([*PLACE, "--ram=lots"], ["--ram 'lots' is no size"]),
         ([*PLACE, "--cpus=64"], ["has less than you asked for"]),
         ([*PLACE, "--hdd=1000TB"], ["--hdd 1000TB: the disk of a machine has at most 64 TiB"]),
-        ([*PLACE, "--hdd=20TB", "--per-machine=4"], ["--hdd 20TB for each of 4 experiments of a machine: the disk"]),
+        (
+            [*PLACE, "--hdd=20TB", "--per-machine=4", "--num-workers=4"],
+            ["--hdd 20TB for each of 4 experiments of a machine: the disk"],
+        ),
         ([*CHEAPEST, "--cpus=100000"], ["has 100000 cpus; the closest is "]),
         ([*CHEAPEST, "--ram=1000TB"], ["has 931323 GB of memory; the closest is r6i.32xlarge"]),
         ([*CHEAPEST, "--gpu-type=t5"], ["--gpu-type 't5': no machine of EC2 in us-east-1 has one; there are: "]),
