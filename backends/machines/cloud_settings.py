@@ -220,7 +220,8 @@ def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
     some = {
         name: value * times for name in ("cpus", "gpus", "ram", "hdd") if (value := getattr(each, name)) is not None
     }
-    return replace(each, **some)
+    many = f"{times} times " if times > 1 else ""
+    return replace(each, **some, ram_given=many + settings.ram if settings.ram else "")
 
 
 def _check_disk(settled: CloudSettings, hdd: str | None) -> None:
