@@ -67,6 +67,8 @@ def gc(
         _say(_none(whole) + _unknown(project))
         return 0 if _close_ports(name) and whole else 1
     _print(found)
+    for name_here in _at_work(found):
+        _say(f"the search {name_here} runs here and will replace its machines; to end both: studio stop {name_here}")
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("nothing was deleted: agree with --yes")
@@ -162,13 +164,13 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
         try:
             machines, missed = backend.open_cloud(everywhere=everywhere).survey()
         except StudioError as error:
-            _say(f"{backend.cloud} was not looked at: {error}")
+            _say(f"{_word(backend)} was not looked at: {error}")
             failed += 1
             whole = whole and not backend.was_used()
             continue
         asked += 1
         for problem in missed:
-            _say(f"{backend.cloud} was not looked at everywhere: {problem}")
+            _say(f"{_word(backend)} was not looked at everywhere: {problem}")
             whole = False
         costs = backend.costs(machines)
         machines.sort(key=lambda machine: (machine.project, machine.launched))
@@ -176,6 +178,11 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
     if failed and not asked:
         raise StudioError("no cloud could be asked for its machines")
     return rows, whole
+
+
+def _word(backend: Any) -> str:
+    """The name that the manual has for `--cloud`: gcloud, where gce is the same."""
+    return str((*backend.aliases, backend.name)[0])
 
 
 def _none(whole: bool) -> str:
@@ -190,6 +197,15 @@ def _unknown(project: str | None) -> str:
     if project is None or {_plain(project), _plain(re.sub(r"-[0-9a-f]{6}$", "", project))} & known:
         return ""
     return f"; no project {project!r} is known here{did_you_mean(project, project_names())}"
+
+
+def _at_work(rows: list[_Row]) -> list[str]:
+    """Projects of those machines whose driver is alive on this computer."""
+    from studio.home import project_folder, project_names
+    from studio.lock import is_locked
+
+    ours = [name for name in project_names() if any(row.backend.is_of(row.machine, name) for row in rows)]
+    return [name for name in ours if is_locked(project_folder(name))]
 
 
 def _plain(name: str) -> str:
@@ -223,12 +239,13 @@ def _delete(rows: list[_Row]) -> bool:
                     break
                 time.sleep(1.0)
         except StudioError as error:
-            _say(f"{backend.cloud}: {error}")
+            _say(f"{_word(backend)}: {error}")
             left = machines
         ok = ok and not left
         names = ", ".join(clean(each.name or each.id) for each in left)
         _say(
-            f"{backend.cloud}: " + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
+            f"{_word(backend)}: "
+            + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
         )
     return ok
 
@@ -241,9 +258,9 @@ def _close_ports(name: str | None) -> bool:
             continue
         try:
             if left := backend.close_ports(backend.open_cloud(everywhere=True)):
-                _say(f"{backend.cloud}: {', '.join(left)} stays, as machines use it")
+                _say(f"{_word(backend)}: {', '.join(left)} stays, as machines use it")
         except StudioError as error:
-            _say(f"{backend.cloud}: what opened ports may still be there, which costs nothing: {error}")
+            _say(f"{_word(backend)}: what opened ports may still be there, which costs nothing: {error}")
             ok = False
     return ok
 

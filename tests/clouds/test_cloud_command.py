@@ -15,6 +15,7 @@ from studio.backends.machines.cloud import Order
 from studio.backends.machines.ec2_cloud import EC2Cloud
 from studio.backends.machines.ledger import Entry, Ledger
 from studio.backends.machines.rates import Rate
+from studio.lock import take_lock
 
 CHEAPEST = ["--cloud=ec2", "--bucket=s3://studio-test/search"]
 SPOT = ["--cloud=ec2spot", "--machine-type=m7i.large", "--bucket=s3://studio-test/search"]
@@ -53,7 +54,7 @@ def test_without_machines(amazon, command):
     done = command("cloud", "list")
     assert (done.code, done.out) == (0, "")
     assert "studio: no machine is there" in done.err
-    assert "studio: gce was not looked at: " in done.err
+    assert "studio: gcloud was not looked at: " in done.err
 
 
 def test_machines_are_listed_with_age_and_price(machine, command, home):
@@ -101,6 +102,17 @@ def test_gc_by_the_name_of_a_project(machine, amazon, command):
     amazon.wait(lambda alive: [each.name for each in alive] == ["studio-digits-1", "studio-other-2"])
 
 
+def test_gc_while_the_search_runs_says_that_it_will_replace_them(machine, amazon, command, home):
+    machine("digits-1a2b3c")
+    folder = home / "projects" / "Digits"
+    folder.mkdir(parents=True)
+    (folder / "studio.db").touch()
+    warning = "the search Digits runs here and will replace its machines; to end both: studio stop Digits"
+    assert warning not in command("cloud", "gc", "digits").err
+    with take_lock(folder):
+        assert warning in command("cloud", "gc", "digits").err
+
+
 def test_gc_of_a_project_that_nobody_knows(amazon, command, home):
     (home / "projects" / "Digits").mkdir(parents=True)
     (home / "projects" / "Digits" / "studio.db").touch()
@@ -128,7 +140,7 @@ def test_gc_without_a_word_of_a_cloud_that_was_used_fails(amazon, command, home)
     GCEBackend.note_use()
     done = command("cloud", "gc")
     assert done.code == 1
-    assert "studio: gce was not looked at" in done.err
+    assert "studio: gcloud was not looked at" in done.err
     assert "studio: no machine was found; not everything was looked at" in done.err
 
 
@@ -263,14 +275,17 @@ def test_a_terminal_is_asked(amazon, train, home):
         ([*PLACE, "--cloud-timeout=soon"], ["--cloud-timeout 'soon' is no duration"]),
         ([*PLACE, "--python=python3"], ["--python python3 is of this machine"]),
         ([*PLACE, "--ram=lots"], ["--ram 'lots' is no size"]),
-        ([*PLACE, "--cpus=64"], ["has less than you asked for"]),
+        (
+            [*PLACE, "--cpus=64"],
+            ["has less than you asked for: 64 cpus; name a larger one, or leave --machine-type out"],
+        ),
         ([*PLACE, "--hdd=1000TB"], ["--hdd 1000TB: the disk of a machine has at most 64 TiB"]),
         (
             [*PLACE, "--hdd=20TB", "--per-machine=4", "--num-workers=4"],
             ["--hdd 20TB for each of 4 experiments of a machine: the disk"],
         ),
         ([*CHEAPEST, "--cpus=100000"], ["has 100000 cpus; the closest is "]),
-        ([*CHEAPEST, "--ram=1000TB"], ["has 931323 GB of memory; the closest is r6i.32xlarge"]),
+        ([*CHEAPEST, "--ram=1000TB"], ["has 1000TB of memory; the closest is r6i.32xlarge"]),
         ([*CHEAPEST, "--gpu-type=t5"], ["--gpu-type 't5': no machine of EC2 in us-east-1 has one; there are: "]),
         ([*CHEAPEST, "--machine-type=m7i.lagre"], ["--machine-type 'm7i.lagre': EC2 has none in us-east-1; did you"]),
         ([*PLACE, "--image=ami-1"], ["--image 'ami-1': there is none in us-east-1; write ami-"]),
@@ -396,7 +411,7 @@ def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command)
     for name in ("gce", "gcloud", "gcspot"):
         done = command("cloud", "list", name)
         assert (done.code, done.out) == (1, "")
-        assert "studio: gce was not looked at: " in done.err
+        assert f"studio: {name.replace('gce', 'gcloud')} was not looked at: " in done.err
         assert command("cloud", "gc", "--cloud", name).code == 1
     assert command("cloud", "list", "azure").code == 2
     assert command("cloud", "gc", "--cloud=ec2", "--yes").code == 0
