@@ -38,7 +38,7 @@ class EC2Backend(MachinesBackend):
 
     @classmethod
     def setup(cls, bucket: str | None = None) -> Setup:
-        return EC2Setup(bucket)
+        return EC2Setup(cls.check_setup(bucket))
 
 
 class EC2SpotBackend(EC2Backend):

@@ -58,7 +58,7 @@ class GCEBackend(MachinesBackend):
 
     @classmethod
     def setup(cls, bucket: str | None = None) -> Setup:
-        return GCESetup(bucket)
+        return GCESetup(cls.check_setup(bucket))
 
 
 class GCSpotBackend(GCEBackend):

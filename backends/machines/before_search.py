@@ -20,7 +20,7 @@ from studio.backends.machines.startup import PACKAGES, Startup, render
 from studio.errors import BadInput, StudioError
 from studio.home import project_folder, project_names, studio_home
 from studio.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
-from studio.queue.opening import open_bucket
+from studio.queue.opening import check_name, open_bucket
 from studio.settings import Settings
 
 PORTS = 90.0  # seconds: a machine of EC2 keeps its security group until it has ended
@@ -30,6 +30,8 @@ SETUP = "setup/"  # keys of what machines install
 class BeforeSearch:
     """Class methods only: no search exists yet, or none at all."""
 
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
     cloud: ClassVar[str]  # ec2, gce
     scheme: ClassVar[str] = ""  # of a bucket's URL; empty: any
     spot: ClassVar[bool] = False
@@ -78,9 +80,13 @@ class BeforeSearch:
         wishes = Wishes(**options)
         url = cls.bucket_url(wishes)
         settled = cls._settled(settings, wishes)
-        cls._check_bucket(url)
+        region = cls._check_bucket(url, wishes.bucket or url)
         settled.cloud.check(cls._first_order(settled, url, [], None))
-        return settled.quote
+        quote = settled.quote
+        if region and not quote.offer.zone.startswith(region):  # eu, of Google, is all of europe-west1 and others
+            far = f"the bucket is in {region}: traffic between regions is slow, and billed besides"
+            return replace(quote, notes=(*quote.notes, far))
+        return quote
 
     @classmethod
     def check_source(cls, source: Path) -> None:
@@ -151,33 +157,57 @@ class BeforeSearch:
     @classmethod
     def bucket_url(cls, wishes: Wishes) -> str:
         """Where only the name of a bucket is given, that part of it which `studio cloud setup` lets machines use."""
-        found = wishes.bucket or remembered(cls.cloud).get("bucket", "")
+        found = str(wishes.bucket or remembered(cls.cloud).get("bucket", ""))
         if not found:
             raise BadInput(
-                f"--cloud: no bucket is known; make one with: studio cloud setup {cls.cloud}, or give --bucket"
+                f"--cloud: no bucket is known; make one with: studio cloud setup {cls.word()}, or give --bucket"
             )
-        url, scheme = str(found).rstrip("/"), f"{cls.scheme}://"
-        if cls.scheme and not url.startswith(scheme):
-            raise BadInput(f"--bucket {found}: machines of {cls.cloud} take {scheme}NAME")
-        return f"{url}/{PREFIX}" if cls.scheme and "/" not in url.removeprefix(scheme) else url
+        if not cls.scheme:
+            return found.rstrip("/")
+        scheme = f"{cls.scheme}://"
+        if not found.startswith(scheme):
+            raise BadInput(f"--bucket {found}: machines of {cls.word()} take {scheme}NAME")
+        name, _, prefix = found.removeprefix(scheme).partition("/")
+        setup = f", or make one with: studio cloud setup {cls.word()}"
+        given = f"--bucket {found}" if wishes.bucket else f"--bucket {found} of an earlier studio cloud setup"
+        check_name(name, given, f"--bucket={scheme}NAME{setup}")
+        return f"{scheme}{name}/{prefix.strip('/') or PREFIX}"
 
     @classmethod
-    def _check_bucket(cls, url: str) -> None:
-        """Before anything is billed: the search begins in it."""
-        setup = f"studio cloud setup {cls.cloud}"
+    def check_setup(cls, bucket: str | None) -> str | None:
+        """The name that setup is given, where a search would take it."""
+        if bucket is not None:
+            alone = bucket.removeprefix(f"{cls.scheme}://").partition("/")[0]
+            check_name(bucket, f"--bucket {bucket}", f"--bucket={'NAME' if alone == bucket else alone or 'NAME'}")
+        return bucket
+
+    @classmethod
+    def word(cls) -> str:
+        """For `--cloud`, as the manual has it: gcloud, where gce is the same."""
+        return (*cls.aliases, cls.name)[0]
+
+    @classmethod
+    def _check_bucket(cls, url: str, given: str) -> str:
+        """Before anything is billed: the search begins in it. Its region, or "". `given`: as it was typed."""
+        setup = f"studio cloud setup {cls.word()}"
         try:
             with open_bucket(f"{url}/PROJECT-ID") as bucket:
                 next(iter(bucket.list()), None)
+                with contextlib.suppress(BucketError):
+                    return bucket.region()
+                return ""
         except CredentialsMissing as error:
             raise BadInput(str(error)) from error
         except BucketGone as error:
             raise BadInput(
-                f"--bucket {url.removesuffix(f'/{PREFIX}')}: there is no such bucket; make one with: {setup}, or name another"
+                f"--bucket {given}: there is no such bucket; make one with: {setup}, or name another"
             ) from error
         except PASSING:
             raise
         except BucketError as error:
-            raise BadInput(f"--bucket {url} may not be used ({error}); what has to be allowed says: {setup}") from error
+            raise BadInput(
+                f"--bucket {given} may not be used ({error}); what has to be allowed says: {setup}"
+            ) from error
 
     @classmethod
     def _first_order(cls, settled: CloudSettings, url: str, files: list[str], user: str | None) -> Order:

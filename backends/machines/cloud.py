@@ -61,7 +61,8 @@ class CloudUnreachable(CloudError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one machine must have. Sizes are bytes; None as the cloud likes. `machine_type` is taken as it is."""
+    """What one machine must have. Sizes are bytes; None as the cloud likes. `machine_type` is taken as it is. `ram_given`: as it
+    was typed, for errors."""
 
     cpus: int | None = None
     gpus: int = 0
@@ -70,6 +71,7 @@ class Wanted:
     gpu_type: str | None = None
     machine_type: str | None = None
     spot: bool = False
+    ram_given: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from studio.workspace import parse_bytes
 DEFAULT_LIFETIME = 24 * 3600
 SPARE = 900  # seconds a machine gets beyond the time of the search: to start, and to bring its files home
 LEAST_LIFETIME = 600  # seconds: booting and installing take some minutes, which are billed
+LEAST_IDLE = 60  # seconds: between two experiments there may be a pause, and a new machine is a minute of the bill
 IDLE = 300  # seconds without work after which a machine ends
 
 
@@ -60,9 +61,17 @@ class Wishes:
         for package in self.python_pkg:
             if package.startswith("-") or not package.strip() or re.search(r"[\x00-\x1f\x7f]", package):
                 raise BadInput(f"--python-pkg {package!r} is no package, such as torch or 'torch==2.5'")
+            if re.fullmatch(r"[A-Za-z0-9][^\s;@]*(\s+[A-Za-z][^\s;@]*)+", package.strip()):
+                each = " ".join(f"--python-pkg={name}" for name in package.split())
+                raise BadInput(f"--python-pkg {package!r} is more than one package; write {each}")
             if is_local(package):
                 raise BadInput(f"--python-pkg {package!r} is a file of this machine: give a package, or a URL of one")
-        parse_duration(self.cloud_timeout, "--cloud-timeout")
+        idle = parse_duration(self.cloud_timeout, "--cloud-timeout")
+        if idle is not None and idle < LEAST_IDLE:
+            raise BadInput(
+                f"--cloud-timeout {self.cloud_timeout} is {idle:g} seconds, in which a machine may find no work between "
+                f"two experiments; give {LEAST_IDLE}s or more, such as 5m"
+            )
         lifetime = parse_duration(self.cloud_lifetime, "--cloud-lifetime")
         if lifetime is not None and lifetime < LEAST_LIFETIME:
             raise BadInput(
@@ -147,6 +156,8 @@ def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids
         raise BadInput(
             f"--python {settings.python} is of this machine: others get a Python, and what --python-pkg names"
         )
+    if wishes.per_machine is not None:
+        wishes = replace(wishes, per_machine=min(wishes.per_machine, settings.num_workers))
     offers = cloud.offers(wanted(settings, wishes, spot))
     per_machine = wishes.per_machine or _fitting(settings, offers[0])
     if per_machine > (wishes.per_machine or 1):  # the other offers have to be as large, and the disk
@@ -172,13 +183,26 @@ def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids
         bid=bid,
         max_cost=max_cost,
         bids=bids,
-        notes=() if bids or wishes.bid is None else (f"--bid {wishes.bid} is ignored: this cloud takes no bids",),
+        notes=_notes(settings, wishes, bids),
     )
     _check_disk(settled, settings.hdd)
     if spot:
         _check_bid(settled)
     _check_cap(settled)
     return settled
+
+
+def _notes(settings: Settings, wishes: Wishes, bids: bool) -> tuple[str, ...]:
+    """What is taken, and may be meant otherwise."""
+    notes = []
+    if not bids and wishes.bid is not None:
+        notes.append(f"--bid {wishes.bid} is ignored: this cloud takes no bids")
+    if settings.max_time is not None and _lifetime(settings, wishes) < settings.max_time:
+        notes.append(
+            f"--cloud-lifetime {wishes.cloud_lifetime} is less than --max-time: machines end before the search, and are "
+            "replaced"
+        )
+    return tuple(notes)
 
 
 def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
@@ -196,7 +220,8 @@ def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
     some = {
         name: value * times for name in ("cpus", "gpus", "ram", "hdd") if (value := getattr(each, name)) is not None
     }
-    return replace(each, **some)
+    many = f"{times} times " if times > 1 else ""
+    return replace(each, **some, ram_given=many + settings.ram if settings.ram else "")
 
 
 def _check_disk(settled: CloudSettings, hdd: str | None) -> None:

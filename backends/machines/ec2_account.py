@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from studio.backends.machines.cloud import NotOffered
 from studio.backends.machines.ec2_errors import aws_errors
 from studio.errors import BadInput
 from studio.home import studio_home
 from studio.queue.bucket import sdk
+from studio.text import did_you_mean
 
 
 class EC2Account:
@@ -20,9 +22,18 @@ class EC2Account:
         if not self._session.region_name:
             raise BadInput("no region of AWS is set: export AWS_DEFAULT_REGION=us-east-1, or run `aws configure`")
         self.region: str = self._session.region_name
+        self._check_region()
         self._every_region = every_region
         self._made: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
+
+    def _check_region(self) -> None:
+        """By the lists that boto3 brings along: what it does not know answers nothing, or something else."""
+        parts = self._session.get_available_partitions()
+        names = {name for part in parts for name in self._session.get_available_regions("ec2", part)}
+        if self.region not in names:
+            close = did_you_mean(self.region, names)
+            raise NotOffered(f"AWS_DEFAULT_REGION {self.region!r} is no region of AWS that boto3 knows{close}")
 
     def client(self, service: str, region: str) -> Any:
         """Of boto3. Safe to use from several threads."""

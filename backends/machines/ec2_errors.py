@@ -57,6 +57,14 @@ REFUSALS = Refusals(
     quota_page="https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
 )
 
+# A wrong key or secret: nothing that waiting could mend.
+WRONG = {
+    "AuthFailure",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
 LOGIN = "run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -72,7 +80,7 @@ def aws_errors(what: str) -> Iterator[None]:
     except known.BotoCoreError as error:
         raise _failed(error, what, known) from error
     except unreadable as error:
-        raise CloudUnreachable(f"{what}: the answer was not Amazon's: {error}") from error
+        raise CloudUnreachable(f"{what}: the answer was not Amazon's: {' '.join(str(error).split())[:200]}") from error
 
 
 def code_of(error: BaseException | None) -> str:
@@ -95,6 +103,8 @@ def _answered(error: Any, what: str) -> CloudError:
         return CloudDenied(f"{said} (the role for spot machines lacks; whoever may makes it: studio cloud setup ec2)")
     if code == "RequestExpired":
         said += " (is the clock of this machine right?)"
+    if code in WRONG:
+        return NoCredentials(f"{said} (these credentials are wrong; {LOGIN})")
     error = REFUSALS.error(code, said)
     return CloudUnreachable(said) if type(error) is CloudDenied and (status >= 500 or status == 429) else error
 

@@ -26,6 +26,10 @@ from studio.errors import StudioError
 BREAKER = 2  # machines that came to nothing one after the other, after which nothing more is launched
 TAKEN = 6  # the same of spot machines that tell of no failure: they were taken away, or cannot write to the bucket
 FAILED = re.compile(r"studio: the end, with exit code (?!(0|143)\b)")  # in a boot log; 143: a signal ended it
+UNINSTALLED = (
+    "a package cannot be installed there: correct requirements.txt, pyproject.toml or --python-pkg, and start the search "
+    "anew;"
+)
 SILENT = 1200.0  # seconds a machine has to install everything and to say that it is there
 LIST_LAG = 90.0  # seconds that a list may be late, see `Fleet`
 PATIENCE = 1800.0  # seconds of wanting a machine and having none, after which the search is given up
@@ -148,7 +152,7 @@ class Fleet:
             if member.name in listed or member.unsure:
                 continue
             ends = member.dismissed or (member.machine is not None and member.machine.state == "ending")
-            if ends or now - member.listed > self._list_lag:
+            if ends or now - member.listed > self._list_lag or self._failed_to_start(member):
                 self._mark(member)
                 self._leaves(member, waiting)
                 self._ledger.ended([member.name], self._wall())
@@ -156,6 +160,12 @@ class Fleet:
                 if not ends and member.machine is not None:
                     self._lost[member.name] = member
         return True
+
+    def _failed_to_start(self, member: Member) -> bool:
+        """Of one that the list lacks: its last words tell that it has ended, so the list is not late."""
+        if member.greeted or member.worked or {member.name} & (self._greeted | self._worked):
+            return False
+        return not self._ordering.stopped.is_set() and FAILED.search(self._boot_log(member.name)) is not None
 
     def _mark(self, member: Member) -> None:
         if member.name in self._worked and not member.worked:
@@ -188,7 +198,10 @@ class Fleet:
         ours = member.order is not None and member.machine is not None and not member.out and not member.dismissed
         if ours and not member.worked and (waiting or not member.greeted):
             assert member.order is not None
-            blameless = member.order.spot and not FAILED.search(self._boot_log(member.name))
+            failed = FAILED.search(log := self._boot_log(member.name))
+            if failed:
+                self._tell(f"{member.name} failed while it started: {_last_words(log)}")
+            blameless = member.order.spot and not failed
             (self._taken if blameless else self._barren).append(member.name)
         member.out = True
 
@@ -203,7 +216,8 @@ class Fleet:
         last = (
             f"the last lines of {name}: {log}" if log else f"{name} left no log: may its account write to the bucket?"
         )
-        raise NoMachines(f"{len(found)} machines in a row came to nothing, so no more are started; {last}")
+        advice = f"{UNINSTALLED} " if "studio: a package was not installed" in log else ""
+        raise NoMachines(f"{len(found)} machines in a row came to nothing, so no more are started; {advice}{last}")
 
     def _check_hope(self) -> None:
         """There is no machine, or none but those whose order has no answer."""
@@ -296,3 +310,9 @@ class Fleet:
         if text not in self._said:
             self._said.add(text)
             self._say(text)
+
+
+def _last_words(log: str) -> str:
+    """What stands before the end of a boot log: what went wrong, and of which step."""
+    lines = [line for line in log.split(" | ") if not FAILED.search(line)]
+    return " | ".join(lines[-2:]) or log

@@ -76,12 +76,23 @@ class GCECloud(Cloud):
 
     def offers(self, wanted: Wanted) -> list[Offer]:
         with google_errors(f"looking for machines in {self.region}"):
-            zones = [url.rpartition("/")[2] for url in self._call("Regions", "get", region=self.region).zones]
+            zones = self._zones()
             types = self._types(zones, wanted)
             gpus = self._gpus(zones) if wanted_gpus(wanted) else {}
             address = endpoint("cloudbilling") or CATALOGUE
             rates = load_rates(self._session(address), self.region, catalogue=address)
         return choose(with_guests(types, gpus, wanted), wanted, rates, self.region, self._near)
+
+    def _zones(self) -> list[str]:
+        """Those of the region. NotOffered where Google knows no such region, or no such project."""
+        try:
+            return [url.rpartition("/")[2] for url in self._call("Regions", "get", region=self.region).zones]
+        except (self._api.NotFound, self._api.BadRequest) as error:
+            if re.search(r"regions?[/']", error.message.partition(": ")[2]):
+                way = "export CLOUDSDK_COMPUTE_REGION=us-central1, or gcloud config set compute/region us-central1"
+                raise NotOffered(f"region {self.region!r}: Google has none of that name; {way}") from error
+            way = "export GOOGLE_CLOUD_PROJECT=ID, or gcloud config set project ID"
+            raise NotOffered(f"Google Cloud project {self.project!r}: there is none; {way}") from error
 
     def _types(self, zones: list[str], wanted: Wanted) -> list[ZoneType]:
         """All, or the one that was named: custom ones, such as n2-custom-6-20480, are in no list."""

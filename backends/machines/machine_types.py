@@ -82,7 +82,10 @@ def _needs(kind: MachineType, wanted: Wanted) -> list[tuple[int, int]]:
 def _nothing(types: list[Kind], wanted: Wanted, where: str) -> str:
     if wanted.machine_type is not None:
         told = ", ".join(sorted({str(kind) for kind in types}))
-        return f"--machine-type {told} has less than you asked for: {_options(wanted)}"
+        return (
+            f"--machine-type {told} has less than you asked for: {_options(wanted)}; name a larger one, or leave "
+            "--machine-type out for the cheapest that has it"
+        )
     names = {kind.gpu_type for kind in types if kind.gpu_type}
     if wanted.gpu_type and not any(same_gpu(name, wanted.gpu_type) for name in names):
         close = did_you_mean(wanted.gpu_type, names)
@@ -102,7 +105,7 @@ def _options(wanted: Wanted) -> str:
     gpus = wanted_gpus(wanted)
     parts = [
         f"{wanted.cpus} cpus" if wanted.cpus else "",
-        f"{wanted.ram / GIB:g} GB of memory" if wanted.ram else "",
+        f"{wanted.ram_given or f'{wanted.ram / GIB:g} GB'} of memory" if wanted.ram else "",
         f"{gpus} gpus {wanted.gpu_type or ''}".strip() if gpus else "",
         "spot" if wanted.spot else "",
     ]

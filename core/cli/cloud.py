@@ -1,5 +1,6 @@
 """`studio cloud list|gc|setup`: the machines that Studio made in clouds, and what an account needs for them."""
 
+import re
 import sys
 import time
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from studio.cli.output import print_json, print_table
 from studio.errors import BadInput, StudioError
 from studio.shown import minutes
-from studio.text import clean
+from studio.text import clean, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -63,9 +64,11 @@ def gc(
     rows, whole = _machines(name, everywhere=True)
     found = [row for row in rows if project is None or row.backend.is_of(row.machine, project)]
     if not found:
-        _say(_none(whole))
+        _say(_none(whole) + _unknown(project))
         return 0 if _close_ports(name) and whole else 1
     _print(found)
+    for name_here in _at_work(found):
+        _say(f"the search {name_here} runs here and will replace its machines; to end both: studio stop {name_here}")
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("nothing was deleted: agree with --yes")
@@ -161,13 +164,13 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
         try:
             machines, missed = backend.open_cloud(everywhere=everywhere).survey()
         except StudioError as error:
-            _say(f"{backend.cloud} was not looked at: {error}")
+            _say(f"{_word(backend)} was not looked at: {error}")
             failed += 1
             whole = whole and not backend.was_used()
             continue
         asked += 1
         for problem in missed:
-            _say(f"{backend.cloud} was not looked at everywhere: {problem}")
+            _say(f"{_word(backend)} was not looked at everywhere: {problem}")
             whole = False
         costs = backend.costs(machines)
         machines.sort(key=lambda machine: (machine.project, machine.launched))
@@ -177,8 +180,37 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
     return rows, whole
 
 
+def _word(backend: Any) -> str:
+    """The name that the manual has for `--cloud`: gcloud, where gce is the same."""
+    return str((*backend.aliases, backend.name)[0])
+
+
 def _none(whole: bool) -> str:
     return "no machine is there" if whole else "no machine was found; not everything was looked at"
+
+
+def _unknown(project: str | None) -> str:
+    """A word on a name that may be mistyped. It may be of a project of another computer, too."""
+    from studio.home import project_names
+
+    known = {_plain(name) for name in project_names()}
+    if project is None or {_plain(project), _plain(re.sub(r"-[0-9a-f]{6}$", "", project))} & known:
+        return ""
+    return f"; no project {project!r} is known here{did_you_mean(project, project_names())}"
+
+
+def _at_work(rows: list[_Row]) -> list[str]:
+    """Projects of those machines whose driver is alive on this computer."""
+    from studio.home import project_folder, project_names
+    from studio.lock import is_locked
+
+    ours = [name for name in project_names() if any(row.backend.is_of(row.machine, name) for row in rows)]
+    return [name for name in ours if is_locked(project_folder(name))]
+
+
+def _plain(name: str) -> str:
+    """As in the tags of machines."""
+    return re.sub(r"[^a-z0-9]", "-", name.lower())[:40].strip("-")
 
 
 def _print(rows: list[_Row]) -> None:
@@ -207,12 +239,13 @@ def _delete(rows: list[_Row]) -> bool:
                     break
                 time.sleep(1.0)
         except StudioError as error:
-            _say(f"{backend.cloud}: {error}")
+            _say(f"{_word(backend)}: {error}")
             left = machines
         ok = ok and not left
         names = ", ".join(clean(each.name or each.id) for each in left)
         _say(
-            f"{backend.cloud}: " + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
+            f"{_word(backend)}: "
+            + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
         )
     return ok
 
@@ -225,9 +258,9 @@ def _close_ports(name: str | None) -> bool:
             continue
         try:
             if left := backend.close_ports(backend.open_cloud(everywhere=True)):
-                _say(f"{backend.cloud}: {', '.join(left)} stays, as machines use it")
+                _say(f"{_word(backend)}: {', '.join(left)} stays, as machines use it")
         except StudioError as error:
-            _say(f"{backend.cloud}: what opened ports may still be there, which costs nothing: {error}")
+            _say(f"{_word(backend)}: what opened ports may still be there, which costs nothing: {error}")
             ok = False
     return ok
 

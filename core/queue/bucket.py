@@ -101,6 +101,10 @@ class Bucket(ABC):
     def check_room(self) -> None:  # noqa: B027 - clouds have room
         """Raises `BucketFull` where nothing can be written."""
 
+    def region(self) -> str:
+        """Where it is, as its cloud writes it, in lower case: us-east-1, or eu of many regions. Empty: not known."""
+        return ""
+
     def close(self) -> None:  # noqa: B027 - a folder has nothing to close
         """Give back connections."""
 

@@ -134,6 +134,14 @@ class GCSBucket(Bucket):
         names = [blob.name for blob in found]  # that this works says that the bucket is there
         return isinstance(error, self._api.NotFound) or name not in names
 
+    def region(self) -> str:
+        with self._errors():
+            try:
+                found = self._client.get_bucket(self._name, **self._small)
+            except self._api.Forbidden:  # no search needs that permission
+                return ""
+        return "" if found.location_type == "dual-region" else str(found.location or "").lower()
+
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:

@@ -23,14 +23,20 @@ def open_bucket(url: str, *, create: bool = False) -> Bucket:
     if scheme not in ("s3", "gs"):
         raise BadInput(f"{url!r} is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder")
     name, _, prefix = url.partition("://")[2].partition("/")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
-        raise BadInput(f"{url!r}: {name!r} cannot be the name of a bucket; write {scheme}://BUCKET/PREFIX")
+    check_name(name, f"{url!r}", f"{scheme}://BUCKET/PREFIX")
     prefix = prefix.strip("/")
     try:
         prefix = f"{check_key(prefix)}/" if prefix else ""
     except BucketError as error:
         raise BadInput(f"{url!r}: {error}") from None
     return S3Bucket(name, prefix) if scheme == "s3" else GCSBucket(name, prefix)
+
+
+def check_name(name: str, given: str, form: str) -> None:
+    """BadInput where no cloud has a bucket of that name. `given`: what was typed; `form`: how to write it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
+        why = "at least 3 lower case letters, digits, - or ."
+        raise BadInput(f"{given}: {name!r} cannot be the name of a bucket, which has {why}; write {form}")
 
 
 def _folder(url: str, create: bool) -> Bucket:

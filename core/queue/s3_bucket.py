@@ -137,6 +137,14 @@ class S3Bucket(Bucket):
         keys = [entry["Key"] for entry in answer.get("Contents", [])]  # that this works says that the bucket is there
         return code in MISSING or full not in keys
 
+    def region(self) -> str:
+        with self._errors():
+            try:
+                answer = self._s3.head_bucket(Bucket=self._name)
+            except self._exceptions.ClientError as error:  # the answer to somebody who may not ask has it, too
+                answer = error.response
+        return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", ""))
+
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:

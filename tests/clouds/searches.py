@@ -52,6 +52,7 @@ from studio.backends.machines import cloud_settings
 from studio.hookspecs import hookimpl
 
 cloud_settings.LEAST_LIFETIME = 60
+cloud_settings.LEAST_IDLE = 1
 
 
 fleet.SILENT = float(os.environ.get("HASTY_SILENT", fleet.SILENT))

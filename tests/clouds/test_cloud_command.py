@@ -15,6 +15,7 @@ from studio.backends.machines.cloud import Order
 from studio.backends.machines.ec2_cloud import EC2Cloud
 from studio.backends.machines.ledger import Entry, Ledger
 from studio.backends.machines.rates import Rate
+from studio.lock import take_lock
 
 CHEAPEST = ["--cloud=ec2", "--bucket=s3://studio-test/search"]
 SPOT = ["--cloud=ec2spot", "--machine-type=m7i.large", "--bucket=s3://studio-test/search"]
@@ -53,7 +54,7 @@ def test_without_machines(amazon, command):
     done = command("cloud", "list")
     assert (done.code, done.out) == (0, "")
     assert "studio: no machine is there" in done.err
-    assert "studio: gce was not looked at: " in done.err
+    assert "studio: gcloud was not looked at: " in done.err
 
 
 def test_machines_are_listed_with_age_and_price(machine, command, home):
@@ -101,6 +102,27 @@ def test_gc_by_the_name_of_a_project(machine, amazon, command):
     amazon.wait(lambda alive: [each.name for each in alive] == ["studio-digits-1", "studio-other-2"])
 
 
+def test_gc_while_the_search_runs_says_that_it_will_replace_them(machine, amazon, command, home):
+    machine("digits-1a2b3c")
+    folder = home / "projects" / "Digits"
+    folder.mkdir(parents=True)
+    (folder / "studio.db").touch()
+    warning = "the search Digits runs here and will replace its machines; to end both: studio stop Digits"
+    assert warning not in command("cloud", "gc", "digits").err
+    with take_lock(folder):
+        assert warning in command("cloud", "gc", "digits").err
+
+
+def test_gc_of_a_project_that_nobody_knows(amazon, command, home):
+    (home / "projects" / "Digits").mkdir(parents=True)
+    (home / "projects" / "Digits" / "studio.db").touch()
+    done = command("cloud", "gc", "digist", "--cloud=ec2")
+    assert done.code == 0
+    assert "no machine is there; no project 'digist' is known here; did you mean 'Digits'?" in done.err
+    for name in ("digits", "digits-1a2b3c"):
+        assert command("cloud", "gc", name, "--cloud=ec2").err.endswith("no machine is there\n")
+
+
 @pytest.mark.parametrize("told", [[], ["--yes"]])
 def test_gc_with_a_region_that_does_not_answer_deletes_what_it_finds_and_fails(machine, amazon, command, told):
     if told:
@@ -118,7 +140,7 @@ def test_gc_without_a_word_of_a_cloud_that_was_used_fails(amazon, command, home)
     GCEBackend.note_use()
     done = command("cloud", "gc")
     assert done.code == 1
-    assert "studio: gce was not looked at" in done.err
+    assert "studio: gcloud was not looked at" in done.err
     assert "studio: no machine was found; not everything was looked at" in done.err
 
 
@@ -184,6 +206,14 @@ def test_a_dry_run_shows_the_requests_and_sends_none(amazon, command, train):
     assert request["body"]["InstanceType"] == "m7i.large"
 
 
+def test_a_bucket_of_another_region_is_in_the_quote(amazon, command, train, monkeypatch):
+    far = "the bucket is in us-east-1: traffic between regions is slow, and billed besides"
+    place = [*PLACE, "--cloud-timeout=8m"]
+    assert far not in command("run", "--dry-run", *place, "--hp=lr=1:8", "train.py").out
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert far in command("run", "--dry-run", *place, "--price=1", "--hp=lr=1:8", "train.py").out
+
+
 def test_both_prices_are_in_the_quote(amazon, command, train):
     out = command("run", "--dry-run", *PLACE, "--num-workers=4", "--hp=lr=1:8", "train.py").out
     lines = [line for line in out.splitlines() if " an hour each, " in line]
@@ -240,14 +270,22 @@ def test_a_terminal_is_asked(amazon, train, home):
         ([*PLACE, "--port=99999"], ["--port 99999: a number from 1 to 65535 is needed"]),
         ([*PLACE, "--user-startup-script=none.sh"], ["--user-startup-script 'none.sh' is no file"]),
         ([*PLACE, "--python-pkg=--index-url=x"], ["--python-pkg '--index-url=x' is no package"]),
+        ([*PLACE, "--python-pkg=a b==2 c"], ["write --python-pkg=a --python-pkg=b==2 --python-pkg=c"]),
+        ([*PLACE, "--cloud-timeout=5"], ["--cloud-timeout 5 is 5 seconds", "give 60s or more"]),
         ([*PLACE, "--cloud-timeout=soon"], ["--cloud-timeout 'soon' is no duration"]),
         ([*PLACE, "--python=python3"], ["--python python3 is of this machine"]),
         ([*PLACE, "--ram=lots"], ["--ram 'lots' is no size"]),
-        ([*PLACE, "--cpus=64"], ["has less than you asked for"]),
+        (
+            [*PLACE, "--cpus=64"],
+            ["has less than you asked for: 64 cpus; name a larger one, or leave --machine-type out"],
+        ),
         ([*PLACE, "--hdd=1000TB"], ["--hdd 1000TB: the disk of a machine has at most 64 TiB"]),
-        ([*PLACE, "--hdd=20TB", "--per-machine=4"], ["--hdd 20TB for each of 4 experiments of a machine: the disk"]),
+        (
+            [*PLACE, "--hdd=20TB", "--per-machine=4", "--num-workers=4"],
+            ["--hdd 20TB for each of 4 experiments of a machine: the disk"],
+        ),
         ([*CHEAPEST, "--cpus=100000"], ["has 100000 cpus; the closest is "]),
-        ([*CHEAPEST, "--ram=1000TB"], ["has 931323 GB of memory; the closest is r6i.32xlarge"]),
+        ([*CHEAPEST, "--ram=1000TB"], ["has 1000TB of memory; the closest is r6i.32xlarge"]),
         ([*CHEAPEST, "--gpu-type=t5"], ["--gpu-type 't5': no machine of EC2 in us-east-1 has one; there are: "]),
         ([*CHEAPEST, "--machine-type=m7i.lagre"], ["--machine-type 'm7i.lagre': EC2 has none in us-east-1; did you"]),
         ([*PLACE, "--image=ami-1"], ["--image 'ami-1': there is none in us-east-1; write ami-"]),
@@ -260,6 +298,10 @@ def test_a_terminal_is_asked(amazon, train, home):
             ["--cloud=ec2", "--bucket=s3://nobodys"],
             ["--bucket s3://nobodys: there is no such bucket; make one with: studio"],
         ),
+        (["--cloud=ec2", "--bucket=s3://"], ["--bucket s3://: '' cannot be the name of a bucket"]),
+        (["--cloud=ec2", "--bucket=s3://UPPER_case"], ["--bucket s3://UPPER_case: 'UPPER_case' cannot be the name"]),
+        (["--cloud=gcloud", "--bucket=s3://mine"], ["machines of gcloud take gs://NAME"]),
+        (["--cloud=gcloud"], ["make one with: studio cloud setup gcloud, or give --bucket"]),
         (["--cloud=ec2", "--bucket=gs://mine"], ["--bucket gs://mine: machines of ec2 take s3://NAME"]),
         ([*SPOT, "--bid=0.001"], ["--bid 0.001: m7i.large in us-east-1a costs $0.03 an hour now, and no zone less"]),
         ([*SPOT, "--bid=10%"], ["--bid 10%, which is $0.01 an hour: m7i.large in us-east-1a costs $0.03"]),
@@ -345,6 +387,22 @@ def test_without_credentials_bad_input_is_said_in_one_line(command, train, home,
     assert not (home / "projects").exists() or not list((home / "projects").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
+        ("AWS_DEFAULT_REGION", "mars-1", "AWS_DEFAULT_REGION 'mars-1' is no region of AWS"),
+        ("AWS_DEFAULT_REGION", "us-wset-1", "did you mean 'us-west-1'"),
+    ],
+)
+def test_a_setting_of_amazon_that_is_wrong(amazon, command, train, monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    done = command("run", "--dry-run", *PLACE, "--cloud-timeout=7m", "--hp=lr=1:8", "train.py")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert name in done.err
+    assert said in done.err
+
+
 def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command):
     machine("digits-1a2b")
     for name in ("ec2", "ec2spot"):
@@ -353,7 +411,7 @@ def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command)
     for name in ("gce", "gcloud", "gcspot"):
         done = command("cloud", "list", name)
         assert (done.code, done.out) == (1, "")
-        assert "studio: gce was not looked at: " in done.err
+        assert f"studio: {name.replace('gce', 'gcloud')} was not looked at: " in done.err
         assert command("cloud", "gc", "--cloud", name).code == 1
     assert command("cloud", "list", "azure").code == 2
     assert command("cloud", "gc", "--cloud=ec2", "--yes").code == 0

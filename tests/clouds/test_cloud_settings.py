@@ -45,7 +45,7 @@ def test_one_experiment_for_each_gpu(changes, per_machine, machines):
 
 
 def test_the_disk_is_for_all_experiments_of_a_machine():
-    settled = settle(GpuCloud(), settings(hdd="10GB"), Wishes(per_machine=2), spot=False)
+    settled = settle(GpuCloud(), settings(hdd="10GB", num_workers=2), Wishes(per_machine=2), spot=False)
     assert settled.hdd == 2 * settle(GpuCloud(), settings(hdd="10GB"), Wishes(), spot=False).hdd
 
 
@@ -112,13 +112,13 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
 )
 def test_of_a_bucket_that_part_is_used_which_its_role_may_use(given, used):
     assert EC2Backend.bucket_url(Wishes(bucket=given)) == used
-    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gce take gs://NAME"):
+    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gcloud take gs://NAME"):
         GCEBackend.bucket_url(Wishes(bucket=given))
 
 
 @pytest.mark.parametrize("given", ["s3://", "s3:///", "mine"])
 def test_a_bucket_has_a_name(given):
-    with pytest.raises(BadInput, match=rf"--bucket {given}: machines of ec2 take s3://NAME"):
+    with pytest.raises(BadInput, match=rf"--bucket {given}: .*s3://NAME"):
         EC2Backend.bucket_url(Wishes(bucket=given))
 
 
@@ -140,3 +140,19 @@ def test_what_is_a_file_of_this_machine(line):
 @pytest.mark.parametrize("line", ["", *PACKAGES.replace("\n", " | ").strip(" |").split(" | ")])
 def test_what_another_machine_can_install(line):
     assert not is_local(line)
+
+
+def test_what_is_capped_or_noted():
+    settings = Settings("train.py", num_workers=2, max_time=7200.0)
+    settled = settle(FakeCloud(), settings, Wishes(per_machine=50, cloud_lifetime="1h"), spot=False)
+    assert (settled.machines, settled.per_machine) == (1, 2)
+    (note,) = settled.quote.notes
+    assert note.startswith("--cloud-lifetime 1h is less than --max-time")
+    assert settle(FakeCloud(), settings, Wishes(cloud_lifetime="3h"), spot=False).quote.notes == ()
+
+
+@pytest.mark.parametrize(
+    "package", ["torch", "torch >= 2", "a[b, c]>=1, <2", "a; python_version < '3.13'", "a @ https://x/a", "torch>= 2"]
+)
+def test_a_package_may_have_spaces(package):
+    Wishes(python_pkg=[package]).check(False)

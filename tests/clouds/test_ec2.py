@@ -19,6 +19,7 @@ from studio.backends.machines.cloud import (
     Gone,
     Machine,
     NoCapacity,
+    NoCredentials,
     NotOffered,
     Order,
     QuotaRefused,
@@ -269,11 +270,11 @@ def test_another_order_with_the_same_token_is_refused(amazon, ec2):
         ("OptInRequired", CloudDenied),
         ("Blocked", CloudDenied),
         ("SomethingNew", CloudDenied),
-        ("AuthFailure", CloudCredentials),
+        ("AuthFailure", NoCredentials),
         ("ExpiredToken", CloudCredentials),
         ("RequestExpired", CloudCredentials),
-        ("InvalidClientTokenId", CloudCredentials),
-        ("SignatureDoesNotMatch", CloudCredentials),
+        ("InvalidClientTokenId", NoCredentials),
+        ("SignatureDoesNotMatch", NoCredentials),
     ],
 )
 def test_what_refusals_are(amazon, ec2, code, kind):

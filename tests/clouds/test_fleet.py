@@ -433,6 +433,28 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
     assert world.fleet.spent == pytest.approx(0.36, rel=0.05)
 
 
+@pytest.mark.parametrize("greeted", [True, False])
+def test_a_start_that_fails_is_seen_at_once(world, greeted):
+    """Before any list has shown the machine. One that greeted may have failed later, or not: the list decides."""
+    world.tend(1)
+    (name,) = world.cloud.alive
+    world.logs[name] = "ERROR: No such torhc | studio: a package was not installed | studio: the end, with exit code 1"
+    world.fleet.greeted([name] if greeted else [])
+    world.cloud.forgotten.add(name)
+    world.cloud.dies(name)
+    world.tend(1)
+    assert (name in world.fleet.alive) == greeted
+    if not greeted:
+        assert world.said == [
+            f"{name} failed while it started: ERROR: No such torhc | studio: a package was not installed"
+        ]
+        (second,) = world.fleet.alive
+        world.logs[second] = world.logs[name]
+        world.cloud.dies(second)
+        with pytest.raises(NoMachines, match=r"correct requirements.txt, .*last lines of .*torhc"):
+            world.tend(1)
+
+
 # --- faults of this computer ------------------------------------------------------------------------------------------
 
 

@@ -192,6 +192,13 @@ def test_project_and_region_are_those_of_gcloud(cloud, monkeypatch, tmp_path):
     assert GCECloud(region="us-central1").offers(Wanted(cpus=2))[0].zone.startswith("us-central1-")
 
 
+@pytest.mark.parametrize("name", ["CLOUDSDK_COMPUTE_REGION", "GOOGLE_CLOUD_PROJECT"])
+def test_a_setting_that_is_wrong(cloud, monkeypatch, name):
+    monkeypatch.setenv(name, "mars1")
+    with pytest.raises(NotOffered, match=f"'mars1': .*; export {name}="):
+        GCECloud().offers(Wanted())
+
+
 def test_without_credentials_it_says_how_to_have_some(cloud, monkeypatch, tmp_path):
     monkeypatch.delenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))

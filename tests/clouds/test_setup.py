@@ -80,6 +80,35 @@ def test_a_dry_run_makes_nothing(amazon, command, home):
     assert not (home / "cloud" / "ec2.json").exists()
 
 
+@pytest.mark.parametrize("cloud", ["ec2", "gcloud"])
+@pytest.mark.parametrize(
+    ("given", "form"), [("Bad_Name", "NAME"), ("s3://abc", "abc"), ("gs://abc", "abc"), ("ab", "NAME"), ("", "NAME")]
+)
+def test_a_name_that_no_search_takes(amazon, command, home, monkeypatch, cloud, given, form):
+    """Nobody is asked, and what an earlier setup left stays."""
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
+    folder = home / "cloud"
+    folder.mkdir(parents=True)
+    kept = {"bucket": "s3://mine/search", "account": "studio-worker"}
+    (folder / "ec2.json").write_text(json.dumps(kept))
+    done = command("cloud", "setup", cloud, f"--bucket={given}", "--yes")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"studio: --bucket {given}: {given!r} cannot be the name of a bucket")
+    assert json.loads((folder / "ec2.json").read_text()) == kept
+    if given.startswith("s3") == (cloud == "ec2"):
+        assert done.err.endswith(f"write --bucket={form}\n")
+
+
+def test_a_bucket_that_an_earlier_version_remembered(amazon, command, home, script):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    (home / "cloud").mkdir(parents=True)
+    (home / "cloud" / "ec2.json").write_text('{"bucket": "s3://Bad_Name/search"}')
+    done = command("run", "--dry-run", "--cloud=ec2", "--hp=lr=1,2", "train.py")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--bucket s3://Bad_Name/search of an earlier studio cloud setup: 'Bad_Name'" in done.err
+    assert "or make one with: studio cloud setup ec2" in done.err
+
+
 def test_nothing_is_made_unasked(amazon, command):
     done = command("cloud", "setup", "ec2", "--bucket=mine")
     assert (done.code, done.err) == (2, "studio: nothing was made: agree with --yes, or look with --dry-run\n")
@@ -90,8 +119,9 @@ def test_without_credentials(amazon, command):
     amazon.refuse("InvalidClientTokenId", "*", by="driver")
     done = command("cloud", "setup", "ec2", "--yes")
     amazon.allow()
-    assert done.code == 1
+    assert done.code == 2
     assert "InvalidClientTokenId" in done.err
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.err
 
 
 def test_a_cloud_that_does_not_exist(command):

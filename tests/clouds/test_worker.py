@@ -115,7 +115,10 @@ def test_help_says_what_it_is_for(command):
         (["--ttl=-1s", "share"], "--ttl '-1s'"),
         (["--ttl=25h", "share"], "--ttl '25h': a day is the most"),
         (["http://host/x"], "'http://host/x' is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder"),
-        (["s3://Upper/x"], "'Upper' cannot be the name of a bucket; write s3://BUCKET/PREFIX"),
+        (
+            ["s3://Upper/x"],
+            "'Upper' cannot be the name of a bucket, which has at least 3 lower case letters, digits, - or .; write s3://BUCKET/PREFIX",
+        ),
         (["--slot=2", "share"], "No such option: --slot"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
