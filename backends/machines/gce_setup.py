@@ -46,6 +46,7 @@ DRIVER = [  # what whoever searches must be allowed
     "compute.zoneOperations.get",
     "iam.serviceAccounts.actAs",
     "serviceusage.services.use",  # of the project that requests name as theirs, for prices
+    "storage.buckets.get",  # where it is: the quote says when machines are elsewhere
     "storage.objects.create",
     "storage.objects.delete",
     "storage.objects.get",

@@ -138,7 +138,7 @@ class GCSBucket(Bucket):
         with self._errors():
             try:
                 found = self._client.get_bucket(self._name, **self._small)
-            except self._api.Forbidden:  # no search needs that permission
+            except self._api.Forbidden:  # a search goes on without that permission
                 return ""
         return "" if found.location_type == "dual-region" else str(found.location or "").lower()
 

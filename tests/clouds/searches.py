@@ -234,7 +234,7 @@ def needs_of_google(request):
     found = re.fullmatch(r"(?:/upload|/download)?/storage/v1/b/[^/]+(/o(?:/.+)?)?", request.parameters["key"])
     assert found, request
     if not found[1]:
-        return {f"storage.buckets.{name}"}
+        return {f"storage.buckets.{name.lower()}"}
     if name == "POST":  # to write a key again is to delete its old value
         return {"storage.objects.create", "storage.objects.delete"}
     verbs = {"GET": "get" if found[1] != "/o" else "list", "PUT": "create", "DELETE": "delete"}
