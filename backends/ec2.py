@@ -7,10 +7,10 @@ studio run --cloud=ec2 --num-workers=4 …
 from typing import Any
 
 from studio.backends.machines.cloud import Cloud
-from studio.backends.machines.ec2_cloud import EC2Cloud
-from studio.backends.machines.ec2_requests import region_of
-from studio.backends.machines.ec2_setup import PROFILE, EC2Setup
-from studio.backends.machines.ec2_startup import snippets
+from studio.backends.machines.ec2.cloud import EC2Cloud
+from studio.backends.machines.ec2.requests import region_of
+from studio.backends.machines.ec2.setup import PROFILE, EC2Setup
+from studio.backends.machines.ec2.startup import snippets
 from studio.backends.machines.machines_backend import MachinesBackend
 from studio.backends.machines.setup import Setup
 from studio.hookspecs import hookimpl

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.machines.cloud import Cloud
-from studio.backends.machines.gce_cloud import GCECloud
-from studio.backends.machines.gce_setup import ACCOUNT, GCESetup
-from studio.backends.machines.gce_startup import snippets
+from studio.backends.machines.gce.cloud import GCECloud
+from studio.backends.machines.gce.setup import ACCOUNT, GCESetup
+from studio.backends.machines.gce.startup import snippets
 from studio.backends.machines.machines_backend import MachinesBackend
 from studio.backends.machines.setup import Setup
 from studio.errors import BadInput

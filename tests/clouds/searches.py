@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from machine_tools import wrong_clock
 
-from studio.backends.machines.ec2_setup import driver_policy, worker_policy
-from studio.backends.machines.gce_setup import DRIVER, ROLES
+from studio.backends.machines.ec2.setup import driver_policy, worker_policy
+from studio.backends.machines.gce.setup import DRIVER, ROLES
 from studio.home import database
 from studio.project import Project
 

@@ -12,7 +12,7 @@ import pytest
 
 from studio.backends.gce import GCEBackend
 from studio.backends.machines.cloud import Order
-from studio.backends.machines.ec2_cloud import EC2Cloud
+from studio.backends.machines.ec2.cloud import EC2Cloud
 from studio.backends.machines.ledger import Entry, Ledger
 from studio.backends.machines.rates import Rate
 from studio.lock import take_lock

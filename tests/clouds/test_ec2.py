@@ -25,9 +25,9 @@ from studio.backends.machines.cloud import (
     QuotaRefused,
     Wanted,
 )
-from studio.backends.machines.ec2_cloud import EC2Cloud
-from studio.backends.machines.ec2_requests import ROOT, image_id, least_disk, region_of, requests
-from studio.backends.machines.ec2_types import OLD_GPUS, is_arm, is_burstable
+from studio.backends.machines.ec2.cloud import EC2Cloud
+from studio.backends.machines.ec2.requests import ROOT, image_id, least_disk, region_of, requests
+from studio.backends.machines.ec2.types import OLD_GPUS, is_arm, is_burstable
 from studio.backends.machines.machine_types import MachineType, same_gpu, suitable
 from studio.cli import worker
 from studio.errors import BadInput
@@ -647,7 +647,7 @@ def test_boto3_is_asked_for_where_it_is_missing(home, tmp_path, monkeypatch):
     import sys
 
     (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError('no boto3', name='boto3')\n")
-    program = "from studio.backends.machines.ec2_cloud import EC2Cloud; EC2Cloud()"
+    program = "from studio.backends.machines.ec2.cloud import EC2Cloud; EC2Cloud()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -12,7 +12,6 @@ from gce_simulator import PROJECT, GceSimulator
 from searches import needs_of_google
 
 from studio.backends.gce import GCEBackend
-from studio.backends.machines import gce_cloud, gce_startup
 from studio.backends.machines.cloud import (
     CloudCredentials,
     CloudDenied,
@@ -24,10 +23,12 @@ from studio.backends.machines.cloud import (
     QuotaRefused,
     Wanted,
 )
-from studio.backends.machines.gce_cloud import GCECloud
-from studio.backends.machines.gce_prices import rates_of
-from studio.backends.machines.gce_requests import image, requests
-from studio.backends.machines.gce_setup import DRIVER, IMAGES, PORTS
+from studio.backends.machines.gce import cloud as gce_cloud
+from studio.backends.machines.gce import startup as gce_startup
+from studio.backends.machines.gce.cloud import GCECloud
+from studio.backends.machines.gce.prices import rates_of
+from studio.backends.machines.gce.requests import image, requests
+from studio.backends.machines.gce.setup import DRIVER, IMAGES, PORTS
 from studio.backends.machines.startup import LARGEST, Startup, log_key, render
 from studio.errors import BadInput
 from studio.queue.gcs_bucket import GCSBucket

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from studio.backends.machines import ec2_setup
-from studio.backends.machines.ec2_setup import EC2Setup, worker_policy
-from studio.backends.machines.gce_setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
+from studio.backends.machines.ec2 import setup as ec2_setup
+from studio.backends.machines.ec2.setup import EC2Setup, worker_policy
+from studio.backends.machines.gce.setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
 
 # --- Amazon -----------------------------------------------------------------------------------------------------------
 

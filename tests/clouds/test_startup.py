@@ -13,8 +13,8 @@ import pytest
 from searches import FULL
 
 from studio.backends.machines.cloud import CloudDenied, Order
-from studio.backends.machines.ec2_cloud import EC2Cloud
-from studio.backends.machines.ec2_startup import snippets
+from studio.backends.machines.ec2.cloud import EC2Cloud
+from studio.backends.machines.ec2.startup import snippets
 from studio.backends.machines.startup import LARGEST, Startup, log_key, render
 from studio.errors import BadInput
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from studio.backends.machines.cloud import TAG, Machine, NotOffered, Order, Request
-from studio.backends.machines.gce_offers import ARM, disk_gib, disk_type, guest_gpus, series
-from studio.backends.machines.gce_startup import SHUTDOWN
+from studio.backends.machines.gce.startup import SHUTDOWN
+from studio.backends.machines.gce.types import ARM, disk_gib, disk_type, guest_gpus, series
 
 UBUNTU = "ubuntu-os-cloud/ubuntu-2404-lts-{}"
 WITH_DRIVER = "ubuntu-os-accelerator-images/ubuntu-accelerator-2404-{}-with-nvidia-580"

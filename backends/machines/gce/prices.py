@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from studio.backends.machines.gce_errors import google_errors
+from studio.backends.machines.gce.errors import google_errors
 from studio.backends.machines.machine_types import GIB, gpu_key
 from studio.backends.machines.price_cache import DAY, PriceCache, Prices
 

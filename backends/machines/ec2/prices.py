@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from studio.backends.machines.ec2_errors import aws_errors
+from studio.backends.machines.ec2.errors import aws_errors
 from studio.backends.machines.price_cache import DAY, HOUR, PriceCache
 
 PRICING_REGION = "us-east-1"  # answers for all regions

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from studio.backends.machines.cloud import CloudDenied, CloudError
-from studio.backends.machines.ec2_cloud import EC2Cloud
-from studio.backends.machines.ec2_errors import aws_errors, code_of
-from studio.backends.machines.ec2_requests import UBUNTU
+from studio.backends.machines.ec2.cloud import EC2Cloud
+from studio.backends.machines.ec2.errors import aws_errors, code_of
+from studio.backends.machines.ec2.requests import UBUNTU
 from studio.backends.machines.setup import KEPT, PREFIX, Setup, Step
 from studio.queue.bucket import sdk
 

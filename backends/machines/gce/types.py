@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from studio.backends.machines.cloud import NotOffered, Offer, Order, Wanted
-from studio.backends.machines.gce_prices import Parts, Rates, price
+from studio.backends.machines.gce.prices import Parts, Rates, price
 from studio.backends.machines.machine_types import GIB, MachineType, same_gpu, suitable, wanted_gpus
 from studio.text import did_you_mean
 

@@ -1,7 +1,7 @@
 """Machines of Amazon EC2.
 
 What ends a machine, from the inside out: its worker, when there is no work; the trap of its start-up script; the timer
-that this script sets first; a second boot (`ec2_startup`). Each shuts the machine down, which terminates it and deletes
+that this script sets first; a second boot (`startup`). Each shuts the machine down, which terminates it and deletes
 its disk (InstanceInitiatedShutdownBehavior, DeleteOnTermination). From outside: the driver, and `studio cloud gc`.
 
 Amazon itself sets no time limit on an instance. What was looked at (API reference, as in botocore 1.44):
@@ -37,10 +37,10 @@ from studio.backends.machines.cloud import (
     Request,
     Wanted,
 )
-from studio.backends.machines.ec2_account import EC2Account
-from studio.backends.machines.ec2_errors import aws_errors, code_of
-from studio.backends.machines.ec2_prices import Prices
-from studio.backends.machines.ec2_requests import (
+from studio.backends.machines.ec2.account import EC2Account
+from studio.backends.machines.ec2.errors import aws_errors, code_of
+from studio.backends.machines.ec2.prices import Prices
+from studio.backends.machines.ec2.requests import (
     ROOT,
     SSM,
     image_id,
@@ -49,7 +49,7 @@ from studio.backends.machines.ec2_requests import (
     region_of,
     requests,
 )
-from studio.backends.machines.ec2_types import OLD_GPUS, read_type
+from studio.backends.machines.ec2.types import OLD_GPUS, read_type
 from studio.backends.machines.machine_types import GIB, MachineType, suitable
 from studio.text import did_you_mean
 

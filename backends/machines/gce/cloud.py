@@ -4,7 +4,7 @@ What ends a machine, each without the help of the others:
 
 1. `maxRunDuration`: Google deletes it at the end of its lifetime, whatever runs on it, even with the laptop closed.
 2. Its worker, when there is no work; the trap of its start-up script; the timer that this script sets first: each
-   deletes the machine through Google's interface (`gce_startup`).
+   deletes the machine through Google's interface (`startup`).
 3. Where that is refused it shuts down, which only stops it: the disk still costs, and Google's limit is forgotten.
    `machines()` lists it as "ending", so that
 4. the driver's sweep, or `studio cloud gc`, deletes it.
@@ -38,11 +38,11 @@ from studio.backends.machines.cloud import (
     Request,
     Wanted,
 )
-from studio.backends.machines.gce_errors import google_errors, refusal
-from studio.backends.machines.gce_offers import ZoneType, choose, read_type, with_guests
-from studio.backends.machines.gce_prices import CATALOGUE, load_rates
-from studio.backends.machines.gce_requests import image, label, read_machine, read_metadata, requests, seconds
-from studio.backends.machines.gce_settings import endpoint, is_emulator, region_and_zone, setting
+from studio.backends.machines.gce.account import endpoint, is_emulator, region_and_zone, setting
+from studio.backends.machines.gce.errors import google_errors, refusal
+from studio.backends.machines.gce.prices import CATALOGUE, load_rates
+from studio.backends.machines.gce.requests import image, label, read_machine, read_metadata, requests, seconds
+from studio.backends.machines.gce.types import ZoneType, choose, read_type, with_guests
 from studio.backends.machines.machine_types import wanted_gpus
 from studio.errors import BadInput
 from studio.queue.bucket import sdk

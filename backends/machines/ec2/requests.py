@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from studio.backends.machines.cloud import TAG, Machine, Order, Request
-from studio.backends.machines.ec2_types import is_arm, is_burstable
+from studio.backends.machines.ec2.types import is_arm, is_burstable
 from studio.backends.machines.machine_types import GIB
 
 SSM = "resolve:ssm:"  # EC2 looks the image up by itself

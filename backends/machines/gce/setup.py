@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from studio.backends.machines.cloud import CloudDenied, CloudUnreachable
-from studio.backends.machines.gce_cloud import SCOPE, GCECloud
-from studio.backends.machines.gce_errors import google_errors
+from studio.backends.machines.gce.cloud import SCOPE, GCECloud
+from studio.backends.machines.gce.errors import google_errors
 from studio.backends.machines.setup import KEPT, PREFIX, Setup, Step
 from studio.queue.bucket import sdk
 

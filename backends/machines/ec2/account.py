@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from studio.backends.machines.cloud import NotOffered
-from studio.backends.machines.ec2_errors import aws_errors
+from studio.backends.machines.ec2.errors import aws_errors
 from studio.errors import BadInput
 from studio.home import studio_home
 from studio.queue.bucket import sdk
