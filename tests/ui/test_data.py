@@ -438,7 +438,7 @@ def test_one_experiment(browser, home, command, script):
     assert data["attempts"][0]["status"] == "completed"
     assert data["environment"]["python"] == platform.python_version()
     assert "numpy " in data["environment"]["packages"]
-    assert data["resources"]["most memory"].endswith("MB")
+    assert data["resources"]["CPU time"].endswith(" s")
     text = browser.get("/p/digits/1").text
     assert "print(&#39;fitness:&#39;, 0.25)" in text
 
