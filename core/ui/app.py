@@ -135,9 +135,10 @@ class Site:
 
     def experiment_page(self, request: Request) -> Response:
         table, number = self._table(request), request.path_params["number"]
-        found = self._detail(table, number)
-        told = summary(table)
-        data = {**self._project_data("experiment", table, told, table.version), "number": number, "experiment": found}
+        with table.lock:
+            told, version = summary(table), table.version
+        found = self._detail(table, number)  # later than the version, from which the page follows
+        data = {**self._project_data("experiment", table, told, version), "number": number, "experiment": found}
         points = self._dashboard.project(table.folder.name).curves.points(
             table.metric, number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
         )
@@ -151,8 +152,9 @@ class Site:
         them = [self._detail(table, number) for number in chosen]
         names = list(dict.fromkeys(name for it in them for name in it["values"]))
         different = {name for name in names if len({repr(it["values"].get(name)) for it in them}) > 1}
-        told = summary(table)
-        data = {**self._project_data("compare", table, told, table.version), "numbers": chosen, "experiments": them}
+        with table.lock:
+            told, version = summary(table), table.version
+        data = {**self._project_data("compare", table, told, version), "numbers": chosen, "experiments": them}
         return self._page(
             "compare.html", data, project=table.folder.name, summary=told, them=them, names=names, different=different
         )

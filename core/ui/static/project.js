@@ -190,9 +190,10 @@ export async function start(data) {
   if (tensorboard) tensorboard.hidden = false;
   app.actions = startActions(app);
   moreMenu(app);
-  app.showState();
-
   app.experiments.merge(await data);
+  // Rows come later than the page was made, and the stream goes on from them: what the strip says must not be older.
+  if (app.experiments.version !== page.version) app.keep(await getJson(dataUrl("/summary")));
+  app.showState();
   const pictures = app.experiments.size ? import("./pictures.js") : null; // comes while the table is drawn
   await breath();
   if (app.experiments.size) {
