@@ -17,6 +17,7 @@ from studio.project import Project
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 REFRESH = 5.0  # seconds until new experiments appear
+PATIENCE = 3.0  # seconds that TensorBoard has to end: while it serves a request it may not hear of it
 IDLE = 20  # times as long as looking took, at least, until the next look: many slow disks are not kept busy
 
 
@@ -54,4 +55,8 @@ def tensorboard(ctx: typer.Context, project: Annotated[str, typer.Argument(metav
                     pause = max(REFRESH, IDLE * (time.monotonic() - begun))
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
