@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from studio.backends.machines.cloud import Cloud, Machine, Offer, Order, Request
+from studio.backends.machines.cloud import Cloud, Machine, Offer, Order, Request, plain
 from studio.backends.machines.cloud_settings import CloudSettings, Wishes, settle
 from studio.backends.machines.ledger import Entry, read
 from studio.backends.machines.quote import Quote
@@ -255,8 +255,7 @@ class BeforeSearch:
 
 def tag_of(project: str) -> str:
     """What the tag of machines begins with, for the project of that name."""
-    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in project.lower())
-    return plain[:40].strip("-")
+    return plain(project)[:40].strip("-")
 
 
 def remembered(cloud: str) -> dict[str, Any]:

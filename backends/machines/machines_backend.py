@@ -37,10 +37,9 @@ from studio.queue.bucket import Bucket, BucketError
 from studio.queue.job_queue import JobState
 from studio.queue.leaving import call_home
 from studio.queue.opening import open_bucket
-from studio.queue.shipping import search_id
+from studio.queue.shipping import WORKERS, search_id
 from studio.settings import Settings
 
-WORKERS = "workers/"
 TEND = 5.0  # seconds between two looks at the machines
 LOOK = 5.0  # seconds between two looks into the bucket; requests are billed
 TOGETHER = 8  # orders that are sent at a time

@@ -34,6 +34,7 @@ from studio.backends.machines.cloud import (
     Offer,
     Order,
     QuotaRefused,
+    plain,
 )
 from studio.backends.machines.ledger import Entry, Ledger
 from studio.backends.machines.rates import Rate
@@ -287,5 +288,4 @@ class Ordering:
 
 def _slug(project: str) -> str:
     """For the name of a machine: it begins with a letter."""
-    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in project.lower())
-    return f"studio-{plain}"[:45].rstrip("-")
+    return f"studio-{plain(project)}"[:45].rstrip("-")

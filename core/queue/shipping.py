@@ -34,6 +34,7 @@ from studio.queue.bucket import Bucket
 
 BLOBS, OUT = "blobs/", "out/"
 FRESH = 86400.0  # seconds for which what was uploaded is not sent again: a bucket deletes it after weeks
+WORKERS = "workers/"  # below it each worker says once that it is there
 OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
 
 

@@ -31,7 +31,6 @@ from studio.queue.leases import Lease, LeaseLost
 from studio.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected
 from studio.queue.work_folder import work_folder
 
-WORKERS = "workers/"
 AGAIN = 1.0  # seconds until what had no answer is tried again
 DENIED = 60.0  # seconds of refusals from the first on, after which a worker ends: new rights take a moment to be known
 LAST_MINUTES = 120.0  # seconds before the end of the worker's life in which it takes nothing new
@@ -182,7 +181,7 @@ class Worker:
         """A word to the driver that this machine is up, before it has any work."""
         if not self._greeted:
             about = f'{{"host": "{socket.gethostname()}"}}'.encode()
-            self._bucket.put_if_absent(WORKERS + self._taker.worker, about)
+            self._bucket.put_if_absent(shipping.WORKERS + self._taker.worker, about)
             self._greeted = True
 
     # --- one job ----------------------------------------------------------------------------------------------------

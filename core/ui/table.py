@@ -77,10 +77,6 @@ class Table:
             self._signature = signature
             return True
 
-    def stale(self) -> bool:
-        """Whether `refresh` has something to do."""
-        return look(self.folder) != self._signature
-
     def _read(self) -> None:
         self.at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
