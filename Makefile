@@ -16,10 +16,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # The charts of the dashboard, from the npm registry. Without them its pages are plain tables.
-ui: core/ui/vendor/uplot.js
+ui: core/dashboard/vendor/uplot.js
 
-core/ui/vendor/uplot.js: core/ui/package-lock.json core/ui/vendor.mjs
-	npm ci --prefix core/ui --no-audit --no-fund
+core/dashboard/vendor/uplot.js: core/dashboard/package-lock.json core/dashboard/vendor.mjs
+	npm ci --prefix core/dashboard --no-audit --no-fund
 	touch $@
 
 # The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`.
@@ -41,7 +41,7 @@ test-long: setup
 test-frameworks:
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/python -m pip install --quiet --editable '.[dev]' tensorflow keras
-	STUDIO_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest tests/test_frameworks.py
+	STUDIO_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest tests/process/test_frameworks.py
 
 # mypy sees the package as it is installed; a strict editable install shows it real files.
 lint: setup
@@ -53,4 +53,4 @@ lint: setup
 	.venv-types/bin/mypy -p studio
 
 clean:
-	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info core/ui/node_modules core/ui/vendor
+	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info core/dashboard/node_modules core/dashboard/vendor

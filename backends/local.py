@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 from studio.errors import BadInput
+from studio.execution.runner import Runner
 from studio.experiment import Outcome, Report, Run
 from studio.hookspecs import hookimpl
 from studio.host import Host, create_host
 from studio.interfaces import Backend
-from studio.machine import usable_cpus, visible_gpus, with_thread_share
-from studio.runner import Runner
+from studio.system.machine import usable_cpus, visible_gpus, with_thread_share
 
 
 class LocalBackend(Backend):

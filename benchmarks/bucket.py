@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import studio
-from studio.queue.opening import open_bucket
+from studio.backends.queue.bucket_url import open_bucket
 
 WORKERS = 4
 

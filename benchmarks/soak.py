@@ -31,12 +31,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio.creation import is_whole
 from studio.errors import StoreError
-from studio.processes import marked
-from studio.project import Project
-from studio.shown import metric_value
-from studio.store import read_events, reading
+from studio.format import metric_value
+from studio.project.creation import is_whole
+from studio.project.project import Project
+from studio.project.store import read_events, reading
+from studio.system.processes import marked
 
 PROJECT = "soak"
 LOOK_EVERY = 0.1  # seconds between two looks at a running driver

@@ -19,10 +19,10 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from studio.disk import make_folder
 from studio.experiment import Outcome
-from studio.home import attempt_folder, project_folder
-from studio.store import Store
+from studio.project.paths import attempt_folder, project_folder
+from studio.project.store import Store
+from studio.system.files import make_folder
 
 EPOCHS = 20
 BEFORE = 3600.0  # seconds ago that the search began

@@ -17,9 +17,9 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Search": "search",
-    "run": "launch",
-    "resume": "launch",
+    "Search": "search.search",
+    "run": "search.run",
+    "resume": "search.run",
     "Space": "space",
     "Parameter": "space",
     "Suggestion": "space",
@@ -27,7 +27,7 @@ _HOMES = {
     "Run": "experiment",
     "Outcome": "experiment",
     "Report": "experiment",
-    "Project": "project",
+    "Project": "project.project",
     "Optimizer": "interfaces",
     "Backend": "interfaces",
     "MetricReader": "interfaces",

@@ -10,7 +10,7 @@ Status = Literal["queued", "running", "completed", "failed", "stopped", "pruned"
 Mode = Literal["min", "max", "last"]
 Failure = Literal["", "crash", "memory", "timeout", "lost", "metric"]
 
-# The classes of failure; what is tried again, and what ends a search, is said for each (`studio.failures`).
+# The classes of failure; what is tried again, and what ends a search, is said for each (`studio.search.failures`).
 FAILURES: dict[Failure, str] = {
     "crash": "ended with an exit code or a signal, or could not be started",
     "memory": "ran out of memory",

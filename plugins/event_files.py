@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from studio.tail import Tail
+from studio.system.tail import Tail
 
 LARGEST = 1 << 24  # bytes of a record that is kept in memory; a longer one holds images or a graph and is passed over
 CHECKED = (

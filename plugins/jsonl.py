@@ -9,7 +9,7 @@ from studio.errors import BadInput
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.tail import Lines, Value, bounded
+from studio.system.tail import Lines, Value, bounded
 
 LONGEST_LINE = 1 << 20
 MOST_NAMES = 1_000

@@ -23,7 +23,7 @@ from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.event_files import Records, scalars
-from studio.tail import Value, bounded
+from studio.system.tail import Value, bounded
 
 SPLITS = {"train", "training", "validation", "val", "valid", "eval", "test"}
 MOST_NAMES = 1_000

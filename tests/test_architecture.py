@@ -187,7 +187,9 @@ def test_the_dashboard_is_imported_by_its_command_alone():
     """So that everything else works without the extra, and no search waits for a page."""
     found = {each.by.name for each in OWN if each.name.split(".")[1:2] == ["ui"] and each.by.part != "ui"}
     assert found == {"studio.cli.ui"}
-    assert all(each.inside for each in OWN if each.by.name == "studio.cli.ui" and each.name.startswith("studio.ui"))
+    assert all(
+        each.inside for each in OWN if each.by.name == "studio.cli.ui" and each.name.startswith("studio.dashboard")
+    )
 
 
 def test_the_dashboard_writes_no_record():

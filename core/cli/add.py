@@ -22,11 +22,11 @@ def add(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
     """Add to the search of PROJECT: values by hand, experiments, time. A driver that is at work takes it up; else it goes on here."""
-    from studio import steering
     from studio.cli.resume import resume
     from studio.errors import BadInput
     from studio.host import create_host
     from studio.options import split_pairs
+    from studio.search import steering
 
     if not values and not experiments and time is None:
         raise BadInput("nothing was given to add; write lr=0.01, --experiments 50 or --time 30m")

@@ -92,7 +92,7 @@ def place(
     default: str | None = None,
 ) -> tuple[str | None, dict[str, Any]]:
     """The backend, and its options: those in `options` that were given. Without a `default` None says: as it was."""
-    from studio.billing import cloud_names
+    from studio.search.billing import cloud_names
 
     given = {name: value for name, value in options.items() if value not in (None, [])}
     names = cloud_names(host)

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from studio.experiment import Experiment
-from studio.observer import Observer, Progress
-from studio.shown import assignments, metric_value, minutes, short
+from studio.format import assignments, metric_value, minutes, short
+from studio.search.observer import Observer, Progress
 from studio.text import clean
 
 REFRESH = 0.25  # seconds

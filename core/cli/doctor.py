@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.output import print_json
+from studio.cli.console import print_json
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput, ProjectError
-from studio.home import project_folder, projects_folder
+from studio.project.paths import project_folder, projects_folder
 from studio.text import clean, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -24,7 +24,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> int:
     """Say what is wrong with the folder of Studio and with PROJECT, and how it is mended. Exit code 1 if something is."""
-    from studio.doctor import examine, examine_home
+    from studio.project.doctor import examine, examine_home
 
     if rebuild:
         return _rebuild(project)
@@ -43,7 +43,7 @@ def doctor(
 
 
 def _rebuild(project: str | None) -> int:
-    from studio.rebuilding import rebuild
+    from studio.project.rebuilding import rebuild
 
     if project is None:
         raise BadInput("--rebuild needs the name of a project: studio doctor PROJECT --rebuild")

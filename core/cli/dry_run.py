@@ -6,12 +6,12 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from studio.billing import costs_money, settings_of
-from studio.cli.output import harmless, print_experiments, print_json
+from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
 from studio.host import Host
-from studio.launch import check, make_settings
-from studio.search import Search
+from studio.search.billing import costs_money, settings_of
+from studio.search.run import check, make_settings
+from studio.search.search import Search
 from studio.space import Suggestion
 from studio.text import clean
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.usage import PlainUsage, say
-from studio.project import Project
+from studio.project.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -28,14 +28,14 @@ def export(
     found = Project(project)
     experiments = found.experiments
     if kind != "optuna":
-        from studio.exports import csv_text, json_text
+        from studio.project.exports import csv_text, json_text
 
         save(csv_text(experiments) if kind == "csv" else json_text(experiments), output, None)
         return 0
-    from studio.axes import axes_of
-    from studio.history import curve_of
+    from studio.execution.history import curve_of
     from studio.host import create_host
-    from studio.optuna_journal import journal_lines
+    from studio.reporting.axes import axes_of
+    from studio.reporting.optuna import journal_lines
 
     host, metric = create_host(), found.metric
     axes = axes_of(found.settings, experiments, host)

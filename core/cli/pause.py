@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 @app.command(cls=PlainUsage)
 def pause(project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
     """Start no more experiments of PROJECT; those that run go on. `studio resume` ends the pause."""
-    from studio import steering
+    from studio.search import steering
 
     asked = steering.pause(project).words
     say(asked if asked == steering.NOT_RUNNING else f"{asked}; studio resume {project} goes on")

@@ -9,7 +9,7 @@ import typer
 
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
-from studio.project import Project
+from studio.project.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -38,9 +38,9 @@ def plot(
         import plotext  # noqa: F401
     except ImportError:
         raise BadInput("studio plot needs plotext: pip install 'studio-search[plot]'") from None
-    from studio.axes import axes_of
     from studio.host import create_host
-    from studio.points import points_of, scale_of
+    from studio.reporting.axes import axes_of
+    from studio.reporting.scales import points_of, scale_of
     from studio.text import did_you_mean
 
     found = Project(project)
@@ -68,8 +68,8 @@ def plot(
 
 
 def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any) -> tuple[str, float, list[Any]]:
-    from studio.history import value_of
-    from studio.points import Point
+    from studio.execution.history import value_of
+    from studio.reporting.scales import Point
     from studio.settings import parse_direction, parse_metric
 
     metric = parse_metric(text)
@@ -82,7 +82,7 @@ def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any
 
 
 def _best(points: Sequence[Any], sign: float, metric: str) -> str:
-    from studio.points import best_so_far, even_ticks, label
+    from studio.reporting.scales import best_so_far, even_ticks, label
 
     steps = best_so_far(points, sign)
     first, last = points[0].number, points[-1].number
@@ -117,8 +117,8 @@ def _picture(
     """Lines of text, without colours where they go to a file."""
     from plotext import figure
 
-    from studio.points import even_ticks, label, value_range
-    from studio.shown import clipped
+    from studio.format import clipped
+    from studio.reporting.scales import even_ticks, label, value_range
 
     columns, rows = shutil.get_terminal_size((80, 24))
     width, height = min(columns, WIDEST), max(8, min(rows - 4, HIGHEST))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from studio.abilities import abilities_of
-from studio.cli.output import print_json, print_table
+from studio.cli.console import print_json, print_table
 from studio.errors import BadInput
 from studio.host import Host, Piece, create_host
 from studio.options import options_of, type_name

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.usage import PlainUsage
-from studio.project import Project
+from studio.project.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -24,11 +24,11 @@ def report(
     ] = None,
 ) -> int:
     """Write a report about PROJECT: an HTML file that needs no server and nothing else, or Markdown for a pull request."""
-    from studio.axes import axes_of
     from studio.cli.saving import chosen_format, save
-    from studio.facts import facts_of
     from studio.host import create_host
-    from studio.report import BEST, html_report, markdown_report
+    from studio.reporting.axes import axes_of
+    from studio.reporting.facts import facts_of
+    from studio.reporting.report import BEST, html_report, markdown_report
 
     by_name = "md" if (output or "").endswith((".md", ".markdown")) else "html"
     kind = chosen_format(format_ or by_name, ("html", "md"))

@@ -59,11 +59,12 @@ def resume(
     verbose: Annotated[bool, typer.Option("--verbose", help="A line per experiment, even on a terminal.")] = False,
 ) -> int:
     """Go on with PROJECT where it stopped: same seed, same suggestions, nothing done twice. It ends a pause, too."""
-    from studio import launch, steering
     from studio.cli.display import make_observer
-    from studio.cli.ending import carried_out
+    from studio.cli.result import carried_out
     from studio.host import create_host
-    from studio.project import Project
+    from studio.project.project import Project
+    from studio.search import run as launch
+    from studio.search import steering
 
     if Project(project).state == "paused":
         if (max_experiments, max_time, num_workers) != (None, None, None):

@@ -25,8 +25,8 @@ def retry(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
     """Run experiments of PROJECT once more, under their numbers: by the driver that is at work, else by a new one, here."""
-    from studio import steering
     from studio.cli.resume import resume
+    from studio.search import steering
 
     asked = steering.retry(project, which(project, experiments))
     if asked.resume is None:

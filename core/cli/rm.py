@@ -7,7 +7,7 @@ import typer
 
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput, StoreError, StudioError
-from studio.project import Project
+from studio.project.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -18,7 +18,7 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete PROJECT: its record, its workspaces, its artifacts."""
-    from studio.launch import remove
+    from studio.search.run import remove
 
     found = Project(project)
     try:
@@ -39,8 +39,8 @@ def rm(
 
 def _check_machines(project: Project) -> None:
     """Whoever deletes the record of machines that cost would look for them in vain."""
-    from studio.billing import clouds
     from studio.host import create_host
+    from studio.search.billing import clouds
 
     if not (project.folder / "machines.json").exists():
         return

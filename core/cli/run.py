@@ -170,13 +170,13 @@ def run(
     ] = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""
-    from studio import launch
     from studio.cli.display import make_observer
-    from studio.cli.ending import carried_out
+    from studio.cli.result import carried_out
     from studio.host import create_host
     from studio.options import split_pairs
-    from studio.ranges import split_hyperparams
-    from studio.workspace import parse_bytes
+    from studio.project.source import parse_bytes
+    from studio.search import run as launch
+    from studio.search.ranges import split_hyperparams
 
     typed = dict(locals())
     host = create_host()

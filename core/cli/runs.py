@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.output import cost_of, harmless, print_experiments, print_json, print_table
-from studio.costs import cost_of_project
+from studio.cli.console import cost_of, harmless, print_experiments, print_json, print_table
 from studio.errors import BadInput, StoreError
+from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
-from studio.home import split_key
-from studio.log_cap import open_regular
-from studio.project import Project, all_projects
-from studio.shown import assignments, minutes, short
-from studio.tail import next_data
+from studio.format import assignments, minutes, short
+from studio.project.costs import cost_of_project
+from studio.project.paths import split_key
+from studio.project.project import Project, all_projects
+from studio.system.tail import next_data
 from studio.text import clean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)

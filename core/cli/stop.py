@@ -17,7 +17,7 @@ def stop(
     ] = None,
 ) -> int:
     """End the search of PROJECT: running experiments are ended and marked stopped; `studio resume` runs them again."""
-    from studio import steering
+    from studio.search import steering
 
     say(steering.stop(project, which(project, experiments)).words)
     return 0

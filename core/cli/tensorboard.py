@@ -12,7 +12,7 @@ import typer
 
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
-from studio.project import Project
+from studio.project.project import Project
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -30,9 +30,9 @@ def tensorboard(ctx: typer.Context, project: Annotated[str, typer.Argument(metav
     found = Project(project)
     if not found.experiments:
         raise BadInput(f"project {project!r} has no experiments yet")
-    from studio.axes import axes_of
     from studio.host import create_host
-    from studio.hparams import LogFolder
+    from studio.reporting.axes import axes_of
+    from studio.reporting.tensorboard import LogFolder
 
     with tempfile.TemporaryDirectory(prefix="studio-tensorboard-") as folder:
         logs = LogFolder(found, axes_of(found.settings, found.experiments, create_host()), Path(folder))

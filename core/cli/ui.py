@@ -28,7 +28,7 @@ def ui(
     if not 0 <= port <= 65535:
         raise BadInput(f"--port {port} is no port: 0 to 65535")
     try:
-        from studio.ui.server import Server, heard
+        from studio.dashboard.server import Server, heard
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "jinja2", "anyio"):
             raise

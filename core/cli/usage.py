@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from studio.errors import BadInput
-from studio.home import split_key
+from studio.project.paths import split_key
 
 
 class PlainUsage(TyperCommand):

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from studio.experiment import Outcome, Report, Run
 from studio.interfaces import Backend
-from studio.processes import marked
+from studio.system.processes import marked
 
 FITNESS = 'print("fitness: 0.5"); print("fitness: 0.75")'
 SLEEP = "import time; time.sleep(60)"

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 import studio
+from studio.execution.runner import Runner
 from studio.experiment import Metric, Resources
-from studio.processes import kill_tree
-from studio.runner import Runner
+from studio.system.processes import kill_tree
 
 LOOK = 0.1  # seconds until a busy worker notices a message
 PATIENCE = 30.0  # seconds in which a worker has to end

@@ -1,0 +1,102 @@
+"""The wheel of the Studio that runs here, made of its own files: machines install exactly this version, without asking
+any index for it. The same files give the same bytes, so in a bucket it is there once, under the hash of its content.
+"""
+
+import base64
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.backends.queue.bucket import Bucket
+from studio.errors import BadInput
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+DISTRIBUTION = "studio-search"
+PACKAGES = ("studio", "studio.plugins", "studio.optimizers", "studio.backends")  # each a folder, where it is edited
+WHEELS = "wheels/"
+NOT_OURS = {"__pycache__", "node_modules"}  # the latter is where `make ui` takes the libraries of the charts from
+OLDEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
+ABOUT_THIS_INSTALL = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL"}
+TAG = "Wheel-Version: 1.0\nGenerator: studio\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def put_wheel(bucket: Bucket) -> str:
+    """The key of the wheel, which is there when this returns."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build(Path(folder))
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]
+        key = f"{WHEELS}{digest}/{wheel.name}"
+        bucket.upload(key, wheel)  # also where it is there: what is older than 30 days is deleted
+    return key
+
+
+def build(folder: Path) -> Path:
+    """The wheel, in `folder`. BadInput where this Studio was never installed."""
+    import zipfile
+
+    found = _distribution()
+    stem = f"{DISTRIBUTION.replace('-', '_')}-{found.version}"
+    files = dict(_package_files(found))
+    files |= {f"{stem}.dist-info/{name}": data for name, data in _metadata(found)}
+    files[f"{stem}.dist-info/WHEEL"] = TAG.encode()
+    files[f"{stem}.dist-info/RECORD"] = _record(files, f"{stem}.dist-info/RECORD")
+    wheel = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, OLDEST)
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name])
+    return wheel
+
+
+def _distribution() -> "Distribution":
+    import importlib.metadata  # it takes as long as all plugins of a local search together
+
+    for found in importlib.metadata.distributions(name=DISTRIBUTION):
+        if found.read_text("RECORD") is not None:  # an egg-info in the working directory has none
+            return found
+    raise BadInput("cloud machines get the Studio that runs here, which was never installed: pip install -e FOLDER")
+
+
+def _package_files(found: "Distribution") -> Iterator[tuple[str, bytes]]:
+    """Of an installed wheel what its RECORD lists; of an editable install what lies in the source folders now."""
+    recorded = [file for file in found.files or () if file.parts[0] == "studio" and "__pycache__" not in file.parts]
+    if recorded:
+        for file in recorded:
+            yield file.as_posix(), Path(str(file.locate())).read_bytes()
+        return
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise BadInput(f"cloud machines get the Studio that runs here, and its {package} is not to be found")
+        root = Path(next(iter(spec.submodule_search_locations)))
+        for where, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if name not in NOT_OURS and not name.startswith(".")]
+            for name in names:
+                if not name.startswith(".") and not name.endswith((".pyc", ".orig", ".rej", ".swp", "~")):
+                    path = Path(where) / name
+                    inside = path.relative_to(root).as_posix()
+                    yield f"{package.replace('.', '/')}/{inside}", path.read_bytes()
+
+
+def _metadata(found: "Distribution") -> Iterator[tuple[str, bytes]]:
+    for file in found.files or ():
+        if len(file.parts) > 1 and file.parts[0].endswith(".dist-info") and file.name not in ABOUT_THIS_INSTALL:
+            path = Path(str(file.locate()))
+            if path.is_file():
+                yield "/".join(file.parts[1:]), path.read_bytes()
+
+
+def _record(files: dict[str, bytes], itself: str) -> bytes:
+    lines = []
+    for name in sorted(files):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(files[name]).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={digest},{len(files[name])}\n")
+    return "".join([*lines, f"{itself},,\n"]).encode()

@@ -1,0 +1,53 @@
+"""`ec2`, `ec2spot`: experiments on machines of Amazon EC2, which are made for the search and end with it.
+
+studio cloud setup ec2
+studio run --cloud=ec2 --num-workers=4 …
+"""
+
+from typing import Any
+
+from studio.backends.cloud.cloud import Cloud
+from studio.backends.cloud.ec2.cloud import EC2Cloud
+from studio.backends.cloud.ec2.requests import region_of
+from studio.backends.cloud.ec2.setup import PROFILE, EC2Setup
+from studio.backends.cloud.ec2.startup import snippets
+from studio.backends.cloud.machines_backend import MachinesBackend
+from studio.backends.cloud.setup import Setup
+from studio.hookspecs import hookimpl
+
+
+class EC2Backend(MachinesBackend):
+    """Machines of Amazon EC2, at the price on demand."""
+
+    name = "ec2"
+    cloud = "ec2"
+    scheme = "s3"
+    extra = "ec2"
+
+    @classmethod
+    def open_cloud(cls, *, everywhere: bool = False) -> Cloud:
+        return EC2Cloud(every_region=everywhere)
+
+    @classmethod
+    def snippets(cls, bucket: str, zone: str, lifetime: int) -> dict[str, str]:
+        return snippets(bucket, region_of(zone), lifetime)
+
+    @classmethod
+    def default_account(cls, cloud: Cloud) -> str:
+        return PROFILE
+
+    @classmethod
+    def setup(cls, bucket: str | None = None) -> Setup:
+        return EC2Setup(cls.check_setup(bucket))
+
+
+class EC2SpotBackend(EC2Backend):
+    """Machines of Amazon EC2 at the spot price. Amazon may take them away; what ran there runs again."""
+
+    name = "ec2spot"
+    spot = True
+
+
+@hookimpl
+def studio_backends() -> list[Any]:
+    return [EC2Backend, EC2SpotBackend]

@@ -1,0 +1,120 @@
+"""What Amazon answers, as the errors of `studio.backends.cloud.cloud`."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from studio.backends.cloud.cloud import (
+    CloudCredentials,
+    CloudDenied,
+    CloudError,
+    CloudUnreachable,
+    Gone,
+    NoCredentials,
+)
+from studio.backends.cloud.refusals import Refusals
+from studio.backends.queue.bucket import sdk
+
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+REFUSALS = Refusals(
+    no_capacity={
+        "InsufficientCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "InsufficientHostCapacity",
+        "InsufficientInstanceCapacity",
+        "InsufficientReservedInstanceCapacity",
+        "ReservationCapacityExceeded",
+        "SpotMaxPriceTooLow",
+        "UnfulfillableCapacity",
+        "Unsupported",  # this type, in this zone
+    },
+    quota={
+        "MaxSpotInstanceCountExceeded",
+        "PendingVerification",  # a new account, which Amazon looks at for some hours
+    },
+    credentials={
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    },
+    busy={
+        "InternalError",
+        "InternalFailure",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "Unavailable",
+    },
+    quota_page="https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
+)
+
+# A wrong key or secret: nothing that waiting could mend.
+WRONG = {
+    "AuthFailure",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+LOGIN = "run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+@contextlib.contextmanager
+def aws_errors(what: str) -> Iterator[None]:
+    """Turns errors of botocore into a `CloudError` whose text begins with `what`."""
+    known = sdk("botocore.exceptions", extra="ec2")
+    unreadable = sdk("botocore.parsers", extra="ec2").ResponseParserError  # of a proxy, or a log-in page of a hotel
+    try:
+        yield
+    except known.ClientError as error:
+        raise _answered(error, what) from error
+    except known.BotoCoreError as error:
+        raise _failed(error, what, known) from error
+    except unreadable as error:
+        raise CloudUnreachable(f"{what}: the answer was not Amazon's: {' '.join(str(error).split())[:200]}") from error
+
+
+def code_of(error: BaseException | None) -> str:
+    """Amazon's name of the error, also where it is the cause of ours: `VcpuLimitExceeded`."""
+    response = getattr(error, "response", None) or getattr(getattr(error, "__cause__", None), "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _answered(error: Any, what: str) -> CloudError:
+    code = code_of(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = str(error.response.get("Error", {}).get("Message", ""))
+    text = re.sub(r"\s*Encoded authorization failure message: \S+", "", text)  # a kilobyte that only Amazon reads
+    said = f"{what}: {code}: {text}"
+    if code == "IdempotentInstanceTerminated":  # of an order that is sent again
+        return Gone(said)
+    if code == "AuthFailure" and "not authorized" in text.lower():  # said of images and keys
+        return CloudDenied(said)
+    if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":
+        return CloudDenied(f"{said} (the role for spot machines lacks; whoever may makes it: studio cloud setup ec2)")
+    if code == "RequestExpired":
+        said += " (is the clock of this machine right?)"
+    if code in WRONG:
+        return NoCredentials(f"{said} (these credentials are wrong; {LOGIN})")
+    error = REFUSALS.error(code, said)
+    return CloudUnreachable(said) if type(error) is CloudDenied and (status >= 500 or status == 429) else error
+
+
+def _failed(error: Exception, what: str, known: Any) -> CloudError:
+    if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound)):
+        return NoCredentials(f"{what}: no AWS credentials ({error}); {LOGIN}")
+    tokens = known.SSOError, known.TokenRetrievalError, known.UnauthorizedSSOTokenError
+    if isinstance(error, (known.CredentialRetrievalError, *tokens)):
+        return CloudCredentials(f"{what}: no AWS credentials that work: {error}")
+    if isinstance(error, known.HTTPClientError | known.ConnectionError | known.IncompleteReadError):
+        return CloudUnreachable(f"{what}: {error}")
+    return CloudDenied(f"{what}: {error}")

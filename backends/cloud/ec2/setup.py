@@ -1,0 +1,229 @@
+"""What an AWS account needs: a bucket, and an instance profile that may use a part of it and nothing else."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from studio.backends.cloud.cloud import CloudDenied, CloudError
+from studio.backends.cloud.ec2.cloud import EC2Cloud
+from studio.backends.cloud.ec2.errors import aws_errors, code_of
+from studio.backends.cloud.ec2.requests import UBUNTU
+from studio.backends.cloud.setup import KEPT, PREFIX, Setup, Step
+from studio.backends.queue.bucket import sdk
+
+PROFILE = "studio-worker"
+SPOT_ROLE = "AWSServiceRoleForEC2Spot"  # by which Amazon itself makes spot machines; an account needs it once
+SPREADS = 10.0  # seconds until all of Amazon knows a new instance profile
+TRIED = "m7i.large"  # the machine type of the dry run
+MISSING = {
+    "404",
+    "NoSuchBucket",
+    "NoSuchEntity",
+    "NoSuchLifecycleConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
+}
+THERE = {
+    "EntityAlreadyExists",
+    "BucketAlreadyOwnedByYou",
+    "LimitExceeded",  # a profile has one role
+    "InvalidInput",  # the role of spot machines
+}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+PRIVATE = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
+
+
+def worker_policy(bucket: str) -> dict[str, Any]:
+    """A machine reads and writes below the prefix. It can neither delete anything, nor make machines."""
+    return _policy(
+        {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{bucket}/{PREFIX}/*"},
+        {
+            "Action": "s3:ListBucket",
+            "Resource": f"arn:aws:s3:::{bucket}",
+            "Condition": {"StringLike": {"s3:prefix": f"{PREFIX}/*"}},
+        },
+    )
+
+
+def driver_policy(bucket: str, account: str) -> dict[str, Any]:
+    """Whoever searches: machines with Studio's tag, the bucket's prefix, and prices. For --port and --ssh-keypair see below."""
+    tagged = {"Null": {"aws:ResourceTag/studio-search": "false"}}
+    return _policy(
+        {
+            "Action": ["ec2:Describe*", "pricing:GetProducts", "ssm:GetParameter", "ssm:GetParameters"],
+            "Resource": "*",
+        },
+        {"Action": "ec2:RunInstances", "Resource": "*"},
+        {
+            "Action": "ec2:CreateTags",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+        },
+        {"Action": "ec2:TerminateInstances", "Resource": "*", "Condition": tagged},
+        {"Action": "iam:PassRole", "Resource": f"arn:aws:iam::{account}:role/{PROFILE}"},
+        {"Action": "iam:GetInstanceProfile", "Resource": f"arn:aws:iam::{account}:instance-profile/{PROFILE}"},
+        *worker_policy(bucket)["Statement"],
+    )
+
+
+def ports_policy() -> dict[str, Any]:
+    groups = ["ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"]
+    tag = {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}
+    return _policy({"Action": groups, "Resource": "*"}, {"Action": "ec2:CreateTags", "Resource": "*", "Condition": tag})
+
+
+def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement} for statement in statements]}
+
+
+def lifecycle() -> dict[str, Any]:
+    rule = {
+        "ID": "studio-search",
+        "Status": "Enabled",
+        "Filter": {"Prefix": f"{PREFIX}/"},
+        "Expiration": {"Days": KEPT},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+    }
+    return {"Rules": [rule]}
+
+
+class EC2Setup(Setup):
+    cloud = "ec2"
+    account = PROFILE
+
+    def __init__(self, bucket: str | None = None):
+        self._region = EC2Cloud().region
+        with aws_errors("AWS"):
+            session = sdk("boto3", extra="ec2").session.Session(region_name=self._region)
+            self._s3, self._iam, self._ec2 = (session.client(name) for name in ("s3", "iam", "ec2"))
+            self._who = session.client("sts").get_caller_identity()
+        number = self._who["Account"]
+        self._name = bucket or f"studio-search-{number}-{self._region}"
+        self.bucket = f"s3://{self._name}/{PREFIX}"
+        self.policies = [
+            ("what the account or role that searches must be allowed", _text(driver_policy(self._name, number))),
+            ("and for --port or --ssh-keypair", _text(ports_policy())),
+            (f"what machines may (role {PROFILE})", _text(worker_policy(self._name))),
+        ]
+        self.steps = [
+            self._make_bucket(),
+            self._keep_private(),
+            self._expire(),
+            self._make_role(),
+            self._make_profile(),
+            self._make_spot_role(),
+        ]
+
+    def checks(self) -> Iterator[str]:
+        yield f"credentials: {self._who['Arn']}, region {self._region}"
+        yield self._tried("machine types may be listed", "describe_instance_types", MaxResults=5)
+        yield self._tried("machines may be listed", "describe_instances", MaxResults=5)
+        asked = {"ImageId": UBUNTU.format("amd64"), "InstanceType": TRIED, "MinCount": 1, "MaxCount": 1}
+        yield self._tried("machines may be made", "run_instances", DryRun=True, **asked)
+
+    def _tried(self, what: str, method: str, **asked: Any) -> str:
+        try:
+            with aws_errors(what):
+                getattr(self._ec2, method)(**asked)
+        except CloudError as error:
+            if code_of(error) == "DryRunOperation":  # it would have been done
+                return f"{what}: yes"
+            if not isinstance(error, CloudDenied):
+                raise
+            return f"{what}: NO: {error}"
+        return f"{what}: yes"
+
+    # --- the steps --------------------------------------------------------------------------------------------------
+
+    def _make_bucket(self) -> Step:
+        asked: dict[str, Any] = {"Bucket": self._name}
+        if self._region != "us-east-1":
+            asked["CreateBucketConfiguration"] = {"LocationConstraint": self._region}
+        return self._step("make the bucket", self._s3, "create_bucket", asked, ("head_bucket", {"Bucket": self._name}))
+
+    def _keep_private(self) -> Step:
+        asked = {"Bucket": self._name, "PublicAccessBlockConfiguration": PRIVATE}
+        seen = ("get_public_access_block", {"Bucket": self._name})
+        return self._step("keep the bucket private", self._s3, "put_public_access_block", asked, seen)
+
+    def _expire(self) -> Step:
+        asked = {"Bucket": self._name, "LifecycleConfiguration": lifecycle()}
+        seen = ("get_bucket_lifecycle_configuration", {"Bucket": self._name})
+        title = f"delete what is older than {KEPT} days from the bucket"
+        return self._step(title, self._s3, "put_bucket_lifecycle_configuration", asked, seen)
+
+    def _make_role(self) -> Step:
+        role = {"RoleName": PROFILE, "AssumeRolePolicyDocument": json.dumps(TRUST)}
+        policy = {
+            "RoleName": PROFILE,
+            "PolicyName": f"bucket-{self._name}"[:128],
+            "PolicyDocument": json.dumps(worker_policy(self._name)),
+        }
+
+        def do() -> None:
+            self._send(self._iam, "create_role", role)
+            self._send(self._iam, "put_role_policy", policy)
+
+        seen = {"RoleName": PROFILE, "PolicyName": policy["PolicyName"]}
+        text = f"iam.create_role {_text(role)}\niam.put_role_policy {_text(policy)}"
+        return Step("make the role of machines", text, lambda: self._is_there(self._iam, "get_role_policy", seen), do)
+
+    def _make_profile(self) -> Step:
+        profile = {"InstanceProfileName": PROFILE}
+        add = {"InstanceProfileName": PROFILE, "RoleName": PROFILE}
+
+        def do() -> None:
+            self._send(self._iam, "create_instance_profile", profile)
+            self._send(self._iam, "add_role_to_instance_profile", add)
+            time.sleep(SPREADS)
+
+        def is_done() -> bool:
+            if not self._is_there(self._iam, "get_instance_profile", profile):
+                return False
+            with aws_errors("looking for the instance profile"):
+                return bool(self._iam.get_instance_profile(**profile)["InstanceProfile"]["Roles"])
+
+        text = f"iam.create_instance_profile {_text(profile)}\niam.add_role_to_instance_profile {_text(add)}"
+        return Step("make the instance profile", text, is_done, do)
+
+    def _make_spot_role(self) -> Step:
+        asked, seen = {"AWSServiceName": "spot.amazonaws.com"}, {"RoleName": SPOT_ROLE}
+        return Step(
+            "make the role by which Amazon runs spot machines",
+            f"iam.create_service_linked_role {_text(asked)}",
+            lambda: self._is_there(self._iam, "get_role", seen),
+            lambda: self._send(self._iam, "create_service_linked_role", asked),
+        )
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _step(
+        self, title: str, client: Any, method: str, asked: dict[str, Any], seen: tuple[str, dict[str, Any]]
+    ) -> Step:
+        text = f"s3.{method} {_text(asked)}"
+        return Step(title, text, lambda: self._is_there(client, *seen), lambda: self._send(client, method, asked))
+
+    def _send(self, client: Any, method: str, asked: dict[str, Any]) -> None:
+        try:
+            with aws_errors(method):
+                getattr(client, method)(**asked)
+        except CloudError as error:
+            if code_of(error) not in THERE:
+                raise
+
+    def _is_there(self, client: Any, method: str, asked: dict[str, Any]) -> bool:
+        try:
+            with aws_errors(method):
+                getattr(client, method)(**asked)
+        except CloudError as error:
+            if code_of(error) in MISSING:
+                return False
+            raise
+        return True
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, indent=2)

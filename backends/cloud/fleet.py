@@ -1,0 +1,318 @@
+"""Keeps as many machines alive as a search needs, and sees that none is left.
+
+    wanted ──► launch (`ordering`) ──► alive ──► gone ──► another one
+                                                   └ never took a job: barren; two in a row, and the search ends;
+                                                     six of spot machines, which may only have been taken away
+
+A machine counts as alive from before it is ordered until the cloud's own list says otherwise, and goes on saying so for
+a while: lists are late, and one may be stale. So there are never more than wanted, and `close` knows what to look for,
+whatever was interrupted.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from studio.backends.cloud.amounts import dollars
+from studio.backends.cloud.cloud import Cloud, CloudCredentials, CloudDenied, CloudError, Machine
+from studio.backends.cloud.ledger import Ledger
+from studio.backends.cloud.ordering import Member, NoMachines, Ordering, Terms
+from studio.backends.cloud.rates import Rate
+from studio.backends.cloud.spending import committed, spent
+from studio.errors import StudioError
+
+BREAKER = 2  # machines that came to nothing one after the other, after which nothing more is launched
+TAKEN = 6  # the same of spot machines that tell of no failure: they were taken away, or cannot write to the bucket
+FAILED = re.compile(r"studio: the end, with exit code (?!(0|143)\b)")  # in a boot log; 143: a signal ended it
+UNINSTALLED = (
+    "a package cannot be installed there: correct requirements.txt, pyproject.toml or --python-pkg, and start the search "
+    "anew;"
+)
+SILENT = 1200.0  # seconds a machine has to install everything and to say that it is there
+LIST_LAG = 90.0  # seconds that a list may be late, see `Fleet`
+PATIENCE = 1800.0  # seconds of wanting a machine and having none, after which the search is given up
+CLOSING, REFUSED = 300.0, 30.0  # seconds: for ending all; to go on asking a cloud that refuses
+AGAIN = 20.0  # seconds after which a machine is asked to end once more
+
+
+class CostReached(StudioError):
+    """What may be spent does not pay for another machine."""
+
+
+class Fleet:
+    """`tend` is one look, and what follows from it; call it every few seconds, from one thread. `close` ends all.
+
+    boot_log  the last lines that the machine of that name wrote, or ""
+    say       for the user: what went wrong and is being mended; from any thread
+    clock     seconds that go on, whatever somebody sets the computer's clock to
+    wall      seconds since the epoch, of this computer, for the ledger; never compared with the cloud's
+    together  how many orders are sent at a time
+    list_lag  seconds in which the cloud's list need not show a machine that is there
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        terms: Terms,
+        ledger: Ledger,
+        *,
+        boot_log: Callable[[str], str] = lambda name: "",
+        say: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        together: int = 1,
+        list_lag: float = LIST_LAG,
+    ):
+        self._cloud, self._terms, self._ledger = cloud, terms, ledger
+        self._boot_log, self._say, self._clock, self._wall, self._sleep = boot_log, say, clock, wall, sleep
+        self._list_lag = list_lag
+        self._members: dict[str, Member] = {}
+        self._lost: dict[str, Member] = {}  # no list has them any more, and nobody saw them end
+        how = {"tell": self._tell, "clock": clock, "wall": wall, "sleep": sleep}
+        self._ordering = Ordering(cloud, terms, ledger, self._members, together=together, **how)  # type: ignore[arg-type]
+        self._greeted: set[str] = set()  # three sets that another thread adds to
+        self._worked: set[str] = set()
+        self._silent: set[str] = set()
+        self._barren: list[str] = []
+        self._taken: list[str] = []
+        self._said: set[str] = set()
+        self._last_alive = clock()
+        self._trouble: CloudError | None = None  # of the last requests
+        for name in ledger.alive:  # of an earlier session: the first list tells which are still there
+            entry = ledger.get(name)
+            assert entry is not None
+            begun, ends = self._on_clock(entry.begun), self._on_clock(entry.ends)
+            self._members[name] = Member(name, begun, ends, begun)
+
+    # --- what the bucket says ---------------------------------------------------------------------------------------
+
+    def greeted(self, machines: Iterable[str]) -> None:
+        """Their workers have said that they are there."""
+        self._greeted.update(machines)
+
+    def worked(self, machine: str) -> None:
+        """Its worker has taken a job."""
+        self._worked.add(machine)
+
+    def silent(self, machine: str) -> None:
+        """Its worker holds a job and is not heard of any more: the machine hangs, or is gone."""
+        self._silent.add(machine)
+
+    # --- one look ---------------------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> list[str]:
+        """Names of machines that exist, or may."""
+        return self._ordering.alive()
+
+    @property
+    def spent(self) -> float:
+        """Dollars, in all sessions of this search."""
+        return spent(self._ledger.spells, self._wall())
+
+    def tend(self, needed: int, *, waiting: bool = True) -> None:
+        """See what there is, and launch what is missing of `needed` machines. `waiting`: some job has no worker.
+
+        NoMachines and CostReached where the search cannot go on.
+        """
+        if self._ordering.stopped.is_set() or not self._look(waiting):
+            return
+        self._check_breaker()
+        self._end_some()
+        cap = self._terms.max_cost
+        if cap is not None and self.spent >= cap * 0.999:
+            raise CostReached(f"--max-cost: the machines have cost {dollars(self.spent)} of {dollars(cap)}")
+        self._ordering.launch(needed)
+        made = any(member.machine is not None and not member.out for member in list(self._members.values()))
+        if made or needed <= 0:
+            self._last_alive = self._clock()
+        else:
+            self._check_hope()
+
+    def _look(self, waiting: bool) -> bool:
+        """Whether the cloud said which machines there are."""
+        now = self._clock()
+        try:
+            listed = {machine.name: machine for machine in self._cloud.machines(self._terms.project)}
+        except CloudError as error:
+            self._trouble = error
+            self._tell(f"no word about the machines, asking again: {error}")
+            return False
+        for name, machine in listed.items():
+            member = self._members.get(name) or self._adopt(machine)
+            member.machine, member.listed, member.seen, member.unsure = machine, now, True, False
+            self._mark(member)
+            if machine.state == "ending":
+                self._leaves(member, waiting)
+        self._ledger.listed(listed, self._wall())
+        for member in list(self._members.values()):
+            if member.name in listed or member.unsure:
+                continue
+            ends = member.dismissed or (member.machine is not None and member.machine.state == "ending")
+            if ends or now - member.listed > self._list_lag or self._failed_to_start(member):
+                self._mark(member)
+                self._leaves(member, waiting)
+                self._ledger.ended([member.name], self._wall())
+                del self._members[member.name]
+                if not ends and member.machine is not None:
+                    self._lost[member.name] = member
+        return True
+
+    def _failed_to_start(self, member: Member) -> bool:
+        """Of one that the list lacks: its last words tell that it has ended, so the list is not late."""
+        if member.greeted or member.worked or {member.name} & (self._greeted | self._worked):
+            return False
+        return not self._ordering.stopped.is_set() and FAILED.search(self._boot_log(member.name)) is not None
+
+    def _mark(self, member: Member) -> None:
+        if member.name in self._worked and not member.worked:
+            member.worked = True
+            self._barren.clear()
+            self._taken.clear()
+        member.greeted |= member.worked or member.name in self._greeted
+
+    def _adopt(self, machine: Machine) -> Member:
+        """A machine of an earlier session of this search."""
+        now, known, terms = self._clock(), self._ledger.get(machine.name), self._terms
+        ends = now + terms.lifetime if known is None else self._on_clock(known.ends)
+        member = self._members[machine.name] = Member(machine.name, now, ends, now)
+        with contextlib.suppress(OSError):  # it is there, whether that can be written or not
+            if known is None:
+                same = [offer for offer in terms.offers if offer.machine_type == machine.machine_type]
+                rate = terms.rate((same or list(terms.offers))[0]) if terms.offers else Rate(None, None)
+                about = machine.machine_type, machine.zone, machine.spot
+                self._ordering.enter(machine.name, *about, rate, terms.lifetime)
+            elif known.ended is not None:  # the list was wrong
+                self._ledger.note(replace(known, ended=None))
+        return member
+
+    def _on_clock(self, at: float) -> float:
+        """A time of the ledger, on the fleet's clock."""
+        return self._clock() + at - self._wall()
+
+    def _leaves(self, member: Member, waiting: bool) -> None:
+        """It ends or is gone, and counts no more."""
+        ours = member.order is not None and member.machine is not None and not member.out and not member.dismissed
+        if ours and not member.worked and (waiting or not member.greeted):
+            assert member.order is not None
+            failed = FAILED.search(log := self._boot_log(member.name))
+            if failed:
+                self._tell(f"{member.name} failed while it started: {_last_words(log)}")
+            blameless = member.order.spot and not failed
+            (self._taken if blameless else self._barren).append(member.name)
+        member.out = True
+
+    def _check_breaker(self) -> None:
+        found = next(
+            (some for some, most in ((self._barren, BREAKER), (self._taken, TAKEN)) if len(some) >= most), None
+        )
+        if found is None:
+            return
+        name = found[-1]
+        log = self._boot_log(name).strip()
+        last = (
+            f"the last lines of {name}: {log}" if log else f"{name} left no log: may its account write to the bucket?"
+        )
+        advice = f"{UNINSTALLED} " if "studio: a package was not installed" in log else ""
+        raise NoMachines(f"{len(found)} machines in a row came to nothing, so no more are started; {advice}{last}")
+
+    def _check_hope(self) -> None:
+        """There is no machine, or none but those whose order has no answer."""
+        if not self.alive:
+            self._ordering.check_hope()
+            if self._ordering.broke:
+                raise CostReached(f"--max-cost: {self._left()}")
+        if self._clock() - self._last_alive > PATIENCE:
+            raise NoMachines(f"no machine was to be had for {PATIENCE / 60:.0f} minutes; name another --machine-type")
+
+    def _left(self) -> str:
+        cap, most = self._terms.max_cost, committed(self._ledger.spells, self._wall())
+        spot = f" (up to {dollars(most)}, had prices risen)" if most > self.spent * 1.01 else ""
+        return f"{dollars(self.spent)} of {dollars(cap)} are spent{spot}, and the rest pays for no machine"
+
+    # --- ending machines --------------------------------------------------------------------------------------------
+
+    def _end_some(self) -> None:
+        """Machines that hang, that never say a word, that outlived their time, that stopped without being gone, and
+        those that are more than wanted."""
+        now = self._clock()
+        wrong: list[Member] = []
+        mutes: list[Member] = []
+        for member in self._members.values():
+            mute = member.order is not None and not member.greeted and now - member.since > SILENT
+            if member.name in self._silent:
+                self._tell(f"{member.name} holds an experiment and says nothing any more: it is replaced")
+            elif mute and not member.out:
+                self._tell(f"{member.name} has said nothing for {SILENT / 60:.0f} minutes: it is ended")
+                mutes.append(member)
+            elif not member.out and now <= member.ends + LIST_LAG:
+                continue
+            wrong.append(member)
+        inside = [member for member in self._members.values() if not member.out and member not in wrong]
+        inside.sort(key=lambda member: (member.worked, member.greeted, -member.since))
+        extra = [member for member in inside if member.machine is not None][: max(len(inside) - self._terms.most, 0)]
+        for member in extra:
+            self._tell(f"{member.name} is more than is wanted: it is ended")
+        self._end([*wrong, *extra])
+        self._barren += [member.name for member in mutes if member.dismissed]  # else it is there, and counts
+
+    def _end(self, members: Sequence[Member]) -> bool:
+        """Ask them to end, unless they were asked a moment ago. Whether the cloud took all that was asked."""
+        now = self._clock()
+        due = [m for m in members if m.machine is not None and (m.asked is None or now - m.asked >= AGAIN)]
+        if not due:
+            return True
+        try:
+            self._cloud.terminate([member.machine for member in due if member.machine is not None])
+        except CloudError as error:
+            self._trouble = error
+            self._tell(f"no machine was ended, trying again: {error}")
+            return False
+        for member in due:
+            member.asked, member.dismissed, member.out = now, True, True
+        return True
+
+    def interrupt(self) -> None:
+        """Orders that are not sent yet are not sent. From any thread."""
+        self._ordering.stopped.set()
+
+    def close(self) -> bool:
+        """End all machines of this search, those included whose orders had no answer. Whether that is certain."""
+        self.interrupt()
+        begun, refused = self._clock(), None
+        for name, member in self._lost.items():  # it was a list that was wrong, or they are gone, which is no error
+            self._members.setdefault(name, member)
+        self._lost.clear()
+        while True:
+            self._trouble = None
+            self._ordering.settle()
+            certain = self._end([member for member in self._members.values() if member.machine is not None])
+            certain &= self._look(waiting=False)
+            here = [member for member in self._members.values() if member.machine is not None]
+            left = [m for m in here if m.asked is None or (m.seen and m.machine and m.machine.state != "ending")]
+            unsure = len(here) < len(self._members)
+            waited = self._clock() - begun
+            if certain and not left and (not unsure or waited >= self._list_lag):
+                self._ledger.ended(self._ledger.alive, self._wall())
+                return True
+            hopeless = isinstance(self._trouble, CloudCredentials | CloudDenied)
+            refused = (waited if refused is None else refused) if hopeless else None
+            if waited >= (CLOSING if refused is None else min(refused + REFUSED, CLOSING)):
+                names = ", ".join(member.name for member in self._members.values())
+                self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
+                return False
+            self._sleep(min(0.5 + waited, 2.0))
+
+    def _tell(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
+
+
+def _last_words(log: str) -> str:
+    """What stands before the end of a boot log: what went wrong, and of which step."""
+    lines = [line for line in log.split(" | ") if not FAILED.search(line)]
+    return " | ".join(lines[-2:]) or log

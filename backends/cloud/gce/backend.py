@@ -1,0 +1,75 @@
+"""`gcloud`, `gce`, `gcspot`: experiments on machines of Google Compute Engine, which are made for the search and end
+with it.
+
+    studio cloud setup gcloud
+    studio run --cloud=gcloud --num-workers=4 …
+"""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from studio.backends.cloud.cloud import Cloud
+from studio.backends.cloud.gce.cloud import GCECloud
+from studio.backends.cloud.gce.setup import ACCOUNT, GCESetup
+from studio.backends.cloud.gce.startup import snippets
+from studio.backends.cloud.machines_backend import MachinesBackend
+from studio.backends.cloud.setup import Setup
+from studio.errors import BadInput
+from studio.hookspecs import hookimpl
+
+
+class GCEBackend(MachinesBackend):
+    """Machines of Google Compute Engine, at the standard price."""
+
+    name = "gce"
+    aliases: ClassVar[tuple[str, ...]] = ("gcloud",)
+    cloud = "gce"
+    scheme = "gs"
+    extra = "gce"
+    earlier = 120  # so that its files and its boot log are in the bucket when Google deletes it
+
+    @classmethod
+    def open_cloud(cls, *, everywhere: bool = False) -> Cloud:
+        return GCECloud()  # its list has all zones anyway
+
+    @classmethod
+    def snippets(cls, bucket: str, zone: str, lifetime: int) -> dict[str, str]:
+        return snippets(bucket, lifetime)
+
+    @classmethod
+    def default_account(cls, cloud: Cloud) -> str:
+        assert isinstance(cloud, GCECloud)
+        return f"{ACCOUNT}@{cloud.project}.iam.gserviceaccount.com"
+
+    @classmethod
+    def keypair(cls, given: str) -> str:
+        """`USER:FILE.pub`, or `FILE.pub`: with what stands in the file. A key itself stays as it is."""
+        if " " in given.strip():
+            return given
+        user, colon, name = given.rpartition(":")
+        try:
+            key = Path(name).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise BadInput(f"--ssh-keypair {given!r}: {name} cannot be read; write USER:FILE.pub") from error
+        if not re.fullmatch(r"(sk-)?(ssh|ecdsa)-\S+ \S+.*", key):
+            raise BadInput(f"--ssh-keypair {given!r}: {name} is no public key; one ends with .pub")
+        return f"{user}{colon}{key}"
+
+    @classmethod
+    def setup(cls, bucket: str | None = None) -> Setup:
+        return GCESetup(cls.check_setup(bucket))
+
+
+class GCSpotBackend(GCEBackend):
+    """Machines of Google Compute Engine at the spot price. Google may take them away; what ran there runs again."""
+
+    name = "gcspot"
+    aliases = ()
+    spot = True
+    bids = False
+
+
+@hookimpl
+def studio_backends() -> list[Any]:
+    return [GCEBackend, GCSpotBackend]

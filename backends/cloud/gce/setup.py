@@ -1,0 +1,212 @@
+"""What a Google Cloud project needs: a bucket, and a service account that may use a part of it and delete its own machine.
+
+All by Google's REST interfaces, as bodies that a person can read before they are sent.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from studio.backends.cloud.cloud import CloudDenied, CloudUnreachable
+from studio.backends.cloud.gce.cloud import SCOPE, GCECloud
+from studio.backends.cloud.gce.errors import google_errors
+from studio.backends.cloud.setup import KEPT, PREFIX, Setup, Step
+from studio.backends.queue.bucket import sdk
+
+ACCOUNT = "studio-worker"
+IAM, PROJECTS, STORAGE = (
+    "https://iam.googleapis.com/v1",
+    "https://cloudresourcemanager.googleapis.com/v1",
+    "https://storage.googleapis.com/storage/v1",
+)
+ROLES = {  # id: title, permissions. To write a key again is to delete its old value, as Google sees it
+    "studioWorkerBucket": (
+        "Studio: use objects of a bucket",
+        ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"],
+    ),
+    "studioWorkerMachine": ("Studio: delete machines", ["compute.instances.delete"]),
+}
+DRIVER = [  # what whoever searches must be allowed
+    "compute.acceleratorTypes.list",
+    "compute.disks.create",
+    "compute.disks.setLabels",
+    "compute.instances.create",
+    "compute.instances.delete",
+    "compute.instances.get",
+    "compute.instances.list",
+    "compute.instances.setLabels",
+    "compute.instances.setMetadata",
+    "compute.instances.setServiceAccount",
+    "compute.machineTypes.get",
+    "compute.machineTypes.list",
+    "compute.regions.get",
+    "compute.subnetworks.use",
+    "compute.subnetworks.useExternalIp",
+    "compute.zoneOperations.get",
+    "iam.serviceAccounts.actAs",
+    "serviceusage.services.use",  # of the project that requests name as theirs, for prices
+    "storage.buckets.get",  # where it is: the quote says when machines are elsewhere
+    "storage.objects.create",
+    "storage.objects.delete",
+    "storage.objects.get",
+    "storage.objects.list",
+]
+
+PORTS = [
+    "compute.firewalls.create",
+    "compute.firewalls.delete",
+    "compute.firewalls.list",
+    "compute.instances.setTags",
+    "compute.networks.updatePolicy",
+]
+IMAGES = ["compute.images.get", "compute.images.getFromFamily", "compute.images.useReadOnly"]
+
+Send = Callable[[str, str, Any], Any]  # method, address, body -> the answer; None where there is no such thing
+
+
+class GCESetup(Setup):
+    cloud = "gce"
+
+    def __init__(self, bucket: str | None = None, *, project: str | None = None, send: Send | None = None):
+        known = GCECloud(project=project)
+        self._project, self._region = known.project, known.region
+        self._send = send or _sender()
+        self._name = bucket or f"studio-search-{self._project}"
+        self.bucket = f"gs://{self._name}/{PREFIX}"
+        self.account = f"{ACCOUNT}@{self._project}.iam.gserviceaccount.com"
+        self.policies = [
+            ("what the account that searches must be allowed", "\n".join(DRIVER)),
+            ("and for --port or --ssh-keypair", "\n".join(PORTS)),
+            ("and for an --image of a project of one's own, in that project", "\n".join(IMAGES)),
+            *((f"what machines may, as {ACCOUNT}: {title}", "\n".join(may)) for title, may in ROLES.values()),
+        ]
+        self.steps = [
+            self._make_bucket(),
+            self._make_account(),
+            *(self._make_role(name) for name in ROLES),
+            self._bind_bucket(),
+            self._bind_project(),
+        ]
+
+    def checks(self) -> Iterator[str]:
+        yield f"credentials: project {self._project}, region {self._region}"
+        asked = {"permissions": DRIVER}
+        answer = self._send("POST", f"{PROJECTS}/projects/{self._project}:testIamPermissions", asked)
+        may = set((answer or {}).get("permissions", []))
+        for permission in DRIVER:
+            yield f"{permission}: {'yes' if permission in may else 'NO'}"
+
+    # --- the steps --------------------------------------------------------------------------------------------------
+
+    def _make_bucket(self) -> Step:
+        body = {
+            "name": self._name,
+            "location": self._region,
+            "iamConfiguration": {
+                "uniformBucketLevelAccess": {"enabled": True},
+                "publicAccessPrevention": "enforced",
+            },
+            "lifecycle": {
+                "rule": [
+                    {"action": {"type": "Delete"}, "condition": {"age": KEPT, "matchesPrefix": [f"{PREFIX}/"]}},
+                ]
+            },
+        }
+        at = f"{STORAGE}/b?project={self._project}"
+        return self._create("make the bucket", at, body, f"{STORAGE}/b/{self._name}")
+
+    def _make_account(self) -> Step:
+        at = f"{IAM}/projects/{self._project}/serviceAccounts"
+        body = {"accountId": ACCOUNT, "serviceAccount": {"displayName": "Machines of Studio"}}
+        return self._create("make the service account of machines", at, body, f"{at}/{self.account}")
+
+    def _make_role(self, name: str) -> Step:
+        title, permissions = ROLES[name]
+        at = f"{IAM}/projects/{self._project}/roles"
+        body = {"roleId": name, "role": {"title": title, "includedPermissions": permissions, "stage": "GA"}}
+        return self._create(f"make the role {name}", at, body, f"{at}/{name}")
+
+    def _bind_bucket(self) -> Step:
+        below = f'resource.name.startsWith("projects/_/buckets/{self._name}/objects/{PREFIX}/")'
+        listed = f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{PREFIX}/")'
+        binding = self._binding("studioWorkerBucket", "below-prefix", f"{below} || {listed}")
+        at = f"{STORAGE}/b/{self._name}/iam"
+        get = ("GET", f"{at}?optionsRequestedPolicyVersion=3", None)
+        return self._bind("let machines use the bucket", binding, get, lambda policy: ("PUT", at, policy))
+
+    def _bind_project(self) -> Step:
+        own = 'resource.name.extract("/instances/{name}").startsWith("studio-")'
+        binding = self._binding("studioWorkerMachine", "machines-of-studio", own)
+        at = f"{PROJECTS}/projects/{self._project}"
+        get = ("POST", f"{at}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}})
+        put = f"{at}:setIamPolicy"
+        return self._bind(
+            "let machines delete themselves", binding, get, lambda policy: ("POST", put, {"policy": policy})
+        )
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _binding(self, role: str, title: str, condition: str) -> dict[str, Any]:
+        return {
+            "role": f"projects/{self._project}/roles/{role}",
+            "members": [f"serviceAccount:{self.account}"],
+            "condition": {"title": f"studio-{title}", "expression": condition},
+        }
+
+    def _create(self, title: str, at: str, body: dict[str, Any], seen: str) -> Step:
+        text = f"POST {at}\n{json.dumps(body, indent=2)}"
+        return Step(
+            title, text, lambda: self._send("GET", seen, None) is not None, lambda: self._send("POST", at, body)
+        )
+
+    def _bind(
+        self,
+        title: str,
+        binding: dict[str, Any],
+        get: tuple[str, str, Any],
+        put: Callable[[dict[str, Any]], tuple[str, str, Any]],
+    ) -> Step:
+        """Add `binding` to a policy, which keeps all others. Its etag sees to it that nobody's change is lost."""
+
+        def policy() -> dict[str, Any]:
+            return self._send(*get) or {}
+
+        def do() -> None:
+            there = policy()
+            self._send(*put({**there, "version": 3, "bindings": [*there.get("bindings", []), binding]}))
+
+        _, at, _ = put({})
+        text = f"{at}: with this binding beside those that are there\n{json.dumps(binding, indent=2)}"
+        return Step(title, text, lambda: binding in policy().get("bindings", []), do)
+
+
+def _sender() -> Send:
+    with google_errors("looking for Google credentials"):
+        credentials, _ = sdk("google.auth", extra="gce").default(scopes=[SCOPE])
+    session = sdk("google.auth.transport.requests", extra="gce").AuthorizedSession(credentials)
+    failed = sdk("requests.exceptions", extra="gce").RequestException
+
+    def send(method: str, at: str, body: Any) -> Any:
+        service = re.sub(r"^https://|\..*", "", at)
+        with google_errors(f"asking {service}"):
+            try:
+                answer = session.request(method, at, json=body, timeout=30)
+            except failed as error:
+                raise CloudUnreachable(f"{service}: {error}") from error
+        if answer.status_code == 404:
+            return None
+        if answer.status_code == 409 and method == "POST":
+            return {}  # it is there
+        if answer.status_code >= 400:
+            raise CloudDenied(f"{service}: {answer.status_code}: {_message(answer)}")
+        return answer.json()
+
+    return send
+
+
+def _message(answer: Any) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.text)[:200]

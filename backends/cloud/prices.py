@@ -1,0 +1,56 @@
+"""Prices that were asked for a while ago: a file in STUDIO_HOME/cache. Prices that nobody may know are no error."""
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from studio.backends.cloud.cloud import CloudDenied, CloudUnreachable
+from studio.project.paths import studio_home
+
+HOUR, DAY = 3600.0, 86400.0
+
+Prices = dict[str, float]  # dollars, by whatever they are of
+
+
+class PriceCache:
+    """`name` of the cloud and the region, for the file."""
+
+    def __init__(self, name: str):
+        self._file = studio_home() / "cache" / f"{name}.json"
+
+    def get(self, key: str, seconds: float, ask: Callable[[], Prices]) -> Prices:
+        """What `ask` said no more than `seconds` (a day at most) ago, or says now. Empty: not known. The machines may
+        still be had; who needs a price is asked for --price."""
+        kept = self._read()
+        if key in kept and time.time() - kept[key]["at"] < seconds:
+            return dict(kept[key]["prices"])
+        try:
+            prices = ask()
+        except (CloudDenied, CloudUnreachable):
+            return {}
+        if prices:
+            self._write(kept | {key: {"at": time.time(), "prices": prices}})
+        return prices
+
+    def _read(self) -> dict[str, Any]:
+        """What is not too old for anybody."""
+        now = time.time()
+        try:
+            kept = json.loads(self._file.read_text())
+            return {key: entry for key, entry in kept.items() if entry["prices"] and 0 <= now - entry["at"] < DAY}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours
+            return {}
+
+    def _write(self, kept: dict[str, Any]) -> None:
+        part = self._file.with_name(f".{uuid.uuid4().hex}.part")
+        with contextlib.suppress(OSError):  # a full disk costs us a request, nothing else
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_text(json.dumps(kept))
+                os.replace(part, self._file)
+            finally:
+                part.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""What a search in a cloud can cost, as the user reads it before it starts."""
+
+from dataclasses import dataclass
+
+from studio.backends.cloud.amounts import HOUR, dollars, hours
+from studio.backends.cloud.cloud import Offer
+from studio.backends.cloud.rates import rate_of
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a search in a cloud can cost. `idle` and `lifetime` in seconds."""
+
+    cloud: str
+    machines: int
+    offer: Offer
+    spot: bool
+    lifetime: int
+    price: float | None = None
+    bid: float | None = None
+    max_cost: float | None = None
+    idle: float = 300.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def most(self) -> float | None:
+        """Dollars that all machines can cost in their lifetime."""
+        ceiling = rate_of(self.offer, spot=self.spot, price=self.price, bid=self.bid).ceiling
+        whole = None if ceiling is None else ceiling * self.machines * self.lifetime / HOUR
+        known = [amount for amount in (whole, self.max_cost) if amount is not None]
+        return min(known) if known else None
+
+    @property
+    def text(self) -> str:
+        offer = self.offer
+        what = f"{self.machines} machine{'s' if self.machines > 1 else ''} {offer.machine_type}"
+        gpus = f", {offer.gpus} GPU{'s' if offer.gpus > 1 else ''}" if offer.gpus else ""
+        many = "s" if offer.cpus != 1 else ""
+        size = f"{offer.cpus} CPU{many}, {offer.ram / (1 << 30):.4g} GB{gpus}"
+        lines = [f"{what} ({size}) of {self.cloud} in {offer.zone}, each for at most {hours(self.lifetime)}:"]
+        if self.price is not None:
+            lines.append(self._line("as you say", self.price, True))
+        else:
+            lines.append(self._line("spot", offer.spot, self.spot))
+            lines.append(self._line("on demand", offer.on_demand, not self.spot))
+        if self.spot and self.bid is not None:
+            lines.append(f"  a spot machine is given up when it costs more than {dollars(self.bid)} an hour")
+        lines.append(f"  a machine ends after {hours(self.idle)} without work, and with the search")
+        if self.max_cost is not None:
+            lines.append(f"  --max-cost ends the search before it costs more than {dollars(self.max_cost)}")
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+    @property
+    def _unknown(self) -> str:
+        if self.spot and self.offer.on_demand is not None:
+            return "; counted as on demand"
+        return (
+            ": the cloud does not say what this will cost. Look it up, and give --price=DOLLARS of a machine and hour"
+        )
+
+    def _line(self, kind: str, price: float | None, chosen: bool) -> str:
+        mark = "*" if chosen else " "
+        if price is None:
+            return f"{mark} {kind:10} price not known{self._unknown if chosen else ''}"
+        whole = price * self.machines
+        return (
+            f"{mark} {kind:10} {dollars(price)} an hour each, {dollars(whole)} together: "
+            f"{dollars(whole * self.lifetime / HOUR)} in all that time"
+        )

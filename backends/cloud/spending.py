@@ -1,0 +1,77 @@
+"""What machines have cost, and what may still be spent. Pure: dollars, hours' prices, seconds.
+
+The promise of `--max-cost`: what all machines can have cost until now, and what those that are alive can still cost
+until their lifetime ends them, never exceeds it together. Each hour counts with the most that its price may have risen
+to. So a machine is launched only with a lifetime that fits; nobody has to be awake for the promise to hold.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from studio.backends.cloud.amounts import HOUR
+from studio.backends.cloud.rates import Rate
+
+LEAST_BILLED = 60.0  # seconds; Amazon and Google bill seconds from there on
+LEAST_LIFETIME = 900  # seconds: in less a machine does little more than start
+
+
+@dataclass(frozen=True)
+class Spell:
+    """One machine's time on the bill, in seconds of one clock.
+
+    ends   its lifetime should end it
+    ended  it is gone; None: it was there when looked at last
+    seen   when it was seen alive last, where that was after `ends`
+    """
+
+    rate: Rate
+    begun: float
+    ends: float
+    ended: float | None = None
+    seen: float = 0.0
+
+    def billed(self, now: float) -> float:
+        """Seconds until now."""
+        until = max(min(now, self.ends), self.seen) if self.ended is None else self.ended
+        return max(until - self.begun, LEAST_BILLED)
+
+    def spent(self, now: float) -> float:
+        """Dollars until now, at the price it was ordered for. A price that is not known counts nothing: with
+        `--max-cost` it must be known."""
+        return self.billed(now) / HOUR * (self.rate.now or 0.0)
+
+    def committed(self, now: float) -> float:
+        """Dollars that it can have cost until now, and can cost yet."""
+        left = 0.0 if self.ended is not None else max(self.ends - max(now, self.begun + LEAST_BILLED), 0.0)
+        dearest = self.rate.now if self.rate.ceiling is None else self.rate.ceiling
+        return (self.billed(now) + left) / HOUR * (dearest or 0.0)
+
+
+def spent(spells: Iterable[Spell], now: float) -> float:
+    return sum(spell.spent(now) for spell in spells)
+
+
+def committed(spells: Iterable[Spell], now: float) -> float:
+    """What can have been spent, and what those that are alive can cost yet."""
+    return sum(spell.committed(now) for spell in spells)
+
+
+def affordable_lifetime(left: float | None, rate: Rate, machines: int, wanted: int) -> int:
+    """Seconds that each of `machines` new ones may live with `left` dollars; at most `wanted`. 0: none may be launched.
+
+    `left` None: as long as is wanted.
+    """
+    if left is None:
+        return wanted
+    if rate.ceiling is None:
+        return 0
+    if rate.ceiling <= 0:
+        return wanted
+    seconds = math.floor(max(left, 0.0) / (rate.ceiling * machines) * HOUR)
+    return min(seconds, wanted) if seconds >= min(LEAST_LIFETIME, wanted) else 0
+
+
+def experiment_cost(rate: Rate, seconds: float, slots: int) -> float | None:
+    """Dollars of an experiment on a machine that runs `slots` at a time."""
+    return None if rate.now is None else rate.now * seconds / HOUR / slots

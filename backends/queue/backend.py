@@ -1,0 +1,267 @@
+"""A backend whose experiments run wherever a worker takes them: the driver's side of a bucket."""
+
+import contextlib
+import logging
+import shlex
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.backends.queue import shipping
+from studio.backends.queue.background import Background
+from studio.backends.queue.bucket import PASSING, Bucket, BucketError, BucketFull
+from studio.backends.queue.job_queue import JobQueue, JobState
+from studio.backends.queue.lease_records import JobOutcome
+from studio.backends.queue.outcomes import lost, on_our_clock, outcome_of, stopped
+from studio.backends.queue.reports import PassedOn
+from studio.errors import StudioError
+from studio.execution.run_folder import recorded_outcome
+from studio.experiment import Outcome, Report, Run
+from studio.interfaces import Backend
+
+NEWS = 0.05  # seconds between two looks at files that move
+AGAIN = 2.0  # seconds until a file that found no bucket is sent again
+ALONE = 10.0  # seconds without a worker, after which the user hears how to start one
+KILLED = 10.0  # seconds that the worker of an experiment that is to be killed has to say that it is
+UNTOLD = 10.0  # seconds to tell a worker that an experiment is to end
+CLOSING = 10.0  # seconds for what has to be said to workers at the end
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Travel:
+    """A run that is out: its files go to the bucket, a worker has it, its files come back."""
+
+    run: Run
+    job: str
+    passed_on: PassedOn
+    begun: float
+    earliest: float = 0.0  # its script cannot have begun before; 0.0: it was sent by an earlier session
+    moving: "Future[Any] | None" = None
+    repeated: int = 0  # how often its job was given out anew
+    asked: str = ""  # "stop" or "kill", once somebody wants its end
+    told: str = ""  # what of that the bucket knows
+    wanted: float = 0.0  # monotonic time, of the last such word
+    ended: JobOutcome | None = None
+
+
+class BucketBackend(Backend):
+    """Gives runs to the workers of a bucket. A driver that starts a run again attaches to its job, whose outcome waits.
+
+    look    seconds between two looks into the bucket: a request for each experiment that runs, and clouds bill them
+    notice  gets what the user should read once; without it, that goes to the log
+    """
+
+    def __init__(self, *, slots: int, bucket: Bucket, look: float = 1.0, notice: Callable[[str], None] | None = None):
+        self.bucket = bucket
+        self.look = look
+        self.queue = JobQueue(bucket)
+        self.notice = notice or (lambda text: _log.warning("studio: %s", text))
+        self._travels: dict[str, _Travel] = {}
+        self._taken_over: dict[tuple[int, int], _Travel] = {}  # number and attempt that ended in the one before it
+        self._recorded: list[Report | Outcome] = []  # of runs that ended before this session
+        self._shipper: shipping.Shipper | None = None
+        self._sending = Background(1, "send")  # in order, each blob once
+        self._fetching = Background(min(8, slots), "fetch")
+        self._looked = 0.0
+        self._alone_since: float | None = None
+        self._said: set[str] = set()
+
+    def start(self, run: Run) -> None:
+        if (recorded := recorded_outcome(run)) is not None:  # on this machine, or brought home from another place
+            outcome, value = recorded
+            self._recorded += [Report(None, value, run.number, run.attempt)] if value is not None else []
+            self._recorded.append(outcome)
+            return
+        project = Path(run.folder).parent.parent
+        project.mkdir(parents=True, exist_ok=True)
+        if self._shipper is None:
+            self._shipper = shipping.Shipper(self.bucket, project)
+        job = f"{shipping.search_id(project)}-{run.number:08}-{run.attempt:04}"
+        if job in self._travels:
+            return
+        travel = _Travel(run, job, PassedOn(run.metric), time.time())
+        self._travels[job] = travel
+        before = self._taken_over.pop((run.number, run.attempt), None)
+        if before is not None:
+            travel.ended = before.ended
+            travel.moving = self._fetching.submit(self._fetch, travel)
+        else:
+            travel.moving = self._sending.submit(self._send, travel)
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        deadline = time.monotonic() + timeout
+        try:
+            while not (events := self._news()) and (left := deadline - time.monotonic()) > 0:
+                time.sleep(min(left, NEWS))
+        except (BucketFull, shipping.DiskFull) as error:  # what is under way has no end yet, and is waited for again
+            projects = {travel.run.project for travel in self._travels.values()}
+            raise type(error)(f"{error}; free some, then: studio resume {' '.join(projects)}") from error
+        return events
+
+    def stop(self, number: int, *, kill: bool) -> None:
+        for travel in self._travels.values():
+            if travel.run.number == number:
+                asked = "kill" if kill else travel.asked or "stop"
+                if asked != travel.asked:
+                    travel.asked, travel.wanted = asked, time.monotonic()
+        self._looked = 0.0  # the next poll tells the workers
+
+    def close(self) -> None:
+        """What is still out is ended by its workers, as far as the bucket can be reached. Where it cannot, they finish
+        what they have, and the next driver hears of it."""
+        self._sending.close()
+        self._fetching.close()
+        for travel in self._travels.values():
+            travel.asked = "kill"
+        last = Background(1, "close")
+        with contextlib.suppress(BucketError, NotInTime):
+            last.submit(self._tell_workers, list(self._travels.values())).result(CLOSING)
+        last.close()
+        self._travels.clear()
+        self.bucket.close()
+
+    def _news(self) -> list[Report | Outcome]:
+        events, self._recorded = self._recorded, []
+        for travel in list(self._travels.values()):
+            if travel.moving is not None and travel.moving.done():
+                moved, travel.moving = travel.moving, None
+                events += self._moved(travel, moved)
+            elif travel.ended is None and (why := self._overdue(travel)):
+                del self._travels[travel.job]
+                events.append(stopped(travel.run, travel.begun, f"stopped; {why}"))
+        if time.monotonic() - self._looked >= self.look:
+            self._looked = time.monotonic()
+            events += self._look()
+        return events
+
+    def _overdue(self, travel: _Travel) -> str:
+        """Why the end that somebody wants is not waited for any more, or ""."""
+        since = time.monotonic() - travel.wanted
+        if travel.asked == "kill" and since >= KILLED:
+            return "its worker has not answered yet"
+        return "its worker could not be told" if travel.asked != travel.told and since >= UNTOLD else ""
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _send(self, travel: _Travel, after: float = 0.0) -> None:
+        time.sleep(after)
+        assert self._shipper is not None
+        if travel.job not in self._travels:
+            return  # nobody wants it any more
+        if self.queue.submit(travel.job, self._shipper.job_body(travel.run)):
+            travel.earliest = travel.begun
+
+    def _fetch(self, travel: _Travel, after: float = 0.0) -> None:
+        time.sleep(after)
+        assert travel.ended is not None
+        shipping.fetch_outputs(self.bucket, travel.ended.job, travel.ended.attempt, Path(travel.run.folder))
+
+    def _moved(self, travel: _Travel, moved: "Future[Any]") -> list[Report | Outcome]:
+        """Its files have arrived at one end or the other."""
+        move, through = (self._send, self._sending) if travel.ended is None else (self._fetch, self._fetching)
+        try:
+            moved.result()
+        except PASSING as error:
+            self.trouble(error)
+            if travel.asked and travel.ended is None:
+                del self._travels[travel.job]
+                return [stopped(travel.run, travel.begun, "stopped before it could be sent")]
+            travel.moving = through.submit(move, travel, AGAIN)
+            return []
+        except (BucketError, shipping.DiskFull):
+            raise
+        except Exception as error:
+            if travel.ended is None and not isinstance(error, StudioError | OSError):
+                raise  # what comes back was written elsewhere, and whatever is wrong with it ends that one alone
+            del self._travels[travel.job]
+            what = "its files could not be sent" if travel.ended is None else "its files did not come back"
+            return [lost(travel.run, travel.begun, f"{what}: {error}")]
+        return [] if travel.ended is None else self._end(travel, travel.ended)
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> list[Report | Outcome]:
+        """Live values, and outcomes, whose files then come home before anybody hears of them."""
+        try:
+            self._tell_workers(self._travels.values())
+            for ended in self.queue.outcomes():
+                if (travel := self._travels.get(ended.job)) is not None:
+                    travel.ended = ended
+                    travel.moving = self._fetching.submit(self._fetch, travel)
+            states = self.queue.look()
+            if any(state.silent for state in states.values()):
+                self.bucket.check_room()  # its worker may be alive, and unable to say so
+        except PASSING as error:
+            self.trouble(error)
+            return []
+        self._watch_for_workers(states.values())
+        return [event for state in states.values() for event in self._live(state)]
+
+    def _tell_workers(self, travels: Iterable[_Travel]) -> None:
+        for travel in travels:
+            if travel.ended is None and travel.asked != travel.told:
+                self.queue.cancel(travel.job, kill=travel.asked == "kill")
+                travel.told = travel.asked
+
+    def _live(self, state: JobState) -> list[Report | Outcome]:
+        travel = self._travels.get(state.job)
+        return [] if travel is None else self._reports(travel, state.attempt, state.live)
+
+    def _reports(self, travel: _Travel, attempt: int, body: dict[str, Any] | None) -> list[Report | Outcome]:
+        run = travel.run
+        new = travel.passed_on.new((travel.job, attempt), (body or {}).get("reports"))
+        return [Report(step, value, run.number, run.attempt) for step, value in new]
+
+    def _end(self, travel: _Travel, ended: JobOutcome) -> list[Report | Outcome]:
+        run = travel.run
+        reports = self._reports(travel, ended.attempt, ended.body)
+        outcome = on_our_clock(outcome_of(run, travel.begun, ended), travel.earliest)
+        del self._travels[travel.job]
+        if outcome.stopped and not travel.asked:
+            self._give_out_again(travel)
+            return []
+        if travel.passed_on.mixed and not outcome.failed:
+            # A driver cannot take back what it was told of a lost attempt. So that attempt ends here, and the next
+            # one has all that this one came to.
+            self._taken_over[run.number, run.attempt + 1] = travel
+            reason = "a worker was lost with it; the reports of another one that finished it count from now on"
+            return [*reports, lost(run, travel.begun, reason)]
+        return [*reports, outcome]
+
+    def _give_out_again(self, travel: _Travel) -> None:
+        """A driver before this one wanted its end, and died before it heard of it."""
+        travel.repeated += 1
+        travel.job, travel.ended = f"{travel.job.partition('.')[0]}.{travel.repeated}", None
+        self._travels[travel.job] = travel
+        travel.moving = self._sending.submit(self._send, travel)
+
+    # --- words to the user ------------------------------------------------------------------------------------------
+
+    def trouble(self, error: BucketError) -> None:
+        """The bucket gave no answer. Workers go on, and so does the driver, until it hears otherwise."""
+        self._say_once(type(error).__name__, f"no answer, asking again: {error}")
+
+    def _watch_for_workers(self, states: Iterable[JobState]) -> None:
+        at_work = [bool(state.worker) and not state.silent for state in states]
+        if not at_work or any(at_work):
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or time.monotonic()
+        if time.monotonic() - self._alone_since >= ALONE:
+            command = f"studio worker {shlex.quote(self.bucket.url)}"
+            gpus = max((travel.run.resources.gpus for travel in self._travels.values()), default=0)
+            kind, where = (
+                (f" with {gpus} free GPUs", "a machine that has them and") if gpus else ("", "any machine that")
+            )
+            self._say_once("alone", f"no worker{kind} is at work; start one on {where} sees the place: {command}")
+
+    def _say_once(self, what: str, text: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self.notice(text)

@@ -1,0 +1,59 @@
+"""A URL as a bucket: the one place that knows all three kinds."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from studio.backends.queue.bucket import Bucket, BucketError, check_key
+from studio.backends.queue.folder_bucket import FolderBucket
+from studio.backends.queue.gcs_bucket import GCSBucket
+from studio.backends.queue.s3_bucket import S3Bucket
+from studio.errors import BadInput
+
+
+def open_bucket(url: str, *, create: bool = False) -> Bucket:
+    """`s3://bucket/prefix`, `gs://bucket/prefix`, or a folder as a path or `file:///path`.
+
+    `create` makes a folder a bucket, as a driver does. Workers leave it out: a share that is not mounted is then an
+    error and not an empty bucket. Cloud buckets are made by `studio cloud setup`.
+    """
+    scheme = url.partition("://")[0] if "://" in url else "file"
+    if scheme == "file":
+        return _folder(url, create)
+    if scheme not in ("s3", "gs"):
+        raise BadInput(f"{url!r} is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder")
+    name, _, prefix = url.partition("://")[2].partition("/")
+    check_name(name, f"{url!r}", f"{scheme}://BUCKET/PREFIX")
+    prefix = prefix.strip("/")
+    try:
+        prefix = f"{check_key(prefix)}/" if prefix else ""
+    except BucketError as error:
+        raise BadInput(f"{url!r}: {error}") from None
+    return S3Bucket(name, prefix) if scheme == "s3" else GCSBucket(name, prefix)
+
+
+def check_name(name: str, given: str, form: str) -> None:
+    """BadInput where no cloud has a bucket of that name. `given`: what was typed; `form`: how to write it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
+        why = "at least 3 lower case letters, digits, - or ."
+        raise BadInput(f"{given}: {name!r} cannot be the name of a bucket, which has {why}; write {form}")
+
+
+def _folder(url: str, create: bool) -> Bucket:
+    folder = _path(url)
+    try:
+        return FolderBucket(folder, create=create)
+    except BucketError as error:
+        if not create:
+            raise
+        why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+        raise BadInput(f"{folder} cannot be used: {why}; name a folder that all machines can write to") from error
+
+
+def _path(url: str) -> Path:
+    if "://" not in url:
+        return Path(url)
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise BadInput(f"{url!r} is no folder of this machine: write file:///absolute/path")
+    return Path(unquote(parts.path))

@@ -1,0 +1,98 @@
+"""`studio worker URL`."""
+
+import contextlib
+import os
+import re
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage, whole
+from studio.errors import BadInput
+from studio.text import clean
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+# Who gives it a --lifetime is a machine of a cloud; a fresh one may be there before its credentials are.
+FRESH, AGAIN = 120.0, 5.0  # seconds
+
+
+@app.command(cls=PlainUsage)
+def worker(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.")],
+    slots: Annotated[
+        int, typer.Option(metavar="N", parser=whole, help="How many experiments at a time; they share the CPUs.")
+    ] = 1,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How it is called. Default: this machine's name.")
+    ] = None,
+    idle: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End after that long without work: 300s, 1h. Default: wait for ever."),
+    ] = None,
+    lifetime: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End after that long; others begin anew what is not finished.")
+    ] = None,
+    ttl: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Without a sign of life for that long, others take over its experiments."),
+    ] = "1m",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing.")] = False,
+) -> int:
+    """Run experiments of searches that were started with --backend=folder:URL.
+
+    Start it on each machine that sees the place, as often as wanted. An experiment with --gpus waits for a worker that
+    has so many free. Ctrl-C once finishes what runs, twice gives it back for other workers to begin anew.
+    """
+    from studio.backends.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
+    from studio.backends.queue.bucket_url import open_bucket
+    from studio.backends.queue.lease_records import LONGEST_TTL, STOP
+    from studio.backends.queue.lease_taker import TTL
+    from studio.backends.queue.worker import Worker
+    from studio.host import create_host
+    from studio.settings import parse_duration
+
+    if slots < 1:
+        raise BadInput(f"--slots {slots}: at least 1 is needed")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", name):
+        raise BadInput(f"--name {name[:60]!r}: letters, digits and . _ - only, at most 60, at least 1")
+
+    def say(text: str) -> None:
+        if not quiet:
+            with contextlib.suppress(OSError):  # whoever reads the log may end before us
+                print(f"studio: {clean(text)}", file=sys.stderr, flush=True)
+
+    url = url.removeprefix("folder:")  # as the search has it
+    silence = parse_duration(ttl, "--ttl") or TTL
+    if silence > LONGEST_TTL:
+        raise BadInput(f"--ttl {ttl!r}: a day is the most, or what a dead worker held is never begun again; write 24h")
+    ends = {
+        "idle": parse_duration(idle, "--idle"),
+        "lifetime": parse_duration(lifetime, "--lifetime"),
+    }
+    until = time.monotonic() + (0 if lifetime is None else FRESH)
+    try:
+        while True:
+            try:
+                bucket = open_bucket(url)
+                bucket.get(STOP)
+            except CredentialsMissing as error:
+                if time.monotonic() >= until:
+                    raise BadInput(str(error)) from error
+                say(f"waiting for credentials: {error}")
+                time.sleep(AGAIN)
+                continue
+            except (*PASSING, BucketDenied):
+                pass  # the worker says so
+            break
+    except BucketGone as error:
+        place = url if "://" in url else os.path.abspath(url)
+        raise BadInput(f"{error}; start the search first: studio run --backend=folder:{place} …") from error
+    with bucket:
+        say(f"waiting for experiments in {url}")
+        Worker(
+            bucket, create_host(), name=name or "", slots=slots, look=bucket.look, ttl=silence, say=say, **ends
+        ).run()
+    return 0

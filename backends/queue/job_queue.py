@@ -1,0 +1,133 @@
+"""The driver's end of the lease protocol (drawn in `studio.backends.queue.leases`): submit, watch, stop, collect."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from studio.backends.queue.bucket import Bucket, BucketError
+from studio.backends.queue.lease_records import (
+    ATTEMPTS,
+    JOBS,
+    LEASES,
+    OUTCOMES,
+    STOP,
+    STOPS,
+    Clock,
+    Damaged,
+    JobOutcome,
+    LeaseRecord,
+    Watch,
+    close,
+    damaged,
+    job_id,
+    to_json,
+    verdict,
+)
+
+TTL_OF_NOBODY = 60.0  # what a lease says that was never held; nobody waits for it
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job without outcome, as its lease has it.
+
+    worker   who holds it; "" while it waits for one
+    silent   its holder has not been heard of for its ttl: dead, most likely; the next free worker takes the job over
+    live     newest metric values, of the last holder
+    """
+
+    job: str
+    worker: str
+    attempt: int = 0
+    preemptions: int = 0
+    beat: int = 0
+    silent: bool = False
+    live: dict[str, Any] | None = None
+
+
+class JobQueue:
+    """Jobs of one driver. One that starts again submits its open jobs again, and goes on."""
+
+    def __init__(self, bucket: Bucket, *, attempts: int = ATTEMPTS, clock: Clock = time.monotonic):
+        self._bucket, self._attempts = bucket, attempts
+        self._watch = Watch(clock)
+        self._open: set[str] = set()
+        self._cancelled: set[str] = set()
+
+    def submit(self, job: str, body: dict[str, Any]) -> bool:
+        """Queue a job, durable when this returns. False: it was queued before, with whatever body, and is now waited
+        for again. Ids are worked on in their sorting order; a retry is a job with an id of its own."""
+        data = to_json({"attempts": self._attempts, "job": body})
+        already = self._bucket.get(JOBS + job_id(job)) is not None
+        if not already:
+            self._bucket.put_if_absent(JOBS + job, data)
+        self._open.add(job)
+        return not already
+
+    def outcomes(self) -> list[JobOutcome]:
+        """Outcomes of submitted jobs that were not returned before, in order of id. Each comes once; after an error
+        nothing is missing from the next call."""
+        if not self._open:
+            return []
+        oldest = OUTCOMES + min(self._open)
+        there = [key.removeprefix(OUTCOMES) for key in self._bucket.list(OUTCOMES, after=oldest[:-1])]
+        ended = []
+        for job in there:
+            found = self._bucket.get(OUTCOMES + job) if job in self._open else None
+            if found is not None:
+                ended.append(JobOutcome.read(job, found[0]))
+        gone = {outcome.job for outcome in ended}
+        self._open -= gone
+        self._cancelled -= gone
+        return ended
+
+    def look(self) -> dict[str, JobState]:
+        """Every open job. Jobs that died too often, and cancelled ones that nobody holds alive, are closed: their
+        outcomes come with the next `outcomes`. Call it every few seconds, also when all workers are gone."""
+        self._watch.keep(self._open)
+        return {job: self._look_at(job) for job in sorted(self._open)}
+
+    def cancel(self, job: str, *, kill: bool = False) -> None:
+        """Ask the holder to end it, with `kill` at once; `beat` tells it. Its outcome still comes."""
+        self._write(STOPS + job_id(job), {"kill": kill})
+        self._cancelled.add(job)
+
+    def dismiss(self) -> None:
+        """Workers take nothing more, and those without a job leave. Running jobs go on: `cancel` ends them."""
+        self._write(STOP, {"stop": True})
+
+    def welcome(self) -> None:
+        """Take back `dismiss`: what a driver does before it starts workers."""
+        if self._bucket.get(STOP) is not None:
+            self._write(STOP, {"stop": False})
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _look_at(self, job: str) -> JobState:
+        found = self._bucket.get(LEASES + job)
+        record, version = LeaseRecord("", attempt=0, ttl=TTL_OF_NOBODY), None
+        if found is not None:
+            version = found[1]
+            try:
+                record = LeaseRecord.read(found[0])
+            except Damaged as error:
+                close(self._bucket, job, record, version, damaged(error))
+                return JobState(job, "")
+        silent = bool(record.worker) and self._watch.silent(job, str(version), record.ttl)
+        if silent or not record.worker:
+            why = verdict(record, attempts=self._attempts, stopped=job in self._cancelled)
+            if why is not None:
+                close(self._bucket, job, record, version, why)
+        return JobState(job, record.worker, record.attempt, record.preemptions, record.beat, silent, record.live)
+
+    def _write(self, key: str, body: dict[str, Any]) -> None:
+        """A value of which the driver is the only writer."""
+        for _ in range(3):
+            found = self._bucket.get(key)
+            if found is None:
+                written = self._bucket.put_if_absent(key, to_json(body))
+            else:
+                written = self._bucket.put_if_match(key, to_json(body), found[1])
+            if written is not None:
+                return
+        raise BucketError(f"{key}: another driver writes it")

@@ -1,0 +1,154 @@
+"""The worker's end of the lease protocol (drawn in `studio.backends.queue.leases`): find a job, and take it."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from studio.backends.queue.bucket import Bucket
+from studio.backends.queue.lease_records import (
+    JOBS,
+    LEASES,
+    OUTCOMES,
+    STOP,
+    Clock,
+    Damaged,
+    LeaseRecord,
+    Watch,
+    close,
+    damaged,
+    from_json,
+    stop_request,
+    verdict,
+)
+from studio.backends.queue.leases import Lease
+
+TTL = 60.0  # seconds; beat four times as often
+PAGE = 1000  # keys that one request lists
+WHOLE_LOOK = 5.0  # seconds between two looks at all jobs, for each full page of them
+
+
+class LeaseTaker:
+    """Takes jobs for one worker. `worker` is a name for people; what makes it unique is added here. Jobs whose body it
+    does not `fit` are for others.
+
+    dismissed   the driver wants no more work done: set by `take`
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        worker: str,
+        *,
+        ttl: float = TTL,
+        clock: Clock = time.monotonic,
+        fits: Callable[[dict[str, Any]], bool] = lambda body: True,
+    ):
+        self.worker = f"{worker}-{secrets.token_hex(4)}"
+        self.dismissed = False
+        self._bucket, self._ttl, self._clock, self._fits = bucket, ttl, clock, fits
+        self._watch = Watch(clock)
+        self._leases: dict[str, Lease] = {}
+        self._unsure: dict[str, tuple[bytes, float]] = {}  # job -> the take that had no answer, and when it was sent
+        self._settled = ""  # all jobs up to this one have outcomes
+        self._next_whole_look = clock()
+
+    def take(self) -> Lease | None:
+        """The first job that nobody holds, or None. Call it every few seconds while a slot is free: leases are
+        found silent by looking at them. Raises `BucketError`; call it again."""
+        found = self._bucket.get(STOP)
+        self.dismissed = found is not None and _says_stop(found[0])
+        if self.dismissed:
+            return None
+        self._leases = {job: lease for job, lease in self._leases.items() if not lease.over}
+        for job in self._open_jobs():
+            lease = self._try(job)
+            if lease is not None:
+                return lease
+        return None
+
+    def _open_jobs(self) -> list[str]:
+        """Jobs without outcome, oldest first. In a long search most looks begin behind the settled ones; a look at all
+        finds jobs that came later and sort before them: retried ones, and those of an older search."""
+        whole = self._clock() >= self._next_whole_look
+        self._settled = "" if whole else self._settled
+        jobs = self._ids(JOBS)
+        if whole:
+            self._next_whole_look = self._clock() + WHOLE_LOOK * (len(jobs) // PAGE)
+        done = set(self._ids(OUTCOMES))
+        for job in jobs:
+            if job not in done:
+                break
+            self._settled = job
+        waiting = [job for job in jobs if job not in done]
+        self._watch.keep(set(waiting))
+        return waiting
+
+    def _ids(self, prefix: str) -> list[str]:
+        after = prefix + self._settled if self._settled else ""
+        return [key.removeprefix(prefix) for key in self._bucket.list(prefix, after)]
+
+    def _try(self, job: str) -> Lease | None:
+        if job in self._leases:
+            return None
+        submitted, found = self._bucket.get(JOBS + job), self._bucket.get(LEASES + job)
+        if submitted is None:
+            return None  # listed and not there: nothing that we could work on
+        record, version = LeaseRecord("", attempt=0, ttl=self._ttl), None
+        try:
+            if found is not None:
+                version = found[1]
+                record = LeaseRecord.read(found[0])
+                # What has our name and is none of our leases we lost, and killed: no need to wait for its silence.
+                if record.worker not in ("", self.worker) and not self._watch.silent(job, version, record.ttl):
+                    return None
+            attempts, body = _job(submitted[0])
+        except Damaged as error:
+            close(self._bucket, job, record, version, damaged(error))
+            return None
+        data, sent = self._unsure.get(job, (None, 0.0))
+        if found is not None and version is not None and found[0] == data:
+            return self._lease(job, body, record, version, sent)
+        why = verdict(record, attempts=attempts, stopped=stop_request(self._bucket, job) is not None)
+        if why is not None:
+            close(self._bucket, job, record, version, why)
+            return None
+        return self._swap_in(job, body, record, version) if self._fits(body) else None
+
+    def _swap_in(self, job: str, body: dict[str, Any], old: LeaseRecord, version: str | None) -> Lease | None:
+        mine = LeaseRecord(self.worker, old.attempt + 1, self._ttl, old.preemptions, old.beat + 1)
+        sent = self._clock()
+        self._unsure[job] = mine.encoded(), sent
+        if version is None:
+            written = self._bucket.put_if_absent(LEASES + job, mine.encoded())
+        else:
+            written = self._bucket.put_if_match(LEASES + job, mine.encoded(), version)
+        if written is None:
+            del self._unsure[job]
+            return None
+        return self._lease(job, body, mine, written, sent)
+
+    def _lease(self, job: str, body: dict[str, Any], record: LeaseRecord, version: str, sent: float) -> Lease | None:
+        """The job is ours. It may have got its outcome since it was listed."""
+        done = self._bucket.get(OUTCOMES + job) is not None
+        del self._unsure[job]
+        if done:
+            return None
+        lease = Lease(self._bucket, job, body, record, version, clock=self._clock, sent=sent)
+        self._leases[job] = lease
+        return lease
+
+
+def _job(data: bytes) -> tuple[int, dict[str, Any]]:
+    envelope = from_json(data)
+    attempts, body = envelope.get("attempts"), envelope.get("job")
+    if type(attempts) is not int or attempts < 1 or not isinstance(body, dict):
+        raise Damaged("not a job")
+    return attempts, body
+
+
+def _says_stop(data: bytes) -> bool:
+    try:
+        return from_json(data).get("stop") is True
+    except Damaged:
+        return False

@@ -1,0 +1,84 @@
+"""A search goes on elsewhere: what workers still have of it ends, and outcomes that nobody heard of come home."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from studio.backends.queue import shipping
+from studio.backends.queue.bucket import Bucket, BucketError
+from studio.backends.queue.job_queue import JobQueue
+from studio.backends.queue.lease_records import JOBS, OUTCOMES, Damaged, JobOutcome, from_json
+from studio.backends.queue.outcomes import lost, outcome_of
+from studio.backends.queue.reports import PassedOn
+from studio.experiment import FITNESS, Metric, Run
+from studio.project.paths import attempt_folder
+from studio.project.records import read_experiments
+from studio.project.store import reading
+from studio.system.files import write_json
+
+PATIENCE = 15.0  # seconds for workers to say that they have ended; those that say nothing hear of it at their next beat
+LOOK = 0.5  # seconds
+
+
+def call_home(bucket: Bucket, project: Path) -> None:
+    """End all jobs of the search in the folder `project`. Finished ones that its record does not have are brought into
+    the folders of their runs, with an `outcome.json`, from which any backend takes them as its own.
+
+    Raises `BucketError`, and `DiskFull`; call it again.
+    """
+    search = f"{shipping.search_id(project)}-"
+    jobs = [job for job in _ids(bucket, JOBS) if job.startswith(search)]
+    _end(bucket, set(jobs) - set(_ids(bucket, OUTCOMES)))
+    with reading(project) as connection:
+        recorded = list(read_experiments(connection, project, FITNESS))
+    for experiment in recorded:
+        if experiment.status in ("running", "queued"):
+            name = f"{search}{experiment.number:08}-{experiment.attempt:04}"
+            for job in jobs:
+                if job.partition(".")[0] == name:  # it may have been given out anew
+                    _bring_home(bucket, job, project, experiment.number, experiment.attempt)
+
+
+def _ids(bucket: Bucket, prefix: str) -> list[str]:
+    return [key.removeprefix(prefix) for key in bucket.list(prefix)]
+
+
+def _end(bucket: Bucket, jobs: set[str]) -> None:
+    queue, deadline = JobQueue(bucket), time.monotonic() + PATIENCE
+    for job in sorted(jobs):
+        queue.submit(job, {})  # it is there, and this waits for it
+        queue.cancel(job, kill=True)
+    while queue.look() and time.monotonic() < deadline:  # which closes those that nobody has
+        if not queue.outcomes():
+            time.sleep(LOOK)
+
+
+def _bring_home(bucket: Bucket, job: str, project: Path, number: int, attempt: int) -> None:
+    submitted, found = bucket.get(JOBS + job), bucket.get(OUTCOMES + job)
+    if submitted is None or found is None:
+        return
+    ended, folder = JobOutcome.read(job, found[0]), attempt_folder(project, number, attempt)
+    run = Run(project.name, number, attempt, "", {}, {}, [], {}, str(folder), metric=_metric(submitted[0]))
+    outcome = outcome_of(run, time.time(), ended)
+    if outcome.stopped:
+        return  # it is begun anew, elsewhere
+    passed_on = PassedOn(run.metric)
+    passed_on.new(ended.attempt, ended.body.get("reports"))
+    try:
+        shipping.fetch_outputs(bucket, ended.job, ended.attempt, folder)
+    except BucketError:
+        raise
+    except shipping.DiskFull as error:
+        raise shipping.DiskFull(f"{error}; free some, then: studio resume {project.name}") from error
+    except Exception as error:  # written elsewhere: whatever is wrong with it ends that one alone
+        outcome = lost(run, outcome.started, f"its files did not come back: {error}")
+    write_json(folder / "outcome.json", {**asdict(outcome), "metric": passed_on.told.value})
+
+
+def _metric(submitted: bytes) -> Metric:
+    try:
+        job: Any = from_json(submitted)["job"]
+        return Metric(**job["run"]["metric"])
+    except (Damaged, KeyError, TypeError):
+        return FITNESS

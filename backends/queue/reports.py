@@ -1,0 +1,85 @@
+"""Reports of a running experiment on their way from a worker to its driver.
+
+A beat comes every few seconds and holds some of the reports so far: the newest ones, the smallest and the largest. So
+a driver that misses any number of beats still has the right minimum, maximum and last value. Each report has the
+number of reports before it; the driver passes on those that come after the last one that it passed on. Where that
+leaves out a report, a later beat had a smaller and a larger one.
+"""
+
+import math
+from typing import Any
+
+from studio.execution.metric import Summary
+from studio.experiment import Metric, Report, is_storable
+
+WITH_A_BEAT = 100
+WITH_AN_OUTCOME = 10_000
+
+Counted = tuple[int, int | None, float]  # how many came before it, its step, its value
+
+
+class Collected:
+    """Those of one attempt, at the worker."""
+
+    def __init__(self) -> None:
+        self._newest: list[Counted] = []
+        self._least: Counted | None = None
+        self._most: Counted | None = None
+        self._count = 0
+
+    def add(self, report: Report) -> None:
+        counted = (self._count, report.step, report.value)
+        self._count += 1
+        self._newest.append(counted)
+        if len(self._newest) >= 2 * WITH_AN_OUTCOME:
+            del self._newest[:-WITH_AN_OUTCOME]
+        if math.isfinite(report.value):
+            if self._least is None or report.value < self._least[2]:
+                self._least = counted
+            if self._most is None or report.value > self._most[2]:
+                self._most = counted
+
+    def some(self, most: int) -> list[Counted]:
+        """The newest `most`, and with them the smallest and the largest of all."""
+        extremes = {counted for counted in (self._least, self._most) if counted is not None}
+        return sorted(extremes | set(self._newest[-most:]), key=lambda counted: counted[0])
+
+
+class PassedOn:
+    """Those of one run that its driver was told, whichever attempts at its job they came from.
+
+    told  what the driver made of them
+    own   what it would have made of those of the present attempt alone
+    """
+
+    def __init__(self, metric: Metric):
+        self._metric = metric
+        self.told = Summary(metric)
+        self.own = Summary(metric)
+        self._attempt: object = None
+        self._heard = -1
+
+    def new(self, attempt: object, found: Any) -> list[tuple[int | None, float]]:
+        """(step, value) of what was not passed on before. `attempt` is whatever names it; `found` was written by a
+        worker, and what is no report is left out."""
+        if attempt != self._attempt:
+            self._attempt, self._heard, self.own = attempt, -1, Summary(self._metric)
+        new = [counted for counted in _read(found) if counted[0] > self._heard]
+        for count, _, value in new:
+            self._heard = count
+            self.told.add(value)
+            self.own.add(value)
+        return [(step, value) for _, step, value in new]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether reports of a lost attempt changed what the driver made of them."""
+        return repr(self.told.value) != repr(self.own.value)  # nan is nan
+
+
+def _read(found: Any) -> list[Counted]:
+    try:
+        all_ = [(int(count), None if step is None else int(step), float(value)) for count, step, value in found or ()]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return [counted for counted in all_ if is_storable(counted[0]) and is_storable(counted[1] or 0)]

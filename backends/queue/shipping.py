@@ -1,0 +1,226 @@
+"""How a run travels. Its job is JSON; what many runs share travels once, as a blob named by its content.
+
+    driver                                  bucket                        worker
+    snapshot, artifacts ─ pack, upload ───► blobs/HASH.tar ──────────► cache/HASH/
+    Run ─ job_body ───────────────────────► jobs/ID ─ run_of ───────────► Run with the worker's paths
+    project/N/A/ ◄─ unpack ──────────────── out/ID/ATTEMPT/run.tar ◄── pack_outputs
+
+All paths of a `Run` lie below the project's folder, or are made to. In the job a stand-in is in the place of that folder,
+of what the blobs hold, and of Studio's own Python.
+"""
+
+import base64
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.backends.queue.archives import Unreadable, pack, unpack
+from studio.backends.queue.bucket import Bucket
+from studio.errors import StudioError
+from studio.experiment import Metric, Resources, Run
+from studio.system.files import write_json
+
+BLOBS, OUT = "blobs/", "out/"
+FRESH = 86400.0  # seconds for which what was uploaded is not sent again: a bucket deletes it after weeks
+WORKERS = "workers/"  # below it each worker says once that it is there
+OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
+
+
+class DiskFull(StudioError):
+    """No room on this machine for files that are safe in the bucket, or that are to go there."""
+
+
+# --- the driver's side ------------------------------------------------------------------------------------------------
+
+
+class Shipper:
+    """Makes jobs of the runs of one project, and sees that what they need is in the bucket."""
+
+    def __init__(self, bucket: Bucket, project: Path):
+        """`project`: its folder, where there is room."""
+        self._bucket, self._project = bucket, project
+        self._blobs: dict[str, tuple[str, float]] = {}  # absolute path -> key, and the monotonic time of its upload
+
+    def job_body(self, run: Run) -> dict[str, Any]:
+        """`run` as JSON; uploads what this session has not, or not lately."""
+        project = str(self._project)
+        moved = replace(run, copies={tag: os.path.join(project, "copies", tag) for tag in run.copies})
+        below = {run.snapshot: run.snapshot, **dict(zip(moved.copies.values(), run.copies.values(), strict=True))}
+        below |= {path: path for path in [*run.shared.values(), *run.links.values()]}
+        shim = os.path.join(project, "shim")
+        if os.path.isdir(shim):
+            below[shim] = shim
+        token = secrets.token_hex(8)
+        stand_ins = {path: f"<{token}/{self._blob(source)}>" for path, source in below.items()}
+        stand_ins |= {run.folder: f"<{token}/folder>", project: f"<{token}/project>"}
+        return {
+            "token": token,
+            "python": run.argv[:1] == [sys.executable],
+            "run": _replaced(_as_json(moved), stand_ins),
+        }
+
+    def _blob(self, source: str) -> str:
+        """The key of the file or folder `source`, packed and uploaded. What an earlier session left there is not relied
+        on: the bucket may delete it before this job is taken."""
+        key, sent = self._blobs.get(source, ("", 0.0))
+        if not key or time.monotonic() - sent >= FRESH:
+            archive = self._project / f".{secrets.token_hex(8)}.packed"
+            try:
+                pack([("content", Path(source))], archive, all_links=True)
+                key = f"{BLOBS}{_hash(archive)}.tar"
+                self._bucket.upload(key, archive)
+            except OSError as error:
+                raise _told_apart(error, self._project) from error
+            finally:
+                archive.unlink(missing_ok=True)
+            self._blobs[source] = key, time.monotonic()
+        return key
+
+
+def search_id(project: Path) -> str:
+    """A name for the jobs of the project in that folder: kept there. Later ones sort behind it."""
+    file = project / "queue.json"
+    try:
+        return str(json.loads(file.read_text())["id"])
+    except (OSError, ValueError, KeyError):
+        made = f"{int(time.time()):010x}{secrets.token_hex(3)}"
+        write_json(file, {"id": made})
+        return made
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    data = asdict(replace(run, values={}, changes={}))
+    data["changes"] = {path: base64.b64encode(text).decode() for path, text in run.changes.items()}
+    data["values"] = {n: {"array": v.tolist()} if isinstance(v, np.ndarray) else v for n, v in run.values.items()}
+    return data
+
+
+def _replaced(data: Any, by: Mapping[str, str]) -> Any:
+    """Every text in `data` with the keys of `by` replaced, the longest first."""
+    if isinstance(data, str):
+        for old in sorted(by, key=len, reverse=True):
+            data = data.replace(old, by[old])
+        return data
+    if isinstance(data, dict):
+        return {key: value if key == "changes" else _replaced(value, by) for key, value in data.items()}
+    return [_replaced(item, by) for item in data] if isinstance(data, list) else data
+
+
+# --- the worker's side ------------------------------------------------------------------------------------------------
+
+
+def title(body: dict[str, Any]) -> str:
+    """What a person calls the experiment that `body` describes."""
+    run = body.get("run")
+    return f"{run.get('project')}/{run.get('number')}" if isinstance(run, dict) else "an unreadable job"
+
+
+def wanted_gpus(body: dict[str, Any]) -> int:
+    try:
+        return int(body["run"]["resources"]["gpus"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0  # whoever takes it says what is wrong with it
+
+
+def run_of(body: dict[str, Any], bucket: Bucket, folder: Path, cache: Path) -> Run:
+    """The run that `body` describes, with its files in `folder`; blobs are fetched into `cache`, once."""
+    try:
+        token, data = str(body["token"]), body["run"]
+        found = {text: fetch(bucket, text, cache) for text in sorted(_blobs_in(data, token))}
+        by = {f"<{token}/{key}>": str(path) for key, path in found.items()}
+        by |= {f"<{token}/folder>": str(folder), f"<{token}/project>": str(folder.parent)}
+        data = _replaced(data, by)
+        run = Run(**{**data, "metric": Metric(**data["metric"]), "resources": Resources(**data["resources"])})
+        changes = {_inside(path): base64.b64decode(text) for path, text in run.changes.items()}
+        values = {n: np.array(v["array"], dtype=float) if isinstance(v, dict) else v for n, v in run.values.items()}
+        argv = [sys.executable, *run.argv[1:]] if body["python"] else run.argv
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"this job is not one of this version of Studio: {error!r}") from error
+    return replace(run, changes=changes, values=values, argv=argv, folder=str(folder))
+
+
+def _blobs_in(data: Any, token: str) -> Iterator[str]:
+    for part in json.dumps(data).split(f"<{token}/")[1:]:
+        if part.startswith(BLOBS):
+            yield part.partition(">")[0]
+
+
+def fetch(bucket: Bucket, key: str, cache: Path) -> Path:
+    """The file or folder that blob `key` holds, in `cache`. Several threads and processes may want it at once."""
+    if not re.fullmatch(rf"{BLOBS}[0-9a-f]{{64}}\.tar", key):
+        raise Unreadable(f"{key[:100]!r} is no blob")
+    place = cache / key.removeprefix(BLOBS).removesuffix(".tar")
+    if not place.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = cache / f".{secrets.token_hex(8)}"
+        archive = part.with_suffix(".tar")
+        if not bucket.download(key, archive):
+            raise Unreadable(f"{bucket.url} has no {key} any more")
+        if f"{BLOBS}{_hash(archive)}.tar" != key:
+            raise Unreadable(f"{key} in {bucket.url} is not what its name says")
+        unpack(archive, part, trusted=True)  # the driver's own: it says what runs here, too
+        archive.unlink()
+        try:
+            os.rename(part, place)
+        except OSError:  # another one was faster
+            if not place.is_dir():
+                raise
+    (content,) = place.iterdir()
+    return content
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def pack_outputs(folder: Path, archive: Path) -> None:
+    """What a run made and the driver keeps; not its workspace."""
+    pack([(name, folder / name) for name in OUTPUTS if (folder / name).exists()], archive)
+
+
+def outputs_key(job: str, attempt: int) -> str:
+    return f"{OUT}{job}/{attempt}/run.tar"
+
+
+def fetch_outputs(bucket: Bucket, job: str, attempt: int, folder: Path) -> None:
+    """What that attempt at a job made, into the run's folder. One that was given up, or never begun, made nothing.
+    DiskFull where there is no room for it."""
+    archive = folder.with_name(f"{folder.name}.tar")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
+        folder.mkdir(parents=True)
+        if bucket.download(outputs_key(job, attempt), archive):
+            unpack(archive, folder, only=OUTPUTS)
+    except OSError as error:
+        raise _told_apart(error, folder) from error
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _told_apart(error: OSError, folder: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left for {folder}")
+    return error
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _inside(path: str) -> str:
+    """`path`, if it stays in the workspace."""
+    if os.path.isabs(path) or ".." in path.split("/"):
+        raise Unreadable(f"{path!r} leads out of the workspace")
+    return path

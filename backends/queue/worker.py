@@ -1,0 +1,319 @@
+"""`studio worker URL`: takes jobs out of a bucket, runs them here, and brings back what came of them.
+
+    take ──► fetching ──► running ──► storing ──► finish        (lease lost, or asked to stop: the run is killed)
+               thread      backend     thread
+             └────────── beat, all the time ───────────┘
+
+One loop in one thread speaks to the leases; only what moves files runs in threads of its own.
+"""
+
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from studio.backends.queue import shipping
+from studio.backends.queue.background import Background
+from studio.backends.queue.bucket import PASSING, Bucket, BucketDenied, BucketError, BucketFull, BucketGone
+from studio.backends.queue.lease_taker import TTL, LeaseTaker
+from studio.backends.queue.leases import Lease, LeaseLost
+from studio.backends.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected
+from studio.backends.queue.work_folder import work_folder
+from studio.errors import StudioError
+from studio.experiment import Outcome, Report, Run
+from studio.host import Host
+from studio.interfaces import Backend
+from studio.system.machine import visible_gpus
+from studio.system.signals import Interrupts
+
+AGAIN = 1.0  # seconds until what had no answer is tried again
+DENIED = 60.0  # seconds of refusals from the first on, after which a worker ends: new rights take a moment to be known
+LAST_MINUTES = 120.0  # seconds before the end of the worker's life in which it takes nothing new
+
+
+@dataclass
+class _Job:
+    lease: Lease
+    folder: Path
+    moving: "Future[Any] | None"  # files on their way in or out
+    begun: float = field(default_factory=time.monotonic)
+    gpus: list[str] = field(default_factory=list)
+    backend: Backend | None = None  # of this job alone: jobs of different projects may have one number
+    run: Run | None = None
+    outcome: Outcome | None = None
+    reports: Collected = field(default_factory=Collected)
+    beaten: float = 0.0
+    asked: str | None = None  # how the driver wants its end
+    passed_on: str | None = None  # what of that its backend was told
+    trouble: tuple[str, type[BaseException]] | None = None  # what was last said to be tried again
+    full: float | None = None  # monotonic time, since when the bucket has no room for its files
+
+
+class Worker:
+    """Runs up to `slots` jobs at a time.
+
+    look      seconds between two looks for a job; each is two or three requests, which clouds bill
+    idle      seconds without work after which `run` returns; None: it waits for ever
+    lifetime  seconds after which it returns in any case, giving back what it holds
+    ttl       seconds without a sign of life after which others take over what it runs
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        host: Host,
+        *,
+        name: str = "",
+        slots: int = 1,
+        look: float = 1.0,
+        idle: float | None = None,
+        lifetime: float | None = None,
+        ttl: float = TTL,
+        say: Callable[[str], None] = lambda text: None,
+    ):
+        self._bucket, self._host, self._slots, self._say = bucket, host, slots, say
+        self._idle, self._lifetime, self._look = idle, lifetime, look
+        self._ttl, self._beat_every = ttl, min(ttl / 4, 2 * look)
+        self._gpus = visible_gpus()
+        name = name or socket.gethostname().split(".")[0]
+        self._all_gpus = len(self._gpus)
+        self._too_many: set[int] = set()  # GPUs that jobs want and that are not here
+        self._taker = LeaseTaker(bucket, name, ttl=ttl, fits=self._fits)
+        self._jobs: list[_Job] = []
+        self._files = Background(2 * slots, "files")
+        self._work = Path()
+        self._begun = self._busy = time.monotonic()
+        self._looked = 0.0
+        self._interrupts = Interrupts()
+        self._finishing = self._greeted = False
+        self._trouble = ""  # why the last look for a job had no answer
+
+    def run(self) -> None:
+        """Until there is no work any more, or somebody asks for an end: once to finish what runs, twice to give it back."""
+        with self._interrupts.heard(), work_folder() as self._work:
+            try:
+                self._busy = time.monotonic()  # a slow start is no time without work
+                while True:
+                    if self._interrupts.count > 1 or self._age() >= (self._lifetime or float("inf")):
+                        self._give_back()
+                        return
+                    self._turn()
+                    if self._is_over():
+                        return
+            finally:
+                self._files.close()
+                for job in list(self._jobs):  # after an error: the leases run out
+                    self._drop(job)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        if self._may_take():
+            self._take()
+        for job in list(self._jobs):
+            try:
+                self._beat(job)
+                self._advance(job)
+            except LeaseLost as error:
+                self._say(f"ending {shipping.title(job.lease.body)} here: {error}")
+                self._drop(job)
+        if self._jobs:
+            self._busy = time.monotonic()
+        if not any(job.backend is not None for job in self._jobs):
+            time.sleep(0.05 if self._jobs else 0.2)  # else the backends have waited
+
+    def _is_over(self) -> bool:
+        if self._interrupts.count == 1 and self._jobs and not self._finishing:
+            self._finishing = True
+            self._say("finishing what runs, and taking no more (Ctrl-C again gives it back)")
+        if self._jobs:
+            return False
+        idle = self._idle is not None and time.monotonic() - self._busy >= self._idle
+        return idle or self._taker.dismissed or self._interrupts.count > 0
+
+    def _may_take(self) -> bool:
+        late = self._lifetime is not None and self._age() >= self._lifetime - min(LAST_MINUTES, self._lifetime / 10)
+        soon = time.monotonic() - self._looked < self._look
+        return len(self._jobs) < self._slots and not (late or soon or self._interrupts.count)
+
+    def _age(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _take(self) -> None:
+        self._looked = time.monotonic()
+        try:
+            self._greet()
+            lease = self._taker.take()
+        except BucketGone:
+            raise
+        except BucketError as error:
+            if isinstance(error, BucketDenied) and not self._greeted and self._age() >= DENIED:
+                raise
+            if str(error) != self._trouble:  # once, and not every few seconds
+                self._trouble = str(error)
+                self._say(f"no answer, asking again: {error}")
+            return
+        self._trouble = ""
+        if lease is not None:
+            self._looked = 0.0  # there may be more
+            job = _Job(lease, self._work / secrets.token_hex(4) / "1" / "1", None, beaten=time.monotonic())
+            job.gpus, self._gpus = self._split_gpus(shipping.wanted_gpus(lease.body))
+            job.moving = self._files.submit(self._fetch, job)
+            self._jobs.append(job)
+            self._say(f"took {shipping.title(lease.body)}" + (f", try {lease.attempt}" if lease.attempt > 1 else ""))
+
+    def _fits(self, body: dict[str, Any]) -> bool:
+        wanted = shipping.wanted_gpus(body)
+        if wanted > self._all_gpus and wanted not in self._too_many:
+            self._too_many.add(wanted)
+            self._say(f"{shipping.title(body)} wants --gpus {wanted}, this worker has {self._all_gpus}: left to others")
+        return wanted <= len(self._gpus)
+
+    def _split_gpus(self, wanted: int) -> tuple[list[str], list[str]]:
+        return self._gpus[:wanted], self._gpus[wanted:]
+
+    def _greet(self) -> None:
+        """A word to the driver that this machine is up, before it has any work."""
+        if not self._greeted:
+            about = f'{{"host": "{socket.gethostname()}"}}'.encode()
+            self._bucket.put_if_absent(shipping.WORKERS + self._taker.worker, about)
+            self._greeted = True
+
+    # --- one job ----------------------------------------------------------------------------------------------------
+
+    def _advance(self, job: _Job) -> None:
+        if job.moving is not None:
+            if job.moving.done():
+                moved, job.moving = job.moving, None
+                self._stored(job, moved) if job.outcome is not None else self._start(job, moved)
+        elif job.backend is not None:
+            for event in job.backend.poll(0.25 / len(self._jobs)):
+                self._hear(job, event)
+
+    def _fetch(self, job: _Job, after: float = 0.0) -> Run:
+        time.sleep(after)
+        return shipping.run_of(job.lease.body, self._bucket, job.folder, self._work / "cache")
+
+    def _start(self, job: _Job, fetched: "Future[Run]") -> None:
+        try:
+            run = fetched.result()
+            env = {**run.env, "CUDA_VISIBLE_DEVICES": ",".join(job.gpus)} if job.gpus else run.env
+            job.run = replace(run, env=env, resources=replace(run.resources, gpus=0))
+            job.backend = self._host.backend("local")(slots=self._slots, host=self._host)
+            job.backend.start(job.run)
+            self._pass_on_stop(job)
+        except PASSING as error:
+            self._say_again(job, "fetching", error)
+            job.moving = self._files.submit(self._fetch, job, AGAIN)
+        except (StudioError, OSError) as error:
+            self._say(f"{shipping.title(job.lease.body)} cannot be run here: {error}")
+            self._finish(job, {"outcome": asdict(_not_begun(job.lease.body, str(error))), "reports": []})
+
+    def _hear(self, job: _Job, event: Report | Outcome) -> None:
+        if isinstance(event, Report):
+            job.reports.add(event)
+            return
+        assert job.backend is not None
+        job.backend.close()
+        job.backend = None
+        job.outcome = event
+        job.moving = self._files.submit(self._store, job)
+
+    def _store(self, job: _Job, after: float = 0.0) -> None:
+        time.sleep(after)
+        archive = job.folder.parent / "run.tar"
+        shipping.pack_outputs(job.folder, archive)
+        self._bucket.upload(shipping.outputs_key(job.lease.job, job.lease.attempt), archive)
+
+    def _stored(self, job: _Job, stored: "Future[None]") -> None:
+        assert job.outcome is not None
+        error = stored.exception()
+        if isinstance(error, BucketFull):
+            job.full = job.full or time.monotonic()
+        full = isinstance(error, BucketFull) and time.monotonic() - (job.full or 0.0) < self._ttl
+        if error is not None and (full or isinstance(error, PASSING)):
+            self._say_again(job, "storing", error)
+            job.moving = self._files.submit(self._store, job, AGAIN)
+            return
+        if error is not None:
+            reason = f"its files could not be brought back: {error}"
+            job.outcome = replace(job.outcome, exit_code=None, reason=reason, failure="lost")
+        self._finish(job, {"outcome": asdict(job.outcome), "reports": job.reports.some(WITH_AN_OUTCOME)})
+
+    def _finish(self, job: _Job, body: dict[str, Any]) -> None:
+        title = shipping.title(job.lease.body)
+        try:
+            first = job.lease.finish(body)
+        except (*PASSING, BucketFull) as error:  # the lease beats on, and it is tried again
+            self._say_again(job, "finishing", error)
+            job.moving = self._files.submit(time.sleep, AGAIN)
+            job.outcome = job.outcome or Outcome(**body["outcome"])
+            return
+        except BucketError as error:  # a refusal: others may try, and after some tries it is given up
+            self._release(job, preempted=False)
+            self._say(f"{title} ended, and nobody hears of it: {error}")
+            return
+        self._say(f"finished {title}" if first else f"{title} was finished by another worker")
+        self._drop(job)
+
+    def _say_again(self, job: _Job, doing: str, error: BaseException) -> None:
+        """Once for each trouble, and not for each try."""
+        if job.trouble != (doing, type(error)):
+            job.trouble = doing, type(error)
+            why = "no room" if isinstance(error, BucketFull) else "no answer"
+            self._say(f"{why}, {doing} {shipping.title(job.lease.body)} again: {error}")
+
+    def _beat(self, job: _Job) -> None:
+        if time.monotonic() - job.beaten < self._beat_every:
+            return
+        job.beaten = time.monotonic()
+        job.asked = job.lease.beat({"reports": job.reports.some(WITH_A_BEAT)}) or job.asked
+        self._pass_on_stop(job)
+
+    def _pass_on_stop(self, job: _Job) -> None:
+        """Once: each time is a new start of the seconds that a script has to end."""
+        if job.asked and job.run is not None and job.backend is not None and job.asked != job.passed_on:
+            job.passed_on = job.asked
+            job.backend.stop(job.run.number, kill=job.asked == "kill")
+
+    def _drop(self, job: _Job) -> None:
+        if job.backend is not None:
+            job.backend.close()
+        self._gpus += job.gpus
+        self._jobs.remove(job)
+        self._looked = 0.0  # a slot is free
+        shutil.rmtree(job.folder.parent.parent, ignore_errors=True)
+
+    def _give_back(self) -> None:
+        """This worker ends: the jobs are for others. Those that had most of its life are as much to blame as if it had
+        died with them, or they would be begun for ever; not so where somebody takes the machine away."""
+        for job in list(self._jobs):
+            short = time.monotonic() - job.begun < self._age() / 2
+            trouble = self._release(job, preempted=self._interrupts.count > 1 or short)
+            title = shipping.title(job.lease.body)
+            late = f"{title} was not given back, and is free in {self._ttl:g} s: {trouble}"
+            self._say(late if trouble else f"giving back {title}")
+
+    def _release(self, job: _Job, *, preempted: bool) -> str:
+        """Why it could not be given back, or "". Nothing is said before: whoever reads that may be gone already."""
+        if job.backend is not None:
+            job.backend.close()
+            job.backend = None
+        try:
+            job.lease.release(preempted=preempted)
+            return ""
+        except BucketError as error:
+            return str(error)
+        finally:
+            self._drop(job)
+
+
+def _not_begun(body: dict[str, Any], reason: str) -> Outcome:
+    run, now = body.get("run"), time.time()
+    number, attempt = (run.get("number", 0), run.get("attempt", 0)) if isinstance(run, dict) else (0, 0)
+    return Outcome(number, attempt, None, None, reason, now, now, failure="lost")

@@ -1,0 +1,133 @@
+"""How things are printed: values, tables, JSON. Nothing from a run reaches a terminal with control characters in it."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.experiment import Experiment
+from studio.format import metric_value, minutes, short
+from studio.project.costs import cost_of_experiment
+from studio.text import clean
+
+GAP = "  "  # between columns
+HEAD = 10  # characters that the name of a column may have beyond its cells, on a terminal
+CELL = 24  # characters of an optional column, on a terminal
+LEFT = 3  # columns without room that are named
+FLEXIBLE = 12  # characters that a flexible column keeps
+_BEYOND_ASCII = re.compile(r"[^ -~\n]")
+_TIME = re.compile(r"\d+(:\d\d)+")
+
+
+def harmless(text: str) -> str:
+    """`text` for a terminal: lines and tabs stay, other control characters do not reach it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
+
+
+def print_json(data: Any) -> None:
+    """Letters as they are; control and format characters, which `json` leaves beyond ASCII, and lone surrogates escaped."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    print(_BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    flexible: Collection[int] = (),
+    optional: Collection[int] = (),
+) -> None:
+    """Piped, all of it. On a terminal without columns that are empty, and no wider than it: long names of columns are
+    shortened, then the cells of `flexible` columns, then `optional` columns without room are left out, and said on stderr."""
+    if not rows:
+        return
+    columns, rows = [clean(name) for name in columns], [[clean(cell) for cell in row] for row in rows]
+    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+    cells = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    shown, width = list(range(len(columns))), None
+    widths = [max(size, len(name)) for size, name in zip(cells, columns, strict=True)]
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        widths = [max(cells[i], min(widths[i], HEAD)) for i in range(len(columns))]
+        shown = [i for i in shown if cells[i] and i not in optional]
+        for i in set(optional) - set(flexible):
+            widths[i] = min(widths[i], CELL)
+        for i in flexible:
+            room = width - _total(widths, [j for j in shown if j != i]) - len(GAP)
+            widths[i] = min(
+                widths[i], max(FLEXIBLE, room - _total(widths, [j for j in optional if cells[j] and j != i]) - len(GAP))
+            )
+        for i in sorted(optional):
+            if cells[i] and _total(widths, [*shown, i]) <= width:
+                shown = sorted([*shown, i])
+    for row in [columns, *rows]:
+        parts = [_fitted(row[i], widths[i], right=numeric[i], end=i in flexible) for i in shown]
+        line = GAP.join(parts).rstrip()
+        print(line if width is None or len(line) <= width else line[: width - 1] + "…")
+    if left := [columns[i] for i in sorted(optional) if cells[i] and i not in shown]:
+        sys.stdout.flush()
+        names = ", ".join(left[:LEFT]) + (f" and {len(left) - LEFT} more" if len(left) > LEFT else "")
+        print(f"studio: no room for {names}; a wider terminal, a pipe or --json shows all", file=sys.stderr)
+
+
+def _fitted(text: str, width: int, *, right: bool, end: bool) -> str:
+    """`text` in `width` columns; where it is longer without its `end`, or without its middle: `hidden_units_1` stays apart
+    from `hidden_units_2`."""
+    if len(text) > width:
+        tail = 0 if end else (width - 1) // 3
+        text = f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[i] for i in shown) + len(GAP) * max(0, len(shown) - 1)
+
+
+def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
+    columns, rows = experiment_rows(experiments, metric)
+    costs = [cost_of(e) for e in experiments]
+    if any(cost is not None for cost in costs):
+        at = columns.index("time")
+        columns.insert(at, "cost")
+        for row, cost in zip(rows, costs, strict=True):
+            row.insert(at, "" if cost is None else f"${cost:.4f}")
+    last = len(columns) - 1
+    print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
+
+
+def cost_of(experiment: Experiment) -> float | None:
+    """Dollars of all its attempts; None where nobody knows."""
+    if experiment.folder is None:
+        return None
+    return cost_of_experiment(Path(experiment.folder).parents[1], experiment.number, experiment.attempt)
+
+
+def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table of experiments: one column a hyperparameter, then what came of it."""
+    names = list(dict.fromkeys(name for experiment in experiments for name in experiment.values))
+    columns = ["#", "status", metric, *names, "time", "reason"]
+    rows = [
+        [
+            str(e.number),
+            e.status,
+            metric_value(e),
+            *(short(e.values.get(name, "")) for name in names),
+            minutes(e.duration),
+            clean(e.reason),
+        ]
+        for e in experiments
+    ]
+    return columns, rows
+
+
+def _is_number(text: str) -> bool:
+    if not text or _TIME.fullmatch(text):
+        return True  # empty cells and times are set right, with the numbers
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""What `run`, `resume` and `retry` print at their end, and the exit code they end with."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+from studio.cli.console import print_experiments, print_json
+from studio.errors import Interrupted
+from studio.experiment import Experiment
+from studio.format import assignments, metric_value
+from studio.project.project import Project
+from studio.text import clean
+
+SHOWN = 10  # rows of the final table
+
+
+def carried_out(search: Callable[[], Project], *, as_json: bool, quiet: bool) -> int:
+    """Run `search`, print what came of it, and return the exit code."""
+    try:
+        return conclude(search(), as_json=as_json, quiet=quiet)
+    except Interrupted as interrupted:
+        conclude(Project(interrupted.project), as_json=as_json, quiet=quiet)
+        return 130
+
+
+def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
+    """Print the outcome; stdout is data. The exit code: 0 done, 1 all failed, 3 some failed, 4 nothing completed in time."""
+    experiments = project.experiments
+    if as_json:
+        print_json([experiment.as_dict() for experiment in experiments])
+    elif not quiet:
+        _print_best(project, experiments)
+    counts = Counter(experiment.status for experiment in experiments)
+    if project.state in ("failures", "disk"):
+        return 1
+    if not counts["completed"]:
+        return 1 if counts["failed"] else 4
+    return 3 if counts["failed"] else 0
+
+
+def _print_best(project: Project, experiments: list[Experiment]) -> None:
+    rated = sorted((e for e in experiments if e.fitness is not None), key=lambda e: (-(e.fitness or 0.0), e.number))
+    shown = rated[:SHOWN] if rated else experiments[:SHOWN]
+    print_experiments(shown, project.metric.name)
+    if len(experiments) > len(shown):
+        print(f"{len(experiments) - len(shown)} more: studio runs list {project.name}", file=sys.stderr)
+    counts = Counter(experiment.status for experiment in experiments)
+    if counts["failed"]:
+        print(f"{counts['failed']} of {len(experiments)} failed: studio runs list {project.name}", file=sys.stderr)
+    if counts["completed"] and not rated and project.settings.get("metric") is None:
+        print("nothing is rated: no experiment printed a line `fitness: NUMBER`", file=sys.stderr)
+    if rated:
+        best = rated[0]
+        print(
+            clean(f"best: {best.key}  {project.metric.name} {metric_value(best)}  {assignments(best.values)}"),
+            file=sys.stderr,
+        )
+        print(f"files: {best.folder}", file=sys.stderr)

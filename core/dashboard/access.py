@@ -1,0 +1,178 @@
+"""Who may ask the dashboard for anything: every request passes here before it reaches a page.
+
+    Host      one of ours: a foreign name that leads to this machine is DNS rebinding
+    cookie    from the printed link; HttpOnly and SameSite=Strict, so that no script has it and no other site sends it
+    POST      Origin is this very server, and the header X-Studio-Token is the one of the page
+    answers   a Content-Security-Policy without inline code, and no place in a frame
+
+The link's token lies in STUDIO_HOME, readable by its owner alone, so that open pages go on when the server was started
+again. Cookie and page carry what is derived from it.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.system.files import make_folder
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+SHORTEST = 32  # characters of a token
+SECURE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+ASK_FOR_LINK = "studio: this page needs the link with its token that `studio ui` printed; open that one"
+
+
+class Secrets:
+    """The token of the printed link, and what follows from it for the cookie and for the pages' requests."""
+
+    def __init__(self, token: str):
+        self.token = token
+        self.cookie = self._derived("cookie")
+        self.action = self._derived("action")
+
+    def _derived(self, use: str) -> str:
+        return hmac.new(self.token.encode(), use.encode(), hashlib.sha256).hexdigest()
+
+
+def stored_token(home: Path) -> str:
+    """The token in `home`; a new one where there is none, or where others could have read it."""
+    make_folder(home)
+    path = home / "ui-token"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, encoding="ascii") as file:
+            found = os.fstat(descriptor)
+            token = file.read().strip()
+        if stat.S_IMODE(found.st_mode) & 0o077 == 0 and found.st_uid == os.getuid() and len(token) >= SHORTEST:
+            return token
+    except (OSError, ValueError):
+        pass
+    token = secrets.token_urlsafe(SHORTEST)
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(token)
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Guard:
+    """The checks, around the whole application. `host` is the address that the server listens on."""
+
+    def __init__(self, app: ASGIApp, secrets: Secrets, host: str, port: int):
+        self._app = app
+        self._secrets = secrets
+        self._names: Collection[str] = (
+            {*LOOPBACK, host.lower()}
+            if is_loopback(host)
+            else {*LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+        )
+        self._any_address = not is_loopback(host)
+        self._cookie = f"studio-{port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        answer = self._answer(scope)
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURE_HEADERS.items():
+                    headers.setdefault(name, value)
+                files = scope["path"].startswith(("/static/", "/vendor/"))
+                headers.setdefault("Cache-Control", "no-cache" if files else "no-store")
+            await send(message)
+
+        await (answer or self._app)(scope, receive, send_secured)
+
+    def _answer(self, scope: Scope) -> Response | None:
+        """What is answered instead of a page; None where all is well."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            return _refused("this name is none of the dashboard's; open the link that `studio ui` printed")
+        if scope["method"] == "GET" and (link := self._link(scope)):
+            return link
+        if not self._has_cookie(headers):
+            return _refused(ASK_FOR_LINK, scope["path"])
+        if (scope["path"].startswith("/api/") or scope["path"].endswith("/tensorboard")) and headers.get(
+            "sec-fetch-site", "none"
+        ) not in ("same-origin", "none"):
+            return _refused("asked for by another site", scope["path"])
+        if scope["method"] not in ("GET", "HEAD"):
+            if headers.get("origin") != f"http://{hosts[0]}":
+                return _refused("Origin is not this dashboard", scope["path"])
+            if not _same(headers.get("x-studio-token", ""), self._secrets.action):
+                return _refused("the header X-Studio-Token is missing or wrong", scope["path"])
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        name = without_port(host.lower())
+        if name in self._names:
+            return True
+        try:  # no name leads to an address that is written out
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._any_address
+
+    def _link(self, scope: Scope) -> Response | None:
+        """The answer to the printed link: the cookie, and the way to the same page without the token."""
+        asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        tokens = [value for name, value in asked if name == "token"]
+        if not tokens:
+            return None
+        if not _same(tokens[0], self._secrets.token):
+            return _refused(ASK_FOR_LINK)
+        rest = urlencode([pair for pair in asked if pair[0] != "token"])
+        path = "/" + quote(scope["path"].lstrip("/\\"))  # never //elsewhere
+        answer = RedirectResponse(f"{path}?{rest}" if rest else path, status_code=303)
+        answer.set_cookie(self._cookie, self._secrets.cookie, httponly=True, samesite="strict", path="/")
+        return answer
+
+    def _has_cookie(self, headers: Headers) -> bool:
+        # Other ports of this machine have cookies here, of any form: http.cookies would drop all for one of them.
+        found = [cookie_parser(line).get(self._cookie, "") for line in headers.getlist("cookie")]
+        return any(_same(value, self._secrets.cookie) for value in found)
+
+
+def without_port(host: str) -> str:
+    """`[::1]:80` and `localhost:80` without their ports."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _same(given: str, known: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
+
+
+def _refused(text: str, path: str = "") -> Response:
+    if path.startswith("/api/"):
+        return JSONResponse({"error": text}, status_code=403)
+    return PlainTextResponse(f"{text}\n", status_code=403)

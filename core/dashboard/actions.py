@@ -1,0 +1,126 @@
+"""What the buttons do: the same code as the commands, `studio.search.steering`. Where nobody is at work, `studio resume` is started
+in a process of its own, which goes on when the dashboard ends."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.dashboard.columns import name_of
+from studio.errors import BadInput, StudioError
+from studio.host import create_host
+from studio.project.paths import project_folder
+from studio.project.store import read_meta, reading
+from studio.search import steering
+from studio.search.steering import Asked
+from studio.settings import parse_duration
+
+SETTLE = 20.0  # seconds in which a resumed search is at work, or has said why not
+MOST_NUMBERS = 100_000
+
+
+def _pause(project: str, given: dict[str, Any]) -> Asked:
+    return steering.pause(project)
+
+
+def _go(project: str, given: dict[str, Any]) -> Asked:
+    return steering.go(project)
+
+
+def _stop(project: str, given: dict[str, Any]) -> Asked:
+    return steering.stop(project, numbers_of(given))
+
+
+def _retry(project: str, given: dict[str, Any]) -> Asked:
+    return steering.retry(project, numbers_of(given))
+
+
+def _budget(project: str, given: dict[str, Any]) -> Asked:
+    experiments, length = given.get("experiments") or 0, given.get("time") or None
+    if not isinstance(experiments, int) or isinstance(experiments, bool) or experiments > 10**9:
+        raise BadInput(f"experiments: {experiments!r} is not a whole number")
+    if isinstance(length, bool) or not isinstance(length, str | int | float | None):
+        raise BadInput(f"time: {length!r} is no duration; write for example 90s, 15m, 5h or 2d")
+    parse_duration(length, "time:")  # refused in the words of the page, not in those of the command
+    return steering.add_budget(project, experiments, length)
+
+
+def _queue(project: str, given: dict[str, Any]) -> Asked:
+    values = given.get("values")
+    if not isinstance(values, dict):
+        raise BadInput('values: needed are names with values, such as {"lr": 0.01}')
+    return steering.queue(
+        project, {name_of(key): value for key, value in values.items() if value not in ("", None)}, create_host()
+    )
+
+
+ACTIONS: dict[str, Callable[[str, dict[str, Any]], Asked]] = {
+    "pause": _pause,
+    "go": _go,
+    "stop": _stop,
+    "retry": _retry,
+    "budget": _budget,
+    "queue": _queue,
+}
+
+
+def act(action: str, project: str, given: dict[str, Any]) -> str:
+    """Carry it out; returns what to tell the user. BadInput says why not."""
+    asked = ACTIONS[action](project, given)
+    if asked.resume is not None:
+        with steering.taken_back_if_refused(asked):
+            _resume(project, asked.resume)
+    return asked.words
+
+
+def numbers_of(given: dict[str, Any]) -> list[int]:
+    """`numbers` of what a page sent; empty where it sent none."""
+    numbers = given.get("numbers") or []
+    whole = isinstance(numbers, list) and all(type(number) is int and 0 < number < 2**53 for number in numbers)
+    if not whole or len(numbers) > MOST_NUMBERS:
+        raise BadInput("numbers: needed is a list of whole numbers of experiments")
+    return numbers
+
+
+def _resume(project: str, options: dict[str, str]) -> None:
+    """`studio resume`, in a session of its own: Ctrl-C at the dashboard is not for it. BadInput with its words where it
+    could not begin."""
+    folder, asked = project_folder(project), time.time()
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from studio.cli import main; main()", "resume", project, "--quiet", *words],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )
+        threading.Thread(target=process.wait, daemon=True).start()  # whoever ends is waited for
+        deadline = time.monotonic() + SETTLE
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+            if (code := process.poll()) is not None:
+                if code in (0, 3, 4):  # it had little to do
+                    return
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines()
+                raise BadInput(
+                    lines[-1].removeprefix("studio: ") if lines else f"studio resume ended with exit code {code}"
+                )
+            if _began(folder) >= asked:
+                return
+
+
+def _began(folder: Path) -> float:
+    """When the latest session began, in seconds since the epoch."""
+    with contextlib.suppress(StudioError), reading(folder) as connection:
+        return float((read_meta(connection, "session") or {}).get("begun", 0.0))
+    return 0.0

@@ -1,0 +1,91 @@
+"""The columns of a project's table: which hyperparameters there are, of which kind, on which scale."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from studio.experiment import Metric
+from studio.host import Host
+from studio.reporting.axes import Axis, axes_of, is_number
+
+LISTS = (  # what became of each experiment
+    "number",
+    "status",
+    "fitness",
+    "started",
+    "finished",
+    "duration",
+    "slot",
+    "reason",
+    "failure",
+    "attempts",
+    "exit_code",
+    "cost",
+)
+STATES = ("number", "status", "fitness", "started", "finished", "duration", "slot", "reason", "attempts", "exit_code")
+LABELS = {"number": "#", "exit_code": "Exit", "duration": "Time"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """As the pages get it; `studio.dashboard` says what each part is."""
+
+    key: str
+    kind: str
+    label: str
+    log: bool = False
+    choices: list[Any] | None = None
+    integer: bool = False
+    array: int = 0
+    min: float | None = None
+    max: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def columns_of(settings: Mapping[str, Any], metric: Metric, host: Host) -> list[Column]:
+    """Of the metric, of each hyperparameter in the order in which they were given, and of what became of experiments."""
+    metrics = [Column(f"metric.{metric.name}", "metric", metric.name)]
+    states = [Column(key, "state", LABELS.get(key, key.capitalize())) for key in STATES]
+    return [*metrics, *map(_column, axes_of(settings, (), host)), *states]
+
+
+def value_column(name: str) -> Column:
+    """Of a hyperparameter of which nothing else is known."""
+    return Column(key_of(name), "param", key_of(name))
+
+
+def key_of(name: str) -> str:
+    """Of the column of hyperparameter `name`: `values.NAME` where another one is called so."""
+    return f"values.{name}" if name in LISTS or name.startswith(("values.", "metric.")) else name
+
+
+def name_of(key: str) -> str:
+    return key.removeprefix("values.")
+
+
+def _column(axis: Axis) -> Column:
+    """Numbers have an axis; anything else is a category."""
+    column = value_column(axis.name)
+    if axis.kind == "array":
+        return replace(column, label=axis.label, array=axis.length)
+    if not axis.numeric:
+        return replace(column, choices=list(axis.choices))
+    whole = axis.kind == "integer" or (bool(axis.choices) and all(type(choice) is int for choice in axis.choices))
+    return replace(column, log=axis.log, integer=whole, min=axis.low, max=axis.high)
+
+
+def shown(value: Any) -> Any:
+    """A value as a cell of the table: arrays as their Euclidean norm, floats with eight digits."""
+    if isinstance(value, float):
+        return trimmed(value)
+    if isinstance(value, list):
+        return trimmed(math.hypot(*value)) if all(is_number(item) for item in value) else str(value)
+    return value
+
+
+def trimmed(value: float | None) -> float | None:
+    """Eight significant digits: what a table needs, in half the bytes."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.8g}")

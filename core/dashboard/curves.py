@@ -1,0 +1,139 @@
+"""The values that the metric took during each run: read from the run's own files by the plugins that the driver uses."""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.dashboard.run_files import is_own
+from studio.execution.history import open_reader
+from studio.experiment import Metric
+from studio.host import Host
+from studio.interfaces import MetricReader
+from studio.project.paths import attempt_folder
+
+KEPT = 4000  # curves in memory
+LONGEST = 4000  # points of one in memory; beyond them every second one goes
+SAMPLE = 100  # experiments from which quartiles are taken
+
+
+@dataclass
+class _Curve:
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held while its files are read
+    opened: bool = False
+    reader: MetricReader | None = None
+    step: list[int] = field(default_factory=list)
+    value: list[float | None] = field(default_factory=list)  # None: nan or infinite
+    reports: int = 0
+    last_step: int | None = None
+    whole: bool = False
+
+
+class Curves:
+    """Those of the project in `folder`. What ended is read once; what runs is read on from where the last look ended."""
+
+    def __init__(self, folder: Path, host: Host):
+        self._folder = folder
+        self._host = host
+        self._lock = threading.Lock()  # of what is known, held for moments only
+        self._curves: OrderedDict[tuple[int, int], _Curve] = OrderedDict()
+        self._band: tuple[object, dict[str, Any]] = (None, {})
+
+    def last_step(self, metric: Metric, number: int, attempt: int) -> int | None:
+        """Of an experiment that runs; the one that is known where somebody reads its files just now."""
+        curve = self._known(number, attempt)
+        if curve.lock.acquire(blocking=False):
+            try:
+                self._go_on(curve, metric, number, attempt, ended=False)
+            finally:
+                curve.lock.release()
+        return curve.last_step
+
+    def points(self, metric: Metric, number: int, attempt: int, *, ended: bool, most: int) -> dict[str, list[Any]]:
+        """At most `most` of them, the last one always."""
+        step, value = self._read(metric, number, attempt, ended=ended)
+        chosen = _spread(len(step), most)
+        return {"step": [step[at] for at in chosen], "value": [value[at] for at in chosen]}
+
+    def band(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+        """Quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
+        some = [ended[at] for at in _spread(len(ended), SAMPLE)]
+        key = (tuple(some), most)
+        if self._band[0] != key:
+            self._band = key, self._quartiles(metric, some, most)
+        return self._band[1]
+
+    def _quartiles(self, metric: Metric, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+        curves = [self._read(metric, number, attempt, ended=True) for number, attempt in some]
+        arrays = [(np.array(step), np.array(value, dtype=float)) for step, value in curves if len(step) > 1]
+        if not arrays:
+            return {"step": [], "low": [], "middle": [], "high": [], "count": 0}
+        steps = np.unique(np.concatenate([step for step, _ in arrays]))
+        steps = steps[_spread(len(steps), most)]
+        table = np.full((len(arrays), len(steps)), np.nan)
+        for row, (step, value) in enumerate(arrays):
+            at = np.searchsorted(step, steps, side="right") - 1  # the last value that was there by then
+            inside = (at >= 0) & (steps <= step[-1])
+            table[row, inside] = value[at[inside]]
+        seen = np.isfinite(table).any(axis=0)
+        low, middle, high = np.nanpercentile(table[:, seen], (25, 50, 75), axis=0)
+        quartiles = {"low": low, "middle": middle, "high": high}
+        rounded = {name: [float(f"{v:.6g}") for v in values] for name, values in quartiles.items()}
+        return {"step": steps[seen].tolist(), **rounded, "count": len(arrays)}
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _read(self, metric: Metric, number: int, attempt: int, *, ended: bool) -> tuple[list[int], list[float | None]]:
+        """Steps and values, as they are now."""
+        curve = self._known(number, attempt)
+        with curve.lock:
+            self._go_on(curve, metric, number, attempt, ended)
+            return list(curve.step), list(curve.value)
+
+    def _known(self, number: int, attempt: int) -> _Curve:
+        with self._lock:
+            curve = self._curves.setdefault((number, attempt), _Curve())
+            self._curves.move_to_end((number, attempt))
+            while len(self._curves) > KEPT:
+                self._curves.popitem(last=False)
+            return curve
+
+    def _go_on(self, curve: _Curve, metric: Metric, number: int, attempt: int, ended: bool) -> None:
+        if curve.whole:
+            return
+        if not curve.opened:
+            curve.opened = True
+            if is_own(attempt_folder(self._folder, number, attempt)):
+                curve.reader = open_reader(self._folder, number, attempt, metric, self._host)
+        curve.whole = ended
+        if curve.reader is None:
+            return
+        try:
+            found = curve.reader.close() if ended else curve.reader.read()
+        except Exception:  # a plugin's: without it there is no curve, and everything else
+            curve.reader, curve.whole = None, True
+            return
+        for report in found:
+            curve.reports += 1
+            curve.last_step = curve.reports if report.step is None else report.step
+            if curve.step and curve.last_step < curve.step[-1]:  # it began anew
+                curve.step.clear()
+                curve.value.clear()
+            curve.step.append(curve.last_step)
+            curve.value.append(float(report.value) if math.isfinite(report.value) else None)
+            if len(curve.step) > LONGEST:
+                del curve.step[1:-1:2], curve.value[1:-1:2]
+        if ended:
+            curve.reader = None
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` indices below `count`, evenly, with the first and the last."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(at * (count - 1) / (most - 1)) for at in range(most)}) if most > 1 else [count - 1]

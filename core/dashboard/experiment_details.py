@@ -1,0 +1,194 @@
+"""All that is known of one experiment: what its page, the inspector and a comparison show."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.dashboard.experiment_table import Table
+from studio.dashboard.logs import Log
+from studio.dashboard.run_files import list_files
+from studio.dashboard.usage import usage
+from studio.errors import StudioError
+from studio.experiment import plain
+from studio.host import Host
+from studio.project.paths import attempt_folder
+from studio.project.records import read_attempts, read_experiment
+from studio.project.store import reading
+from studio.reporting.facts import repeating_command
+from studio.search.plan import FIRST_SNAPSHOT, Plan, array_names, prepare
+from studio.settings import Settings
+from studio.space import Suggestion
+from studio.text import literal
+
+LAST_LINES = 4096  # bytes of the log that come along
+_PLAIN = re.compile(r"(?!nan|inf|[+-])[\w./+-]+", re.IGNORECASE)  # no range begins with such a text
+_HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
+
+
+class Details:
+    """Experiments of one project. The script is parsed once, when the first one is looked at."""
+
+    def __init__(self, folder: Path, host: Host):
+        self._folder = folder
+        self._host = host
+        self._plans: dict[str, Plan | None] = {}
+
+    def of(self, table: Table, number: int) -> dict[str, Any] | None:
+        """As /api/p/NAME/N answers; None where there is no such experiment."""
+        with table.lock:
+            at = table.row_of.get(number)
+            if at is None:
+                return None
+            row = {name: cells[at] for name, cells in table.lists.items()}
+            rank, ranked = _rank(table, at)
+            meta = dict(table.meta)
+        with reading(self._folder) as connection:
+            found = read_experiment(connection, self._folder, table.metric, number)
+            attempts = read_attempts(connection, number)
+        if found is None:
+            return None
+        folder = attempt_folder(self._folder, number, found.attempt)
+        snapshot = self._snapshot(folder)
+        plan = self._plan(snapshot, meta)
+        with Log(folder) as log:
+            tail = log.tail(LAST_LINES)
+        return {
+            **row,
+            "metric": None if found.status == "failed" else found.metric,
+            "reached": found.metric if found.status == "failed" else None,
+            "fitness": found.fitness,
+            "values": found.as_dict()["values"],
+            "rank": rank,
+            "ranked": ranked,
+            "attempt": found.attempt,
+            "attempts": attempts,
+            "command": self._command(plan, found.values, number, found.attempt, meta),
+            "winning": winning_command(found.key, meta["settings"] or {}, found.values),
+            "diff": self._diff(plan, found.values),
+            "files": list_files(self._folder.name, number, folder, self._folder / snapshot),
+            "environment": _environment(meta),
+            "resources": usage(folder, running=row["status"] == "running"),
+            "log": {"size": tail["size"], "text": tail["text"]},
+        }
+
+    def _snapshot(self, folder: Path) -> str:
+        """The name of the copy of the source that this run began with: the latest one that was there by then."""
+        try:
+            began = (
+                folder.stat().st_ctime if not (log := folder / "hyperparameters.json").exists() else log.stat().st_mtime
+            )
+        except OSError:
+            return FIRST_SNAPSHOT
+        made = [(path.stat().st_ctime, path.name) for path in self._folder.glob(f"{FIRST_SNAPSHOT}*") if path.is_dir()]
+        return max((pair for pair in made if pair[0] <= began), default=(0.0, FIRST_SNAPSHOT))[1]
+
+    def _plan(self, snapshot: str, meta: dict[str, Any]) -> Plan | None:
+        if snapshot not in self._plans:
+            settings = Settings.from_dict({"script": "", **(meta["settings"] or {})})
+            source = Path((meta["source"] or {}).get("folder", self._folder))
+            try:
+                # One worker: how many GPUs this machine has now says nothing about what was run.
+                plan = prepare(replace(settings, num_workers=1, gpus=0), self._host, source, self._folder / snapshot)
+            except (StudioError, OSError):  # a program's own loop, a plugin that is gone, a changed machine
+                plan = None
+            self._plans[snapshot] = plan
+        return self._plans[snapshot]
+
+    def _command(
+        self, plan: Plan | None, values: dict[str, Any], number: int, attempt: int, meta: dict[str, Any]
+    ) -> str:
+        settings = meta["settings"] or {}
+        if plan is None:
+            return shlex.join([settings.get("script", ""), *settings.get("arguments", [])]).strip()
+        try:
+            run = plan.run_of(Suggestion(_as_given(plan, values), None, number), attempt, self._folder)
+        except StudioError:
+            return shlex.join(plan.command)
+        return shlex.join(run.argv)
+
+    def _diff(self, plan: Plan | None, values: dict[str, Any]) -> list[dict[str, Any]]:
+        if plan is None:
+            return []
+        try:
+            return parsed_diff(plan.substitution.diff(_as_given(plan, values)))
+        except StudioError:
+            return []
+
+
+def _as_given(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
+    arrays = set(array_names(plan.space))
+    return {name: np.array(value) if name in arrays else value for name, value in values.items()}
+
+
+def _rank(table: Table, at: int) -> tuple[int | None, int]:
+    fitness = table.lists["fitness"]
+    own = fitness[at]
+    rated = [value for value in fitness if value is not None]
+    return (None if own is None else 1 + sum(value > own for value in rated)), len(rated)
+
+
+def _environment(meta: dict[str, Any]) -> dict[str, str]:
+    settings, known = meta["settings"] or {}, meta["environment"] or {}
+    found = {str(name): str(value) for name, value in known.items() if value not in (None, "")}
+    found |= {f"${name}": "…" for name in settings.get("env") or {}}  # any of the values may be a secret
+    if meta["source"]:
+        found["folder"] = str(meta["source"].get("folder", ""))
+    return found
+
+
+def parsed_diff(text: str) -> list[dict[str, Any]]:
+    """A unified diff as files with lines, each with its kind, ` `, `+` or `-`, and its number in its file."""
+    files: list[dict[str, Any]] = []
+    old = new = 0
+    for line in text.splitlines():
+        if line.startswith("--- "):
+            continue
+        if line.startswith("+++ "):
+            files.append({"path": line[4:].split("\t")[0], "lines": []})
+        elif hunk := _HUNK.match(line):
+            old, new = int(hunk[1]), int(hunk[2])
+        elif files and line[:1] in (" ", "+", "-"):
+            kind = line[0]
+            files[-1]["lines"].append({"kind": kind, "line": old if kind == "-" else new, "text": line[1:]})
+            old, new = old + (kind != "+"), new + (kind != "-")
+    for file in files:
+        if file["lines"][-1:] and file["lines"][-1]["kind"] == " " and not file["lines"][-1]["text"]:
+            file["lines"].pop()  # what stands behind the last end of a line
+    return files
+
+
+def winning_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """A command that runs the script once with the values of experiment `key`, as the search ran it. Arrays have no text:
+    they come as the files that they were."""
+    if not settings.get("script"):
+        return " ".join(f"{name}={plain(value)!r}" for name, value in values.items())
+    texts = {name: _literal_text(plain(value)) for name, value in values.items()}
+    ranges = {name: text for name, text in texts.items() if text is not None}
+    arrays = [f"{key}/{name}:{name}" for name in values if name not in ranges]
+    reuse = [*(settings.get("reuse") or ()), *arrays]
+    return repeating_command({**settings, **_ONCE, "ranges": ranges, "reuse": reuse}, None)
+
+
+_ONCE = {
+    "optimizer": "grid",
+    "options": {},
+    "num_workers": 1,
+    "max_experiments": None,
+    "max_time": None,
+    "repeat": False,
+}
+
+
+def _literal_text(value: Any) -> str | None:
+    """As a range of one value has it: a text that would be read as something else stands in quotes."""
+    if isinstance(value, list):
+        return None
+    if not isinstance(value, str) or (_PLAIN.fullmatch(value) and literal(value) == value):
+        return str(value)
+    quote = '"' if "'" in value else "'"
+    return f"{quote}{value}{quote}"

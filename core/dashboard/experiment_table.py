@@ -1,0 +1,252 @@
+"""`Table`: all experiments of one project as columns in memory, brought up to date by what changed and nothing else.
+
+studio.db --stat--> unchanged: nothing is read
+          --else--> rows with new events, new attempts, or that were running --> columns, each with its version
+"""
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, shown, trimmed, value_column
+from studio.dashboard.elapsed import worked_before
+from studio.experiment import Metric
+from studio.host import Host
+from studio.project.costs import cost_of_experiment
+from studio.project.lock import is_locked
+from studio.project.records import Row, look, read_rows
+from studio.project.store import read_meta, reading
+from studio.settings import parse_direction, parse_metric
+
+UNFINISHED = ("queued", "running")
+DIGITS = 18  # of a number in an address: below 2**63
+ASKED_AT_ONCE = 500  # numbers in one query
+META = ("settings", "state", "session", "seed", "source", "environment")
+
+Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last step that was reported
+
+
+class Table:
+    """One project, as long as its database is the same file. `lock` is held by whoever reads the columns or brings them up to date."""
+
+    def __init__(self, folder: Path, host: Host, steps: Steps = lambda metric, number, attempt: None):
+        self.folder = folder
+        self.lock = threading.RLock()
+        self._host = host
+        self._steps = steps
+        self._session = secrets.token_hex(4)
+        self._counter = 0
+        self._signature: object = None
+        self._last_event = self._last_attempt = 0
+        self.meta: dict[str, Any] = {}
+        self.at_work = False
+        self.begun: float | None = None  # the latest session
+        self.earlier: float | None = None  # seconds that the sessions before it have worked
+        self.metric = Metric("fitness")
+        self.sign = 1.0
+        self.columns: list[Column] = []
+        self.lists: dict[str, list[Any]] = {name: [] for name in LISTS}
+        self.values: dict[str, list[Any]] = {}
+        self.measured: list[float | None] = []  # the metric, as the script logged it; None where the run failed
+        self.step: list[int | None] = []
+        self._changed: list[int] = []  # the counter when a row last changed
+        self.row_of: dict[int, int] = {}
+        self._open: set[int] = set()  # rows that may change without a new line in the tables
+        self._lanes: list[int] = []  # slot -> the row that had it last
+        self.best: int | None = None
+
+    # --- keeping up -------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        return f"{self._session}.{self._counter}"
+
+    def refresh(self) -> bool:
+        """Whether anything is new. StoreError where the record cannot be read."""
+        with self.lock:
+            signature = look(self.folder)
+            if signature == self._signature:
+                return False
+            self._counter += 1
+            self._read()
+            self._signature = signature
+            return True
+
+    def _read(self) -> None:
+        self.at_work = is_locked(self.folder)
+        with reading(self.folder) as connection:
+            connection.execute("BEGIN")  # all that is read is of one moment
+            self.meta = {key: read_meta(connection, key) for key in META}
+            self._settle()
+            self._settle_session(connection)
+            last = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(rowid), 0) FROM attempts) FROM events"
+            event, attempt = connection.execute(last).fetchone()
+            self._read_fresh(connection)
+            self._last_event, self._last_attempt = (
+                event,
+                attempt,
+            )  # where it broke off, the next look begins as this one
+
+    def _read_fresh(self, connection: sqlite3.Connection) -> None:
+        if not self.row_of:
+            self._take(read_rows(connection))
+            return
+        fresh = {self.lists["number"][row] for row in self._open}
+        fresh |= _numbers(connection.execute("SELECT number FROM events WHERE id > ?", (self._last_event,)))
+        fresh |= _numbers(connection.execute("SELECT number FROM attempts WHERE rowid > ?", (self._last_attempt,)))
+        numbers = sorted(fresh)
+        for begin in range(0, len(numbers), ASKED_AT_ONCE):
+            some = numbers[begin : begin + ASKED_AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            self._take(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
+
+    def _settle_session(self, connection: sqlite3.Connection) -> None:
+        """When the latest session began, and how long earlier ones have worked."""
+        begun = (self.meta["session"] or {}).get("begun")
+        if begun is None and self.at_work:  # a program's own loop: when it took the lock
+            begun = (self.folder / "lock").stat().st_mtime
+        if begun != self.begun or self.earlier is None or (begun is None and not self.at_work):
+            self.begun, self.earlier = begun, worked_before(connection, time.time() if begun is None else begun)
+
+    def _settle(self) -> None:
+        """What the settings say; they come with the first look and stay."""
+        settings = self.meta["settings"] or {}
+        if not self.columns and settings:
+            self.metric = parse_metric(settings.get("metric"))
+            self.sign = parse_direction(settings.get("direction"), self.metric)
+            self.columns = columns_of(settings, self.metric, self._host)
+            self.values = {column.key: [] for column in self.columns if column.kind == "param"}
+
+    def _take(self, found: Iterable[Row]) -> None:
+        started: list[tuple[float, int]] = []
+        for row in found:
+            at = self.row_of.get(row.number)
+            before = None if at is None else self._running_attempt(at)
+            self._put(row)
+            at = self.row_of[row.number]
+            if self._running_attempt(at) not in (None, before):  # at its end an attempt learns when it really began
+                started.append((self.lists["started"][at], at))
+        for when, at in sorted(started):
+            self._give_slot(at, when)
+        rated = (at for at, fitness in enumerate(self.lists["fitness"]) if fitness is not None)
+        self.best = max(rated, key=lambda at: (self.lists["fitness"][at], -at), default=None)
+
+    def _running_attempt(self, at: int) -> int | None:
+        return None if self.lists["started"][at] is None else self.lists["attempts"][at]
+
+    def _put(self, row: Row) -> None:
+        at = self.row_of.get(row.number)
+        status, reason = row.status, row.reason
+        if status == "running" and not self.at_work:  # cut off: it runs again on resume
+            status, reason = "stopped", "cut off"
+        step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
+        measured = None if status == "failed" else row.metric  # what it reached before it failed is no result
+        cells = (
+            row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
+            None if row.duration is None else round(row.duration, 2),
+            None, reason, row.failure, row.attempt or 0, row.exit_code, self._cost(row),
+        )  # fmt: skip
+        if at is None:
+            at = self._add(row)
+            new = True
+        else:
+            before = [self.lists[name][at] for name in LISTS]
+            cells = (*cells[:6], before[6], *cells[7:])
+            new = before != list(cells) or self.measured[at] != measured or self.step[at] != step
+        if new:
+            self._changed[at] = self._counter
+        if status in UNFINISHED or row.status == "running":
+            self._open.add(at)
+        else:
+            self._open.discard(at)
+        for name, cell in zip(LISTS, cells, strict=True):
+            self.lists[name][at] = cell
+        self.measured[at], self.step[at] = measured, step
+
+    def _cost(self, row: Row) -> float | None:
+        """Dollars that its attempts cost together, of machines of a cloud; None where it ran on none, or nobody knows."""
+        if (self.meta["settings"] or {}).get("backend", "local") == "local":
+            return None
+        return trimmed(cost_of_experiment(self.folder, row.number, row.attempt or 0))
+
+    def _add(self, row: Row) -> int:
+        at = self.row_of[row.number] = len(self.row_of)
+        for cells in self.lists.values():
+            cells.append(None)
+        values = json.loads(row.values)
+        for name in values:
+            if (key := key_of(name)) not in self.values:  # a program's own
+                self.columns.append(value_column(name))
+                self.values[key] = [None] * at
+        for key, cells in self.values.items():
+            cells.append(shown(values.get(name_of(key))))
+        self.measured.append(None)
+        self.step.append(None)
+        self._changed.append(self._counter)
+        return at
+
+    def _give_slot(self, at: int, started: float) -> None:
+        """The lowest slot that was free when it started. The record has none: slots are alike. A start may be recorded
+        before the end that made room for it, so of as many as the search has the one that was free next is taken."""
+        ends = [self.lists["finished"][last] for last in self._lanes]
+        slots = (self.meta["session"] or {}).get("slots", 0)
+        free = [lane for lane, end in enumerate(ends) if end is not None and end <= started + 0.1]
+        ended = [lane for lane, end in enumerate(ends) if end is not None]
+        if free:
+            lane = free[0]
+        elif ended and 0 < slots <= len(ends):
+            lane = min(ended, key=lambda lane: ends[lane])
+        else:
+            lane = len(ends)
+            self._lanes.append(at)
+        self._lanes[lane] = at
+        self.lists["slot"][at] = lane
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    def data(self, after: str = "") -> dict[str, Any]:
+        """As /api/p/NAME/experiments answers."""
+        with self.lock:
+            rows, whole = self.rows_after(after)
+            measured = {self.metric.name: [trimmed(self.measured[at]) for at in rows]}
+            lists = {name: [cells[at] for at in rows] for name, cells in self.lists.items()}
+            lists["fitness"] = [trimmed(value) for value in lists["fitness"]]
+            return {
+                "version": self.version,
+                "whole": whole,
+                "columns": [column.as_dict() for column in self.columns],
+                "sign": self.sign,
+                **lists,
+                "step": [self.step[at] for at in rows],
+                "metric": measured,
+                "values": {name: [cells[at] for at in rows] for name, cells in self.values.items()},
+            }
+
+    def rows_after(self, after: str) -> tuple[list[int], bool]:
+        """The rows that changed since that version; and whether these are all."""
+        session, _, counter = after.partition(".")
+        seen = whole(counter)
+        if session != self._session or seen is None:
+            return list(range(len(self))), True
+        return [at for at, changed in enumerate(self._changed) if changed > seen], False
+
+
+def whole(text: str) -> int | None:
+    """The whole number that an address has there; None for anything else. Longer ones are no numbers of ours."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
+
+
+def _numbers(rows: Iterable[tuple[int | None]]) -> set[int]:
+    return {number for (number,) in rows if number is not None}
+
+
+def _tenth(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

@@ -1,0 +1,82 @@
+"""The files of a run: which there are, and one of them for download. No path from an address is used unchecked."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from studio.execution.log_cap import open_regular
+
+MOST = 500  # files that are listed
+LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds nobody up
+
+
+def list_files(project: str, number: int, folder: Path, snapshot: Path) -> list[dict[str, Any]]:
+    """What the run made, as /api/p/NAME/N has it: artifacts, models, logs; of the workspace what was not copied there."""
+    found: list[dict[str, Any]] = []
+    if not is_own(folder):
+        return found
+    for path, size in _walk(folder):
+        if path.startswith("workspace/") and (snapshot / path.removeprefix("workspace/")).exists():
+            continue
+        url = f"/p/{project}/{number}/files/{quote(path)}?attempt={folder.name}"
+        found.append({"path": path, "size": size, "url": url})
+        if len(found) >= MOST:
+            break
+    return sorted(found, key=lambda file: (file["path"].startswith("workspace/"), file["path"]))
+
+
+def is_own(folder: Path) -> bool:
+    """Whether PROJECT/NUMBER/ATTEMPT is really there: a run may have put links in its place, or in its parent's."""
+    project = folder.parent.parent
+    return os.path.realpath(folder) == os.path.join(os.path.realpath(project), folder.parent.name, folder.name)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, int]]:
+    """Paths and sizes of regular files below `folder`; links are not followed. A script that runs may remove any of them."""
+    left = LOOKED_AT
+    waiting = deque([""])
+    while waiting and left > 0:
+        inner = waiting.popleft()
+        with suppress(OSError), os.scandir(folder / inner) as found:
+            entries = sorted(islice(found, left), key=lambda entry: entry.name)
+            left -= len(entries)
+            for entry in entries:
+                path = f"{inner}/{entry.name}" if inner else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name != "__pycache__":
+                        waiting.append(path)
+                elif entry.is_file(follow_symlinks=False) and _is_text(path):
+                    with suppress(OSError):
+                        yield path, entry.stat(follow_symlinks=False).st_size
+
+
+def _is_text(path: str) -> bool:
+    """Names that are no UTF-8 have no address."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_file(folder: Path, path: str) -> BinaryIO | None:
+    """The regular file `path` below `folder`; None for anything else: a folder, a device, a link or a path that leads away."""
+    if not is_own(folder) or not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
+        return None
+    base = os.path.realpath(folder)
+    meant = os.path.realpath(os.path.join(base, path))
+    if os.path.commonpath([base, meant]) != base or os.path.normpath(os.path.join(base, path)) != meant:
+        return None
+    try:
+        descriptor = open_regular(Path(meant), os.O_RDONLY)
+    except (OSError, ValueError):
+        return None
+    if os.path.realpath(meant) == meant:
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    return None

@@ -1,0 +1,138 @@
+"""The dashboard's server: finds a free port, says where it is, and ends at once when it is asked to."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import uvicorn
+
+from studio.dashboard.access import Secrets, is_loopback, stored_token
+from studio.dashboard.app import create_app
+from studio.dashboard.open_projects import Dashboard
+from studio.errors import BadInput
+from studio.project.paths import studio_home
+
+TRIED = 50  # ports
+GRACE = 1  # seconds that answers under way may take at the end
+LEAVE = 0.3  # seconds that they may take when the whole process ends
+BACKLOG = 128
+
+
+class Server:
+    """`with Server(host, port) as server:` it answers at `server.link`, in a thread of its own, until the block ends."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, say: Callable[[str], None] = lambda text: None):
+        self._socket, self.port = _listen(host, port)
+        if port not in (0, self.port):
+            say(f"port {port} is in use; this is {self.port}")
+        if not is_loopback(host):
+            say(
+                f"it listens on {host}: whoever reaches this machine and has the link can read all experiments and steer them"
+            )
+        secrets = Secrets(stored_token(studio_home()))
+        self.token = secrets.token
+        self._dashboard = Dashboard(self._is_closing)
+        app = create_app(secrets, self._dashboard, host=host, port=self.port)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+        self._server = _Quiet(config)
+        self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host
+        self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}"
+
+    @property
+    def link(self) -> str:
+        return f"{self.address}/?token={self.token}"
+
+    def __enter__(self) -> "Server":
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            self._thread.join(0.01)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all streams and answers, and what was started beside."""
+        self._end()
+        self._thread.join()
+        self._dashboard.tensorboards.close()
+
+    def _end(self) -> None:
+        self._server.should_exit = True
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what is cut off now is no error
+
+    def wait(self, ended: threading.Event) -> None:
+        while not ended.wait(0.5) and self._thread.is_alive():
+            pass
+
+    def leave(self) -> NoReturn:
+        """End this process at once, whatever its threads are computing for pages that nobody will see any more. What was started
+        beside ends with it."""
+        self._end()
+        self._thread.join(LEAVE)
+        sys.stdout.flush()
+        os._exit(0)
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+    def _is_closing(self) -> bool:
+        return self._server.should_exit
+
+
+def heard() -> threading.Event:
+    """Set by SIGINT, SIGTERM and SIGHUP, which from now on do nothing else, however often they come."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: ended.set())
+    return ended
+
+
+class _Quiet(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are heard by `Server.wait`."""
+        yield
+
+
+def _listen(host: str, port: int) -> tuple[socket.socket, int]:
+    """A socket on `host` and the first free port from `port` on; 0 is any. BadInput for an address that is none of ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, port + TRIED) if port else [0]:
+        if candidate > 65535:
+            break
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((host, candidate))
+            found.listen(BACKLOG)
+        except OSError as error:
+            found.close()
+            if error.errno == errno.EADDRINUSE:
+                continue
+            if error.errno == errno.EACCES:
+                raise BadInput(f"--port {port}: ports below 1024 are for root; choose a larger one") from error
+            raise BadInput(
+                f"--host {host!r}: {error.strerror or error}; write 127.0.0.1, or an address of this machine"
+            ) from error
+        return found, found.getsockname()[1]
+    raise BadInput(f"--port {port}: it and the {TRIED - 1} after it are in use; choose another, or 0 for any")

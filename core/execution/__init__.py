@@ -1,0 +1,1 @@
+"""One experiment where it runs."""

@@ -1,0 +1,53 @@
+"""The values that a metric took during a run: read from the run's own files, by the plugins that the driver uses."""
+
+import math
+from pathlib import Path
+
+from studio.execution.metric import Summary
+from studio.experiment import Experiment, Metric, Report, Run
+from studio.host import Host
+from studio.interfaces import MetricReader
+from studio.project.paths import attempt_folder
+from studio.search.plan import FIRST_SNAPSHOT
+
+
+def reports_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> list[Report]:
+    """All of them, in order; none where its files are gone or the plugin that would read them fails."""
+    if experiment.folder is None or not Path(experiment.folder).is_dir():
+        return []
+    reader = open_reader(project, experiment.number, experiment.attempt, metric, host)
+    try:
+        return reader.close() if reader else []
+    except Exception:  # a plugin's: without it there is no curve, and everything else
+        return []
+
+
+def open_reader(project: Path, number: int, attempt: int, metric: Metric, host: Host) -> MetricReader | None:
+    """Of the files of that attempt, wherever it is; None where the plugin that would read them is gone or fails."""
+    folder, snapshot = str(attempt_folder(project, number, attempt)), str(project / FIRST_SNAPSHOT)
+    try:
+        return host.open_metric(
+            metric, Run(project.name, number, attempt, snapshot, {}, {}, [], {}, folder, metric=metric)
+        )
+    except Exception:
+        return None
+
+
+def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> float | None:
+    """What `metric` amounts to; None where the run never logged it, or no finite value."""
+    summary = Summary(metric)
+    for report in reports_of(experiment, project, metric, host):
+        summary.add(report.value)
+    return summary.value if summary.finite else None
+
+
+def curve_of(experiment: Experiment, project: Path, metric: Metric, host: Host, most: int) -> dict[int, float]:
+    """Step -> value, the last one of each step, `most` of them at most and the last step always. Steps count from 1
+    where the script gave none; values that are not finite are left out."""
+    curve: dict[int, float] = {}
+    for at, report in enumerate(reports_of(experiment, project, metric, host), 1):
+        if math.isfinite(report.value):
+            curve[at if report.step is None else report.step] = report.value
+    steps = sorted(curve)
+    chosen = steps[:: -(-len(steps) // most)] if len(steps) > most else steps
+    return {step: curve[step] for step in [*chosen[: most - 1], *steps[-1:]]}

@@ -1,0 +1,122 @@
+"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json, usage.json."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.execution.log_cap import open_regular
+from studio.experiment import Outcome, Run, plain
+from studio.project.source import copy_any, copy_tree, make_own, remove_tree
+from studio.system.files import write_json
+from studio.system.processes import kill_tree
+
+LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
+
+
+def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
+    """What `outcome.json` of this very run says, if it is there and whole, and the value of its metric. A script may have
+    written there, too."""
+    try:
+        with open(open_regular(Path(run.folder) / "outcome.json", os.O_RDONLY), encoding="utf-8") as file:
+            data = json.load(file)
+        value = data.pop("metric")
+        outcome = Outcome.from_json(data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    meant = (outcome.number, outcome.attempt, outcome.stopped) == (run.number, run.attempt, False)
+    return (outcome, value) if meant and isinstance(value, float | None) else None
+
+
+class Claim:
+    """A run's folder, made anew and held: what a run that was cut off left behind is removed, its processes first.
+
+    A driver that was paused and lost its project writes nothing into the folder that the next one made under this name.
+    """
+
+    def __init__(self, run: Run):
+        folder = Path(run.folder)
+        if folder.exists():
+            kill_tree(None, run.folder)
+            remove_tree(folder)
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def record(self, name: str, data: dict[str, Any]) -> None:
+        """Write `outcome.json`, from which a later driver takes the outcome, or `usage.json`. Where that fails the journal
+        still gets the outcome."""
+        try:
+            held, found = os.fstat(self._descriptor), os.stat(self._folder)
+            if (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino):
+                write_json(self._folder / name, data)
+        except OSError:
+            return
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def prepare(run: Run) -> None:
+    """Make the run's folder: workspace with the values written in, artifacts, hyperparameters.json."""
+    folder = Path(run.folder)
+    workspace = folder / "workspace"
+    for name in ("tb", "modeldir", "artifacts"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    copy_tree(Path(run.snapshot), workspace)
+    for path, text in run.changes.items():
+        make_own(workspace, path).write_bytes(text)
+    for path, target in run.links.items():
+        place = make_own(workspace, os.path.dirname(path)) / os.path.basename(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # a link to the user's own, where a folder of theirs was made one of links
+        os.symlink(target, place)
+    artifacts = dict(run.shared)
+    for tag, path in run.copies.items():
+        artifacts[tag] = str(folder / "artifacts" / tag)
+        copy_any(Path(path), folder / "artifacts" / tag)
+    for tag, path in run.captures.items():
+        artifacts[tag] = str(workspace / path)
+    for name, value in run.values.items():
+        if isinstance(value, np.ndarray):
+            artifacts[name] = str(array_path(run.folder, name))
+            np.save(artifacts[name], value)
+    write_json(folder / "artifacts.json", artifacts)
+    write_json(folder / "hyperparameters.json", {name: plain(value) for name, value in run.values.items()})
+
+
+def array_path(folder: str | Path, name: str) -> Path:
+    """Where an array hyperparameter lies."""
+    return Path(folder) / "artifacts" / f"{name}.npy"
+
+
+def keep_captures(run: Run) -> str:
+    """Copy what was captured out of the workspace, which may not be kept. Returns what could not be kept, and why: the
+    script may have left anything there, and the experiment counts all the same."""
+    problems = []
+    for tag, path in run.captures.items():
+        made, kept = Path(run.folder, "workspace", path), Path(run.folder, "artifacts", tag)
+        try:
+            if kept.exists() and made.exists() and os.path.samefile(made, kept):
+                continue
+            copy_any(made, kept)
+        except OSError as error:
+            problems.append(f"{tag} was not kept: {error.strerror}")
+    return "; ".join(problems)
+
+
+def last_line(log: Path) -> str:
+    """The last line that is not blank, at most 300 characters of it, without control characters."""
+    try:
+        with open(open_regular(log, os.O_RDONLY), "rb") as file:  # a script may have put a pipe there
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
+            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        clean = "".join(c for c in line if c.isprintable()).strip()
+        if clean:
+            return clean[:300]
+    return ""

@@ -1,0 +1,328 @@
+"""One experiment, where it runs: its folder, its processes, its limits, its metric.
+
+    run --prepare--> folder --spawn--> script --wait--> what is left is killed --> outcome.json, Outcome
+
+A backend that runs scripts on the machine it is on needs nothing else than a `Runner`.
+"""
+
+import contextlib
+import os
+import queue
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from studio.execution.log_cap import LogCap
+from studio.execution.memory import oom_kills, says_out_of_memory
+from studio.execution.metric import Summary
+from studio.execution.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
+from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
+from studio.experiment import Failure, Metric, Outcome, Report, Run
+from studio.host import Host
+from studio.interfaces import MetricReader
+from studio.project.source import in_bytes
+from studio.system.files import identity
+from studio.system.processes import Watchdog, has_own_session, kill_tree, signal_tree
+
+GRACE = 5.0  # seconds between the polite end and the kill
+CLOSING = 30.0  # seconds that killed processes may take to be gone
+READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
+
+
+@dataclass
+class _Execution:
+    run: Run
+    log: LogCap
+    claim: Claim | None = None
+    process: subprocess.Popen[bytes] | None = None
+    reader: MetricReader | None = None
+    started: float = 0.0
+    clock: float = 0.0  # monotonic time of the start
+    deadline: float | None = None  # monotonic time of the next step towards its end
+    limit_hit: str = ""  # which one, in words
+    failure: Failure = ""  # its class, where it is known before its end
+    oom_kills: int = 0  # of this machine, when it started
+    stopping: bool = False
+    error: str = ""
+    prepared: bool = False  # until then its files are those of an attempt that was cut off
+    opened: bool = False  # whether a reader was asked for
+    reader_error: str = ""
+    returncode: int | None = None
+    recorded: tuple[Outcome, float | None] | None = None  # what an earlier driver saw, with the value of the metric
+    summary: Summary = field(init=False)
+    usage: dict[str, float] = field(default_factory=dict)  # cpu: seconds, memory: bytes at most at a time
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.summary = Summary(self.run.metric)
+
+
+class Runner:
+    """Runs `Run`s as processes of this machine. `poll` is to be called often; it blocks until something ends."""
+
+    def __init__(self, host: Host):
+        self._host = host
+        self._running: dict[tuple[int, int], _Execution] = {}
+        self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
+        self._last_read = 0.0
+        self._watchdog: Watchdog | None = None
+        self._lock = (0, 0)  # which file is the lock of the driver that uses this
+        self._session = secrets.token_hex(8)  # tells the processes of this runner from those of one before or after it
+
+    def start(self, run: Run, env: dict[str, str] | None = None) -> None:
+        """Prepare and start in a thread of its own: copying a large workspace holds up nobody. `env` is the base environment.
+
+        A run that an earlier driver saw to its end is not repeated: its outcome comes with the next `poll`.
+        """
+        if (run.number, run.attempt) in self._running:
+            return
+        log = LogCap(Path(run.folder) / "output.log", run.max_log)
+        execution = _Execution(run, log, started=time.time(), clock=time.monotonic(), oom_kills=oom_kills())
+        execution.deadline = None if run.max_duration is None else execution.clock + run.max_duration
+        self._running[run.number, run.attempt] = execution
+        if self._watchdog is None:
+            self._watchdog = Watchdog(str(Path(run.folder).parent.parent), self._session)
+            self._lock = identity(_lock_of(run))
+        threading.Thread(
+            target=self._carry_out, args=(execution, dict(os.environ if env is None else env)), daemon=True
+        ).start()
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        self._enforce_limits()
+        events: list[Report | Outcome] = []
+        for execution in self._wait(self._patience(timeout)):
+            events += self._finish(execution)
+        if time.monotonic() - self._last_read >= READ_EVERY:
+            self._last_read = time.monotonic()
+            for execution in [one for one in self._running.values() if one.prepared]:
+                events += self._look_at(execution)
+        return events
+
+    def stop(self, number: int, *, kill: bool) -> None:
+        for execution in self._running.values():
+            if execution.run.number == number and not _has_ended(execution):
+                execution.stopping = True
+                self._end(execution, kill)
+
+    def close(self) -> None:
+        for execution in self._wait(0):  # those that ended meanwhile: the next driver finds their outcomes
+            self._finish(execution)
+        for execution in list(self._running.values()):
+            execution.stopping = True
+            self._end(execution, kill=True)
+        deadline = time.monotonic() + CLOSING
+        while self._running and time.monotonic() < deadline:
+            for execution in self._wait(READ_EVERY):
+                self._running.pop(self._key(execution), None)
+                if execution.claim is not None:
+                    execution.claim.release()
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
+
+    # --- in the execution's thread ----------------------------------------------------------------------------------
+
+    def _carry_out(self, execution: _Execution, env: dict[str, str]) -> None:
+        try:
+            execution.recorded = recorded_outcome(execution.run)
+            if execution.recorded is not None:
+                return
+            if identity(_lock_of(execution.run)) != self._lock:  # paused since: the folder is another driver's by now
+                raise RuntimeError("another driver has the project")
+            execution.claim = Claim(execution.run)
+            prepare(execution.run)
+            execution.prepared = True
+            while not execution.stopping and not self._run_script(execution, env):
+                pass
+        except Exception as error:  # of this experiment: the search goes on, and its reason says so
+            execution.error = f"could not start: {error}"
+        finally:
+            self._ended.put(execution)
+
+    def _run_script(self, execution: _Execution, env: dict[str, str]) -> bool:
+        """Run the script to its end; False where Ctrl-C, which is for this process, ended it before it was one of its own."""
+        with execution.lock:
+            if execution.stopping:
+                return True
+            process = execution.process = spawn(execution.run, env, self._session)
+        seen = wait_for_exit(process)
+        began = has_own_session(process.pid)
+        kill_tree(process.pid if began else None, execution.run.folder, self._session)
+        with execution.lock:  # once it was waited for, its id may belong to another
+            execution.process = None
+        execution.returncode, execution.usage = reap(process, seen)
+        return began
+
+    # --- in the caller's thread -------------------------------------------------------------------------------------
+
+    def _wait(self, timeout: float) -> list[_Execution]:
+        ended = []
+        with contextlib.suppress(queue.Empty):
+            ended.append(self._ended.get(timeout=timeout))
+            while True:
+                ended.append(self._ended.get_nowait())
+        return ended
+
+    def _patience(self, timeout: float) -> float:
+        """No longer than until the next limit, or the next look at the metrics."""
+        now = time.monotonic()
+        deadlines = [execution.deadline for execution in self._running.values() if execution.deadline is not None]
+        timeout = min([timeout, *(deadline - now for deadline in deadlines)])
+        return max(0.0, min(timeout, READ_EVERY) if self._running else timeout)
+
+    def _enforce_limits(self) -> None:
+        now = time.monotonic()
+        for execution in self._running.values():
+            if execution.deadline is not None and now >= execution.deadline and not _has_ended(execution):
+                if execution.limit_hit or execution.stopping:
+                    self._end(execution, kill=True)
+                else:
+                    self._hit_limit(execution, "timeout", f"took longer than {execution.run.max_duration:g} s")
+
+    def _hit_limit(self, execution: _Execution, failure: Failure, text: str) -> None:
+        execution.failure, execution.limit_hit = failure, text
+        self._end(execution, kill=False)
+
+    def _end(self, execution: _Execution, kill: bool) -> None:
+        """Ask the whole tree to end; after `GRACE` it is killed."""
+        execution.deadline = time.monotonic() + GRACE
+        with execution.lock:  # while it is held nobody waits for the process, and its id stays its own
+            process = execution.process
+            if process is None:
+                return
+            if kill:
+                kill_tree(process.pid, execution.run.folder, self._session)
+                return
+            for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process hears the first after the second
+                signal_tree(process.pid, execution.run.folder, number, self._session)
+
+    def _finish(self, execution: _Execution) -> list[Report | Outcome]:
+        del self._running[self._key(execution)]
+        run = execution.run
+        if execution.recorded is not None:  # not read again: the middle of its log may be gone
+            outcome, value = execution.recorded
+            return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
+        events: list[Report | Outcome] = list(self._read(execution, last=True))
+        outcome = self._outcome(execution)
+        outcome = replace(outcome, notice=keep_captures(run))
+        with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
+            execution.log.compact()
+        if execution.claim is not None:
+            execution.claim.record("outcome.json", {**asdict(outcome), "metric": execution.summary.value})
+            execution.claim.record("usage.json", execution.usage)
+            execution.claim.release()
+        return [*events, outcome]
+
+    def _look_at(self, execution: _Execution) -> list[Report]:
+        """Read the metric, then thin out the log as far as it was there to be read."""
+        size = execution.log.size
+        reports = self._read(execution)
+        if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
+            most = in_bytes(execution.run.max_log)
+            self._hit_limit(
+                execution, "crash", f"printed more than {most}, on a file system that cannot thin out a log"
+            )
+        return reports
+
+    def _read(self, execution: _Execution, last: bool = False) -> list[Report]:
+        """What the metric's reader found; one that raises is not asked again, and the experiment says so."""
+        run = execution.run
+        if execution.reader_error or (execution.opened and execution.reader is None):
+            return []
+        try:
+            if not execution.opened:
+                execution.opened = True
+                execution.reader = self._host.open_metric(run.metric, run)
+                if execution.reader is None:
+                    execution.reader_error = "; ".join(map(str, self._host.problems))
+            if execution.reader is None:
+                return []
+            found = execution.reader.close() if last else execution.reader.read()
+            reports = [Report(report.step, float(report.value), run.number, run.attempt) for report in found]
+        except Exception as error:
+            execution.reader_error = f"reading the metric failed: {type(error).__name__}: {error}"
+            return []
+        for report in reports:
+            execution.summary.add(report.value)
+        return reports
+
+    def _outcome(self, execution: _Execution) -> Outcome:
+        code = execution.returncode
+        reason, failure = _judge(execution)
+        return Outcome(
+            number=execution.run.number,
+            attempt=execution.run.attempt,
+            exit_code=code if code is not None and code >= 0 and not execution.limit_hit else None,
+            signal=_signal_name(-code) if code is not None and code < 0 else None,
+            reason=reason,
+            failure=failure,
+            started=execution.started,
+            finished=time.time(),
+            duration=time.monotonic() - execution.clock,
+            stopped=execution.stopping and not execution.limit_hit,
+        )
+
+    @staticmethod
+    def _key(execution: _Execution) -> tuple[int, int]:
+        return execution.run.number, execution.run.attempt
+
+
+def _lock_of(run: Run) -> Path:
+    return Path(run.folder).parent.parent / "lock"
+
+
+# --- how it ended -----------------------------------------------------------------------------------------------------
+
+
+def _has_ended(execution: _Execution) -> bool:
+    """Whether it came to its own end, of which the loop has not heard: this process was paused, or busy."""
+    with execution.lock:
+        return execution.returncode is not None or (execution.process is not None and has_ended(execution.process))
+
+
+def _judge(execution: _Execution) -> tuple[str, Failure]:
+    """Why it ended, in words, and the class of its failure; both empty where all is well."""
+    run, code = execution.run, execution.returncode
+    if execution.error:
+        return execution.error, "crash"
+    line = last_line(Path(run.folder) / "output.log")
+    ending = f": {line}" if line else ""
+    if execution.limit_hit:
+        return f"{execution.limit_hit}{ending}", execution.failure
+    if execution.stopping:
+        return "stopped", ""
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and oom_kills() > execution.oom_kills:
+        return f"out of memory: killed by the kernel{ending}", "memory"
+    if code:
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+        return (f"out of memory: {how}{ending}", "memory") if says_out_of_memory(line) else (f"{how}{ending}", "crash")
+    if execution.reader_error:
+        return execution.reader_error, "metric"
+    if execution.summary.value is None:
+        return _missing(run.metric, execution.reader), ""
+    return "", ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals between the first and the last have no names
+        return f"signal {number}"
+
+
+def _missing(metric: Metric, reader: MetricReader | None) -> str:
+    if metric.name == "fitness":
+        return "printed no line `fitness: NUMBER`"
+    seen = _names_seen(reader)
+    return f"metric {metric.name!r} never came; " + (f"seen: {', '.join(seen)}" if seen else "no metric was logged")
+
+
+def _names_seen(reader: MetricReader | None) -> list[str]:
+    try:
+        return sorted(map(str, reader.names))[:20] if reader is not None else []
+    except Exception:  # a plugin's reader: it may be wrong in any way, and what it saw is a help, no more
+        return []

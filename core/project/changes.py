@@ -1,0 +1,73 @@
+"""What has changed in the user's files since the search began: they are compared with the copies that it works with."""
+
+import difflib
+import filecmp
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio.project.source import link_target, own_output
+
+LINES = 30  # of a difference that are shown
+LONGEST = 200_000  # bytes of a file whose lines are compared
+
+
+def changed_files(copy: Path, original: Path) -> list[str]:
+    """Paths below `copy` whose originals differ or are gone; `.` where both are single files. New files are no change:
+    what is searched cannot use them, unless another file has changed too."""
+    if not copy.is_dir():
+        return [] if _same(copy, original) else ["."]
+    own = set(map(os.path.realpath, own_output()))  # a log that was part of the source, and is written now
+    changed = (path for path in _files(copy) if not _same(copy / path, original / path, original, path))
+    return [path for path in changed if os.path.realpath(original / path) not in own]
+
+
+def difference(copy: Path, original: Path, paths: list[str]) -> list[str]:
+    """Lines for a person: which files differ, and how, as far as they are text."""
+    lines: list[str] = []
+    for path in paths:
+        name = original.name if path == "." else path
+        before, now = _lines(copy / path), _lines(original / path)
+        if before is None or now is None:
+            lines.append(f"{name}: {'differs' if os.path.lexists(original / path) else 'is gone'}")
+        else:
+            found = list(difflib.unified_diff(before, now, f"{name} (the search)", f"{name} (now)", n=1, lineterm=""))
+            lines += found or [f"{name}: differs in how its lines end"]
+        if len(lines) > LINES:
+            return [*lines[:LINES], f"… in {len(paths)} files"]
+    return lines
+
+
+def _files(folder: Path, below: str = "") -> Iterator[str]:
+    with os.scandir(folder / below) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = f"{below}/{entry.name}" if below else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(folder, path)
+            else:
+                yield path
+
+
+def _same(copy: Path, original: Path, source: Path | None = None, path: str = "") -> bool:
+    """Size and time first, which a copy keeps; else every byte."""
+    try:
+        if copy.is_symlink():
+            if source is None or not original.is_symlink():
+                return False
+            return os.readlink(copy) in (os.readlink(original), link_target(source, path))
+        before, now = copy.stat(), original.stat()
+        alike = (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
+        return alike or (before.st_size == now.st_size and filecmp.cmp(copy, original, shallow=False))
+    except (OSError, ValueError):
+        return False
+
+
+def _lines(file: Path) -> list[str] | None:
+    """None for what has no lines to show: a link, a binary or large file, none at all."""
+    try:
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > LONGEST:
+            return None
+        data = file.read_bytes()
+    except OSError:
+        return None
+    return None if b"\0" in data else data.decode(errors="replace").splitlines()

@@ -1,0 +1,81 @@
+"""What other processes ask of a project's driver: one file each in `requests/`, taken up by the driver or the next resume.
+
+The driver is the only writer of the database, so `studio stop`, `studio retry` and the others, and the UI, leave a note.
+"""
+
+import json
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.system.files import write_json
+
+ACTIONS = ("stop", "pause", "go", "retry", "budget", "queue")
+FOR_A_RUNNING_ONE = ("stop", "pause", "go")  # nothing to be done when its driver has ended
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    stop    end the search, or only the experiments in `numbers`
+    pause   start nothing more until `go`
+    retry   run `numbers` once more
+    budget  `experiments` and `seconds` are added to what the search may use
+    queue   run `values` next; they are the user's own, and the optimizer never hears of them
+    """
+
+    action: str
+    numbers: list[int] = field(default_factory=list)
+    experiments: int = 0
+    seconds: float = 0.0
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def leave(project: Path, request: Request) -> Path:
+    """The note. Whoever takes it up removes it."""
+    folder = project / "requests"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    note = folder / f"{uuid.uuid4().hex}.json"
+    write_json(note, asdict(request))
+    return note
+
+
+def drop_outdated(project: Path) -> None:
+    """Forget requests to stop or pause: they were for a driver that has ended."""
+    for file, request in pending(project):
+        if request.action in FOR_A_RUNNING_ONE:
+            file.unlink(missing_ok=True)
+
+
+def pending(project: Path) -> list[tuple[Path, Request]]:
+    """The requests that wait, oldest first. Remove a file when its request has been taken up. What is no request is removed."""
+    found = []
+    folder = project / "requests"
+    for file in sorted(folder.glob("*.json"), key=_left_at) if folder.is_dir() else ():
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            request = Request(
+                str(data["action"]),
+                [int(number) for number in data.get("numbers", [])],
+                max(0, int(data.get("experiments", 0))),
+                max(0.0, float(data.get("seconds", 0))),
+                dict(data.get("values", {})),
+            )
+        except FileNotFoundError:  # whoever left it took it back
+            continue
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            file.unlink(missing_ok=True)
+            continue
+        if request.action in ACTIONS:
+            found.append((file, request))
+        else:
+            file.unlink(missing_ok=True)
+    return found
+
+
+def _left_at(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

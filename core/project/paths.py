@@ -1,0 +1,66 @@
+"""Where things lie: STUDIO_HOME, a project's folder, an experiment's folder; and which names are allowed there."""
+
+import os
+import re
+from pathlib import Path
+
+from studio.errors import BadInput, ProjectError
+from studio.text import did_you_mean
+
+COPY = "record.json"  # of the record, beside the runs: `studio.project.copies`
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def studio_home() -> Path:
+    return Path(os.environ.get("STUDIO_HOME") or "~/.studioml").expanduser().absolute()
+
+
+def projects_folder() -> Path:
+    return studio_home() / "projects"
+
+
+def project_folder(name: str) -> Path:
+    """The folder of project `name`, whether or not it exists. ProjectError for a name that is no plain file name."""
+    if not _NAME.fullmatch(name) or len(name) > 200:
+        raise ProjectError(
+            f"{name!r} is no project name: letters, digits and . _ - only, beginning with a letter or digit"
+        )
+    return projects_folder() / name
+
+
+def existing_project_folder(name: str) -> Path:
+    folder = project_folder(name)
+    if not _is_project(folder):
+        raise ProjectError(f"there is no project {name!r} in {projects_folder()}{did_you_mean(name, project_names())}")
+    return folder
+
+
+def project_names() -> list[str]:
+    """The projects in STUDIO_HOME, by name."""
+    folder = projects_folder()
+    if studio_home().exists() and not studio_home().is_dir():
+        raise BadInput(f"STUDIO_HOME is {str(studio_home())!r}, which is no folder; set it to one")
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if _is_project(entry))
+
+
+def _is_project(folder: Path) -> bool:
+    """One that lost its database is one, too: it can be made anew."""
+    return database(folder).is_file() or (folder / COPY).is_file()
+
+
+def database(folder: Path) -> Path:
+    return folder / "studio.db"
+
+
+def attempt_folder(project: Path, number: int, attempt: int) -> Path:
+    return project / str(number) / str(attempt)
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """`digits/7` as `("digits", 7)`."""
+    project, slash, number = key.rpartition("/")
+    if not slash or not number.isdecimal() or len(number) > 15 or int(number) < 1:
+        raise BadInput(f"{key!r} is no experiment: write PROJECT/NUMBER, such as digits/7")
+    return project, int(number)

@@ -1,0 +1,138 @@
+"""A project on disk, as programs, the CLI and the UI read it. Nothing here writes."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from studio.experiment import Experiment, Metric
+from studio.project.lock import is_locked
+from studio.project.paths import existing_project_folder, project_names
+from studio.project.records import iso, read_attempts, read_experiment, read_experiments
+from studio.project.store import read_meta, reading
+from studio.project.table import data_frame, notebook_html
+from studio.settings import parse_direction, parse_metric
+
+
+class Project:
+    """The experiments of one search.
+
+        project = studio.Project("digits")
+        for experiment in project.experiments: ...
+        project.best.values
+
+    Every property reads the record anew, so a project that is running may be watched.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.folder = existing_project_folder(name)
+
+    def __repr__(self) -> str:
+        return f"Project({self.name!r})"
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All experiments, in order of number; array values as lists."""
+        at_work = is_locked(self.folder)
+        with reading(self.folder) as connection:
+            found = read_experiments(connection, self.folder, self.metric)
+            return [experiment if at_work else _at_rest(experiment) for experiment in found]
+
+    def experiment(self, number: int) -> Experiment | None:
+        at_work = is_locked(self.folder)
+        with reading(self.folder) as connection:
+            found = read_experiment(connection, self.folder, self.metric, number)
+        return found if at_work or found is None else _at_rest(found)
+
+    def attempts(self, number: int) -> list[dict[str, Any]]:
+        """All attempts of experiment `number`, JSON-able: status, times, exit code, signal, reason, class of failure."""
+        with reading(self.folder) as connection:
+            return read_attempts(connection, number)
+
+    @property
+    def best(self) -> Experiment | None:
+        """The experiment with the largest fitness, the first of equals."""
+        return _best_of(self.experiments)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the search was begun with, as `studio.settings.Settings` has it."""
+        return self._meta("settings") or {}
+
+    @property
+    def metric(self) -> Metric:
+        return parse_metric(self.settings.get("metric"))
+
+    @property
+    def sign(self) -> float:
+        """fitness = sign * metric"""
+        return parse_direction(self.settings.get("direction"), self.metric)
+
+    @property
+    def seed(self) -> int | None:
+        seed: int | None = self._meta("seed")
+        return seed
+
+    @property
+    def state(self) -> str:
+        """`running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, interrupted, failed; `begun`
+        before any end; `ended` where a program's own loop broke off."""
+        at_work = is_locked(self.folder)
+        with reading(self.folder) as connection:
+            return state_of(at_work, *(read_meta(connection, key) for key in ("settings", "session", "state")))
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-able; the keys of `studio runs list --json`."""
+        experiments = self.experiments
+        best = _best_of(experiments)
+        return {
+            "project": self.name,
+            "state": self.state,
+            "experiments": len(experiments),
+            "counts": dict(Counter(experiment.status for experiment in experiments)),
+            "metric": best.metric if best else None,
+            "best": best.as_dict() if best else None,
+            "optimizer": self.settings.get("optimizer"),
+            "script": self.settings.get("script"),
+            "seed": self.seed,
+            "begun": iso(Path(self.folder / "lock").stat().st_ctime) if not experiments else experiments[0].started,
+        }
+
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, a row an experiment: number, status, hyperparameters, metric, fitness, times, reason. Arrays
+        are lists. BadInput where pandas is not installed."""
+        return data_frame(self.experiments, self.metric)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_html(self.name, self.state, self.experiments, self.metric)
+
+    def _meta(self, key: str) -> Any:
+        with reading(self.folder) as connection:
+            return read_meta(connection, key)
+
+
+def state_of(
+    at_work: bool, settings: dict[str, Any] | None, session: dict[str, Any] | None, state: dict[str, Any] | None
+) -> str:
+    """The state of a project by what its record has under these names."""
+    if at_work:
+        return "paused" if (session or {}).get("paused") else "running"
+    if state:
+        return str(state.get("state", "begun"))
+    return "begun" if (settings or {}).get("script") else "ended"
+
+
+def _best_of(experiments: list[Experiment]) -> Experiment | None:
+    rated = [experiment for experiment in experiments if experiment.fitness is not None]
+    return max(rated, key=lambda experiment: experiment.fitness or 0.0, default=None)
+
+
+def _at_rest(experiment: Experiment) -> Experiment:
+    """Without a driver nothing runs: what the record has as running was cut off, and runs again on resume."""
+    return replace(experiment, status="stopped", reason="cut off") if experiment.status == "running" else experiment
+
+
+def all_projects() -> list[Project]:
+    return [Project(name) for name in project_names()]

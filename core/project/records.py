@@ -1,0 +1,133 @@
+"""Experiments as the record has them: the journal joined with the latest attempts."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from studio.experiment import Experiment, Failure, Metric, Status
+from studio.project.costs import OF_PROJECT
+from studio.project.lock import is_locked
+from studio.project.paths import attempt_folder, database
+
+_QUERY = """
+SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
+       told.duration AS told_after, a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.failure, a.metric
+FROM events AS asked
+LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)
+LEFT JOIN attempts AS a ON a.number = asked.number AND a.attempt = (SELECT MAX(attempt) FROM attempts WHERE number = asked.number)
+WHERE asked.kind = 'ask'
+"""
+
+
+class Row(NamedTuple):
+    """An experiment as the tables have it, times in seconds since the epoch."""
+
+    number: int
+    values: str  # JSON
+    status: Status
+    fitness: float | None
+    metric: float | None
+    started: float | None
+    finished: float | None
+    duration: float | None
+    exit_code: int | None
+    reason: str
+    failure: Failure
+    attempt: int | None
+
+
+def read_rows(
+    connection: sqlite3.Connection, which: str = "ORDER BY asked.number", given: Sequence[int] = ()
+) -> Iterator[Row]:
+    """`which`: the end of the query, with a mark for each number of `given`."""
+    for row in connection.execute(f"{_QUERY} {which}", given):
+        number, values, asked_at, told, fitness, told_at, told_after, attempt, status, *of_attempt = row
+        if not isinstance(fitness, float | None):
+            raise sqlite3.DatabaseError(f"the fitness of experiment {number} is damaged")
+        if attempt is None:  # a program's own loop: there is a journal and nothing else
+            status = _journal_status(bool(told), fitness)
+            of_attempt = [told_at and asked_at, told_at, told_after, None, None, None, fitness]
+        started, finished, duration, exit_code, reason, failure, value = of_attempt
+        fitness = fitness if status == "completed" else None
+        when = (started, finished, duration)
+        yield Row(number, values, status, fitness, value, *when, exit_code, reason or "", failure or "", attempt)
+
+
+def read_experiments(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Iterator[Experiment]:
+    """All experiments of the project in `folder`, in order of number."""
+    for row in read_rows(connection):
+        yield _experiment(row, folder, metric)
+
+
+def read_experiment(connection: sqlite3.Connection, folder: Path, metric: Metric, number: int) -> Experiment | None:
+    row = next(read_rows(connection, "AND asked.number = ?", (number,)), None)
+    return row and _experiment(row, folder, metric)
+
+
+def _experiment(row: Row, folder: Path, metric: Metric) -> Experiment:
+    return Experiment(
+        project=folder.name,
+        number=row.number,
+        status=row.status,
+        values=json.loads(row.values),
+        fitness=row.fitness,
+        metric=None if row.metric is None else {"name": metric.name, "mode": metric.mode, "value": row.metric},
+        started=iso(row.started),
+        finished=iso(row.finished),
+        duration=row.duration,
+        exit_code=row.exit_code,
+        reason=row.reason,
+        failure=row.failure,
+        attempt=row.attempt or 1,
+        folder=str(attempt_folder(folder, row.number, row.attempt)) if row.attempt else None,
+    )
+
+
+def read_attempts(connection: sqlite3.Connection, number: int) -> list[dict[str, Any]]:
+    """All attempts of experiment `number`, JSON-able, in order."""
+    columns = (
+        "attempt",
+        "status",
+        "started",
+        "finished",
+        "duration",
+        "exit_code",
+        "signal",
+        "reason",
+        "failure",
+        "metric",
+    )
+    query = f"SELECT {', '.join(columns)} FROM attempts WHERE number = ? ORDER BY attempt"
+    rows = [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (number,))]
+    return [{**row, "started": iso(row["started"]), "finished": iso(row["finished"])} for row in rows]
+
+
+def _journal_status(told: bool, fitness: float | None) -> Status:
+    if not told:
+        return "queued"
+    return "failed" if fitness is None else "completed"
+
+
+def iso(seconds: float | None) -> str | None:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return (
+        None
+        if seconds is None
+        else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def look(folder: Path) -> object:
+    """What differs when the record of the project in `folder` has changed, or its cost; a few calls of the kernel."""
+    found: list[object] = []
+    for path in (database(folder), folder / f"{database(folder).name}-wal", folder / OF_PROJECT):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return (*found, is_locked(folder))

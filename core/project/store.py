@@ -1,0 +1,350 @@
+"""The journal of a project: an append-only sequence of asks and tells in one SQLite database, beside it the attempts.
+
+    events    ask(number, values, point) · tell(number, fitness) · what the optimizer saw, in order; also
+              report(number, step, fitness), for optimizers that take reports, and restart(seed)
+    attempts  one row a run of a script: status, times, exit code, reason, metric value
+    meta      the settings of the search and the state of its driver, as JSON
+
+One driver writes (`Store.open`, which holds the project's lock), on one connection; readers open read-only and never
+block it. A lock can be lost: on a network, or when somebody deletes its file while its holder is paused. So every opening
+takes the next fencing number, and a commit of an earlier opening is refused.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from studio.errors import StoreError
+from studio.experiment import Experiment, Metric, Outcome, Status, plain
+from studio.project.lock import take_lock
+from studio.project.paths import COPY, database
+from studio.project.records import read_experiment, read_experiments
+from studio.system.files import identity, is_network, is_read_only
+
+VERSION = 1
+BUSY_WAIT = 30.0  # seconds that another program may hold the database
+_COLUMNS = (int, str, int | None, str | None, str | None, float | None, str | None, float)  # of events
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('ask', 'report', 'tell', 'restart')), number INTEGER,
+    "values" TEXT, point TEXT, fitness REAL, extra TEXT, at REAL NOT NULL, duration REAL);
+CREATE UNIQUE INDEX one_ask ON events (number) WHERE kind = 'ask';
+CREATE INDEX events_of ON events (number, kind);
+CREATE TABLE attempts (
+    number INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL, finished REAL, duration REAL,
+    exit_code INTEGER, signal TEXT, reason TEXT NOT NULL DEFAULT '', failure TEXT NOT NULL DEFAULT '', metric REAL,
+    PRIMARY KEY (number, attempt));
+"""
+# Version n is reached from n - 1 by the n-th script; a new version appends one.
+MIGRATIONS = (_SCHEMA,)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the journal. `values` and `point` are as JSON has them."""
+
+    id: int
+    kind: str
+    number: int | None
+    values: dict[str, Any] | None
+    point: Any
+    fitness: float | None
+    extra: dict[str, Any]
+    at: float
+
+    @property
+    def experiment(self) -> int:
+        """The number, for the kinds that have one."""
+        assert self.number is not None
+        return self.number
+
+
+class Store:
+    """The writing end. Every method is durable when it returns, or when the outermost `transaction` around it ends."""
+
+    def __init__(self, folder: Path, lock: IO[str]):
+        self.folder = folder
+        self._lock = lock
+        self._depth = 0
+        try:
+            with plain_errors(folder):
+                self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=BUSY_WAIT)
+                checked_version(self._connection, folder)  # before anything is changed
+                # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
+                self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._migrate()
+                self._fence = self._next_fence()
+                self._file = identity(database(folder))
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def create(cls, folder: Path, settings: dict[str, Any]) -> "Store":
+        """A new journal in `folder`, which must exist and hold none."""
+        store = cls(folder, take_lock(folder))
+        try:
+            store.set_meta("settings", settings)
+            os.chmod(database(folder), 0o600)
+        except BaseException:  # the disk is full: nothing of it stays
+            store.close()
+            database(folder).unlink()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """The journal in `folder`. StoreError where another driver has it."""
+        return cls(folder, take_lock(folder))
+
+    def close(self) -> None:
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        self._lock.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside are one commit. What was written before an exception is kept: it happened.
+
+        StoreError where not all of it can be: then nothing of it is kept.
+        """
+        self._depth += 1
+        try:
+            if self._depth == 1:
+                self._execute("BEGIN IMMEDIATE")
+                self.check_fence()
+            yield
+        except StoreError:  # half of an outcome is none
+            self._roll_back()
+            raise
+        finally:
+            self._depth -= 1
+            if self._depth == 0 and self._connection.in_transaction:
+                self._commit()
+
+    # --- the journal ------------------------------------------------------------------------------------------------
+
+    def ask(self, number: int, values: dict[str, Any], point: Any, extra: dict[str, Any] | None = None) -> None:
+        given = json.dumps({name: plain(value) for name, value in values.items()})
+        self._event("ask", number, values=given, point=json.dumps(point), extra=json.dumps(extra) if extra else None)
+
+    def tell(
+        self, number: int, fitness: float | None, extras: dict[str, Any] | None = None, duration: float | None = None
+    ) -> None:
+        """`extras`: what was told beside the fitness. `duration`: seconds since the ask, by a monotonic clock."""
+        self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None, duration=duration)
+
+    def report(self, number: int, step: int, fitness: float) -> None:
+        self._event("report", number, fitness=fitness, extra=json.dumps({"step": step}))
+
+    def restart(self, seed: int) -> int:
+        """From here on a fresh optimizer is at work, which was told all that is known. Returns the event's id."""
+        self._event("restart", None, point=json.dumps(seed))
+        last = self.last_restart()
+        assert last is not None
+        return last.id
+
+    def last_restart(self) -> Event | None:
+        with plain_errors(self.folder):
+            return next(read_events(self._connection, "WHERE kind = 'restart' ORDER BY id DESC LIMIT 1"), None)
+
+    def events(self, *, after: int = 0, until: int = 2**62) -> Iterator[Event]:
+        """In order; those with ids beyond `after` and up to `until`."""
+        with plain_errors(self.folder):
+            yield from read_events(self._connection, "WHERE id > ? AND id <= ? ORDER BY id", (after, until))
+
+    def _event(self, kind: str, number: int | None, **columns: Any) -> None:
+        row = (kind, number, *map(columns.get, ("values", "point", "fitness", "extra", "duration")), time.time())
+        columns_of = 'kind, number, "values", point, fitness, extra, duration, at'
+        self._write(f"INSERT INTO events ({columns_of}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    # --- attempts and state -----------------------------------------------------------------------------------------
+
+    def attempt_queued(self, number: int, attempt: int) -> None:
+        """A retry that was asked for and waits for a slot."""
+        self._write("INSERT INTO attempts (number, attempt, status) VALUES (?, ?, 'queued')", (number, attempt))
+
+    def attempt_started(self, number: int, attempt: int) -> None:
+        row = (number, attempt, "running", time.time())
+        self._write("INSERT OR REPLACE INTO attempts (number, attempt, status, started) VALUES (?, ?, ?, ?)", row)
+
+    def attempt_metric(self, number: int, attempt: int, value: float | None) -> None:
+        self._write("UPDATE attempts SET metric = ? WHERE number = ? AND attempt = ?", (value, number, attempt))
+
+    def attempt_ended(self, outcome: Outcome, status: Status, metric: float | None) -> None:
+        when = (outcome.started, outcome.finished, outcome.duration)
+        how = (outcome.exit_code, outcome.signal, outcome.reason, outcome.failure, metric)
+        self._write(
+            "INSERT OR REPLACE INTO attempts (number, attempt, status, started, finished, duration, exit_code, signal,"
+            " reason, failure, metric) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (outcome.number, outcome.attempt, status, *when, *how),
+        )
+
+    def experiments(self, metric: Metric) -> Iterator[Experiment]:
+        with plain_errors(self.folder):
+            yield from read_experiments(self._connection, self.folder, metric)
+
+    def experiment(self, number: int, metric: Metric) -> Experiment:
+        with plain_errors(self.folder):
+            found = read_experiment(self._connection, self.folder, metric, number)
+        if found is None:
+            raise StoreError(f"{database(self.folder)} has no experiment {number}")
+        return found
+
+    def failures(self, number: int, failure: str) -> int:
+        """How many attempts of experiment `number` failed with that class."""
+        query = "SELECT number FROM attempts WHERE number = ? AND failure = ? AND status = 'failed'"
+        return len(self._select(query, number, failure))
+
+    def set_meta(self, key: str, value: Any) -> None:
+        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    def meta(self, key: str) -> Any:
+        with plain_errors(self.folder):
+            return read_meta(self._connection, key)
+
+    # --- copies (studio.project.copies) ---------------------------------------------------------------------------------------
+
+    def rows_of(self, number: int | None) -> dict[str, list[dict[str, Any]]]:
+        """All that stands in the tables about experiment `number`; with None what is about none."""
+        return {
+            name: self._select(f"SELECT * FROM {name} WHERE number IS ?", number) for name in ("events", "attempts")
+        }
+
+    def insert(self, table: str, row: dict[str, Any]) -> None:
+        """A row as `rows_of` gave it."""
+        columns = [column["name"] for column in self._select(f"PRAGMA table_info({table})") if column["name"] in row]
+        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+        self._write(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row[name] for name in columns))
+
+    def _select(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with plain_errors(self.folder):
+            cursor = self._connection.execute(query, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    # --- SQLite -----------------------------------------------------------------------------------------------------
+
+    def _migrate(self) -> None:
+        for reached in range(checked_version(self._connection, self.folder), VERSION):
+            script = f"BEGIN IMMEDIATE; {MIGRATIONS[reached]} PRAGMA user_version = {reached + 1}; COMMIT;"
+            self._connection.executescript(script)
+
+    def _next_fence(self) -> int:
+        self._connection.execute("BEGIN IMMEDIATE")
+        fence = (read_meta(self._connection, "fence") or 0) + 1
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", (json.dumps(fence),))
+        self._connection.execute("COMMIT")
+        return int(fence)
+
+    def check_fence(self) -> None:
+        """StoreError where a later driver has the project, or the database is gone."""
+        found = identity(database(self.folder))
+        if found == (0, 0):
+            raise StoreError(f"{database(self.folder)} is missing{_REBUILD.format(project=self.folder.name)}")
+        if self.meta("fence") != self._fence or found != self._file:
+            name = self.folder.name
+            raise StoreError(f"project {name!r} was taken over by another driver; the record has no news of this one")
+
+    def _write(self, statement: str, row: tuple[Any, ...]) -> None:
+        with self.transaction():
+            self._execute(statement, row)
+
+    def _commit(self) -> None:
+        try:
+            self._execute("COMMIT")
+        except StoreError:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # a full disk has ended it already
+            self._execute("ROLLBACK")
+
+    def _execute(self, statement: str, row: tuple[Any, ...] = ()) -> None:
+        with plain_errors(self.folder):
+            self._connection.execute(statement, row)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to the journal in `folder`."""
+    with plain_errors(folder):
+        if not database(folder).exists():
+            raise StoreError(f"{database(folder)} is missing{_REBUILD.format(project=folder.name)}")
+        frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
+        uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
+            checked_version(connection, folder)
+            yield connection
+
+
+def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
+    """The version of the record's format. StoreError for one that is not known yet, or that Studio never wrote."""
+    begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or (folder / COPY).is_file()
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0 or (version == 0 and begun):
+        raise StoreError(f"{database(folder)} is no whole record{_REBUILD.format(project=folder.name)}")
+    if version > VERSION:
+        raise StoreError(
+            f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
+        )
+    return version
+
+
+def read_meta(connection: sqlite3.Connection, key: str) -> Any:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def read_events(
+    connection: sqlite3.Connection, which: str = "ORDER BY id", arguments: tuple[int, ...] = ()
+) -> Iterator[Event]:
+    query = f'SELECT id, kind, number, "values", point, fitness, extra, at FROM events {which}'
+    for row in connection.execute(query, arguments):
+        if not all(map(isinstance, row, _COLUMNS)) or row[1] not in ("ask", "report", "tell", "restart"):
+            raise sqlite3.DatabaseError(f"line {row[0]} of the journal is damaged")
+        id_, kind, number, values, point, fitness, extra, at = row
+        values, point, extra = values and json.loads(values), point and json.loads(point), json.loads(extra or "{}")
+        yield Event(id_, kind, number, values, point, fitness, extra, at)
+
+
+@contextlib.contextmanager
+def plain_errors(folder: Path) -> Iterator[None]:
+    """Errors of SQLite as StoreError, with what to do about them."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError, OverflowError) as error:  # no JSON, no UTF-8, no time: it is damaged
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+        advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
+        raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
+
+
+_REBUILD = "; make it anew from the copies beside the runs: studio doctor {project} --rebuild"
+_ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
+    "SQLITE_FULL": "; free some space, then: studio resume {project}",
+    "SQLITE_IOERR": "; see whether the disk is full or gone, then: studio resume {project}",
+    "SQLITE_BUSY": "; another program holds it: end that one, then: studio resume {project}",
+    "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
+    "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
+    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], _REBUILD),  # the last: a table is missing
+}
+
+
+def whole(folder: Path) -> bool:
+    """Whether the project was made to its end."""
+    with reading(folder) as connection:
+        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+        return made is not None and read_meta(connection, "settings") is not None

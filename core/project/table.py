@@ -1,0 +1,86 @@
+"""All experiments as a flat table: for CSV files, pandas and notebooks."""
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from studio.errors import BadInput
+from studio.experiment import Experiment, Metric, plain
+from studio.format import clipped, metric_value, minutes, short
+
+BEFORE = ("number", "status")
+AFTER = ("metric", "fitness", "started", "finished", "duration", "exit_code", "reason", "failure", "attempt")
+BEST = 10  # rows in a notebook
+MOST_COLUMNS = 12  # hyperparameters in a notebook
+CELL = 60  # characters
+
+
+def value_names(experiments: Sequence[Experiment]) -> list[str]:
+    """The hyperparameters, in the order in which they were given."""
+    return list(dict.fromkeys(name for experiment in experiments for name in experiment.values))
+
+
+def column_names(names: Sequence[str]) -> list[str]:
+    """number, status, a column for each hyperparameter, metric, fitness, times, reason. A hyperparameter that is called as
+    one of the others becomes `values.NAME`."""
+    return [*BEFORE, *(f"values.{name}" if name in BEFORE + AFTER else name for name in names), *AFTER]
+
+
+def cells(experiment: Experiment, names: Sequence[str]) -> list[Any]:
+    """A row for `column_names`, None where there is nothing, as the metric of what failed; arrays as lists, times in
+    ISO 8601, durations in seconds."""
+    values = [plain(experiment.values.get(name)) for name in names]
+    failed = experiment.status == "failed"  # what it reached until then is no result
+    metric = experiment.metric["value"] if experiment.metric and not failed else None
+    rest = [getattr(experiment, name) for name in AFTER if name != "metric"]
+    return [experiment.number, experiment.status, *values, metric, *rest]
+
+
+def data_frame(experiments: Sequence[Experiment], metric: Metric) -> Any:
+    """A pandas.DataFrame, a row an experiment; its `attrs["metric"]` says which metric it is. BadInput without pandas."""
+    try:
+        import pandas
+    except ImportError:
+        raise BadInput("to_dataframe needs pandas: pip install pandas") from None
+    names = value_names(experiments)
+    rows = [cells(experiment, names) for experiment in experiments]
+    frame = pandas.DataFrame(rows, columns=column_names(names))
+    for name in ("started", "finished"):
+        frame[name] = pandas.to_datetime(frame[name], utc=True)
+    for name in ("metric", "fitness", "duration"):
+        frame[name] = frame[name].astype(float)
+    frame["exit_code"] = frame["exit_code"].astype("Int64")
+    frame.attrs["metric"] = metric.name if metric.mode == "last" else f"{metric.name}:{metric.mode}"
+    return frame
+
+
+def notebook_html(name: str, state: str, experiments: Sequence[Experiment], metric: Metric) -> str:
+    """A few lines for Jupyter: how many there are, and a table of the best. All texts are escaped."""
+    counts = Counter(experiment.status for experiment in experiments)
+    line = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no experiments yet"
+    top = best_of(experiments, BEST)
+    names = value_names(top)
+    shown = names[:MOST_COLUMNS]
+    left = f"<p>{len(names) - len(shown)} more hyperparameters</p>" if len(names) > len(shown) else ""
+    head = _row("th", ["#", metric.name, *shown, "time"])
+    rows = [
+        _row("td", [str(e.number), metric_value(e), *(short(e.values.get(n, "")) for n in shown), minutes(e.duration)])
+        for e in top
+    ]
+    table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>" if rows else ""
+    return f"<div><p><b>{_text(name)}</b> · {_text(state)} · {_text(line)}</p>{table}{left}</div>"
+
+
+def best_of(experiments: Sequence[Experiment], most: int) -> list[Experiment]:
+    """Those with the largest fitness, the first of equals first."""
+    rated = [experiment for experiment in experiments if experiment.fitness is not None]
+    return sorted(rated, key=lambda experiment: -(experiment.fitness or 0.0))[:most]
+
+
+def _row(tag: str, texts: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{_text(text)}</{tag}>' for text in texts)}</tr>"
+
+
+def _text(text: str) -> str:
+    return html.escape(clipped(text, CELL))

@@ -1,0 +1,109 @@
+"""The axis of each hyperparameter: how its values are placed where they are drawn or exported."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from studio.errors import StudioError
+from studio.experiment import Experiment, plain
+from studio.host import Host
+from studio.search.ranges import read_space
+from studio.space import Array, Choice, Constant, Integer, Parameter, Real
+
+DECADES = 2.0  # a list of positive numbers that spans so many is drawn on a log axis
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One hyperparameter.
+
+    low, high  the ends of its range, where there are any; for an array those of its elements
+    choices    the values where it is one of several, else empty
+    length     of an array, else 0
+    """
+
+    name: str
+    kind: Literal["real", "integer", "choice", "array"]
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] = ()
+    length: int = 0
+
+    @property
+    def label(self) -> str:
+        """An array is drawn by its Euclidean norm."""
+        return f"‖{self.name}‖" if self.kind == "array" else self.name
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its values are placed by their size; else they are categories."""
+        return self.kind != "choice" or all(is_number(choice) for choice in self.choices)
+
+
+def axes_of(settings: Mapping[str, Any], experiments: Sequence[Experiment], host: Host) -> list[Axis]:
+    """One for each hyperparameter, in the order in which they were given. A range that nobody here can read any more is
+    known by the values that were drawn from it."""
+    ranges = settings.get("ranges") or {}
+    try:
+        grid = host.optimizer(settings.get("optimizer") or "grid").grid
+        known = {parameter.name: _axis(parameter) for parameter in read_space(ranges, host, grid=grid)}
+    except StudioError:  # the plugin is gone, or a program had ranges of its own kind
+        known = {}
+    seen = dict.fromkeys(name for experiment in experiments for name in experiment.values)
+    names = dict.fromkeys([*ranges, *seen])
+    return [
+        known.get(name) or _observed(name, [e.values[name] for e in experiments if name in e.values]) for name in names
+    ]
+
+
+def number(value: Any) -> float | None:
+    """Where `value` lies on a numeric axis: arrays by their norm; None for what is no finite number."""
+    if isinstance(value, list) and value and all(is_number(item) for item in value):
+        value = math.hypot(*value)
+    return float(value) if is_number(value) else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _axis(parameter: Parameter) -> Axis | None:
+    if isinstance(parameter, Array):
+        element = _axis(parameter.element)
+        assert element is not None
+        return Axis(parameter.name, "array", element.log, element.low, element.high, (), parameter.length)
+    if isinstance(parameter, Real):
+        low, high = (None, None) if parameter.unconstrained else (float(parameter.low), float(parameter.high))
+        return Axis(parameter.name, "integer" if isinstance(parameter, Integer) else "real", parameter.log, low, high)
+    if isinstance(parameter, Choice):
+        return _listed(parameter.name, [plain(value) for value in parameter.values])
+    if isinstance(parameter, Constant):
+        value = plain(parameter.value)
+        if isinstance(value, list):
+            return Axis(parameter.name, "array", length=len(value))
+        return _listed(parameter.name, [value])
+    return None
+
+
+def _listed(name: str, values: Sequence[Any]) -> Axis:
+    if not all(is_number(value) for value in values):
+        return Axis(name, "choice", choices=tuple(values))
+    return Axis(name, "choice", _is_wide(values), float(min(values)), float(max(values)), tuple(values))
+
+
+def _observed(name: str, values: Sequence[Any]) -> Axis:
+    if values and all(isinstance(value, list) for value in values):
+        return Axis(name, "array", length=max(map(len, values)))
+    if values and all(is_number(value) for value in values):
+        return Axis(name, "integer" if all(isinstance(value, int) for value in values) else "real", _is_wide(values))
+    return Axis(name, "choice", choices=tuple({repr(value): value for value in values}.values()))
+
+
+def _is_wide(values: Sequence[float]) -> bool:
+    return min(values) > 0 and math.log10(max(values)) - math.log10(min(values)) >= DECADES

@@ -1,0 +1,220 @@
+"""`studio report`: one page about a search, as an HTML file that needs nothing else, or as Markdown for a pull request.
+
+The page has no script and asks no server: its Content-Security-Policy allows its own style, by hash, and nothing more. It
+stays under `LARGEST` however many experiments there are: every part of it has a largest size.
+"""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Sequence
+
+from studio.experiment import Experiment
+from studio.format import clipped, metric_value, minutes, short
+from studio.reporting.facts import Facts
+from studio.reporting.scales import scale_of
+from studio.reporting.svg import best_chart, slice_chart
+
+LARGEST = 1_000_000  # bytes of a page
+SLICES = 24  # charts
+BEST = 20  # rows of a page
+SHORT_BEST = 10  # rows of Markdown
+COLUMNS = 24  # hyperparameters in a table
+CELL = 40  # characters
+REASON = 300
+COMMAND = 4000
+NUMBERS = 10  # experiments that a group of failures names
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --soft: #667; --line: #d8dae0; --page: #fff; --mark: #2563c9; --dot: #7d93b5; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ec; --soft: #9aa1ad; --line: #3a3f48; --page: #16181c; --mark: #6ea3f7;
+--dot: #5d6f8c; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1340px; margin: 0 auto; padding: 24px; }
+h1 { font-size: 24px; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 17px; margin: 32px 0 8px; } p { margin: 4px 0; }
+.soft { color: var(--soft); } .lead { font-size: 20px; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td { max-width: 420px; overflow-wrap: break-word; } th { color: var(--soft); font-weight: 600; }
+.number { text-align: right; white-space: nowrap; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); gap: 16px 24px; }
+figure { margin: 0; } figcaption { font-weight: 600; overflow-wrap: anywhere; } svg { width: 100%; height: auto; display: block; }
+.wide { max-width: 900px; } svg text { fill: var(--soft); font-size: 11px; } .side { text-anchor: end; } .below { text-anchor: middle; }
+.grid { stroke: var(--line); } .dots { stroke: var(--dot); stroke-width: 5; stroke-linecap: round; stroke-opacity: .8; }
+.line { fill: none; stroke: var(--mark); stroke-width: 2; } .best { fill: var(--mark); }
+pre { padding: 10px 12px; border: 1px solid var(--line); border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media print { body { padding: 0; } figure, tr { break-inside: avoid; } }
+"""
+
+
+def html_report(facts: Facts) -> str:
+    policy = f"default-src 'none'; style-src 'sha256-{_digest(STYLE)}'; base-uri 'none'; form-action 'none'"
+    title = _text(f"{facts.name} – Studio", REASON)
+    parts = [
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{title}</title>\n<style>{STYLE}</style></head><body>",
+        f"<h1>{_text(facts.name, REASON)}</h1>",
+        *(f'<p class="soft">{_text(line, REASON)}</p>' for line in _heading(facts)),
+        _lead(facts),
+        *_charts(facts),
+        *_best_table(facts),
+        *_failures(facts),
+    ]
+    if facts.command:
+        parts.append(f"<h2>Do it again</h2>\n<pre>{_text(facts.command, COMMAND)}</pre>")
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def _lead(facts: Facts) -> str:
+    if not facts.best:
+        return '<p class="lead">No experiment has a result yet.</p>'
+    best = facts.best[0]
+    values = ", ".join(_assigned(name, value) for name, value in list(best.values.items())[:COLUMNS])
+    return f'<p class="lead">Best: <b>{_text(_result(best), CELL)}</b> with {_text(values, COMMAND)}</p>'
+
+
+def _charts(facts: Facts) -> list[str]:
+    if len(facts.points) < 2:
+        return []
+    drawn = best_chart(facts.points, facts.sign, facts.metric)
+    parts = [f'<h2>Results</h2>\n<figure class="wide"><figcaption>Best so far</figcaption>{drawn}</figure>']
+    scales = [scale for axis in facts.axes if (scale := scale_of(axis, facts.points))]
+    charts = [
+        f"<figure><figcaption>{_text(scale.axis.label, CELL)}</figcaption>"
+        f"{slice_chart(scale, facts.points, facts.sign, facts.metric)}</figure>"
+        for scale in scales[:SLICES]
+    ]
+    if charts:
+        parts.append(f'<h2>By hyperparameter</h2>\n<div class="charts">{"".join(charts)}</div>')
+    if len(scales) > SLICES:
+        parts.append(f'<p class="soft">{len(scales) - SLICES} more hyperparameters are not drawn.</p>')
+    return parts
+
+
+def _best_table(facts: Facts) -> list[str]:
+    if not facts.best:
+        return []
+    head, rows = _rows(facts, facts.best)
+    numeric = [all(_is_number(row[at]) for row in rows) for at in range(len(head))]
+    lines = [_line("th", head, numeric), *(_line("td", row, numeric) for row in rows)]
+    parts = [f'<h2>The best</h2>\n<div class="scroll"><table>{"".join(lines)}</table></div>']
+    left = len(facts.axes) - COLUMNS
+    return [*parts, f'<p class="soft">{left} more hyperparameters are not shown.</p>'] if left > 0 else parts
+
+
+def _failures(facts: Facts) -> list[str]:
+    if not facts.failures:
+        return []
+    lines = [_line("th", ["how many", "reason of the first", "experiments"], [True, False, False])]
+    lines += [
+        _line(
+            "td", [str(len(group.numbers)), clipped(group.reason, REASON), _some(group.numbers)], [True, False, False]
+        )
+        for group in facts.failures
+    ]
+    return [f'<h2>Failures</h2>\n<div class="scroll"><table>{"".join(lines)}</table></div>']
+
+
+def _line(tag: str, cells: Sequence[str], numeric: Sequence[bool]) -> str:
+    kinds = [' class="number"' if right else "" for right in numeric]
+    made = [f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)]
+    return f"<tr>{''.join(made)}</tr>"
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _text(text: str, most: int) -> str:
+    return html.escape(clipped(text, most))
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _heading(facts: Facts) -> list[str]:
+    counts = ", ".join(f"{count:,} {status}" for status, count in facts.counts.items()) or "no experiments yet"
+    of = [f"optimizer {facts.optimizer}"] if facts.optimizer else []
+    of += [f"script {facts.script}"] if facts.script else []
+    times = f"{minutes(facts.seconds)} of experiments"
+    begun, ended = (when[:16].replace("T", " ") for when in (facts.begun, facts.ended))
+    times = f"{begun} to {ended} UTC, {times}" if ended else times
+    direction = "smaller" if facts.better == "min" else "larger"
+    return [f"{facts.state}: {counts}", times, "; ".join([f"metric {facts.metric}, {direction} is better", *of])]
+
+
+def _rows(facts: Facts, best: Sequence[Experiment]) -> tuple[list[str], list[list[str]]]:
+    names = [axis.name for axis in facts.axes[:COLUMNS]]
+    head = ["#", clipped(facts.metric, CELL), *(clipped(name, CELL) for name in names), "time"]
+    return head, [
+        [
+            str(e.number),
+            _result(e),
+            *(clipped(short(e.values.get(name, "")), CELL) for name in names),
+            minutes(e.duration),
+        ]
+        for e in best
+    ]
+
+
+def _result(experiment: Experiment) -> str:
+    return metric_value(experiment) or short(experiment.fitness)
+
+
+def _assigned(name: str, value: object) -> str:
+    return f"{clipped(name, CELL)} = {clipped(short(value), CELL)}"
+
+
+def _some(numbers: Sequence[int]) -> str:
+    more = f" and {len(numbers) - NUMBERS:,} more" if len(numbers) > NUMBERS else ""
+    return ", ".join(map(str, numbers[:NUMBERS])) + more
+
+
+def _is_number(text: str) -> bool:
+    return not text or text[0].isdigit() or text[0] in "-."
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def markdown_report(facts: Facts) -> str:
+    """Short. What runs wrote stands in code spans, where nothing of it is a link, a mention or HTML."""
+    state, times, about = _heading(facts)
+    parts = [f"### Search {_code(facts.name)}", f"{state}. {times}."]
+    parts.append(f"Metric {_code(facts.metric)}, {about.partition(', ')[2].partition(';')[0]}.")
+    if facts.best:
+        best = facts.best[0]
+        values = ", ".join(_code(_assigned(name, value)) for name, value in list(best.values.items())[:COLUMNS])
+        parts.append(
+            f"**Best: {_code(_result(best))}**{f' with {values}' if values else ''} (experiment {best.number})"
+        )
+        head, rows = _rows(facts, facts.best[:SHORT_BEST])
+        lines = [" | ".join([head[0], *map(_code, head[1:-1]), head[-1]]), " | ".join("---" for _ in head)]
+        lines += [" | ".join([row[0], *(_code(cell) if cell else " " for cell in row[1:-1]), row[-1]]) for row in rows]
+        parts.append("\n".join(f"| {line} |" for line in lines))
+    else:
+        parts.append("No experiment has a result yet.")
+    if facts.failures:
+        lines = [
+            f"- {len(g.numbers)} × {_code(clipped(g.reason, REASON) or 'no reason given')}" for g in facts.failures[:3]
+        ]
+        parts.append("\n".join(["Failures:", "", *lines]))
+    if facts.command:
+        command = clipped(facts.command, COMMAND)
+        fence = "`" * max(3, 1 + _longest_ticks(command))
+        parts.append(f"{fence}bash\n{command}\n{fence}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _code(text: str) -> str:
+    """A code span: its marks are longer than those inside; a bar would end the cell of a table."""
+    text = clipped(text, REASON).replace("|", "\\|")
+    ticks = "`" * (1 + _longest_ticks(text))
+    pad = " " if text[:1] == "`" or text[-1:] == "`" else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}"
+
+
+def _longest_ticks(text: str) -> int:
+    return max(map(len, re.findall(r"`+", text)), default=0)

@@ -1,0 +1,105 @@
+"""Charts as SVG that stands in a page by itself: no script, no style but its classes, every text escaped.
+
+Points are whole pixels, each drawn once, so a chart has a largest size however many experiments there are.
+"""
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from studio.format import clipped
+from studio.reporting.scales import Point, Scale, best_so_far, even_ticks, label, value_range
+
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 28
+MOST = 1500  # points of one chart, spread over the search; the best are among them
+NAMED = 20  # of the best, a tenth at most, which say their number and value under the mouse
+LETTER = 7  # pixels
+GOLDEN = 0.618034  # spreads consecutive numbers over a category
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of a chart in pixels, and where its points lie. What is beyond an axis is drawn at its edge."""
+
+    width: int
+    height: int
+    low: float  # ends of the value axis
+    high: float
+
+    def x(self, at: float) -> int:
+        return LEFT + round((self.width - LEFT - RIGHT) * min(1.0, max(0.0, at)))
+
+    def y(self, value: float) -> int:
+        at = (value - self.low) / (self.high - self.low)
+        return TOP + round((self.height - TOP - BOTTOM) * (1 - min(1.0, max(0.0, at))))
+
+
+def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
+    """Every result, and the best so far as a line of steps, over the number of the experiment."""
+    first, last = points[0].number, max(points[-1].number, points[0].number + 1)
+    frame = Frame(860, 280, *value_range(points, sign))
+
+    def place(point: Point) -> tuple[int, int]:
+        return frame.x((point.number - first) / (last - first)), frame.y(point.value)
+
+    steps = best_so_far(points, sign)
+    line = "".join(f"{'H' if at else 'M'}{x}{'V' if at else ' '}{y}" for at, (x, y) in enumerate(map(place, steps)))
+    body = [
+        _dots([place(point) for point in thinned(points, sign)]),
+        f'<path class="line" d="{line}H{frame.x(1.0)}"/>',
+        _named([(point, *place(point)) for point in steps[-NAMED:]]),
+    ]
+    ticks = [((at - first) / (last - first), label(at)) for at in even_ticks(first, last, 8) if at == round(at)]
+    return _chart(f"best {metric} so far, by experiment", frame, body, ticks)
+
+
+def slice_chart(scale: Scale, points: Sequence[Point], sign: float, metric: str) -> str:
+    """Every result over the value of one hyperparameter."""
+    frame = Frame(420, 220, *value_range(points, sign))
+    placed: list[tuple[Point, int, int]] = []
+    for point in thinned(points, sign):
+        at = scale.place(point.values[scale.axis.name]) if scale.axis.name in point.values else None
+        if at is None:
+            continue
+        if scale.choices:
+            at += (point.number * GOLDEN % 1 - 0.5) * 0.5 / len(scale.choices)
+        placed.append((point, frame.x(at), frame.y(point.value)))
+    best = sorted(placed, key=lambda dot: -sign * dot[0].value)[: max(1, min(NAMED, len(placed) // 10))]
+    body = [_dots([(x, y) for _, x, y in placed]), _named(best[::-1])]
+    return _chart(f"{metric} by {scale.axis.label}", frame, body, scale.ticks(5))
+
+
+def thinned(points: Sequence[Point], sign: float) -> list[Point]:
+    """At most `MOST` of them, in order: the best, and of the others every so many."""
+    if len(points) <= MOST:
+        return list(points)
+    best = sorted(points, key=lambda point: -sign * point.value)[:NAMED]
+    every = math.ceil(len(points) / (MOST - NAMED))
+    return sorted({point.number: point for point in [*points[::every], *best]}.values(), key=lambda point: point.number)
+
+
+def _chart(title: str, frame: Frame, body: Sequence[str], ticks: Sequence[tuple[float, str]]) -> str:
+    name, right = html.escape(clipped(title, 100)), frame.width - RIGHT
+    parts = [f'<svg viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{name}"><title>{name}</title>']
+    for value in even_ticks(frame.low, frame.high, 6):
+        y = frame.y(value)
+        parts.append(f'<path class="grid" d="M{LEFT} {y}H{right}"/>')
+        parts.append(f'<text class="side" x="{LEFT - 6}" y="{y + 4}">{label(value)}</text>')
+    letters = max(4, int((right - LEFT) / max(1, len(ticks)) / LETTER))
+    for at, text in ticks:
+        short = html.escape(clipped(text, letters))
+        parts.append(f'<text class="below" x="{frame.x(at)}" y="{frame.height - BOTTOM + 18}">{short}</text>')
+    return "".join([*parts, *body, "</svg>"])
+
+
+def _dots(places: Iterable[tuple[int, int]]) -> str:
+    """One path for all: a line of no length with round ends is a dot."""
+    return f'<path class="dots" d="{"".join(f"M{x} {y}h0" for x, y in sorted(set(places)))}"/>'
+
+
+def _named(dots: Iterable[tuple[Point, int, int]]) -> str:
+    return "".join(
+        f'<circle class="best" cx="{x}" cy="{y}" r="3"><title>#{point.number}: {point.value:.6g}</title></circle>'
+        for point, x, y in dots
+    )

@@ -1,0 +1,1 @@
+"""Which program runs, and where values go into it."""

@@ -1,0 +1,115 @@
+"""What a driver is asked for while it runs, but for its end: to pause, to retry, for more budget, for values by hand."""
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.errors import BadInput
+from studio.project.copies import Copies
+from studio.project.inbox import Request
+from studio.project.store import Store
+from studio.search.attempts import Attempts
+from studio.search.observer import Progress
+from studio.search.plan import Plan
+from studio.search.search import Search
+
+
+class Control:
+    """Carries requests out, and keeps in the record what of this session a reader cannot know otherwise:
+
+    meta "session": {begun: seconds since the epoch, size: experiments or null, max_time: seconds or null, slots, paused,
+                     pauses: [[from, until or null]]}
+    meta "taken": names of notes that were carried out, and perhaps not removed
+    """
+
+    def __init__(
+        self, plan: Plan, search: Search, store: Store, attempts: Attempts, copies: Copies, progress: Progress
+    ):
+        self._plan, self._search, self._store = plan, search, store
+        self._attempts, self._copies, self._progress = attempts, copies, progress
+        self._begun = time.time()
+        self.paused = False
+        self._pauses: list[list[float | None]] = []
+        self.max_time = plan.settings.max_time
+        self._say()
+
+    def rest(self, seconds: float) -> tuple[()]:
+        """With nothing running a paused driver waits."""
+        if self.paused:
+            time.sleep(seconds)
+        return ()
+
+    @contextlib.contextmanager
+    def taking(self, note: Path) -> Iterator[bool]:
+        """Around what `note` asks for: whether it is still to be done. A driver that was killed after the commit and
+        before the removal has left the note behind."""
+        with self._store.transaction():
+            taken = [name for name in self._store.meta("taken") or () if (note.parent / name).exists()]
+            yield note.name not in taken
+            self._store.set_meta("taken", [*taken, note.name])
+        note.unlink(missing_ok=True)
+
+    def take(self, request: Request, running: Collection[int]) -> str:
+        """Carry out what is no request to stop; returns what to tell the user, or an empty text."""
+        if request.action == "retry":
+            return self._retry(request.numbers, running)
+        if request.action == "queue":
+            words = self._queue(request.values)
+        elif request.action == "budget":
+            words = self._add_budget(request.experiments, request.seconds)
+        else:
+            self._pause(request.action == "pause")
+            words = "paused: nothing more is started" if self.paused else "going on"
+        self._say()
+        return words
+
+    def _pause(self, paused: bool) -> None:
+        if paused and not self.paused:
+            self._pauses.append([time.time(), None])
+        elif self.paused and not paused:
+            self._pauses[-1][1] = time.time()
+        self.paused = paused
+
+    def _retry(self, numbers: Collection[int], running: Collection[int]) -> str:
+        told = {experiment.number for experiment in self._search.experiments} - set(self._search.untold)
+        words = []
+        for number in numbers:
+            if number in running or number in self._attempts:
+                words.append(f"#{number} is not over: it can be retried when it has ended")
+            elif number in told:
+                self._attempts.again(number)
+                self._copies.due(number)
+        return "; ".join(words)
+
+    def _queue(self, values: dict[str, Any]) -> str:
+        try:
+            number = self._search.add(values)
+        except BadInput as error:  # it was checked when it was asked for; whoever wrote this file did not
+            return str(error)
+        self._copies.due(number)
+        self._resize()
+        return f"#{number} was added by hand"
+
+    def _add_budget(self, experiments: int, seconds: float) -> str:
+        words = []
+        if experiments and self._search.max_experiments is not None:
+            self._search.max_experiments += experiments
+            self._resize()
+            stored = self._store.meta("settings") or {}
+            self._store.set_meta("settings", {**stored, "max_experiments": self._search.max_experiments})
+            words.append(f"{experiments} experiments")
+        if seconds and self.max_time is not None:
+            self.max_time += seconds
+            words.append(f"{seconds:g} s")
+        return f"added to the budget: {', '.join(words)}" if words else ""
+
+    def _resize(self) -> None:
+        if self._progress.total is not None:
+            self._progress.total = self._search.size
+
+    def _say(self) -> None:
+        said: dict[str, Any] = {"begun": self._begun, "size": self._progress.total, "max_time": self.max_time}
+        said |= {"slots": self._plan.settings.num_workers, "paused": self.paused, "pauses": self._pauses}
+        self._store.set_meta("session", said)

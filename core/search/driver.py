@@ -1,0 +1,348 @@
+"""`Driver`: fills free slots from the search, takes outcomes, writes the record. One thread, one loop:
+
+signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -> copied, shown, started -> poll
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from studio.abilities import abilities_of
+from studio.errors import Stalled, StoreError
+from studio.execution.metric import Summary, judge
+from studio.experiment import Experiment, Outcome, Report, Run, Status
+from studio.host import blame
+from studio.interfaces import Backend
+from studio.project import inbox as requests
+from studio.project.copies import Copies
+from studio.project.store import Store
+from studio.search.attempts import Attempts
+from studio.search.control import Control
+from studio.search.failures import FailureWatch
+from studio.search.keeping import KeptWorkspaces
+from studio.search.observer import Observer, Progress
+from studio.search.plan import Plan
+from studio.search.repeats import Repeats
+from studio.search.search import Search
+from studio.search.slots import LiveMetrics, Slot
+from studio.space import Suggestion
+from studio.system.files import out_of_space
+from studio.system.signals import WORDS, Interrupts
+
+POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
+ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
+EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
+ENDINGS = {
+    "disk": "the disk is full: free some space",
+    "exhausted": "only values that were seen before are suggested any more",
+    "failed": "the search broke off",
+    "failures": "ended because of failures",
+    "interrupted": "interrupted",
+    "stopped": "stopped",
+    "time": "the time is over",
+}
+
+
+class Driver:
+    def __init__(
+        self,
+        plan: Plan,
+        search: Search,
+        store: Store,
+        backend: Backend,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.plan, self.search, self.store, self.backend, self.observer = plan, search, store, backend, observer
+        self.project = store.folder
+        self.ending = "failed"  # why the search is over: done, time, failures, stopped, interrupted; or it broke off
+        self.progress = Progress(plan.metric, plan.size)
+        self._abilities = abilities_of(plan.optimizer)
+        self._interrupts = Interrupts()
+        self._slots: dict[int, Slot] = {}
+        self._attempts = Attempts(store, plan.settings.retry_failed)
+        self._copies = Copies(store)
+        self._live = LiveMetrics(store, clock)
+        self._clock, self._begun = clock, clock()
+        self._words: list[str] = []  # to the user, once what they speak of is committed
+        self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
+        self._repeats = Repeats()
+        self._failures = FailureWatch()
+        self._give_up = ""  # why nothing new should be started
+        self._answers_in_a_row = 0
+        self._workspaces = KeptWorkspaces(plan.settings.keep)
+        self._draining = False
+        self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
+        self._take_up()
+        self._control = Control(plan, search, store, self._attempts, self._copies, self.progress)
+
+    def run(self) -> str:
+        """Carry the search to its end; returns why it ended."""
+        self.store.set_meta("state", None)  # that of an earlier session is no word about this one, which may be killed
+        self.observer.begun(self.project.name, self.progress)
+        with self._interrupts.heard():  # while closing, too: an impatient Ctrl-C must not leave processes behind
+            try:
+                self._loop()
+            finally:
+                try:
+                    with blame(self.backend, "close"):
+                        self.backend.close()
+                finally:
+                    self._wind_up()
+        return self.ending
+
+    def _loop(self) -> None:
+        events: Sequence[Report | Outcome] = ()
+        while True:
+            if self.turn(events):
+                return
+            with blame(self.backend, "poll"):
+                events = self.backend.poll(POLL) if self._slots else self._control.rest(POLL)
+            self.progress.elapsed = self._clock() - self._begun
+            self.observer.tick(self.progress)
+
+    def _wind_up(self) -> None:
+        self.observer.ended(self.progress)
+        if self.ending != "done" and self.project.is_dir():
+            self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
+        try:
+            self.store.set_meta("state", {"state": self.ending, "at": time.time()})
+        except StoreError:
+            if self.ending != "failed":  # else whatever broke the loop is the error to show
+                raise
+
+    # --- one turn of the loop ---------------------------------------------------------------------------------------
+
+    def turn(self, events: Sequence[Report | Outcome]) -> bool:
+        """Take what came from the backend, and give it what is next. Whether that was the end."""
+        self._look_around()
+        moved = self._step(events)
+        return not self._slots and self._is_over(moved)
+
+    def _step(self, events: Sequence[Report | Outcome]) -> bool:
+        """Outcomes are told and free slots asked in one commit; only then is anything shown or started."""
+        ended: list[Experiment] = []
+        runs: list[Run] = []
+        with self.store.transaction():
+            for event in events:
+                if isinstance(event, Report):
+                    self._take_report(event)
+                else:
+                    ended += self._take_outcome(event)
+            self._live.write(self._slots, self.progress)
+            if self._give_up and not self._draining:
+                self._words.append(self._give_up)
+                self._end("failures", 0)
+            while len(self._slots) < self.plan.settings.num_workers and not self._at_rest:
+                suggestion = self._next(ended)
+                if suggestion is None:
+                    break
+                runs.append(self._occupy(suggestion))
+            self._ask_ahead()
+        self._words += filter(None, [self._copies.write()])
+        for experiment in ended:
+            self._show(experiment)
+        while self._words:
+            self.observer.notice(self._words.pop(0))
+        self.store.check_fence()  # one that was paused since then, and lost its project, starts nothing
+        for run in runs:
+            with blame(self.backend, "start"):
+                self.backend.start(run)
+        return bool(ended or runs)
+
+    def _next(self, ended: list[Experiment]) -> Suggestion | None:
+        """The next suggestion to run. Those seen before are answered on the way, into `ended`."""
+        if self._attempts:
+            return self.search.suggestion(self._attempts.next())
+        for _ in range(ANSWERS_AT_ONCE):
+            suggestion = self._ahead.popleft() if self._ahead else self._ask()
+            if suggestion is None or self.plan.settings.repeat:
+                return suggestion
+            known = self._repeats.first_with(suggestion)
+            if known is None:
+                self._answers_in_a_row = 0
+                return suggestion
+            if known in self._slots or known in self._attempts:
+                self._repeats.wait(known, suggestion)
+            else:
+                ended.append(self._answer(suggestion, known))
+                self._answers_in_a_row += 1
+        if self._answers_in_a_row >= EXHAUSTED:
+            self._end("exhausted", 0)
+        return None
+
+    def _occupy(self, suggestion: Suggestion) -> Run:
+        number = _number(suggestion)
+        attempt = self._attempts.begin(number)
+        self._copies.due(number)
+        self._repeats.note(number, suggestion.values)
+        run = self.plan.run_of(suggestion, attempt, self.project)
+        self._slots[number] = Slot(run, Summary(self.plan.metric))
+        self.progress.running[number] = (suggestion.values, self._clock(), None)
+        return run
+
+    def _ask(self) -> Suggestion | None:
+        suggestion = self.search.ask()
+        if suggestion is not None:
+            self._copies.due(_number(suggestion))
+        return suggestion
+
+    def _ask_ahead(self) -> None:
+        """An optimizer that does not wait for fitness fills the next slots in the same commit."""
+        waits, slots = self.plan.optimizer.needs_fitness, self.plan.settings.num_workers
+        while not waits and not self._at_rest and len(self._ahead) < slots:
+            suggestion = self._ask()
+            if suggestion is None:
+                break
+            self._ahead.append(suggestion)
+
+    # --- what came back ---------------------------------------------------------------------------------------------
+
+    def _take_report(self, report: Report) -> None:
+        slot = self._slots.get(report.number or 0)
+        if slot is None or slot.run.attempt != report.attempt:
+            return
+        slot.summary.add(report.value)
+        slot.reports += 1
+        if "reports" in self._abilities and not slot.pruned and math.isfinite(report.value):
+            step = slot.reports if report.step is None else report.step
+            slot.pruned = self.search.report(slot.run.number, step, self.plan.sign * report.value)
+            if slot.pruned:
+                self.backend.stop(slot.run.number, kill=False)
+
+    def _take_outcome(self, outcome: Outcome) -> Iterator[Experiment]:
+        slot = self._slots.get(outcome.number)
+        if slot is None or slot.run.attempt != outcome.attempt:
+            return  # a second word about an attempt that is over
+        del self._slots[outcome.number], self.progress.running[outcome.number]
+        self._copies.due(outcome.number)
+        if outcome.failed and out_of_space(self.project):  # which is no fault of its values: it runs again on resume
+            outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
+        pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
+        status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
+        value = slot.summary.value if slot.summary.finite else None
+        self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
+        if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
+            attempt = self._attempts.again(outcome.number)
+            self._workspaces.remove(slot.run.folder)
+            self._words.append(
+                f"#{outcome.number} failed ({reason}); attempt {attempt} follows, {left - 1} more after it"
+            )
+            return
+        if status == "stopped":
+            self._repeats.forget(outcome.number, slot.run.values)
+            self._ahead.extend(self._repeats.release(outcome.number))
+        else:
+            self._tell(outcome.number, status, value, outcome.duration)
+        experiment = self.store.experiment(outcome.number, self.plan.metric)
+        self._give_up = self._failures.hopeless(experiment) or self._give_up
+        if failure in self.plan.settings.on_failure:
+            self._give_up = f"experiment {outcome.number} failed, which ends this search (--on-failure): {reason}"
+        yield experiment
+        for suggestion in self._repeats.release(outcome.number):
+            yield self._answer(suggestion, outcome.number)
+
+    def _answer(self, suggestion: Suggestion, known: int) -> Experiment:
+        """The outcome of experiment `known`, which had the same values."""
+        number, now = _number(suggestion), time.time()
+        record = self.store.experiment(known, self.plan.metric)
+        value = record.metric["value"] if record.metric else None
+        reason = f"same values as experiment {known}: answered from the record"
+        self._attempts.answered(number)
+        self._copies.due(number)
+        answer = Outcome(number, 1, record.exit_code, None, reason, now, now, failure=record.failure)
+        self.store.attempt_ended(answer, record.status, value)
+        self._tell(number, record.status, value, record.duration or 0.0)
+        return self.store.experiment(number, self.plan.metric)
+
+    def _tell(self, number: int, status: Status, value: float | None, duration: float) -> None:
+        """The one place where a metric becomes a fitness, which is maximised."""
+        fitness = None if status == "failed" or value is None else self.plan.sign * value
+        self.search.tell(number, fitness, cost=duration if "cost" in self._abilities else None)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def _is_over(self, moved: bool) -> bool:
+        """With nothing running: whether that is all."""
+        if not self._draining and self.search.done and not self._attempts and not self._ahead:
+            self._end("done", 0)
+        elif not self._draining and not moved and not self._control.paused:
+            if not self.search.untold:
+                raise Stalled(self.search.stalled_text())
+            self.observer.notice(f"{self.plan.optimizer.name} waits for what was stopped by hand; resume runs it again")
+            self._end("stopped", 0)
+        return self._draining
+
+    def _look_around(self) -> None:
+        """Whatever ends the search early: signals, requests, its time."""
+        if self._interrupts.count:
+            self._end("interrupted", self._interrupts.count - 1)
+        for file, request in requests.pending(self.project):
+            with self._control.taking(file) as is_new:
+                if is_new:
+                    self._take_request(request)
+        if self._clock() - self._begun >= (self._control.max_time or math.inf):
+            self._end("time", 1)
+        if out_of_space(self.project):
+            self._end("disk", 0)
+
+    def _take_request(self, request: requests.Request) -> None:
+        if request.action != "stop":
+            self._words += filter(None, [self._control.take(request, self._slots)])
+        elif not request.numbers:
+            self._end("stopped", 1)
+        for number in request.numbers if request.action == "stop" else ():
+            self.backend.stop(number, kill=False)
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether nothing new is started."""
+        return self._draining or self._control.paused
+
+    def _end(self, why: str, stage: int) -> None:
+        """No new experiments. Stage 0 lets the running ones end, 1 asks them to, 2 kills them."""
+        first, self._draining = not self._draining, True
+        self.ending = why if first else self.ending
+        if why == "interrupted" and self._slots and (first or stage > self._stage):
+            self.observer.notice(WORDS[min(stage, 2)].format(len(self._slots)))
+        if stage > self._stage:
+            self._stage = stage
+            for number in self._slots:
+                self.backend.stop(number, kill=stage > 1)
+
+    # --- showing ----------------------------------------------------------------------------------------------------
+
+    def _show(self, experiment: Experiment) -> None:
+        self.progress.count(experiment)
+        self._update_best()
+        self._workspaces.ended(experiment, self.progress.best)
+        self.observer.finished(experiment, self.progress)
+
+    def _update_best(self) -> None:
+        best = self.search.best
+        if best is None or self.progress.best is None or best.number != self.progress.best.number:
+            self.progress.best = best and self.store.experiment(best.number, self.plan.metric)
+
+    # --- resuming ---------------------------------------------------------------------------------------------------
+
+    def _take_up(self) -> None:
+        """What earlier sessions left: attempts, runs that were cut off, values seen, counts."""
+        untold = set(self.search.untold)
+        for experiment in self.store.experiments(self.plan.metric):
+            self._attempts.take_up(experiment, untold=experiment.number in untold)
+            if experiment.status in ("completed", "failed", "pruned"):
+                self._repeats.note(experiment.number, experiment.values)
+                self.progress.count(experiment)
+                self._failures.any_completed |= experiment.status == "completed"
+            else:  # no line of the journal says how far it came: a driver may have ended between the commit and its copy
+                self._copies.due(experiment.number)
+        self._update_best()
+        self._workspaces.best = self.progress.best
+        self.progress.session_finished = 0
+
+
+def _number(suggestion: Suggestion) -> int:
+    assert suggestion.number is not None  # `Search` numbers whatever it gives out
+    return suggestion.number

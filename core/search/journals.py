@@ -1,0 +1,67 @@
+"""The journal of a program's own loop, `Search(project=…)`: made or resumed, and checked against what it was begun with."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from studio.errors import BadInput
+from studio.experiment import plain
+from studio.project import paths as home
+from studio.project.store import Store
+from studio.space import Parameter, Space
+from studio.system import files as disk
+
+# The journals that programs opened in this process: a cell of a notebook that is run again takes over from itself.
+_OPENED: WeakValueDictionary[str, Store] = WeakValueDictionary()
+
+
+def open_for_program(name: str, settings: dict[str, Any]) -> Store:
+    """The journal of project `name`, new or resumed; what was asked for must not have changed."""
+    folder = home.project_folder(name)
+    earlier = _OPENED.pop(str(folder), None)
+    if earlier is not None:
+        earlier.close()
+    _OPENED[str(folder)] = journal = _open(name, folder, settings)
+    return journal
+
+
+def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
+    if not home.database(folder).is_file():
+        disk.make_folder(folder)
+        return Store.create(folder, settings)
+    journal = Store.open(folder)
+    stored = journal.meta("settings")
+    for key in ("ranges", "optimizer", "options"):
+        if stored.get(key) != settings[key]:
+            journal.close()
+            raise BadInput(
+                f"project {name!r} was begun with {key} {stored.get(key)!r}, not {settings[key]!r}; choose another project name"
+            )
+    return journal
+
+
+class End:
+    """Writes down that a program's own search is over, or goes on after all: for those who look at its project."""
+
+    def __init__(self, journal: Store | None):
+        self._journal = journal
+        self._over = journal is not None and journal.meta("state") is not None
+
+    def note(self, over: bool) -> None:
+        if self._journal is None or over == self._over:
+            return
+        self._over = over
+        self._journal.set_meta("state", {"state": "done", "at": time.time()} if over else None)
+
+
+def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
+    """The ranges as the journal keeps them, to compare on resume."""
+    items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
+    result = {}
+    for name, given in items:
+        result[name] = (
+            repr(given) if isinstance(given, Parameter) else list(given) if isinstance(given, tuple) else plain(given)
+        )
+    return result

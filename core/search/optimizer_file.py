@@ -1,0 +1,62 @@
+"""An optimizer in a file of the user's: its import, and the classes that it defines itself."""
+
+import contextlib
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+import types
+from pathlib import Path
+
+from studio.errors import PluginError
+from studio.interfaces import Optimizer
+from studio.search import studioml
+
+
+def is_file(optimizer: str) -> bool:
+    """Whether what stands behind `--optimizer` is the path of a file."""
+    return optimizer.endswith(".py") or "/" in optimizer
+
+
+def own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:
+    """The optimizer classes that a file defines itself, those of StudioML among them."""
+    own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    found = [cls for cls in own if issubclass(cls, Optimizer) and not inspect.isabstract(cls)]
+    return found + [studioml.adapt(cls, name) for cls in own if studioml.is_studioml_optimizer(cls)]
+
+
+def import_file(path: str) -> types.ModuleType:
+    """The file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise PluginError(f"optimizer file {path!r} does not exist")
+    package = "_studio_file_" + hashlib.sha256(str(file.parent).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        parent = types.ModuleType(package)
+        parent.__path__ = [str(file.parent)]
+        sys.modules[package] = parent
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    name = f"{package}.{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"optimizer file {path!r} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"optimizer file {path}: {_where(error, file)}") from error
+    return module
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """`line 7: NameError: …`, the line being the deepest one inside `file`."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
+    message = traceback.format_exception_only(error)[-1].strip()
+    return f"line {lines[-1]}: {message}" if lines else message

@@ -1,0 +1,287 @@
+"""From `Settings` to a `Plan`: everything is checked here, before anything is written or started.
+
+settings --prepare--> Plan --run_of(suggestion)--> Run
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio import options
+from studio.errors import BadInput, PluginError, StudioError
+from studio.execution.run_folder import array_path
+from studio.experiment import Metric, Resources, Run
+from studio.host import Host, blame
+from studio.interfaces import Backend, Optimizer
+from studio.project.paths import attempt_folder
+from studio.script.substitution import Substitution
+from studio.search.artifacts import Artifacts, read_artifacts
+from studio.search.ranges import read_space
+from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_direction, parse_metric, unread_metric
+from studio.space import Choice, Constant, Space, Suggestion
+from studio.system.machine import visible_gpus
+from studio.text import did_you_mean
+
+FIRST_SNAPSHOT = "source"
+SHARED = "artifacts"  # what all experiments read; and beside a later snapshot, its own
+
+
+@dataclass
+class Plan:
+    """A search that can be started."""
+
+    settings: Settings
+    source: Path  # the working directory when the search began
+    snapshot: str  # name of the copy of it in the project
+    space: Space
+    optimizer: type[Optimizer]
+    options: dict[str, Any]
+    backend: type[Backend]
+    backend_options: dict[str, Any]
+    metric: Metric
+    sign: float  # fitness = sign * metric
+    max_experiments: int | None
+    size: int | None  # how many experiments there will be, when that is known
+    substitution: Substitution
+    artifacts: Artifacts
+    command: list[str]
+    notices: list[str]
+
+    @property
+    def metric_required(self) -> bool:
+        """Whether an experiment without fitness has failed."""
+        return self.settings.metric is not None or self.optimizer.needs_fitness
+
+    @property
+    def shared_folder(self) -> str:
+        """Name of the copy of what is captured once, in the project: one beside each snapshot, `artifacts`, `artifacts-2`."""
+        return self.snapshot.replace(FIRST_SNAPSHOT, SHARED, 1)
+
+    def run_of(self, suggestion: Suggestion, attempt: int, project: Path) -> Run:
+        """The run of `suggestion`, in the project's folder."""
+        assert suggestion.number is not None
+        folder = attempt_folder(project, suggestion.number, attempt)
+        arrays = {name: str(array_path(folder, name)) for name in array_names(self.space)}
+        captured, reused = project / self.shared_folder, project / SHARED
+        return Run(
+            project=project.name,
+            number=suggestion.number,
+            attempt=attempt,
+            snapshot=str(project / self.snapshot),
+            changes=self.substitution.changes(suggestion.values),
+            values=suggestion.values,
+            argv=[*self.command, *self.substitution.arguments(suggestion.values, arrays)],
+            env={**self.settings.env, **self._python_path(project)},
+            folder=str(folder),
+            max_duration=self.settings.max_duration,
+            resources=Resources(self.settings.cpus, self.settings.gpus, self.settings.ram, self.settings.hdd),
+            metric=self.metric,
+            max_log=self.settings.max_log,
+            captures=self.artifacts.captured,
+            copies={tag: str(path) for tag, path in self.artifacts.copied.items()},
+            shared={tag: str(captured / tag) for tag in self.artifacts.shared}
+            | {tag: str(reused / tag) for tag in self.artifacts.reused},
+            links={path: str(captured / tag) for path, tag in self.artifacts.links.items()},
+        )
+
+    def _python_path(self, project: Path) -> dict[str, str]:
+        """For a foreign interpreter, a folder with `studio.fs_tracker` alone: never our site-packages."""
+        if self.settings.python is None:
+            return {}
+        before = self.settings.env.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+        shim = str(project / "shim")
+        return {"PYTHONPATH": f"{before}{os.pathsep}{shim}" if before else shim}
+
+
+def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
+    """Check `settings` against the files in `source`, or in its `snapshot`. BadInput for whatever cannot work."""
+    optimizer = host.optimizer(settings.optimizer)
+    chosen_options = options.typed(optimizer, settings.options)
+    space = read_space(settings.ranges, host, grid=optimizer.grid)
+    backend = host.backend(settings.backend)
+    metric = parse_metric(settings.metric)
+    _check_numbers(settings)
+    artifacts = read_artifacts(settings, source)
+    settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
+    files = snapshot or source
+    script = _script_file(settings, files)
+    plan = Plan(
+        settings=settings,
+        source=source,
+        snapshot=snapshot.name if snapshot else FIRST_SNAPSHOT,
+        space=space,
+        optimizer=optimizer,
+        options=chosen_options,
+        backend=backend,
+        backend_options=options.typed(backend, settings.backend_options, "backend"),
+        metric=metric,
+        sign=parse_direction(settings.direction, metric),
+        max_experiments=settings.max_experiments,
+        size=None,
+        substitution=_substitution(settings, files, script, space),
+        artifacts=artifacts,
+        command=_command(settings, script),
+        notices=[parameter.notice for parameter in space if parameter.notice],
+    )
+    plan.notices += plan.substitution.warnings
+    _check_literals(plan)
+    _settle_budget(plan)
+    _check_metric(plan, host)
+    return plan
+
+
+def array_names(space: Space) -> list[str]:
+    """The hyperparameters that reach the script as a file."""
+    values = space.values(
+        np.full(space.dimensions, 0.5)
+    )  # a parser's own kind of hyperparameter is known by its values
+    return [name for name, value in values.items() if isinstance(value, np.ndarray)]
+
+
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+def _check_numbers(settings: Settings) -> None:
+    if settings.num_workers < 1:
+        raise BadInput(f"--num-workers {settings.num_workers}: at least 1 is needed, or auto")
+    if settings.max_experiments is not None and settings.max_experiments < 1:
+        raise BadInput(f"--max-experiments {settings.max_experiments}: at least 1 is needed")
+    for name in ("seed", "cpus", "gpus"):
+        given = getattr(settings, name)
+        if given is not None and given < 0:
+            raise BadInput(f"--{name} {given}: 0 or more is needed")
+    if settings.keep not in ("all", "best", "none"):
+        raise BadInput(f"--keep {settings.keep!r} is none of all, best, none")
+    if settings.gpus and settings.backend == "local":
+        have = len(visible_gpus())
+        if have < settings.gpus * settings.num_workers:
+            raise BadInput(f"--gpus {settings.gpus} for {settings.num_workers} workers: this machine shows {have} GPUs")
+
+
+def _check_literals(plan: Plan) -> None:
+    """Every value that is no number is written into the script once: one that cannot be is found before anything runs."""
+    values = plan.space.values(np.full(plan.space.dimensions, 0.5))
+    for parameter in plan.space:
+        if isinstance(parameter, Choice | Constant):
+            for value in parameter.values if isinstance(parameter, Choice) else [parameter.value]:
+                if not isinstance(value, int | float):
+                    plan.substitution.changes({**values, parameter.name: value})
+
+
+def _settle_budget(plan: Plan) -> None:
+    """How many experiments there will be. An optimizer says its size when it is made, which costs nothing but its seed."""
+    try:
+        with blame(plan.optimizer, "its constructor"):
+            size = plan.optimizer(plan.space, seed=0, **plan.options).size
+    except BadInput:
+        raise
+    except StudioError as error:  # before anything ran, whatever it complains about was given by the user
+        raise PluginError(str(error)) from error
+    limit = plan.settings.max_experiments
+    if plan.optimizer.grid and size is not None and size > GRID_LIMIT and limit is None:
+        raise BadInput(
+            f"the grid has {size:,} points; give fewer values, or say how many to run with --max-experiments"
+        )
+    if size is None and limit is None and plan.settings.max_time is None:
+        limit = DEFAULT_EXPERIMENTS
+        plan.notices.append(
+            f"{plan.optimizer.name} knows no end: stopping after {limit} experiments (--max-experiments)"
+        )
+    plan.max_experiments = limit
+    sizes = [number for number in (size, limit) if number is not None]
+    plan.size = min(sizes) if sizes else None
+
+
+def _check_metric(plan: Plan, host: Host) -> None:
+    probe = _probe(plan)
+    if host.open_metric(plan.metric, probe) is None:
+        raise unread_metric(plan.settings.metric or plan.metric.name)
+    if plan.settings.metric is not None and plan.metric.mode == "last" and plan.settings.direction is None:
+        plan.notices.append(f"{plan.metric.name} is maximised; for a loss write --metric={plan.metric.name}:min")
+
+
+def _probe(plan: Plan) -> Run:
+    """A run that is never started: its folder does not exist."""
+    nowhere = os.path.join(os.sep, "nonexistent", "studio")
+    return Run("probe", 1, 1, nowhere, {}, {}, [], {}, nowhere, metric=plan.metric)
+
+
+def _below(script: str, source: Path) -> str:
+    """`script` as a path below `source`, where it lies there, so that it is found in a copy as well."""
+    path = Path(os.path.normpath(source / os.path.expanduser(script)))
+    if not path.is_relative_to(source) and os.path.exists(path.parent):  # through a link, as /tmp is on macOS
+        path = path.parent.resolve() / path.name
+    return str(path.relative_to(source)) if path.is_relative_to(source) else script
+
+
+# --- the script -------------------------------------------------------------------------------------------------------
+
+
+def _script_file(settings: Settings, source: Path) -> str | None:
+    """The script's path below `source`; None for a module that is not there and runs from where it is installed."""
+    if settings.module:
+        return _module_file(settings, source)
+    path = Path(os.path.normpath(source / os.path.expanduser(settings.script)))
+    if not os.path.exists(path):  # unlike Path.exists, no error for what can be no path
+        scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
+        raise BadInput(f"there is no script {settings.script!r}{_close(settings.script, scripts)}")
+    if path.is_dir():
+        raise BadInput(f"{settings.script!r} is a folder; name the script in it, or use -m for a package")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"script {settings.script!r} cannot be read; see its permissions")
+    if not path.is_relative_to(source):
+        raise BadInput(
+            f"script {settings.script!r} lies outside the working directory, which is what is copied; cd {path.parent} first"
+        )
+    if path.suffix != ".py" and not os.access(path, os.X_OK):
+        raise BadInput(f"{settings.script!r} is neither a .py script nor executable; chmod +x it")
+    return str(path.relative_to(source))
+
+
+def _close(word: str, known: list[str]) -> str:
+    return did_you_mean(word, known) if known else " in this folder"
+
+
+def _module_file(settings: Settings, source: Path) -> str | None:
+    module = settings.script
+    if not all(part.isidentifier() for part in module.split(".")) or (source / module).is_file():
+        raise BadInput(f"-m {module!r} is no module name; write it with dots and without .py, such as package.train")
+    base = module.replace(".", "/")
+    for candidate in (f"{base}.py", f"{base}/__main__.py"):
+        if (source / candidate).is_file():
+            return candidate
+    if settings.python is None and importlib.util.find_spec(module.split(".")[0]) is None:
+        raise BadInput(f"-m {module!r}: there is no such module, neither here nor installed")
+    return None
+
+
+def _command(settings: Settings, script: str | None) -> list[str]:
+    if not settings.module and script is not None and not script.endswith(".py"):
+        return [f"./{script}"]
+    python = sys.executable
+    if settings.python is not None:
+        found = shutil.which(os.path.expanduser(settings.python))
+        if found is None:
+            raise BadInput(f"--python {settings.python!r} is no program; give the path of an interpreter")
+        python = os.path.abspath(found)
+    if settings.module or script is None:
+        return [python, "-m", settings.script]
+    return [python, f"./{script}" if script.startswith("-") else script]
+
+
+def _substitution(settings: Settings, source: Path, script: str | None, space: Space) -> Substitution:
+    files: dict[str, bytes] = {}
+    for name in [script, *settings.substitute]:
+        if name is None:
+            continue
+        path = Path(os.path.normpath(source / name))
+        if not path.is_file() or not path.is_relative_to(source):
+            raise BadInput(f"--substitute {name!r} is no file below the working directory")
+        files[str(path.relative_to(source))] = path.read_bytes()
+    return Substitution(files, settings.arguments, space.names, array_names(space), script)

@@ -1,0 +1,75 @@
+"""A search that goes on: what it was begun with, and whether the user's files are still those of then."""
+
+from pathlib import Path
+
+from studio.errors import BadInput, ProjectError
+from studio.host import Host
+from studio.project.changes import changed_files, difference
+from studio.project.creation import source_snapshot, take_new_snapshot
+from studio.project.paths import COPY
+from studio.project.store import Store
+from studio.search.observer import Observer
+from studio.search.plan import FIRST_SNAPSHOT, Plan, prepare
+from studio.settings import Settings
+
+
+def stored_settings(store: Store) -> Settings:
+    name, stored = store.folder.name, store.meta("settings")
+    if stored is None:
+        if (store.folder / COPY).is_file():
+            raise ProjectError(
+                f"project {name!r} has lost its settings; make its record anew: studio doctor {name} --rebuild"
+            )
+        raise ProjectError(f"project {name!r} was cut off while it was made; `studio rm {name}` removes it")
+    settings = Settings.from_dict({"script": "", **stored})
+    if not settings.script:
+        raise BadInput(
+            f"project {name!r} belongs to a program's own loop: studio.Search(project={name!r}, …) resumes it"
+        )
+    return settings
+
+
+def plan_again(
+    settings: Settings, store: Store, host: Host, observer: Observer, accept_changes: bool, keep_source: bool
+) -> Plan:
+    """The plan of a search that goes on, with the snapshot of then, or a new one where changes are accepted."""
+    origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
+    source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
+    fresh = accept_changes and not keep_source and source.is_dir()  # new files are no change, and are taken, too
+    instead = f"to go on with the copy of then: studio resume {store.folder.name} --keep-source"
+    if not snapshot.is_dir():
+        instead = f"to take your files as they are now: studio resume {store.folder.name} --accept-changes"
+        if not fresh:
+            raise ProjectError(f"{snapshot}, the copy of the source, is gone; {instead}")
+    else:
+        plan = prepare(settings, host, source, snapshot)
+        if not keep_source:
+            _check_source(plan, store.folder, observer, accept_changes)
+        if not fresh:
+            return plan
+    try:
+        plan = prepare(settings, host, source)
+    except BadInput as error:
+        raise BadInput(f"{error}; {instead}") from error
+    take_new_snapshot(store, plan, source_snapshot(plan))
+    return plan
+
+
+def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -> None:
+    """Shows how the user's files differ from the project's copies. ProjectError where they do, unless that is accepted."""
+    if not plan.source.is_dir():
+        observer.notice(f"{plan.source} is gone; the search goes on with its own copy")
+        return
+    pairs = [(project / plan.snapshot, plan.source)]
+    pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
+    found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
+    found = [(copy, original, paths) for copy, original, paths in found if paths]
+    for copy, original, paths in found:
+        for line in difference(copy, original, paths):
+            observer.notice(line)
+    if found and not accept:
+        names = ", ".join(str(original / path) for _, original, paths in found for path in paths[:3])
+        raise ProjectError(
+            f"changed since the search began: {names}. For later experiments take them as they are now: studio resume"
+            f" {project.name} --accept-changes; or go on with the copy of then: studio resume {project.name} --keep-source"
+        )

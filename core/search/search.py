@@ -1,0 +1,350 @@
+"""`Search`: ask and tell, numbered and, where there is a journal, recorded. It starts nothing and waits for nothing."""
+
+import json
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from studio.abilities import checked_extras, require
+from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
+from studio.experiment import Experiment, plain
+from studio.host import Host, blame, create_host
+from studio.interfaces import Optimizer
+from studio.options import typed
+from studio.project.store import Event, Store
+from studio.search.journals import End, open_for_program, written
+from studio.search.ledger import Ledger
+from studio.search.ranges import read_space
+from studio.space import Space, Suggestion
+
+BY_HAND = {"by_hand": True}  # marks an ask of the user's own in the journal
+TOLERANCE = 1e-12  # how far a repeated ask may lie from the stored one
+
+
+class Search:
+    """A search that a program drives.
+
+        search = studio.Search({"lr": "1e-5:0.1:l", "optimizer": ["adam", "sgd"]}, optimizer="cma", max_experiments=200)
+        for suggestion in search:
+            search.tell(suggestion, fitness(**suggestion.values))      # larger is better; None: it failed
+        search.best.values, search.best.fitness
+
+    space            name -> range text, list of values, or value; or a `Space`
+    optimizer        a name, the path of a file with one, or an `Optimizer` class
+    seed             one number makes the search repeat; drawn, and found as `search.seed`, when left out
+    options          the optimizer's own
+    max_experiments  how many suggestions are made; the optimizer decides when left out
+    project          stores it, and resumes it where it exists
+    accept_changes   go on with a fresh optimizer where a resumed one asks for something else than it did
+
+    Without `project` no disk is touched.
+    """
+
+    def __init__(
+        self,
+        space: Space | Mapping[str, Any],
+        *,
+        optimizer: str | type[Optimizer] = "grid",
+        seed: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        max_experiments: int | None = None,
+        project: str | None = None,
+        host: Host | None = None,
+        journal: Store | None = None,
+        accept_changes: bool = False,
+    ):
+        host = host or create_host()
+        self.optimizer_class = host.optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        self.space = space if isinstance(space, Space) else read_space(space, host, grid=self.optimizer_class.grid)
+        self.max_experiments = _checked_budget(max_experiments)
+        self._options = typed(self.optimizer_class, options or {})
+        if project is not None:
+            name, own = self.optimizer_class.name, dict(options or {})
+            settings = {"ranges": written(space), "optimizer": name, "options": own, "seed": seed}
+            journal = open_for_program(project, settings)
+        self._journal = journal
+        self._end = End(journal if project is not None else None)  # a driver writes down its own
+        self.seed = self._settle_seed(seed)
+        self._asked_at: dict[int, float] = {}  # number -> monotonic time
+        self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told, or by hand
+        self._by_hand: set[int] = set()
+        self._ledger = Ledger(project or (journal.folder.name if journal else ""))
+        self._optimizer = self._new_optimizer(self.seed)
+        if journal is not None:
+            self._resume(journal, accept_changes)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def ask(self) -> Suggestion | None:
+        """The next suggestion to run. None: tell more first, or, when `done`, the end.
+
+        Suggestions that an earlier session asked for and never told come first.
+        """
+        if self._queue:
+            return self._queue.popleft()
+        if self.done:
+            return None
+        suggestion = self._ask_optimizer()
+        self._end.note(suggestion is None and self._is_over)
+        if suggestion is None:
+            return None
+        if self._journal is not None:
+            self._journal.ask(self._ledger.next_number, suggestion.values, suggestion.point)
+            self._asked_at[self._ledger.next_number] = time.monotonic()
+        self._ledger.asked(suggestion)
+        return suggestion
+
+    def add(self, values: Mapping[str, Any]) -> int:
+        """Values by hand, which `ask` returns next, beside the budget. The optimizer, which did not ask for them, never
+        hears of them, so that its path stays the one of its seed. Returns their number."""
+        if set(values) != set(self.space.names):
+            raise BadInput(f"values for {sorted(values)} were added; needed are {sorted(self.space.names)}")
+        suggestion = self._take_in(values, self._ledger.next_number, by_hand=True)
+        if self._journal is not None:
+            self._journal.ask(self._ledger.next_number - 1, suggestion.values, None, BY_HAND)
+        self._queue.append(suggestion)
+        self._end.note(False)
+        return self._ledger.next_number - 1
+
+    def tell(
+        self,
+        suggestion: Suggestion | int,
+        fitness: float | None,
+        *,
+        cost: float | None = None,
+        constraints: Sequence[float] | None = None,
+        objectives: Sequence[float] | None = None,
+    ) -> None:
+        """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed.
+
+        What is told beside it goes to optimizers with that ability, and is BadInput for others: `studio.abilities`.
+        """
+        number = self._known(suggestion)
+        if fitness is not None:
+            fitness = float(fitness) if math.isfinite(fitness) else None
+        extras = checked_extras(
+            self.optimizer_class, {"cost": cost, "constraints": constraints, "objectives": objectives}
+        )
+        if self._journal is not None:
+            asked = self._asked_at.pop(number, None)
+            self._journal.tell(number, fitness, extras, None if asked is None else time.monotonic() - asked)
+        self._tell_optimizer(number, fitness, extras)
+        self._end.note(self._is_over)
+
+    def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:
+        """An intermediate fitness of a suggestion that is still running. True: end it now, and tell its last fitness.
+
+        BadInput where the optimizer does not take reports.
+        """
+        number = self._known(suggestion)
+        require(self.optimizer_class, "reports")
+        if self._journal is not None:
+            self._journal.report(number, step, fitness)
+        return self._report_to_optimizer(number, step, fitness)
+
+    def close(self) -> None:
+        """Give the project back, where there is one, so that another process can go on with it."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def __iter__(self) -> Iterator[Suggestion]:
+        while (suggestion := self.ask()) is not None:
+            yield suggestion
+        if not self.done:
+            raise Stalled(self.stalled_text())
+
+    @property
+    def done(self) -> bool:
+        """Whether `ask` will never return a suggestion again."""
+        return not self._queue and (self._budget_spent() or self._optimizer.done)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.done and not self.untold
+
+    @property
+    def done_reason(self) -> str:
+        if self._budget_spent():
+            return f"all {self.max_experiments} experiments were asked for"
+        return self._optimizer.done_reason or f"{self.optimizer_class.name} has nothing more to ask"
+
+    @property
+    def size(self) -> int | None:
+        """How many suggestions this search will make, when that is known."""
+        sizes = [size for size in (self._optimizer.size, self.max_experiments) if size is not None]
+        return min(sizes) + len(self._by_hand) if sizes else None
+
+    def stalled_text(self) -> str:
+        out = len(self.untold)
+        wait = f"although {out} suggestions are untold" if out else "although nothing is out"
+        return f"optimizer {self.optimizer_class.name} asks for more results, {wait}"
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All experiments, in order of number."""
+        return list(self._ledger.experiments.values())
+
+    @property
+    def best(self) -> Experiment | None:
+        """The experiment with the largest fitness, the first of equals; None while there is none."""
+        return self._ledger.best
+
+    @property
+    def untold(self) -> list[int]:
+        """Numbers that were asked for and not told, in order."""
+        return self._ledger.untold
+
+    def suggestion(self, number: int) -> Suggestion:
+        return self._ledger.suggestions[number]
+
+    # --- the optimizer ----------------------------------------------------------------------------------------------
+
+    def _new_optimizer(self, seed: int) -> Optimizer:
+        self._pruned: set[int] = set()
+        with blame(self.optimizer_class, "its constructor"):
+            return self.optimizer_class(self.space, seed=seed, **self._options)
+
+    def _ask_optimizer(self) -> Suggestion | None:
+        with blame(self._optimizer, "ask"):
+            suggestion = self._optimizer.ask()
+        if suggestion is None:
+            return None
+        name = self.optimizer_class.name
+        if not isinstance(suggestion, Suggestion):
+            raise PluginFailed(f"{name} returned {suggestion!r} from ask; a studio.Suggestion or None is needed")
+        if set(suggestion.values) != set(self.space.names):
+            raise PluginFailed(f"{name} suggested {sorted(suggestion.values)}, not {sorted(self.space.names)}")
+        try:
+            json.dumps(suggestion.point)
+        except (TypeError, ValueError) as error:
+            raise PluginFailed(f"{name} suggested a point that JSON cannot hold: {error}") from error
+        return replace(suggestion, number=self._ledger.next_number)
+
+    def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any]) -> None:
+        self._ledger.told(number, fitness, pruned=number in self._pruned)
+        self._pruned.discard(number)
+        if number not in self._by_hand:
+            with blame(self._optimizer, "tell"):
+                self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
+
+    def _report_to_optimizer(self, number: int, step: int, fitness: float) -> bool:
+        if number in self._by_hand:
+            return False
+        with blame(self._optimizer, "report"):
+            ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))  # type: ignore[attr-defined]
+        if ends:
+            self._pruned.add(number)
+        return ends
+
+    def _known(self, suggestion: Suggestion | int) -> int:
+        number = suggestion if isinstance(suggestion, int) else suggestion.number
+        if number is None or number not in self._ledger.suggestions:
+            raise BadInput(f"this search asked for no suggestion with the number {number}")
+        return number
+
+    def _budget_spent(self) -> bool:
+        return self.max_experiments is not None and self._ledger.next_number > self.max_experiments + len(self._by_hand)
+
+    # --- resuming ---------------------------------------------------------------------------------------------------
+
+    def _settle_seed(self, seed: int | None) -> int:
+        """The journal's seed, the given one, or a new one, drawn and kept."""
+        stored = None if self._journal is None else self._journal.meta("seed")
+        if stored is not None and seed is not None and seed != stored:
+            raise BadInput(f"seed {seed} was given, but the project runs with seed {stored}")
+        if stored is not None:
+            return int(stored)
+        seed = random.SystemRandom().randrange(2**31) if seed is None else int(seed)
+        if self._journal is not None:
+            self._journal.set_meta("seed", seed)
+        return seed
+
+    def _resume(self, journal: Store, accept_changes: bool) -> None:
+        """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""
+        restart = journal.last_restart()
+        try:
+            if restart is not None:
+                self._take_over(journal, until=restart.id, seed=int(restart.point))
+            for event in journal.events(after=restart.id if restart else 0):
+                self._repeat(event)
+        except (ReplayError, PluginFailed):
+            if not accept_changes:
+                raise
+            self._start_afresh(journal)
+        last = math.inf if self.max_experiments is None else self.max_experiments + len(self._by_hand)
+        within = [number for number in self.untold if number <= last]
+        self._queue.extend(self.suggestion(number) for number in within)
+
+    def _repeat(self, event: Event) -> None:
+        if event.kind == "ask" and event.extra == BY_HAND:
+            self._take_in(event.values or {}, event.experiment, by_hand=True)
+        elif event.kind == "ask":
+            self._repeat_ask(event)
+        elif event.kind == "tell":
+            self._tell_optimizer(event.experiment, event.fitness, event.extra)
+        else:
+            assert event.fitness is not None
+            self._report_to_optimizer(event.experiment, event.extra["step"], event.fitness)
+
+    def _repeat_ask(self, event: Event) -> None:
+        suggestion = self._ask_optimizer()
+        now = None if suggestion is None else {name: plain(value) for name, value in suggestion.values.items()}
+        if suggestion is None or not _same(event.values, now) or not _same(event.point, suggestion.point):
+            raise ReplayError(
+                f"experiment {event.number}: {self.optimizer_class.name} now asks for {now}, the record has {event.values};"
+                " its code or its libraries changed. Go on with a fresh optimizer that is told the record: --accept-changes"
+            )
+        self._ledger.asked(suggestion)
+
+    def _take_in(self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool) -> Suggestion:
+        """A suggestion that the optimizer did not ask for, or that one before it did."""
+        arrays = {name: np.array(value) if isinstance(value, list) else value for name, value in values.items()}
+        suggestion = Suggestion(arrays, point, number)
+        self._ledger.asked(suggestion)
+        self._by_hand |= {number} if by_hand else set()
+        return suggestion
+
+    def _start_afresh(self, journal: Store) -> None:
+        seed = self.seed + 1 + sum(event.kind == "restart" for event in journal.events())
+        restart = journal.restart(seed)
+        self._take_over(journal, until=restart, seed=seed)
+
+    def _take_over(self, journal: Store, until: int, seed: int) -> None:
+        """A fresh optimizer that is told the stored points, in the order in which they were told."""
+        self._ledger = Ledger(self._ledger.project)
+        self._by_hand.clear()
+        self._optimizer = self._new_optimizer(seed)
+        for event in journal.events(until=until):
+            if event.kind == "ask":
+                self._take_in(event.values or {}, event.experiment, event.point, by_hand=event.extra == BY_HAND)
+            elif event.kind == "tell":
+                self._tell_optimizer(event.experiment, event.fitness, event.extra)
+
+
+def _checked_budget(max_experiments: int | None) -> int | None:
+    if max_experiments is not None and max_experiments < 1:
+        raise BadInput(f"max_experiments={max_experiments}: at least 1 is needed")
+    return max_experiments
+
+
+def _same(stored: Any, now: Any) -> bool:
+    """Whether two JSON values agree, numbers to `TOLERANCE`."""
+    if isinstance(stored, list) and isinstance(now, list | tuple):
+        return len(stored) == len(now) and all(map(_same, stored, now))
+    if isinstance(stored, dict) and isinstance(now, dict):
+        return stored.keys() == now.keys() and all(_same(stored[key], now[key]) for key in stored)
+    if type(stored) is float or type(now) is float:
+        return (
+            isinstance(now, int | float)
+            and isinstance(stored, int | float)
+            and math.isclose(stored, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        )
+    return bool(stored == now)

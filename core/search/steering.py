@@ -1,0 +1,279 @@
+"""What a person may ask of a project while it runs, or after: the one code behind `studio stop`, `pause`, `retry`, `add`,
+`resume` and the buttons of the dashboard.
+
+    check --> a note for the driver that is at work --> words
+          --> nobody is: `studio resume` has to follow, here or in a process of its own
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.errors import BadInput, StudioError
+from studio.host import Host
+from studio.project import inbox as requests
+from studio.project.inbox import Request
+from studio.project.lock import is_locked
+from studio.project.project import Project
+from studio.project.store import read_meta, reading
+from studio.reporting.axes import is_number
+from studio.search.ranges import read_space
+from studio.settings import parse_duration
+from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
+from studio.text import did_you_mean, literal
+
+HEARD = 2.0  # seconds in which a driver takes a note up, unless it is busy
+NOT_RUNNING = "the search is not running"
+NO_LIMIT = "runs without a limit of experiments: there is nothing to add to"
+NO_TIME = "has no limit of time that could be longer"
+PROGRAMS = "belongs to a program's own loop, and goes on when that program is run again"
+LARGEST = 2**63  # whole numbers below it are those of NumPy and of databases
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of it, in words. `resume`: nobody is at work on the project, so `studio resume` with these options is
+    what carries it out; `note` waits for it."""
+
+    words: str
+    resume: dict[str, str] | None = None
+    note: Path | None = None
+
+    def take_back(self) -> None:
+        """The resume was refused: what was asked for with it must not happen at some later one."""
+        if self.note is not None:
+            self.note.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def taken_back_if_refused(*asked: Asked) -> Iterator[None]:
+    """Around the resume that carries `asked` out."""
+    try:
+        yield
+    except StudioError:
+        for each in asked:
+            each.take_back()
+        raise
+
+
+def refusals(
+    settings: Mapping[str, Any], session: Mapping[str, Any], state: str, counts: Mapping[str, int]
+) -> dict[str, str]:
+    """Action -> why it cannot be done now, or an empty text where it can: so that no button promises what it cannot keep.
+
+    `state` is the project's, `counts` how many of its experiments have which status.
+    """
+    if not settings.get("script"):
+        return dict.fromkeys(requests.ACTIONS, f"this search {PROGRAMS}")
+    at_work = state in ("running", "paused")
+    waits = any(counts.get(status) for status in ("queued", "stopped", "running"))
+    by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
+    nothing_to_add = no_limit and session.get("max_time") is None if at_work else by_itself and not waits
+    return {
+        "pause": "" if state == "running" else "it is paused" if at_work else NOT_RUNNING,
+        "go": "it is running" if state == "running" else "it is finished" if state == "done" and not waits else "",
+        "stop": "" if at_work else NOT_RUNNING,
+        "retry": "" if counts.get("failed") or counts.get("stopped") else "nothing failed",
+        "budget": (f"this search {NO_LIMIT if at_work else _ends_with(settings, session)}" if nothing_to_add else ""),
+        "queue": "",
+    }
+
+
+def stop(name: str, numbers: Sequence[int] = ()) -> Asked:
+    """End the search, or the experiments in `numbers` alone; they are marked stopped and run again on resume."""
+    project = Project(name)
+    _script_of(project)
+    if not _at_work(project):
+        return Asked(NOT_RUNNING)
+    running = {experiment.number for experiment in project.experiments if experiment.status == "running"}
+    if idle := [number for number in numbers if number not in running]:
+        raise BadInput(f"experiment {idle[0]} of project {name!r} is not running")
+    if not _tell(project, Request("stop", list(numbers))):
+        return Asked(NOT_RUNNING)
+    return Asked(f"asked to stop {_experiments(len(numbers))}" if numbers else "asked the search to stop")
+
+
+def pause(name: str) -> Asked:
+    """Start nothing more until `go`; what runs goes on."""
+    project = Project(name)
+    _script_of(project)
+    if not _at_work(project) or not _tell(project, Request("pause")):
+        return Asked(NOT_RUNNING)
+    return Asked("asked the search to pause: what runs goes on to its end, and nothing more is started")
+
+
+def go(name: str) -> Asked:
+    """Go on, after a pause or an end."""
+    project = Project(name)
+    _script_of(project)
+    if _at_work(project) and _tell(project, Request("go")):
+        return Asked("asked the search to go on")
+    return Asked("the search goes on", {})
+
+
+def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
+    """Run `numbers`, or all that failed, once more under their numbers."""
+    project = Project(name)
+    _script_of(project)
+    known = {experiment.number: experiment.status for experiment in project.experiments}
+    for number in numbers:
+        if number not in known:
+            raise BadInput(f"project {name!r} has no experiment {number}; it has {len(known)}")
+        if known[number] in ("running", "queued"):
+            raise BadInput(
+                f"experiment {number} of project {name!r} is {known[number]}; it can be retried when it has ended"
+            )
+    chosen = list(numbers) or [number for number, status in known.items() if status == "failed"]
+    if not chosen:
+        return Asked("nothing failed, nothing to retry")
+    return _asked(project, Request("retry", chosen), f"runs {_experiments(len(chosen))} once more")
+
+
+def add_budget(name: str, experiments: int = 0, time: str | float | None = None) -> Asked:
+    """More experiments, more time, or both. Time is for the session that runs, or for the one that begins."""
+    project = Project(name)
+    settings = _script_of(project)
+    seconds = parse_duration(time, "--time") or 0.0
+    if experiments < 0 or (not experiments and not seconds):
+        raise BadInput(f"{experiments} experiments: how many are added? It takes at least 1, or some time, such as 30m")
+    session = _session(project)
+    if experiments and _ends_by_itself(settings, session):
+        raise BadInput(f"project {name!r} {_ends_with(settings, session)}")
+    if _at_work(project):
+        if experiments and settings.get("max_experiments") is None:
+            raise BadInput(f"project {name!r} {NO_LIMIT}")
+        if seconds and session.get("max_time") is None:
+            raise BadInput(f"project {name!r} {NO_TIME}")
+        if _tell(project, Request("budget", experiments=experiments, seconds=seconds)):
+            more = [_experiments(experiments)] if experiments else []
+            return Asked(f"the running search gets {' and '.join([*more, str(time)] if seconds else more)} more")
+    options = {}
+    if experiments:
+        options["max_experiments"] = str(_budget(settings, project) + experiments)
+    if seconds:
+        options["max_time"] = str(time)
+    return Asked("the search goes on", options)
+
+
+def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
+    """Run these values next: name -> value, or its text. Those left out are the best experiment's."""
+    project = Project(name)
+    settings = _script_of(project)
+    grid = host.optimizer(settings.get("optimizer", "grid")).grid
+    space = read_space(settings.get("ranges") or {}, host, grid=grid)
+    unknown = [key for key in values if key not in space.names]
+    if unknown:
+        raise BadInput(f"project {name!r} has no hyperparameter {unknown[0]!r}{did_you_mean(unknown[0], space.names)}")
+    if not values:
+        raise BadInput(f"no values were given; needed is at least one, such as {next(iter(space.names), 'lr')}=0.01")
+    given = {key: value_of(parameter_of(space, key), value) for key, value in values.items()}
+    best = project.best if len(given) < len(space) else None
+    if len(given) < len(space) and best is None:
+        missing = [key for key in space.names if key not in given]
+        raise BadInput(f"no value for hyperparameter {', '.join(missing)}, and no best experiment yet to take it from")
+    whole = {key: given[key] if key in given else best.values[key] for key in space.names}  # type: ignore[union-attr]
+    return _asked(project, Request("queue", values=whole), "runs these values next")
+
+
+def value_of(parameter: Parameter, given: Any) -> Any:
+    """`given`, a value or its text, as `parameter` has its values. A number may lie outside its range: it is asked for by hand."""
+    value: Any = literal(given) if isinstance(given, str) else given
+    if isinstance(value, int) and not -LARGEST < value < LARGEST:
+        raise BadInput(f"hyperparameter {parameter.name}: whole numbers have up to 18 digits")
+    if isinstance(parameter, Array):
+        return _numbers(parameter, given)
+    if isinstance(parameter, Choice | Constant):
+        known = list(parameter.values) if isinstance(parameter, Choice) else [parameter.value]
+        for one in known:
+            if str(one) == str(given) or (type(one) is type(value) and one == value):
+                return one
+        if not all(is_number(one) for one in known):
+            raise BadInput(f"hyperparameter {parameter.name}: {given!r} is none of {', '.join(map(str, known))}")
+    if not is_number(value):
+        raise BadInput(f"hyperparameter {parameter.name}: {given!r} is not a number")
+    if isinstance(parameter, Integer):
+        if value != int(value) or not abs(value) < LARGEST:
+            raise BadInput(f"hyperparameter {parameter.name}: {given!r} is not a whole number")
+        return int(value)
+    return float(value) if isinstance(parameter, Real) else value
+
+
+def _numbers(parameter: Array, given: Any) -> list[float]:
+    parts = [literal(part) for part in given.strip("[] ").split(",")] if isinstance(given, str) else given
+    if not isinstance(parts, list) or len(parts) != parameter.length or not all(map(is_number, parts)):
+        raise BadInput(
+            f"hyperparameter {parameter.name}: needs {parameter.length} numbers with commas between, not {given!r}"
+        )
+    return [float(part) for part in parts]
+
+
+def parameter_of(space: Space, name: str) -> Parameter:
+    return next(parameter for parameter in space if parameter.name == name)
+
+
+def _at_work(project: Project) -> bool:
+    return is_locked(project.folder)
+
+
+def _asked(project: Project, request: Request, words: str) -> Asked:
+    """The note is for the driver that is at work, or else for the resume that has to follow."""
+    note = requests.leave(project.folder, request)
+    if _is_heard(project, note):
+        return Asked(f"the search {words}")
+    return Asked(f"the search {words}", {}, note)
+
+
+def _tell(project: Project, request: Request) -> bool:
+    """Leave a note for the driver that is at work. False where it ended without it: then the note is taken back."""
+    note = requests.leave(project.folder, request)
+    heard = _is_heard(project, note)
+    if not heard:
+        note.unlink(missing_ok=True)
+    return heard
+
+
+def _is_heard(project: Project, note: Path) -> bool:
+    """Whether a driver took `note` up, or is at work and will: one that winds up does not look for notes any more."""
+    deadline = time.monotonic() + HEARD
+    while note.exists() and time.monotonic() < deadline:
+        if not _at_work(project):
+            return not note.exists()
+        time.sleep(0.02)
+    return True
+
+
+def _script_of(project: Project) -> dict[str, Any]:
+    settings = project.settings
+    if not settings.get("script"):
+        raise BadInput(f"project {project.name!r} {PROGRAMS}: studio.Search(project={project.name!r}, …)")
+    return settings
+
+
+def _session(project: Project) -> dict[str, Any]:
+    with reading(project.folder) as connection:
+        return read_meta(connection, "session") or {}
+
+
+def _ends_by_itself(settings: Mapping[str, Any], session: Mapping[str, Any]) -> bool:
+    """Whether the optimizer has a size of its own, which nothing lifts."""
+    return settings.get("max_experiments") is None and session.get("size") is not None
+
+
+def _ends_with(settings: Mapping[str, Any], session: Mapping[str, Any]) -> str:
+    return (
+        f"ends with the {session['size']} experiments of {settings.get('optimizer')}, and no number can be added;"
+        " values of your own can"
+    )
+
+
+def _budget(settings: Mapping[str, Any], project: Project) -> int:
+    """Experiments that the optimizer may ask for: those of the budget, or as many as it asked for under another limit."""
+    given: int | None = settings.get("max_experiments")
+    return given if given is not None else len(project.experiments)
+
+
+def _experiments(count: int) -> str:
+    return f"{count} experiment{'' if count == 1 else 's'}"

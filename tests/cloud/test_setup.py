@@ -1,0 +1,217 @@
+"""`studio cloud setup`: the least permissions, as whole texts, and an account that is ready afterwards."""
+
+import contextlib
+import json
+
+import pytest
+
+from studio.backends.cloud.ec2 import setup as ec2_setup
+from studio.backends.cloud.ec2.setup import EC2Setup, worker_policy
+from studio.backends.cloud.gce.setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
+
+# --- Amazon -----------------------------------------------------------------------------------------------------------
+
+
+FORGET = [  # what the simulator has at its start, and what a test made
+    ("delete_role_policy", ["RoleName", "PolicyName"]),
+    ("remove_role_from_instance_profile", ["InstanceProfileName", "RoleName"]),
+    ("delete_instance_profile", ["InstanceProfileName"]),
+    ("delete_role", ["RoleName"]),
+]
+
+
+@pytest.fixture
+def amazon(amazon, monkeypatch):
+    """An account in which nothing was made."""
+    monkeypatch.setattr(ec2_setup, "SPREADS", 0.0)
+    forget_account(amazon)
+    yield amazon
+    forget_account(amazon)
+    amazon.make_account()
+
+
+def forget_account(amazon):
+    iam, s3 = amazon.client("iam"), amazon.client("s3")
+    names = {"InstanceProfileName": "studio-worker", "RoleName": "studio-worker", "PolicyName": "bucket-mine"}
+    for method, needs in FORGET:
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            getattr(iam, method)(**{name: names[name] for name in needs})
+    if "mine" in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.delete_bucket(Bucket="mine")
+
+
+def test_an_account_of_amazon_is_set_up(amazon, command, home):
+    done = command("cloud", "setup", "ec2", "--bucket=mine", "--yes")
+    assert (done.code, done.err) == (0, "")
+    assert '"s3:ListBucket"' in done.out
+    s3, iam = amazon.client("s3"), amazon.client("iam")
+    assert s3.get_public_access_block(Bucket="mine")["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket="mine")["Rules"]
+    assert (rule["Expiration"]["Days"], rule["Filter"]["Prefix"], rule["Status"]) == (30, "search/", "Enabled")
+    (role,) = iam.get_instance_profile(InstanceProfileName="studio-worker")["InstanceProfile"]["Roles"]
+    policy = iam.get_role_policy(RoleName=role["RoleName"], PolicyName="bucket-mine")
+    assert policy["PolicyDocument"] == worker_policy("mine")
+    assert json.loads((home / "cloud" / "ec2.json").read_text()) == {
+        "bucket": "s3://mine/search",
+        "account": "studio-worker",
+    }
+    (asked,) = amazon.requests("iam:CreateServiceLinkedRole")
+    assert asked.parameters["AWSServiceName"] == "spot.amazonaws.com"
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):  # moto gives it another name
+        iam.create_role(RoleName="AWSServiceRoleForEC2Spot", AssumeRolePolicyDocument="{}")
+    assert all(step.is_done() for step in EC2Setup("mine").steps)
+    again = command("cloud", "setup", "ec2", "--bucket=mine")  # without --yes: nothing is left to agree to
+    assert (again.code, again.out.count(": is there")) == (0, 6)
+
+
+def test_spot_machines_without_their_role(amazon, home):
+    amazon.refuse("AuthFailure.ServiceLinkedRoleCreationNotPermitted", of="ec2:RunInstances")
+    answers = list(EC2Setup("mine").checks())
+    amazon.allow()
+    assert "whoever may makes it: studio cloud setup ec2" in answers[-1]
+
+
+def test_a_dry_run_makes_nothing(amazon, command, home):
+    done = command("cloud", "setup", "ec2", "--bucket=mine", "--dry-run")
+    assert done.code == 0
+    for text in ("s3.create_bucket", "iam.create_role", "iam.put_role_policy", "machines may be made: "):
+        assert text in done.out
+    assert "mine" not in {bucket["Name"] for bucket in amazon.client("s3").list_buckets()["Buckets"]}
+    assert not (home / "cloud" / "ec2.json").exists()
+
+
+@pytest.mark.parametrize("cloud", ["ec2", "gcloud"])
+@pytest.mark.parametrize(
+    ("given", "form"), [("Bad_Name", "NAME"), ("s3://abc", "abc"), ("gs://abc", "abc"), ("ab", "NAME"), ("", "NAME")]
+)
+def test_a_name_that_no_search_takes(amazon, command, home, monkeypatch, cloud, given, form):
+    """Nobody is asked, and what an earlier setup left stays."""
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
+    folder = home / "cloud"
+    folder.mkdir(parents=True)
+    kept = {"bucket": "s3://mine/search", "account": "studio-worker"}
+    (folder / "ec2.json").write_text(json.dumps(kept))
+    done = command("cloud", "setup", cloud, f"--bucket={given}", "--yes")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"studio: --bucket {given}: {given!r} cannot be the name of a bucket")
+    assert json.loads((folder / "ec2.json").read_text()) == kept
+    if given.startswith("s3") == (cloud == "ec2"):
+        assert done.err.endswith(f"write --bucket={form}\n")
+
+
+def test_a_bucket_that_an_earlier_version_remembered(amazon, command, home, script):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    (home / "cloud").mkdir(parents=True)
+    (home / "cloud" / "ec2.json").write_text('{"bucket": "s3://Bad_Name/search"}')
+    done = command("run", "--dry-run", "--cloud=ec2", "--hp=lr=1,2", "train.py")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--bucket s3://Bad_Name/search of an earlier studio cloud setup: 'Bad_Name'" in done.err
+    assert "or make one with: studio cloud setup ec2" in done.err
+
+
+def test_nothing_is_made_unasked(amazon, command):
+    done = command("cloud", "setup", "ec2", "--bucket=mine")
+    assert (done.code, done.err) == (2, "studio: nothing was made: agree with --yes, or look with --dry-run\n")
+    assert "mine" not in {bucket["Name"] for bucket in amazon.client("s3").list_buckets()["Buckets"]}
+
+
+def test_without_credentials(amazon, command):
+    amazon.refuse("InvalidClientTokenId", "*", by="driver")
+    done = command("cloud", "setup", "ec2", "--yes")
+    amazon.allow()
+    assert done.code == 2
+    assert "InvalidClientTokenId" in done.err
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.err
+
+
+def test_a_cloud_that_does_not_exist(command):
+    done = command("cloud", "setup", "azure")
+    assert (done.code, done.err) == (2, "studio: 'azure' is no cloud; there are: ec2, ec2spot, gce, gcloud, gcspot\n")
+
+
+# --- Google -----------------------------------------------------------------------------------------------------------
+
+
+class Google:
+    """Buckets, accounts, roles and policies of one project, by address."""
+
+    def __init__(self, allowed=DRIVER):
+        self.there, self.sent, self.allowed = {}, [], allowed
+        mine = {"role": "roles/owner", "members": ["user:me@example.org"]}
+        self.policies = {"bucket": {"etag": "a"}, "project": {"etag": "b", "bindings": [mine]}}
+
+    def __call__(self, method, at, body):
+        self.sent.append((method, at))
+        if at.endswith(":testIamPermissions"):
+            return {"permissions": [name for name in body["permissions"] if name in self.allowed]}
+        for name, words in (("bucket", "/iam"), ("project", "IamPolicy")):
+            if words in at.partition("?")[0].removeprefix(IAM):
+                if method == "GET" or "getIamPolicy" in at:
+                    return self.policies[name]
+                self.policies[name] = body.get("policy", body)
+                return {}
+        if method == "GET":
+            return self.there.get(at)
+        name = body.get("name") or body.get("accountId") or body.get("roleId")
+        name = f"{name}@my-project.iam.gserviceaccount.com" if "accountId" in body else name
+        self.there[f"{at.partition('?')[0]}/{name}"] = body
+        return {}
+
+
+@pytest.fixture
+def google():
+    return Google()
+
+
+def test_a_project_of_google_is_set_up(google, home):
+    setup = GCESetup("mine", project="my-project", send=google)
+    assert [step.is_done() for step in setup.steps] == [False] * 6
+    for step in setup.steps:
+        step.do()
+    assert [step.is_done() for step in setup.steps] == [True] * 6
+    bucket = google.there[f"{STORAGE}/b/mine"]
+    assert bucket["iamConfiguration"]["publicAccessPrevention"] == "enforced"
+    assert bucket["lifecycle"]["rule"][0]["condition"] == {"age": 30, "matchesPrefix": ["search/"]}
+    worker = "serviceAccount:studio-worker@my-project.iam.gserviceaccount.com"
+    (on_bucket,) = google.policies["bucket"]["bindings"]
+    assert on_bucket == {
+        "role": "projects/my-project/roles/studioWorkerBucket",
+        "members": [worker],
+        "condition": {
+            "title": "studio-below-prefix",
+            "expression": 'resource.name.startsWith("projects/_/buckets/mine/objects/search/") || '
+            'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("search/")',
+        },
+    }
+    owner, on_project = google.policies["project"]["bindings"]
+    assert owner["role"] == "roles/owner"  # what was there stays
+    assert google.policies["project"]["etag"] == "b"
+    assert on_project["condition"]["expression"] == 'resource.name.extract("/instances/{name}").startsWith("studio-")'
+    setup.remember()
+    assert json.loads((home / "cloud" / "gce.json").read_text()) == {
+        "bucket": "gs://mine/search",
+        "account": "studio-worker@my-project.iam.gserviceaccount.com",
+    }
+
+
+def test_every_step_shows_what_it_sends(google, home):
+    setup = GCESetup("mine", project="my-project", send=google)
+    for step in setup.steps:
+        before = len(google.sent)
+        step.do()
+        method, at = google.sent[-1]
+        assert len(google.sent) > before
+        assert method in ("POST", "PUT")
+        assert at in step.text
+
+
+def test_permissions_that_lack_are_told(home):
+    may = [name for name in DRIVER if name != "compute.instances.create"]
+    lines = list(GCESetup("mine", project="my-project", send=Google(may)).checks())
+    assert lines[0].startswith("credentials: project my-project")
+    assert [line for line in lines if line.endswith("NO")] == ["compute.instances.create: NO"]
+
+
+def test_the_last_step_lets_machines_delete_themselves(google, home):
+    step = GCESetup("mine", project="my-project", send=google).steps[-1]
+    assert f"{PROJECTS}/projects/my-project:setIamPolicy" in step.text

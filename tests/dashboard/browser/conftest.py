@@ -1,0 +1,208 @@
+"""A real browser on the real server, `studio ui`, with projects that `benchmarks/synthetic_project.py` or a search wrote.
+
+Chromium is Debian's (`apt install chromium`), the charts come from `make ui`; without either these tests skip.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from studio.project.project import Project
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+
+sync_api.expect.set_options(timeout=20_000)  # milliseconds: other tests share the machine
+ROOT = Path(__file__).parents[3]
+SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
+VENDOR = ROOT / "core/dashboard/vendor/uplot.js"
+STUDIO = Path(sys.executable).with_name("studio")
+WIDE = {"width": 1440, "height": 900}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused.
+EXPECTED = re.compile(
+    r"status of 400|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt install chromium")
+    if not VENDOR.is_file():
+        pytest.skip("needs the charts: make ui")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Dashboard:
+    """`studio ui` on one STUDIO_HOME."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.env = {**os.environ, "STUDIO_HOME": str(home)}
+        self.port = 0
+        self._others: list[subprocess.Popen[str]] = []
+        self.start()
+
+    def start(self) -> None:
+        words = [str(STUDIO), "ui", "--no-open", f"--port={self.port}"]
+        self._server = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, text=True)
+        assert self._server.stdout is not None
+        self.link = self._server.stdout.readline().strip()
+        self.port = int(re.search(r":(\d+)/", self.link)[1])  # type: ignore[index]
+        self.address = f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        self._server.kill()
+        self._server.communicate()
+
+    def close(self) -> None:
+        self.end_others()
+        self._server.terminate()
+        self._server.communicate(timeout=20)
+
+    def end_others(self) -> None:
+        """Drivers and searches that a test left at work."""
+        for other in self._others:
+            other.terminate()
+        for other in self._others:
+            other.communicate(timeout=20)
+        self._others.clear()
+
+    def fill(self, name: str, count: int, *options: str) -> None:
+        """A project with `count` ended experiments. With --running its driver stays at work."""
+        if "--running" not in options:
+            fill(self.env, [name, str(count), *options])
+            return
+        words = [sys.executable, str(SYNTHETIC), name, str(count), *options]
+        process = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, text=True)
+        self._others.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+
+    def search(self, project: str, *words: str, cwd: Path) -> None:
+        """`studio run` with these words; its first experiment runs when this returns."""
+        process = subprocess.Popen(
+            [str(STUDIO), "run", f"--project={project}", *words],
+            env=self.env,
+            cwd=cwd,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        self._others.append(process)
+        deadline = time.monotonic() + 60
+        while not (self.home / "projects" / project / "1" / "1" / "output.log").exists():
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def program(self, text: str) -> None:
+        """Run a program of one's own, to its end."""
+        subprocess.run([sys.executable, "-c", text], env=self.env, cwd=self.home, check=True)
+
+    def experiments(self, project: str) -> list[dict[str, Any]]:
+        """What the record says of them: independent of the page and of what its server keeps."""
+        with mock.patch.dict(os.environ, STUDIO_HOME=str(self.home)):
+            return [experiment.as_dict() for experiment in Project(project).experiments]
+
+
+def fill(env: dict[str, str], *projects: list[str]) -> None:
+    """Projects of `benchmarks/synthetic_project.py`, each as its arguments, in one process."""
+    program = (
+        "import json, runpy, sys\nscript = sys.argv[1]\nfor words in json.loads(sys.argv[2]):\n"
+        "    sys.argv = [script, *words]\n    runpy.run_path(script, run_name='__main__')\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(SYNTHETIC), json.dumps(projects)], env=env, check=True)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """One dashboard for a worker, with projects of every kind, which no test changes. Others may be added to it."""
+    made = Dashboard(tmp_path_factory.mktemp("shared") / "home")
+    fill(
+        made.env,
+        ["hundred", "100"],
+        ["one", "1", "--failed=0", "--pruned=0"],
+        ["all-failed", "12", "--failed=2"],
+        ["empty", "0"],
+        ["hostile", "30", "--hostile", "--curves=10"],
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def dashboard(shared: Dashboard) -> Iterator[Dashboard]:
+    """The same, for a test that adds a project under a name of its own and lets it run."""
+    yield shared
+    shared.end_others()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Dashboard]:
+    """A dashboard of the test's own, which it may kill."""
+    made = Dashboard(tmp_path / "home")
+    yield made
+    made.close()
+
+
+OpenPage = Callable[..., Any]
+READY = """new Promise(done => {
+    const look = () => (performance.getEntriesByName("studio-ready").length ? done() : setTimeout(look, 20));
+    look();
+})"""  # wait_for_function needs eval, which the page's Content-Security-Policy forbids
+
+
+@pytest.fixture(scope="session")
+def settled() -> Callable[[Any], None]:
+    """Waits until a page has drawn all that it draws by itself."""
+    return lambda page: page.evaluate(READY)
+
+
+@pytest.fixture(scope="session")
+def warm(chromium: Any) -> Any:
+    """A context that all pages without wishes of their own share: scripts are fetched and compiled once."""
+    return chromium.new_context(viewport=WIDE)
+
+
+@pytest.fixture
+def open_page(chromium: Any, warm: Any) -> Iterator[OpenPage]:
+    """`open_page(dashboard, "/p/hundred")`. At its end no page had an error, nor broke the Content-Security-Policy.
+    With options of a context, such as `color_scheme="dark"`, or `fresh=True`, it has a context of its own."""
+    own: list[Any] = []
+    complaints: list[str] = []
+
+    def open_(dashboard: Dashboard, path: str, *, fresh: bool = False, **options: Any) -> Any:
+        if options or fresh:
+            own.append(chromium.new_context(viewport=WIDE, **options))
+        context = own[-1] if options or fresh else warm
+        context.set_default_timeout(15_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error.stack or error}"))
+        page.on("console", lambda said: said.type == "error" and complaints.append(f"{page.url}: {said.text}"))
+        page.on("dialog", lambda dialog: (complaints.append(f"{page.url}: alert {dialog.message}"), dialog.dismiss()))
+        context.request.get(dashboard.link)  # its cookie
+        page.goto(dashboard.address + path)
+        return page
+
+    yield open_
+    for context in own:
+        context.close()
+    for page in warm.pages:
+        page.close()
+    warm.clear_cookies()
+    assert [said for said in complaints if not EXPECTED.search(said)] == []

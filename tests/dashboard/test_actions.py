@@ -1,0 +1,365 @@
+"""What the buttons do, to searches that really run; each is what a command does."""
+
+import json
+import threading
+import time
+
+import pytest
+
+import studio
+from studio.errors import BadInput
+from studio.host import create_host
+from studio.project import inbox as requests
+from studio.project.inbox import Request
+from studio.project.records import read_rows
+from studio.project.store import reading
+from studio.search import steering
+from tests.dashboard.conftest import wait_for
+
+QUICK = "lr = 1\nprint('fitness:', lr)\n"
+SLOW = "import time\nlr = 1\nprint('fitness:', lr, flush=True)\ntime.sleep(60)\n"
+FAILS_ONCE = """\
+import os, pathlib
+lr = 1
+print('fitness:', lr)
+mark = pathlib.Path(os.environ["STUDIO_HOME"], "mark")
+if not mark.exists():
+    raise SystemExit("the first time it fails")
+"""
+
+SLOW_IF_SMALL = """\
+import os, pathlib, time
+lr = 1
+if lr < 0.5 and not pathlib.Path(os.environ["STUDIO_HOME"], "mark").exists():
+    time.sleep(60)
+print('fitness:', lr)
+"""
+PAIRS = """\
+import studio
+
+
+class Pairs(studio.Optimizer):
+    name = "pairs"
+
+    def __init__(self, space, *, seed):
+        self.asked = self.told = 0
+
+    def ask(self):
+        if self.asked > self.told and self.asked % 2 == 0:
+            return None
+        self.asked += 1
+        return studio.Suggestion({"lr": (self.asked % 2) * -0.5 + 0.75}, None)
+
+    def tell(self, suggestion, fitness):
+        self.told += 1
+"""
+
+
+def status_of(browser, name):
+    data = browser.json(f"/api/p/{name}/experiments")
+    return dict(zip(data["number"], data["status"], strict=True))
+
+
+def ok(answer):
+    assert answer.status_code == 200, answer.text
+    said = answer.json()["ok"]
+    assert "driver" not in said  # a word of the inside
+    assert "studio" not in said  # a person at a page types no command
+    return said
+
+
+def refused(answer):
+    assert answer.status_code == 400, answer.text
+    return answer.json()["error"]
+
+
+def test_pause_and_go_on(browser, live, home):
+    live("digits", "--max-experiments=200", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.3)\n")
+    assert "pause" in ok(browser.act("digits", "pause"))
+    wait_for(lambda: browser.json("/api/p/digits/summary")["state"] == "paused")
+    wait_for(lambda: "running" not in status_of(browser, "digits").values())  # what ran goes on to its end
+    before = len(status_of(browser, "digits"))
+    time.sleep(1)
+    assert len(status_of(browser, "digits")) == before
+    assert studio.Project("digits").state == "paused"
+    assert "to pause" in ok(browser.act("digits", "pause"))  # once more is no error
+    assert "go on" in ok(browser.act("digits", "go"))
+    wait_for(lambda: len(status_of(browser, "digits")) > before)
+    assert browser.json("/api/p/digits/summary")["state"] == "running"
+
+
+def test_stop_and_go_on(browser, live):
+    process = live("digits", "--max-experiments=2", text=SLOW)
+    wait_for(lambda: status_of(browser, "digits").get(1) == "running")
+    assert "stop" in ok(browser.act("digits", "stop"))
+    process.wait(20)
+    assert browser.json("/api/p/digits/summary")["state"] == "stopped"
+    assert status_of(browser, "digits")[1] == "stopped"
+    assert "goes on" in ok(browser.act("digits", "go"))
+    wait_for(lambda: status_of(browser, "digits")[1] == "running")
+    ok(browser.act("digits", "stop"))
+    wait_for(lambda: browser.json("/api/p/digits/summary")["state"] == "stopped")
+
+
+def test_stop_one_experiment(browser, live):
+    live("digits", "--max-experiments=4", "--num-workers=2", text=SLOW)
+    wait_for(lambda: list(status_of(browser, "digits").values())[:2] == ["running", "running"])
+    assert "1 experiment" in ok(browser.act("digits", "stop", {"numbers": [2]}))
+    wait_for(lambda: status_of(browser, "digits").get(2) == "stopped")
+    wait_for(lambda: status_of(browser, "digits").get(3) == "running")  # the search goes on
+    assert status_of(browser, "digits")[1] == "running"
+    assert "is not running" in refused(browser.act("digits", "stop", {"numbers": [2]}))
+
+
+def test_retry_what_failed(browser, live, home):
+    live("digits", "--max-experiments=2", text=FAILS_ONCE).wait(30)
+    assert status_of(browser, "digits") == {1: "failed", 2: "failed"}
+    (home / "mark").touch()
+    assert "1 experiment" in ok(
+        browser.act("digits", "retry", {"numbers": [2]})
+    )  # nobody is at work: a resume is started
+    wait_for(lambda: status_of(browser, "digits") == {1: "failed", 2: "completed"})
+    wait_for(lambda: browser.json("/api/p/digits/summary")["state"] != "running")
+    assert "1 experiment" in ok(browser.act("digits", "retry"))
+    wait_for(lambda: status_of(browser, "digits") == {1: "completed", 2: "completed"})
+    assert browser.json("/api/p/digits/experiments")["attempts"] == [2, 2]
+    assert "nothing failed" in ok(browser.act("digits", "retry"))
+    assert "no experiment 9" in refused(browser.act("digits", "retry", {"numbers": [9]}))
+
+
+def test_more_experiments_while_it_runs(browser, live):
+    process = live("digits", "--max-experiments=2", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
+    assert "1 experiment" in ok(browser.act("digits", "budget", {"experiments": 1}))
+    wait_for(lambda: browser.json("/api/p/digits/summary")["size"] == 3)
+    process.wait(30)
+    assert list(status_of(browser, "digits")) == [1, 2, 3]
+    assert studio.Project("digits").settings["max_experiments"] == 3  # a resume keeps to it
+
+
+def test_more_experiments_after_its_end(browser, live):
+    live("digits", "--max-experiments=2", text=QUICK).wait(30)
+    assert "goes on" in ok(browser.act("digits", "budget", {"experiments": 2}))
+    wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
+
+
+def test_more_time(browser, live):
+    process = live("digits", "--max-experiments=9", "--max-time=3s", text=SLOW)
+    assert "1m" in ok(browser.act("digits", "budget", {"time": "1m"}))
+    wait_for(lambda: browser.json("/api/p/digits/summary")["max_time"] == 63)
+    time.sleep(3)
+    assert process.poll() is None
+    ok(browser.act("digits", "stop"))
+
+
+def test_values_by_hand(browser, live, home):
+    process = live(
+        "digits",
+        "--max-experiments=3",
+        "--hyperparam=n=1:8:i",
+        text="import time\nlr = 1\nn = 1\nprint('fitness:', lr * n)\ntime.sleep(0.5)\n",
+    )
+    assert "next" in ok(
+        browser.act("digits", "queue", {"values": {"lr": "0.5", "n": 80}})
+    )  # beyond its range: it is meant
+    process.wait(30)
+    data = browser.json("/api/p/digits/experiments")
+    at = data["values"]["n"].index(80)
+    assert (data["values"]["lr"][at], data["metric"]["fitness"][at]) == (0.5, 40.0)
+    assert len(data["number"]) == 4  # beside the budget
+    assert studio.Project("digits").best.values == {"lr": 0.5, "n": 80}
+    # What is left out is the best's; nobody is at work any more, so that the search goes on for it.
+    ok(browser.act("digits", "queue", {"values": {"n": 90}}))
+    wait_for(lambda: (best := studio.Project("digits").best) and best.values == {"lr": 0.5, "n": 90})
+
+
+def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    options = ["--optimizer=cma", "--seed=3", "--hp=lr=0:1", "train.py"]
+    command("run", "--project=plain", "--max-experiments=8", *options)
+    command("run", "--project=mixed", "--max-experiments=4", *options)
+    assert command("add", "mixed", "lr=0.123", "--quiet").code == 0
+    assert command("add", "mixed", "--experiments=4", "--quiet").code == 0
+    plain = [experiment.values["lr"] for experiment in studio.Project("plain").experiments]
+    mixed = [experiment.values["lr"] for experiment in studio.Project("mixed").experiments]
+    assert mixed == [*plain[:4], 0.123, *plain[4:]]
+    assert command("add", "mixed", "lr=0.456", "--quiet").code == 0  # and what was added is repeated on resume
+    assert len(studio.Project("mixed").experiments) == 10
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "words"),
+    [
+        ("queue", {"values": {"optt": 1}}, "did you mean 'opt'"),
+        ("queue", {"values": {"lr": "fast"}}, "'fast' is not a number"),
+        ("queue", {"values": {"n": "1.5"}}, "not a whole number"),
+        ("queue", {"values": {"opt": "adm"}}, "none of adam, sgd"),
+        ("queue", {"values": {"w": [1, 2]}}, "needs 3 numbers"),
+        ("queue", {"values": {"w": "1,2,x"}}, "needs 3 numbers"),
+        ("queue", {"values": {}}, "no values"),
+        ("queue", {"values": {"lr": 1}}, "no value for hyperparameter n, opt, w"),
+        ("queue", {"values": "lr=1"}, "names with values"),
+        ("queue", {}, "names with values"),
+        ("budget", {}, "at least 1"),
+        ("budget", {"experiments": -5}, "at least 1"),
+        ("budget", {"experiments": "many"}, "not a whole number"),
+        ("budget", {"time": "soon"}, "no duration"),
+        ("retry", {"numbers": [0]}, "whole numbers"),
+        ("retry", {"numbers": ["1"]}, "whole numbers"),
+    ],
+)
+def test_what_cannot_be_done_says_why(browser, project, home, action, given, words):
+    project(count=0, ranges={"lr": "0:1", "n": "1:8:i", "opt": "adam,sgd", "w": "0:1:3:a"})
+    assert words in refused(browser.act("digits", action, given))
+    assert not list((home / "projects" / "digits").glob("requests/*"))
+
+
+def test_unknown_actions_and_projects(browser, project):
+    project()
+    assert browser.act("digits", "explode").status_code == 404
+    assert browser.act("nix", "stop").status_code == 404
+
+
+def test_a_resume_that_cannot_begin_says_why(browser, live, workdir):
+    live("digits", "--max-experiments=1", text=QUICK).wait(30)
+    (workdir / "train.py").write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
+    assert "changed since the search began" in refused(browser.act("digits", "budget", {"experiments": 1}))
+    assert "changed since the search began" in refused(browser.act("digits", "queue", {"values": {"lr": 0.5}}))
+    assert "changed since the search began" in refused(browser.act("digits", "retry", {"numbers": [1]}))
+
+
+@pytest.mark.parametrize(
+    "given", [("retry", "digits", "1"), ("add", "digits", "lr=0.5"), ("add", "digits", "lr=1", "--time=x")]
+)
+def test_what_was_refused_does_not_happen_later(command, script, home, given):
+    train = script("train.py", QUICK)
+    command("run", "--project=digits", "--hp=lr=0.25", "train.py")
+    train.write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
+    assert command(*given).code == 2
+    assert not list((home / "projects" / "digits" / "requests").iterdir())
+
+
+def test_pause_and_at_once_go_on(live):
+    live("digits", "--max-experiments=200", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.3)\n")
+    for _ in range(3):
+        steering.pause("digits")
+        steering.go("digits")
+    wait_for(lambda: not list(studio.Project("digits").folder.glob("requests/*")))
+    assert studio.Project("digits").state == "running"
+
+
+def test_a_driver_that_ends_takes_no_note_with_it(project):
+    """Its lock is released while the note lies there, unread."""
+    for name, ask, words in (
+        ("stopped", lambda: steering.stop("stopped"), "not running"),
+        ("paused", lambda: steering.pause("paused"), "not running"),
+        ("more", lambda: steering.add_budget("more", 5), "goes on"),
+        ("again", lambda: steering.retry("again", [3]), "runs 1 experiment once more"),
+        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "runs these values next"),
+    ):
+        store = project(name)
+        threading.Timer(0.1, store._lock.close).start()
+        asked = ask()
+        assert words in asked.words
+        waits = [request.action for _, request in requests.pending(store.folder)]
+        assert waits == {"again": ["retry"], "queued": ["queue"]}.get(name, [])
+        assert asked.resume == {"more": {"max_experiments": "15"}, "again": {}, "queued": {}}.get(name)
+
+
+def test_a_note_is_carried_out_once(command, script, home):
+    """The driver was killed between the commit and the removal: the note is still there."""
+    script("train.py", QUICK)
+    command("run", "--project=digits", "--hp=lr=0.25,0.5", "train.py")
+    folder = home / "projects" / "digits"
+    note = requests.leave(folder, Request("queue", values={"lr": 7}))
+    text = note.read_text()
+    assert command("resume", "digits", "--quiet").code == 0
+    assert not note.exists()
+    note.write_text(text)
+    assert command("resume", "digits", "--quiet").code == 0
+    assert not note.exists()
+    assert [experiment.values["lr"] for experiment in studio.Project("digits").experiments] == [0.25, 0.5, 7]
+
+
+def test_stopping_one_that_the_optimizer_waits_for_ends_the_search(browser, live, home, workdir):
+    """It wants the fitness of both before it goes on."""
+    (workdir / "pairs.py").write_text(PAIRS)
+    process = live("digits", "--optimizer=pairs.py", "--num-workers=2", "--max-experiments=4", text=SLOW_IF_SMALL)
+    wait_for(lambda: status_of(browser, "digits") == {1: "running", 2: "completed"})
+    ok(browser.act("digits", "stop", {"numbers": [1]}))
+    process.wait(20)
+    assert studio.Project("digits").state == "stopped"
+    (home / "mark").touch()
+    ok(browser.act("digits", "go"))
+    wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
+
+
+@pytest.mark.parametrize(("settings", "size", "words"), [
+    ({"optimizer": "sobol", "max_experiments": None}, 8, "the 8 experiments of sobol"),
+    ({"optimizer": "cma", "max_experiments": None}, None, "without a limit of experiments"),
+])  # fmt: skip
+def test_a_number_that_would_do_nothing_is_refused(browser, project, settings, size, words):
+    store = project(**settings)
+    store.set_meta("session", {"size": size, "max_time": None})
+    assert words in refused(browser.act("digits", "budget", {"experiments": 5}))
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 2**63, "9" * 5000, "1" + "0" * 400, 1e300])
+@pytest.mark.parametrize("name", ["n", "lr", "opt", "size", "w"])
+def test_numbers_too_large_for_a_number(project, value, name):
+    ranges = {"lr": "0:1", "n": "1:8:i", "opt": "adam,sgd", "size": "1,2", "w": "0:1:1:a"}
+    project(count=0, ranges=ranges).close()
+    given = {"lr": 0.5, "n": 2, "opt": "sgd", "size": 1, "w": [0.5], name: [value] if name == "w" else value}
+    if (name, value) in (("lr", 1e300), ("size", 1e300), ("w", 1e300), ("w", 2**63)):  # floats may be as large as that
+        assert steering.queue("digits", given, create_host()).resume == {}
+    else:
+        with pytest.raises(BadInput, match=f"hyperparameter {name}: "):
+            steering.queue("digits", given, create_host())
+
+
+def test_the_server_says_what_can_be_done(browser, live):
+    def possible():
+        refused = browser.json("/api/p/digits/summary")["refused"]
+        return {action for action, why in refused.items() if not why}
+
+    process = live("digits", "--max-experiments=3", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
+    assert possible() == {"pause", "stop", "budget", "queue"}
+    ok(browser.act("digits", "pause"))
+    wait_for(lambda: possible() == {"go", "stop", "budget", "queue"})
+    ok(browser.act("digits", "go"))
+    process.wait(30)
+    assert browser.json("/api/p/digits/summary")["state"] == "done"
+    assert possible() == {"budget", "queue"}  # nothing failed, and nothing is left to go on with
+    pauses = browser.json("/api/p/digits/summary")
+    assert 0 < pauses["elapsed"] < 30
+
+
+def test_a_grid_that_is_done_takes_no_budget(browser, command, script):
+    script("train.py", QUICK)
+    assert command("run", "--project=digits", "--hp=lr=1,2", "train.py").code == 0
+    refused = browser.json("/api/p/digits/summary")["refused"]
+    assert "ends with the 2 experiments of grid" in refused["budget"]
+    assert refused["queue"] == ""
+
+
+@pytest.mark.parametrize("time", ["1h30m", "90s", " 2d ", "1H 30M", "1.5h", 90])
+def test_time_in_any_spelling(browser, live, time):
+    live("digits", "--max-experiments=2", "--max-time=1h", text=SLOW)
+    assert str(time) in ok(browser.act("digits", "budget", {"time": time}))
+    wait_for(lambda: browser.json("/api/p/digits/summary")["max_time"] > 3600)
+
+
+def test_the_same_from_the_command_line(command, live, home):
+    live("digits", "--max-experiments=100", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.2)\n")
+    assert "asked the search" in command("pause", "digits").err
+    assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "paused"  # it was waited for
+    assert "next" in command("add", "digits", "lr=0.5").err
+    assert "5 experiments" in command("add", "digits", "--experiments=5").err
+    assert "no limit of time" in command("add", "digits", "--time=5m").err
+    assert command("add", "digits").code == 2
+    assert "studio add" in command("resume", "digits", "--max-experiments=9").err
+    assert "go on" in command("resume", "digits").err
+    with reading(home / "projects" / "digits") as connection:
+        wait_for(lambda: any('"lr": 0.5' in row.values for row in read_rows(connection)))
+    assert "asked the search" in command("stop", "digits").err
+    wait_for(lambda: studio.Project("digits").state == "stopped")
+    assert "not running" in command("stop", "digits").err

@@ -1,0 +1,66 @@
+"""Curves and importance of experiments that run, and of projects that change under the dashboard's eyes."""
+
+import json
+import threading
+
+from studio.dashboard.curves import Curves
+from studio.experiment import Metric
+from studio.host import create_host
+from studio.plugins.jsonl import JsonLinesReader
+
+
+def running(store, number, losses):
+    """Experiment `number` as it runs, with `losses` in the file that its script writes."""
+    store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+    store.attempt_started(number, 1)
+    workspace = store.folder / str(number) / "1" / "workspace"
+    workspace.mkdir(parents=True)
+    lines = [json.dumps({"loss": loss}) for loss in losses]
+    (workspace / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_what_runs_when_the_dashboard_first_looks_has_its_curve(browser, project):
+    store = project(count=0, metric="jsonl:metrics.jsonl:loss:min")
+    running(store, 1, [0.5, 0.25])
+    assert browser.json("/api/p/digits/experiments")["step"] == [2]
+    assert browser.json("/api/p/digits/curves?e=1")["curves"]["1"] == {"step": [1, 2], "value": [0.5, 0.25]}
+
+
+def test_of_a_project_made_anew_nothing_old_is_shown(browser, project, home):
+    store = project(count=0, metric="jsonl:metrics.jsonl:loss:min")
+    running(store, 1, [0.5, 0.25])
+    browser.json("/api/p/digits/curves?e=1")
+    store.close()
+    (home / "projects" / "digits").rename(home / "old")
+    store = project(count=0, metric="jsonl:metrics.jsonl:loss:min")
+    running(store, 1, [4.0, 3.0, 2.0])
+    assert browser.json("/api/p/digits/curves?e=1")["curves"]["1"]["value"] == [4.0, 3.0, 2.0]
+    assert browser.json("/api/p/digits/experiments")["step"] == [3]
+
+
+def test_while_files_of_one_are_read_slowly_the_table_goes_on(project, monkeypatch):
+    store = project(count=1, metric="jsonl:metrics.jsonl:loss:min")
+    running(store, 2, [0.5])
+    running(store, 3, [0.5, 0.25])
+    host, may_end, reads = create_host(), threading.Event(), threading.Event()
+
+    class Slow(JsonLinesReader):
+        def read(self):
+            if self._path.endswith("/2/1/workspace/metrics.jsonl"):
+                reads.set()
+                assert may_end.wait(30)
+            return super().read()
+
+    monkeypatch.setattr(host, "open_metric", lambda metric, run: Slow("metrics.jsonl", "loss", run))
+    curves = Curves(store.folder, host)
+    metric = Metric("jsonl:metrics.jsonl:loss", "min")
+    reading = threading.Thread(target=curves.points, args=(metric, 2, 1), kwargs={"ended": False, "most": 9})
+    reading.start()
+    assert reads.wait(10)
+    (alarm := threading.Timer(20, may_end.set)).start()
+    assert (curves.last_step(metric, 2, 1), curves.last_step(metric, 3, 1)) == (None, 2)
+    assert not may_end.is_set()
+    alarm.cancel()
+    may_end.set()
+    reading.join(10)
+    assert curves.last_step(metric, 2, 1) == 1

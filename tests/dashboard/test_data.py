@@ -1,0 +1,817 @@
+"""What the dashboard says of a project: as JSON, and as pages that need no JavaScript."""
+
+import csv
+import io
+import json
+import platform
+import random
+import re
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import studio
+from studio import dashboard as ui
+from studio.dashboard import pages
+from studio.dashboard.experiment_details import winning_command
+from studio.experiment import Outcome
+from studio.host import create_host
+from studio.project.store import Store
+from studio.search.ranges import read_space
+from tests.dashboard.conftest import Browser, ran
+
+# --- the table ----------------------------------------------------------------------------------------------------------
+
+
+def test_experiments_as_columns(browser, project):
+    project(count=3)
+    data = browser.json("/api/p/digits/experiments")
+    assert data["whole"]
+    assert data["number"] == [1, 2, 3]
+    assert data["status"] == ["completed", "completed", "failed"]
+    assert data["metric"] == {"val_loss": [1.0, 0.5, None]}
+    assert data["values"] == {"lr": [0.1, 0.05, 0.033333333], "opt": ["adam", "sgd", "adam"]}
+    assert data["fitness"] == [-1.0, -0.5, None]
+    assert (data["sign"], data["duration"], data["exit_code"]) == (-1.0, [9.0, 9.0, 9.0], [0, 0, 1])
+    assert data["reason"][2] == "exit code 1: RuntimeError: out of luck"
+    assert data["slot"] == [0, 0, 0]  # one after the other
+
+
+def test_an_experiment_keeps_its_slot_when_its_end_says_that_it_began_later(browser, project):
+    store = project(count=0, num_workers=2)
+    for number in (1, 2):
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
+        store.attempt_started(number, 1)
+    data = browser.json("/api/p/digits/experiments")
+    assert data["slot"] == [0, 1]
+    begun = data["started"][0]
+    store.attempt_ended(Outcome(1, 1, 0, None, "", begun, begun + 1, 1.0), "completed", 0.5)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1]
+    store.attempt_ended(Outcome(2, 1, 0, None, "", begun + 2, begun + 3, 1.0), "completed", 0.5)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1]
+
+
+def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home, command):
+    store = project(backend="ec2")
+    assert browser.json("/api/p/digits/summary")["cost"] is None
+    store.attempt_started(1, 2)
+    attempts = ((1, 1, '{"dollars": 0.5}'), (1, 2, '{"dollars": 0.25}'), (2, 1, '{"dollars": null}'), (3, 1, "{"))
+    for number, attempt, text in attempts:
+        folder = home / "projects" / "digits" / str(number) / str(attempt)
+        folder.mkdir(parents=True)
+        (folder / "machine.json").write_text(text)
+    assert browser.json("/api/p/digits/experiments")["cost"] == [0.75, None, None]
+    found = json.loads(command("runs", "list", "digits", "--json").out)
+    assert [experiment.get("cost") for experiment in found] == [0.75, None, None]
+    (store.folder / "cost.json").write_text('{"dollars": 2.5}')  # machines that start or wait cost, too
+    assert browser.json("/api/p/digits/summary")["cost"] == 2.5
+
+
+def test_columns_say_how_to_show_them(browser, project):
+    ranges = {"lr": "1e-5:0.1:l", "n": "1:8:i", "w": "0:1:3:a", "opt": "adam,sgd", "fixed": "2:2"}
+    store = project(count=0, ranges=ranges)
+    store.ask(1, {"lr": 0.01, "n": 3, "w": [3.0, 4.0, 0.0], "opt": "sgd", "fixed": 2}, None)
+    data = browser.json("/api/p/digits/experiments")
+    columns = {column["key"]: column for column in data["columns"]}
+    assert columns["metric.val_loss"]["kind"] == "metric"
+    assert (columns["lr"]["log"], columns["lr"]["min"], columns["lr"]["max"]) == (True, 1e-5, 0.1)
+    assert columns["n"]["integer"]
+    assert columns["w"]["array"] == 3
+    assert columns["opt"]["choices"] == ["adam", "sgd"]
+    assert data["values"]["w"] == [5.0]  # its Euclidean norm
+    assert data["status"] == ["queued"]
+
+
+def test_lists_of_numbers_have_an_axis(browser, project):
+    project(count=0, ranges={"lr": "1e-5:l5:0.1", "n": "2,3,4", "mixed": "1,auto"}, optimizer="grid")
+    columns = {column["key"]: column for column in browser.json("/api/p/digits/experiments")["columns"]}
+    assert (columns["lr"]["log"], columns["lr"]["choices"]) == (True, None)
+    assert (columns["n"]["log"], columns["n"]["integer"], columns["n"]["max"]) == (False, True, 4)
+    assert columns["mixed"]["choices"] == [1, "auto"]
+
+
+def test_a_plugin_that_is_gone_hides_no_experiment(browser, project):
+    project(optimizer="nobody", metric="nowhere:x:y:min")
+    assert browser.json("/api/p/digits/experiments")["values"]["opt"] == ["adam", "sgd", "adam"]
+    assert browser.get("/p/digits").status_code == 200
+    assert browser.get("/p/digits/1").status_code == 200
+
+
+def test_only_what_changed(browser, project):
+    store = project(count=3)
+    before = browser.json("/api/p/digits/experiments")
+    assert browser.json(f"/api/p/digits/experiments?after={before['version']}")["number"] == []
+    ran(store, 4)
+    store.attempt_started(3, 2)
+    data = browser.json(f"/api/p/digits/experiments?after={before['version']}")
+    assert not data["whole"]
+    assert data["number"] == [3, 4]
+    assert (data["status"], data["attempts"]) == (["running", "completed"], [2, 1])
+    store.attempt_metric(3, 2, 0.25)  # a running one's value, which leaves no new line in the record
+    data = browser.json(f"/api/p/digits/experiments?after={data['version']}")
+    assert (data["number"], data["metric"]) == ([3], {"val_loss": [0.25]})
+
+
+@pytest.mark.parametrize("version", ["", "x", "x.1", "0", "00000000.9", "-1.-1"])
+def test_versions_of_another_server_mean_all(browser, project, version):
+    project(count=3)
+    assert browser.json(f"/api/p/digits/experiments?after={version}")["whole"]
+
+
+def test_a_project_made_anew_under_its_name(browser, project, home):
+    store = project(count=3)
+    version = browser.json("/api/p/digits/experiments")["version"]
+    store.close()
+    (home / "projects" / "digits").rename(home / "projects" / "old")
+    assert browser.get("/api/p/digits/experiments").status_code == 404
+    project(count=1)
+    data = browser.json(f"/api/p/digits/experiments?after={version}")
+    assert (data["whole"], data["number"]) == (True, [1])
+
+
+def test_without_a_driver_nothing_runs(browser, project):
+    store = project(count=1)
+    store.ask(2, {"lr": 0.01, "opt": "adam"}, None)
+    store.attempt_started(2, 1)
+    assert browser.json("/api/p/digits/experiments")["status"] == ["completed", "running"]
+    store.close()
+    data = browser.json("/api/p/digits/experiments")
+    assert (data["status"][1], data["reason"][1]) == ("stopped", "cut off")
+
+
+def test_slots_are_what_ran_at_a_time(browser, project):
+    store = project(count=0)
+    for number, (begun, ended) in enumerate([(0, 10), (1, 3), (4, 9), (5, 6), (12, 13)], 1):
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, 1.0), "completed", 1.0)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1, 1, 2, 0]
+
+
+def test_there_are_no_more_slots_than_the_search_has(browser, project):
+    """The third is recorded as begun a second before the end of the one whose slot it has."""
+    store = project(count=0)
+    store.set_meta("session", {"begun": 1e9, "slots": 2})
+    for number, (begun, ended) in enumerate([(0, 10), (1, 9), (8, 12)], 1):
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, 1.0), "completed", 1.0)
+    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1, 1]
+
+
+def test_a_programs_own_loop(browser, home):
+    search = studio.Search({"x": [1, 2, 3]}, project="own")
+    search.tell(search.ask(), 1.0)
+    search.tell(search.ask(), None)
+    search.close()
+    data = browser.json("/api/p/own/experiments")
+    assert (data["status"], data["fitness"], data["values"]) == (["completed", "failed"], [1.0, None], {"x": [1, 2]})
+    assert browser.get("/p/own/1").status_code == 200
+    answer = browser.act("own", "go")
+    assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
+
+
+def test_a_programs_own_loop_is_done_when_it_has_nothing_more_to_do(browser, home):
+    def state():
+        listed = {line["name"]: line["state"] for line in browser.json("/api/projects")["projects"]}
+        found = {browser.json("/api/p/own/summary")["state"], listed["own"], studio.Project("own").state}
+        assert len(found) == 1
+        return found.pop()
+
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.tell(search.ask(), 1.0)
+    assert state() == "running"
+    search.close()
+    assert state() == "ended"
+    assert "Program ended" in browser.get("/p/own").text
+    search = studio.Search({"x": [1, 2]}, project="own")
+    for suggestion in search:
+        search.tell(suggestion, 2.0)
+    assert state() == "running"  # the program has it still
+    search.close()
+    assert state() == "done"
+    studio.Search({"x": [1, 2]}, project="own").close()  # somebody looks at its best
+    assert state() == "done"
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.add({"x": 2})
+    search.close()
+    assert state() == "ended"  # it was given more to do
+
+
+def test_what_a_programs_own_loop_does_not_hear_is_refused(browser, home):
+    search = studio.Search({"x": [1, 2]}, project="own")
+    search.tell(search.ask(), None)
+    for _ in ("it runs", "it ended"):
+        refused = browser.json("/api/p/own/summary")["refused"]
+        for action in ui.app.ACTIONS:
+            assert "program's own loop" in refused[action]
+            answer = browser.act("own", action, {"experiments": 1, "values": {"x": 2}})
+            assert (answer.status_code, "program's own loop" in answer.json()["error"]) == (400, True)
+        assert not list((home / "projects" / "own").glob("requests/*"))
+        search.close()
+
+
+def test_numbers_that_json_cannot_say(browser, project):
+    store = project(count=0)
+    store.ask(1, {"lr": float("inf"), "opt": "adam"}, None)
+    assert browser.json("/api/p/digits/experiments")["values"]["lr"] == [None]
+    assert browser.json("/api/p/digits/1")["values"]["lr"] is None
+    assert browser.get("/p/digits/1").status_code == 200
+
+
+def test_ten_thousand_experiments_in_less_than_a_megabyte(browser, project):
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 10_001):
+            ran(store, number, failed=number % 7 == 0, loss=0.1 + (number * 0.6180339887) % 1)
+    answer = browser.get("/api/p/digits/experiments")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < 400_000
+    assert len(answer.json()["number"]) == 10_000
+
+
+# --- the strip ----------------------------------------------------------------------------------------------------------
+
+
+def test_summary(browser, project):
+    store = project(count=5)
+    store.set_meta("state", {"state": "stopped", "at": 1_700_000_070.0})
+    store.close()
+    data = browser.json("/api/p/digits/summary")
+    assert data["best"] == {"number": 5, "value": 0.2, "values": {"lr": 0.02, "opt": "adam"}, "ago": 0}
+    assert data["counts"] == {"completed": 4, "failed": 1}
+    assert (data["finished"], data["size"], data["state"], data["direction"]) == (5, 10, "stopped", "min")
+    assert data["elapsed"] == 49.0  # from the first to the last, with the seconds between them
+    assert data["failures"][0]["numbers"] == [3]
+
+
+def test_elapsed_is_the_time_of_all_sessions_without_pauses_and_breaks(browser, project):
+    store = project(count=0)
+    for number, (begun, ended) in enumerate([(0, 10), (2, 12), (13, 20), (1000, 1008)], 1):  # a break after 20 seconds
+        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, ended - begun), "completed", 1.0)
+    session = {"begun": 1e9 + 995, "size": 4, "slots": 2, "paused": False, "pauses": [[1e9 + 996, 1e9 + 999]]}
+    store.set_meta("session", session)
+    store.set_meta("state", {"state": "done", "at": 1e9 + 1009})
+    store.close()
+    data = browser.json("/api/p/digits/summary")
+    assert data["elapsed"] == 20 + 14 - 3
+    assert "Done in 31 s" in browser.get("/p/digits").text
+
+
+def test_time_left_when_a_search_goes_on(browser, project):
+    """Of this session nothing has ended yet: it is as long as it was before. A pause is no work."""
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 7):
+            ran(store, number)  # 9 seconds each
+    now = time.time()
+    store.set_meta("session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False})
+    data = browser.json("/api/p/digits/summary")
+    assert (data["rate"], data["left"]) == (pytest.approx(60 * 2 / 9, rel=0.01), pytest.approx(4 * 4.5, rel=0.01))
+    assert data["elapsed"] == pytest.approx(6 * 9 + 5 + 100, abs=5)  # gaps of a second between them belong to it
+    store.ask(7, {"lr": 0.1, "opt": "sgd"}, None)
+    store.attempt_ended(Outcome(7, 1, 0, None, "", now - 60, now - 50, 10.0), "completed", 1.0)
+    store.set_meta(
+        "session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False, "pauses": [[now - 40, now]]}
+    )
+    data = browser.json("/api/p/digits/summary")
+    assert data["rate"] == pytest.approx(60 / 60, rel=0.05)
+    assert data["left"] == pytest.approx(3 * 60, rel=0.05)
+
+
+def test_failures_alone_say_nothing_of_the_rate(browser, project):
+    store = project(count=0)
+    now = time.time()
+    store.set_meta("session", {"begun": now - 1, "size": 10, "slots": 2, "paused": False})
+    for number in (7, 8):
+        store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
+        store.attempt_ended(Outcome(number, 1, 1, None, "crash", now - 1, now - 0.9, 0.1), "failed", None)
+    data = browser.json("/api/p/digits/summary")
+    assert (data["rate"], data["left"]) == (None, None)
+    ran(store, 1)  # 9 seconds, in an earlier session
+    assert browser.json("/api/p/digits/summary")["rate"] == pytest.approx(60 * 2 / 9, rel=0.01)
+
+
+def test_nothing_has_a_best_of_null_not_of_0(browser, project):
+    project(count=0)
+    data = browser.json("/api/p/digits/summary")
+    assert (data["best"], data["failures"], data["left"]) == (None, [], None)
+    assert "No experiments yet." in browser.get("/p/digits").text
+
+
+def test_failures_by_cause_with_what_they_share(browser, project):
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 13):
+            ran(store, number, failed=number > 9, loss=number / 10)  # the lr of failed ones is 0.1 and more
+    (group,) = browser.json("/api/p/digits/summary")["failures"]
+    assert (group["count"], group["numbers"], group["shared"]) == (3, [10, 11, 12], "lr ≥ 0.1")
+    text = browser.get("/p/digits").text
+    assert "3 failed." in text
+    assert "lr ≥ 0.1" in text
+
+
+def test_the_projects(browser, project):
+    project("digits", 4)
+    project("empty", 0)
+    lines = {line["name"]: line for line in browser.json("/api/projects")["projects"]}
+    assert lines["digits"]["best"] == 0.25
+    assert lines["digits"]["best_number"] == 4
+    assert lines["digits"]["counts"] == {"completed": 3, "failed": 1}
+    assert (lines["digits"]["state"], lines["digits"]["finished"], lines["digits"]["size"]) == ("running", 4, 10)
+    assert (lines["empty"]["best"], lines["empty"]["total"]) == (None, 0)
+    queued = r"</svg>(\d+) queued"  # of the ten: in both pages what a running search has yet to ask for counts, too
+    listed = browser.get("/").text.partition('data-project="digits"')[2].partition("</tr>")[0]
+    assert re.findall(queued, listed) == re.findall(queued, browser.get("/p/digits").text) == ["6"]
+
+
+def test_a_damaged_project_hides_no_other(browser, project, home):
+    project("digits")
+    (home / "projects" / "broken").mkdir()
+    (home / "projects" / "broken" / "studio.db").write_text("no database, but long enough to be looked at" * 100)
+    lines = {line["name"]: line for line in browser.json("/api/projects")["projects"]}
+    assert lines["digits"]["total"] == 3
+    assert lines["broken"]["state"] == "damaged"
+    assert "studio doctor broken" in lines["broken"]["problem"]
+    assert "broken" in browser.get("/").text
+    assert browser.get("/p/broken").status_code == 500
+    assert "studio doctor broken" in browser.get("/p/broken").text
+
+
+@pytest.fixture
+def with_a_failed_best(project):
+    """The third has the smallest loss of all, and failed after it."""
+    store = project(count=2)
+    store.ask(3, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
+    failed = Outcome(3, 1, 1, None, "exit code 1: out of luck", 1e9, 1e9 + 1, 1.0, failure="crash")
+    store.attempt_ended(failed, "failed", 0.001)
+    store.tell(3, None)
+    return store
+
+
+def test_what_failed_is_never_the_best(browser, with_a_failed_best, command):
+    with_a_failed_best.set_meta("state", {"state": "done", "at": 1e9})
+    with_a_failed_best.close()
+    assert browser.json("/api/p/digits/summary")["best"]["number"] == 2
+    assert browser.json("/api/projects")["projects"][0]["best_number"] == 2
+    data = browser.json("/api/p/digits/experiments")
+    assert (data["metric"]["val_loss"], data["fitness"]) == ([1.0, 0.5, None], [-1.0, -0.5, None])
+    for sort in ("", "metric.val_loss", "-metric.val_loss", "fitness", "-fitness"):
+        assert numbers_on(browser.get(f"/p/digits?sort={sort}").text)[-1] == 3
+    one = browser.json("/api/p/digits/3")
+    assert (one["metric"], one["reached"]["value"], one["rank"]) == (None, 0.001, None)
+    text = browser.get("/p/digits/3").text
+    assert "No result" in text
+    assert "0.001000 before it failed" in text
+    rows = {row["number"]: row["metric"] for row in csv.DictReader(io.StringIO(command("export", "digits").out))}
+    assert rows == {"1": "1.0", "2": "0.5", "3": ""}
+    assert "Best: `0.5`" in command("report", "digits", "--format=md").out
+    assert "so far: 0.5 (#2)" in command("plot", "digits").out
+    found = studio.Project("digits")
+    assert (found.best.number, found.to_dataframe()["metric"].min()) == (2, 0.5)
+    journal = [json.loads(line) for line in command("export", "digits", "--format=optuna", "-o", "-").out.splitlines()]
+    assert [line["value"] for line in journal if line["op_code"] == 4] == [1.0, 0.5, None]
+
+
+def test_any_number_of_retries_may_take_the_best_back(browser, project):
+    store = project(count=70)
+    with store.transaction():
+        for number in range(1, 70):
+            store.tell(number, None)
+            store.attempt_ended(_outcome(number, 2), "failed", 0.001)
+    assert browser.json("/api/projects")["projects"][0]["best_number"] == 70
+
+
+def test_a_retry_may_take_the_best_back(browser, project):
+    store = project(count=2)
+    store.tell(2, -5.0)
+    store.attempt_ended(_outcome(2, 2), "completed", 5.0)
+    (line,) = browser.json("/api/projects")["projects"]
+    assert (line["best_number"], line["best"]) == (1, 1.0)
+    assert browser.json("/api/p/digits/summary")["best"]["number"] == 1
+
+
+def _outcome(number, attempt):
+    from studio.experiment import Outcome
+
+    return Outcome(number, attempt, 0, None, "", 1e9, 1e9 + 1, 1.0)
+
+
+# --- one experiment -----------------------------------------------------------------------------------------------------
+
+
+def test_one_experiment(browser, home, command, script):
+    script("train.py", "lr = 0.5\nopt = 'x'\nprint(opt, 'fitness:')\nprint('fitness:', lr)\n")
+    assert (
+        command(
+            "run",
+            "--project=digits",
+            "--hp=lr=0.25,0.125",
+            "--hp=opt=sgd",
+            "--env=DB_PASS=hush",
+            "--env=A=b",
+            "train.py",
+            "7",
+        ).code
+        == 0
+    )
+    data = browser.json("/api/p/digits/1")
+    assert (data["values"], data["fitness"], data["rank"], data["ranked"]) == ({"lr": 0.25, "opt": "sgd"}, 0.25, 1, 2)
+    assert data["command"].endswith("train.py 7")
+    assert data["winning"] == (
+        "studio run --hyperparam=lr=0.25 --hyperparam=opt=sgd '--env=DB_PASS=…' '--env=A=…' train.py 7"
+    )
+    (file,) = data["diff"]
+    assert file["path"] == "train.py"
+    changed = [(line["kind"], line["line"], line["text"]) for line in file["lines"] if line["kind"] != " "]
+    assert changed[0] == ("-", 3, "print(opt, 'fitness:')")
+    assert ("+", 4, "print('fitness:', 0.25)") in changed
+    assert "fitness: 0.25" in data["log"]["text"]
+    paths = [file["path"] for file in data["files"]]
+    assert "output.log" in paths
+    assert "workspace/train.py" not in paths  # it was copied there
+    assert "hush" not in json.dumps(data) + browser.get("/p/digits/2").text  # secrets stay where they are
+    assert data["environment"]["$DB_PASS"] == "…"
+    assert data["attempts"][0]["status"] == "completed"
+    assert data["environment"]["python"] == platform.python_version()
+    assert "numpy " in data["environment"]["packages"]
+    assert data["resources"]["CPU time"].endswith(" s")
+    text = browser.get("/p/digits/1").text
+    assert "print(&#39;fitness:&#39;, 0.25)" in text
+
+
+def test_its_command_runs_it_again(browser, home, command, script):
+    text = "lr = 0.5\nopt = 'x'\nprint(opt)\nprint('fitness:', lr + np.load(fs_tracker.get_artifact('scale')).sum())\n"
+    script("train.py", f"import numpy as np\nfrom studio import fs_tracker\n{text}")
+    ranges = ("--hp=lr=0:1", "--hp=opt=adam,sgd", "--hp=scale=0:1:3:a")
+    command("run", "--project=digits", "--optimizer=random", "--max-experiments=2", *ranges, "train.py")
+    data = browser.json("/api/p/digits/2")
+    words = shlex.split(data["winning"])
+    assert command(*words[1:2], "--project=again", *words[2:]).code == 0
+    (found,) = studio.Project("again").experiments
+    assert found.values == {name: value for name, value in data["values"].items() if name != "scale"}
+    assert found.fitness == data["fitness"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/p/digits/99",
+        "/api/p/digits/0",
+        "/api/p/nix/1",
+        "/p/digits/99",
+        "/api/p/digits/99/log",
+        "/p/digits/99/files/x",
+    ],
+)
+def test_what_is_not_there(browser, project, path):
+    project()
+    answer = browser.get(path)
+    assert answer.status_code == 404
+    assert "there is no" in answer.text or "has no" in answer.text
+
+
+# --- curves -------------------------------------------------------------------------------------------------------------
+
+
+def test_curves_and_their_quartiles(browser, home, command, script):
+    script("train.py", "lr = 1\nfor step in range(100):\n    print('fitness:', lr * step)\n")
+    command("run", "--project=digits", "--hp=lr=1,2,3", "train.py")
+    found = browser.json("/api/p/digits/curves?e=1,3,99")
+    assert list(found["curves"]) == ["1", "3"]
+    assert found["curves"]["3"]["step"] == list(range(1, 101))
+    assert found["curves"]["3"]["value"][-1] == 297.0
+    few = browser.json("/api/p/digits/curves?e=3&most=5")["curves"]["3"]
+    assert few == {"step": [1, 26, 51, 75, 100], "value": [0.0, 75.0, 150.0, 222.0, 297.0]}
+    band = browser.json("/api/p/digits/band?most=3")
+    assert (band["count"], band["middle"]) == (3, [0.0, 100.0, 198.0])
+    assert (band["low"][-1], band["high"][-1]) == (148.5, 247.5)
+
+
+def test_importance_finds_what_matters(browser, project):
+    few = project("few", 9)
+    assert browser.json("/api/p/few/importance")["parameters"] == []
+    few.close()
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "noise": "0:1", "fixed": "3,3"})
+    with store.transaction():
+        for number in range(1, 61):
+            lr = 10 ** (-5 + 4 * ((number * 0.618) % 1))
+            store.ask(number, {"lr": lr, "noise": (number * 0.414) % 1, "fixed": 3}, None)
+            store.attempt_ended(_outcome(number, 1), "completed", lr**0.5)
+            store.tell(number, -(lr**0.5))
+    data = browser.json("/api/p/digits/importance")
+    assert (data["method"], data["count"]) == ("forest", 60)
+    first, second = data["parameters"]
+    assert (first["name"], first["correlation"]) == ("lr", -1.0)
+    assert (second["name"], first["trend"], second["trend"]) == ("noise", -1, 0)
+    assert first["low"] > second["high"]
+    assert first["low"] <= first["importance"] <= first["high"]
+    assert (data["leader"], first["clear"], second["clear"]) == ("lr", True, False)
+    assert "noise: no more than chance" in data["note"]
+
+
+# --- pages --------------------------------------------------------------------------------------------------------------
+
+
+def numbers_on(text):
+    return [int(number) for number in re.findall(r'<tr data-number="(\d+)"', text)]
+
+
+def test_sorting_by_links(browser, project):
+    project(count=6)
+    assert numbers_on(browser.get("/p/digits").text) == [5, 4, 2, 1, 3, 6]  # the best first, failed ones last
+    assert numbers_on(browser.get("/p/digits?sort=number").text) == [1, 2, 3, 4, 5, 6]
+    assert numbers_on(browser.get("/p/digits?sort=-lr").text) == [1, 2, 3, 4, 5, 6]
+    assert numbers_on(browser.get("/p/digits?sort=-metric.val_loss").text) == [
+        1,
+        2,
+        4,
+        5,
+        3,
+        6,
+    ]  # missing ones last all the same
+    assert numbers_on(browser.get("/p/digits?sort=opt,-number").text) == [5, 3, 1, 6, 4, 2]
+    assert numbers_on(browser.get("/p/digits?sort=nix").text) == [5, 4, 2, 1, 3, 6]
+    text = browser.get("/p/digits?sort=lr").text
+    assert 'data-key="lr" aria-sort="ascending"' in text
+    assert 'href="?sort=-lr"' in text
+
+
+def test_filtering_by_links(browser, project):
+    project(count=6)
+    text = browser.get("/p/digits?state=failed&sort=number").text
+    assert numbers_on(text) == [3, 6]
+    assert "out of luck" in text
+    assert 'href="?state=failed&amp;sort=-number"' in text  # the filter stays
+
+
+def test_pages_of_a_long_table(browser, project):
+    store = project(count=0)
+    with store.transaction():
+        for number in range(1, 451):
+            ran(store, number)
+    first = browser.get("/p/digits?sort=number").text
+    assert numbers_on(first) == list(range(1, 201))
+    assert "page 1 of 3" in first
+    assert numbers_on(browser.get("/p/digits?sort=number&page=3").text) == list(range(401, 451))
+    assert numbers_on(browser.get("/p/digits?sort=number&page=99").text) == list(range(401, 451))
+
+
+def test_comparing(browser, project):
+    project(count=4)
+    text = browser.get("/p/digits/compare?e=1,3").text
+    assert 'data-key="lr" class="different"' in text
+    assert 'data-key="opt">' in text  # both adam
+    assert browser.get("/p/digits/compare").status_code == 404
+    assert browser.get("/p/digits/compare?e=1,99").status_code == 404
+
+
+def test_searching_projects(browser, project):
+    project("digits")
+    project("letters", optimizer="random")
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?sort=name").text) == ["digits", "letters"]
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?sort=-name").text) == ["letters", "digits"]
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?q=RAND").text) == ["letters"]
+    assert "No project matches" in browser.get("/?q=nix").text
+
+
+def test_hundreds_of_projects_come_in_pages(browser, home, project):
+    store = project("p000", count=1)
+    store.close()
+    for number in range(1, 230):
+        shutil.copytree(store.folder, home / "projects" / f"p{number:03}")
+    first, third = browser.get("/?sort=name").text, browser.get("/?sort=name&page=3").text
+    names = re.findall(r'data-project="(\w+)"', first)
+    assert (len(names), names[0], names[-1]) == (100, "p000", "p099")
+    assert "230 projects" in first
+    assert "page 1 of 3" in first
+    assert len(re.findall(r'data-project="(\w+)"', third)) == 30
+    assert re.findall(r'data-project="(\w+)"', browser.get("/?q=p229").text) == ["p229"]  # of all, not of the page
+    data = json.loads(re.search(r'id="page-data">(.*?)</script>', first)[1])
+    assert len(data["projects"]) == 100
+    began = time.monotonic()
+    browser.get("/?sort=name")
+    assert time.monotonic() - began < 1  # 0.05 s where nothing else is at work
+
+
+@pytest.mark.parametrize(("now", "words"), [(1.25, "$1.25"), (0.001, "under $0.01")])
+def test_what_a_project_has_cost(browser, project, now, words):
+    store = project("clouds", count=1)
+    project("here", count=1)
+    assert "Cost" not in browser.get("/").text
+    (store.folder / "cost.json").write_text(
+        json.dumps({"dollars": now})
+    )  # nothing else has changed since the last look
+    lines = {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}
+    assert lines == {"clouds": now, "here": None}
+    text = browser.get("/").text
+    assert words in text
+    assert ">Cost" in text
+    (store.folder / "cost.json").write_text("damaged")
+    assert {line["name"]: line["cost"] for line in browser.json("/api/projects")["projects"]}["clouds"] is None
+
+
+def test_no_projects(browser):
+    assert "No projects yet." in browser.get("/").text
+
+
+def test_what_scripts_of_the_page_get(browser, project):
+    project(count=3)
+    text = browser.get("/p/digits").text
+    data = json.loads(re.search(r'id="page-data">(.*?)</script>', text)[1])
+    assert (data["page"], data["project"]) == ("project", "digits")
+    assert data["summary"]["best"]["number"] == 2
+    assert not browser.json(f"/api/p/digits/experiments?after={data['version']}")["whole"]
+
+
+# --- export -------------------------------------------------------------------------------------------------------------
+
+
+def test_export(browser, project, command):
+    store = project(count=3)
+    store.ask(4, {"lr": 0.1, "opt": "=HYPERLINK()"}, None)
+    rows = list(csv.DictReader(io.StringIO(browser.get("/api/p/digits/export.csv").text)))
+    assert [row["metric"] for row in rows] == ["1.0", "0.5", "", ""]
+    assert rows[0]["lr"] == "0.1"
+    assert rows[3]["opt"] == "'=HYPERLINK()"  # a text, not a formula
+    assert browser.json("/api/p/digits/export.json") == json.loads(command("runs", "list", "digits", "--json").out)
+    assert browser.get("/api/p/digits/export.xls").status_code == 404
+
+
+def test_reading_changes_nothing(browser, project, home):
+    project(count=3).close()
+    before = (home / "projects" / "digits" / "studio.db").read_bytes()
+    for path in ("/", "/p/digits", "/p/digits/1", "/api/p/digits/experiments", "/api/p/digits/importance"):
+        browser.get(path)
+    assert (home / "projects" / "digits" / "studio.db").read_bytes() == before
+    Store.open(home / "projects" / "digits").close()  # and nobody holds it
+
+
+def test_scripts_have_the_words_of_the_pages(browser, project):
+    project(count=1)
+    for path in ("/", "/p/digits", "/p/digits/1", "/p/digits/compare?e=1"):
+        data = json.loads(re.search(r'id="page-data">(.*?)</script>', browser.get(path).text)[1])
+        assert (data["states"], data["statuses"]) == (pages.STATES, pages.WORDS)
+    scripts = "".join(path.read_text() for path in (Path(ui.__file__).parent / "static").rglob("*.js"))
+    assert not [word for word in pages.STATES.values() if " " in word and word in scripts]
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "sgd", "a,b", "1:2", "it's", 'say "x"', "nan", "None", " a", "", "-1", True, None, 1e-5, 3]
+)
+def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
+    settings = {
+        "script": "train.py",
+        "optimizer": "cma",
+        "ranges": {"opt": "0:1"},
+        "max_experiments": 9,
+        "num_workers": 4,
+    }
+    words = shlex.split(
+        winning_command("digits/7", {**settings, "max_duration": 60, "python": "/opt/python"}, {"opt": value})
+    )
+    assert words[:4] == ["studio", "run", "--max-duration=60s", "--python=/opt/python"]
+    (space,) = read_space({"opt": words[4].removeprefix("--hyperparam=opt=")}, create_host(), grid=True)
+    assert (space.value, type(space.value), words[5:]) == (value, type(value), ["train.py"])
+
+
+def test_what_could_not_be_read_is_read_at_the_next_look(server, browser, project, monkeypatch):
+    from studio.dashboard import experiment_table as table
+
+    store = project(count=1)
+    assert browser.json("/api/p/digits/experiments")["number"] == [1]
+    ran(store, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "read_rows", lambda *arguments: 1 / 0)
+        assert browser.get("/api/p/digits/experiments").status_code == 500
+    with Browser(server) as again:  # uvicorn has closed the connection of the other
+        assert again.json("/api/p/digits/experiments")["number"] == [1, 2]
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize("path", [f"/p/digits/{DIGITS}", f"/api/p/digits/{DIGITS}", f"/api/p/digits/{DIGITS}/log"])
+def test_numbers_with_very_many_digits_are_nowhere(browser, project, path):
+    project()
+    assert browser.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["1/log?attempt=", "experiments?after=00000000.", "1/log?from=", "curves?e=", "curves?most="]
+)
+@pytest.mark.parametrize("digits", [DIGITS, "٣", "9" * 19])
+def test_numbers_that_are_none_of_ours_count_as_not_given(browser, project, path, digits):
+    project()
+    version = browser.json("/api/p/digits/experiments")["version"].partition(".")[0]
+    assert browser.get(f"/api/p/digits/{path.replace('00000000', version)}{digits}").status_code == 200
+
+
+def searched(store, count, values, result):
+    """`count` experiments: values(number) -> hyperparameters, result(number, values) -> the loss."""
+    with store.transaction():
+        for number in range(1, count + 1):
+            given = values(number)
+            loss = result(number, given)
+            store.ask(number, given, None)
+            store.attempt_ended(_outcome(number, 1), "completed", loss)
+            store.tell(number, -loss)
+
+
+@pytest.mark.parametrize("count", [10, 40, 150])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_of_noise_nothing_is_told(browser, project, count, seed):
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "width": "1:512:i", "opt": "adam,sgd"})
+    rng = random.Random(seed)
+    searched(
+        store,
+        count,
+        lambda number: {
+            "lr": 10 ** rng.uniform(-5, -1),
+            "width": rng.randrange(512),
+            "opt": rng.choice(["adam", "sgd"]),
+        },
+        lambda number, values: rng.random(),
+    )
+    data = browser.json("/api/p/digits/importance")
+    assert (data["leader"], data["count"]) == ("", count)
+    assert not any(each["clear"] for each in data["parameters"])
+    assert data["note"].startswith("Nothing can be told yet")
+    assert f"{count} experiments" in data["note"]
+
+
+def test_without_scikit_learn_the_rank_correlation_is_tested(browser, project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    store = project(count=0, ranges={"lr": "1e-5:0.1:l", "noise": "0:1"})
+    rng = random.Random(1)
+    searched(
+        store,
+        40,
+        lambda number: {"lr": 10 ** rng.uniform(-5, -1), "noise": rng.random()},
+        lambda number, values: values["lr"] * (1 + rng.random()),
+    )
+    data = browser.json("/api/p/digits/importance")
+    assert (data["method"], data["leader"], data["explained"]) == ("rank", "lr", None)
+    first, second = data["parameters"]
+    assert (first["name"], first["clear"], second["clear"]) == ("lr", True, False)
+    assert first["low"] < first["importance"] < first["high"]
+    assert second["low"] == 0.0
+
+
+def test_a_hyperparameter_called_as_a_column_has_another_key(browser, project):
+    store = project(count=0, ranges={"number": "1:9:i", "status": "a,b"})
+    for number in (1, 2, 3):
+        store.ask(number, {"number": 9 - number, "status": "b", "slot": 5}, None)
+    data = browser.json("/api/p/digits/experiments")
+    keys = [column["key"] for column in data["columns"]]
+    assert len(set(keys)) == len(keys)
+    assert (data["number"], data["values"]["values.number"], data["values"]["values.slot"]) == (
+        [1, 2, 3],
+        [8, 7, 6],
+        [5] * 3,
+    )
+    assert numbers_on(browser.get("/p/digits?sort=number").text) == [1, 2, 3]
+    assert numbers_on(browser.get("/p/digits?sort=values.number").text) == [3, 2, 1]
+    assert browser.act("digits", "queue", {"values": {"values.number": 1, "values.status": "nix"}}).json()["error"] == (
+        "hyperparameter status: 'nix' is none of a, b"
+    )
+
+
+def test_links_keep_all_ranges_that_were_chosen(browser, project):
+    project(count=3)
+    text = browser.get("/p/digits?brush=lr:0:0.06&brush=opt:in:sgd&sort=lr").text
+    assert 'href="?brush=lr%3A0%3A0.06&amp;brush=opt%3Ain%3Asgd&amp;sort=-lr"' in text
+
+
+@pytest.mark.parametrize("digits", [DIGITS, "٣"])
+def test_a_version_of_the_list_that_is_none_means_all(browser, project, digits):
+    project()
+    version = browser.json("/api/projects")["version"].partition(".")[0]
+    assert browser.json(f"/api/projects?after={version}.{digits}")["whole"]
+
+
+def test_thirty_ends_are_twenty_nine_intervals(browser, project):
+    store = project(count=0)
+    now = time.time()
+    with store.transaction():
+        for number in range(1, 31):  # one in ten seconds; the last one just now
+            store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
+            ended = now - 10 * (30 - number)
+            store.attempt_ended(Outcome(number, 1, 0, None, "", ended - 10, ended, 10.0), "completed", 1.0)
+    store.set_meta("session", {"begun": now - 1000, "size": 40, "slots": 1, "paused": False})
+    assert browser.json("/api/p/digits/summary")["rate"] == pytest.approx(6.0, rel=0.02)
+
+
+def test_whole_numbers_that_failed_ones_share_have_all_their_digits(browser, project):
+    store = project(count=0, ranges={"width": "1:2048:i"})
+    with store.transaction():
+        for number in range(1, 9):
+            store.ask(number, {"width": 1014 + number if number > 5 else number}, None)
+            how = ("", "completed", 1.0) if number <= 5 else ("exit code 1", "failed", None)
+            store.attempt_ended(Outcome(number, 1, 0, None, how[0], 1e9, 1e9 + 1, 1.0), *how[1:])
+            store.tell(number, how[2])
+    (group,) = browser.json("/api/p/digits/summary")["failures"]
+    assert group["shared"] == "width ≥ 1020"

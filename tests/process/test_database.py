@@ -1,0 +1,605 @@
+"""The database is held by others, write-protected, damaged, cut off, foreign, from the future, without its log, or gone.
+
+Each time there is one line that says what to do, nothing is recorded half, and the search goes on once that was done, as
+if nothing had been.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from studio.project import store as store_module
+from studio.project.paths import database
+from studio.project.project import Project
+from studio.project.store import VERSION
+
+LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
+BUDGET = 4
+SEARCH = (
+    "run",
+    "--project=p",
+    "--optimizer=cma",
+    "--seed=1",
+    "--hp=lr=1e-4:1:l",
+    f"--max-experiments={BUDGET}",
+    "train.py",
+)
+SCORES = """
+lr = 0.1
+note("begins")
+print("fitness:", -((lr - 0.02) ** 2))
+"""
+# Lets another program take the database while experiment 2 runs.
+MEETS = """
+lr = 0.1
+note("begins")
+if os.environ["STUDIO_EXPERIMENT"] == "p/2":
+    note("ready")
+    while not os.path.exists(os.environ["NOTES"] + "-go"):
+        time.sleep(0.005)
+print("fitness:", -((lr - 0.02) ** 2))
+"""
+# Another program: holds the database argv[1] until its standard input ends.
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+for statement in sys.argv[2:]:
+    connection.execute(statement).fetchall()
+print("holds it", flush=True)
+sys.stdin.read()
+"""
+# Another program: waits for experiment 2, takes the database argv[1], and lets the experiment end.
+LURKER = """
+import os, sqlite3, sys, time
+database, notes = sys.argv[1:]
+while not os.path.exists(notes) or "p/2 ready" not in open(notes).read():
+    time.sleep(0.01)
+connection = sqlite3.connect(database, isolation_level=None, timeout=30)
+connection.execute("BEGIN IMMEDIATE")
+open(notes + "-go", "w").close()
+sys.stdin.read()
+"""
+UNDISTURBED = []  # the record of that search, once it was carried out
+
+
+@pytest.fixture
+def folder(home):
+    return home / "projects" / "p"
+
+
+@pytest.fixture
+def undisturbed(tree, command, record, notes, tmp_path, monkeypatch):
+    """The record of the search where nothing happens; its script is there."""
+    tree("train.py", SCORES)
+    if not UNDISTURBED:
+        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "quiet"))
+        assert command(*SEARCH).code == 0
+        UNDISTURBED.extend((e.number, e.values, e.fitness) for e in Project("p").experiments)
+        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+        notes.path.unlink()
+    return UNDISTURBED
+
+
+@pytest.fixture
+def begun(undisturbed, command):
+    """A project `p` with two experiments of the search; what `runs list --json` prints of it."""
+    assert command(*SEARCH[:-2], "--max-experiments=2", "train.py").code == 0
+    return command("runs", "list", "p", "--json").out
+
+
+@pytest.fixture
+def hold(folder):
+    """`with hold(statement, …)`: another process holds the database meanwhile."""
+
+    @contextlib.contextmanager
+    def held(*statements):
+        quiet = {name: value for name, value in os.environ.items() if name != "STUDIO_HOME"}
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(database(folder)), *statements],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=quiet,
+        ) as process:
+            try:
+                assert process.stdout.readline() == "holds it\n"
+                yield
+            finally:
+                process.kill()
+
+    return held
+
+
+def lines(folder):
+    """All lines of the journal."""
+    with contextlib.closing(sqlite3.connect(database(folder))) as connection:
+        return connection.execute("SELECT kind, number FROM events ORDER BY id").fetchall()
+
+
+def assert_said(result, *words):
+    """It failed, in one last line that has those words, without a traceback."""
+    last = result.err.rstrip("\n").rpartition("\n")[2]
+    assert result.code == 1, result
+    assert "Traceback" not in result.err
+    assert last.startswith("studio: "), result.err
+    for word in words:
+        assert word in last
+
+
+def assert_goes_on(command, record, notes, undisturbed, cut_off=None):
+    """`studio resume` makes of it what an undisturbed search is; each script ran once, but for one that may be `cut_off`."""
+    again = command("resume", "p", f"--max-experiments={BUDGET}")
+    assert again.code == 0, again
+    assert record("p") == undisturbed
+    assert {(e.status, e.attempt) for e in Project("p").experiments} == {("completed", 1)}
+    begun = [notes.of(f"p/{number}").count("begins") for number in range(1, BUDGET + 1)]
+    assert begun in ([1] * BUDGET, [1 + (number == cut_off) for number in range(1, BUDGET + 1)])
+
+
+# --- held by another program ------------------------------------------------------------------------------------------
+
+
+def test_a_driver_waits_for_a_program_that_holds_the_database(
+    driver, tree, command, notes, journal, hold, folder, record, undisturbed, until
+):
+    tree("train.py", MEETS)
+    one = driver(*SEARCH)
+    until(lambda: notes.count("ready"))
+    with hold("BEGIN EXCLUSIVE"):
+        Path(f"{notes.path}-go").touch()
+        until((folder / "2" / "1" / "outcome.json").exists)
+        listed = command("runs", "list", "p", "--json")  # the log lets readers see what was before
+        assert [(e["status"], e["fitness"] is None) for e in json.loads(listed.out)] == [
+            ("completed", False),
+            ("running", True),
+        ]
+        assert (one.running, list(one.shown)) == (True, [1])
+    assert one.wait() == 0, one.err
+    assert record("p") == undisturbed
+
+
+def test_a_program_that_holds_it_longer_ends_the_search(
+    tree, command, notes, hold, folder, record, undisturbed, monkeypatch
+):
+    """Here a run of `studio` meets it, and so does every resume until it has ended."""
+    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    tree("train.py", MEETS)
+    Path(f"{notes.path}-go").touch()
+    ends = command(*SEARCH[:-2], "--max-experiments=1", "train.py")
+    assert ends.code == 0
+    with hold("BEGIN IMMEDIATE"):
+        for _ in range(2):
+            locked = command("resume", "p", "--max-experiments=4")
+            assert_said(
+                locked, "studio.db: database is locked; another program holds it: end that one, then: studio resume p"
+            )
+        assert lines(folder) == [("ask", 1), ("tell", 1)]
+        assert command("runs", "list", "p").code == 0
+    assert_goes_on(command, record, notes, undisturbed)
+
+
+def test_a_program_that_takes_it_in_mid_search_ends_it(tree, command, notes, folder, record, undisturbed, monkeypatch):
+    """What ran then is ended if it has not ended yet, and runs again."""
+    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    tree("train.py", MEETS)
+    quiet = {name: value for name, value in os.environ.items() if name != "STUDIO_HOME"}
+    lurks = [sys.executable, "-c", LURKER, str(database(folder)), str(notes.path)]
+    with subprocess.Popen(lurks, stdin=subprocess.PIPE, env=quiet) as process:
+        try:
+            locked = command(*SEARCH)
+        finally:
+            process.kill()
+    assert_said(locked, "database is locked; another program holds it", "studio resume p")
+    assert lines(folder) == [("ask", 1), ("tell", 1), ("ask", 2)]
+    assert [e.status for e in Project("p").experiments] == ["completed", "stopped"]
+    assert_goes_on(command, record, notes, undisturbed, cut_off=2)
+
+
+def test_one_that_shuts_out_readers_too_is_named_to_all(begun, command, hold, monkeypatch, record, notes, undisturbed):
+    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    with hold("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
+        for arguments in (("resume", "p"), ("runs", "list", "p"), ("rm", "p")):
+            assert_said(command(*arguments), "database is locked; another program holds it")
+        findings = json.loads(command("doctor", "p", "--json").out)
+        (locked,) = [finding for finding in findings if "locked" in finding["text"]]
+        assert locked["mend"].startswith("another program holds it: end that one")
+    assert_goes_on(command, record, notes, undisturbed)
+
+
+def test_a_reader_that_takes_its_time_holds_up_nobody(begun, command, hold, record, notes, undisturbed, monkeypatch):
+    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.0)  # whoever waits, fails
+    with hold("BEGIN", "SELECT * FROM events"):
+        assert_goes_on(command, record, notes, undisturbed)
+
+
+# --- not to be written ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def humble(home):
+    """`humble("resume", "p")`: the command for one who must obey permissions, which root need not."""
+
+    def call(*arguments):
+        obeys = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        return subprocess.run(
+            [*obeys, Path(sys.executable).with_name("studio"), *arguments], capture_output=True, text=True, check=False
+        )
+
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root writes everywhere, and there is no setpriv to take that from it")
+    return call
+
+
+PROTECTED = {
+    "file": (lambda folder: [database(folder)], 0o400, "make the folder and its files writable"),
+    "unreadable file": (lambda folder: [database(folder)], 0o000, "make the folder and its files accessible"),
+    "folder": (lambda folder: [folder], 0o500, "make the folder and its files writable"),
+    "lock": (lambda folder: [folder / "lock"], 0o400, "cannot lock project 'p'"),
+}
+
+
+@pytest.mark.parametrize("what", PROTECTED)
+def test_permissions(what, begun, command, humble, folder, record, notes, undisturbed):
+    paths, mode, words = PROTECTED[what]
+    before = lines(folder)
+    modes = {path: path.stat().st_mode for path in paths(folder)}
+    for path in modes:
+        path.chmod(mode)
+    refused = humble("resume", "p", "--max-experiments=4")
+    listed = humble("runs", "list", "p", "--json")
+    for path, was in modes.items():
+        path.chmod(was)
+    assert_said(Done(refused), words)
+    if what == "unreadable file":
+        assert_said(Done(listed), words)
+    else:
+        assert (listed.returncode, listed.stdout) == (0, begun)
+    assert lines(folder) == before
+    assert_goes_on(command, record, notes, undisturbed)
+
+
+class Done:
+    def __init__(self, process):
+        self.code, self.out, self.err = process.returncode, process.stdout, process.stderr
+
+
+@pytest.fixture
+def disk(home):
+    """STUDIO_HOME is a file system of its own; `disk("ro")` mounts it again so."""
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(home)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of its own takes root: {done.stderr.strip()}")
+    yield lambda how: subprocess.run(["mount", "-o", f"remount,{how}", str(home)], check=True)
+    subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+def test_a_disk_that_is_mounted_read_only(disk, begun, command, folder, record, notes, undisturbed):
+    before = lines(folder)
+    disk("ro")
+    assert_said(
+        command("resume", "p", "--max-experiments=4"),
+        "cannot lock project 'p'",
+        "it needs a disk that can be written to",
+    )
+    assert command("runs", "list", "p", "--json").out == begun
+    sick = command("doctor", "p")
+    assert sick.code == 1
+    assert "mend: set STUDIO_HOME to a folder that can take files" in sick.out
+    assert "ok  p: the record is whole: 2 outcomes" in sick.out
+    disk("rw")
+    assert lines(folder) == before
+    assert_goes_on(command, record, notes, undisturbed)
+
+
+@pytest.fixture
+def failing_disk(home, tmp_path):
+    """STUDIO_HOME is an ext4 of its own that its kernel can be told to find faulty: `fail()`; `mend()` mounts it anew."""
+    image = tmp_path / "image"
+    home.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+
+    def sh(command, check=True):
+        return subprocess.run(command, shell=True, capture_output=True, text=True, check=check)
+
+    def mount(check):
+        return sh(f"mount -o loop,errors=remount-ro {image} {home}", check)
+
+    made = sh(f"mkfs.ext4 -q -F {image}", check=False)
+    made = made if made.returncode else mount(check=False)
+    device = sh(f"findmnt -n -o SOURCE {home}", check=False).stdout.strip().rpartition("/")[2]
+    trigger = Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
+    if made.returncode or not trigger.exists():
+        sh(f"umount -l {home}", check=False)
+        pytest.skip(f"a disk that fails takes root, ext4 and loop devices: {made.stderr.strip()}")
+
+    class Disk:
+        def fail(self):
+            trigger.write_text("1")
+
+        def mend(self):
+            sh(f"umount {home}")
+            sh(f"e2fsck -fy {image}", check=False)
+            mount(check=True)
+
+    yield Disk()
+    sh(f"umount -l {home}")
+
+
+def test_a_disk_that_fails_in_mid_search(
+    failing_disk, driver, tree, command, notes, folder, record, undisturbed, until, everything
+):
+    """The kernel makes it read-only at once, also for files that are open."""
+    tree("train.py", MEETS)
+    one = driver(*SEARCH)
+    until(lambda: notes.count("ready"))
+    failing_disk.fail()
+    Path(f"{notes.path}-go").touch()
+    assert one.wait() == 1
+    assert "Traceback" not in one.err
+    assert list(one.shown) == [1]
+    assert "studio.db: " in one.err, one.err
+    assert "studio resume p" in one.err
+    until(lambda: not everything())
+    assert_said(command("resume", "p"), "cannot lock project 'p'", "it needs a disk that can be written to")
+    failing_disk.mend()
+    assert command("resume", "p").code == 0
+    assert record("p") == undisturbed
+    assert {(e.status, e.attempt) for e in Project("p").experiments} == {("completed", 1)}
+
+
+# --- damaged ----------------------------------------------------------------------------------------------------------
+
+REBUILD = "studio doctor p --rebuild"
+PAGE = 4096
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """Where a project of 150 experiments is kept: of two values, so that all but two are answered from the record."""
+    return tmp_path_factory.mktemp("large")
+
+
+@pytest.fixture
+def many(large, script, command, home, workdir, listed):
+    """A project `p` whose database has dozens of pages; what `runs list --json` prints of it."""
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    search = ("run", "--project=p", "--optimizer=random", "--seed=1", "--quiet", "--hp=lr=1,2", "--max-experiments=150")
+    if not (large / "projects").exists():
+        assert command(*search, "train.py").code == 0
+        (large / "list.json").write_text(listed())
+        shutil.copytree(home / "projects", large / "projects")
+    shutil.copytree(large / "projects", home / "projects", dirs_exist_ok=True)
+    return (large / "list.json").read_text()
+
+
+@pytest.fixture
+def listed(command, home):
+    """What `runs list p --json` prints, wherever the project is kept."""
+    return lambda: command("runs", "list", "p", "--json").out.replace(str(home), "HOME")
+
+
+def overwrite(path, place, what):
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(what)
+
+
+def foreign(path, version=0):
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"CREATE TABLE tracks (title TEXT); PRAGMA user_version = {version};")
+
+
+def with_statement(statement):
+    def spoil(path):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(statement)
+
+    return spoil
+
+
+DAMAGES = {
+    "pages in the middle": lambda path: overwrite(path, 5 * PAGE, b"\xa5" * (path.stat().st_size - 8 * PAGE)),
+    "the first page": lambda path: overwrite(path, 100, b"\0" * (PAGE - 100)),
+    "no database": lambda path: path.write_bytes(b"\x89PNG" * 5000),
+    "another program's": foreign,
+    "another program's, with a version": lambda path: foreign(path, VERSION),
+    "empty": lambda path: os.truncate(path, 0),
+    "cut off in the first page": lambda path: os.truncate(path, 1000),
+    "cut off in half": lambda path: os.truncate(path, path.stat().st_size // 2 + 100),
+    "missing": Path.unlink,
+    "without a table": with_statement("DROP TABLE events"),
+    "with a negative version": with_statement("PRAGMA user_version = -3"),
+    "with text that is no JSON": with_statement("""UPDATE events SET "values" = '{"lr": 0.1' WHERE number = 7"""),
+    "with text that is no text": with_statement(
+        """UPDATE events SET "values" = CAST(x'7bff7d' AS TEXT) WHERE id = 7"""
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_database_is_made_anew_from_the_copies(damage, many, listed, command, folder):
+    DAMAGES[damage](database(folder))
+    resumed = command("resume", "p", "--max-experiments=152")
+    assert_said(resumed, str(database(folder)), REBUILD)
+    assert REBUILD in command("runs", "list", "p").err
+    sick = command("doctor", "p")
+    assert sick.code == 1
+    assert f"mend: {REBUILD}" in sick.out
+    assert "copies beside the runs hold 150 outcomes" in sick.out
+    mended = command(*REBUILD.split()[1:])
+    assert mended.code == 0, mended
+    assert mended.err == "studio: p has 150 outcomes again; go on with: studio resume p\n"
+    assert command("doctor", "p").code == 0
+    assert listed() == many
+    assert command("resume", "p", "--max-experiments=152").code == 0
+    assert [e.status for e in Project("p").experiments] == ["completed"] * 152
+
+
+@pytest.mark.parametrize("change", ["started = 1e12", "finished = -1e12"])
+def test_a_time_that_no_clock_shows_is_damage(change, many, command, folder, listed):
+    with_statement(f"UPDATE attempts SET {change} WHERE number = 7")(database(folder))
+    for arguments in (("runs", "list", "p"), ("resume", "p")):
+        assert_said(command(*arguments), str(database(folder)), REBUILD)
+    assert f"mend: {REBUILD}" in command("doctor", "p").out
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert (listed(), command("doctor", "p").code) == (many, 0)
+
+
+@pytest.mark.parametrize("change", ["fitness = 'good'", "kind = 'told'", "at = 'noon'"])
+def test_a_line_that_studio_never_wrote_ends_the_resume(change, many, command, folder, listed):
+    """SQLite keeps anything in any column, and its own check finds nothing wrong with it."""
+    with_statement(f"PRAGMA ignore_check_constraints = ON; UPDATE events SET {change} WHERE id = 8")(database(folder))
+    assert_said(command("resume", "p"), "line 8 of the journal is damaged", REBUILD)
+    assert f"mend: {REBUILD}" in command("doctor", "p").out
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert (listed(), command("doctor", "p").code) == (many, 0)
+
+
+@pytest.mark.parametrize("seed", range(60 if LONG else 3))
+def test_wherever_the_damage_is_there_is_one_line_and_no_crash(seed, many, listed, command, folder):
+    """Random bytes in random places: Studio reads it all the same, or says so; a rebuild brings all back."""
+    draw = random.Random(seed)
+    whole = database(folder).read_bytes()
+    for _ in range(12):
+        database(folder).write_bytes(whole)
+        overwrite(database(folder), draw.randrange(len(whole) - 200), draw.randbytes(draw.choice([1, 8, 200])))
+        for arguments in (("runs", "list", "p", "--json"), ("resume", "p"), ("doctor", "p")):
+            result = command(*arguments)
+            assert "Traceback" not in result.err
+            assert result.code in (0, 1), result
+        for path in folder.glob("studio.db*"):
+            path.unlink()
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert listed() == many
+
+
+REBUILDING = [
+    ("before", "studio.project.rebuilding:read_copies", 1),
+    ("after", "studio.project.store:Store.insert", 3),
+    ("after", "studio.project.rebuilding:_write", 1),
+    *((when, "os:replace", count) for count in (1, 2, 3, 4) for when in ("before", "after")),
+    ("before", "shutil:rmtree", 2),
+]
+
+
+@pytest.mark.parametrize(
+    "moment", REBUILDING, ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]} {moment[2]}"
+)
+def test_a_rebuild_that_is_killed_is_done_again(
+    moment, driver, tree, command, notes, folder, record, undisturbed, until
+):
+    """Whenever that was, the doctor knows what is next, and nothing is lost."""
+    tree("train.py", MEETS)
+    one = driver(*SEARCH)
+    until(lambda: notes.count("ready"))
+    assert one.kill() == -signal.SIGKILL
+    for path in (database(folder), Path(f"{database(folder)}-wal")):
+        overwrite(path, 0, b"damaged!")
+    Path(f"{notes.path}-go").touch()
+    assert driver("doctor", "p", "--rebuild", dies=moment).wait() == -signal.SIGKILL
+    sick = command("doctor", "p")
+    if sick.code:
+        assert f"mend: {REBUILD}" in sick.out
+        assert_said(command("resume", "p"), REBUILD)
+        assert command("doctor", "p", "--rebuild").code == 0
+        assert not (folder / ".rebuild").exists()
+    assert command("doctor", "p").code == 0
+    assert command("resume", "p").code == 0
+    assert record("p") == undisturbed
+    assert notes.of("p/1").count("begins") == 1
+
+
+def test_a_newer_format_is_left_alone(begun, command, folder, record, notes, undisturbed):
+    with_statement(f"PRAGMA user_version = {VERSION + 1}")(database(folder))
+    for arguments in (("resume", "p"), ("runs", "list", "p"), ("retry", "p")):
+        assert_said(command(*arguments), f"written by a newer Studio (format {VERSION + 1}", "upgrade Studio")
+    sick = command("doctor", "p")
+    assert (sick.code, "mend: upgrade Studio" in sick.out, "--rebuild" in sick.out) == (1, True, False)
+    with_statement(f"PRAGMA user_version = {VERSION}")(database(folder))
+    assert_goes_on(command, record, notes, undisturbed)
+
+
+# --- its log, or all of it, is gone -----------------------------------------------------------------------------------
+
+
+def test_a_log_that_was_lost_takes_outcomes_with_it_and_the_copies_have_them(
+    driver, tree, command, notes, folder, record, undisturbed, until
+):
+    """After a kill -9 the last outcomes stand in the write-ahead log alone."""
+    tree("train.py", MEETS)
+    one = driver(*SEARCH)
+    until(lambda: notes.count("ready"))
+    assert (one.kill(), list(one.shown)) == (-signal.SIGKILL, [1])
+    Path(f"{database(folder)}-wal").unlink()
+    Path(f"{notes.path}-go").touch()
+    notes.path.unlink()
+    assert_said(command("resume", "p"), REBUILD)
+    sick = command("doctor", "p")
+    assert (sick.code, f"mend: {REBUILD}" in sick.out) == (1, True)
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert command("resume", "p").code == 0
+    assert record("p") == undisturbed
+    assert notes.of("p/1") == []
+
+
+@pytest.mark.parametrize("outcomes", [1, 2, 3])
+def test_a_backup_that_is_older_than_the_copies_is_refused(
+    begun, command, folder, record, notes, undisturbed, outcomes, tmp_path
+):
+    """Put back in the place of the database, it would lose what came after it."""
+    if outcomes == 3:  # the project went on since
+        shutil.copy(database(folder), tmp_path / "backup")
+        assert command("resume", "p", "--max-experiments=3").code == 0
+        shutil.copy(tmp_path / "backup", database(folder))
+    else:
+        with_statement(f"DELETE FROM events WHERE number > {outcomes - 1}")(database(folder))
+    assert_said(command("resume", "p"), "older than the copies", REBUILD)
+    sick = command("doctor", "p")
+    assert (sick.code, f"mend: {REBUILD}" in sick.out) == (1, True)
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert command("doctor", "p").code == 0
+    assert_goes_on(command, record, notes, undisturbed)
+
+
+@pytest.mark.parametrize("files", ["studio.db", "studio.db*"])
+def test_a_database_that_is_deleted_under_a_driver(
+    driver, tree, command, notes, folder, record, undisturbed, until, everything, files
+):
+    tree("train.py", MEETS)
+    one = driver(*SEARCH)
+    until(lambda: notes.count("ready"))
+    for path in folder.glob(files):
+        path.unlink()
+    Path(f"{notes.path}-go").touch()
+    assert one.wait() == 1
+    assert_said(one, "studio.db is missing", REBUILD)
+    assert list(one.shown) == [1]
+    until(lambda: not everything())
+    assert_said(command("resume", "p"), REBUILD)
+    assert command("doctor", "p", "--rebuild").code == 0
+    assert_goes_on(command, record, notes, undisturbed, cut_off=2)
+
+
+def test_a_project_that_is_deleted_under_a_driver(driver, tree, command, notes, folder, undisturbed, until, everything):
+    tree("train.py", MEETS)
+    one = driver(*SEARCH)
+    until(lambda: notes.count("ready"))
+    shutil.rmtree(folder)
+    Path(f"{notes.path}-go").touch()
+    assert one.wait() == 1
+    assert_said(one, "studio.db is missing")
+    until(lambda: not everything())
+    assert not list(folder.glob("*"))

@@ -1,0 +1,381 @@
+"""kill -9 of the driver, at any moment: what was shown stays, nothing is done twice or skipped, and nobody else is harmed."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from studio.format import metric_value
+from studio.project.project import Project
+from studio.project.store import whole
+from studio.system.processes import marked
+
+LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
+ROUNDS = 200 if LONG else 20  # kills
+SEARCH = ("--project=p", "--optimizer=cma", "--seed=1", "--hp=lr=1e-4:1:l", "train.py")
+SHORT = """
+lr = 0.1
+note("begins")
+if os.fork() == 0:
+    os.setsid()
+    sleep()
+time.sleep(0.03)
+print("fitness:", -((lr - 0.02) ** 2))
+"""
+
+
+# --- at random moments ------------------------------------------------------------------------------------------------
+
+
+class Lab:
+    """A search that is killed and resumed until it is over, and looked at after each kill."""
+
+    def __init__(self, driver, home, notes, journal, until, seed):
+        self.driver, self.notes, self.journal, self.until = driver, notes, journal, until
+        self.project = "p"
+        self.folder = home / "projects" / self.project
+        self.random = random.Random(seed)
+        self.events = []
+        self.shown = {}
+        self.runs = {}  # of each experiment that an outcome.json was there for: how often it had begun by then
+
+    def carry_out(self, options, kills):
+        """Until the search is over; how many kills that took."""
+        done = 0
+        while True:
+            one = self.start(options)
+            if done < kills:
+                self.wait_a_little(one)
+            else:
+                one.wait()
+            code = one.kill()
+            if code == 0:
+                self.look(one)
+                return done
+            assert code == -signal.SIGKILL, one.err
+            done += 1
+            if self.random.random() < 0.5:  # else the next driver comes while the watchdog is still at work
+                self.until(lambda: not list(marked(str(self.folder))), what="the watchdog left something")
+            self.look(one)
+
+    def start(self, options):
+        if (self.folder / "studio.db").exists():
+            if whole(self.folder):
+                return self.driver("resume", self.project)
+            assert self.driver("rm", "-y", self.project).wait() == 0
+        return self.driver("run", *options)
+
+    def wait_a_little(self, one):
+        """A time since its start, or since one of its next outcomes was shown: the first is often early, the second late."""
+        if self.random.random() < 0.4:
+            time.sleep(self.random.uniform(0, 0.4))
+        else:
+            wanted = self.random.randint(1, 3)
+            self.until(lambda: len(one.shown) >= wanted or not one.running, 30)
+            time.sleep(self.random.uniform(0, 0.08))
+
+    def look(self, one):
+        if not (self.folder / "studio.db").exists() or not whole(self.folder):
+            assert one.shown == {}
+            return
+        events = self.journal(self.project)
+        assert events[: len(self.events)] == self.events, "the journal has changed"
+        self.events = events
+        self.shown |= one.shown
+        record = {experiment.number: experiment for experiment in Project(self.project).experiments}
+        for number, line in self.shown.items():
+            experiment = record[number]
+            assert experiment.status == "completed", (line, experiment)
+            assert f"completed  fitness {metric_value(experiment)}  " in line
+        for path in self.folder.glob("*/1/outcome.json"):
+            if self.is_whole(path):
+                number = int(path.parent.parent.name)
+                self.runs.setdefault(number, self.begun(number))
+        assert self.runs == {number: self.begun(number) for number in self.runs}, "done twice"
+
+    def begun(self, number):
+        return self.notes.of(f"{self.project}/{number}").count("begins")
+
+    @staticmethod
+    def is_whole(path):
+        try:
+            return bool(json.loads(path.read_text()))
+        except ValueError:
+            return False
+
+    def begin_again(self):
+        """Of the same search, with nothing left of it but its journal's end."""
+        assert self.driver("rm", "-y", self.project).wait() == 0
+        self.notes.path.unlink()
+        self.events, self.shown, self.runs = [], {}, {}
+
+
+@pytest.fixture
+def lab(driver, tree, home, notes, journal, until):
+    tree("train.py", SHORT)
+    return lambda seed: Lab(driver, home, notes, journal, until, seed)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_search_whose_driver_is_killed_again_and_again_comes_to_its_end(lab, record, workers):
+    size = 9 if workers == 1 else 24
+    options = (f"--max-experiments={size}", f"--num-workers={workers}", *SEARCH)
+    one = lab(seed=workers)
+    if workers == 1:
+        one.carry_out(options, kills=0)
+        undisturbed = record("p")
+        one.begin_again()
+    kills = 0
+    while True:
+        kills += one.carry_out(options, ROUNDS // 2 - kills)
+        assert Counter((event.kind, event.number) for event in one.events) == {
+            (kind, number): 1 for kind in ("ask", "tell") for number in range(1, size + 1)
+        }
+        experiments = Project("p").experiments
+        assert [(e.number, e.status, e.attempt) for e in experiments] == [
+            (n, "completed", 1) for n in range(1, size + 1)
+        ]
+        assert sorted(one.runs) == list(range(1, size + 1))
+        if workers == 1:
+            assert record("p") == undisturbed
+        if kills >= ROUNDS // 2:
+            return
+        one.begin_again()
+
+
+# --- at chosen moments ------------------------------------------------------------------------------------------------
+
+MOMENTS = [
+    (
+        "before",
+        "studio.project.store:Store.attempt_ended",
+        2,
+    ),  # its outcome.json is there, the journal does not know of it
+    ("after", "studio.project.store:Store.attempt_ended", 2),
+    ("after", "studio.project.store:Store.tell", 2),
+    ("before", "studio.project.store:Store.ask", 3),
+    ("after", "studio.project.store:Store.ask", 3),
+    ("after", "studio.project.store:Store.attempt_started", 3),
+    ("before", "studio.cli.display:PlainLines.finished", 2),
+    ("after", "studio.cli.display:PlainLines.finished", 2),
+    ("before", "studio.execution.runner:Runner.start", 2),
+    ("after", "studio.execution.runner:Runner.start", 2),
+    ("before", "studio.execution.run_folder:prepare", 2),
+    ("after", "studio.execution.run_folder:prepare", 2),
+    ("before", "studio.execution.runner:Runner.close", 1),
+    ("after", "studio.execution.runner:Runner.close", 1),
+]
+UNDISTURBED = []  # the record of that search, once it was carried out
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]}")
+def test_whatever_the_driver_does_when_it_is_killed(driver, lab, notes, record, moment):
+    """It ends in the midst of one call; the next one goes on as if nothing had been."""
+    options = ("--max-experiments=3", *SEARCH)
+    one = lab(seed=0)
+    if not UNDISTURBED:
+        one.carry_out(options, kills=0)
+        UNDISTURBED.extend(record("p"))
+        one.begin_again()
+    first = driver("run", *options, dies=moment)
+    assert first.wait() == -signal.SIGKILL, first.err
+    one.look(first)
+    second = driver("resume", "p")
+    assert second.wait() == 0, second.err
+    one.look(second)
+    assert Counter((event.kind, event.number) for event in one.events) == {
+        (kind, number): 1 for kind in ("ask", "tell") for number in range(1, 4)
+    }
+    assert [(e.status, e.attempt) for e in Project("p").experiments] == [("completed", 1)] * 3
+    assert record("p") == UNDISTURBED
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        ("before", "studio.project.source:write_snapshot", 1),
+        ("after", "studio.project.source:write_snapshot", 1),
+        ("before", "studio.project.store:Store.set_meta", 1),
+        ("before", "studio.project.store:Store.set_meta", 2),
+    ],
+    ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]} {moment[2]}",
+)
+def test_a_project_that_was_cut_off_while_it_was_made_is_made_again_under_its_name(driver, lab, moment):
+    lab(seed=0)
+    options = ("--max-experiments=2", *SEARCH)
+    assert driver("run", *options, dies=moment).wait() == -signal.SIGKILL
+    again = driver("run", *options)
+    assert again.wait() == 0, again.err
+    assert [e.status for e in Project("p").experiments] == ["completed"] * 2
+
+
+# --- what it leaves behind --------------------------------------------------------------------------------------------
+
+LASTING = """
+lr = 1
+child()
+daemon()
+note(f"up {os.getpid()}")
+while not os.path.exists(f"{os.environ['NOTES']}-go-{lr}"):
+    time.sleep(0.01)
+print("fitness:", lr)
+"""
+
+
+@pytest.fixture
+def lasting(tree):
+    """A script with a tree of three processes that lasts until it is let `go`."""
+    return tree("train.py", LASTING)
+
+
+@pytest.fixture
+def go(notes):
+    return lambda *numbers: [notes.path.with_name(f"notes-go-{number}").touch() for number in numbers]
+
+
+def _watchdogs(everything):
+    """The processes of a driver that are neither its scripts nor theirs."""
+    return [pid for pid in everything() if b"processes.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+linux = pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="looks at command lines in /proc")
+
+
+def test_its_scripts_are_gone_soon(driver, lasting, notes, until, alive):
+    one = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1:3", "train.py")
+    until(lambda: notes.count("up") == 2)
+    trees = notes.processes()
+    assert len(trees) == 6
+    one.kill()
+    until(lambda: not any(map(alive, trees)), 3)
+
+
+@linux
+def test_without_its_watchdog_they_are_gone_once_it_is_resumed(driver, lasting, notes, until, alive, everything, go):
+    one = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1:3", "train.py")
+    until(lambda: notes.count("up") == 2)
+    trees = notes.processes()
+    (watchdog,) = _watchdogs(everything)
+    os.kill(watchdog, signal.SIGKILL)
+    one.kill()
+    assert all(map(alive, trees))
+    second = driver("resume", "p")
+    until(lambda: not any(map(alive, trees)))
+    go(1, 2, 3)
+    assert second.wait() == 0
+    assert [e.fitness for e in Project("p").experiments] == [1, 2, 3]
+
+
+@linux
+def test_what_an_unwatched_driver_left_is_gone_at_the_end_though_it_does_not_run_again(
+    driver, lasting, notes, until, alive, everything, go
+):
+    one = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1:3", "train.py")
+    until(lambda: notes.count("up") == 2)
+    left = notes.processes("p/2")
+    (watchdog,) = _watchdogs(everything)
+    os.kill(watchdog, signal.SIGKILL)
+    one.kill()
+    go(1)
+    second = driver("resume", "p", "--max-experiments=1", "--num-workers=1")  # 2 is beyond the new budget
+    assert second.wait() == 0, second.err
+    assert not any(map(alive, left))
+
+
+@linux
+def test_the_watchdog_of_a_dead_driver_does_not_touch_the_scripts_of_the_next(
+    driver, lasting, notes, until, alive, everything, go
+):
+    """It may be slow: here it sleeps until the next driver is at work."""
+    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
+    until(lambda: notes.count("up") == 1)
+    (watchdog,) = _watchdogs(everything)
+    os.kill(watchdog, signal.SIGSTOP)
+    one.kill()
+    second = driver("resume", "p")
+    until(lambda: notes.count("up") == 2)
+    os.kill(watchdog, signal.SIGCONT)
+    until(lambda: not alive(watchdog))
+    go(1, 2)
+    assert second.wait() == 0, second.err
+    assert [e.status for e in Project("p").experiments] == ["completed"] * 2
+
+
+# --- nobody else is harmed: what a restart of the machine would show, where ids mean other processes -------------------
+
+
+def test_a_process_whose_id_stands_in_the_lock_lives(
+    driver, lasting, notes, until, alive, stranger, home, go, hostname
+):
+    other = stranger(cwd=home.parent)
+    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
+    until(lambda: notes.count("up") == 1)
+    one.kill()
+    lock = home / "projects" / "p" / "lock"
+    assert lock.read_text() == f"process {one.pid} on {hostname}\n"
+    lock.write_text(f"process {other} on {hostname}\n")
+    go(1, 2)
+    assert driver("resume", "p").wait() == 0
+    lock.write_text(f"process {other} on {hostname}\n")
+    assert driver("stop", "p").wait() in (0, 1, 2)
+    assert alive(other)
+
+
+def test_no_id_of_a_script_is_on_disk(driver, lasting, notes, until, home, go):
+    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
+    until(lambda: notes.count("up") == 1)
+    ids = notes.processes()
+    one.kill()
+    files = [path for path in (home / "projects" / "p").rglob("*") if path.is_file() and "studio.db" not in path.name]
+    assert [p for p in files for n in ids if str(n) in p.read_text().split()] == []
+    go(1, 2)
+    assert driver("resume", "p").wait() == 0
+
+
+def test_processes_in_the_projects_folder_that_are_not_its_own_live(
+    driver, lasting, notes, until, alive, stranger, home, go
+):
+    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
+    until(lambda: notes.count("up") == 1)
+    workspace = home / "projects" / "p" / "1" / "1" / "workspace"
+    others = [stranger(cwd=workspace), stranger(cwd=home / "projects" / "p")]
+    one.kill()
+    until(lambda: not list(marked(str(home))))
+    go(1, 2)
+    assert driver("resume", "p").wait() == 0
+    assert all(map(alive, others))
+
+
+def test_a_project_whose_name_begins_with_this_ones_is_not_touched(driver, lasting, notes, until, alive, go, home):
+    other = driver("run", "--project=p2", "--hp=lr=7,8", "train.py")
+    until(lambda: notes.count("up") == 1)
+    others = notes.processes("p2/1")
+    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
+    until(lambda: notes.count("up") == 2)
+    one.kill()
+    until(lambda: not list(marked(str(home / "projects" / "p"))))
+    go(1, 2)
+    assert driver("resume", "p").wait() == 0
+    assert len(others) == 3
+    assert all(map(alive, others))
+    go(7, 8)
+    assert other.wait() == 0
+    assert [e.status for e in Project("p2").experiments] == ["completed"] * 2
+
+
+def test_the_end_of_experiment_1_is_not_that_of_10(driver, lasting, notes, until, alive, go):
+    one = driver("run", "--project=p", "--num-workers=10", "--hp=lr=1:10", "train.py")
+    until(lambda: notes.count("up") == 10, 30)
+    go(1)
+    until(lambda: 1 in one.shown)
+    assert not any(map(alive, notes.processes("p/1")))
+    assert all(map(alive, notes.processes("p/10")))
+    assert len(notes.processes("p/10")) == 3
+    go(*range(2, 11))
+    assert one.wait() == 0
+    assert Counter(notes.of("p/10"))["up"] == 1

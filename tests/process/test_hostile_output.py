@@ -1,0 +1,279 @@
+"""A script that prints what does something to a terminal, a browser or a reader: shown harmlessly, kept exactly."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from studio.cli.console import harmless, print_json, print_table
+from studio.text import clean
+
+STUDIO = str(Path(sys.executable).with_name("studio"))
+CONTROLS = "".join(map(chr, [*range(1, 10), 11, 12, *range(14, 32), *range(127, 160)]))
+HOSTILE = {
+    "ansi": "a\x1b[5;31mb\x1b[2J\x1b[Hc\x1b[?1049hd\x1b[8me",
+    "clipboard": "a\x1b]52;c;cm0gLXJmIC8=\x07b\x1b]52;c;cm0gLXJmIC8=\x1b\\c",
+    "title": "a\x1b]0;owned\x07b\x1b]8;;http://example.com\x1b\\link\x1b]8;;\x1b\\c",
+    "eight bits": "a\x9b31mb\x9d0;owned\x9cc\x90d\x9c",
+    "controls": "a" + CONTROLS + "b",
+    "html": "a<script>alert(1)</script><img src=x onerror=alert(1)>&amp;b",
+    "markup": "a[bold red]b[/bold red][/]c[link=http://example.com]d",
+    "bidi": "a\u202eb\u2066c\u2069d\u200fe\u061cf\u202c",
+    "unseen": "a\u200bb\u2060c\ufeffd\u00ade\U000e0041f\u200d",
+    "separators": "a\u2028b\u2029c\x85d\u00a0e",
+}
+
+# Prints the file `words` beside it and ends as `words` of the experiment: number 2 scores, the others fail.
+SAY = """
+    import os, sys, time
+
+    lr = 0
+    print("fitness:", lr, flush=True)
+    sys.stdout.buffer.write(open("words", "rb").read())
+    sys.stdout.flush()
+    while lr == 3 and not os.path.exists(os.environ["OUTSIDE"]):
+        time.sleep(0.02)
+    if lr != 2:
+        raise SystemExit(3)
+"""
+
+
+def hidden(text):
+    """The characters that are not simply shown."""
+    return [c for c in text if not c.isprintable() and c != "\n"]
+
+
+def strip(output):
+    """What the command wrote to a terminal, without what the live panel needs: colours, cursor moves, erased lines."""
+    return re.sub(r"\r+\n?", "\n", re.sub(r"\x1b\[(?:[0-9;]*[mAK]|1?G|\?25[lh])", "", output))
+
+
+@pytest.fixture
+def say(script, workdir, tmp_path, monkeypatch):
+    """`say(words)`: the script prints them, text or bytes."""
+    monkeypatch.setenv("OUTSIDE", str(tmp_path / "go"))
+
+    def write(words):
+        script("train.py", SAY)
+        (workdir / "words").write_bytes(words if isinstance(words, bytes) else words.encode())
+
+    return write
+
+
+@pytest.fixture
+def terminal(home):
+    """`terminal("runs", "list")`: exit code and what it wrote to a terminal. When `when` was shown, `then()` is called."""
+
+    def call(*arguments, when=None, then=None):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
+        env = {**os.environ, "TERM": "xterm-256color"}
+        for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
+            env.pop(name, None)
+        process = subprocess.Popen([STUDIO, *arguments], stdin=slave, stdout=slave, stderr=slave, env=env)
+        os.close(slave)
+        output, deadline = b"", time.monotonic() + 40
+        with contextlib.suppress(OSError):  # as Linux says that the other end is closed
+            while time.monotonic() < deadline:
+                if not select.select([master], [], [], 0.5)[0]:
+                    continue
+                data = os.read(master, 1 << 16)
+                if not data:
+                    break
+                output += data
+                if when is not None and when in strip(output.decode(errors="replace")):
+                    when = then()
+        os.close(master)
+        if process.poll() is None and time.monotonic() >= deadline:
+            process.kill()
+        code = process.wait()
+        assert when is None, f"{when!r} was never shown: {output[-2000:]!r}"
+        return code, output.decode(errors="surrogateescape")
+
+    return call
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_script_printed_last_is_shown_harmlessly(command, say, tmp_path, name):
+    say(HOSTILE[name])
+    (tmp_path / "go").touch()
+    results = [command("run", "--project=p", "--hp=lr=1,2", "train.py")]
+    assert results[0].code == 3
+    results += [command("runs", "list"), command("runs", "list", "p"), command("runs", "show", "p/1")]
+    for result in results:
+        assert hidden(result.out + result.err) == []
+    for text in (results[0].err, results[2].out, results[3].out):
+        assert "exit code 3: a" in text
+    if name in ("html", "markup"):  # that means something elsewhere, and is text here
+        assert HOSTILE[name] in results[2].out
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_values_are_shown_harmlessly_and_reach_the_script_as_they_are(command, script, name):
+    script("train.py", "name = ''\nprint(ascii(name))\nprint('fitness:', len(name))\n")
+    value = HOSTILE[name]
+    first = command("run", "--project=p", f"--hp=name='{value}',x", "train.py")
+    assert first.code == 0, first
+    results = [first, command("runs", "list"), command("runs", "list", "p"), command("runs", "show", "p/1")]
+    for result in results:
+        assert hidden(result.out + result.err) == []
+    assert command("runs", "logs", "p/1").out.splitlines()[0] == ascii(value)
+    data = command("runs", "list", "p", "--json").out
+    assert hidden(data) == []
+    assert [experiment["values"]["name"] for experiment in json.loads(data)] == [value, "x"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_json_holds_it_escaped(command, say, tmp_path, name):
+    say(HOSTILE[name])
+    (tmp_path / "go").touch()
+    results = [command("run", "--json", "--project=p", "--hp=lr=1", "train.py")]
+    results += [command("runs", *arguments, "--json") for arguments in (["list"], ["list", "p"], ["show", "p/1"])]
+    results += [command("runs", "logs", "p/1", "--json")]
+    for result in results:
+        assert hidden(result.out) == []
+        json.loads(result.out)
+    assert json.loads(results[-1].out)["output"] == f"fitness: 1\n{HOSTILE[name]}"
+
+
+def test_a_metric_may_be_called_anything(command, script):
+    """Its name is a key of the user's own log, and shown in many places."""
+    key = "lo\x1b[2Jss\u202e"
+    script("train.py", f"import json\nlr = 0\nopen('log', 'w').write(json.dumps({{{key!r}: lr}}))\n")
+    first = command("run", "--project=p", f"--metric=jsonl:log:{key}:min", "--hp=lr=1,2", "train.py")
+    if first.code == 2:  # or not be called that
+        assert hidden(first.err) == []
+        return
+    assert first.code == 0
+    for result in (first, command("runs", "list"), command("runs", "list", "p"), command("runs", "show", "p/1")):
+        assert hidden(result.out + result.err) == []
+
+
+def test_what_lies_in_the_source_is_named_harmlessly(command, script):
+    script("train.py", "lr = 0\nprint(lr)\n")
+    script("data\x1b[2J\u202e/x", "0" * 5000)
+    result = command("run", "--max-workspace=1kB", "--hp=lr=1", "train.py")
+    assert result.code == 2
+    assert hidden(result.err) == []
+
+
+def test_a_line_of_a_megabyte(command, say, tmp_path):
+    say(b"x" * (1 << 20))
+    (tmp_path / "go").touch()
+    result = command("run", "--project=p", "--hp=lr=1,2", "train.py")
+    assert result.code == 3
+    assert max(map(len, result.err.splitlines() + result.out.splitlines())) < 500
+    first, second = json.loads(command("runs", "list", "p", "--json").out)
+    assert first["reason"] == "exit code 3: " + "x" * 300
+    assert second["fitness"] == 2
+
+
+def test_bytes_that_are_no_text(command, say, tmp_path):
+    say(b"\xff\xfe\x80 lone \xc3 \xed\xa0\x80 \xf4\x90\x80\x80 end\n\x00\x00")
+    (tmp_path / "go").touch()
+    result = command("run", "--project=p", "--hp=lr=1,2", "train.py")
+    assert result.code == 3
+    assert hidden(result.err + result.out) == []
+    first, second = json.loads(command("runs", "list", "p", "--json").out)
+    assert first["reason"].endswith(" end")
+    assert second["fitness"] == 2
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "no text", "long", "line ends"])
+def test_logs_are_piped_byte_for_byte(say, command, tmp_path, name):
+    more = {
+        "no text": b"\xff\xfe\x80\xc3(\xed\xa0\x80\x00",
+        "long": b"x\xc3\xa9" * (1 << 19),
+        "line ends": b"a\r\nb\rc\n\r\n\v\f",
+    }
+    words = HOSTILE[name].encode() if name in HOSTILE else more[name]
+    say(words)
+    (tmp_path / "go").touch()
+    command("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
+    done = subprocess.run([STUDIO, "runs", "logs", "p/1"], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b"fitness: 1\n" + words
+    followed = subprocess.run([STUDIO, "runs", "logs", "-f", "p/1"], capture_output=True, check=True, timeout=60)
+    assert followed.stdout == done.stdout
+
+
+# --- on a terminal ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_reaches_a_terminal(terminal, say, script, tmp_path, name):
+    """The panel while it runs, the tables, an experiment and its log."""
+    say(HOSTILE[name])
+    script("train.py", SAY + "    name = ''\n    len(name)\n")
+    arguments = ["run", "--project=p", "--hp=lr=1,2,3", f"--hp=name='{HOSTILE[name]}'", "train.py"]
+    code, shown = terminal(*arguments, when="runs  #3", then=(tmp_path / "go").touch)
+    assert code == 3
+    text = strip(shown)
+    assert hidden(text) == []
+    assert "failed  #1  exit code 3: a" in text
+    assert "best  #2  fitness 2" in text
+    if name == "markup":
+        assert HOSTILE[name] in text
+    for arguments in (["list"], ["list", "p"], ["show", "p/1"], ["logs", "p/1"]):
+        code, shown = terminal("runs", *arguments)
+        assert code == 0
+        assert hidden(shown.replace("\r\n", "\n").replace("\t", "")) == [], arguments
+    assert "fitness: 1\r\n" in shown
+
+
+def test_nor_from_a_script_that_is_only_looked_at(terminal, script, workdir):
+    """A dry run shows the script's own text and the names of files."""
+    script("tr\x1b[2Jain.py", "lr = 0  # \x1b]52;c;aGk=\x07\u202e\nprint(lr)  # \x1b[2J\n")
+    os.mkfifo(workdir / "pipe\x1b[2J")
+    code, shown = terminal("run", "--dry-run", "--hp=lr=1", "tr\x1b[2Jain.py")
+    assert code == 0
+    assert "+print(1)" in shown
+    assert hidden(shown.replace("\r\n", "\n")) == []
+
+
+def test_a_flood_of_long_lines_keeps_the_panel_in_shape(terminal, say, tmp_path):
+    say(b"\x1b[2Jx" * 200_000)
+    arguments = ["run", "--project=p", "--hp=lr=1,2,3", "train.py"]
+    code, shown = terminal(*arguments, when="runs  #3", then=(tmp_path / "go").touch)
+    assert code == 3
+    assert hidden(strip(shown)) == []
+    assert {len(line) for line in strip(shown).split("\n") if line[:1] in "╭│╰" and line} == {150}
+
+
+# --- the two functions that everything passes through -----------------------------------------------------------------
+
+
+def test_no_control_and_no_format_character_passes():
+    """All of Unicode."""
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    bad = {c for c in everything if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")}
+    assert not bad & set(clean(everything))
+    assert bad & set(harmless(everything)) == {"\n", "\t"}
+    assert len(clean(everything)) == len(everything)
+    assert clean("né 日本 😀 <b>") == harmless("né 日本 😀 <b>") == "né 日本 😀 <b>"
+
+
+def test_tables_and_json_let_none_pass_either(capsys):
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    print_json({everything: everything})
+    written = capsys.readouterr().out
+    assert hidden(written) == []
+    assert json.loads(written) == json.loads(json.dumps({everything: everything}))
+    print_table([everything, "b"], [["1", everything]])
+    written = capsys.readouterr().out
+    assert hidden(written) == []
+    assert written.count("\n") == 2

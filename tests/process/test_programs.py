@@ -1,0 +1,361 @@
+"""Studio from a program: the two examples of the design, and what else a notebook does with it."""
+
+import importlib.resources
+import inspect
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import typing
+
+import numpy as np
+import pytest
+
+import studio
+from studio.errors import BadInput, ProjectError, Stalled
+from studio.search.observer import Observer
+
+PUBLIC = """
+    Backend Experiment MetricReader Optimizer Outcome Parameter Project Report Run Search Space StudioError Suggestion
+    create_host fs_tracker hookimpl resume run
+"""
+
+TRAIN = """
+    import sys
+    from tensorboardX import SummaryWriter
+
+    lr = 0.5
+    writer = SummaryWriter("../tb")
+    for epoch in range(int(sys.argv[1])):
+        writer.add_scalar("val_loss", (lr - 0.0625) ** 2, epoch)
+    writer.close()
+"""
+
+
+def fitness(lr, layers=4, optimizer="adam"):
+    return -((np.log10(lr) + 3) ** 2) - abs(layers - 3) - (optimizer == "sgd")
+
+
+# --- the examples of the design ---------------------------------------------------------------------------------------
+
+
+def test_search_in_a_loop(home):
+    search = studio.Search(
+        {"lr": "1e-5:0.1:l", "layers": "1:8:i", "optimizer": ["adam", "sgd"]},
+        optimizer="cma",
+        seed=1,
+        max_experiments=200,
+    )
+    for suggestion in search:
+        search.tell(suggestion, fitness(**suggestion.values))
+    assert search.done
+    assert len(search.experiments) == 200
+    assert search.best.values["lr"] == pytest.approx(1e-3, rel=0.01)
+    assert (search.best.values["layers"], search.best.values["optimizer"]) == (3, "adam")
+    assert search.best.fitness == max(experiment.fitness for experiment in search.experiments) > -1e-3
+    assert not home.exists()  # without `project` no disk is touched
+
+
+def test_run_of_a_script(home, script):
+    script("train.py", TRAIN)
+    project = studio.run("train.py", ["30"], hyperparams={"lr": "0.01:0.01:0.1"}, metric="val_loss:min", num_workers=4)
+    assert isinstance(project, studio.Project)
+    numbers = []
+    for experiment in project.experiments:
+        numbers.append(experiment.number)
+        assert experiment.fitness == pytest.approx(-((experiment.values["lr"] - 0.0625) ** 2), abs=1e-7)
+    assert numbers == list(range(1, 11))
+    assert project.best.values == {"lr": 0.06}
+    assert studio.Project(project.name).best == project.best
+    assert (project.state, project.metric.mode) == ("done", "min")
+
+
+# --- ask and tell -----------------------------------------------------------------------------------------------------
+
+
+def test_several_suggestions_out_at_once_told_in_any_order():
+    def run(order):
+        search = studio.Search({"x": "0:1", "y": "0:1"}, optimizer="cma", seed=3, max_experiments=40)
+        while not search.done:
+            out = [search.ask() for _ in range(4)]
+            order(out)
+            for suggestion in out:
+                search.tell(suggestion.number, -(suggestion.values["x"] ** 2) - suggestion.values["y"])
+        return search
+
+    shuffle = random.Random(1).shuffle
+    search = run(shuffle)
+    assert [experiment.number for experiment in search.experiments] == list(range(1, 41))
+    assert {experiment.status for experiment in search.experiments} == {"completed"}
+    again = random.Random(1).shuffle
+    assert [e.values for e in run(again).experiments] == [e.values for e in search.experiments]
+    assert search.ask() is None
+
+
+def test_failures():
+    search = studio.Search({"x": "0:9"})
+    told = [None, float("nan"), float("inf"), -float("inf"), 5, 7.5, np.float32(2), 7.5]
+    for suggestion, value in zip(search, told, strict=False):
+        search.tell(suggestion, value)
+        if suggestion.number == 8:
+            break
+    statuses = [experiment.status for experiment in search.experiments]
+    assert statuses[:8] == ["failed"] * 4 + ["completed"] * 4
+    assert search.best.number == 6  # the first of equals
+    search.tell(1, 9)  # a retry
+    assert search.best.number == 1
+    search.tell(1, 3)
+    assert search.best.number == 6
+    with pytest.raises(BadInput, match="no suggestion with the number 99"):
+        search.tell(99, 1)
+
+
+def test_a_loop_can_be_left_and_taken_up_again():
+    search = studio.Search({"x": "1:5"})
+    seen = []
+    for suggestion in search:
+        seen.append(suggestion.values["x"])
+        search.tell(suggestion, 0)
+        if len(seen) == 2:
+            break
+    seen += [suggestion.values["x"] for suggestion in search]
+    assert seen == [1, 2, 3, 4, 5]
+    assert [experiment.status for experiment in search.experiments] == ["completed"] * 2 + ["queued"] * 3
+    assert (search.done, search.ask()) == (True, None)
+    assert "5" in search.done_reason
+
+
+def test_optimizer_that_wants_results_first():
+    class Pairs(studio.Optimizer):
+        """Asks for two, then waits for both."""
+
+        name = "pairs"
+
+        def __init__(self, space, *, seed, rounds: int = 2):
+            self.space, self.size, self.rng = space, 2 * rounds, np.random.default_rng(seed)
+            self.asked = self.told = 0
+
+        def ask(self):
+            if self.asked == self.size:
+                self.done = True
+            if self.done or self.asked - self.told == 2 or (self.told % 2 and self.asked % 2 == 0):
+                return None
+            self.asked += 1
+            return self.space.suggestion(self.rng.random(self.space.dimensions))
+
+        def tell(self, suggestion, fitness):
+            self.told += 1
+
+    search = studio.Search({"x": "0:1"}, optimizer=Pairs, options={"rounds": "3"}, seed=1)
+    assert search.size == 6
+    first, second = search.ask(), search.ask()
+    assert search.ask() is None
+    assert not search.done
+    with pytest.raises(Stalled, match="pairs asks for more results, although 2 suggestions are untold"):
+        list(search)
+    search.tell(second, 1)
+    search.tell(first, 2)
+    assert search.ask().number == 3
+    with pytest.raises(BadInput, match="no option 'round'; did you mean 'rounds'"):
+        studio.Search({"x": "0:1"}, optimizer=Pairs, options={"round": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"x": "0:2"}, [0, 1, 2]),
+        ({"x": [1, "a", None, 2.5, True]}, [1, "a", None, 2.5, True]),
+        ({"x": (3, 4)}, [3, 4]),
+        ({"x": 7}, [7]),
+        ({"x": [7]}, [7]),
+    ],
+)
+def test_what_a_space_is_made_of(given, values):
+    assert [suggestion.values["x"] for suggestion in studio.Search(given)] == values
+
+
+def test_space_with_a_parameter_of_its_own():
+    class Even(studio.Parameter):
+        name = "n"
+        dimensions = 1
+
+        def from_unit(self, u):
+            return 2 * int(u[0] * 10)
+
+        def to_unit(self, value):
+            return np.array([value / 20])
+
+    search = studio.Search(studio.Space([Even()]), optimizer="random", seed=1, max_experiments=20)
+    assert {suggestion.values["n"] % 2 for suggestion in search} == {0}
+
+
+class Simplex(studio.Parameter):
+    """Three shares that add up to 1."""
+
+    dimensions = 3
+
+    def __init__(self, name):
+        self.name = name
+
+    def from_unit(self, u):
+        return np.array(u) / np.sum(u)
+
+    def to_unit(self, value):
+        return np.array(value)
+
+
+class SimplexRanges:
+    @studio.hookimpl
+    def studio_parse_range(self, name, text):
+        return Simplex(name) if text == "simplex" else None
+
+
+def test_an_array_of_a_parser_of_its_own_reaches_the_script_as_a_file(script):
+    script(
+        "train.py",
+        "import numpy\nfrom studio import fs_tracker\nprint('fitness:', numpy.load(fs_tracker.get_artifact('mix')).sum())\n",
+    )
+    host = studio.create_host(plugins=[SimplexRanges()])
+    ranges = {"mix": "simplex"}
+    project = studio.run("train.py", hyperparams=ranges, optimizer="random", max_experiments=2, seed=1, host=host)
+    assert [round(experiment.fitness, 9) for experiment in project.experiments] == [1, 1]
+    assert [len(experiment.values["mix"]) for experiment in project.experiments] == [3, 3]
+
+
+@pytest.mark.parametrize("ranges", [{"x": []}, {"x": "nan"}, {"not a name": "0:1"}, {3: "0:1"}, {"x": "0:1:l"}])
+def test_spaces_that_are_none(ranges):
+    with pytest.raises(BadInput):
+        studio.Search(ranges)
+
+
+def test_stored_search_goes_on_in_another_program(home, command):
+    program = """
+import studio
+
+search = studio.Search({"x": "0:1", "y": "1e-3:1:l"}, optimizer="random", seed=2, max_experiments=9, project="digits")
+for suggestion in search:
+    if suggestion.number == STOP:
+        break
+    search.tell(suggestion, -suggestion.values["x"] - suggestion.values["y"])
+print([(e.number, e.status, e.values, e.fitness) for e in search.experiments])
+"""
+    outputs = []
+    for stop, project in ((5, "digits"), (99, "digits"), (99, "whole")):
+        text = program.replace("STOP", str(stop)).replace("digits", project)
+        outputs.append(subprocess.check_output([sys.executable, "-c", text], text=True))
+    assert "(5, 'queued'" in outputs[0]
+    assert outputs[1] == outputs[2]
+    project = studio.Project("digits")
+    assert [experiment.status for experiment in project.experiments] == ["completed"] * 9
+    assert '"digits/9"' in command("runs", "list", "digits", "--json").out
+    result = command("resume", "digits")
+    assert result.code == 2
+    assert "studio.Search(project='digits', …)" in result.err
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+def test_existing_project_is_an_error(home, script):
+    script("train.py", "lr = 1\nprint(lr)\n")
+    studio.run("train.py", hyperparams={"lr": [1]}, project="digits")
+    with pytest.raises(ProjectError, match=r"'digits' exists.*studio resume digits"):
+        studio.run("train.py", hyperparams={"lr": [1]}, project="digits")
+    with pytest.raises(studio.StudioError, match=r"no project 'digit'.*did you mean 'digits'"):
+        studio.Project("digit")
+
+
+class Interrupting(Observer):
+    """Presses Ctrl-C when the first experiment has ended."""
+
+    def finished(self, experiment, progress):
+        if experiment.number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_interrupt_is_raised_and_resume_goes_on(home, script):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        studio.run("train.py", hyperparams={"lr": [1, 2, 3]}, project="digits", observer=Interrupting())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert studio.Project("digits").state == "interrupted"
+    project = studio.resume("digits")
+    assert [experiment.fitness for experiment in project.experiments] == [1, 2, 3]
+
+
+def test_run_takes_values_and_plugins_of_the_program(home, script):
+    class Corners(studio.Optimizer):
+        name = "corners"
+        size = 2
+
+        def __init__(self, space, *, seed, high: float = 1.0):
+            self.space, self.points = space, iter([[0.0], [high]])
+
+        def ask(self):
+            point = next(self.points, None)
+            self.done = point is None
+            return None if point is None else self.space.suggestion(point)
+
+        def tell(self, suggestion, fitness):
+            pass
+
+    class Plugin:
+        @studio.hookimpl
+        def studio_optimizers(self):
+            return [Corners]
+
+    script("train.py", "lr = n = 1\nprint('fitness:', lr * n)\n")
+    project = studio.run(
+        "train.py",
+        hyperparams={"lr": "2:4", "n": 10},
+        optimizer="corners",
+        options={"high": 0.5},
+        max_duration=30,
+        host=studio.create_host(plugins=[Plugin()]),
+    )
+    assert [experiment.fitness for experiment in project.experiments] == [20, 30]
+
+
+def test_run_in_a_thread(home, script):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(studio.run("train.py", hyperparams={"lr": [1, 2]})))
+    thread.start()
+    thread.join(30)
+    assert [experiment.fitness for experiment in found[0].experiments] == [1, 2]
+
+
+def test_run_prints_nothing(home, script, capfd):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    studio.run("train.py", hyperparams={"lr": [1, 2]})
+    assert capfd.readouterr() == ("", "")
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_public_names():
+    assert sorted(studio.__all__) == PUBLIC.split()
+    assert set(dir(studio)) >= {*PUBLIC.split(), "__version__"}
+    for name in studio.__all__:
+        assert inspect.getdoc(getattr(studio, name)), f"{name} has no docstring"
+    with pytest.raises(AttributeError, match="'studio' has no attribute 'Study'"):
+        studio.Study  # noqa: B018
+
+
+def test_typed():
+    assert importlib.resources.files("studio").joinpath("py.typed").is_file()
+    for function in (studio.run, studio.resume, studio.create_host, studio.Search.__init__, studio.Project.__init__):
+        hints = typing.get_type_hints(function)
+        assert set(inspect.signature(function).parameters) - {"self"} <= set(hints)
+    assert typing.get_type_hints(studio.run)["return"] is studio.Project
+
+
+def test_arguments_of_run_are_the_options_of_the_command(command):
+    text = command("run", "--help").out
+    others = {"script", "arguments", "hyperparams", "options", "module", "backend_options", "host", "observer"}
+    for name in inspect.signature(studio.run).parameters.keys() - others:
+        assert f"--{name.replace('_', '-')}" in text
