@@ -3,6 +3,7 @@
 Suggestion --> Run --> [Report ...] Outcome --> Experiment
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -216,3 +217,11 @@ def storable(text: str) -> str:
 def plain(value: Any) -> Any:
     """`value` as JSON has it: numpy vectors become lists."""
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False

@@ -39,3 +39,11 @@ def minutes(seconds: float | None) -> str:
 
 def metric_value(experiment: Experiment) -> str:
     return short(experiment.metric["value"]) if experiment.metric else ""
+
+
+def in_bytes(size: int) -> str:
+    """`1.5 GB`"""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from studio.errors import PluginError
+from studio.errors import BadInput, PluginError
 from studio.text import did_you_mean, literal
 
 _GIVEN_BY_STUDIO = {"self", "space", "seed", "slots", "host", "settings", "project", "notice"}
@@ -123,3 +123,19 @@ def _read(text: str, kind: Any) -> Any:
                 return choice
         raise ValueError(text)
     return literal(text)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """`2GB`, `500 MB`, `10000` in bytes."""
+    number = text.strip().lower().removesuffix("b").strip()
+    unit = number[-1:] if number[-1:] in _UNITS else ""
+    try:
+        size = float(number.removesuffix(unit)) * _UNITS[unit]
+    except ValueError:
+        size = -1.0
+    if not 0 < size < 10**18:
+        raise BadInput(f"{option} {text!r} is no size; write for example 500MB or 2GB")
+    return int(size)

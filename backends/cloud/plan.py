@@ -18,7 +18,7 @@ from studio.backends.cloud.rates import Rate, rate_of
 from studio.backends.cloud.requirements import is_local
 from studio.backends.cloud.spending import affordable_lifetime
 from studio.errors import BadInput
-from studio.project.source import parse_bytes
+from studio.options import parse_bytes
 from studio.settings import Settings, parse_duration
 
 DEFAULT_LIFETIME = 24 * 3600

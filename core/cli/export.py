@@ -32,9 +32,9 @@ def export(
 
         save(csv_text(experiments) if kind == "csv" else json_text(experiments), output, None)
         return 0
-    from studio.execution.history import curve_of
     from studio.host import create_host
     from studio.reporting.axes import axes_of
+    from studio.reporting.curves import curve_of
     from studio.reporting.optuna import journal_lines
 
     host, metric = create_host(), found.metric

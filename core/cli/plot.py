@@ -68,7 +68,7 @@ def plot(
 
 
 def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any) -> tuple[str, float, list[Any]]:
-    from studio.execution.history import value_of
+    from studio.reporting.curves import value_of
     from studio.reporting.scales import Point
     from studio.settings import parse_direction, parse_metric
 

@@ -173,8 +173,7 @@ def run(
     from studio.cli.display import make_observer
     from studio.cli.result import carried_out
     from studio.host import create_host
-    from studio.options import split_pairs
-    from studio.project.source import parse_bytes
+    from studio.options import parse_bytes, split_pairs
     from studio.search import run as launch
     from studio.search.ranges import split_hyperparams
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from studio.experiment import Metric
+from studio.experiment import Metric, is_number
 from studio.host import Host
-from studio.reporting.axes import Axis, axes_of, is_number
+from studio.reporting.axes import Axis, axes_of
 
 LISTS = (  # what became of each experiment
     "number",

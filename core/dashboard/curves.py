@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from studio.dashboard.run_files import is_own
-from studio.execution.history import open_reader
 from studio.experiment import Metric
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.project.paths import attempt_folder
+from studio.reporting.curves import open_reader
 
 KEPT = 4000  # curves in memory
 LONGEST = 4000  # points of one in memory; beyond them every second one goes

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from studio.dashboard.columns import Column
 from studio.dashboard.experiment_table import Table
-from studio.reporting.axes import is_number
+from studio.experiment import is_number
 
 FEWEST = 10  # finished experiments
 MOST = 1000  # of them that are looked at: the rest changes nothing that can be seen

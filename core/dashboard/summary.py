@@ -8,9 +8,9 @@ from typing import Any
 
 from studio.dashboard.elapsed import active, pauses_of
 from studio.dashboard.experiment_table import Table
+from studio.experiment import is_number
 from studio.project.costs import cost_of_project
 from studio.project.project import state_of
-from studio.reporting.axes import is_number
 from studio.reporting.facts import by_cause
 from studio.search.steering import refusals
 

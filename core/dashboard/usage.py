@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from studio.dashboard.run_files import open_file
-from studio.project.source import in_bytes
+from studio.format import in_bytes
 from studio.system.processes import marked
 
 LARGEST = 1 << 16  # bytes of usage.json

@@ -9,7 +9,7 @@ import numpy as np
 
 from studio.execution.log_cap import open_regular
 from studio.experiment import Outcome, Run, plain
-from studio.project.source import copy_any, copy_tree, make_own, remove_tree
+from studio.system.copying import copy_any, copy_tree, make_own, remove_tree
 from studio.system.files import write_json
 from studio.system.processes import kill_tree
 

@@ -22,9 +22,9 @@ from studio.execution.metric import Summary
 from studio.execution.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
 from studio.experiment import Failure, Metric, Outcome, Report, Run
+from studio.format import in_bytes
 from studio.host import Host
 from studio.interfaces import MetricReader
-from studio.project.source import in_bytes
 from studio.system.files import identity
 from studio.system.processes import Watchdog, has_own_session, kill_tree, signal_tree
 

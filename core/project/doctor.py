@@ -12,13 +12,13 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.experiment import FITNESS
+from studio.format import in_bytes
 from studio.project import inbox as requests
 from studio.project.copies import copied_through, copy_of
 from studio.project.lock import is_locked
 from studio.project.paths import COPY, database, projects_folder, studio_home
 from studio.project.rebuilding import read_copies
 from studio.project.records import read_experiments
-from studio.project.source import in_bytes
 from studio.project.store import read_events, read_meta, reading
 from studio.system.files import is_network, make_folder, out_of_space
 from studio.system.processes import marked

@@ -7,6 +7,8 @@ from pathlib import Path
 from studio.errors import BadInput, ProjectError
 from studio.text import did_you_mean
 
+FIRST_SNAPSHOT = "source"
+SHARED = "artifacts"  # what all experiments read; and beside a later snapshot, its own
 COPY = "record.json"  # of the record, beside the runs: `studio.project.copies`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -4,11 +4,8 @@ working directory --snapshot--> projects/P/source --copy_tree--> projects/P/N/A/
 """
 
 import contextlib
-import errno
 import fnmatch
 import os
-import secrets
-import shutil
 import stat
 import sys
 from collections.abc import Collection, Iterator
@@ -16,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.errors import BadInput
+from studio.format import in_bytes
+from studio.system.copying import copy_file
 
 IGNORE_FILE = ".studioml_ignore"
 MAX_BYTES = 10**9
-_FICLONE = 0x40049409  # ioctl_ficlone(2): the copy shares its blocks until one side is written
-_NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM}
 
 
 @dataclass
@@ -86,105 +83,6 @@ def write_snapshot(snapshot: Snapshot, target: Path) -> None:
         copy_file(snapshot.source / file, target / file)
     for link, points_to in snapshot.links.items():
         os.symlink(points_to, target / link)
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """A real copy of a snapshot: nobody who writes to it changes anybody else's. Pipes, sockets and devices are left out."""
-    target.mkdir(parents=True, exist_ok=True)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), target / entry.name)
-            elif entry.is_dir():
-                copy_tree(Path(entry.path), target / entry.name)
-            elif entry.is_file():
-                copy_file(Path(entry.path), target / entry.name)
-
-
-def copy_any(source: Path, target: Path) -> None:
-    """A file or a folder; nothing where it is neither. OSError for a folder in itself, or one that is too deep."""
-    if source.is_dir():
-        if is_inside(target, source):
-            raise OSError(errno.EINVAL, f"{source} cannot be copied into itself")
-        try:
-            copy_tree(source, target)
-        except RecursionError:
-            raise OSError(errno.ENAMETOOLONG, f"{source} holds folders that are nested too deeply") from None
-    elif source.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(source, target)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove `folder` with all that a script made in it: deep folders, and ones that nobody may write to."""
-    try:
-        shutil.rmtree(folder)
-    except (OSError, RecursionError):  # it keeps a file open for each level, and there may be 1,024 at most
-        if folder.is_symlink():  # what it leads to is somebody else's
-            raise
-        _remove_by_levels(folder)
-
-
-def _remove_by_levels(folder: Path) -> None:
-    """What lies in a folder within is moved up before that is removed: no path grows long, and two folders at most are open."""
-    os.chmod(folder, stat.S_IRWXU)
-    while inner := [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]:
-        for path in inner:
-            os.chmod(path, stat.S_IRWXU)
-            for entry in list(os.scandir(path)):
-                if entry.is_dir(follow_symlinks=False):
-                    os.chmod(entry.path, stat.S_IRWXU)  # a folder that is moved is written to
-                    os.rename(entry.path, folder / secrets.token_hex(8))
-                else:
-                    os.unlink(entry.path)
-            os.rmdir(path)
-    shutil.rmtree(folder)
-
-
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or lies in it, links followed."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def make_own(root: Path, path: str) -> Path:
-    """Make `root / path` safe to write to: a link on its way that leaves `root` becomes a copy, a folder of links or a
-    file. What it led to is somebody else's."""
-    place = root
-    for part in Path(path).parts:
-        place = place / part
-        if place.is_symlink() and not is_inside(place, root):
-            found = Path(os.path.realpath(place))
-            place.unlink()
-            if found.is_dir():
-                place.mkdir()
-                for entry in os.scandir(found):
-                    os.symlink(entry.path, place / entry.name)
-            elif found.is_file():
-                copy_file(found, place)
-    return place
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Contents, permissions and times; copy-on-write where the file system can."""
-    if sys.platform == "linux" and _clone(source, target):
-        shutil.copystat(source, target)
-    else:
-        shutil.copy2(source, target)
-    if not os.access(target, os.W_OK):  # a read-only source must not stop Studio from writing values into the copy
-        os.chmod(target, stat.S_IMODE(target.stat().st_mode) | stat.S_IWUSR)
-
-
-def _clone(source: Path, target: Path) -> bool:
-    import fcntl  # Linux only here: macOS clones inside shutil.copy2 (fcopyfile)
-
-    with open(source, "rb") as read, open(target, "xb") as write:  # x: it may be a link to the source
-        try:
-            fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
-        except OSError as error:
-            if error.errno not in _NO_CLONE:
-                raise
-            return False
-    return True
 
 
 def _walk(
@@ -260,27 +158,3 @@ def _too_large(source: Path, size: int, sizes: dict[str, int], limit: int) -> st
         f"Share data with --capture-once {largest[0]}:data, list what is not needed in {IGNORE_FILE}, "
         f"or allow it with --max-workspace {in_bytes(int(size * 1.1)).replace(' ', '')}"
     )
-
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-
-
-def in_bytes(size: int) -> str:
-    """`1.5 GB`"""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"
-
-
-def parse_bytes(text: str, option: str) -> int:
-    """`2GB`, `500 MB`, `10000` in bytes."""
-    number = text.strip().lower().removesuffix("b").strip()
-    unit = number[-1:] if number[-1:] in _UNITS else ""
-    try:
-        size = float(number.removesuffix(unit)) * _UNITS[unit]
-    except ValueError:
-        size = -1.0
-    if not 0 < size < 10**18:
-        raise BadInput(f"{option} {text!r} is no size; write for example 500MB or 2GB")
-    return int(size)

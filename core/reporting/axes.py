@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from studio.errors import StudioError
-from studio.experiment import Experiment, plain
+from studio.experiment import Experiment, is_number, plain
 from studio.host import Host
 from studio.search.ranges import read_space
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real
@@ -63,14 +63,6 @@ def number(value: Any) -> float | None:
     if isinstance(value, list) and value and all(is_number(item) for item in value):
         value = math.hypot(*value)
     return float(value) if is_number(value) else None
-
-
-def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number that a float can hold."""
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _axis(parameter: Parameter) -> Axis | None:

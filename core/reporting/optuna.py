@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from studio.experiment import Experiment, Metric
+from studio.experiment import Experiment, Metric, is_number
 from studio.project.project import Project
-from studio.reporting.axes import Axis, is_number
+from studio.reporting.axes import Axis
 
 CREATE_STUDY, STUDY_USER_ATTRIBUTE, STUDY_SYSTEM_ATTRIBUTE, CREATE_TRIAL = 0, 2, 3, 4
 MINIMIZE, MAXIMIZE = 1, 2

@@ -24,10 +24,10 @@ from typing import Any
 
 from studio.experiment import Experiment
 from studio.format import assignments, clipped, short
+from studio.project.paths import FIRST_SNAPSHOT
 from studio.project.project import Project
 from studio.project.records import look
 from studio.reporting.axes import Axis, number
-from studio.search.plan import FIRST_SNAPSHOT
 
 MOST_FOLDERS = 10_000  # of one run in which event files are looked for
 LONGEST_NAME = 200  # bytes; file systems take 255

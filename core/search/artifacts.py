@@ -9,8 +9,8 @@ from typing import Any
 
 from studio.errors import BadInput
 from studio.project.paths import existing_project_folder, split_key, studio_home
-from studio.project.source import is_inside
 from studio.settings import Settings
+from studio.system.copying import is_inside
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from studio.experiment import Experiment
-from studio.project.source import remove_tree
+from studio.system.copying import remove_tree
 
 
 class KeptWorkspaces:

@@ -19,7 +19,7 @@ from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
 from studio.host import Host, blame
 from studio.interfaces import Backend, Optimizer
-from studio.project.paths import attempt_folder
+from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.ranges import read_space
@@ -27,9 +27,6 @@ from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_dir
 from studio.space import Choice, Constant, Space, Suggestion
 from studio.system.machine import visible_gpus
 from studio.text import did_you_mean
-
-FIRST_SNAPSHOT = "source"
-SHARED = "artifacts"  # what all experiments read; and beside a later snapshot, its own
 
 
 @dataclass

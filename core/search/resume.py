@@ -5,11 +5,11 @@ from pathlib import Path
 from studio.errors import BadInput, ProjectError
 from studio.host import Host
 from studio.project.changes import changed_files, difference
-from studio.project.creation import source_snapshot, take_new_snapshot
-from studio.project.paths import COPY
+from studio.project.paths import COPY, FIRST_SNAPSHOT
 from studio.project.store import Store
+from studio.search.creation import source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
-from studio.search.plan import FIRST_SNAPSHOT, Plan, prepare
+from studio.search.plan import Plan, prepare
 from studio.settings import Settings
 
 

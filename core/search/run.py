@@ -15,13 +15,13 @@ from studio.experiment import MAX_LOG
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
 from studio.project import inbox as requests
-from studio.project.creation import create, fingerprint, is_whole, source_snapshot
 from studio.project.lock import take_lock
 from studio.project.paths import existing_project_folder, project_folder
 from studio.project.project import Project
-from studio.project.source import MAX_BYTES, Snapshot, remove_tree
+from studio.project.source import MAX_BYTES, Snapshot
 from studio.project.store import Store
 from studio.search.billing import Consent, agree, costs_money, settings_of
+from studio.search.creation import create, fingerprint, is_whole, source_snapshot
 from studio.search.driver import Driver
 from studio.search.failures import Given, parse_endings, parse_retries
 from studio.search.observer import Observer
@@ -30,6 +30,7 @@ from studio.search.plan import Plan, prepare
 from studio.search.resume import plan_again, stored_settings
 from studio.search.search import Search
 from studio.settings import Settings, parse_duration
+from studio.system.copying import remove_tree
 from studio.system.machine import usable_cpus, visible_gpus
 from studio.system.processes import kill_tree
 

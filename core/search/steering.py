@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput, StudioError
+from studio.experiment import is_number
 from studio.host import Host
 from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.lock import is_locked
 from studio.project.project import Project
 from studio.project.store import read_meta, reading
-from studio.reporting.axes import is_number
 from studio.search.ranges import read_space
 from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space

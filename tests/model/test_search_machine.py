@@ -33,11 +33,11 @@ from studio.optimizers.grid import Grid
 from studio.optimizers.random_search import RandomSearch
 from studio.project import copies, rebuilding
 from studio.project import inbox as requests
-from studio.project.creation import create
 from studio.project.inbox import Request
 from studio.project.paths import project_folder
 from studio.project.project import Project
 from studio.project.store import Store, read_events, reading
+from studio.search.creation import create
 from studio.search.driver import Driver
 from studio.search.failures import FIRST, IN_A_ROW
 from studio.search.observer import Observer

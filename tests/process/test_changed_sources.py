@@ -418,7 +418,7 @@ def test_earlier_experiments_keep_the_captured_data_that_they_had(command, data,
 @pytest.mark.parametrize(
     "moment",
     [
-        ("after", "studio.project.source:copy_any", 1),
+        ("after", "studio.system.copying:copy_any", 1),
         ("before", "studio.project.store:Store.set_meta", 1),
     ],
     ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]}",

@@ -17,9 +17,9 @@ from types import SimpleNamespace
 import pytest
 
 from studio.host import create_host
-from studio.project.creation import create
 from studio.project.paths import database
 from studio.project.project import Project
+from studio.search.creation import create
 from studio.search.driver import Driver
 from studio.search.plan import prepare
 from studio.search.run import make_settings, source_snapshot

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from studio.project.changes import LINES, LONGEST, changed_files, difference
-from studio.project.source import copy_any, plan_snapshot, write_snapshot
+from studio.project.source import plan_snapshot, write_snapshot
+from studio.system.copying import copy_any
 
 TREE = {"train.py": "lr = 1\nprint(lr)\n", "model/net.py": "units = 3\n", "data/train.csv": "1,2\n3,4\n"}
 

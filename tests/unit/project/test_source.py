@@ -9,16 +9,10 @@ from pathlib import Path
 import pytest
 
 from studio.errors import BadInput
-from studio.project.source import (
-    Snapshot,
-    copy_any,
-    copy_file,
-    copy_tree,
-    in_bytes,
-    parse_bytes,
-    plan_snapshot,
-    write_snapshot,
-)
+from studio.format import in_bytes
+from studio.options import parse_bytes
+from studio.project.source import Snapshot, plan_snapshot, write_snapshot
+from studio.system.copying import copy_any, copy_file, copy_tree
 
 
 @pytest.fixture

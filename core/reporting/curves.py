@@ -7,8 +7,7 @@ from studio.execution.metric import Summary
 from studio.experiment import Experiment, Metric, Report, Run
 from studio.host import Host
 from studio.interfaces import MetricReader
-from studio.project.paths import attempt_folder
-from studio.search.plan import FIRST_SNAPSHOT
+from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 
 
 def reports_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> list[Report]:

@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from studio import fs_tracker
 from studio.errors import BadInput, ProjectError, StoreError
 from studio.project.environment import describe
 from studio.project.lock import take_lock
-from studio.project.paths import COPY, database, project_folder, projects_folder, studio_home
-from studio.project.source import Snapshot, copy_any, own_output, plan_snapshot, write_snapshot
+from studio.project.paths import COPY, FIRST_SNAPSHOT, SHARED, database, project_folder, projects_folder, studio_home
+from studio.project.source import Snapshot, own_output, plan_snapshot, write_snapshot
 from studio.project.store import Store, whole
 from studio.search.optimizer_file import is_file
-from studio.search.plan import FIRST_SNAPSHOT, SHARED, Plan
+from studio.search.plan import Plan
 from studio.settings import Settings
+from studio.system.copying import copy_any
 from studio.system.files import make_folder
 
 
