@@ -26,7 +26,7 @@ from studio.entry_points import EntryPoint, find_entry_points, normalised
 from studio.errors import BadInput, PluginError, PluginFailed, RangeError, StudioError
 from studio.experiment import Metric, Run
 from studio.interfaces import Backend, MetricReader, Optimizer
-from studio.search.optimizer_file import import_file, is_file, own_optimizers
+from studio.plugin_files import import_file, is_file, own_optimizers
 from studio.space import Parameter
 from studio.text import did_you_mean
 

@@ -1,0 +1,1 @@
+"""Built-in search strategies, one file each: grid, random_search, cma_es."""

@@ -1,4 +1,8 @@
-"""The command `studio`: one file a command, each imported only when it is called."""
+"""The command `studio`: one file a command, each imported only when it is called.
+
+Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export. Beside them: console
+usage saving (what all say and write), cloud_options, display dry_run result (a search in the terminal), skeleton.
+"""
 
 import importlib
 import os

@@ -71,4 +71,8 @@ know (it was started again) means everything.
     POST /api/p/NAME/export.csv {numbers: []}     a CSV of these experiments, in this order: what a page shows
 
 Answers: 200 {ok: text} or 4xx {error: text}. 403 without the cookie, from a foreign Host or Origin, or without the token.
+
+Files: columns elapsed experiment_table view summary project_list (the record, kept in memory), curves logs run_files usage
+experiment_details importance (files of runs), pages (HTML), events (streams), actions tensorboard (what buttons start),
+open_projects (caches), access (who may ask), asked answers app (addresses), server.
 """

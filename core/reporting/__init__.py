@@ -1,1 +1,11 @@
-"""Results drawn and handed out."""
+"""Results drawn and handed out; writes nothing into a project.
+
+axes         the axis of each hyperparameter
+scales       results in order, the best so far, ticks
+curves       a metric over steps, read again from a run's files
+facts        what a report says
+svg          charts without a script
+report       HTML and Markdown
+tensorboard  the log folder for TensorBoard's HParams tab
+optuna       a study for Optuna
+"""

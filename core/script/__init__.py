@@ -1,1 +1,6 @@
-"""Which program runs, and where values go into it."""
+"""Which program runs, and where values go into it.
+
+scopes        which binding a name means
+reads         where names are read
+substitution  values written into the text
+"""

@@ -9,12 +9,12 @@ from typing import IO
 
 from studio import fs_tracker
 from studio.errors import BadInput, ProjectError, StoreError
+from studio.plugin_files import is_file
 from studio.project.environment import describe
 from studio.project.lock import take_lock
 from studio.project.paths import COPY, FIRST_SNAPSHOT, SHARED, database, project_folder, projects_folder, studio_home
 from studio.project.source import Snapshot, own_output, plan_snapshot, write_snapshot
 from studio.project.store import Store, whole
-from studio.search.optimizer_file import is_file
 from studio.search.plan import Plan
 from studio.settings import Settings
 from studio.system.copying import copy_any

@@ -14,6 +14,7 @@ from studio.errors import BadInput, Interrupted, ProjectError
 from studio.experiment import MAX_LOG
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
+from studio.plugin_files import is_file
 from studio.project import inbox as requests
 from studio.project.lock import take_lock
 from studio.project.paths import existing_project_folder, project_folder
@@ -25,7 +26,6 @@ from studio.search.creation import create, fingerprint, is_whole, source_snapsho
 from studio.search.driver import Driver
 from studio.search.failures import Given, parse_endings, parse_retries
 from studio.search.observer import Observer
-from studio.search.optimizer_file import is_file
 from studio.search.plan import Plan, prepare
 from studio.search.resume import plan_again, stored_settings
 from studio.search.search import Search

@@ -6,6 +6,8 @@
         optimizer = Mine
 
 Each test has a docstring that says what is expected.
+
+Suites: optimizers (with journals), backends, ranges, readers (with playback). fakes has plugins to test with.
 """
 
 from studio.testing.backends import BackendContract

@@ -49,7 +49,7 @@ def build(folder):
     source = folder / "source"
     for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-    vendor = source / "core" / "ui" / "vendor"
+    vendor = source / "core" / "dashboard" / "vendor"
     vendor.mkdir(exist_ok=True)
     for name in ("uplot.js", "uplot.css", "echarts.js"):  # `make ui` brings them; here it need not have
         if not (vendor / name).exists():
@@ -82,8 +82,8 @@ def check_contents(wheel, source):
     }
     assert {name for name in names if not name.startswith(info)} == expected
     assert {"studio/py.typed", "studio/fs_tracker.py", "studio/testing/__init__.py", "studio/cli/run.py"} <= expected
-    assert {"studio/ui/vendor/uplot.js", "studio/ui/vendor/echarts.js", "studio/ui/static/charts/best.js"} <= names
-    assert {"studio/ui/templates/project.html", "studio/ui/static/page.js", "studio/ui/static/studio.css"} <= expected
+    assert {"studio/dashboard/vendor/uplot.js", "studio/dashboard/vendor/echarts.js", "studio/dashboard/static/charts/best.js"} <= names
+    assert {"studio/dashboard/templates/project.html", "studio/dashboard/static/page.js", "studio/dashboard/static/studio.css"} <= expected
     assert {name.split("/")[0] for name in names} == {"studio", info}
     assert f"{info}/licenses/LICENSE" in names
     assert "studio = studio.cli:main" in entry_points

@@ -1,1 +1,1 @@
-"""Amazon EC2."""
+"""Amazon EC2: backend, account, types, prices, requests, errors, cloud, startup, setup."""

@@ -1,1 +1,1 @@
-"""Google Compute Engine."""
+"""Google Compute Engine: backend, account, types, prices, requests, errors, cloud, startup, setup."""

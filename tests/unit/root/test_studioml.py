@@ -6,7 +6,7 @@ import pytest
 from studio.errors import BadInput, StudioError
 from studio.host import create_host
 from studio.search.search import Search
-from studio.search.studioml import hyperparameters_of
+from studio.studioml import hyperparameters_of
 
 OLD = """
 import copy

@@ -9,9 +9,9 @@ import traceback
 import types
 from pathlib import Path
 
+from studio import studioml
 from studio.errors import PluginError
 from studio.interfaces import Optimizer
-from studio.search import studioml
 
 
 def is_file(optimizer: str) -> bool:
