@@ -82,8 +82,16 @@ def check_contents(wheel, source):
     }
     assert {name for name in names if not name.startswith(info)} == expected
     assert {"studio/py.typed", "studio/fs_tracker.py", "studio/testing/__init__.py", "studio/cli/run.py"} <= expected
-    assert {"studio/dashboard/vendor/uplot.js", "studio/dashboard/vendor/echarts.js", "studio/dashboard/static/charts/best.js"} <= names
-    assert {"studio/dashboard/templates/project.html", "studio/dashboard/static/page.js", "studio/dashboard/static/studio.css"} <= expected
+    assert {
+        "studio/dashboard/vendor/uplot.js",
+        "studio/dashboard/vendor/echarts.js",
+        "studio/dashboard/static/charts/best.js",
+    } <= names
+    assert {
+        "studio/dashboard/templates/project.html",
+        "studio/dashboard/static/page.js",
+        "studio/dashboard/static/studio.css",
+    } <= expected
     assert {name.split("/")[0] for name in names} == {"studio", info}
     assert f"{info}/licenses/LICENSE" in names
     assert "studio = studio.cli:main" in entry_points
