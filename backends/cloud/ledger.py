@@ -87,7 +87,7 @@ class Ledger:
             entries.pop(drop, None)
             new, self._entries = entries != self._entries, entries
             if self._file is not None and new:
-                write_json(self._file, [asdict(entry) for entry in entries.values()])
+                write_json(self._file, [asdict(entry) for entry in entries.values()], synced=True)
 
 
 def read(folder: Path) -> list[Entry]:

@@ -32,7 +32,7 @@ from studio.backends.queue.bucket import Bucket, BucketError
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.job_queue import JobState
 from studio.backends.queue.leaving import call_home
-from studio.backends.queue.shipping import WORKERS, search_id
+from studio.backends.queue.shipping import QUEUE, WORKERS, search_id
 from studio.errors import StudioError
 from studio.experiment import Outcome, Report, Run
 from studio.project import inbox as requests
@@ -44,7 +44,6 @@ TEND = 5.0  # seconds between two looks at the machines
 LOOK = 5.0  # seconds between two looks into the bucket; requests are billed
 TOGETHER = 8  # orders that are sent at a time
 LOG_LINES = 12  # of a machine that came to nothing
-QUEUE = "queue.json"  # in a project's folder: the name of its jobs, see `search_id`
 
 
 class MachinesBackend(BeforeSearch, BucketBackend):

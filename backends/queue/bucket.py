@@ -69,9 +69,9 @@ class Bucket(ABC):
     """
 
     url: str
-    look: ClassVar[float] = (
-        5.0  # seconds between two looks of a worker for a job: two or three requests, which clouds bill
-    )
+    # Seconds between two looks of a worker for a job, and of a driver for news: some requests each, which clouds bill.
+    look: ClassVar[float] = 5.0
+    driver_look: ClassVar[float] = 5.0
 
     @abstractmethod
     def get(self, key: str) -> tuple[bytes, str] | None:

@@ -13,6 +13,7 @@ from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket import PASSING, Bucket, CredentialsMissing
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.leaving import call_home
+from studio.backends.queue.shipping import QUEUE
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
 
@@ -34,10 +35,10 @@ class FolderBackend(BucketBackend):
             raise BadInput(
                 f"--backend=folder:{url}: write the whole path, {os.path.abspath(place)}, as workers need it"
             )
-        if "://" not in place and not (project and (project / "queue.json").exists()):
+        if "://" not in place and not (project and (project / QUEUE).exists()):
             _check_apart(Path(place))
         bucket = _open(place)
-        super().__init__(slots=slots, bucket=bucket, look=bucket.look / 4, notice=notice)
+        super().__init__(slots=slots, bucket=bucket, look=bucket.driver_look, notice=notice)
         self._project = project
 
     def leave(self) -> None:

@@ -44,6 +44,7 @@ _threads = threading.Lock()
 
 class FolderBucket(Bucket):
     look = 1.0
+    driver_look = 0.25
 
     def __init__(self, folder: Path, *, create: bool = False):
         self.folder = folder.absolute()
@@ -86,7 +87,7 @@ class FolderBucket(Bucket):
         top, found = str(self.folder), []
         with self._errors():
             self._check_here()
-            for where, folders, files in os.walk(os.path.join(top, check_prefix(prefix))):
+            for where, folders, files in os.walk(os.path.join(top, check_prefix(prefix)), onerror=_raise_unless_gone):
                 below = where[len(top) :].strip(
                     "/"
                 )  # texts, and no paths: a driver lists thousands several times a second
@@ -197,6 +198,12 @@ class FolderBucket(Bucket):
             if not self._own.is_dir():
                 raise BucketGone(what) from error
             raise BucketUnreachable(what) from error  # stale handle, input/output error: may pass
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """A folder that may not be read is no empty one; one that is not there, or no longer, is."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _try_lock(descriptor: int) -> bool:

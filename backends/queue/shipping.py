@@ -19,7 +19,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,14 @@ from typing import Any
 import numpy as np
 
 from studio.backends.queue.archives import Unreadable, pack, unpack
-from studio.backends.queue.bucket import Bucket
+from studio.backends.queue.bucket import Bucket, BucketError
+from studio.backends.queue.lease_records import job_id
 from studio.errors import StudioError
-from studio.experiment import Metric, Resources, Run
+from studio.experiment import LARGEST, Metric, Resources, Run
 from studio.system.files import write_json
 
 BLOBS, OUT = "blobs/", "out/"
+QUEUE = "queue.json"  # in a project's folder: the name of its jobs, see `search_id`
 FRESH = 86400.0  # seconds for which what was uploaded is not sent again: a bucket deletes it after weeks
 WORKERS = "workers/"  # below it each worker says once that it is there
 OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
@@ -91,13 +93,19 @@ class Shipper:
 
 def search_id(project: Path) -> str:
     """A name for the jobs of the project in that folder: kept there. Later ones sort behind it."""
-    file = project / "queue.json"
+    file = project / QUEUE
     try:
-        return str(json.loads(file.read_text())["id"])
-    except (OSError, ValueError, KeyError):
+        return job_id(json.loads(file.read_text())["id"])
+    except FileNotFoundError:
         made = f"{int(time.time()):010x}{secrets.token_hex(3)}"
-        write_json(file, {"id": made})
+        write_json(file, {"id": made}, synced=True)
         return made
+    except (OSError, ValueError, KeyError, TypeError, BucketError) as error:
+        raise StudioError(
+            f"{file} cannot be read ({type(error).__name__}), so the jobs and machines of this search cannot be told from "
+            "others; restore the file, or delete it: its unfinished experiments then run again under another name, and "
+            "studio cloud gc ends machines that were left"
+        ) from error
 
 
 def _as_json(run: Run) -> dict[str, Any]:
@@ -108,14 +116,20 @@ def _as_json(run: Run) -> dict[str, Any]:
 
 
 def _replaced(data: Any, by: Mapping[str, str]) -> Any:
-    """Every text in `data` with the keys of `by` replaced, the longest first."""
+    """Every text in `data` with the paths `by` replaced where they stand as whole parts of a path, the longest first:
+    /p1 in `--data=/p1/x:/p1`, and neither in /p10 nor in /mnt/p1."""
+    parts = "|".join(re.escape(old) for old in sorted(by, key=len, reverse=True))
+    pattern = re.compile(rf"(?:(?<![\w.~/-])|(?<=://))(?:{parts})(?![^/\s:;,'\"`)\]}}>&|?#])")
+    return _mapped(data, lambda text: pattern.sub(lambda found: by[found[0]], text)) if by else data
+
+
+def _mapped(data: Any, change: Callable[[str], str]) -> Any:
+    """Every text in `data` but file contents through `change`."""
     if isinstance(data, str):
-        for old in sorted(by, key=len, reverse=True):
-            data = data.replace(old, by[old])
-        return data
+        return change(data)
     if isinstance(data, dict):
-        return {key: value if key == "changes" else _replaced(value, by) for key, value in data.items()}
-    return [_replaced(item, by) for item in data] if isinstance(data, list) else data
+        return {key: value if key == "changes" else _mapped(value, change) for key, value in data.items()}
+    return [_mapped(item, change) for item in data] if isinstance(data, list) else data
 
 
 # --- the worker's side ------------------------------------------------------------------------------------------------
@@ -129,7 +143,7 @@ def title(body: dict[str, Any]) -> str:
 
 def wanted_gpus(body: dict[str, Any]) -> int:
     try:
-        return int(body["run"]["resources"]["gpus"])
+        return max(0, int(body["run"]["resources"]["gpus"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         return 0  # whoever takes it says what is wrong with it
 
@@ -141,14 +155,32 @@ def run_of(body: dict[str, Any], bucket: Bucket, folder: Path, cache: Path) -> R
         found = {text: fetch(bucket, text, cache) for text in sorted(_blobs_in(data, token))}
         by = {f"<{token}/{key}>": str(path) for key, path in found.items()}
         by |= {f"<{token}/folder>": str(folder), f"<{token}/project>": str(folder.parent)}
-        data = _replaced(data, by)
+        stand_in = re.compile("|".join(re.escape(text) for text in by))
+        data = _mapped(data, lambda text: stand_in.sub(lambda found: by[found[0]], text))
         run = Run(**{**data, "metric": Metric(**data["metric"]), "resources": Resources(**data["resources"])})
+        _check(run)
         changes = {_inside(path): base64.b64decode(text) for path, text in run.changes.items()}
         values = {n: np.array(v["array"], dtype=float) if isinstance(v, dict) else v for n, v in run.values.items()}
         argv = [sys.executable, *run.argv[1:]] if body["python"] else run.argv
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Unreadable(f"this job is not one of this version of Studio: {error!r}") from error
     return replace(run, changes=changes, values=values, argv=argv, folder=str(folder))
+
+
+def _check(run: Run) -> None:
+    """ValueError for a field of another kind than Studio writes. Whoever can write to the bucket wrote this."""
+    texts = [*run.argv, run.project, run.snapshot, run.metric.name]
+    for pairs in (run.env, run.changes, run.captures, run.shared, run.copies, run.links):
+        texts += [*pairs.keys(), *pairs.values()]
+    numbers = [run.number, run.attempt, run.resources.gpus]
+    sound = (
+        isinstance(run.argv, list)
+        and all(isinstance(text, str) for text in [*texts, *run.values])
+        and all(type(number) is int and 0 <= number < LARGEST for number in numbers)
+        and (run.max_duration is None or (isinstance(run.max_duration, int | float) and run.max_duration > 0))
+    )
+    if not sound:
+        raise ValueError("a field that cannot be")
 
 
 def _blobs_in(data: Any, token: str) -> Iterator[str]:

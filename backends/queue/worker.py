@@ -24,7 +24,6 @@ from studio.backends.queue.lease_taker import TTL, LeaseTaker
 from studio.backends.queue.leases import Lease, LeaseLost
 from studio.backends.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected
 from studio.backends.queue.work_folder import work_folder
-from studio.errors import StudioError
 from studio.experiment import Outcome, Report, Run
 from studio.host import Host
 from studio.interfaces import Backend
@@ -210,7 +209,7 @@ class Worker:
         except PASSING as error:
             self._say_again(job, "fetching", error)
             job.moving = self._files.submit(self._fetch, job, AGAIN)
-        except (StudioError, OSError) as error:
+        except Exception as error:  # others wrote it: whatever is wrong with a job ends that job alone
             self._say(f"{shipping.title(job.lease.body)} cannot be run here: {error}")
             self._finish(job, {"outcome": asdict(_not_begun(job.lease.body, str(error))), "reports": []})
 

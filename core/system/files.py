@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import secrets
 from pathlib import Path
 
 from studio.errors import BadInput
@@ -76,14 +77,25 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def write_json(path: Path, data: object) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
+def write_json(path: Path, data: object, *, synced: bool = False) -> None:
+    """Write whole or not at all; several threads may write one path. `synced`: it survives a power cut."""
+    part = path.with_name(
+        f".{path.name}.{secrets.token_hex(6)}.part"
+    )  # where a script may write: a name it cannot know
     try:
-        part.unlink(missing_ok=True)  # where a script may write, it may be a link
         with open(part, "x", encoding="utf-8") as file:
             json.dump(data, file)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
+        if synced:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                with contextlib.suppress(OSError):  # some shares have no fsync for folders
+                    os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)

@@ -631,6 +631,14 @@ def test_machines_are_found_in_each_region_that_ever_had_one(ec2, monkeypatch):
     assert EC2Cloud().machines() == []
 
 
+def test_machines_are_found_where_regions_may_not_be_listed(amazon, ec2):
+    """The one region that answers has machines, whoever refuses DescribeRegions."""
+    machine = ec2.launch(ORDER)
+    amazon.refuse("UnauthorizedOperation", of="ec2:DescribeRegions")
+    found, missed = EC2Cloud(every_region=True).survey()
+    assert ([each.id for each in found], len(missed)) == ([machine.id], 1)
+
+
 def test_another_computer_looks_in_every_region(amazon, ec2, home):
     machine = ec2.launch(dataclasses.replace(ORDER, zone="eu-west-1a"))
     (home / "cloud" / "ec2-regions").unlink()

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from studio.backends.cloud.ec2 import setup as ec2_setup
-from studio.backends.cloud.ec2.setup import EC2Setup, worker_policy
+from studio.backends.cloud.ec2.setup import EC2Setup, ports_policy, worker_policy
 from studio.backends.cloud.gce.setup import DRIVER, IAM, PROJECTS, STORAGE, GCESetup
 
 # --- Amazon -----------------------------------------------------------------------------------------------------------
@@ -215,3 +215,12 @@ def test_permissions_that_lack_are_told(home):
 def test_the_last_step_lets_machines_delete_themselves(google, home):
     step = GCESetup("mine", project="my-project", send=google).steps[-1]
     assert f"{PROJECTS}/projects/my-project:setIamPolicy" in step.text
+
+
+def test_ports_are_opened_for_groups_of_studio_alone():
+    """Whoever searches may change no other security group of the account."""
+    for statement in ports_policy()["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        if {"ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"} & set(actions):
+            assert statement["Condition"] == {"Null": {"aws:ResourceTag/studio-search": "false"}}
+        assert statement["Resource"] != "*"

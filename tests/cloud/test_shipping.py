@@ -18,6 +18,7 @@ from studio.backends.queue.lease_records import Damaged, JobOutcome, LeaseRecord
 from studio.backends.queue.outcomes import on_our_clock, outcome_of
 from studio.backends.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected, PassedOn
 from studio.backends.queue.shipping import Shipper, fetch, pack_outputs, run_of, wanted_gpus
+from studio.errors import StudioError
 from studio.experiment import Metric, Report, Run
 
 
@@ -103,6 +104,65 @@ def test_blobs_are_as_young_as_their_jobs(run, bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(shipping.time, "monotonic", lambda: days)
     shipper.job_body(replace(run, number=5))
     assert sent == 3 * first, "and so does a long one"
+
+
+MALFORMED = {
+    "changes": [],
+    "values": [],
+    "argv": "train.py",
+    "env": {"A": 1},
+    "shared": None,
+    "metric": [],
+    "resources": {"gpus": "all"},
+    "number": 2**70,
+    "max_duration": "long",
+}
+
+
+@pytest.mark.parametrize("field", MALFORMED)
+def test_a_malformed_field_is_unreadable(field, run, bucket, tmp_path):
+    body = Shipper(bucket, tmp_path / "home" / "projects" / "p").job_body(run)
+    body["run"][field] = MALFORMED[field]
+    with pytest.raises(Unreadable, match="not one of this version"):
+        run_of(body, bucket, tmp_path / "x", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("text", "moves"),
+    [
+        ("PROJECT/words", True),
+        ("--data=PROJECT/words:PROJECT", True),
+        ("file://PROJECT", True),
+        ("PROJECT0/words", False),
+        ("PROJECT-old", False),
+        ("PROJECT.bak", False),
+        ("/mntPROJECT/words", False),
+    ],
+)
+def test_whole_parts_of_paths_travel(text, moves, run, bucket, tmp_path):
+    """An argument below the project p10 is none below p1."""
+    project = tmp_path / "home" / "projects" / "p"
+    text = text.replace("PROJECT", str(project))
+    body = Shipper(bucket, project).job_body(replace(run, argv=[*run.argv, text]))
+    arrived = run_of(body, bucket, tmp_path / "worker" / "1" / "1", tmp_path / "cache").argv[-1]
+    assert arrived == (text.replace(str(project), str(tmp_path / "worker" / "1")) if moves else text)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"id": "../x"}'])
+def test_a_damaged_name_of_jobs_is_no_new_search(damage, tmp_path):
+    (tmp_path / "queue.json").write_text(damage)
+    with pytest.raises(StudioError, match="cannot be read"):
+        shipping.search_id(tmp_path)
+    assert (tmp_path / "queue.json").read_text() == damage
+
+
+def test_names_of_jobs_survive_a_power_cut(tmp_path, monkeypatch):
+    """Synced before they have their name, and so has their folder."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{file}"))))
+    name = shipping.search_id(tmp_path)
+    assert [each.startswith(".queue.json") for each in synced] == [True, False]
+    assert shipping.search_id(tmp_path) == name
 
 
 @pytest.mark.parametrize("damage", [lambda body: body.pop("token"), lambda body: body["run"].pop("argv")])

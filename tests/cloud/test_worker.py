@@ -17,7 +17,7 @@ from studio.backends.cloud import machines_backend
 from studio.backends.queue import backend as driver_side
 from studio.backends.queue import worker as worker_side
 from studio.backends.queue.backend import BucketBackend
-from studio.backends.queue.bucket import BucketDenied, BucketFull, BucketUnreachable
+from studio.backends.queue.bucket import Bucket, BucketDenied, BucketFull, BucketUnreachable
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.folder_backend import FolderBackend
 from studio.backends.queue.folder_bucket import FolderBucket
@@ -390,7 +390,8 @@ def test_each_kind_of_bucket_says_how_often_it_is_looked_at(share, command, monk
     assert made[0]._look == 0.4
     driver = FolderBackend(slots=1, url=str(share))
     driver.close()
-    assert driver.look == 0.1
+    assert driver.look == FolderBucket.driver_look == 0.25
+    assert (Bucket.look, Bucket.driver_look) == (5.0, 5.0), "what docs/cloud.md prices"
 
 
 class Billed(FolderBucket):

@@ -252,10 +252,10 @@ class EC2Cloud(Cloud):
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(of_region, sorted(regions)))
         found = [machine for answer in answers if not isinstance(answer, CloudError) for machine in answer]
-        missed += [answer for answer in answers if isinstance(answer, CloudError)]
-        if len(missed) >= len(regions):
-            raise missed[0]
-        return found, missed
+        silent = [answer for answer in answers if isinstance(answer, CloudError)]
+        if len(silent) == len(regions):
+            raise silent[0]
+        return found, missed + silent
 
     def terminate(self, machines: Sequence[Machine]) -> None:
         by_region: dict[str, list[Machine]] = {}

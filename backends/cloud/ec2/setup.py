@@ -70,9 +70,26 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
 
 
 def ports_policy() -> dict[str, Any]:
-    groups = ["ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"]
-    tag = {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}
-    return _policy({"Action": groups, "Resource": "*"}, {"Action": "ec2:CreateTags", "Resource": "*", "Condition": tag})
+    """Security groups that have Studio's tag from their making on, and no other group of the account."""
+    group, tag = "arn:aws:ec2:*:*:security-group/*", "studio-search"
+    return _policy(
+        {"Action": "ec2:CreateSecurityGroup", "Resource": "arn:aws:ec2:*:*:vpc/*"},
+        {
+            "Action": "ec2:CreateSecurityGroup",
+            "Resource": group,
+            "Condition": {"Null": {f"aws:RequestTag/{tag}": "false"}},
+        },
+        {
+            "Action": ["ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"],
+            "Resource": group,
+            "Condition": {"Null": {f"aws:ResourceTag/{tag}": "false"}},
+        },
+        {
+            "Action": "ec2:CreateTags",
+            "Resource": group,
+            "Condition": {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}},
+        },
+    )
 
 
 def _policy(*statements: dict[str, Any]) -> dict[str, Any]:

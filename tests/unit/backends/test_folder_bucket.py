@@ -1,5 +1,6 @@
 """A folder as a bucket, with processes that come, wait and are killed."""
 
+import errno
 import fcntl
 import json
 import os
@@ -50,6 +51,23 @@ def test_of_many_processes_that_create_a_key_one_wins(bucket):
     printed = [process(bucket, create) for _ in range(4)]
     winners = [line for one in printed for line in one.communicate(timeout=50)[0].splitlines() if "True" in line]
     assert sorted(winners) == sorted(f"{job} True" for job in range(20))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ESTALE])
+def test_an_unreadable_folder_is_not_empty(code, bucket, monkeypatch):
+    """Root may read everything, so the refusal is made here."""
+    bucket.put_if_absent("jobs/1", b"1")
+    whole = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("jobs/"):
+            raise OSError(code, os.strerror(code), path)
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BucketError):
+        bucket.list("jobs/")
+    assert list(bucket.list("outcomes/")) == [], "one that is not there is empty"
 
 
 def test_a_process_killed_while_it_writes_leaves_the_old_value_and_no_lock(bucket):
