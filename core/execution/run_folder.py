@@ -13,21 +13,33 @@ from studio.system.copying import copy_any, copy_tree, make_own, remove_tree
 from studio.system.files import write_json
 from studio.system.processes import kill_tree
 
+HYPERPARAMETERS = "hyperparameters.json"
 LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
 
 
 def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
-    """What `outcome.json` of this very run says, if it is there and whole, and the value of its metric. A script may have
-    written there, too."""
+    """The outcome in `outcome.json` and the value of its metric, if an earlier driver wrote them for this very run: the same
+    number, attempt and values. A script may have written there, too."""
+    folder = Path(run.folder)
     try:
-        with open(open_regular(Path(run.folder) / "outcome.json", os.O_RDONLY), encoding="utf-8") as file:
-            data = json.load(file)
+        data = _read_json(folder / "outcome.json")
         value = data.pop("metric")
         outcome = Outcome.from_json(data)
+        # After a database was put back from a backup, another suggestion may have this number.
+        same_values = _read_json(folder / HYPERPARAMETERS) == json.loads(_values_json(run))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     meant = (outcome.number, outcome.attempt, outcome.stopped) == (run.number, run.attempt, False)
-    return (outcome, value) if meant and isinstance(value, float | None) else None
+    return (outcome, value) if meant and same_values and isinstance(value, float | None) else None
+
+
+def _read_json(path: Path) -> Any:
+    with open(open_regular(path, os.O_RDONLY), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _values_json(run: Run) -> str:
+    return json.dumps({name: plain(value) for name, value in run.values.items()})
 
 
 class Claim:
@@ -84,7 +96,7 @@ def prepare(run: Run) -> None:
             artifacts[name] = str(array_path(run.folder, name))
             np.save(artifacts[name], value)
     write_json(folder / "artifacts.json", artifacts)
-    write_json(folder / "hyperparameters.json", {name: plain(value) for name, value in run.values.items()})
+    write_json(folder / HYPERPARAMETERS, {name: plain(value) for name, value in run.values.items()})
 
 
 def array_path(folder: str | Path, name: str) -> Path:
@@ -92,12 +104,15 @@ def array_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / "artifacts" / f"{name}.npy"
 
 
-def keep_captures(run: Run) -> str:
+def keep_captures(run: Run, *, expected: bool = True) -> str:
     """Copy what was captured out of the workspace, which may not be kept. Returns what could not be kept, and why: the
-    script may have left anything there, and the experiment counts all the same."""
+    script may have left anything there, and the experiment counts all the same. `expected`: a missing path is said, too."""
     problems = []
     for tag, path in run.captures.items():
         made, kept = Path(run.folder, "workspace", path), Path(run.folder, "artifacts", tag)
+        if expected and not os.path.lexists(made):
+            problems.append(f"{tag} was not kept: the script never made {path}")
+            continue
         try:
             if kept.exists() and made.exists() and os.path.samefile(made, kept):
                 continue

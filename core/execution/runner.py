@@ -42,6 +42,8 @@ class _Execution:
     reader: MetricReader | None = None
     started: float = 0.0
     clock: float = 0.0  # monotonic time of the start
+    finished: float = 0.0  # when the script's process was gone, and how long it had run
+    duration: float = 0.0
     deadline: float | None = None  # monotonic time of the next step towards its end
     limit_hit: str = ""  # which one, in words
     failure: Failure = ""  # its class, where it is known before its end
@@ -82,7 +84,6 @@ class Runner:
             return
         log = LogCap(Path(run.folder) / "output.log", run.max_log)
         execution = _Execution(run, log, started=time.time(), clock=time.monotonic(), oom_kills=oom_kills())
-        execution.deadline = None if run.max_duration is None else execution.clock + run.max_duration
         self._running[run.number, run.attempt] = execution
         if self._watchdog is None:
             self._watchdog = Watchdog(str(Path(run.folder).parent.parent), self._session)
@@ -149,7 +150,12 @@ class Runner:
             if execution.stopping:
                 return True
             process = execution.process = spawn(execution.run, env, self._session)
+            # Making the workspace is not the script's time, nor counts it against its limit.
+            execution.started, execution.clock = time.time(), time.monotonic()
+            if execution.run.max_duration is not None:
+                execution.deadline = execution.clock + execution.run.max_duration
         seen = wait_for_exit(process)
+        execution.finished, execution.duration = time.time(), time.monotonic() - execution.clock
         began = has_own_session(process.pid)
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
         with execution.lock:  # once it was waited for, its id may belong to another
@@ -189,8 +195,8 @@ class Runner:
 
     def _end(self, execution: _Execution, kill: bool) -> None:
         """Ask the whole tree to end; after `GRACE` it is killed."""
-        execution.deadline = time.monotonic() + GRACE
         with execution.lock:  # while it is held nobody waits for the process, and its id stays its own
+            execution.deadline = time.monotonic() + GRACE
             process = execution.process
             if process is None:
                 return
@@ -208,7 +214,7 @@ class Runner:
             return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
         events: list[Report | Outcome] = list(self._read(execution, last=True))
         outcome = self._outcome(execution)
-        outcome = replace(outcome, notice=keep_captures(run))
+        outcome = replace(outcome, notice=keep_captures(run, expected=outcome.exit_code == 0))
         with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
             execution.log.compact()
         if execution.claim is not None:
@@ -261,8 +267,8 @@ class Runner:
             reason=reason,
             failure=failure,
             started=execution.started,
-            finished=time.time(),
-            duration=time.monotonic() - execution.clock,
+            finished=execution.finished or time.time(),
+            duration=execution.duration if execution.finished else time.monotonic() - execution.clock,
             stopped=execution.stopping and not execution.limit_hit,
         )
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.project.source import link_target, own_output
+from studio.project.source import own_output
+from studio.system.copying import link_target
 
 LINES = 30  # of a difference that are shown
 LONGEST = 200_000  # bytes of a file whose lines are compared

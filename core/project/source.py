@@ -14,7 +14,7 @@ from pathlib import Path
 
 from studio.errors import BadInput
 from studio.format import in_bytes
-from studio.system.copying import copy_file
+from studio.system.copying import copy_file, link_target
 
 IGNORE_FILE = ".studioml_ignore"
 MAX_BYTES = 10**9
@@ -138,16 +138,6 @@ def _fits(path: str, pattern: str) -> bool:
     """Part by part: a `*` does not cross folders."""
     parts, wanted = path.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
-
-
-def link_target(source: Path, path: str) -> str:
-    """A link inside the source stays as it is; one that leaves it becomes absolute, so that it still arrives."""
-    target = os.readlink(source / path)
-    arrives = os.path.normpath(os.path.join(os.path.dirname(source / path), target))
-    inside = os.path.commonpath([arrives, str(source)]) == str(source)
-    if not inside:
-        return arrives
-    return os.path.relpath(arrives, os.path.dirname(source / path)) if os.path.isabs(target) else target
 
 
 def _too_large(source: Path, size: int, sizes: dict[str, int], limit: int) -> str:

@@ -1,5 +1,6 @@
 """A project on disk, made whole or not at all; and a new snapshot of its source, taken on resume."""
 
+import contextlib
 import hashlib
 import shutil
 import time
@@ -17,7 +18,7 @@ from studio.project.source import Snapshot, own_output, plan_snapshot, write_sna
 from studio.project.store import Store, whole
 from studio.search.plan import Plan
 from studio.settings import Settings
-from studio.system.copying import copy_any
+from studio.system.copying import copy_shared, remove_tree
 from studio.system.files import make_folder
 
 
@@ -28,7 +29,7 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
     try:
         write_snapshot(snapshot, folder / plan.snapshot)
         for tag, path in plan.artifacts.sources().items():
-            copy_any(path, folder / SHARED / tag)
+            copy_shared(path, folder / SHARED / tag)
         if plan.settings.python is not None:
             _write_shim(folder / "shim" / "studio")
         store = Store(folder, lock)
@@ -37,7 +38,8 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
         store.set_meta("environment", describe(plan.command[0], plan.source))
         store.set_meta("settings", plan.settings.as_dict())
     except BaseException as error:  # Ctrl-C, too: nothing of it stays
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(folder)
         lock.close()
         if isinstance(error, OSError | StoreError):
             reason = getattr(error, "strerror", None) or error
@@ -64,13 +66,14 @@ def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
     try:
         write_snapshot(snapshot, folder)
         for tag, path in captured.items():
-            copy_any(path, shared / tag)
+            copy_shared(path, shared / tag)
         store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
         store.set_meta("environment", describe(plan.command[0], plan.source))
     except BaseException as error:  # Ctrl-C, too
         plan.snapshot = before
         for made in (shared, folder):
-            shutil.rmtree(made, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(made)
         if isinstance(error, OSError):
             raise BadInput(f"cannot write to {store.folder}: {error.strerror}; is the disk full?") from error
         raise
@@ -95,7 +98,7 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
             )
         for remains in folder.iterdir():
             if remains.name != "lock":
-                shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else remains.unlink()
+                remove_tree(remains) if remains.is_dir() else remains.unlink()
         return folder, lock
     raise ProjectError(f"no free name for a project of {script!r}; give one with --project")
 

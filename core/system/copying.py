@@ -13,16 +13,77 @@ _NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EN
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """A real copy of a snapshot: nobody who writes to it changes anybody else's. Pipes, sockets and devices are left out."""
+    """A real copy of a folder: nobody who writes to it changes anybody else's. Pipes, sockets and devices are left out."""
+    _copy_below(source, "", target)
+
+
+def _copy_below(root: Path, below: str, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    with os.scandir(source) as entries:
+    with os.scandir(root / below) as entries:
         for entry in entries:
+            path = f"{below}/{entry.name}" if below else entry.name
             if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), target / entry.name)
+                os.symlink(link_target(root, path), target / entry.name)
             elif entry.is_dir():
-                copy_tree(Path(entry.path), target / entry.name)
+                _copy_below(root, path, target / entry.name)
             elif entry.is_file():
                 copy_file(Path(entry.path), target / entry.name)
+
+
+def link_target(root: Path, path: str) -> str:
+    """The text of a copy of the link `root / path`, in a copy of `root`. A link that arrives in `root`, by whatever name of
+    that folder, arrives in the copy; one that leaves it becomes absolute, so that it still arrives."""
+    target, folder = os.readlink(root / path), os.path.dirname(path)
+    if not os.path.isabs(target) and not _climbs_out(folder, target):
+        return target
+    arrives = os.path.normpath(os.path.join(os.path.realpath(root), folder, target))
+    for place in (
+        arrives,
+        os.path.join(os.path.realpath(os.path.dirname(arrives)), os.path.basename(arrives)),  # may be a link in `root`
+        os.path.realpath(arrives),
+    ):
+        inside = _path_inside(place, root)
+        if inside is not None:
+            return os.path.relpath(inside, folder or ".")
+    return arrives
+
+
+def _climbs_out(folder: str, target: str) -> bool:
+    """Whether a relative link in `folder` leaves the root on its way, perhaps to come back by the root's own name."""
+    depth = len(Path(folder).parts)
+    for part in Path(target).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return False
+
+
+def _path_inside(path: str, root: Path) -> str | None:
+    """`path` relative to `root`, compared by folder and not by name: mounts and file systems give one folder several names."""
+    for above in (Path(path), *Path(path).parents):
+        try:
+            if os.path.samefile(above, root):
+                return os.path.relpath(path, above)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def copy_shared(source: Path, target: Path) -> None:
+    """A copy that many read, and none may change for the others."""
+    copy_any(source, target)
+    if target.exists():
+        make_read_only(target)
+
+
+def make_read_only(path: Path) -> None:
+    """Take the right to write from a file, or from a folder and all in it: it is shared, and nobody may change it for others."""
+    if path.is_symlink():
+        return
+    if path.is_dir():
+        for entry in os.scandir(path):
+            make_read_only(Path(entry.path))
+    os.chmod(path, stat.S_IMODE(path.stat().st_mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
 
 def copy_any(source: Path, target: Path) -> None:

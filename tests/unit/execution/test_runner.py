@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 from studio import hookimpl
 from studio.backends.local import LocalBackend
 from studio.errors import BadInput
-from studio.execution import runner
+from studio.execution import run_folder, runner
 from studio.execution.run_folder import last_line
 from studio.execution.runner import Runner
 from studio.experiment import FITNESS, Metric, Outcome, Report, Resources, Run
@@ -364,6 +365,42 @@ def test_max_duration_ends_it(make: Callable[..., Run], host: Host, script: str)
     assert 1.5 <= outcome.duration < 10
 
 
+def test_copying_is_not_the_scripts_time(make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = []
+
+    def slowly(run: Run) -> None:
+        time.sleep(0.7)  # longer than the script may take
+        run_folder.prepare(run)
+        copied.append(time.time())
+
+    monkeypatch.setattr(runner, "prepare", slowly)
+    outcome, reports = carry_out(make("print('fitness: 2')", max_duration=0.6), host)
+    assert (outcome.exit_code, outcome.reason, reports) == (0, "", [2.0])
+    assert outcome.started >= copied[0]
+    assert outcome.duration < 0.6
+
+
+def test_a_run_that_is_stopped_while_it_is_copied_never_starts(
+    make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying, stopped = threading.Event(), threading.Event()
+
+    def slowly(run: Run) -> None:
+        copying.set()
+        assert stopped.wait(20)
+        run_folder.prepare(run)
+
+    monkeypatch.setattr(runner, "prepare", slowly)
+    one = opened(host)
+    one.start(run := make("print('it ran')"))
+    assert copying.wait(20)
+    one.stop(1, kill=False)
+    stopped.set()
+    (outcome,) = collect(one)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.stopped, outcome.exit_code, output(run)) == (True, None, "")
+
+
 def test_a_script_that_ends_well_when_it_is_over_its_limit_has_failed(make: Callable[..., Run], host: Host) -> None:
     script = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(0))\nprint('fitness: 1')\ntime.sleep(60)"
     outcome, _ = carry_out(make(script, max_duration=1.0), host)
@@ -490,6 +527,31 @@ def test_an_outcome_that_is_not_whole_does_not_count(make: Callable[..., Run], h
     (Path(run.folder) / "outcome.json").write_text(recorded)
     outcome, reports = carry_out(run, host)
     assert (outcome.exit_code, reports) == (0, [4.0])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "seen"),
+    [
+        ({"lr": 1}, {"lr": 1}, True),
+        ({"lr": np.array([1.0, 2.0])}, {"lr": np.array([1.0, 2.0])}, True),
+        ({"lr": 1}, {"lr": 999}, False),
+        ({"lr": 1}, {"lr": 1, "momentum": 0.9}, False),
+        ({"lr": np.array([1.0, 2.0])}, {"lr": np.array([1.0, 3.0])}, False),
+    ],
+)
+def test_an_outcome_counts_for_the_same_values_alone(
+    make: Callable[..., Run], host: Host, before: dict[str, Any], now: dict[str, Any], seen: bool
+) -> None:
+    carry_out(make("print('fitness: 4')", values=before), host)
+    _, reports = carry_out(make("print('fitness: 5')", values=now), host)
+    assert reports == [4.0 if seen else 5.0]
+
+
+def test_an_outcome_without_its_values_does_not_count(make: Callable[..., Run], host: Host) -> None:
+    carry_out(make("print('fitness: 4')", values={"lr": 1}), host)
+    (Path(make("").folder) / "hyperparameters.json").unlink()
+    _, reports = carry_out(make("print('fitness: 5')", values={"lr": 1}), host)
+    assert reports == [5.0]
 
 
 def test_a_run_that_was_stopped_is_repeated(make: Callable[..., Run], host: Host) -> None:

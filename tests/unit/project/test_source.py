@@ -12,7 +12,7 @@ from studio.errors import BadInput
 from studio.format import in_bytes
 from studio.options import parse_bytes
 from studio.project.source import Snapshot, plan_snapshot, write_snapshot
-from studio.system.copying import copy_any, copy_file, copy_tree
+from studio.system.copying import copy_any, copy_file, copy_shared, copy_tree, remove_tree
 
 
 @pytest.fixture
@@ -185,6 +185,55 @@ def test_an_absolute_link_into_the_source_arrives_in_the_copy(source: Path, tmp_
     snapshot_of(source, tmp_path / "copy")
     (tmp_path / "copy" / "link").write_text("changed by an experiment")
     assert (source / "a" / "file").read_text() == "inside"
+
+
+def test_a_link_through_another_name_of_the_source_arrives_in_the_copy(tmp_path: Path) -> None:
+    (tmp_path / "home").symlink_to("real")
+    source = tmp_path / "real" / "proj"
+    fill(source, {"data/file": "inside", "sub/x": ""})
+    (tmp_path / "elsewhere").symlink_to(source / "data")
+    for path, target in (links := {
+        "absolute": str(tmp_path / "home" / "proj" / "data"),
+        "sub/deeper": str(tmp_path / "home" / "proj" / "data"),
+        "by-way-of-outside": str(tmp_path / "elsewhere"),
+        "sub/and-back": "../../proj/data",
+        "and-back": "../proj/data",
+        "sub/by-another-name": "../../../home/proj/data",
+        "itself": str(tmp_path / "home" / "proj"),
+    }).items():  # fmt: skip
+        (source / path).symlink_to(target)
+    snapshot_of(source, tmp_path / "project" / "source")
+    workspace = tmp_path / "project" / "1" / "1" / "workspace"
+    copy_tree(tmp_path / "project" / "source", workspace)
+    for path in links:
+        assert (workspace / path).resolve().is_relative_to(workspace), path
+    assert (workspace / "itself").resolve() == workspace
+    for path in (*links.keys() - {"itself"}, "itself/absolute"):
+        (workspace / path / "file").write_text("changed by an experiment")
+        assert (source / "data" / "file").read_text() == "inside", path
+
+
+def test_a_link_in_a_copied_folder_still_arrives(tmp_path: Path) -> None:
+    fill(tmp_path, {"data/a/x": "inside", "big/y": "outside"})
+    (tmp_path / "data" / "big").symlink_to("../big")
+    (tmp_path / "data" / "a" / "same").symlink_to("x")
+    copy_any(tmp_path / "data", tmp_path / "deep" / "er" / "copy")
+    copy = tmp_path / "deep" / "er" / "copy"
+    assert (copy / "big" / "y").read_text() == "outside"
+    assert os.readlink(copy / "a" / "same") == "x"
+
+
+def test_what_many_read_nobody_may_write(tmp_path: Path) -> None:
+    fill(tmp_path, {"data/a/x": "1", "outside": "2"})
+    (tmp_path / "data" / "link").symlink_to("../outside")
+    copy_shared(tmp_path / "data", tmp_path / "shared")
+    shared = [tmp_path / "shared" / path for path in ("", "a", "a/x")]
+    assert not any(path.stat().st_mode & 0o222 for path in shared)
+    assert (tmp_path / "outside").stat().st_mode & 0o200  # a link in it leads to the user's own file
+    copy_any(tmp_path / "shared", tmp_path / "own")
+    (tmp_path / "own" / "a" / "x").write_text("3")
+    remove_tree(tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
 
 
 def test_a_script_behind_a_link_takes_new_text_without_changing_what_the_link_points_to(

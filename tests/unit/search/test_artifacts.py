@@ -85,6 +85,13 @@ def test_capture_of_what_lies_outside_is_a_copy_for_each(experiments, script, tm
     assert (outside / "weights").read_text() == "0"
 
 
+def test_a_capture_that_never_came_is_said(experiments, script):
+    script("train.py", "lr = 1\nraise SystemExit(lr - 1)\n")
+    good, bad = experiments("--capture=out/model:model", "--hp=lr=1,2", "train.py", code=3)
+    assert good["reason"] == "model was not kept: the script never made out/model"
+    assert bad["reason"] == "exit code 1"  # which says enough
+
+
 def test_capture_of_a_failed_experiment(experiments, script):
     script("train.py", "lr = 1\nopen('log.txt', 'w').write(f'log {lr}')\nraise SystemExit(1)\n")
     (found,) = experiments("--capture=log.txt:log", "--hp=lr=1", "train.py", code=1)
@@ -107,6 +114,8 @@ def test_capture_once_is_one_copy_that_all_share(experiments, script, workdir, t
         assert second == "1 2 3 True"  # a path of the source works as before, and is not copied
         inodes.add(os.stat(Path(experiment["folder"], "workspace", "data", "numbers.txt")).st_ino)
     assert len(inodes) == 1
+    shared = home / "projects" / "p" / "artifacts"
+    assert not any(path.stat().st_mode & 0o222 for path in shared.glob("*/**/*"))  # no experiment writes for the others
     assert not (home / "projects" / "p" / "source" / "data").exists()
     assert (home / "projects" / "p" / "artifacts" / "data" / "numbers.txt").read_text() == "1 2 3"
 
