@@ -31,11 +31,11 @@ demo: setup
 	STUDIO_HOME=$(DEMO_HOME) $(BIN)/studio runs list
 
 test: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto </dev/null
 
-# More rounds of the random tests.
+# More rounds of the random tests, and those that take long.
 test-long: setup
-	STUDIO_TEST_LONG=1 $(BIN)/python -m pytest -n auto
+	STUDIO_TEST_LONG=1 $(BIN)/python -m pytest -n auto -m '' --timeout=1800 </dev/null
 
 # Keras on TensorFlow, in an environment of its own (about 2 GB).
 test-frameworks:

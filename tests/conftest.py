@@ -14,6 +14,12 @@ from hypothesis import settings
 
 from studio.cli import main
 
+# Started by `nohup`, or by a script in its background, the session ignores signals that its children are to hear.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # ignored still; a program that it starts has the default
+
 # The same examples in every run; `make test-long` draws new ones.
 settings.register_profile("repeatable", derandomize=True)
 if not os.environ.get("STUDIO_TEST_LONG"):

@@ -1,7 +1,7 @@
 """The command `studio`: one file a command, each imported only when it is called.
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export. Beside them: console
-usage saving (what all say and write), cloud_options, display dry_run result (a search in the terminal), skeleton.
+streams usage saving (what all say and write), cloud_options, display dry_run result (a search in the terminal), skeleton.
 """
 
 import importlib
@@ -9,6 +9,9 @@ import os
 import signal
 import sys
 from typing import Any
+
+from studio.cli.streams import settle_streams
+from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
 
 HELLO = """\
 Studio searches hyperparameters of a script that nobody changed. Three ways to start:
@@ -44,14 +47,13 @@ LATER: tuple[str, ...] = ()  # announced
 
 def main() -> None:
     """Entry point of the command. Errors are one line on stderr; see `studio.errors` for the exit codes."""
-    if len(sys.argv) == 1 and "_STUDIO_COMPLETE" not in os.environ:
-        sys.stdout.write(HELLO)
-        return
+    remember_interrupts()
+    settle_streams()
     try:
         code = _guarded()
     finally:  # Ctrl-C now would be a traceback of the interpreter, which waits for its threads
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(code)
+    sys.exit(130 if was_interrupted() else code)
 
 
 def _guarded() -> int:
@@ -59,7 +61,11 @@ def _guarded() -> int:
 
     stdout = sys.stdout
     try:
-        result = _app()(standalone_mode=False, prog_name="studio")
+        if len(sys.argv) == 1 and "_STUDIO_COMPLETE" not in os.environ:
+            sys.stdout.write(HELLO)
+            result = 0
+        else:
+            result = _app()(standalone_mode=False, prog_name="studio")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except StudioError as error:
@@ -75,6 +81,8 @@ def _guarded() -> int:
             raise
         return 0  # the command-line library replaces stdout, and exits with 1, where a pipe breaks
     except Exception as error:
+        if was_interrupted():  # and whatever it hit made another error of that
+            return 130
         # Usage errors of the command-line library, whose classes Typer keeps to itself.
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(f"{error}\n")
@@ -92,7 +100,8 @@ def _guarded() -> int:
 def _complain(text: str) -> None:
     from studio.text import clean
 
-    sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n")
+    if not was_interrupted():
+        sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n")
 
 
 def _app() -> Any:
@@ -146,4 +155,5 @@ def load(name: str) -> Any:
 
     command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
     command.name = name
+    check_interrupted()
     return command

@@ -13,6 +13,7 @@ import typer
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.project.project import Project
+from studio.system.signals import handle
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -41,8 +42,8 @@ def tensorboard(ctx: typer.Context, project: Annotated[str, typer.Argument(metav
         # links. A folder has our event file and the run's, and all of them grow.
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--load_fast=false"]
         command += ["--reload_multifile=true", *ctx.args]
-        for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the server, too
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        # A closed terminal ends the server, too.
+        handle((signal.SIGTERM, signal.SIGHUP), lambda number, frame: sys.exit(128 + number))
         process = subprocess.Popen(command)
         try:
             pause = REFRESH

@@ -5,7 +5,6 @@ import contextlib
 import errno
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -19,6 +18,7 @@ from studio.dashboard.app import create_app
 from studio.dashboard.open_projects import Dashboard
 from studio.errors import BadInput
 from studio.project.paths import studio_home
+from studio.system.signals import ENDING, handle
 
 TRIED = 50  # ports
 GRACE = 1  # seconds that answers under way may take at the end
@@ -102,8 +102,7 @@ class Server:
 def heard() -> threading.Event:
     """Set by SIGINT, SIGTERM and SIGHUP, which from now on do nothing else, however often they come."""
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: ended.set())
+    handle(ENDING, lambda number, frame: ended.set())
     return ended
 
 

@@ -33,6 +33,7 @@ from studio.settings import Settings, parse_duration
 from studio.system.copying import remove_tree
 from studio.system.machine import usable_cpus, visible_gpus
 from studio.system.processes import kill_tree
+from studio.system.signals import check_interrupted
 
 
 def run(
@@ -239,6 +240,7 @@ def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Sn
     plan.artifacts.sources()
     snapshot = source_snapshot(plan)
     plan.notices += snapshot.notices
+    check_interrupted()
     return plan, snapshot
 
 

@@ -1,16 +1,70 @@
-"""Ctrl-C once drains, twice ends, a third time kills; SIGTERM and SIGHUP begin at the second step."""
+"""Signals that end a command.
+
+While a search runs: Ctrl-C once drains, twice ends, a third time kills; SIGTERM and SIGHUP begin at the second step. Before
+and after: Ctrl-C ends the command, also where a library swallows the exception. A signal that is ignored at the start stays
+ignored: `nohup` asks for that with SIGHUP, a shell that starts a command in the background of a script with SIGINT.
+"""
 
 import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
+from typing import Any
 
 WORDS = (  # of each step
     "waiting for {} running experiments (Ctrl-C again ends them, once more kills them)",
     "ending {} running experiments (Ctrl-C once more kills them)",
     "killing {} running experiments",
 )
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Handler = Callable[[int, FrameType | None], Any]
+
+_interrupted = False  # Ctrl-C came since `remember_interrupts`
+
+
+def handle(numbers: Iterable[int], handler: Handler) -> dict[int, Any]:
+    """Install `handler` for those signals that are not ignored; returns the handlers before."""
+    return {n: signal.signal(n, handler) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+
+
+def remember_interrupts() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt as usual, and be remembered for `check_interrupted`.
+
+    An exception that a signal raises in a finalizer, a callback of the garbage collector or a C extension that is being
+    imported is dropped there, and the program goes on.
+    """
+    global _interrupted
+    _interrupted = False
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    report = sys.unraisablehook
+
+    def unraisable(dropped: Any) -> None:
+        if not (_interrupted and issubclass(dropped.exc_type, KeyboardInterrupt)):
+            report(dropped)
+
+    sys.unraisablehook = unraisable
+
+
+def was_interrupted() -> bool:
+    """Return whether Ctrl-C came outside of `Interrupts.heard`."""
+    return _interrupted
+
+
+def check_interrupted() -> None:
+    """Raise KeyboardInterrupt if an earlier one was swallowed."""
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
 
 
 class Interrupts:
@@ -24,9 +78,8 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        heard = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]  # as under nohup, or & in a script
-        before = {number: signal.signal(number, self._hear) for number in heard}
+        check_interrupted()
+        before = handle(ENDING, self._hear)
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # the kernel would forget how scripts ended
             before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:

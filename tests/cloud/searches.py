@@ -36,7 +36,7 @@ SCRIPT = """
             log.write('{"val_loss": %s}\\n' % ((lr - 0.04) ** 2 + 0.1 / (epoch + 1)))
 """
 # Half a minute each, all of them a quarter of an hour.
-FULL = pytest.mark.skipif(not os.environ.get("STUDIO_TEST_LONG"), reason="make test-long")
+FULL = pytest.mark.slow
 METRIC = "--metric=jsonl:log.jsonl:val_loss:min"
 PATIENCE = 120.0  # seconds, for anything
 

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # of which the installation takes the most
+
 PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 PACKAGES = {  # distribution -> kind and name of what it adds
     "studio-optuna": ("optimizer", "optuna"),
@@ -215,9 +217,7 @@ def test_optuna_on_three_workers(environment: Environment, train: None) -> None:
     "options",
     [
         ["--optimizer=optuna", "-O", "n_startup_trials=4"],
-        pytest.param(
-            ["--optimizer=nevergrad"], marks=pytest.mark.skipif(not LONG, reason="STUDIO_TEST_LONG=1 runs it")
-        ),
+        pytest.param(["--optimizer=nevergrad"], marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_is_as_uninterrupted(

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -322,4 +323,4 @@ class Leases(RuleBasedStateMachine):
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 Leases.TestCase.settings = settings(max_examples=3000 if LONG else 200, stateful_step_count=40, deadline=None)
-TestLeases = Leases.TestCase
+TestLeases = pytest.mark.timeout(600)(Leases.TestCase)

@@ -668,6 +668,7 @@ def _lasting(row):
     return row if row["status"] in FINAL else {**row, "metric": None}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("optimizer", SPACES)
 def test_whatever_happens_the_record_is_right(optimizer, home, script):
     train = script("train.py", "x = 0\nprint('fitness:', x)\n")

@@ -56,6 +56,8 @@ os.chdir(request["cwd"])
 sys.argv = ["studio", *request["arguments"]]
 for number in request["hears"]:
     signal.signal(number, lambda *_: None)
+for number in request["ignores"]:
+    signal.signal(number, signal.SIG_IGN)
 if request["grace"] is not None:
     importlib.import_module("studio.execution.runner").GRACE = request["grace"]
 
@@ -149,7 +151,7 @@ def kitchen():
 class Driver:
     """A `studio` command that runs, in a session of its own, as one that was typed at a terminal has."""
 
-    def __init__(self, kitchen, arguments, log, *, cold, env, grace, dies, hears):
+    def __init__(self, kitchen, arguments, log, *, cold, env, grace, dies, hears, ignores):
         self._out, self._err = Path(f"{log}.out"), Path(f"{log}.err")
         self._kitchen = kitchen
         self.code = None
@@ -167,7 +169,7 @@ class Driver:
         else:
             self._process = None
             places = {"cwd": os.getcwd(), "out": str(self._out), "err": str(self._err)}
-            changes = {"grace": grace, "dies": dies, "hears": hears}
+            changes = {"grace": grace, "dies": dies, "hears": hears, "ignores": ignores}
             self.pid = kitchen.ask({"arguments": arguments, "env": env, **places, **changes})
 
     @property
@@ -214,13 +216,14 @@ def driver(kitchen, home, workdir, tmp_path, nothing_stays):
     grace   seconds until what does not end is killed, where that is not 5 s
     dies    ("before", "studio.project.store:Store.tell", 3): kill -9 of itself before the third call; a fourth item is another signal
     hears   signals that it does nothing about
+    ignores signals that are ignored when it starts
     """
     started = []
 
-    def start(*arguments, cold=False, env=None, grace=None, dies=None, hears=()):
+    def start(*arguments, cold=False, env=None, grace=None, dies=None, hears=(), ignores=()):
         log = tmp_path / f"driver-{len(started)}"
         whole = {**os.environ, **(env or {})}
-        changes = {"grace": grace, "dies": dies, "hears": list(hears)}
+        changes = {"grace": grace, "dies": dies, "hears": list(hears), "ignores": list(ignores)}
         started.append(Driver(kitchen, list(arguments), log, cold=cold, env=whole, **changes))
         return started[-1]
 

@@ -32,9 +32,9 @@ class Lab:
     def __init__(self, driver, notes, until, alive):
         self.driver, self.notes, self.until, self.alive = driver, notes, until, alive
 
-    def start(self, manners="polite", grace=None):
+    def start(self, manners="polite", grace=None, ignores=()):
         options = ("--project=p", "--num-workers=2", "--hp=lr=1:4", "train.py")
-        one = self.driver("run", *options, env={"MANNERS": manners}, grace=grace)
+        one = self.driver("run", *options, env={"MANNERS": manners}, grace=grace, ignores=ignores)
         self.until(lambda: self.notes.count("up") == 2)
         return one
 
@@ -154,6 +154,18 @@ def test_they_kill_what_is_deaf_when_they_come_twice(lab, name):
     lab.check_resumes()
 
 
+def test_in_the_background_of_a_script_it_ignores_ctrl_c_and_hears_sigterm(lab):
+    one = lab.start(grace=60, ignores=[signal.SIGINT, signal.SIGHUP])
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
+        one.signal(number)
+    one.signal(signal.SIGTERM)
+    lab.check_interrupted(one)
+    assert "waiting for" not in one.err
+    assert lab.statuses[:2] == ["stopped", "stopped"]
+    assert lab.notes.count("bye") == 2
+    lab.check_resumes()
+
+
 def test_a_stopped_tree_is_ended(lab, until):
     """Ctrl-Z reaches no script, but somebody may have sent SIGSTOP."""
     one = lab.start(grace=60)
@@ -212,6 +224,46 @@ def test_ctrl_c_while_it_starts(driver, tree, home, until, module):
     one.signal(signal.SIGINT)
     check_ended(one, driver, home)
     assert one.code == 130
+
+
+# KeyboardInterrupt is dropped in finalizers, and by C extensions while they are imported, as numpy is.
+SWALLOWS = """
+import os, signal
+import studio
+
+class Finalizer:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+class Plain(studio.Optimizer):
+    name = "plain"
+
+    def __init__(self, space, seed):
+        if os.environ["WHEN"] == "optimizer":
+            Finalizer()
+
+    def ask(self):
+        return {"lr": 1}
+
+    def tell(self, values, fitness):
+        pass
+
+if os.environ["WHEN"] == "import":
+    Finalizer()
+"""
+
+
+@pytest.mark.parametrize("when", ["import", "optimizer"])
+def test_ctrl_c_that_a_library_swallows(driver, tree, script, notes, when):
+    tree("train.py", SHORT)
+    script("plain.py", SWALLOWS)
+    options = ("--project=p", "--optimizer=plain.py", "--hp=lr=1:2", "--max-experiments=4", "train.py")
+    one = driver("run", *options, env={"WHEN": when})
+    assert one.wait() == 130, one.err
+    assert one.err == ""
+    assert notes.lines == []
 
 
 @pytest.mark.parametrize(

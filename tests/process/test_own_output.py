@@ -1,6 +1,7 @@
 """Where the output of `studio` itself goes: to one who stops reading, or into a file of the working folder."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,6 +54,24 @@ def test_nobody_reads_it_any_more(home, go, studio_to):
     go()
     search.wait(30)
     assert Project("p").state == "done"
+    assert [e.status for e in Project("p").experiments] == ["completed"] * 3
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("redirections", "code", "errors"),
+    [
+        ("<&- >&- 2>&-", 0, ""),
+        ("<&- >&-", 0, "best: p/3"),
+        (">/dev/full", 1, "studio: cannot write to standard output: No space left on device\n"),
+        (">/dev/full 2>/dev/full", 1, ""),
+    ],
+)
+def test_closed_and_full_streams(home, script, nothing_stays, redirections, code, errors):
+    script("train.py", "lr = 0\nprint('fitness:', lr)\n")
+    command = f"exec {shlex.join([str(Path(sys.executable).with_name('studio')), *OPTIONS])} {redirections}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, errors in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
     assert [e.status for e in Project("p").experiments] == ["completed"] * 3
 
 
