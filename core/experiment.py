@@ -94,12 +94,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Report:
-    """One value of the metric, as the script logged it. A reader leaves `number` and `attempt` out; the runner fills them."""
+    """One value of the metric, as the script logged it. A reader leaves `number` and `attempt` out; the runner fills them.
+    Reports of another `source` than those before make them void: a better one was found."""
 
     step: int | None
     value: float
     number: int | None = None
     attempt: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)

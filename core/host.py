@@ -24,8 +24,9 @@ import pluggy
 from studio import hookspecs
 from studio.entry_points import EntryPoint, find_entry_points, normalised
 from studio.errors import BadInput, PluginError, PluginFailed, RangeError, StudioError
-from studio.experiment import Metric, Run
+from studio.experiment import FITNESS, Metric, Run
 from studio.interfaces import Backend, MetricReader, Optimizer
+from studio.metric_sources import FirstOf
 from studio.plugin_files import import_file, is_file, own_optimizers
 from studio.space import Parameter
 from studio.text import did_you_mean
@@ -218,10 +219,14 @@ class Host:
         raise RangeError(f"hyperparameter {name}={text}: no range parser takes it; `studio plugins` lists them")
 
     def open_metric(self, metric: Metric, run: Run) -> MetricReader | None:
+        """A reader of `metric`: where its name has no prefix, one that asks all that read it."""
+        readers: list[MetricReader] = []
         for _, reader in self._call_each("studio_open_metric", metric=metric, run=run):
             if reader is not None:
-                return reader
-        return None
+                readers.append(reader)
+                if ":" in metric.name or metric.name == FITNESS.name:
+                    break
+        return FirstOf(readers) if len(readers) > 1 else readers[0] if readers else None
 
     def _call_each(self, hook: str, **arguments: Any) -> Iterator[tuple[Any, Any]]:
         """Each plugin with its answer, in pluggy's order; one that raises is noted and passed over."""

@@ -75,7 +75,11 @@ class Backend(ABC):
 class MetricReader(ABC):
     """Reads one metric of one run while the run goes on."""
 
-    names: Collection[str] = ()  # what was seen so far, for the error that lists it
+    names: Collection[str] = ()  # what was seen so far, for the error that lists it; a dict has the last value of each
+    source: str = ""  # where it reads, in a word: the summary of a search says who answered
+    precedence: int = (
+        0  # several readers of one name are asked in this order: TensorBoard 10, files 20, what is printed 30
+    )
 
     @abstractmethod
     def read(self) -> list[Report]:

@@ -6,6 +6,7 @@ import re
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
+from studio.system.escapes import without_escapes
 from studio.system.tail import Lines, Value, bounded
 
 # Begins with one certain byte, so that the search leaps from line to line. No digit can be matched in two ways, so that
@@ -15,7 +16,6 @@ _LINE = re.compile(
     rb"([+-]?(?:\d{1,500}(?:\.\d{0,500})?(?:e[+-]?\d{1,500})?|\.\d{1,500}(?:e[+-]?\d{1,500})?|nan|inf(?:inity)?))"
     rb"[ \t\v\f]{0,500}(?=\n|\Z)"
 )
-_COLOURS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9a-z])")  # ECMA-48 CSI, and the charset of `tput sgr0`
 
 
 @hookimpl(trylast=True)
@@ -54,9 +54,7 @@ class FitnessReader(MetricReader):
 
 def fitness_values(block: bytes) -> list[float]:
     """The values of the fitness lines in a block of whole lines."""
-    text = block.lower()
+    text = without_escapes(block).lower()
     if b"fitness" not in text:  # with lower(), seven times as fast as a regular expression that ignores case
         return []
-    if b"\x1b" in text:
-        text = _COLOURS.sub(b"", text)
     return list(map(float, _LINE.findall(b"\n" + text.replace(b"\r", b"\n"))))

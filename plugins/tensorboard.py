@@ -51,6 +51,9 @@ class Source:
 class TensorBoardReader(MetricReader):
     """Reads the scalar `name` from the event files of `run`. Values are float32 in most files."""
 
+    source = "TensorBoard"
+    precedence = 10
+
     def __init__(self, name: str, run: Run):
         self._wanted = (name, keras_name(name))
         self._roots = (

@@ -216,7 +216,7 @@ class BucketBackend(Backend):
     def _reports(self, travel: _Travel, attempt: int, body: dict[str, Any] | None) -> list[Report | Outcome]:
         run = travel.run
         new = travel.passed_on.new((travel.job, attempt), (body or {}).get("reports"))
-        return [Report(step, value, run.number, run.attempt) for step, value in new]
+        return [Report(step, value, run.number, run.attempt, source) for step, value, source in new]
 
     def _end(self, travel: _Travel, ended: JobOutcome) -> list[Report | Outcome]:
         run = travel.run

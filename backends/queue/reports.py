@@ -15,7 +15,7 @@ from studio.experiment import Metric, Report, is_storable
 WITH_A_BEAT = 100
 WITH_AN_OUTCOME = 10_000
 
-Counted = tuple[int, int | None, float]  # how many came before it, its step, its value
+Counted = tuple[int, int | None, float, str]  # how many came before it, its step, its value, its source
 
 
 class Collected:
@@ -28,8 +28,10 @@ class Collected:
         self._count = 0
 
     def add(self, report: Report) -> None:
-        counted = (self._count, report.step, report.value)
+        counted = (self._count, report.step, report.value, report.source)
         self._count += 1
+        if self._newest and self._newest[-1][3] != report.source:  # those before count no more
+            self._newest, self._least, self._most = [], None, None
         self._newest.append(counted)
         if len(self._newest) >= 2 * WITH_AN_OUTCOME:
             del self._newest[:-WITH_AN_OUTCOME]
@@ -59,17 +61,17 @@ class PassedOn:
         self._attempt: object = None
         self._heard = -1
 
-    def new(self, attempt: object, found: Any) -> list[tuple[int | None, float]]:
-        """(step, value) of what was not passed on before. `attempt` is whatever names it; `found` was written by a
+    def new(self, attempt: object, found: Any) -> list[tuple[int | None, float, str]]:
+        """(step, value, source) of what was not passed on before. `attempt` is whatever names it; `found` was written by a
         worker, and what is no report is left out."""
         if attempt != self._attempt:
             self._attempt, self._heard, self.own = attempt, -1, Summary(self._metric)
         new = [counted for counted in _read(found) if counted[0] > self._heard]
-        for count, _, value in new:
+        for count, _, value, source in new:
             self._heard = count
-            self.told.add(value)
-            self.own.add(value)
-        return [(step, value) for _, step, value in new]
+            self.told.add(value, source)
+            self.own.add(value, source)
+        return [(step, value, source) for _, step, value, source in new]
 
     @property
     def mixed(self) -> bool:
@@ -79,7 +81,10 @@ class PassedOn:
 
 def _read(found: Any) -> list[Counted]:
     try:
-        all_ = [(int(count), None if step is None else int(step), float(value)) for count, step, value in found or ()]
+        all_ = [
+            (int(count), None if step is None else int(step), float(value), "".join(map(str, source)))
+            for count, step, value, *source in found or ()  # workers of an earlier version know no sources
+        ]
     except (TypeError, ValueError, OverflowError):
         return []
     return [counted for counted in all_ if is_storable(counted[0]) and is_storable(counted[1] or 0)]

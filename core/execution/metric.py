@@ -12,8 +12,12 @@ class Summary:
 
     metric: Metric
     value: float | None = None
+    source: str = ""
 
-    def add(self, value: float) -> None:
+    def add(self, value: float, source: str = "") -> None:
+        """Take a value into the account. Those of another source before it count no more."""
+        if source != self.source:
+            self.source, self.value = source, None
         if self.metric.mode == "last" or self.value is None or not math.isfinite(self.value):
             self.value = value
         elif math.isfinite(value):

@@ -248,12 +248,12 @@ class Runner:
             if execution.reader is None:
                 return []
             found = execution.reader.close() if last else execution.reader.read()
-            reports = [Report(report.step, float(report.value), run.number, run.attempt) for report in found]
+            reports = [Report(one.step, float(one.value), run.number, run.attempt, one.source) for one in found]
         except Exception as error:
             execution.reader_error = f"reading the metric failed: {type(error).__name__}: {error}"
             return []
         for report in reports:
-            execution.summary.add(report.value)
+            execution.summary.add(report.value, report.source)
         return reports
 
     def _outcome(self, execution: _Execution) -> Outcome:

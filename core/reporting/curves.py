@@ -36,7 +36,7 @@ def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) 
     """What `metric` amounts to; None where the run never logged it, or no finite value."""
     summary = Summary(metric)
     for report in reports_of(experiment, project, metric, host):
-        summary.add(report.value)
+        summary.add(report.value, report.source)
     return summary.value if summary.finite else None
 
 

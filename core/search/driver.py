@@ -67,6 +67,7 @@ class Driver:
         self._live = LiveMetrics(store, clock)
         self._clock, self._begun = clock, clock()
         self._words: list[str] = []  # to the user, once what they speak of is committed
+        self._sources: set[str] = set()  # of the metric, that the user was told
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
         self._failures = FailureWatch()
@@ -204,7 +205,7 @@ class Driver:
         slot = self._slots.get(report.number or 0)
         if slot is None or slot.run.attempt != report.attempt:
             return
-        slot.summary.add(report.value)
+        slot.summary.add(report.value, report.source)
         slot.reports += 1
         if "reports" in self._abilities and not slot.pruned and math.isfinite(report.value):
             step = slot.reports if report.step is None else report.step
@@ -223,6 +224,7 @@ class Driver:
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
         status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
         value = slot.summary.value if slot.summary.finite else None
+        self._say_source(slot.summary)
         self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
         if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
             attempt = self._attempts.again(outcome.number)
@@ -243,6 +245,12 @@ class Driver:
         yield experiment
         for suggestion in self._repeats.release(outcome.number):
             yield self._answer(suggestion, outcome.number)
+
+    def _say_source(self, summary: Summary) -> None:
+        """Once for each: a metric without a prefix may come from anywhere."""
+        if summary.source not in {"", *self._sources}:
+            self._sources.add(summary.source)
+            self._words.append(f"{self.plan.metric.name} is read from {summary.source}")
 
     def _answer(self, suggestion: Suggestion, known: int) -> Experiment:
         """The outcome of experiment `known`, which had the same values."""

@@ -341,10 +341,10 @@ def test_a_driver_that_misses_most_beats_still_has_the_right_value(mode, value):
 
 def test_each_report_is_passed_on_once_and_in_order():
     driver, reports = PassedOn(Metric("loss")), collected([3.0, 1.0])
-    assert driver.new(1, reports.some(WITH_A_BEAT)) == [(0, 3.0), (1, 1.0)]
+    assert driver.new(1, reports.some(WITH_A_BEAT)) == [(0, 3.0, ""), (1, 1.0, "")]
     assert driver.new(1, reports.some(WITH_A_BEAT)) == []
     reports.add(Report(None, math.inf))
-    assert driver.new(1, reports.some(WITH_A_BEAT)) == [(None, math.inf)]
+    assert driver.new(1, reports.some(WITH_A_BEAT)) == [(None, math.inf, "")]
 
 
 def test_the_reports_of_an_attempt_that_was_lost_are_told_apart():

@@ -13,7 +13,7 @@ import pytest
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.plugins import fitness, jsonl, tensorboard
+from studio.plugins import fitness, jsonl, printed, tensorboard
 from studio.system.tail import Lines
 from studio.testing.readers import MetricReaderContract
 
@@ -26,6 +26,16 @@ class TestFitness(MetricReaderContract):
         with open(run.folder + "/output.log", "a") as file:
             for value in values:
                 print("epoch done\nfitness:", value, file=file)
+
+
+class TestPrinted(MetricReaderContract):
+    plugin = printed
+    metric = Metric("val_loss")
+
+    def write(self, run: Run, values: Sequence[float]) -> None:
+        with open(run.folder + "/output.log", "a") as file:
+            for value in values:
+                print("epoch", 3, "loss: 0.5, val_loss:", value, file=file)
 
 
 class TestJsonLines(MetricReaderContract):
