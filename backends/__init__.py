@@ -1,1 +1,1 @@
-"""Built-in execution backends: local, and those behind a queue or a cloud in their own packages."""
+"""Built-in execution backends: local, slurm, and those behind a queue or a cloud in their own packages."""

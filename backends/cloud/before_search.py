@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from studio.backends.cloud.cloud import Cloud, Machine, Offer, Order, Request, plain
+from studio.backends.cloud.cloud import Cloud, Machine, Offer, Order, Request
 from studio.backends.cloud.ledger import Entry, read
 from studio.backends.cloud.plan import CloudSettings, Wishes, settle
 from studio.backends.cloud.quote import Quote
@@ -19,6 +19,7 @@ from studio.backends.cloud.setup import PREFIX, Setup
 from studio.backends.cloud.startup import PACKAGES, Startup, render
 from studio.backends.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
 from studio.backends.queue.bucket_url import check_name, open_bucket
+from studio.backends.queue.shipping import tag_of
 from studio.errors import BadInput, StudioError
 from studio.project.paths import project_folder, project_names, studio_home
 from studio.settings import Settings
@@ -251,11 +252,6 @@ class BeforeSearch:
             return settled.order(offer, tag, name, token, lifetime, render(startup), str(account))
 
         return order
-
-
-def tag_of(project: str) -> str:
-    """What the tag of machines begins with, for the project of that name."""
-    return plain(project)[:40].strip("-")
 
 
 def remembered(cloud: str) -> dict[str, Any]:

@@ -193,8 +193,3 @@ class Cloud(ABC):
         """Delete the rules that open ports of machines, in all that `survey` looks at. Names of those that stay, as some
         machine still uses them."""
         return []
-
-
-def plain(text: str) -> str:
-    """As names and tags may have it in every cloud: small letters, digits, and - for all else."""
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())

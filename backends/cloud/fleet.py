@@ -42,7 +42,7 @@ class CostReached(StudioError):
 
 
 class Fleet:
-    """`tend` is one look, and what follows from it; call it every few seconds, from one thread. `close` ends all.
+    """`maintain` is one look, and what follows from it; call it every few seconds, from one thread. `close` ends all.
 
     boot_log  the last lines that the machine of that name wrote, or ""
     say       for the user: what went wrong and is being mended; from any thread
@@ -89,11 +89,11 @@ class Fleet:
 
     # --- what the bucket says ---------------------------------------------------------------------------------------
 
-    def greeted(self, machines: Iterable[str]) -> None:
+    def reported(self, machines: Iterable[str]) -> None:
         """Their workers have said that they are there."""
         self._greeted.update(machines)
 
-    def worked(self, machine: str) -> None:
+    def took_job(self, machine: str) -> None:
         """Its worker has taken a job."""
         self._worked.add(machine)
 
@@ -113,7 +113,7 @@ class Fleet:
         """Dollars, in all sessions of this search."""
         return spent(self._ledger.spells, self._wall())
 
-    def tend(self, needed: int, *, waiting: bool = True) -> None:
+    def maintain(self, needed: int, *, waiting: bool = True) -> None:
         """See what there is, and launch what is missing of `needed` machines. `waiting`: some job has no worker.
 
         NoMachines and CostReached where the search cannot go on.

@@ -34,11 +34,11 @@ from studio.backends.cloud.cloud import (
     Offer,
     Order,
     QuotaRefused,
-    plain,
 )
 from studio.backends.cloud.ledger import Entry, Ledger
 from studio.backends.cloud.rates import Rate
 from studio.backends.cloud.spending import affordable_lifetime, committed
+from studio.backends.queue.shipping import slug
 from studio.errors import StudioError
 
 CAPACITY_PAUSE = 120.0  # seconds after which a zone that had none is asked again
@@ -288,4 +288,4 @@ class Ordering:
 
 def _slug(project: str) -> str:
     """For the name of a machine: it begins with a letter."""
-    return f"studio-{plain(project)}"[:45].rstrip("-")
+    return f"studio-{slug(project)}"[:45].rstrip("-")

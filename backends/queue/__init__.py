@@ -10,6 +10,7 @@ is written counts.
     archives, shipping   a run and its files on their way
     reports, outcomes    what comes back
     background    daemon threads
+    launcher, pool   engines that start workers, and as many of them as a search needs
     backend, folder_backend, leaving               the driver's backend, and a search that moves
     work_folder, worker, command                   `studio worker`
 """

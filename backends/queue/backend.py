@@ -115,16 +115,22 @@ class BucketBackend(Backend):
     def close(self) -> None:
         """What is still out is ended by its workers, as far as the bucket can be reached. Where it cannot, they finish
         what they have, and the next driver hears of it."""
+        self._end_runs()
+        self.bucket.close()
+
+    def _end_runs(self) -> None:
+        """Tell workers to kill what is still out, as far as they hear it in time. No outcome comes any more."""
         self._sending.close()
         self._fetching.close()
-        for travel in self._travels.values():
-            travel.asked = "kill"
-        last = Background(1, "close")
-        with contextlib.suppress(BucketError, NotInTime):
-            last.submit(self._tell_workers, list(self._travels.values())).result(CLOSING)
-        last.close()
+        left = list(self._travels.values())
         self._travels.clear()
-        self.bucket.close()
+        for travel in left:
+            travel.asked = "kill"
+        if left:
+            last = Background(1, "close")
+            with contextlib.suppress(BucketError, NotInTime):
+                last.submit(self._tell_workers, left).result(CLOSING)
+            last.close()
 
     def _news(self) -> list[Report | Outcome]:
         events, self._recorded = self._recorded, []

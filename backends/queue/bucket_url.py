@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from studio.backends.queue.bucket import Bucket, BucketError, check_key
+from studio.backends.queue.bucket import PASSING, Bucket, BucketError, CredentialsMissing, check_key
 from studio.backends.queue.folder_bucket import FolderBucket
 from studio.backends.queue.gcs_bucket import GCSBucket
 from studio.backends.queue.s3_bucket import S3Bucket
@@ -30,6 +30,19 @@ def open_bucket(url: str, *, create: bool = False) -> Bucket:
     except BucketError as error:
         raise BadInput(f"{url!r}: {error}") from None
     return S3Bucket(name, prefix) if scheme == "s3" else GCSBucket(name, prefix)
+
+
+def open_to_use(url: str) -> Bucket:
+    """As a driver opens it: made where it is a folder, and asked once. BadInput without any credentials, which is no
+    outage; where there is no answer for now, the search says so and asks again."""
+    try:
+        bucket = open_bucket(url, create=True)
+        bucket.get("stop")  # whatever is there: an answer
+    except CredentialsMissing as error:
+        raise BadInput(str(error)) from error
+    except PASSING:
+        pass
+    return bucket
 
 
 def check_name(name: str, given: str, form: str) -> None:

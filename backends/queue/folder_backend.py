@@ -4,15 +4,14 @@ studio worker /shared/dir                                   # on each machine, a
 studio run --backend=folder:/shared/dir --num-workers=8 …   # on one of them
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from studio.backends.queue.backend import BucketBackend
-from studio.backends.queue.bucket import PASSING, Bucket, CredentialsMissing
-from studio.backends.queue.bucket_url import open_bucket
+from studio.backends.queue.bucket_url import open_to_use
 from studio.backends.queue.leaving import call_home
+from studio.backends.queue.pool import whole_path
 from studio.backends.queue.shipping import QUEUE
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
@@ -30,14 +29,10 @@ class FolderBackend(BucketBackend):
     def __init__(
         self, *, slots: int, url: str, project: Path | None = None, notice: Callable[[str], None] | None = None
     ):
-        place = os.path.expanduser(url)
-        if "://" not in place and not os.path.isabs(place):
-            raise BadInput(
-                f"--backend=folder:{url}: write the whole path, {os.path.abspath(place)}, as workers need it"
-            )
+        place = whole_path(url, self.name)
         if "://" not in place and not (project and (project / QUEUE).exists()):
             _check_apart(Path(place))
-        bucket = _open(place)
+        bucket = open_to_use(place)
         super().__init__(slots=slots, bucket=bucket, look=bucket.driver_look, notice=notice)
         self._project = project
 
@@ -48,18 +43,6 @@ class FolderBackend(BucketBackend):
                 call_home(self.bucket, self._project)
         finally:
             self.close()
-
-
-def _open(place: str) -> Bucket:
-    """BadInput without any credentials: that is no outage, and nothing is waited for."""
-    try:
-        bucket = open_bucket(place, create=True)
-        bucket.get("stop")  # whatever is there: an answer
-    except CredentialsMissing as error:
-        raise BadInput(str(error)) from error
-    except PASSING:
-        pass  # the search says so, and asks again
-    return bucket
 
 
 def _check_apart(place: Path) -> None:

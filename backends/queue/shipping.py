@@ -108,6 +108,22 @@ def search_id(project: Path) -> str:
         ) from error
 
 
+def slug(text: str) -> str:
+    """`text` as names and tags may have it everywhere: small letters, digits, and - for all else."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
+
+
+def tag_of(project: str) -> str:
+    """What `search_tag` begins with, for the project of that name."""
+    return slug(project)[:40].strip("-")
+
+
+def search_tag(project: Path) -> str:
+    """What workers and machines of the project in that folder are called by: its name, and what makes it the only one of
+    that name in an account or on a cluster."""
+    return f"{tag_of(project.name)}-{search_id(project)[-6:]}"
+
+
 def _as_json(run: Run) -> dict[str, Any]:
     data = asdict(replace(run, values={}, changes={}))
     data["changes"] = {path: base64.b64encode(text).decode() for path, text in run.changes.items()}

@@ -7,12 +7,13 @@
 
 Each test has a docstring that says what is expected.
 
-Suites: optimizers (with journals), backends, ranges, readers (with playback). fakes has plugins to test with.
+Suites: optimizers (with journals), backends, launchers, ranges, readers (with playback). fakes has plugins to test with.
 """
 
 from studio.testing.backends import BackendContract
+from studio.testing.launchers import LauncherContract
 from studio.testing.optimizers import OptimizerContract
 from studio.testing.ranges import RangeParserContract
 from studio.testing.readers import MetricReaderContract
 
-__all__ = ["BackendContract", "MetricReaderContract", "OptimizerContract", "RangeParserContract"]
+__all__ = ["BackendContract", "LauncherContract", "MetricReaderContract", "OptimizerContract", "RangeParserContract"]

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ec2_simulator import Ec2Simulator
 from gce_simulator import GceSimulator
+from slurm_cluster import MISSING, SlurmCluster, missing
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,20 @@ def amazon(amazon_server, home, monkeypatch):
     amazon_server.reset(minute=0.05)
     yield amazon_server
     amazon_server.reset()
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory):
+    if missing():
+        pytest.skip(MISSING)
+    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def slurm(slurm_cluster, monkeypatch):
+    """A real cluster of one node, and the environment of its commands."""
+    for name, value in slurm_cluster.env.items():
+        monkeypatch.setenv(name, value)
+    return slurm_cluster

@@ -49,20 +49,20 @@ class World:
         self.times = {"clock": self.time, "wall": self.time.wall, "sleep": self.time.sleep}
         self.fleet = Fleet(self.cloud, self.terms, self.ledger, boot_log=log, say=self.said.append, **self.times)
 
-    def tend(self, needed=4, *, waiting=True, after=5.0):
+    def maintain(self, needed=4, *, waiting=True, after=5.0):
         self.time.pass_by(after)
-        self.fleet.tend(needed, waiting=waiting)
+        self.fleet.maintain(needed, waiting=waiting)
 
     def start(self, needed=4):
         """Machines that the cloud's list has shown."""
-        self.tend(needed)
-        self.tend(needed)
+        self.maintain(needed)
+        self.maintain(needed)
 
     def work_for(self, hours):
         for _ in range(12 * hours):
             self.all_work()
             self.end_those_whose_time_is_over()
-            self.tend(after=300)
+            self.maintain(after=300)
 
     def end_those_whose_time_is_over(self):
         """As machines do by themselves."""
@@ -72,7 +72,7 @@ class World:
 
     def all_work(self):
         for name in self.cloud.alive:
-            self.fleet.worked(name)
+            self.fleet.took_job(name)
 
 
 @pytest.fixture
@@ -84,24 +84,24 @@ def world(tmp_path):
 
 
 def test_as_many_as_are_needed(world):
-    world.tend(2)
+    world.maintain(2)
     assert len(world.cloud.alive) == 2
-    world.tend(4)
+    world.maintain(4)
     assert len(world.cloud.alive) == 4
-    world.tend(9)
+    world.maintain(9)
     assert len(world.cloud.alive) == 4  # never more than the search has
-    world.tend(1)
+    world.maintain(1)
     assert len(world.cloud.alive) == 4  # those without work end by themselves
     assert len({order.token for order in world.cloud.orders}) == 4
     assert len({order.name for order in world.cloud.orders}) == 4
     assert world.fleet.close()
     assert world.cloud.alive == []
-    world.tend(4)
+    world.maintain(4)
     assert world.cloud.alive == []
 
 
 def test_they_are_the_cheapest(world):
-    world.tend()
+    world.maintain()
     assert {(order.machine_type, order.zone) for order in world.cloud.orders} == {("small", "zone-a")}
 
 
@@ -110,10 +110,10 @@ def test_a_lost_machine_is_replaced(world):
     world.all_work()
     lost = world.cloud.alive[0]
     world.cloud.dies(lost)
-    world.tend()
+    world.maintain()
     assert lost not in world.cloud.alive
     assert len(world.cloud.alive) == 4
-    world.tend(after=60)
+    world.maintain(after=60)
     assert world.ledger.get(lost).ended is not None
 
 
@@ -133,36 +133,36 @@ def test_no_machine_is_replaced_that_nobody_needs(world):
     world.all_work()
     for name in world.cloud.alive[:3]:
         world.cloud.dies(name)
-    world.tend(2)
+    world.maintain(2)
     assert len(world.cloud.alive) == 2
 
 
 def test_a_new_machine_that_the_list_does_not_show_yet_is_not_ordered_twice(tmp_path):
     world = World(tmp_path, lag=12.0)
     for _ in range(6):
-        world.tend()
+        world.maintain()
         assert len(world.cloud.alive) == 4
     world.fleet.close()
     assert (world.cloud.alive, len(world.cloud.orders)) == ([], 4)
 
 
 def test_a_machine_that_only_stopped_is_deleted_and_replaced(world):
-    world.tend()
+    world.maintain()
     world.all_work()
     stopped = world.cloud.alive[0]
     world.cloud.stops(stopped)
-    world.tend()
+    world.maintain()
     assert stopped not in world.cloud.made
     assert len(world.cloud.alive) == 4
 
 
 def test_a_machine_that_hangs_is_replaced(world):
-    world.tend()
+    world.maintain()
     world.all_work()
     hung = world.cloud.alive[0]
     world.fleet.silent(hung)
-    world.tend()
-    world.tend()
+    world.maintain()
+    world.maintain()
     assert hung not in world.cloud.alive
     assert len(world.cloud.alive) == 4
     assert world.said == [f"{hung} holds an experiment and says nothing any more: it is replaced"]
@@ -170,11 +170,11 @@ def test_a_machine_that_hangs_is_replaced(world):
 
 def test_a_machine_that_outlives_its_time_is_ended(tmp_path):
     world = World(tmp_path, most=1, lifetime=HOUR)
-    world.tend(1)
+    world.maintain(1)
     (name,) = world.cloud.alive
-    world.fleet.greeted([name])
+    world.fleet.reported([name])
     world.all_work()
-    world.tend(1, after=HOUR + LIST_LAG + 1)
+    world.maintain(1, after=HOUR + LIST_LAG + 1)
     assert name not in world.cloud.alive
 
 
@@ -185,7 +185,7 @@ def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
     world.terms = replace(world.terms, order=lambda *given: world.fleet.interrupt() or order(*given))
     world.take_up()
     before = world.time.now
-    world.tend(4, after=0)
+    world.maintain(4, after=0)
     assert world.fleet.alive == []
     assert world.fleet.close()
     assert (world.cloud.orders, world.ledger.spells, world.time.now) == ([], [], before)
@@ -196,7 +196,7 @@ def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
 def test_close_ends_a_machine_that_lists_are_late_to_show(tmp_path, lag, refused):
     world = World(tmp_path, most=1, lag=lag)
     world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
-    world.tend(1, after=0)
+    world.maintain(1, after=0)
     world.cloud.answers += [CloudDenied("no")] * 100 * refused
     before = world.time.now
     assert world.fleet.close()
@@ -207,8 +207,8 @@ def test_close_ends_a_machine_that_lists_are_late_to_show(tmp_path, lag, refused
 def test_an_order_without_answer_is_sent_again_as_it_was(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [Lost(unreachable()), unreachable(), None]
-    world.tend(1)
-    world.tend(1)
+    world.maintain(1)
+    world.maintain(1)
     assert len(world.cloud.alive) == 1
     assert len(world.cloud.orders) == 1
 
@@ -216,8 +216,8 @@ def test_an_order_without_answer_is_sent_again_as_it_was(tmp_path):
 def test_an_order_that_never_had_an_answer_is_found_in_the_list(tmp_path):
     world = World(tmp_path, most=1, lag=20.0)
     world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
-    world.tend(1)
-    world.tend(1)
+    world.maintain(1)
+    world.maintain(1)
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (1, 1)
 
 
@@ -225,14 +225,14 @@ def test_an_order_that_did_not_arrive_is_sent_until_it_does(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [unreachable()] * 10
     for _ in range(4):
-        world.tend(1)
+        world.maintain(1)
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (1, 1)
 
 
 def test_close_finds_the_machine_whose_order_had_no_answer(tmp_path):
     world = World(tmp_path, most=1, lag=20.0)
     world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
-    world.tend(1)
+    world.maintain(1)
     assert world.fleet.close()
     assert world.cloud.alive == []
 
@@ -242,7 +242,7 @@ def test_a_machine_that_ended_before_its_order_had_an_answer_is_replaced(tmp_pat
     world = World(tmp_path, most=2)
     world.fleet = Fleet(world.cloud, world.terms, world.ledger, **world.times, together=together)
     world.cloud.answers += [Lost(unreachable(), dies=True)]
-    world.tend(2)
+    world.maintain(2)
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (2, 3)
     assert len(world.ledger.alive) == 2
     assert len(read(tmp_path)) == 3  # all were made, and cost
@@ -250,7 +250,7 @@ def test_a_machine_that_ended_before_its_order_had_an_answer_is_replaced(tmp_pat
 
 def test_other_zones_and_types_when_one_is_sold_out(world):
     world.cloud.sold_out = {("small", "zone-a"), ("small", "zone-b")}
-    world.tend()
+    world.maintain()
     assert {(order.machine_type, order.zone) for order in world.cloud.orders} == {("large", "zone-a")}
     assert world.said == [
         "no small in zone-a now; looking elsewhere",
@@ -260,57 +260,57 @@ def test_other_zones_and_types_when_one_is_sold_out(world):
 
 def test_it_waits_while_everything_is_sold_out(world):
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
-    world.tend()
-    world.tend()
+    world.maintain()
+    world.maintain()
     assert world.cloud.alive == []
     world.cloud.sold_out.clear()
-    world.tend(after=CAPACITY_PAUSE + 1)
+    world.maintain(after=CAPACITY_PAUSE + 1)
     assert len(world.cloud.alive) == 4
 
 
 def test_an_order_that_is_never_answered_is_given_up(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [unreachable("InternalError")] * 100
-    world.tend(1)
+    world.maintain(1)
     with pytest.raises(NoMachines, match="no machine was to be had for 30 minutes"):
-        world.tend(1, after=PATIENCE + 1)
+        world.maintain(1, after=PATIENCE + 1)
     assert world.fleet.close()
 
 
 def test_patience_begins_when_a_machine_is_wanted(world):
-    world.tend(0)
-    world.tend(0, after=PATIENCE + 1)
+    world.maintain(0)
+    world.maintain(0, after=PATIENCE + 1)
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
-    world.tend(4)
+    world.maintain(4)
     assert world.fleet.alive == []
 
 
 def test_credentials_that_expire_while_an_order_is_sent_leave_no_machine(tmp_path):
     world = World(tmp_path, most=1, lag=20.0)
     world.cloud.answers += [Lost(CloudCredentials("ExpiredToken"))]
-    world.tend(1)
+    world.maintain(1)
     assert world.fleet.close()
     assert world.cloud.alive == []
 
 
 def test_it_does_not_wait_for_ever(world):
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
-    world.tend()
+    world.maintain()
     with pytest.raises(NoMachines, match="no machine was to be had for 30 minutes"):
-        world.tend(after=PATIENCE + 1)
+        world.maintain(after=PATIENCE + 1)
 
 
 def test_a_quota_is_gone_on_with(world):
     world.cloud.answers += [None, None, QuotaRefused("VcpuLimitExceeded: you may have 4 vCPUs")]
-    world.tend()
-    world.tend(after=300)
+    world.maintain()
+    world.maintain(after=300)
     assert len(world.cloud.alive) == 2
     assert world.said == ["going on with 2 machines: VcpuLimitExceeded: you may have 4 vCPUs"]
     world.all_work()
     world.cloud.dies(world.cloud.alive[0])
-    world.tend()
+    world.maintain()
     assert len(world.cloud.alive) == 2
-    world.tend(after=QUOTA_PAUSE)
+    world.maintain(after=QUOTA_PAUSE)
     assert len(world.cloud.alive) == 4  # somebody raised it
 
 
@@ -324,7 +324,7 @@ def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, q
         lost = world.cloud.alive[0]
         {"dies": world.cloud.dies, "hangs": world.fleet.silent, "stops": world.cloud.stops}[what](lost)
         for _ in range(20):
-            world.tend(quota)
+            world.maintain(quota)
         assert lost not in world.cloud.alive
         assert len(world.cloud.alive) == quota
     assert [text for text in world.said if "says nothing" not in text] == [
@@ -341,7 +341,7 @@ def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_p
 
     def go_on():
         for _ in range(60):
-            world.tend(1)
+            world.maintain(1)
 
     with pytest.raises(NoMachines, match="no machine can be had: VcpuLimitExceeded"):
         go_on()
@@ -353,28 +353,28 @@ def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_p
 def test_the_search_ends_where_no_machine_is_to_be_had(world, error):
     world.cloud.answers += [error]
     if isinstance(error, CloudCredentials):  # where they expired meanwhile, there may be a machine
-        world.tend()
+        world.maintain()
         world.time.pass_by(LIST_LAG)
     with pytest.raises(NoMachines, match=f"no machine can be had: {error}"):
-        world.tend()
+        world.maintain()
     assert len(world.cloud.orders) == 0
 
 
 def test_credentials_that_expire_stop_nothing_that_runs(world):
-    world.tend()
+    world.maintain()
     world.all_work()
     world.cloud.no_lists += [CloudCredentials("ExpiredToken")] * 100
     for _ in range(100):
-        world.tend()
+        world.maintain()
     assert len(world.cloud.alive) == 4
     assert world.said == ["no word about the machines, asking again: ExpiredToken"]
     world.cloud.dies(world.cloud.alive[0])
-    world.tend()
+    world.maintain()
     assert len(world.cloud.alive) == 4
 
 
 def test_what_close_cannot_end_it_names(world):
-    world.tend()
+    world.maintain()
     names = world.cloud.alive
     world.cloud.no_lists += [CloudCredentials("ExpiredToken")] * 1000
     world.cloud.no_ends += [CloudCredentials("ExpiredToken")] * 1000
@@ -386,7 +386,7 @@ def test_what_close_cannot_end_it_names(world):
 
 
 def test_close_tries_again(world):
-    world.tend()
+    world.maintain()
     world.cloud.no_ends += [unreachable(), unreachable()]
     world.cloud.no_lists += [unreachable(), unreachable()]
     assert world.fleet.close()
@@ -399,7 +399,7 @@ def test_close_tries_again(world):
 def test_one_stale_list_loses_no_machine(world):
     world.start()
     world.cloud.stale = 1
-    world.tend()
+    world.maintain()
     assert len(world.fleet.alive) == len(world.cloud.alive) == len(world.cloud.orders) == 4
 
 
@@ -407,7 +407,7 @@ def test_close_ends_a_machine_that_lists_do_not_show_any_more(world):
     world.start(2)
     forgotten = world.cloud.alive[0]
     world.cloud.forgotten.add(forgotten)
-    world.tend(1, after=LIST_LAG + 1)
+    world.maintain(1, after=LIST_LAG + 1)
     assert forgotten not in world.fleet.alive
     assert world.fleet.close()
     assert world.cloud.alive == []
@@ -425,10 +425,10 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
     (name,) = world.cloud.alive
     world.all_work()
     world.cloud.stale = 2
-    world.tend(0, after=LIST_LAG + 1)
+    world.maintain(0, after=LIST_LAG + 1)
     assert world.ledger.get(name).ended is not None
     world.cloud.stale = 0
-    world.tend(0, after=HOUR)
+    world.maintain(0, after=HOUR)
     assert world.fleet.alive == [name]
     assert world.fleet.spent == pytest.approx(0.36, rel=0.05)
 
@@ -436,13 +436,13 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
 @pytest.mark.parametrize("greeted", [True, False])
 def test_a_start_that_fails_is_seen_at_once(world, greeted):
     """Before any list has shown the machine. One that greeted may have failed later, or not: the list decides."""
-    world.tend(1)
+    world.maintain(1)
     (name,) = world.cloud.alive
     world.logs[name] = "ERROR: No such torhc | studio: a package was not installed | studio: the end, with exit code 1"
-    world.fleet.greeted([name] if greeted else [])
+    world.fleet.reported([name] if greeted else [])
     world.cloud.forgotten.add(name)
     world.cloud.dies(name)
-    world.tend(1)
+    world.maintain(1)
     assert (name in world.fleet.alive) == greeted
     if not greeted:
         assert world.said == [
@@ -452,7 +452,7 @@ def test_a_start_that_fails_is_seen_at_once(world, greeted):
         world.logs[second] = world.logs[name]
         world.cloud.dies(second)
         with pytest.raises(NoMachines, match=r"correct requirements.txt, .*last lines of .*torhc"):
-            world.tend(1)
+            world.maintain(1)
 
 
 # --- faults of this computer ------------------------------------------------------------------------------------------
@@ -460,11 +460,11 @@ def test_a_start_that_fails_is_seen_at_once(world, greeted):
 
 def test_a_mute_machine_that_cannot_be_ended_counts_until_it_is(tmp_path):
     world = World(tmp_path, most=3)
-    world.tend(1)
+    world.maintain(1)
     world.cloud.no_ends.append(unreachable())
-    world.tend(3, after=SILENT + 1)
+    world.maintain(3, after=SILENT + 1)
     assert world.cloud.most == 3
-    world.tend(3, after=30)
+    world.maintain(3, after=30)
     assert (world.cloud.most, len(world.cloud.alive), len(world.cloud.orders)) == (3, 3, 4)
 
 
@@ -500,8 +500,8 @@ def test_a_clock_that_is_set_ends_no_machine_and_stops_no_close(world, hours):
     world.start(2)
     there = world.cloud.alive
     world.time.set_by = hours * HOUR
-    world.tend(2)
-    world.tend(2)
+    world.maintain(2)
+    world.maintain(2)
     assert world.cloud.alive == there
     world.cloud.no_ends += [unreachable()] * 3
     assert world.fleet.close()
@@ -528,11 +528,11 @@ def test_two_barren_machines_end_the_search(world):
     first, second = world.cloud.alive
     world.logs[second] = "studio: not installed: no-such-package\nstudio: the end, with exit code 1 after 12 s\n"
     world.cloud.dies(first)
-    world.tend(2)
+    world.maintain(2)
     assert len(world.cloud.alive) == 2  # one may have bad luck
     world.cloud.dies(second)
     with pytest.raises(NoMachines, match="2 machines in a row came to nothing") as caught:
-        world.tend(2)
+        world.maintain(2)
     assert "studio: not installed: no-such-package" in str(caught.value)
     world.fleet.close()
     assert world.cloud.alive == []
@@ -543,7 +543,7 @@ def test_barren_machines_without_a_log(world):
     for name in world.cloud.alive:
         world.cloud.dies(name)
     with pytest.raises(NoMachines, match="left no log: may its account write to the bucket"):
-        world.tend(2)
+        world.maintain(2)
 
 
 def spot_order(*given):
@@ -580,15 +580,15 @@ def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
         world.logs[name] = "studio: cannot fetch wheels/1/a.whl\nstudio: the end, with exit code 1 after 12 s\n"
         world.cloud.dies(name)
     with pytest.raises(NoMachines, match=r"2 machines in a row came to nothing.* cannot fetch"):
-        world.tend(2)
+        world.maintain(2)
 
 
 def test_machines_that_never_say_a_word(world):
-    world.tend(2)
-    world.tend(2, after=SILENT + 1)
+    world.maintain(2)
+    world.maintain(2, after=SILENT + 1)
     assert "has said nothing for 20 minutes: it is ended" in world.said[0]
     with pytest.raises(NoMachines):
-        world.tend(2)
+        world.maintain(2)
     world.fleet.close()
     assert world.cloud.alive == []
 
@@ -598,17 +598,17 @@ def test_machines_that_took_a_job_and_died_are_not_barren(world):
         world.start(1)
         world.all_work()
         world.cloud.dies(world.cloud.alive[0])
-    world.tend(1)
+    world.maintain(1)
     assert len(world.cloud.alive) == 1
 
 
 def test_machines_that_found_no_work_are_not_barren(world):
     for _ in range(5):
-        world.tend(1, waiting=False)
-        world.tend(1, waiting=False)
-        world.fleet.greeted(world.cloud.alive)
+        world.maintain(1, waiting=False)
+        world.maintain(1, waiting=False)
+        world.fleet.reported(world.cloud.alive)
         world.cloud.dies(world.cloud.alive[0])
-    world.tend(1, waiting=False)
+    world.maintain(1, waiting=False)
     assert len(world.cloud.alive) == 1
 
 
@@ -619,7 +619,7 @@ def test_one_that_works_closes_the_breaker(world):
         world.start(1)
         world.all_work()
         world.cloud.dies(world.cloud.alive[0])
-    world.tend(1)
+    world.maintain(1)
     assert len(world.cloud.alive) == 1
 
 
@@ -628,13 +628,13 @@ def test_one_that_works_closes_the_breaker(world):
 
 def test_a_cap_shortens_lifetimes(tmp_path):
     world = World(tmp_path, max_cost=4 * 0.36 * 5)
-    world.tend()
+    world.maintain()
     assert [order.lifetime for order in world.cloud.orders] == pytest.approx([5 * 3600] * 4, abs=2)
 
 
 def test_a_cap_that_pays_for_fewer(tmp_path):
     world = World(tmp_path, max_cost=0.36 * 0.25 * 2.2, lifetime=1800)
-    world.tend()
+    world.maintain()
     assert len(world.cloud.alive) in (1, 2)
     assert sum(order.lifetime for order in world.cloud.orders) * 0.36 / HOUR <= 0.36 * 0.25 * 2.2
 
@@ -642,13 +642,13 @@ def test_a_cap_that_pays_for_fewer(tmp_path):
 def test_a_cap_that_pays_for_nothing(tmp_path):
     world = World(tmp_path, max_cost=0.01)
     with pytest.raises(CostReached, match=r"\$0.00 of \$0.01 are spent, and the rest pays for no machine"):
-        world.tend()
+        world.maintain()
     assert world.cloud.alive == []
 
 
 def test_the_cap_ends_the_search(tmp_path):
     world = World(tmp_path, max_cost=0.36 * 2, most=1)
-    world.tend(1)
+    world.maintain(1)
     with pytest.raises(CostReached, match="--max-cost"):
         world.work_for(hours=10)
     assert 0.36 * 2 * 0.8 < world.fleet.spent <= 0.36 * 2 + 1e-9
@@ -660,12 +660,12 @@ def test_what_outlives_its_time_goes_on_costing(tmp_path):
     world.all_work()
     world.cloud.no_ends += [unreachable()] * 100
     for _ in range(20):
-        world.tend(0, after=HOUR / 5)
+        world.maintain(0, after=HOUR / 5)
     assert world.fleet.spent == pytest.approx(4 * 0.36, rel=0.05)
     world.cloud.dies(world.cloud.alive[0])
     world.time.pass_by(9 * HOUR)
     world.take_up()
-    world.tend(0)
+    world.maintain(0)
     assert world.fleet.spent == pytest.approx(4 * 0.36, rel=0.05)  # until it was seen last
 
 
@@ -679,7 +679,7 @@ def test_spot_machines_count_with_what_they_can_have_cost(tmp_path):
     world.end_those_whose_time_is_over()
     world.time.pass_by(60)  # lists show it no more
     with pytest.raises(CostReached, match=r"\$0.10 of \$0.50 are spent \(up to \$0.40, had prices risen\)"):
-        world.tend(1, after=60)
+        world.maintain(1, after=60)
     assert world.cloud.alive == []
 
 
@@ -692,7 +692,7 @@ def test_a_damaged_ledger_is_not_one_without_machines(world):
 
 def test_what_earlier_sessions_spent_counts(tmp_path):
     world = World(tmp_path, max_cost=100.0)
-    world.tend()
+    world.maintain()
     world.time.pass_by(HOUR)
     world.fleet.close()
     before = world.fleet.spent
@@ -705,38 +705,38 @@ def test_what_earlier_sessions_spent_counts(tmp_path):
 
 
 def test_the_next_driver_takes_the_machines_over(world):
-    world.tend()
+    world.maintain()
     there = world.cloud.alive
     world.take_up()
-    world.tend()
+    world.maintain()
     assert world.cloud.alive == there
     world.fleet.close()
     assert world.cloud.alive == []
 
 
 def test_machines_that_ended_between_two_drivers_are_replaced_and_paid(world):
-    world.tend()
+    world.maintain()
     for name in world.cloud.alive:
         world.cloud.dies(name)
     world.time.pass_by(HOUR)
     world.take_up()
-    world.tend()
+    world.maintain()
     assert len(world.cloud.alive) == 4
     assert len([entry for entry in read(world.folder) if entry.ended is None]) == 4
 
 
 def test_more_than_wanted_are_ended(world):
-    world.tend()
+    world.maintain()
     world.terms = Terms(*[*vars(world.terms).values()][:4], 2, 3600)
     world.take_up()
-    world.tend()
+    world.maintain()
     assert len(world.cloud.alive) == 2
 
 
 def test_machines_of_others_are_left_alone(world):
     other = Order("other-9z", "studio-other-1", "t", "small", "zone-a", None, 1, False, 60, "", "")
     world.cloud.launch(other)
-    world.tend()
+    world.maintain()
     world.fleet.close()
     assert world.cloud.alive == ["studio-other-1"]
 
@@ -748,7 +748,7 @@ def test_an_interrupt_at_each_order_leaves_nothing(tmp_path, answer, at, killed)
     world = World(tmp_path, lag=20.0)
     world.cloud.answers += [*[None] * at, answer]
     with pytest.raises(KeyboardInterrupt):
-        world.tend()
+        world.maintain()
     if killed:
         world.take_up()
     assert world.fleet.close()
@@ -758,7 +758,7 @@ def test_an_interrupt_at_each_order_leaves_nothing(tmp_path, answer, at, killed)
 def test_an_interrupt_while_an_order_is_sent_again(world):
     world.cloud.answers += [Lost(unreachable()), KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
-        world.tend()
+        world.maintain()
     assert world.fleet.close()
     assert world.cloud.alive == []
 
@@ -766,7 +766,7 @@ def test_an_interrupt_while_an_order_is_sent_again(world):
 def test_several_orders_at_a_time(tmp_path):
     world = World(tmp_path, most=8)
     fleet = Fleet(world.cloud, world.terms, world.ledger, clock=world.time, wall=world.time.wall, together=8)
-    fleet.tend(8)
+    fleet.maintain(8)
     assert len(world.cloud.alive) == 8
     fleet.close()
     assert world.cloud.alive == []
@@ -801,7 +801,7 @@ class Whatever(RuleBasedStateMachine):
         self.world.time.pass_by(after)
         self.world.end_those_whose_time_is_over()
         try:
-            self.world.tend(needed, after=0.0, waiting=waiting)
+            self.world.maintain(needed, after=0.0, waiting=waiting)
         except (NoMachines, CostReached, KeyboardInterrupt):
             pass
 
@@ -822,8 +822,8 @@ class Whatever(RuleBasedStateMachine):
         if alive := self.world.cloud.alive:
             name = data.draw(st.sampled_from(alive))
             fleet, cloud = self.world.fleet, self.world.cloud
-            does = {"dies": cloud.dies, "stops": cloud.stops, "works": fleet.worked, "hangs": fleet.silent}
-            does.get(what, lambda name: fleet.greeted([name]))(name)
+            does = {"dies": cloud.dies, "stops": cloud.stops, "works": fleet.took_job, "hangs": fleet.silent}
+            does.get(what, lambda name: fleet.reported([name]))(name)
 
     @rule()
     def the_driver_is_killed(self):

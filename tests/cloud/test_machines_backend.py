@@ -10,12 +10,13 @@ from fake_cloud import OFFERS, FakeCloud
 from studio.backends.cloud.cloud import Order
 from studio.backends.cloud.gce.backend import GCEBackend
 from studio.backends.cloud.ledger import Entry, Ledger
-from studio.backends.cloud.machines_backend import MachinesBackend, machine_tag
+from studio.backends.cloud.machines_backend import MachinesBackend
 from studio.backends.cloud.plan import Wishes, settle
 from studio.backends.cloud.rates import Rate
 from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.lease_records import OUTCOMES, JobOutcome
+from studio.backends.queue.shipping import search_tag
 from studio.experiment import Run
 from studio.project.costs import OF_ATTEMPT
 from studio.settings import Settings
@@ -30,7 +31,7 @@ def backend(tmp_path, home):
 
     class Watched(FakeCloud):
         def terminate(self, machines):
-            with open_bucket(f"{tmp_path}/bucket/{machine_tag(project)}") as bucket:
+            with open_bucket(f"{tmp_path}/bucket/{search_tag(project)}") as bucket:
                 ends.append(sorted(bucket.list()))
             super().terminate(machines)
 
@@ -42,7 +43,7 @@ def backend(tmp_path, home):
             return made
 
     ends, said, made = [], [], Watched(time=time.time)
-    order = Order(machine_tag(project), "studio-digits-1", "t", "small", "zone-a", None, 0, False, 3600, "", "")
+    order = Order(search_tag(project), "studio-digits-1", "t", "small", "zone-a", None, 0, False, 3600, "", "")
     made.launch(order)
     now = time.time()
     Ledger(project).note(Entry(order.name, "small", "zone-a", False, Rate(0.36, 0.36), now, now + 3600))

@@ -1,0 +1,405 @@
+"""As many workers as a search needs, on whatever engine starts them, and none left at its end.
+
+    WorkerPool      one look at the copies of a `Launcher`, and what follows from it
+    PooledBackend   a queue whose workers a pool keeps, in a thread: the driver never waits for an engine
+
+A copy that is gone before its worker said a word is a failed start; some in a row end the search with the last words of
+the last one. Nothing is started before the first experiment, and `close` ends all.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from studio.backends.queue.backend import CLOSING, BucketBackend
+from studio.backends.queue.bucket import BucketError
+from studio.backends.queue.bucket_url import open_bucket, open_to_use
+from studio.backends.queue.job_queue import JobState
+from studio.backends.queue.launcher import Launcher, LauncherError, Refused, worker_command
+from studio.backends.queue.leaving import call_home
+from studio.backends.queue.shipping import WORKERS, search_tag
+from studio.errors import BadInput, StudioError
+from studio.experiment import Outcome, Report, Resources, Run
+from studio.settings import Settings, parse_duration
+
+MAX_FAILED_STARTS = 3  # in a row, after which nothing more is started
+ENDING = 30.0  # seconds until a copy is asked to end once more
+PATIENCE = 60.0  # seconds that `close` gives an engine to end all copies
+JOINING = 15.0  # seconds that the end of a search waits for a request to an engine that is under way
+WORD_AFTER = 1.0  # seconds of that, after which the user hears of it
+
+
+class LaunchFailed(StudioError):
+    """The search cannot go on: workers fail before they run an experiment, or an engine refuses them."""
+
+
+class Pool(Protocol):
+    """What keeps workers for a `PooledBackend`. Called from its thread, but for the signs, and `close` at the end."""
+
+    def reported(self, names: Iterable[str]) -> None:
+        """Their workers have said that they are there."""
+
+    def took_job(self, name: str) -> None:
+        """Its worker has taken a job."""
+
+    def silent(self, name: str) -> None:
+        """Its worker holds a job and is not heard of any more."""
+
+    def maintain(self, needed: int, *, waiting: bool) -> None:
+        """Look once, and start what is missing of `needed` workers. `waiting`: some job has no worker."""
+
+    def interrupt(self) -> None:
+        """Start nothing any more. From any thread."""
+
+    def close(self) -> bool:
+        """End all. Whether that is certain."""
+
+
+class WorkerPool:
+    """Keeps up to `most` copies of `command` alive. `say`: for the user, from any thread."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        command: Sequence[str],
+        resources: Resources,
+        *,
+        most: int,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._launcher, self._command, self._resources, self._most = launcher, command, resources, most
+        self._say, self._clock, self._sleep = Once(say), clock, sleep
+        self._interrupted = threading.Event()
+        self._known: set[str] = set()  # copies that are there, as far as was heard
+        self._reported: set[str] = set()  # two sets that another thread adds to
+        self._at_work: set[str] = set()
+        self._silent: set[str] = set()
+        self._words: dict[str, str] = {}  # of copies that are gone, for the record
+        self._end_requested: dict[str, float] = {}
+        self._failed_starts: list[str] = []
+        self._reports_counted = 0
+
+    def reported(self, names: Iterable[str]) -> None:
+        self._reported.update(names)
+
+    def took_job(self, name: str) -> None:
+        self._reported.add(name)
+        self._at_work.add(name)
+
+    def silent(self, name: str) -> None:
+        self._silent.add(name)
+
+    def words_about(self, name: str) -> str:
+        """Why the copy of that name ended that had reported, in the engine's words, or ""."""
+        return self._words.get(name, "")
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+
+    def maintain(self, needed: int, *, waiting: bool) -> None:
+        """LaunchFailed where the search cannot go on. An engine without answer is asked again at the next look."""
+        if self._interrupted.is_set():
+            return
+        try:
+            copies = self._launcher.alive()
+            self._count_failed_starts(set(copies), waiting)
+            self._end_silent(set(copies))
+            for reason in sorted({copy.reason for copy in copies.values() if copy.state == "waiting" and copy.reason}):
+                self._say(f"workers wait for the engine: {reason}")
+            there = [
+                name for name, copy in copies.items() if copy.state != "ending" and name not in self._end_requested
+            ]
+            missing = min(needed, self._most) - len(there)
+            if missing > 0 and not self._interrupted.is_set():
+                self._known.update(self._launcher.start(missing, self._command, self._resources))
+        except Refused as error:
+            raise LaunchFailed(str(error)) from error
+        except LauncherError as error:
+            self._say(f"no answer, asking again: {error}")
+
+    def close(self) -> bool:
+        """End all copies, those of an earlier driver included, and see that they are gone."""
+        self.interrupt()
+        until, again, trouble = self._clock() + PATIENCE, 0.0, ""
+        left = {"workers of this search"}
+        while True:
+            try:
+                if self._clock() >= again:
+                    self._launcher.end()
+                    again = self._clock() + ENDING
+                left = set(self._launcher.alive())
+                trouble = ""
+                if not left:
+                    return True
+            except StudioError as error:
+                trouble = f" ({error})"
+            if self._clock() >= until:
+                self._say(f"could not confirm that these ended: {', '.join(sorted(left))}{trouble}")
+                return False
+            self._sleep(min(1.0, self._launcher.poll_interval))
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _count_failed_starts(self, listed: set[str], waiting: bool) -> None:
+        if len(self._reported) > self._reports_counted:
+            self._reports_counted = len(self._reported)
+            self._failed_starts.clear()
+        gone = self._known - listed - set(self._end_requested)
+        self._words |= {name: self._launcher.last_words(name) for name in gone & self._at_work}
+        gone -= self._reported
+        self._known = set(listed)
+        words = {name: self._launcher.last_words(name) or "the engine does not say why" for name in sorted(gone)}
+        for name, why in words.items():
+            self._say(f"{name} ended before it ran an experiment: {why}")
+        self._failed_starts += words.values() if waiting else ()
+        if len(self._failed_starts) >= MAX_FAILED_STARTS:
+            count, last = len(self._failed_starts), self._failed_starts[-1]
+            raise LaunchFailed(
+                f"{count} workers in a row failed before they ran an experiment; no more are started: {last}"
+            )
+
+    def _end_silent(self, listed: set[str]) -> None:
+        now = self._clock()
+        self._end_requested = {name: at for name, at in self._end_requested.items() if name in listed}
+        due = [name for name in sorted(self._silent & listed) if now - self._end_requested.get(name, -ENDING) >= ENDING]
+        if due:
+            self._say(f"{', '.join(due)} stopped responding while running an experiment; replacing")
+            self._launcher.end(due)
+            self._end_requested |= dict.fromkeys(due, now)
+
+
+class PooledBackend(BucketBackend):
+    """Runs go to the bucket at `place`, whose workers a pool keeps: `_make_pool` says which. The place is this search's
+    alone. `per_worker`: experiments that one worker runs at a time."""
+
+    tend_interval = 5.0  # seconds between two looks of the pool
+
+    def __init__(
+        self, *, slots: int, place: str, project: Path, notice: Callable[[str], None], look: float | None = None
+    ):
+        bucket = open_to_use(place)
+        super().__init__(slots=slots, bucket=bucket, look=look or bucket.driver_look, notice=notice)
+        self._place, self._project, self._per_worker = place, project, 1
+        self._words: deque[str] = deque()  # of the other thread, for the user
+        self._alone = False  # there is no other thread any more
+        self._failure: BaseException | None = None
+        self._ending = threading.Event()
+        self._greeting = threading.Lock()  # welcome to workers, or dismissal: the later word counts
+        self._pool: Pool | None = None
+        self._thread: threading.Thread | None = None
+        self._at_work: set[str] = set()
+        self._silent: set[str] = set()
+        self._holders: dict[str, str] = {}  # of each job, the last one
+        self._waiting = True
+        self._source: Path | None = None
+
+    @abstractmethod
+    def _make_pool(self) -> Pool:
+        """What keeps the workers. Called once, in the pool's thread, when the first experiment has started."""
+
+    def _leftover_pool(self) -> Pool | None:
+        """What ends workers of an earlier session, where this one started none; None: there are none."""
+        return None
+
+    # --- during a search --------------------------------------------------------------------------------------------
+
+    def start(self, run: Run) -> None:
+        super().start(run)
+        self._source = self._source or Path(run.snapshot)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_workers, name="workers", daemon=True)
+            self._thread.start()
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        self._say_words()
+        if self._failure is not None:
+            raise self._failure
+        return super().poll(timeout)
+
+    def close(self) -> None:
+        """Say in the bucket that there is no work any more, then end all workers. Should somebody not wait for that,
+        their workers hear it, and end."""
+        self._ending.set()
+        if self._pool is not None:
+            self._pool.interrupt()
+        try:
+            self._dismiss()
+            self._end_runs()
+            self._join()
+            self._alone = True
+            self._say_words()
+            super().close()
+        finally:
+            self._end_workers()
+
+    def _dismiss(self) -> None:
+        """As far as the bucket answers in time."""
+
+        def tell() -> None:
+            with self._greeting, contextlib.suppress(BucketError):
+                self.queue.dismiss()
+
+        last = threading.Thread(target=tell, name="dismiss", daemon=True)
+        last.start()
+        last.join(CLOSING)
+
+    def _join(self) -> None:
+        """Wait for the request that is under way, but not without a word and not without end: what it makes is found by
+        the list, or by the next session, or ends by itself."""
+        if self._thread is None:
+            return
+        self._thread.join(WORD_AFTER)
+        if self._thread.is_alive():
+            self.notice("waiting for a request that is under way, to end what it starts (Ctrl-C does not wait)")
+            self._thread.join(JOINING)
+        if self._thread.is_alive():
+            self.notice("it has no answer yet; going on without it")
+
+    def leave(self) -> None:
+        """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
+        self.close()
+        with open_bucket(self._place) as bucket:
+            call_home(bucket, self._project)
+
+    def _end_workers(self) -> None:
+        pool = self._pool or self._leftover_pool()
+        if pool is not None:
+            pool.close()
+
+    # --- the thread of the pool -------------------------------------------------------------------------------------
+
+    def _keep_workers(self) -> None:
+        try:
+            with self._greeting:
+                if not self._ending.is_set():
+                    self.queue.welcome()
+            pool = self._pool = self._make_pool()
+            while not self._ending.is_set():
+                self._pass_on_signs(pool)
+                pool.maintain(self._needed(), waiting=self._waiting)
+                self._ending.wait(self.tend_interval)
+        except BaseException as error:  # the driver's thread raises it
+            self._failure = error
+
+    def _needed(self) -> int:
+        """Workers for all runs that one can have now: those are in the bucket, and have not ended."""
+        runs = [travel for travel in list(self._travels.values()) if travel.moving is None and travel.ended is None]
+        return -(-len(runs) // self._per_worker)
+
+    def _pass_on_signs(self, pool: Pool) -> None:
+        with contextlib.suppress(BucketError):  # the driver's thread says so
+            pool.reported({copy_of(key.removeprefix(WORKERS)) for key in self.bucket.list(WORKERS)})
+        for worker in list(self._at_work):
+            pool.took_job(copy_of(worker))
+        for worker in list(self._silent):
+            pool.silent(copy_of(worker))
+
+    def _say(self, text: str) -> None:
+        self._words.append(text)
+        if self._alone:
+            self._say_words()
+
+    def _say_words(self) -> None:
+        while self._words:
+            self.notice(self._words.popleft())
+
+    # --- what the bucket says ---------------------------------------------------------------------------------------
+
+    def _watch_for_workers(self, states: Iterable[JobState]) -> None:
+        """In place of advice to start a worker: signs for the pool."""
+        waiting = False
+        for state in states:
+            waiting |= not state.worker or state.silent
+            if state.worker:
+                self._at_work.add(state.worker)
+                self._holders[state.job] = copy_of(state.worker)
+            if state.silent:
+                self._silent.add(state.worker)
+        self._waiting = waiting
+
+    def _fetch(self, travel: Any, after: float = 0.0) -> None:
+        super()._fetch(travel, after)
+        if travel.ended.worker:
+            self._at_work.add(travel.ended.worker)
+
+
+class LaunchedBackend(PooledBackend):
+    """Workers that an engine starts: a subclass has its options, and makes its `launcher`.
+
+    url   what all workers reach: a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX
+    tag   what this search is called on the engine; no other search has it
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        url: str,
+        settings: Settings,
+        project: Path,
+        notice: Callable[[str], None],
+        idle: str = "60s",
+    ):
+        self.tag = search_tag(project)
+        self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
+        self._slots, self._idle = slots, parse_duration(idle, "idle") or 60.0
+        place = f"{whole_path(url, self.name)}/{self.tag}"
+        super().__init__(slots=slots, place=place, project=project, notice=notice)
+
+    @abstractmethod
+    def launcher(self) -> Launcher:
+        """What starts workers. Called once for each pool; asks nobody."""
+
+    def command(self) -> list[str]:
+        return worker_command(self._place, idle=self._idle)
+
+    def _make_pool(self) -> WorkerPool:
+        launcher = self.launcher()
+        self.tend_interval = launcher.poll_interval
+        return WorkerPool(launcher, self.command(), self._resources, most=self._slots, say=self._say)
+
+    def _leftover_pool(self) -> WorkerPool:
+        """Workers of a driver that was killed are known to the engine alone."""
+        return self._make_pool()
+
+    def _end(self, travel: Any, ended: Any) -> list[Report | Outcome]:
+        """With the engine's own word where workers were lost with an experiment."""
+        events = super()._end(travel, ended)
+        holder = self._holders.pop(ended.job, "")
+        words = self._pool.words_about(holder) if isinstance(self._pool, WorkerPool) and ended.kind == "lost" else ""
+        return [replace(e, reason=f"{e.reason}; {words}") if words and isinstance(e, Outcome) else e for e in events]
+
+
+def whole_path(url: str, backend: str) -> str:
+    """`url` without ~ and a slash at its end. BadInput where workers would not find it."""
+    place = os.path.expanduser(url).rstrip("/") or "/"
+    if "://" in place or os.path.isabs(place):
+        return place
+    raise BadInput(f"--backend={backend}:{url}: write the whole path, {os.path.abspath(place)}, as workers need it")
+
+
+class Once:
+    """Says each text once."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
+
+
+def copy_of(worker: str) -> str:
+    """The name of the copy or machine: workers have it, and something behind it that makes them unique."""
+    return worker.rpartition("-")[0]

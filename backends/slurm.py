@@ -1,0 +1,235 @@
+"""`slurm`: experiments by workers that Slurm starts, as the tasks of an array that takes them from a shared folder.
+
+studio run --backend=slurm:/shared/dir --num-workers=8 --max-duration=2h …
+"""
+
+import getpass
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, shell_line
+from studio.backends.queue.pool import LaunchedBackend
+from studio.errors import BadInput
+from studio.experiment import Resources
+from studio.hookspecs import hookimpl
+from studio.options import parse_bytes
+from studio.settings import Settings, parse_duration
+
+NAME = '"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
+GRACE = 60  # seconds before its time limit in which Slurm tells a worker to give back what it has
+WAITING = {
+    "PENDING",
+    "CONFIGURING",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "REQUEUE_FED",
+    "SPECIAL_EXIT",
+    "SUSPENDED",
+    "RESV_DEL_HOLD",
+}
+ENDING = {"COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED"}
+REFUSED = re.compile(
+    r"invalid (account|partition|qos|generic resource|feature|job array)|unrecognized option|"
+    r"requested (node configuration|time limit|partition configuration)|more processors requested|access/permission denied",
+    re.IGNORECASE,
+)
+LOG_TAIL = 2000  # bytes
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """What all copies of a search have in common. `time` in seconds; `extra`: options of sbatch, as --constraint=a100."""
+
+    name: str
+    logs: Path
+    partition: str | None = None
+    account: str | None = None
+    time: float | None = None
+    gres: str | None = None
+    extra: Sequence[str] = ()
+
+    def script(self, n: int, command: Sequence[str], resources: Resources) -> str:
+        """The whole text that sbatch gets on its standard input."""
+        gpus = f"gpu:{resources.gpus}" if resources.gpus else None
+        options = {
+            "job-name": self.name,
+            "array": f"1-{n}",
+            "output": f'"{self.logs}/%A_%a.log"',
+            "open-mode": "append",
+            "partition": self.partition,
+            "account": self.account,
+            "time": None if self.time is None else str(max(1, round(self.time / 60))),
+            "signal": None if self.time is None else f"B:TERM@{GRACE}",
+            "cpus-per-task": str(resources.cpus) if resources.cpus else None,
+            "mem": f"{-(-parse_bytes(resources.ram, '--ram') // 2**20)}M" if resources.ram else None,
+            "gres": self.gres or gpus,
+        }
+        lines = [f"#SBATCH --{name}={value}" for name, value in options.items() if value is not None]
+        lines += ["#SBATCH --requeue", *(f"#SBATCH {option}" for option in self.extra)]
+        return "\n".join(["#!/bin/bash", *lines, f"exec {shell_line(command, NAME)}", ""])
+
+
+class SlurmLauncher(Launcher):
+    """Copies are tasks of arrays. The name of the job is this search's alone, so that Slurm itself keeps account of them:
+    whatever a driver that was killed has submitted, the next one finds."""
+
+    poll_interval: ClassVar[float] = 15.0  # as Slurm's own advice: no squeue in a tight loop
+
+    def __init__(self, job: SlurmJob):
+        self._job = job
+
+    def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
+        return self._job.script(n, command, resources)
+
+    def start(self, n: int, command: Sequence[str], resources: Resources) -> list[str]:
+        self._job.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            said = run_tool(["sbatch", "--parsable"], input=self._job.script(n, command, resources))
+        except LauncherError as error:
+            if REFUSED.search(str(error)):
+                raise Refused(f"Slurm refuses these workers: {error}") from error
+            raise
+        job = read_submission(said)
+        return [f"{job}_{task}" for task in range(1, n + 1)]
+
+    def alive(self) -> dict[str, Copy]:
+        query = ["squeue", "--noheader", "--array", f"--name={self._job.name}", f"--user={getpass.getuser()}"]
+        return read_queue(run_tool([*query, "--format=%F_%K|%T|%r"]))
+
+    def end(self, names: Collection[str] | None = None) -> None:
+        whom = [f"--name={self._job.name}", f"--user={getpass.getuser()}"] if names is None else sorted(names)
+        if whom:
+            run_tool(["scancel", "--quiet", *whom])
+
+    def last_words(self, name: str) -> str:
+        return last_line(self._reason(name), tail(self._job.logs / f"{name}.log"))
+
+    def _reason(self, name: str) -> str:
+        """Of scontrol, while it remembers the job; then of the accounting, where a cluster keeps one."""
+        for argv, read in (
+            (["scontrol", "--oneliner", "show", "job", name], read_job),
+            (
+                ["sacct", "--noheader", "--parsable2", "--format=State,ExitCode,Reason", f"--jobs={name}"],
+                read_accounting,
+            ),
+        ):
+            try:
+                if reason := read(run_tool(argv)):
+                    return reason
+            except (LauncherError, BadInput):
+                pass
+        return ""
+
+
+# --- what Slurm says --------------------------------------------------------------------------------------------------
+
+
+def read_submission(text: str) -> str:
+    """The number of the job, from `sbatch --parsable`: `17`, or `17;cluster`."""
+    number = text.strip().splitlines()[-1].partition(";")[0] if text.strip() else ""
+    if not number.isdecimal():
+        raise LauncherError(f"sbatch answered {text.strip()[:100]!r}, which is no number of a job")
+    return number
+
+
+def read_queue(text: str) -> dict[str, Copy]:
+    """`17_1|RUNNING|None` a line."""
+    copies = {}
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition("|")
+        state, _, reason = rest.partition("|")
+        if re.fullmatch(r"\d+_\d+", name):
+            shown = "" if reason in ("None", "") else reason
+            copies[name] = (
+                Copy("waiting", shown) if state in WAITING else Copy("ending" if state in ENDING else "running")
+            )
+    return copies
+
+
+def read_job(text: str) -> str:
+    """State, exit code and reason from `scontrol --oneliner show job`; "" of one that ended well."""
+    fields = dict(re.findall(r"\b(JobState|Reason|ExitCode)=(\S+)", text.splitlines()[0] if text else ""))
+    return _shown(fields.get("JobState", ""), fields.get("ExitCode", ""), fields.get("Reason", ""))
+
+
+def read_accounting(text: str) -> str:
+    """The same from the first line of `sacct --parsable2`: `NODE_FAIL|0:0|None`."""
+    state, code, reason, *_ = [*(text.splitlines() or [""])[0].split("|"), "", "", ""]
+    return _shown(state, code, reason)
+
+
+def _shown(state: str, code: str, reason: str) -> str:
+    if state in ("", "COMPLETED", "RUNNING", "PENDING"):
+        return ""
+    status, _, number = code.partition(":")
+    how = (
+        f", exit code {status}" if status not in ("", "0") else f", signal {number}" if number not in ("", "0") else ""
+    )
+    return f"Slurm: {state}{how}{f' ({reason})' if reason not in ('', 'None') else ''}"
+
+
+def tail(log: Path) -> str:
+    try:
+        return log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+# --- the backend ------------------------------------------------------------------------------------------------------
+
+
+class SlurmBackend(LaunchedBackend):
+    """Experiments on a cluster with Slurm.
+
+    url         a folder that all nodes see, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX
+    partition, account, gres   as sbatch has them; --cpus, --gpus and --ram become its --cpus-per-task, --gres and --mem
+    time        of one worker, as 4h: it gives back what it has a minute before, and another one begins that anew
+    idle        a worker ends after that long without work
+    extra       more options of sbatch, as --constraint=a100, divided by blanks
+    """
+
+    name = "slurm"
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        settings: Settings,
+        project: Path,
+        notice: Callable[[str], None],
+        url: str,
+        partition: str | None = None,
+        account: str | None = None,
+        time: str | None = None,
+        gres: str | None = None,
+        idle: str = "60s",
+        extra: str | None = None,
+    ):
+        super().__init__(slots=slots, url=url, idle=idle, settings=settings, project=project, notice=notice)
+        self.job = SlurmJob(
+            f"studio-{self.tag}",
+            project / "slurm",
+            partition,
+            account,
+            parse_duration(time, "time"),
+            gres,
+            _options(extra),
+        )
+
+    def launcher(self) -> Launcher:
+        return SlurmLauncher(self.job)
+
+
+def _options(extra: str | None) -> list[str]:
+    options = (extra or "").split()
+    if wrong := [option for option in options if not re.fullmatch(r"--[a-z-]+(=\S+)?", option)]:
+        raise BadInput(f"extra option {wrong[0]!r}: write options of sbatch as --name=value, divided by blanks")
+    return options
+
+
+@hookimpl
+def studio_backends() -> list[Any]:
+    return [SlurmBackend]

@@ -1,0 +1,257 @@
+"""As many workers as are needed, whatever the engine says; none left; the engine's word in the record."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from studio.backends.queue import pool as pools
+from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, shell_line
+from studio.backends.queue.lease_records import JobOutcome
+from studio.backends.queue.pool import LaunchedBackend, LaunchFailed, WorkerPool
+from studio.errors import BadInput
+from studio.experiment import Outcome, Resources
+from studio.settings import Settings
+from studio.testing import BackendContract
+
+
+class FakeLauncher(Launcher):
+    """Copies in a dictionary. `errors` are raised, one a call."""
+
+    poll_interval = 0.01
+
+    def __init__(self):
+        self.copies, self.errors, self.made, self.ended, self.deaf = {}, [], 0, [], False
+
+    def fail(self):
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def start(self, n, command, resources):
+        self.fail()
+        names = [f"7_{self.made + each}" for each in range(1, n + 1)]
+        self.made += n
+        self.copies |= dict.fromkeys(names, Copy("running"))
+        return names
+
+    def alive(self):
+        self.fail()
+        return dict(self.copies)
+
+    def end(self, names=None):
+        self.ended.append(names)
+        for name in [] if self.deaf else list(self.copies if names is None else names):
+            self.copies.pop(name, None)
+
+    def last_words(self, name):
+        return f"{name}: node failed"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def launcher():
+    return FakeLauncher()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def pool(launcher, said):
+    clock = Clock()
+    one = WorkerPool(launcher, ["w"], Resources(), most=3, say=said.append, clock=clock, sleep=clock.sleep)
+    one.clock = clock
+    return one
+
+
+def test_there_are_as_many_as_are_needed_and_no_more(pool, launcher):
+    for needed, made in ((2, 2), (2, 2), (9, 3), (1, 3)):
+        pool.maintain(needed, waiting=True)
+        assert launcher.made == made
+    launcher.copies.pop("7_1")
+    pool.reported(["7_1"])
+    pool.maintain(3, waiting=True)
+    assert launcher.made == 4, "one that ended is replaced"
+
+
+def test_copies_on_their_way_out_do_not_count(pool, launcher):
+    pool.maintain(1, waiting=True)
+    launcher.copies["7_1"] = Copy("ending")
+    pool.maintain(1, waiting=True)
+    assert launcher.made == 2
+
+
+def test_copies_that_wait_count_and_say_why_once(pool, launcher, said):
+    launcher.copies["6_1"] = Copy("waiting", "Resources")
+    for _ in range(3):
+        pool.maintain(1, waiting=True)
+    assert (launcher.made, said) == (0, ["workers wait for the engine: Resources"])
+
+
+def test_failed_starts_in_a_row_end_the_search(pool, launcher, said):
+    for _ in range(pools.MAX_FAILED_STARTS):
+        pool.maintain(1, waiting=True)
+        launcher.copies.clear()
+    with pytest.raises(LaunchFailed, match=r"3 workers in a row failed .* no more are started: 7_3: node failed"):
+        pool.maintain(1, waiting=True)
+    assert said[0] == "7_1 ended before it ran an experiment: 7_1: node failed"
+
+
+def test_a_start_that_works_forgives_those_before(pool, launcher):
+    for number in range(1, 12):
+        pool.maintain(1, waiting=True)
+        if number % 3 == 0:
+            pool.reported([f"7_{number}"])
+            pool.maintain(1, waiting=True)
+        launcher.copies.clear()
+
+
+def test_a_silent_copy_is_replaced(pool, launcher, said):
+    pool.maintain(1, waiting=True)
+    pool.took_job("7_1")
+    pool.silent("7_1")
+    pool.maintain(1, waiting=True)
+    assert (launcher.ended, launcher.made) == ([["7_1"]], 2)
+    pool.maintain(1, waiting=True)
+    assert said == ["7_1 stopped responding while running an experiment; replacing"]
+
+
+def test_no_answer_is_asked_for_again_and_a_refusal_is_not(pool, launcher, said):
+    launcher.errors = [LauncherError("squeue: timed out")] * 2
+    pool.maintain(1, waiting=True)
+    pool.maintain(1, waiting=True)
+    pool.maintain(1, waiting=True)
+    assert (launcher.made, said) == (1, ["no answer, asking again: squeue: timed out"])
+    launcher.copies.clear()
+    pool.reported(["7_1"])
+    launcher.start = lambda *_: (_ for _ in ()).throw(Refused("invalid partition"))
+    with pytest.raises(LaunchFailed, match="invalid partition"):
+        pool.maintain(1, waiting=True)
+
+
+def test_close_ends_all_those_of_an_earlier_driver_too(pool, launcher):
+    launcher.copies["6_1"] = Copy("waiting")
+    launcher.errors = [LauncherError("no answer")]
+    assert pool.close()
+    assert launcher.copies == {}
+    pool.maintain(3, waiting=True)
+    assert launcher.made == 0, "nothing starts any more"
+
+
+def test_close_ends_even_where_the_engine_does_not(pool, launcher, said):
+    launcher.copies["6_1"], launcher.deaf = Copy("running"), True
+    assert not pool.close()
+    assert said == ["could not confirm that these ended: 6_1"]
+    assert len(launcher.ended) == 3, "they are asked again"
+    assert pool.clock.now < 2 * pools.PATIENCE
+
+
+# --- the backend ------------------------------------------------------------------------------------------------------
+
+
+class Launched(LaunchedBackend):
+    name = "launched"
+    engine = None
+
+    def launcher(self):
+        return self.engine
+
+
+@pytest.fixture
+def backend(tmp_path, launcher, said):
+    (tmp_path / "p").mkdir()
+    given = {"settings": Settings("train.py"), "project": tmp_path / "p", "notice": said.append}
+    one = Launched(slots=2, url=f"{tmp_path}/share", **given)
+    one.engine = launcher
+    yield one
+    launcher.errors = []
+    one.close()
+
+
+def wait_for(what):
+    deadline = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_nothing_starts_before_the_first_experiment(backend, launcher, tmp_path):
+    assert backend.poll(0.05) == []
+    assert launcher.made == 0
+    backend.start(BackendContract().make_run(tmp_path, 1, ""))
+    wait_for(lambda: backend.poll(0.05) or launcher.made == 1)
+
+
+def test_the_record_has_the_engines_word(backend, launcher, tmp_path):
+    """Why workers were lost with an experiment that is given up."""
+    run = BackendContract().make_run(tmp_path, 1, "")
+    backend.start(run)
+    wait_for(lambda: backend.poll(0.05) or launcher.made == 1)
+    backend._pool.took_job("7_1")
+    launcher.copies.clear()
+    wait_for(lambda: backend._pool.words_about("7_1"))
+    (travel,) = backend._travels.values()
+    backend._holders[travel.job] = "7_1"
+    (outcome,) = backend._end(travel, JobOutcome(travel.job, "lost", {}, "", 3, 0, "given up: 3 workers died"))
+    assert isinstance(outcome, Outcome)
+    assert outcome.reason == "given up: 3 workers died; 7_1: node failed"
+
+
+def test_an_engine_that_hangs_does_not_hold_up_the_end(backend, launcher, said, tmp_path, monkeypatch):
+    """And the user hears what is waited for."""
+    hang = threading.Event()
+    monkeypatch.setattr(pools, "WORD_AFTER", 0.01)
+    monkeypatch.setattr(pools, "JOINING", 0.1)
+    launcher.start = lambda *_: hang.wait(30) and []
+    backend.start(BackendContract().make_run(tmp_path, 1, ""))
+    wait_for(lambda: backend.poll(0.05) or backend._needed())
+    begun = time.monotonic()
+    try:
+        time.sleep(0.1)
+        backend.close()
+        assert time.monotonic() - begun < 10
+    finally:
+        hang.set()
+    assert any(text.startswith("waiting for a request that is under way") for text in said)
+    assert launcher.ended == [None]
+
+
+def test_an_engine_that_fails_ends_the_search(backend, launcher, tmp_path):
+    launcher.errors = [BadInput("squeue is not installed")]
+    backend.start(BackendContract().make_run(tmp_path, 1, ""))
+    with pytest.raises(BadInput, match="squeue is not installed"):
+        wait_for(lambda: backend.poll(0.05))
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_for_a_shell_has_the_name_unquoted():
+    assert shell_line(["a b", "--name={name}", "{name}.log", ""], '"$ID"') == "'a b' --name=\"$ID\" \"$ID\".log ''"
+
+
+def test_last_words_are_one_line():
+    assert last_line("Slurm: FAILED", "a\n\nb  c\n") == "Slurm: FAILED; a | b c"
+    assert last_line("", "\n") == ""
+    assert len(last_line("x" * 5000)) == 1000
+
+
+def test_resources_travel(tmp_path):
+    settings = replace(Settings("train.py"), cpus=2, gpus=1, ram="2GB")
+    (tmp_path / "p").mkdir()
+    one = Launched(slots=1, url=f"{tmp_path}/share", settings=settings, project=tmp_path / "p", notice=print)
+    one.engine = FakeLauncher()
+    assert one._resources == Resources(2, 1, "2GB")
+    one.close()
