@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from studio.backends.queue.backend import CLOSING, BucketBackend
+from studio.backends.queue.backend import CLOSING, NEWS, BucketBackend
 from studio.backends.queue.bucket import BucketError
 from studio.backends.queue.bucket_url import open_bucket, open_to_use
 from studio.backends.queue.job_queue import JobState
@@ -30,6 +30,7 @@ from studio.experiment import Outcome, Report, Resources, Run
 from studio.settings import Settings, parse_duration
 
 MAX_FAILED_STARTS = 3  # in a row, after which nothing more is started
+TOGETHER = 0.5  # seconds in which further experiments count as starting together
 ENDING = 30.0  # seconds until a copy is asked to end once more
 PATIENCE = 60.0  # seconds that `close` gives an engine to end all copies
 JOINING = 15.0  # seconds that the end of a search waits for a request to an engine that is under way
@@ -283,12 +284,23 @@ class PooledBackend(BucketBackend):
                 if not self._ending.is_set():
                     self.queue.welcome()
             pool = self._pool = self._make_pool()
+            needed = 0
             while not self._ending.is_set():
+                needed = self._wait_for_more(needed)
                 self._pass_on_signs(pool)
-                pool.maintain(self._needed(), waiting=self._waiting)
-                self._ending.wait(self.tend_interval)
+                pool.maintain(needed, waiting=self._waiting)
         except BaseException as error:  # the driver's thread raises it
             self._failure = error
+
+    def _wait_for_more(self, needed: int) -> int:
+        """Until the next look is due, or soon after more workers than `needed` are; how many are now. An engine is told of
+        those that come together in one request."""
+        until = time.monotonic() + self.tend_interval
+        while not self._ending.is_set() and (now := time.monotonic()) < until:
+            if (more := self._needed()) > needed:
+                until, needed = min(until, now + TOGETHER), more
+            self._ending.wait(NEWS)
+        return self._needed()
 
     def _needed(self) -> int:
         """Workers for all runs that one can have now: those are in the bucket, and have not ended."""

@@ -209,6 +209,8 @@ def test_requeued_tasks_go_on(search, slurm):
     time.sleep(1)
     job = queue(slurm).split()[0]
     slurm.run("scontrol", "requeue", job)
+    slurm.wait(lambda: f"{job} PENDING" in queue(slurm), "it waits")  # for two minutes, if nobody says otherwise
+    slurm.run("scontrol", "update", f"jobid={job}", "starttime=now")
     finish(process)
     assert [(one.status, one.fitness) for one in Project("p").experiments] == [("completed", 0.1), ("completed", 0.2)]
 
