@@ -1,49 +1,183 @@
-"""How values, times and texts are shown. Nothing from a run keeps a control character here, so none reaches a terminal."""
+"""How numbers, times, money, sizes and texts are shown, in the terminal, in reports, in files and on the dashboard.
 
-from collections.abc import Mapping
+One form for each: four digits of a number and all digits of a whole one. `dashboard/static/format.js` writes the same texts;
+`tests/data/shown.json` is the table of cases that holds both. Nothing from a run keeps a control character here.
+"""
+
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from studio.experiment import Experiment, plain
 from studio.text import clean
 
+DIGITS = 4
+WHOLE = 1e15  # whole numbers below have all their digits; a browser knows no longer ones exactly
+LARGE, SMALL = Decimal(10**6), Decimal("0.0001")  # from here on, and below, a number that is not whole has an exponent
+STATUSES = ("completed", "pruned", "failed", "stopped", "running", "queued")  # the order in which they are counted
+FENCE = 1.5  # Tukey's: a value farther than so many interquartile ranges from the quartile is off the scale
+DECADES = 3.0  # a visible range of positive values that is wider is drawn on a log scale
 
-def clipped(text: str, most: int) -> str:
-    """At most `most` characters of `text`, clean."""
-    text = clean(text[: 2 * most])
-    return text if len(text) <= most else text[: most - 1] + "…"
+
+def number(value: Any, digits: int = DIGITS) -> str:
+    """Return `value` with `digits` significant digits: `0.2562`, `7.464e-5`, `65536`, `1235`. Ties round away from zero."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if not math.isfinite(value):
+        return "nan" if value != value else "inf" if value > 0 else "-inf"
+    if value == int(value) and abs(value) < WHOLE:
+        return str(int(value))
+    exact = Decimal(value)
+    rounded = Context(prec=digits, rounding=ROUND_HALF_UP).plus(exact)
+    if not SMALL <= abs(rounded) < LARGE:
+        sign, found, exponent = rounded.normalize().as_tuple()
+        figures = "".join(map(str, found))
+        mantissa = figures[0] + (f".{figures[1:]}" if figures[1:] else "")
+        return f"{'-' if sign else ''}{mantissa}e{int(exponent) + len(figures) - 1}"
+    if abs(rounded) >= 10 ** (digits - 1):
+        rounded = exact.quantize(Decimal(1), ROUND_HALF_UP)
+    text = f"{rounded:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def short(value: Any) -> str:
-    """A value for a table: floats with four digits, long arrays by their ends."""
+    """Return a hyperparameter's value for a table: numbers as `number` has them, long arrays by their ends."""
     value = plain(value)
-    if isinstance(value, float):
-        return f"{value:.4g}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value) if isinstance(value, float) or abs(value) < WHOLE else str(value)
     if isinstance(value, list):
         items = [short(item) for item in value]
         return "[" + ", ".join(items if len(items) <= 4 else [*items[:2], f"… {len(items)} …", items[-1]]) + "]"
     return clean(str(value))
 
 
+def metric_value(experiment: Experiment) -> str:
+    return number(experiment.metric["value"]) if experiment.metric else ""
+
+
 def assignments(values: Mapping[str, Any]) -> str:
+    """Return `lr=0.01 opt=adam`."""
     return " ".join(f"{name}={short(value)}" for name, value in values.items())
 
 
-def minutes(seconds: float | None) -> str:
-    """`0:07`, `12:30`, `3:05:00`"""
+def duration(seconds: float | None) -> str:
+    """Return `0.3 s`, `0:07`, `12:30` or `3:05:00`; empty for None."""
     if seconds is None:
         return ""
-    whole = int(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+    if seconds < 0.95:
+        return f"{number(max(0.0, seconds), 1)} s"
+    minutes, rest = divmod(math.floor(seconds + 0.5), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-def metric_value(experiment: Experiment) -> str:
-    return short(experiment.metric["value"]) if experiment.metric else ""
+def about(seconds: float | None) -> str:
+    """Return a rough length of time: `7 s`, `38 min`, `3.1 h` or `2.5 days`; empty for None."""
+    if seconds is None:
+        return ""
+    for most, length, name in ((100, 1, "s"), (6000, 60, "min")):
+        if seconds < most:
+            return f"{math.floor(seconds / length + 0.5)} {name}"
+    length, name = (3600, "h") if seconds < 172_800 else (86400, "days")
+    return f"{math.floor(10 * seconds / length + 0.5) / 10:g} {name}"
 
 
-def in_bytes(size: int) -> str:
-    """`1.5 GB`"""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"
+def age(when: float | None) -> str:
+    """Return how long ago `when`, in seconds since the epoch, is: `just now`, `5 min ago`, `23 h ago`."""
+    if when is None:
+        return ""
+    passed = time.time() - when
+    for length, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if passed >= length:
+            return f"{math.floor(passed / length)} {name} ago"
+    return "just now"
+
+
+def money(dollars: float | None) -> str:
+    """Return `$310`, `$1.20` or `$0.0042`; empty for None."""
+    if dollars is None:
+        return ""
+    if 0 < dollars < 0.0001:
+        return "under $0.0001"
+    if dollars >= 100:
+        return f"${math.floor(dollars + 0.5):,}"
+    return f"${_fixed(dollars, 2)}" if dollars >= 0.1 or not dollars else f"${number(dollars, 2)}"
+
+
+def byte_size(size: float) -> str:
+    """Return `999 B`, `1.5 GB` or `214 kB`."""
+    if size < 999.5:
+        return f"{math.floor(size + 0.5)} B"
+    for name in ("kB", "MB", "GB", "TB"):
+        size /= 1000
+        if size < 999.5 or name == "TB":
+            break
+    return f"{_fixed(size, 1) if size < 9.95 else format(math.floor(size + 0.5), ',')} {name}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 experiment` or `10,000 experiments`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def counts(counts: Mapping[str, int]) -> str:
+    """Return how many experiments are in each state, in the order of `STATUSES`: `75 completed, 16 pruned`."""
+    return ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts.get(status))
+
+
+def direction(sign: float) -> str:
+    return "lower is better" if sign < 0 else "higher is better"
+
+
+def clipped(text: str, most: int) -> str:
+    """Return at most `most` characters of `text`, clean."""
+    text = clean(text[: 2 * most])
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def finite(data: Any) -> Any:
+    """Return `data` with None for each float that JSON cannot say."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    return [finite(item) for item in data] if isinstance(data, list | tuple) else data
+
+
+def visible_range(values: Iterable[float], sign: float) -> tuple[float, float, bool]:
+    """Return the ends of the axis that shows finite `values`, and whether it is logarithmic.
+
+    Values far worse than the bulk, by Tukey's fence, are left beyond its end, so that they do not press all others together.
+    """
+    found = sorted(values)
+    low, high = _fenced(found, sign)
+    if found[0] > 0 and high / low > 10**DECADES:
+        low, high = (10**end for end in _fenced([math.log10(value) for value in found], sign))
+        return low, high, True
+    return low, high, False
+
+
+def _fenced(found: list[float], sign: float) -> tuple[float, float]:
+    low, high = found[0], found[-1]
+    lower, upper = (found[math.floor(part * (len(found) - 1) + 0.5)] for part in (0.25, 0.75))
+    spread = upper - lower
+    if len(found) < 5 or not spread or not math.isfinite(spread):
+        return low, high
+    return (low, min(high, upper + FENCE * spread)) if sign < 0 else (max(low, lower - FENCE * spread), high)
+
+
+def _fixed(value: float, places: int) -> str:
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
+
+
+def without_colours(text: str) -> str:
+    """Return a log's text for a page: no terminal colours, other control characters as marks."""
+    kept = _COLOURS.sub("", text.replace("\r\n", "\n"))
+    return "".join(c if c.isprintable() or c in "\n\t" else "\n" if c == "\r" else "\ufffd" for c in kept)
+
+
+_COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z])")  # ECMA-48 CSI, and the charset of `tput sgr0`

@@ -9,7 +9,7 @@ import typer
 
 from studio.cli.console import print_json, print_table
 from studio.errors import BadInput, StudioError
-from studio.format import minutes
+from studio.format import duration, money
 from studio.text import clean, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -217,11 +217,11 @@ def _print(rows: list[_Row]) -> None:
     columns = ["cloud", "machine", "project", "type", "zone", "price", "state", "age", "cost so far"]
     cells = []
     for row in rows:
-        machine, cost = row.machine, "not known" if row.cost is None else f"${row.cost:.2f}"
+        machine, cost = row.machine, "not known" if row.cost is None else money(row.cost)
         kind = "spot" if machine.spot else "on demand"
         where = [machine.machine_type, machine.zone, kind, machine.state]
         names = [clean(machine.name or machine.id), clean(machine.project)]
-        cells.append([row.backend.cloud, *names, *where, minutes(row.age), cost])
+        cells.append([row.backend.cloud, *names, *where, duration(row.age), cost])
     print_table(columns, cells)
 
 

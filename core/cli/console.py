@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.experiment import Experiment
-from studio.format import metric_value, minutes, short
+from studio.format import duration, finite, metric_value, money, short
 from studio.project.costs import cost_of_experiment
 from studio.text import clean
 
@@ -19,7 +19,7 @@ CELL = 24  # characters of an optional column, on a terminal
 LEFT = 3  # columns without room that are named
 FLEXIBLE = 12  # characters that a flexible column keeps
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
-_TIME = re.compile(r"\d+(:\d\d)+")
+_TIME = re.compile(r"\d+(:\d\d)+|[\d.]+ s|\$[\d.,]+")
 
 
 def harmless(text: str) -> str:
@@ -28,8 +28,8 @@ def harmless(text: str) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Letters as they are; control and format characters, which `json` leaves beyond ASCII, and lone surrogates escaped."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
+    """Print JSON, null for what is not finite; control and format characters, which `json` leaves beyond ASCII, escaped."""
+    text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
     print(_BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
 
 
@@ -93,7 +93,7 @@ def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
         at = columns.index("time")
         columns.insert(at, "cost")
         for row, cost in zip(rows, costs, strict=True):
-            row.insert(at, "" if cost is None else f"${cost:.4f}")
+            row.insert(at, money(cost))
     last = len(columns) - 1
     print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
 
@@ -115,7 +115,7 @@ def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[lis
             e.status,
             metric_value(e),
             *(short(e.values.get(name, "")) for name in names),
-            minutes(e.duration),
+            duration(e.duration),
             clean(e.reason),
         ]
         for e in experiments

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from studio.experiment import Experiment
-from studio.format import assignments, metric_value, minutes, short
+from studio.format import about, assignments, counted, duration, metric_value, short
+from studio.format import number as short_number
 from studio.search.observer import Observer, Progress
 from studio.text import clean
 
@@ -28,7 +29,7 @@ class PlainLines(Observer):
 
     def begun(self, project: str, progress: Progress) -> None:
         already = f", {progress.finished} already finished" if progress.finished else ""
-        self._say(f"project {project}: {_plural(progress.total)}{already}")
+        self._say(f"project {project}: {_planned(progress.total)}{already}")
 
     def finished(self, experiment: Experiment, progress: Progress) -> None:
         self._say(_line(experiment, progress))
@@ -90,7 +91,7 @@ def _panel(project: str, progress: Progress) -> Any:
         lines.append(Text(clean(text), style="bold green", no_wrap=True, overflow="ellipsis"))
     for number, (values, started, value) in list(progress.running.items())[:MOST_RUNNING]:
         shown = "" if value is None else f"{progress.metric.name} {short(value)}  "
-        text = f"runs  #{number}  {minutes(time.monotonic() - started)}  {shown}{assignments(values)}"
+        text = f"runs  #{number}  {duration(time.monotonic() - started)}  {shown}{assignments(values)}"
         lines.append(Text(clean(text), no_wrap=True, overflow="ellipsis"))
     if len(progress.running) > MOST_RUNNING:
         lines.append(Text(f"      and {len(progress.running) - MOST_RUNNING} more"))
@@ -109,9 +110,9 @@ def _status_line(progress: Progress) -> str:
     if progress.running:
         parts.append(f"{len(progress.running)} running")
     if progress.rate:
-        parts.append(f"{progress.rate * 60:.3g} a minute")
+        parts.append(f"{short_number(progress.rate * 60, 2)} a minute")
     if progress.running and progress.seconds_left is not None and progress.seconds_left >= 1:
-        parts.append(f"about {minutes(progress.seconds_left)} left")
+        parts.append(f"about {about(progress.seconds_left)} left")
     return " · ".join(parts)
 
 
@@ -122,11 +123,9 @@ def _line(experiment: Experiment, progress: Progress) -> str:
         result += f"  {progress.metric.name} {metric_value(experiment)}"
     best = "  best so far" if progress.best is not None and progress.best.number == experiment.number else ""
     reason = f"  ({experiment.reason})" if experiment.reason else ""
-    values, took = assignments(experiment.values), minutes(experiment.duration)
+    values, took = assignments(experiment.values), duration(experiment.duration)
     return clean(f"#{experiment.number}{total}  {result}  {values}  {took}{best}{reason}")
 
 
-def _plural(total: int | None) -> str:
-    if total is None:
-        return "experiments until its time is over"
-    return f"{total} experiment{'s' if total != 1 else ''}"
+def _planned(total: int | None) -> str:
+    return "experiments until the time limit" if total is None else counted(total, "experiment")

@@ -1,5 +1,6 @@
 """`studio export PROJECT`: all experiments, for other programs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,9 @@ MOST_STEPS = 1000  # intermediate values of one experiment
 @app.command(cls=PlainUsage)
 def export(
     project: Annotated[str, typer.Argument(metavar="PROJECT")],
-    format_: Annotated[str, typer.Option("--format", metavar="csv|json|optuna", help="What is written.")] = "csv",
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="csv|json|optuna", help="Default: what FILE ends with, else csv.")
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="Default: stdout, as - is; for optuna PROJECT.journal."),
@@ -24,7 +27,8 @@ def export(
     """Write all experiments of PROJECT: a table, JSON, or a journal that Optuna and optuna-dashboard open."""
     from studio.cli.saving import chosen_format, save
 
-    kind = chosen_format(format_, ("csv", "json", "optuna"))
+    by_name = {".json": "json", ".journal": "optuna"}.get(Path(output or "").suffix.lower(), "csv")
+    kind = chosen_format(format_ or by_name, ("csv", "json", "optuna"))
     found = Project(project)
     experiments = found.experiments
     if kind != "optuna":

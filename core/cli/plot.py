@@ -54,8 +54,10 @@ def plot(
     else:
         name, sign, points = _measured(found, experiments, metric, host)
     if not points:
-        counts = ", ".join(f"{count} {status}" for status, count in found.summary()["counts"].items())
-        print(f"studio: no experiment of {project} has a result yet: {counts or 'it has none'}", file=sys.stderr)
+        from studio.format import counts
+
+        known = counts(found.summary()["counts"]) or "it has none"
+        print(f"studio: no experiment of {project} has a result yet: {known}", file=sys.stderr)
         return 0
     print(_best(points, sign, name))
     for axis in axes:
@@ -63,7 +65,7 @@ def plot(
         if axis.name in (hyperparam or [axis.name]) and scale is not None:
             print(_slice(scale, points, sign, name))
         elif axis.name in (hyperparam or ()):
-            print(f"studio: {axis.name} has one value", file=sys.stderr)
+            print(f"studio: not plotted: {axis.name} never varies", file=sys.stderr)
     return 0
 
 
@@ -82,7 +84,7 @@ def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any
 
 
 def _best(points: Sequence[Any], sign: float, metric: str) -> str:
-    from studio.reporting.scales import best_so_far, even_ticks, label
+    from studio.reporting.scales import best_so_far, even_ticks, label, value_scale
 
     steps = best_so_far(points, sign)
     first, last = points[0].number, points[-1].number
@@ -90,11 +92,14 @@ def _best(points: Sequence[Any], sign: float, metric: str) -> str:
     for before, after in zip(steps, [*steps[1:], None], strict=True):
         line += [(before.number, before.value), (last if after is None else after.number, before.value)]
     ticks = [(at, label(at)) for at in even_ticks(first, last, 6) if at == round(at)]
-    title = f"best {metric} so far: {steps[-1].value:.6g} (#{steps[-1].number})"
-    return _picture(title, points, sign, [(point.number, point.value) for point in points], ticks, (first, last), line)
+    title = f"best {metric} so far: {label(steps[-1].value)} (#{steps[-1].number})"
+    dots = [(point.number, point.value) for point in points]
+    return _picture(title, value_scale(points, sign, metric), dots, ticks, (first, last), line)
 
 
 def _slice(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
+    from studio.reporting.scales import value_scale
+
     dots = []
     for point in points:
         at = scale.place(point.values[scale.axis.name]) if scale.axis.name in point.values else None
@@ -102,13 +107,12 @@ def _slice(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
             spread = (point.number * GOLDEN % 1 - 0.5) * 0.5 / len(scale.choices) if scale.choices else 0.0
             dots.append((at + spread, point.value))
     title = f"{metric} by {scale.axis.label}{' (log)' if scale.log else ''}"
-    return _picture(title, points, sign, dots, scale.ticks(5), (0.0, 1.0))
+    return _picture(title, value_scale(points, sign, metric), dots, scale.ticks(5), (0.0, 1.0))
 
 
 def _picture(
     title: str,
-    points: Sequence[Any],
-    sign: float,
+    values: Any,
     dots: Sequence[tuple[float, float]],
     ticks: Sequence[tuple[float, str]],
     ends: tuple[float, float],
@@ -118,12 +122,14 @@ def _picture(
     from plotext import figure
 
     from studio.format import clipped
-    from studio.reporting.scales import even_ticks, label, value_range
 
     columns, rows = shutil.get_terminal_size((80, 24))
     width, height = min(columns, WIDEST), max(8, min(rows - 4, HIGHEST))
-    low, high = value_range(points, sign)
-    sides = [(at, label(at)) for at in even_ticks(low, high, 6)]
+    sides = values.ticks(6)
+
+    def place(value: float) -> float:
+        return min(1.0, max(0.0, values.place(value) or 0.0))
+
     room = width - 4 - max(len(text) for _, text in sides)
     letters = max(1, room // max(1, len(ticks)) - 1)
     below = [(at, clipped(text, letters)) for at, text in ticks]
@@ -134,14 +140,14 @@ def _picture(
     figure.draw(
         figure.signal(
             [x for x, _ in dots],
-            [min(high, max(low, y)) for _, y in dots],
+            [place(y) for _, y in dots],
             marker="•" if len(dots) <= FEW else "braille",
         )
     )
     if line:
         xs, ys = _dense(line, ends, room)
-        figure.draw(figure.signal(xs, [min(high, max(low, y)) for y in ys], marker="hd"))
-    for axis, (first, last), marks in (("x", ends, below), ("y", (low, high), sides)):
+        figure.draw(figure.signal(xs, [place(y) for y in ys], marker="hd"))
+    for axis, (first, last), marks in (("x", ends, below), ("y", (0.0, 1.0), sides)):
         ruler = figure.ruler(axis, 0)
         ruler.lim(first, last if last > first else first + 1)
         ruler.ticks([at for at, _ in marks], [text for _, text in marks])

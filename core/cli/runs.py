@@ -14,7 +14,7 @@ from studio.cli.console import cost_of, harmless, print_experiments, print_json,
 from studio.errors import BadInput, StoreError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
-from studio.format import assignments, minutes, short
+from studio.format import assignments, counts, duration, money, short
 from studio.project.costs import cost_of_project
 from studio.project.paths import split_key
 from studio.project.project import Project, all_projects
@@ -73,15 +73,15 @@ def show(
         for key in ("fitness", "started", "finished", "exit_code", "reason", "failure", "attempt", "folder")
         if data[key] not in (None, "")
     ]
-    rows += [["time", minutes(found.duration)]] if found.duration is not None else []
-    rows += [["cost", f"${cost:.4f}"]] if cost is not None else []
+    rows += [["time", duration(found.duration)]] if found.duration is not None else []
+    rows += [["cost", money(cost)]] if cost is not None else []
     names = [clean(name) for name, _ in rows]
     width = max(len(name) for name in names if len(name) <= NAME)
     for name, (_, value) in zip(names, rows, strict=True):
         print(f"{name:<{width}}  {clean(value)}")
     if len(attempts) > 1:
         print()
-        lines = [[str(a["attempt"]), a["status"], minutes(a["duration"]), clean(a["reason"])] for a in attempts]
+        lines = [[str(a["attempt"]), a["status"], duration(a["duration"]), clean(a["reason"])] for a in attempts]
         print_table(["attempt", "status", "time", "reason"], lines)
     return 0
 
@@ -139,12 +139,11 @@ def _list_projects(json: bool) -> int:
     rows = []
     for summary in summaries:
         best = summary["best"]
-        counts = ", ".join(f"{count} {status}" for status, count in summary["counts"].items())
         metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
         begun = f"{summary['begun'][:16]}Z".replace("T", " ") if summary["begun"] else ""
-        spent = f"${summary['cost']:.2f}" if "cost" in summary else ""
-        rows.append([summary["project"], summary["state"], counts, metric, values, begun, spent])
+        spent = money(summary.get("cost"))
+        rows.append([summary["project"], summary["state"], counts(summary["counts"]), metric, values, begun, spent])
     columns = ["project", "state", "experiments", "best", "values", "begun", "cost"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from studio.cli.usage import say
 from studio.errors import BadInput
+from studio.format import byte_size
 
 
 def save(pieces: Iterable[str], given: str | None, usual: str | None) -> Path | None:
@@ -25,8 +26,7 @@ def save(pieces: Iterable[str], given: str | None, usual: str | None) -> Path | 
             _write_whole(Path(os.path.realpath(path)), pieces)
     except OSError as error:
         raise BadInput(f"cannot write {name!r}: {error.strerror}; give another file with -o") from error
-    size = path.stat().st_size
-    say(f"wrote {name} ({size / 1000:,.0f} kB)" if size >= 1000 else f"wrote {name} ({size} bytes)")
+    say(f"wrote {name} ({byte_size(path.stat().st_size)})")
     return path
 
 

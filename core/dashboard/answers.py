@@ -1,13 +1,14 @@
 """How it is answered: as JSON, zipped, or as a file with its length."""
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from studio.format import finite
 
 PIECE = 1 << 18  # bytes of a file that are sent at once
 
@@ -22,14 +23,6 @@ class Json(Response):
             return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
         except ValueError:
             return json.dumps(finite(content), separators=(",", ":"), allow_nan=False).encode()
-
-
-def finite(data: Any) -> Any:
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {key: finite(value) for key, value in data.items()}
-    return [finite(item) for item in data] if isinstance(data, list | tuple) else data
 
 
 class Zip(GZipMiddleware):

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from studio.dashboard import pages
 from studio.dashboard.access import Guard, Secrets, without_port
 from studio.dashboard.actions import ACTIONS, act, numbers_of
-from studio.dashboard.answers import Json, Zip, finite, pieces
+from studio.dashboard.answers import Json, Zip, pieces
 from studio.dashboard.asked import count, is_here, numbers, posted
 from studio.dashboard.events import LARGEST, Gone, stream
 from studio.dashboard.experiment_table import DIGITS, UNFINISHED, Table, whole
@@ -30,6 +30,7 @@ from studio.dashboard.run_files import open_file
 from studio.dashboard.summary import summary
 from studio.errors import BadInput, StudioError
 from studio.experiment import Experiment
+from studio.format import finite
 from studio.project.exports import csv_text
 from studio.project.paths import attempt_folder
 from studio.project.project import Project
@@ -170,7 +171,7 @@ class Site:
 
     def _page(self, name: str, data: dict[str, Any], status: int = 200, **parts: Any) -> Response:
         vendor = pages.vendored(HERE / "vendor")
-        words = {"states": pages.STATES, "statuses": pages.WORDS}
+        words = {"states": pages.STATES}
         data = finite({**data, "token": self._secrets.action, "vendor": vendor, **words})
         return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **parts), status)
 

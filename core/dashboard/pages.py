@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,20 +11,13 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import QueryParams
 
+from studio import format as shown
 from studio.dashboard.columns import Column
 from studio.dashboard.experiment_table import Table
 from studio.dashboard.view import cells_of, order, rows_of, sort_keys
 
 ROWS = 200  # on a page
 PROJECTS = 100  # on a page
-WORDS = {  # for the states of experiments, in the order in which they stand here and in the scripts of the page
-    "completed": "done",
-    "pruned": "pruned",
-    "failed": "failed",
-    "stopped": "stopped",
-    "running": "running",
-    "queued": "queued",
-}
 STATES = {
     "running": "Live",
     "paused": "Paused",
@@ -41,7 +33,6 @@ STATES = {
     "failed": "Broke off",
     "damaged": "Damaged",
 }
-_COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z])")  # ECMA-48 CSI, and the charset of `tput sgr0`
 
 
 def environment() -> Environment:
@@ -53,11 +44,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "short": short, "exact": exact, "span": span, "age": age, "clock": clock, "bytes": in_bytes, "harmless": harmless,
-        "last_lines": last_lines, "ending": ending, "dollars": dollars, "measured": measured,
-        "lasted": lasted, "legend": legend, "counted": counted, "lacking": lacking,
+        "short": shown.short, "number": shown.number, "exact": exact, "about": shown.about, "age": shown.age, "timestamp": timestamp,
+        "size": shown.byte_size, "plain": shown.without_colours, "last_lines": last_lines, "ending": ending, "money": shown.money,
+        "duration": shown.duration, "legend": legend, "counted": shown.counted, "lacking": lacking, "direction": shown.direction,
     }  # fmt: skip
-    made.globals |= {"words": WORDS, "states": STATES}
+    made.globals |= {"statuses": shown.STATUSES, "states": STATES}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return made
 
@@ -65,97 +56,24 @@ def environment() -> Environment:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def short(value: Any) -> str:
-    """Floats with four digits such as `7.464e-5`, arrays by their ends."""
-    if isinstance(value, bool) or value is None:
-        return "" if value is None else str(value)
-    if isinstance(value, float):
-        return re.sub(r"e([+-])0(?=\d)", r"e\1", f"{value:.4g}").replace("e+", "e")
-    if isinstance(value, list):
-        items = [short(item) for item in value]
-        return f"[{', '.join(items if len(items) <= 4 else [*items[:2], f'… {len(items)} …', items[-1]])}]"
-    return str(value)
-
-
 def exact(value: Any) -> str:
+    """Return `value` in all its digits."""
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
 
 
-def measured(value: float | None) -> str:
-    """A metric's value, as `metric` of static/format.js writes it: `0.2500`, `1234.5`, `7.464e-5`."""
-    if not isinstance(value, int | float) or not math.isfinite(value) or value == 0:
-        return "" if value is None else short(value)
-    if abs(value) >= 1e6 or abs(value) < 1e-3:
-        return re.sub(r"e([+-])0(?=\d)", r"e\1", f"{value:.3e}").replace("e+", "e")
-    return f"{value:.1f}".removesuffix(".0") if abs(value) >= 1000 else f"{value:#.4g}"
-
-
-def span(seconds: float | None) -> str:
-    """`7 s`, `38 min`, `3.1 h`, `2.5 days`, as `span` of static/format.js."""
-    if seconds is None:
-        return ""
-    for most, length, name in ((100, 1, "s"), (6000, 60, "min"), (172_800, 3600, "h")):
-        if seconds < most:
-            return f"{math.floor(seconds / length + 0.5) if length < 3600 else _tenths(seconds / length):g} {name}"
-    return f"{_tenths(seconds / 86400):g} days"
-
-
-def _tenths(value: float) -> float:
-    return math.floor(10 * value + 0.5) / 10
-
-
-def lasted(seconds: float | None) -> str:
-    """`0:07`, `12:30`, `3:05:00`, as `clock` of static/format.js."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(math.floor(seconds + 0.5), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-
-
-def age(when: float | None) -> str:
-    if when is None:
-        return ""
-    passed = max(0.0, time.time() - when)
-    for length, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if passed >= length:
-            return f"{passed / length:.0f} {name} ago"
-    return "just now"
-
-
-def dollars(amount: float | None) -> str:
-    return "" if amount is None else f"${amount:.2f}" if amount >= 0.01 or not amount else "under $0.01"
-
-
-def clock(when: float | None) -> str:
+def timestamp(when: float | None) -> str:
     return "" if when is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
-
-
-def in_bytes(size: int) -> str:
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"
-
-
-def harmless(text: str) -> str:
-    """Without the colours of a terminal; other control characters as marks."""
-    kept = _COLOURS.sub("", text.replace("\r\n", "\n"))
-    return "".join(c if c.isprintable() or c in "\n\t" else "\n" if c == "\r" else "\ufffd" for c in kept)
 
 
 def last_lines(text: str, count: int) -> str:
     return "\n".join(text.rstrip("\n").split("\n")[-count:])
 
 
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def ending(summary: Mapping[str, Any]) -> str:
     """`about 16 min left`, `Done in 58 min`"""
     if summary["state"] == "running":
-        return "" if summary["left"] is None else f"about {span(summary['left'])} left"
-    done = f" in {span(summary['elapsed'])}" if summary["elapsed"] and summary["state"] == "done" else ""
+        return "" if summary["left"] is None else f"about {shown.about(summary['left'])} left"
+    done = f" in {shown.about(summary['elapsed'])}" if summary["elapsed"] and summary["state"] == "done" else ""
     return f"{STATES.get(summary['state'], summary['state'])}{done}"
 
 
@@ -172,7 +90,7 @@ def legend(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
     counts = dict(summary["counts"])
     if summary["state"] in ("running", "paused"):
         counts["queued"] = counts.get("queued", 0) + max(0, (summary["size"] or 0) - summary["total"])
-    return [(name, counts.get(name, 0)) for name in WORDS if counts.get(name) or name == "completed"]
+    return [(name, counts.get(name, 0)) for name in shown.STATUSES if counts.get(name) or name == "completed"]
 
 
 # --- the table of experiments -----------------------------------------------------------------------------------------
@@ -186,11 +104,11 @@ def experiment_table(table: Table, asked: QueryParams, page: int, link: Callable
         columns = [(column, cells_of(table, column.key)) for column in _visible(table)]
         pages = max(1, math.ceil(len(rows) / ROWS))
         page = min(max(1, page), pages)
-        shown = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
+        found = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
         best_first = f"metric.{table.metric.name}" if table.sign < 0 else f"-metric.{table.metric.name}"
         return {
             "columns": [_head(column, sort or [best_first], link) for column, _ in columns],
-            "rows": shown,
+            "rows": found,
             "page": page,
             "pages": pages,
             "previous": link(page=page - 1) if page > 1 else "",
@@ -237,13 +155,13 @@ def _row(table: Table, columns: Sequence[tuple[Column, list[Any]]], at: int) -> 
         value = column_cells[at]
         reason = table.lists["reason"][at] if column.kind == "metric" and value is None else ""
         text = (
-            lasted(value)
+            shown.duration(value)
             if column.key == "duration"
-            else measured(value)
+            else shown.number(value)
             if column.kind == "metric"
             else f"slot {value}"
             if column.key == "slot" and value is not None
-            else short(value)
+            else shown.short(value)
         )
         cells.append({"key": column.key, "class": _class(column), "text": text, "reason": reason})
     return {"number": number, "status": status, "cells": cells, "best": at == table.best}
@@ -254,11 +172,11 @@ def _chips(table: Table, state: str, link: Callable[..., str]) -> list[dict[str,
     for own in table.lists["status"]:
         counts[own] = counts.get(own, 0) + 1
     chips = [{"label": "All", "count": len(table), "link": link(state=None, page=None), "on": not state}]
-    for name, word in WORDS.items():
+    for name in shown.STATUSES:
         if name in counts:
             on = state == name
             way = link(state=name, page=None)
-            chips.append({"label": word.capitalize(), "count": counts[name], "link": way, "on": on})
+            chips.append({"label": name.capitalize(), "count": counts[name], "link": way, "on": on})
     return chips
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from studio.dashboard.run_files import open_file
-from studio.format import in_bytes
+from studio.format import byte_size
 from studio.system.processes import marked
 
 LARGEST = 1 << 16  # bytes of usage.json
@@ -24,7 +24,7 @@ def usage(folder: Path, *, running: bool) -> dict[str, str]:
     ):
         recorded = json.loads(b"{}" if file is None else file.read(LARGEST))
         found["CPU time"] = f"{float(recorded['cpu']):.1f} s"
-        found["most memory"] = in_bytes(int(recorded["memory"]))
+        found["most memory"] = byte_size(int(recorded["memory"]))
     return found
 
 
@@ -41,5 +41,5 @@ def _of_processes(folder: Path) -> dict[str, str]:
     return {
         "processes": str(count),
         "CPU time": f"{ticks / _TICKS:.1f} s",
-        "memory now": in_bytes(memory),
+        "memory now": byte_size(memory),
     } if count else {}  # fmt: skip

@@ -22,7 +22,7 @@ from studio.execution.metric import Summary
 from studio.execution.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
 from studio.experiment import Failure, Metric, Outcome, Report, Run
-from studio.format import in_bytes
+from studio.format import byte_size
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.system.files import identity
@@ -228,7 +228,7 @@ class Runner:
         size = execution.log.size
         reports = self._read(execution)
         if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
-            most = in_bytes(execution.run.max_log)
+            most = byte_size(execution.run.max_log)
             self._hit_limit(
                 execution, "crash", f"printed more than {most}, on a file system that cannot thin out a log"
             )

@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.experiment import FITNESS
-from studio.format import in_bytes
+from studio.format import byte_size
 from studio.project import inbox as requests
 from studio.project.copies import copied_through, copy_of
 from studio.project.lock import is_locked
@@ -43,7 +43,7 @@ def examine_home() -> Iterator[Finding]:
     except StudioError as error:
         yield Finding("home", str(error), "set STUDIO_HOME to a folder that can take files")
         return
-    free = in_bytes(shutil.disk_usage(home).free)
+    free = byte_size(shutil.disk_usage(home).free)
     if out_of_space(home):
         yield Finding(
             "home", f"the disk of {home} is full: {free}, {os.statvfs(home).f_favail} inodes free", "free some space"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from studio.experiment import Experiment
+from studio.format import finite
 from studio.project.table import cells, column_names, value_names
 
 PIECE = 1 << 18  # characters that are written at once
@@ -30,7 +31,7 @@ def csv_text(experiments: Sequence[Experiment]) -> Iterator[str]:
 def json_text(experiments: Sequence[Experiment]) -> Iterator[str]:
     """As `studio runs list PROJECT --json` has it, an experiment a line."""
     for at, experiment in enumerate(experiments):
-        yield f"{',' if at else '['}\n{json.dumps(experiment.as_dict())}"
+        yield f"{',' if at else '['}\n{json.dumps(finite(experiment.as_dict()), allow_nan=False)}"
     yield "\n]\n" if experiments else "[]\n"
 
 
@@ -38,7 +39,7 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, list | dict):
-        return json.dumps(value)
+        return json.dumps(finite(value))
     if not isinstance(value, str):
         return value
     value = value.encode(errors="replace").decode()  # a lone surrogate has no place in a file

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.errors import BadInput
-from studio.format import in_bytes
+from studio.format import byte_size
 from studio.system.copying import copy_file, link_target
 
 IGNORE_FILE = ".studioml_ignore"
@@ -142,9 +142,9 @@ def _fits(path: str, pattern: str) -> bool:
 
 def _too_large(source: Path, size: int, sizes: dict[str, int], limit: int) -> str:
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
-    folders = ", ".join(f"{name} ({in_bytes(sizes[name])})" for name in largest)
+    folders = ", ".join(f"{name} ({byte_size(sizes[name])})" for name in largest)
     return (
-        f"{source} holds {in_bytes(size)}, more than the {in_bytes(limit)} that are copied per experiment; largest: {folders}. "
+        f"{source} holds {byte_size(size)}, more than the {byte_size(limit)} that are copied per experiment; largest: {folders}. "
         f"Share data with --capture-once {largest[0]}:data, list what is not needed in {IGNORE_FILE}, "
-        f"or allow it with --max-workspace {in_bytes(int(size * 1.1)).replace(' ', '')}"
+        f"or allow it with --max-workspace {byte_size(int(size * 1.1)).replace(' ', '')}"
     )

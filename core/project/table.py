@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.errors import BadInput
 from studio.experiment import Experiment, Metric, plain
-from studio.format import clipped, metric_value, minutes, short
+from studio.format import clipped, counts, duration, metric_value, short
 
 BEFORE = ("number", "status")
 AFTER = ("metric", "fitness", "started", "finished", "duration", "exit_code", "reason", "failure", "attempt")
@@ -57,15 +57,14 @@ def data_frame(experiments: Sequence[Experiment], metric: Metric) -> Any:
 
 def notebook_html(name: str, state: str, experiments: Sequence[Experiment], metric: Metric) -> str:
     """A few lines for Jupyter: how many there are, and a table of the best. All texts are escaped."""
-    counts = Counter(experiment.status for experiment in experiments)
-    line = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no experiments yet"
+    line = counts(Counter(experiment.status for experiment in experiments)) or "no experiments yet"
     top = best_of(experiments, BEST)
     names = value_names(top)
     shown = names[:MOST_COLUMNS]
     left = f"<p>{len(names) - len(shown)} more hyperparameters</p>" if len(names) > len(shown) else ""
     head = _row("th", ["#", metric.name, *shown, "time"])
     rows = [
-        _row("td", [str(e.number), metric_value(e), *(short(e.values.get(n, "")) for n in shown), minutes(e.duration)])
+        _row("td", [str(e.number), metric_value(e), *(short(e.values.get(n, "")) for n in shown), duration(e.duration)])
         for e in top
     ]
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>" if rows else ""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from studio.experiment import Experiment
-from studio.format import clipped, metric_value, minutes, short
+from studio.format import clipped, counts, direction, duration, metric_value, short
 from studio.reporting.facts import Facts
 from studio.reporting.scales import scale_of
 from studio.reporting.svg import best_chart, slice_chart
@@ -135,14 +135,16 @@ def _text(text: str, most: int) -> str:
 
 
 def _heading(facts: Facts) -> list[str]:
-    counts = ", ".join(f"{count:,} {status}" for status, count in facts.counts.items()) or "no experiments yet"
     of = [f"optimizer {facts.optimizer}"] if facts.optimizer else []
     of += [f"script {facts.script}"] if facts.script else []
-    times = f"{minutes(facts.seconds)} of experiments"
+    times = f"{duration(facts.seconds)} of experiments"
     begun, ended = (when[:16].replace("T", " ") for when in (facts.begun, facts.ended))
     times = f"{begun} to {ended} UTC, {times}" if ended else times
-    direction = "smaller" if facts.better == "min" else "larger"
-    return [f"{facts.state}: {counts}", times, "; ".join([f"metric {facts.metric}, {direction} is better", *of])]
+    return [
+        f"{facts.state}: {counts(facts.counts) or 'no experiments yet'}",
+        times,
+        "; ".join([f"metric {facts.metric}, {direction(facts.sign)}", *of]),
+    ]
 
 
 def _rows(facts: Facts, best: Sequence[Experiment]) -> tuple[list[str], list[list[str]]]:
@@ -153,7 +155,7 @@ def _rows(facts: Facts, best: Sequence[Experiment]) -> tuple[list[str], list[lis
             str(e.number),
             _result(e),
             *(clipped(short(e.values.get(name, "")), CELL) for name in names),
-            minutes(e.duration),
+            duration(e.duration),
         ]
         for e in best
     ]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.experiment import Experiment
+from studio.format import number as label
+from studio.format import visible_range
 from studio.reporting.axes import Axis, number
 
-FAR = 4.0  # results that lie so many times as far from the best as the middle one does are drawn at the edge
 WIDE = 1e300  # no axis is longer, nor shorter than its inverse, so that floats can divide it
 MOST_CHOICES = 12  # categories with a place of their own
 LONGEST_CHOICE = 200  # characters
@@ -36,20 +37,6 @@ def best_so_far(points: Sequence[Point], sign: float) -> list[Point]:
         if not found or sign * point.value > sign * found[-1].value:
             found.append(point)
     return found
-
-
-def value_range(points: Sequence[Point], sign: float) -> tuple[float, float]:
-    """The part of the value axis that is drawn: all of it, or where some results are far worse than most, those that count."""
-    fitness = sorted((sign * point.value for point in points), reverse=True)
-    best, worst, middle = fitness[0], fitness[-1], fitness[len(fitness) // 2]
-    edge = best - FAR * (best - middle)
-    if middle < best and worst < edge:
-        worst = edge
-    low, high = (min(WIDE, max(-WIDE, end)) for end in sorted((sign * best, sign * worst)))
-    if high - low < 1 / WIDE:
-        size = abs(low) * 0.05 or 1.0
-        return low - size, high + size
-    return low, high
 
 
 @dataclass(frozen=True)
@@ -110,6 +97,15 @@ def scale_of(axis: Axis, points: Sequence[Point]) -> Scale | None:
     return Scale(axis, low, high, log) if 1 / WIDE < high - low <= WIDE else None
 
 
+def value_scale(points: Sequence[Point], sign: float, metric: str) -> Scale:
+    """Return the axis of the results; those that are far worse than most lie beyond its end."""
+    low, high, log = visible_range((min(WIDE, max(-WIDE, point.value)) for point in points), sign)
+    if high - low < 1 / WIDE:
+        size = abs(low) * 0.05 or 1.0
+        low, high, log = low - size, high + size, False
+    return Scale(Axis(metric, "real"), low, high, log)
+
+
 def choice_name(value: Any) -> str:
     return str(value)[:LONGEST_CHOICE]
 
@@ -137,8 +133,3 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     between = [by * 10.0**power for power in range(first - 1, last + 1) for by in (1, 2, 5)]
     inside = [float(f"{value:.1g}") for value in between if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
     return inside if len(inside) >= 2 else [low, high]
-
-
-def label(value: float) -> str:
-    """A number beside an axis: `0.001`, `1e-05`, `250`, `1.5e+06`."""
-    return f"{value:.4g}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from studio.format import clipped
-from studio.reporting.scales import Point, Scale, best_so_far, even_ticks, label, value_range
+from studio.reporting.scales import Point, Scale, best_so_far, even_ticks, label, value_scale
 
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 28
 MOST = 1500  # points of one chart, spread over the search; the best are among them
@@ -24,21 +24,20 @@ class Frame:
 
     width: int
     height: int
-    low: float  # ends of the value axis
-    high: float
+    values: Scale  # the value axis
 
     def x(self, at: float) -> int:
         return LEFT + round((self.width - LEFT - RIGHT) * min(1.0, max(0.0, at)))
 
     def y(self, value: float) -> int:
-        at = (value - self.low) / (self.high - self.low)
+        at = self.values.place(value) or 0.0
         return TOP + round((self.height - TOP - BOTTOM) * (1 - min(1.0, max(0.0, at))))
 
 
 def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
     """Every result, and the best so far as a line of steps, over the number of the experiment."""
     first, last = points[0].number, max(points[-1].number, points[0].number + 1)
-    frame = Frame(860, 280, *value_range(points, sign))
+    frame = Frame(860, 280, value_scale(points, sign, metric))
 
     def place(point: Point) -> tuple[int, int]:
         return frame.x((point.number - first) / (last - first)), frame.y(point.value)
@@ -56,7 +55,7 @@ def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
 
 def slice_chart(scale: Scale, points: Sequence[Point], sign: float, metric: str) -> str:
     """Every result over the value of one hyperparameter."""
-    frame = Frame(420, 220, *value_range(points, sign))
+    frame = Frame(420, 220, value_scale(points, sign, metric))
     placed: list[tuple[Point, int, int]] = []
     for point in thinned(points, sign):
         at = scale.place(point.values[scale.axis.name]) if scale.axis.name in point.values else None
@@ -82,10 +81,10 @@ def thinned(points: Sequence[Point], sign: float) -> list[Point]:
 def _chart(title: str, frame: Frame, body: Sequence[str], ticks: Sequence[tuple[float, str]]) -> str:
     name, right = html.escape(clipped(title, 100)), frame.width - RIGHT
     parts = [f'<svg viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{name}"><title>{name}</title>']
-    for value in even_ticks(frame.low, frame.high, 6):
-        y = frame.y(value)
+    for at, text in frame.values.ticks(6):
+        y = frame.height - BOTTOM - round((frame.height - TOP - BOTTOM) * at)
         parts.append(f'<path class="grid" d="M{LEFT} {y}H{right}"/>')
-        parts.append(f'<text class="side" x="{LEFT - 6}" y="{y + 4}">{label(value)}</text>')
+        parts.append(f'<text class="side" x="{LEFT - 6}" y="{y + 4}">{text}</text>')
     letters = max(4, int((right - LEFT) / max(1, len(ticks)) / LETTER))
     for at, text in ticks:
         short = html.escape(clipped(text, letters))
@@ -100,6 +99,6 @@ def _dots(places: Iterable[tuple[int, int]]) -> str:
 
 def _named(dots: Iterable[tuple[Point, int, int]]) -> str:
     return "".join(
-        f'<circle class="best" cx="{x}" cy="{y}" r="3"><title>#{point.number}: {point.value:.6g}</title></circle>'
+        f'<circle class="best" cx="{x}" cy="{y}" r="3"><title>#{point.number}: {label(point.value)}</title></circle>'
         for point, x, y in dots
     )

@@ -17,7 +17,7 @@ import pytest
 from rich.cells import cell_len
 
 from studio.cli.console import harmless
-from studio.format import assignments, minutes, short
+from studio.format import assignments, duration, short
 from studio.text import clean
 
 STUDIO = str(Path(sys.executable).with_name("studio"))
@@ -235,7 +235,7 @@ def test_values(value, text):
 def test_texts():
     assert clean("a\tb\x00\x1b\x9b\u202e\u2028ü训") == "a b     " + "ü训"
     assert assignments({"lr": 0.1, "n": [1, 2]}) == "lr=0.1 n=[1, 2]"
-    assert [minutes(seconds) for seconds in (None, 0, 7.9, 750, 11100)] == ["", "0:00", "0:07", "12:30", "3:05:00"]
+    assert [duration(seconds) for seconds in (None, 0, 7.9, 750, 11100)] == ["", "0 s", "0:08", "12:30", "3:05:00"]
 
 
 def test_a_log_on_a_terminal_is_harmless():

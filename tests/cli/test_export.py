@@ -163,3 +163,8 @@ def test_nan_is_a_choice_for_optuna(home, command):
     assert result.code == 0, result.err
     trials = [line for line in map(json.loads, result.out.splitlines()) if "params" in line]
     assert [trial["params"] for trial in trials] == [{"x": 0}, {"x": 1}]
+
+
+def test_the_name_of_the_file_says_the_format(project, command, tmp_path):
+    assert command("export", "p", "-o", str(tmp_path / "x.json")).code == 0
+    assert len(json.loads((tmp_path / "x.json").read_text())) == 4

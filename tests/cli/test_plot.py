@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import studio
+from studio.format import metric_value
 
 pytest.importorskip("plotext", reason="pip install 'studio-search[plot]'")
 
@@ -40,11 +41,11 @@ def test_best_so_far_and_a_slice_for_each_hyperparameter(search, command):
     best = studio.Project("p").best
     drawn = pictures(result.out)
     assert list(drawn) == [
-        f"best fitness so far: {best.fitness:.6g} (#{best.number})",
+        f"best fitness so far: {metric_value(best)} (#{best.number})",
         "fitness by lr (log)",
         "fitness by opt",
     ]
-    assert drawn["fitness by lr (log)"][-1].split() == ["1e-05", "0.0001", "0.001", "0.01", "0.1"]
+    assert drawn["fitness by lr (log)"][-1].split() == ["1e-5", "0.0001", "0.001", "0.01", "0.1"]
     assert drawn["fitness by opt"][-1].split() == ["adam", "sgd"]
     assert sum(line.count("•") for line in drawn["fitness by opt"]) >= 5
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 import studio
+from studio.format import number
 from studio.reporting.axes import Axis
 from studio.reporting.facts import Facts, failures_of, repeating_command
 from studio.reporting.report import LARGEST, html_report, markdown_report
-from studio.reporting.scales import Point, best_so_far, even_ticks, log_ticks, scale_of, value_range
+from studio.reporting.scales import Point, best_so_far, even_ticks, log_ticks, scale_of, value_scale
 
 TRAIN = """
 import sys
@@ -147,7 +148,7 @@ def test_the_page_stays_below_its_bound(count, parameters, text):
 def test_what_is_drawn_of_many_has_the_best():
     given = facts(10_000, 1)
     best = min(given.points, key=lambda point: point.value)
-    assert f"<title>#{best.number}: {best.value:.6g}</title>" in html_report(given)
+    assert f"<title>#{best.number}: {number(best.value)}</title>" in html_report(given)
 
 
 def test_no_results(home, command, workdir):
@@ -238,9 +239,11 @@ def test_best_so_far_goes_one_way():
 
 def test_results_far_away_are_drawn_at_the_edge():
     points = [Point(n, float(value), {}) for n, value in enumerate([1, 2, 3, 4, 1e9])]
-    assert value_range(points, -1.0) == (1.0, 9.0)
-    assert value_range(points[:4], -1.0) == (1.0, 4.0)
-    assert value_range(points[:1], -1.0) == (0.95, 1.05)
+    assert [(s.low, s.high) for s in (value_scale(points[:n], -1.0, "loss") for n in (5, 4, 1))] == [
+        (1.0, 7.0),
+        (1.0, 4.0),
+        (0.95, 1.05),
+    ]
 
 
 @pytest.mark.parametrize("value", [1.7e308, -1.7e308, 5e-324, 0.0])

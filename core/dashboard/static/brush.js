@@ -1,7 +1,7 @@
 // Which rows the view shows: state, query and brushes together, and the brushes as words.
 
 import { parseQuery, PENDING, QueryError } from "./query.js";
-import { parameter, WORD } from "./format.js";
+import { STATUSES, valueText } from "./format.js";
 import { isMeasured } from "./data.js";
 import { elapsed } from "./columns.js";
 
@@ -50,9 +50,9 @@ export function within(brush, value) {
 export function brushWords(experiments, key, brush) {
   const name = columnOf(experiments, key)?.label ?? key;
   if (brush.values) return `${name} = ${[...brush.values].join(" or ")}`;
-  if (!Number.isFinite(brush.low)) return `${name} ≤ ${parameter(brush.high)}`;
-  if (!Number.isFinite(brush.high)) return `${name} ≥ ${parameter(brush.low)}`;
-  return `${parameter(brush.low)} ≤ ${name} ≤ ${parameter(brush.high)}`;
+  if (!Number.isFinite(brush.low)) return `${name} ≤ ${valueText(brush.high)}`;
+  if (!Number.isFinite(brush.high)) return `${name} ≥ ${valueText(brush.low)}`;
+  return `${valueText(brush.low)} ≤ ${name} ≤ ${valueText(brush.high)}`;
 }
 
 // An end of a brush beyond all values is no end: the chip says `≤ 0.31`, and later values beyond it count too.
@@ -85,12 +85,12 @@ function queryColumns(experiments, pending) {
   return columns;
 }
 
-// A state by its name and by the word that the page shows for it.
-const STATUS_WORDS = new Map(Object.entries(WORD).flatMap(([status, word]) => [[status, status], [word, status]]));
+// A state by its name, and by the short word that people type for it.
+const STATUS_WORDS = new Map([...STATUSES.map((status) => [status, status]), ["done", "completed"]]);
 
 function rowTexts(experiments, row) {
   const status = experiments.status(row);
-  const found = [status, WORD[status] ?? "", experiments.lists.reason[row] ?? "", `#${experiments.number[row]}`];
+  const found = [status, status, experiments.lists.reason[row] ?? "", `#${experiments.number[row]}`];
   for (const column of experiments.parameters) {
     const value = experiments.get(column, row);
     if (typeof value === "string") found.push(value);

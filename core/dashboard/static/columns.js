@@ -1,7 +1,7 @@
 // The columns of the table of experiments: which there are, what orders a row, what a cell shows.
 
 import { el, glyph } from "./dom.js";
-import { clock, dollars, metric, middle, parameter, WORD } from "./format.js";
+import { durationText, middle, moneyText, numberText, valueText } from "./format.js";
 import { category } from "./theme.js";
 import { view } from "./view_state.js";
 
@@ -34,18 +34,18 @@ export function tableColumns(app) {
 
   function fillState(cell, row) {
     const status = experiments.status(row);
-    cell.append(glyph(status), el("span", { class: "vh" }, WORD[status] ?? status));
+    cell.append(glyph(status), el("span", { class: "vh" }, status));
   }
 
   function fillOutcome(cell, row) {
     const status = experiments.status(row);
     const value = experiments.outcome(row);
     if (status === "failed" || status === "stopped") {
-      const reason = experiments.lists.reason[row] || WORD[status];
+      const reason = experiments.lists.reason[row] || status;
       cell.append(el("span", { class: "reason", title: reason }, reason));
       return;
     }
-    if (value !== null) cell.append(el("b", {}, metric(value)));
+    if (value !== null) cell.append(el("b", {}, numberText(value)));
     if (status === "running") {
       const step = experiments.lists.step[row];
       if (step !== null && step !== undefined) cell.append(el("small", {}, app.steps() ? `step ${step}/${app.steps()}` : `step ${step}`));
@@ -63,14 +63,14 @@ export function tableColumns(app) {
       const value = experiments.get(column, row);
       if (value === null) return;
       if (column.choices) cell.append(dot(column, value), middle(String(value), 24));
-      else cell.append(parameter(value));
+      else cell.append(valueText(value));
       if (cell.textContent !== String(value)) cell.title = String(value);
     };
   }
 
   function fillTime(cell, row) {
     const seconds = elapsed(experiments, row);
-    if (seconds !== null) cell.append(clock(seconds));
+    if (seconds !== null) cell.append(durationText(seconds));
   }
 }
 

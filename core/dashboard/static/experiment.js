@@ -6,7 +6,7 @@ import { when } from "./columns.js";
 import { Curves } from "./curves.js";
 import { Experiments } from "./data.js";
 import { delayed, el } from "./dom.js";
-import { clock, metric, plural } from "./format.js";
+import { counted, durationText, numberText } from "./format.js";
 import { follow, showLink } from "./live.js";
 import { LogView } from "./log_view.js";
 import { copy } from "./said.js";
@@ -33,7 +33,7 @@ export async function start() {
   const drawCurve = async () => {
     app.curve = (await app.curves.of([number], 1000)).get(number);
     const { step = [], value } = app.curve ?? {};
-    if (step.length) part("logged").textContent = `${plural(step.length, "value")}, the last at step ${step.at(-1)}: ${metric(value.at(-1))}`;
+    if (step.length) part("logged").textContent = `${counted(step.length, "value")}, the last at step ${step.at(-1)}: ${numberText(value.at(-1))}`;
     plot.hidden = !app.curve || app.curve.step.length < 2;
     if (!plot.hidden) await drawCurves(plot, [{ number, ...app.curve, stroke: () => colour("accent"), label: `#${number}` }], { band: await band() });
   };
@@ -49,14 +49,14 @@ export async function start() {
       const { action } = button.dataset;
       button.hidden = !isPossible(action, app.summary) || (action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running");
     }
-    if (detail.metric) part("value").textContent = metric(detail.metric.value);
+    if (detail.metric) part("value").textContent = numberText(detail.metric.value);
     await drawCurve();
     log.running = status === "running";
     await log.more();
   }, 100);
   take();
   setInterval(() => {
-    if (status === "running" && started && !app.lost) part("time").textContent = clock(Date.now() / 1000 - started);
+    if (status === "running" && started && !app.lost) part("time").textContent = durationText(Date.now() / 1000 - started);
   }, 1000);
   for (const time of document.querySelectorAll("#attempts time")) time.textContent = when(Date.parse(time.dateTime) / 1000); // in the reader's zone
 

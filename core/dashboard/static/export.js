@@ -2,7 +2,7 @@
 
 import { dataUrl, page, rowsAsCsv } from "./api.js";
 import { el } from "./dom.js";
-import { plural } from "./format.js";
+import { counted } from "./format.js";
 import { say } from "./said.js";
 import { save } from "./save.js";
 
@@ -17,7 +17,7 @@ export function exportItems(app) {
     }
   };
   return [
-    el("button", { type: "button", class: "ghost", onclick: shown }, `${plural(order.length, "row")} as shown, as CSV`),
+    el("button", { type: "button", class: "ghost", onclick: shown }, `${counted(order.length, "row")} as shown, as CSV`),
     el("a", { class: "button ghost", href: dataUrl("/export.csv"), download: "" }, "All experiments as CSV"),
   ];
 }

@@ -1,78 +1,67 @@
-// Values as text: what the table, the pictures and the inspector show. Numbers are never cut in the data, only here.
+// Numbers, times, money and sizes as text: the same texts as `studio.format` writes, held to it by tests/data/shown.json.
 
-import { page } from "./api.js";
+export const STATUSES = ["completed", "pruned", "failed", "stopped", "running", "queued"]; // the order in which they are counted
 
-export const WORD = page.statuses ?? {}; // of the states of experiments, in their order, as `studio.dashboard.pages` has them
-export const STATUSES = Object.keys(WORD);
+const WHOLE = 1e15; // whole numbers below have all their digits
+const [LARGE, SMALL] = [1e6, 1e-4]; // from here on, and below, a number that is not whole has an exponent
 
-// A metric's value with four significant digits, without an exponent where that is readable.
-export function metric(value) {
-  if (value === null || value === undefined || Number.isNaN(value)) return "";
-  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-3) return exponent(value, 3);
-  return size >= 1000 ? String(Math.round(value * 10) / 10) : value.toPrecision(4);
-}
-
-// A hyperparameter's value: whole numbers as they are, others with three significant digits.
-export function parameter(value) {
+// A number with four significant digits: 0.2562, 7.464e-5, 65536, 1235.
+export function numberText(value, digits = 4) {
   if (value === null || value === undefined) return "";
-  if (Array.isArray(value)) return number(norm(value));
-  return typeof value === "number" ? number(value) : String(value);
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  if (Number.isInteger(value) && Math.abs(value) < WHOLE) return String(value || 0);
+  const size = Math.abs(Number(value.toPrecision(digits)));
+  if (size < SMALL || size >= LARGE) return value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e");
+  return size >= 10 ** (digits - 1) ? value.toFixed(0) : String(Number(value.toPrecision(digits)));
 }
 
-export function number(value) {
-  if (!Number.isFinite(value)) return metric(value);
-  if (Number.isInteger(value) && Math.abs(value) < 1e7) return String(value);
-  const size = Math.abs(value);
-  const large = size >= 1e5 || size < 1e-2;
-  if (Number(value.toPrecision(2)) === value) return large ? value.toExponential().replace("e+", "e") : String(value); // 0.1, 1e-5
-  return large ? exponent(value, 2) : value.toPrecision(3);
+// A hyperparameter's value: numbers as above, long arrays by their ends.
+export function valueText(value) {
+  if (value === null || value === undefined) return "";
+  if (!Array.isArray(value)) return typeof value === "string" ? value : numberText(value);
+  const items = value.map(valueText);
+  return `[${(items.length <= 4 ? items : [...items.slice(0, 2), `… ${items.length} …`, items.at(-1)]).join(", ")}]`;
 }
 
-// A tick of an axis, short: 1e-5, 0.3, 1024.
-export function tick(value) {
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  return size >= 1e5 || size < 1e-3 ? exponent(value, 1).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(3)));
-}
+// A value in all its digits, for whoever hovers or copies.
+export const exactText = (value) => (typeof value === "boolean" ? numberText(value) : typeof value === "object" ? JSON.stringify(value) : String(value));
 
-function exponent(value, digits) {
-  return value.toExponential(digits).replace("e+", "e");
-}
-
-// The Euclidean norm, which stands for an array hyperparameter wherever one number is needed.
-export function norm(values) {
-  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
-}
-
-// Seconds as m:ss, or h:mm:ss.
-export function clock(seconds) {
+// A length of time: 0.3 s, 0:07, 12:30, 3:05:00.
+export function durationText(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "";
-  const whole = Math.max(0, Math.round(seconds));
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (seconds < 0.95) return `${numberText(Math.max(0, seconds), 1)} s`;
+  const whole = Math.round(seconds);
   const two = (part) => String(part).padStart(2, "0");
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-// Seconds as [amount, unit] of the largest unit that fits: [38, "min"].
-export function span(seconds) {
-  if (seconds < 100) return [Math.round(seconds), "s"];
-  if (seconds < 100 * 60) return [Math.round(seconds / 60), "min"];
-  if (seconds < 48 * 3600) return [Math.round(seconds / 360) / 10, "h"];
-  return [Math.round(seconds / 8640) / 10, "days"];
+// A rough length of time: 7 s, 38 min, 3.1 h, 2.5 days.
+export function aboutText(seconds) {
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  if (seconds < 6000) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 360) / 10} h` : `${Math.round(seconds / 8640) / 10} days`;
 }
 
-export function bytes(count) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  while (count >= 1000 && unit < units.length - 1) {
-    count /= 1000;
-    unit += 1;
-  }
-  return `${unit && count < 10 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
+// US dollars: $310, $1.20, $0.0042.
+export function moneyText(dollars) {
+  if (dollars === null || dollars === undefined) return "";
+  if (dollars > 0 && dollars < 0.0001) return "under $0.0001";
+  if (dollars >= 100) return `$${Math.round(dollars).toLocaleString("en-US")}`;
+  return dollars >= 0.1 || !dollars ? `$${dollars.toFixed(2)}` : `$${numberText(dollars, 2)}`;
 }
+
+// A number of bytes: 999 B, 1.5 GB, 214 kB.
+export function sizeText(size) {
+  if (size < 999.5) return `${Math.round(size)} B`;
+  const units = ["kB", "MB", "GB", "TB"];
+  let unit = -1;
+  while (unit < 0 || (size >= 999.5 && unit < units.length - 1)) [size, unit] = [size / 1000, unit + 1];
+  return `${size < 9.95 ? size.toFixed(1) : Math.round(size).toLocaleString("en-US")} ${units[unit]}`;
+}
+
+export const counted = (count, noun) => `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 
 // A long text without its middle: names that were generated differ at their ends.
 export function middle(text, most) {
@@ -81,11 +70,23 @@ export function middle(text, most) {
   return `${text.slice(0, most - 1 - end)}…${text.slice(-end)}`;
 }
 
-// US dollars: $0.0042, $1.20, $310.
-export function dollars(amount) {
-  return `$${amount >= 100 ? Math.round(amount) : amount >= 0.1 || amount === 0 ? amount.toFixed(2) : Number(amount.toPrecision(2))}`;
+const [FENCE, DECADES] = [1.5, 3]; // as in studio.format
+
+// The ends of the axis that shows finite values, and whether it is logarithmic: [low, high, log]. Values far worse than the
+// bulk, by Tukey's fence, are left beyond its end. `wanted`: "log", "linear" or "" for as the values are.
+export function visibleRange(values, sign, wanted = "") {
+  const found = Float64Array.from(values).sort();
+  const [low, high] = fenced(found, sign);
+  if (found[0] > 0 && (wanted === "log" || (wanted !== "linear" && high / low > 10 ** DECADES))) {
+    return [...fenced(found.map(Math.log10), sign).map((end) => 10 ** end), true];
+  }
+  return [low, high, false];
 }
 
-export function plural(count, noun) {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+function fenced(found, sign) {
+  const [low, high] = [found[0], found.at(-1)];
+  const [lower, upper] = [0.25, 0.75].map((part) => found[Math.round(part * (found.length - 1))]);
+  const spread = upper - lower;
+  if (found.length < 5 || !spread || !Number.isFinite(spread)) return [low, high];
+  return sign < 0 ? [low, Math.min(high, upper + FENCE * spread)] : [Math.max(low, lower - FENCE * spread), high];
 }

@@ -4,7 +4,7 @@ import { dataUrl, getJson, projectUrl } from "./api.js";
 import { isPossible } from "./actions.js";
 import { delayed, el, glyph } from "./dom.js";
 import { copy } from "./said.js";
-import { clock, metric, middle, parameter, plural, WORD } from "./format.js";
+import { counted, durationText, middle, numberText, valueText } from "./format.js";
 import { colour, onTheme } from "./theme.js";
 import { elapsed } from "./columns.js";
 import { onView } from "./view_state.js";
@@ -65,7 +65,7 @@ export class Inspector {
     const rank = experiments.rank(row);
     const { slot, exit_code: exit, reason, step } = experiments.lists;
     const seconds = elapsed(experiments, row);
-    const state = [status === "running" ? `running for ${clock(seconds)}` : `${WORD[status]}${seconds === null ? "" : ` in ${clock(seconds)}`}`, slot[row] === null ? "" : `slot ${slot[row]}`, exit[row] === null ? "" : `exit ${exit[row]}`];
+    const state = [status === "running" ? `running for ${durationText(seconds)}` : `${status}${seconds === null ? "" : ` in ${durationText(seconds)}`}`, slot[row] === null ? "" : `slot ${slot[row]}`, exit[row] === null ? "" : `exit ${exit[row]}`];
     const compared = el("button", { type: "button", class: "ghost", "aria-pressed": "false", onclick: () => this.app.toggleCompare(number) }, "Compare");
     const last = this.detail?.curve?.step.at(-1) ?? step[row];
     const isVoid = value !== null && result === null;
@@ -73,7 +73,7 @@ export class Inspector {
     if (rank !== undefined && experiments.ranking().length > 1) places.push(`rank ${rank + 1} of ${experiments.ranking().length}`);
     const parts = [
       el("div", { class: "ih" }, el("div", {}, el("h2", {}, `Experiment ${number} `, best ? el("em", { class: "tag" }, "best") : null), el("p", {}, glyph(status), state.filter(Boolean).join(" · "))), compared),
-      value === null ? null : el("div", { class: `iv${best ? " best" : isVoid ? " void" : ""}` }, el("strong", { title: String(value) }, metric(value)), el("span", {}, places.join(", "))),
+      value === null ? null : el("div", { class: `iv${best ? " best" : isVoid ? " void" : ""}` }, el("strong", { title: String(value) }, numberText(value)), el("span", {}, places.join(", "))),
       reason[row] ? el("p", { class: "reason" }, reason[row]) : null,
     ].filter(Boolean);
     const same = this.head.children.length === parts.length && parts.every((each, at) => each.isEqualNode(this.head.children[at]));
@@ -122,7 +122,7 @@ export class Inspector {
     const lines = all.slice(-LAST_LINES);
     if (!lines[0] && lines.length === 1) return [];
     const whole = lines.length === all.length && size <= new Blob([text]).size;
-    return [el("h3", {}, "Log ", el("span", {}, whole ? "" : `last ${plural(lines.length, "line")}`)), el("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "Last log lines" }, lines.join("\n"))];
+    return [el("h3", {}, "Log ", el("span", {}, whole ? "" : `last ${counted(lines.length, "line")}`)), el("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "Last log lines" }, lines.join("\n"))];
   }
 
   drawFoot() {
@@ -166,6 +166,5 @@ function values(detail) {
 }
 
 function valueWords(value) {
-  if (Array.isArray(value)) return `${value.length} numbers, norm ${parameter(value)}`;
-  return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
+  return Array.isArray(value) ? `${counted(value.length, "number")}: ${valueText(value)}` : valueText(value);
 }

@@ -5,7 +5,7 @@
 import { getJson } from "./api.js";
 import { coloured } from "./ansi.js";
 import { delayed, el } from "./dom.js";
-import { bytes, plural } from "./format.js";
+import { counted, sizeText } from "./format.js";
 import { say } from "./said.js";
 
 const PIECE = 1 << 16; // bytes a request
@@ -57,7 +57,7 @@ export class LogView {
     this.box.hidden = size === 0;
     const from = this.pieces[0]?.from ?? 0;
     this.earlier.hidden = from === 0;
-    this.note.textContent = size === 0 ? "Nothing was printed." : from === 0 ? bytes(size) : `from ${bytes(from)} of ${bytes(size)}`;
+    this.note.textContent = size === 0 ? "Nothing was printed." : from === 0 ? sizeText(size) : `from ${sizeText(from)} of ${sizeText(size)}`;
   }
 
   async before() {
@@ -111,7 +111,7 @@ export class LogView {
     }
     let found = { matches: [], next: from };
     while (!found.matches.length && found.next !== null) {
-      this.close(el("p", { class: "note", "aria-busy": "true" }, found.next ? `Nothing in ${bytes(found.next)} of ${bytes(this.size)}, searching on…` : "Searching…"));
+      this.close(el("p", { class: "note", "aria-busy": "true" }, found.next ? `Nothing in ${sizeText(found.next)} of ${sizeText(this.size)}, searching on…` : "Searching…"));
       try {
         found = await getJson(`${this.url}?search=${encodeURIComponent(text)}&from=${found.next}`);
       } catch (error) {
@@ -124,7 +124,7 @@ export class LogView {
     for (const match of matches) {
       this.found.append(el("button", { type: "button", class: "hit", onclick: () => this.show(match) }, el("span", { class: "ln" }, match.line === null ? "" : String(match.line)), ...marked(match.text, text)));
     }
-    if (next === null) this.found.append(el("p", { class: "note after" }, `${plural(this.found.childElementCount, "line")} found`));
+    if (next === null) this.found.append(el("p", { class: "note after" }, `${counted(this.found.childElementCount, "line")} found`));
     else this.found.append(el("button", { type: "button", class: "small after", onclick: () => this.search(next) }, "Search on"));
   }
 

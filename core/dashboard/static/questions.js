@@ -3,7 +3,7 @@
 //   {title, words, fields: elements of the form, yes, doing: `yes` while it is done, no, danger, body: of the form's values}
 
 import { el } from "./dom.js";
-import { plural } from "./format.js";
+import { counted } from "./format.js";
 
 export function question(app, kind, body, count) {
   return ASKED[kind](app, body.numbers ?? null, count);
@@ -19,7 +19,7 @@ const goesOn = ({ summary }) => (isLive(summary) ? "" : summary.refused?.go ? " 
 
 function pause(app) {
   const running = runningOf(app);
-  const goOn = running ? `${plural(running, "running experiment")} will end on ${running === 1 ? "its" : "their"} own. ` : "";
+  const goOn = running ? `${counted(running, "running experiment")} will end on ${running === 1 ? "its" : "their"} own. ` : "";
   return { title: "Pause the search?", words: `${goOn}No new ones start until you go on.`, yes: "Pause", doing: "Pausing…", no: "Keep running" };
 }
 
@@ -36,7 +36,7 @@ function stop(app, numbers) {
     return { title: `Stop experiment${one ? "" : "s"} ${numbers.join(", ")}?`, words, yes: one ? "Stop it" : `Stop ${numbers.length}`, ...shared };
   }
   const running = runningOf(app);
-  const now = running ? `${plural(running, "running experiment")} end${running === 1 ? "s" : ""} now, marked stopped, and no new ones start.` : "No new experiments start.";
+  const now = running ? `${counted(running, "running experiment")} end${running === 1 ? "s" : ""} now, marked stopped, and no new ones start.` : "No new experiments start.";
   const command = el("code", {}, `studio resume ${app.summary.project}`);
   const words = [`${now} Nothing is lost: all results stay, and Go on here or `, command, ` in a terminal goes on${running ? `, running ${running === 1 ? "that one" : "those"} again` : ""}.`];
   return { title: "Stop the whole search?", words, yes: "Stop the search", ...shared };
@@ -44,7 +44,7 @@ function stop(app, numbers) {
 
 function retry(app, numbers, count) {
   const many = count ?? app.summary.counts.failed ?? 0;
-  const title = numbers?.length === 1 ? `Retry experiment ${numbers[0]}?` : `Retry ${plural(many, "failed experiment")}?`;
+  const title = numbers?.length === 1 ? `Retry experiment ${numbers[0]}?` : `Retry ${counted(many, "failed experiment")}?`;
   return { title, words: `${many === 1 ? "It runs" : "Each runs"} once more with the same values.${goesOn(app)}`, yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
 }
 

@@ -3,7 +3,7 @@
 import { page } from "./api.js";
 import { el, glyph } from "./dom.js";
 import { betterWords } from "./data.js";
-import { dollars, metric, middle, plural, span, STATUSES, WORD } from "./format.js";
+import { STATUSES, aboutText, counted, middle, moneyText, numberText } from "./format.js";
 
 export const STATE_WORDS = page.states ?? {};
 
@@ -21,14 +21,14 @@ function lead(summary, choose) {
   const name = summary.metric ?? "fitness";
   const { best } = summary;
   const title = el("span", { title: name }, `Best ${middle(name, 26)} `, el("em", {}, betterWords(summary.direction)));
-  if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, lacking(summary)), el("small", {}, summary.total ? plural(summary.total, "experiment") + " so far" : ""));
+  if (!best) return el("div", { class: "kpi lead none" }, title, el("strong", {}, lacking(summary)), el("small", {}, summary.total ? counted(summary.total, "experiment") + " so far" : ""));
   const link = el("a", { href: `?e=${best.number}`, "data-choose": best.number }, `#${best.number}`);
   link.addEventListener("click", (event) => {
     event.preventDefault();
     choose(best.number);
   });
-  const ago = best.ago ? `${plural(best.ago, "experiment")} ago` : "the latest";
-  return el("div", { class: "kpi lead" }, title, el("strong", { title: String(best.value) }, metric(best.value)), el("small", {}, link, summary.total > 1 ? ` · ${ago}` : ""));
+  const ago = best.ago ? `${counted(best.ago, "experiment")} ago` : "the latest";
+  return el("div", { class: "kpi lead" }, title, el("strong", { title: String(best.value) }, numberText(best.value)), el("small", {}, link, summary.total > 1 ? ` · ${ago}` : ""));
 }
 
 function lacking({ counts, state, total }) {
@@ -46,7 +46,7 @@ function progress(summary) {
   const legend = el("div", { class: "leg" });
   for (const status of STATUSES) {
     const count = status === "queued" ? queued : counts[status] ?? 0;
-    if (count || status === "completed") legend.append(el("span", {}, glyph(status), `${count} ${WORD[status]}`));
+    if (count || status === "completed") legend.append(el("span", {}, glyph(status), `${count} ${status}`));
   }
   const head = summary.size ? `${finished} of ${size} finished` : `${finished} finished`;
   return el("div", { class: "prog" }, el("div", { class: "ph" }, el("b", {}, head), el("span", {}, timeWords(summary))), bar, legend);
@@ -63,20 +63,20 @@ export function fillBar(bar, counts, size) {
 }
 
 function timeWords(summary) {
-  if (summary.state === "running") return summary.left === null ? "" : `about ${span(summary.left).join(" ")} left`;
-  if (summary.state === "done") return summary.elapsed ? `Done in ${span(summary.elapsed).join(" ")}` : "Done";
+  if (summary.state === "running") return summary.left === null ? "" : `about ${aboutText(summary.left)} left`;
+  if (summary.state === "done") return summary.elapsed ? `Done in ${aboutText(summary.elapsed)}` : "Done";
   return STATE_WORDS[summary.state] ?? summary.state;
 }
 
 function figures(summary) {
-  const [amount, unit] = span(summary.elapsed ?? 0);
-  const rate = summary.rate ? `${Number(summary.rate.toPrecision(2))} experiments a minute` : "";
+  const [amount, unit] = aboutText(summary.elapsed ?? 0).split(" ");
+  const rate = summary.rate ? `${numberText(summary.rate, 2)} experiments a minute` : "";
   const live = summary.state === "running" || summary.state === "paused";
   const slots = live ? [String(summary.busy), el("u", {}, `of ${summary.slots} busy`)] : [String(summary.slots)];
   const where = !summary.backend || summary.backend === "local" ? "this machine" : summary.backend;
-  const price = summary.cost ? ` · ${dollars(summary.cost)}` : "";
+  const price = summary.cost ? ` · ${moneyText(summary.cost)}` : "";
   const script = summary.script ? el("code", { title: summary.script }, summary.script.split("/").at(-1)) : "a program's own loop";
-  const more = [plural(summary.parameters, "hyperparameter"), summary.seed === null || summary.seed === undefined ? "" : `seed ${summary.seed}`].filter(Boolean);
+  const more = [counted(summary.parameters, "hyperparameter"), summary.seed === null || summary.seed === undefined ? "" : `seed ${summary.seed}`].filter(Boolean);
   return [
     el("div", { class: "kpi hidem" }, el("span", {}, "Elapsed"), el("strong", {}, String(amount), el("u", {}, unit)), el("small", {}, rate)),
     el("div", { class: "kpi hidem" }, el("span", {}, "Slots"), el("strong", {}, ...slots), el("small", {}, `${where}${price}`)),

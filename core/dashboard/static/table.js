@@ -7,7 +7,7 @@
 // The focus stays on the table itself and `aria-activedescendant` names the chosen row, so no change of rows can lose it.
 
 import { el, framed } from "./dom.js";
-import { middle, plural } from "./format.js";
+import { counted, middle } from "./format.js";
 import { isHidden, tableColumns } from "./columns.js";
 import { ordered } from "./order.js";
 import { drawHead } from "./table_head.js";
@@ -99,7 +99,7 @@ export class Table {
     const shown = new Set(this.order);
     this.waiting = ordered(this.app).rest.filter((row) => !shown.has(row) || this.asRunning.has(row)).length;
     this.fresh.hidden = !this.waiting;
-    this.fresh.textContent = plural(this.waiting, "new result");
+    this.fresh.textContent = counted(this.waiting, "new result");
     if (!this.order.length) return this.refresh();
     this.draw();
   }

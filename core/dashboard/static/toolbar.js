@@ -5,7 +5,7 @@ import { delayed, el, glyph } from "./dom.js";
 import { brushWords } from "./brush.js";
 import { tableColumns, isHidden } from "./columns.js";
 import { exportItems } from "./export.js";
-import { middle, STATUSES, WORD } from "./format.js";
+import { STATUSES, middle } from "./format.js";
 import { menu } from "./menu.js";
 import { SortSelect } from "./phone.js";
 import { change, onView, view } from "./view_state.js";
@@ -68,7 +68,7 @@ export class Toolbar {
     this.statesDrawn = signature;
     const focused = this.states.contains(document.activeElement) ? document.activeElement.dataset.state : null;
     const buttons = wanted.map((state) => {
-      const word = WORD[state] ?? state;
+      const word = state;
       const button = el("button", { type: "button", "data-state": state, "aria-pressed": String(state === view.state) }, `${word[0].toUpperCase()}${word.slice(1)} `, el("b", {}, String(state === "all" ? total : counts[state] ?? 0)));
       button.addEventListener("click", () => change({ state }));
       return button;

@@ -1,5 +1,6 @@
 """Every page: accessible, on a phone too, dark and light, and quick with 10,000 experiments."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -289,3 +290,26 @@ def test_projects_are_searched_while_one_types(shared: Any, open_page: Callable[
     expect(page.locator("#rows tbody tr:visible")).to_have_count(1)
     page.click("text=zebra")
     expect(page.locator("h1")).to_have_text("zebra")
+
+
+def test_the_browser_writes_numbers_as_the_server_does(open_page: Callable[..., Any], shared: Any) -> None:
+    """`tests/unit/root/test_format.py` holds the other side to the same cases."""
+    cases = json.loads((Path(__file__).parents[2] / "data/shown.json").read_text())
+    page = open_page(shared, "/")
+    wrong = page.evaluate(
+        """async (cases) => {
+            const shown = await import("/static/format.js");
+            const near = (a, b) => a === b || Math.abs(a - b) <= 1e-9 * Math.abs(b);
+            const names = {
+                number: "numberText", value: "valueText", duration: "durationText",
+                about: "aboutText", money: "moneyText", size: "sizeText" };
+            const wrong = Object.entries(names)
+                .flatMap(([family, name]) => cases[family].filter(([given, text]) => shown[name](given) !== text));
+            wrong.push(...cases.counted.filter(([count, noun, text]) => shown.counted(count, noun) !== text));
+            wrong.push(...cases.range.filter(([values, sign, ...ends]) =>
+                !shown.visibleRange(values, sign).every((end, at) => near(end, ends[at]))));
+            return wrong;
+        }""",
+        cases,
+    )
+    assert wrong == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import BadInput
-from studio.format import in_bytes
+from studio.format import byte_size
 from studio.options import parse_bytes
 from studio.project.source import Snapshot, plan_snapshot, write_snapshot
 from studio.system.copying import copy_any, copy_file, copy_shared, copy_tree, remove_tree
@@ -395,12 +395,12 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def test_sizes_are_shown_and_read_back() -> None:
-    assert [in_bytes(size) for size in (0, 999, 1000, 1_550_000, 2 * 10**9, 10**13)] == [
+    assert [byte_size(size) for size in (0, 999, 1000, 1_550_000, 2 * 10**9, 10**13)] == [
         "0 B",
         "999 B",
         "1.0 kB",
         "1.6 MB",
         "2.0 GB",
-        "10.0 TB",
+        "10 TB",
     ]
-    assert parse_bytes(in_bytes(2 * 10**9), "") == 2 * 10**9
+    assert parse_bytes(byte_size(2 * 10**9), "") == 2 * 10**9

@@ -1,7 +1,6 @@
 // Axes on which columns stand: hyperparameters and the metric, numbers or categories, linear or logarithmic.
 
-import { metric, tick } from "../format.js";
-import { bulk } from "./plot.js";
+import { numberText, visibleRange } from "../format.js";
 
 // Whether a hyperparameter has but one value.
 export const constant = (column) => (column.choices ? column.choices.length < 2 : column.min !== null && column.min !== undefined && column.min === column.max);
@@ -22,14 +21,13 @@ export function makeAxis(experiments, column) {
   }
   // A few very bad results must not press all others into one place: beyond the bulk they stand at the end of the axis.
   const all = [values === every ? low : every.reduce((a, b) => Math.min(a, b), low), high];
-  if (column.kind === "metric" && values.length) [low, high] = bulk(values, experiments.sign);
+  let log = column.log && low > 0;
+  if (column.kind === "metric" && values.length) [low, high, log] = visibleRange(values, experiments.sign);
   if (!(high > low)) [low, high] = [low - 0.5, low + 0.5];
-  const log = (column.log && low > 0) || (column.kind === "metric" && low > 0 && high / low > 1000);
   const [from, to] = log ? [Math.log(low), Math.log(high)] : [low, high];
   const place = (value) => (Number.isFinite(value) && (value > 0 || !log) ? Math.min(1, Math.max(0, ((log ? Math.log(value) : value) - from) / (to - from))) : 0);
   const value = (at) => (log ? Math.exp(from + at * (to - from)) : from + at * (to - from));
-  const show = column.kind === "metric" ? metric : tick;
-  return { column, low, high, log, all: [], between: [], ends: [(low > all[0] ? "≤ " : "") + show(low), (high < all[1] ? "≥ " : "") + show(high)], place, value, spread: (at) => 0.03 + 0.94 * at };
+    return { column, low, high, log, all: [], between: [], ends: [(low > all[0] ? "≤ " : "") + numberText(low), (high < all[1] ? "≥ " : "") + numberText(high)], place, value, spread: (at) => 0.03 + 0.94 * at };
 }
 
 function categoryAxis(column) {

@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { openEnds } from "../brush.js";
-import { clock, metric, tick, WORD } from "../format.js";
+import { durationText, numberText } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { brokeOff, collect, extent, scaleOf } from "./best_data.js";
@@ -75,8 +75,8 @@ export class BestChart {
         y: { range: () => this.range, distr: this.log ? 3 : 1 },
       },
       axes: [
-        axis({ size: 22, grid: { show: false }, space: 60 }, (value) => (view.by === "time" ? clock(value) : Number.isInteger(value) ? String(value) : "")),
-        axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => tick(value)),
+        axis({ size: 22, grid: { show: false }, space: 60 }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) ? String(value) : "")),
+        axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => numberText(value)),
       ],
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
       cursor: { drag: { x: true, y: true, uni: 24, setScale: false }, points: { show: false }, y: false },
@@ -171,7 +171,7 @@ export class BestChart {
     ctx.arc(x, y, 4.6 * scale, 0, 7);
     ctx.fill();
     ctx.stroke();
-    const label = `#${this.app.experiments.number[this.winner.row]} · ${metric(this.winner.value)}`;
+    const label = `#${this.app.experiments.number[this.winner.row]} · ${numberText(this.winner.value)}`;
     ctx.font = plotFont("600 ");
     const width = ctx.measureText(label).width;
     const end = plot.valToPos(this.x.at(-1), "x", true);
@@ -223,7 +223,7 @@ export class BestChart {
       const point = nearest(event);
       if (!point) return hideTip();
       const { experiments } = this.app;
-      showTip(event, `#${experiments.number[point.row]} ${metric(point.value)}`, WORD[point.status], experiments.lists.reason[point.row]);
+      showTip(event, `#${experiments.number[point.row]} ${numberText(point.value)}`, point.status, experiments.lists.reason[point.row]);
     });
     plot.over.addEventListener("pointerleave", hideTip);
     plot.over.addEventListener("click", (event) => {
@@ -236,13 +236,13 @@ export class BestChart {
   words() {
     const { experiments } = this.app;
     if (!this.winner) return `${this.points.length} experiments, no result yet`;
-    return `Best ${experiments.objective.label} so far: ${metric(this.winner.value)}, experiment ${experiments.number[this.winner.row]} of ${this.points.length}`;
+    return `Best ${experiments.objective.label} so far: ${numberText(this.winner.value)}, experiment ${experiments.number[this.winner.row]} of ${this.points.length}`;
   }
 
   rows() {
     const { experiments } = this.app;
     const head = [view.by === "time" ? "seconds" : "experiment", "number", "state", experiments.objective.label, "best so far"];
-    return [head, ...this.points.map((point, at) => [point.x, experiments.number[point.row], WORD[point.status], point.value, this.line[at]])];
+    return [head, ...this.points.map((point, at) => [point.x, experiments.number[point.row], point.status, point.value, this.line[at]])];
   }
 }
 

@@ -1,8 +1,6 @@
 // What Best so far draws: a point for each experiment, the best until each, and the scale on which they are told apart.
 
-import { bulk } from "./plot.js";
-
-const DECADES = 3; // from so many on the scale is logarithmic, unless one asks otherwise
+import { visibleRange } from "../format.js";
 
 // {points: in order of x, x, line: the best until each, winner: the point of the best}
 export function collect(experiments, by) {
@@ -32,9 +30,9 @@ export function scaleOf(points, sign, wanted) {
   const lane = points.some(brokeOff) ? 0.13 : 0.06; // crosses have the bottom for themselves
   if (!values.length) return { log: false, mayLog: false, range: [0, 1] };
   const mayLog = values.every((value) => value > 0);
-  const [low, high] = bulk(values, sign);
-  if (mayLog && (wanted === "log" || (wanted !== "linear" && high / low > 10 ** DECADES))) {
-    const [from, to] = bulk(values.map(Math.log10), sign);
+  const [low, high, log] = visibleRange(values, sign, wanted);
+  if (log) {
+    const [from, to] = [Math.log10(low), Math.log10(high)];
     const room = to - from || 1;
     return { log: true, mayLog, range: [10 ** (from - lane * room), 10 ** (to + 0.08 * room)] };
   }

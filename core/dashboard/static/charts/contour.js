@@ -2,7 +2,7 @@
 // (Nadaraya-Watson); blank where no experiment is near.
 
 import { el } from "../dom.js";
-import { metric, middle, tick } from "../format.js";
+import { middle, numberText } from "../format.js";
 import { colour, SEQUENCE } from "../theme.js";
 import { change, view } from "../view_state.js";
 import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
@@ -125,7 +125,7 @@ export class ContourPanel {
     ctx.strokeStyle = colour("line");
     ctx.strokeRect(LEFT, TOP, width - LEFT - RIGHT, height - TOP - BOTTOM);
     ctx.fillStyle = colour("ink-3");
-    const ticks = (axis, most) => (axis.column.choices ? axis.all.slice(0, 12) : ticksOf(axis.low, axis.high, axis.log, most).map((value) => [axis.place(value), tick(value)]));
+    const ticks = (axis, most) => (axis.column.choices ? axis.all.slice(0, 12) : ticksOf(axis.low, axis.high, axis.log, most).map((value) => [axis.place(value), numberText(value)]));
     ctx.textAlign = "center";
     const [below, beside] = [ticks(across, 8), ticks(up, 6)];
     for (const [place, word] of below) ctx.fillText(cutTo(ctx, word, (width - LEFT - RIGHT) / below.length - 6), Math.min(width - 16, x(across.spread(place))), height - 18);
@@ -152,7 +152,7 @@ export class ContourPanel {
     const point = this.nearest(event);
     if (!point) return hideTip();
     const { experiments } = this.app;
-    showTip(event, `#${experiments.number[point.row]} ${metric(experiments.outcome(point.row))}`);
+    showTip(event, `#${experiments.number[point.row]} ${numberText(experiments.outcome(point.row))}`);
   }
 
   rows() {

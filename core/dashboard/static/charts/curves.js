@@ -1,7 +1,7 @@
 // Curves of the metric over steps: one over the others' quartile band (inspector), or many at once.
 
 import { el } from "../dom.js";
-import { metric, tick } from "../format.js";
+import { numberText } from "../format.js";
 import { category, colour, faded, onTheme, SEQUENCE } from "../theme.js";
 import { dataUrl, getJson } from "../api.js";
 import { axis, downloads, fitted, hideTip, library, showTip } from "./plot.js";
@@ -27,7 +27,7 @@ export async function drawCurves(element, curves, { band = null, choose = null }
       legend: { show: false },
       padding: [8, labels.length ? 46 : 10, 0, 0],
       scales: { x: { time: false }, y: scaleOf(data) },
-      axes: [axis({ size: 20, grid: { show: false }, space: 50 }), axis({ size: 40, space: 28 }, (value) => tick(value))],
+      axes: [axis({ size: 20, grid: { show: false }, space: 50 }), axis({ size: 40, space: 28 }, (value) => numberText(value))],
       series: [{}, ...median, ...curves.map(({ stroke, width = 2 }) => ({ stroke, width, spanGaps: true }))].map((each) => ({ points: { show: false }, spanGaps: true, ...each })),
       bands: banded ? [{ series: [2, 1], fill: () => faded("prune", 0.18) }] : [],
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
@@ -89,7 +89,7 @@ function listen(plot, curves, offset, choose) {
   };
   plot.over.addEventListener("pointermove", (event) => {
     const found = nearest();
-    if (found) showTip(event, `#${found.curve.number} ${metric(found.value)}`, `step ${found.step}`);
+    if (found) showTip(event, `#${found.curve.number} ${numberText(found.value)}`, `step ${found.step}`);
     else hideTip();
   });
   plot.over.addEventListener("pointerleave", hideTip);

@@ -5,7 +5,7 @@
 
 import { el } from "../dom.js";
 import { openEnds } from "../brush.js";
-import { middle, parameter } from "../format.js";
+import { middle, valueText } from "../format.js";
 import { colour, faded, isDark, SEQUENCE } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { constant, makeAxis } from "./axis.js";
@@ -190,7 +190,7 @@ export class ParallelChart {
     if (brush.values) for (const [place, word] of axis.all) brush.values.has(word) && box(place - 0.02, place + 0.02);
     else {
       const top = box(clip(brush.low, 0), clip(brush.high, 1));
-      const words = !Number.isFinite(brush.low) ? `≤ ${parameter(brush.high)}` : !Number.isFinite(brush.high) ? `≥ ${parameter(brush.low)}` : "";
+      const words = !Number.isFinite(brush.low) ? `≤ ${valueText(brush.high)}` : !Number.isFinite(brush.high) ? `≥ ${valueText(brush.low)}` : "";
       ctx.textAlign = at === this.lines.length - 1 ? "right" : "left";
       ctx.font = "600 11px Inter, system-ui, sans-serif";
       if (words) this.halo(ctx, words, at === this.lines.length - 1 ? x - 10 : x + 10, top + 9, "accent");

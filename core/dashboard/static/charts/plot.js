@@ -3,7 +3,7 @@
 import { el } from "../dom.js";
 import { page } from "../api.js";
 import { save, saveCsv } from "../save.js";
-import { middle, tick } from "../format.js";
+import { middle, numberText } from "../format.js";
 import { colour } from "../theme.js";
 
 export const FONT = "11px Inter, system-ui, sans-serif";
@@ -17,7 +17,7 @@ export function library(name) {
 }
 
 // An axis of uPlot. `format` makes the text of one tick.
-export function axis(more = {}, format = tick) {
+export function axis(more = {}, format = numberText) {
   return {
     font: FONT,
     stroke: () => colour("ink-3"),
@@ -109,16 +109,6 @@ export function showTip(event, title, ...lines) {
 
 export function hideTip() {
   if (tip) tip.hidden = true;
-}
-
-// Where most of the values are: from the smallest to a little beyond the bulk, on the side that is better. [low, high]
-export function bulk(values, sign) {
-  const sorted = Float64Array.from(values).sort();
-  const at = (part) => sorted[Math.round(part * (sorted.length - 1))];
-  const spread = at(0.75) - at(0.25);
-  const [low, high] = [sorted[0], sorted[sorted.length - 1]];
-  if (sorted.length < 5 || !spread) return [low, high];
-  return sign < 0 ? [low, Math.min(high, at(0.75) + 1.5 * spread)] : [Math.max(low, at(0.25) - 1.5 * spread), high];
 }
 
 // Round ticks between two ends, at most `most`; of the powers of ten on a log axis.

@@ -1,9 +1,9 @@
 // Slices: the metric over each hyperparameter, on a log axis where it is searched on one, categories side by side.
 
 import { breath, el } from "../dom.js";
-import { metric, middle, parameter, plural, tick } from "../format.js";
+import { counted, middle, numberText, valueText } from "../format.js";
 import { colour } from "../theme.js";
-import { bulk, canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
+import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
 import { constant, makeAxis } from "./axis.js";
 import { view } from "../view_state.js";
 
@@ -25,7 +25,7 @@ export class SlicesPanel {
     const { experiments } = this.app;
     const columns = experiments.parameters.filter((column) => !constant(column)).slice(0, MOST);
     const ranked = experiments.ranking();
-    this.note.textContent = ranked.length >= ENOUGH ? `${experiments.objective.label} over each hyperparameter, ${plural(ranked.length, "experiment")} done` : `Slices appear after ${ENOUGH} experiments are done.`;
+    this.note.textContent = ranked.length >= ENOUGH ? `${experiments.objective.label} over each hyperparameter, ${counted(ranked.length, "experiment")} done` : `Slices appear after ${ENOUGH} experiments are done.`;
     if (ranked.length < ENOUGH) return this.grid.replaceChildren();
     if (this.slices.map(({ key }) => key).join("\n") !== columns.map(({ key }) => key).join("\n")) {
       this.slices = columns.map((column) => {
@@ -41,9 +41,8 @@ export class SlicesPanel {
       });
       this.grid.replaceChildren(...this.slices.map(({ box }) => box));
     }
-    const [low, high] = bulk(ranked.map((row) => experiments.outcome(row)).filter(Number.isFinite), experiments.sign);
     const y = makeAxis(experiments, experiments.objective);
-    const shown = y.log ? [y.low, y.high] : [low, high];
+    const shown = [y.low, y.high];
     const turn = (this.turn = {}); // a later call begins anew
     for (let at = 0; at < this.slices.length && turn === this.turn; at += 1) {
       this.drawSlice(this.slices[at], columns[at], ranked, shown, y.log);
@@ -71,10 +70,10 @@ export class SlicesPanel {
       ctx.moveTo(LEFT, y(value));
       ctx.lineTo(width - RIGHT, y(value));
       ctx.stroke();
-      ctx.fillText(tick(value), LEFT - 6, y(value) + 4);
+      ctx.fillText(numberText(value), LEFT - 6, y(value) + 4);
     }
     ctx.textAlign = "center";
-    const ticks = column.choices ? across.all.slice(0, 12) : ticksOf(across.low, across.high, across.log, Math.max(2, Math.floor(inner / 55))).map((value) => [across.place(value), tick(value)]);
+    const ticks = column.choices ? across.all.slice(0, 12) : ticksOf(across.low, across.high, across.log, Math.max(2, Math.floor(inner / 55))).map((value) => [across.place(value), numberText(value)]);
     for (const [place, word] of ticks) ctx.fillText(cutTo(ctx, word, inner / ticks.length - 4), Math.min(width - 16, x(place)), height - 5);
     const small = ranked.length > 2000 ? 1.6 : 2.4;
     slice.points = [];
@@ -116,7 +115,7 @@ export class SlicesPanel {
     const row = this.nearest(slice, event);
     if (row === null) return hideTip();
     const column = experiments.columns.find(({ key }) => key === slice.key);
-    showTip(event, `#${experiments.number[row]} ${metric(experiments.outcome(row))}`, `${column.label} ${parameter(experiments.get(column, row))}`);
+    showTip(event, `#${experiments.number[row]} ${numberText(experiments.outcome(row))}`, `${column.label} ${valueText(experiments.get(column, row))}`);
   }
 
   rows() {

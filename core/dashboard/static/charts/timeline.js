@@ -1,7 +1,7 @@
 // Slots: which experiment each slot ran, over time. Gaps are idle slots, long bars stragglers.
 
 import { el } from "../dom.js";
-import { clock, metric, WORD } from "../format.js";
+import { durationText, numberText } from "../format.js";
 import { colour } from "../theme.js";
 import { onView, view } from "../view_state.js";
 import { canvasOf, downloads, FONT, hideTip, showTip, ticksOf } from "./plot.js";
@@ -92,7 +92,7 @@ export class Timeline {
     }
     const share = Math.min(1, bars.reduce((sum, { from, to }) => sum + to - from, 0) / (lanes * (last - first) || 1));
     this.busy.textContent = `${Math.round(100 * share)}% busy`;
-    this.element.setAttribute("aria-label", `${lanes} slots over ${clock(last - first)}, ${Math.round(100 * share)}% busy`);
+    this.element.setAttribute("aria-label", `${lanes} slots over ${durationText(last - first)}, ${Math.round(100 * share)}% busy`);
   }
 
   drawTicks(ctx, first, last, bottom) {
@@ -124,11 +124,11 @@ export class Timeline {
     const bar = this.at(event);
     if (!bar) return hideTip();
     const { experiments } = this.app;
-    showTip(event, `#${experiments.number[bar.row]} ${metric(experiments.outcome(bar.row))}`, `${WORD[experiments.status(bar.row)]} in ${clock(bar.to - bar.from)}`, experiments.lists.reason[bar.row]);
+    showTip(event, `#${experiments.number[bar.row]} ${numberText(experiments.outcome(bar.row))}`, `${experiments.status(bar.row)} in ${durationText(bar.to - bar.from)}`, experiments.lists.reason[bar.row]);
   }
 
   rows() {
     const { experiments } = this.app;
-    return [["slot", "number", "state", "started", "ended"], ...this.bars.map(({ row, lane, from, to }) => [lane, experiments.number[row], WORD[experiments.status(row)], from, to])];
+    return [["slot", "number", "state", "started", "ended"], ...this.bars.map(({ row, lane, from, to }) => [lane, experiments.number[row], experiments.status(row), from, to])];
   }
 }
