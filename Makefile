@@ -6,7 +6,7 @@ DEMO_HOME ?= $(CURDIR)/.demo
 
 .PHONY: setup ui demo test test-long test-frameworks lint clean
 
-setup: $(VENV)/installed
+setup: $(VENV)/installed ui
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -15,11 +15,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# The charts of the dashboard, from the npm registry. Without them its pages are plain tables.
-ui: core/dashboard/vendor/uplot.js
+# The library of the dashboard's charts, from the npm registry or the one that NPM_CONFIG_REGISTRY names. No Node is needed.
+ui: core/dashboard/vendor/uplot.version
 
-core/dashboard/vendor/uplot.js: core/dashboard/package-lock.json core/dashboard/vendor.mjs
-	npm ci --prefix core/dashboard --no-audit --no-fund
+core/dashboard/vendor/uplot.version: core/dashboard/vendor.lock.json tools/fetch_charts.py
+	$(PYTHON) tools/fetch_charts.py
 	touch $@
 
 # The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`.
@@ -53,4 +53,4 @@ lint: setup
 	.venv-types/bin/mypy -p studio
 
 clean:
-	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info core/dashboard/node_modules core/dashboard/vendor
+	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info core/dashboard/vendor

@@ -20,7 +20,7 @@ from typing import Any
 from tensorboardX import SummaryWriter
 
 from studio.experiment import Outcome
-from studio.project.paths import attempt_folder, project_folder
+from studio.project.paths import FIRST_SNAPSHOT, attempt_folder, project_folder
 from studio.project.store import Store
 from studio.system.files import make_folder
 
@@ -61,7 +61,7 @@ class Filler:
         self.random = random.Random(name)
         self.folder = project_folder(name)
         make_folder(self.folder)
-        snapshot = self.folder / "snapshot"
+        snapshot = self.folder / FIRST_SNAPSHOT
         snapshot.mkdir(exist_ok=True)
         (snapshot / "train.py").write_text(SCRIPT)
         self.ranges: dict[str, Any] = {**RANGES, **HOSTILE} if hostile else RANGES
@@ -144,7 +144,9 @@ class Filler:
             for at in range(count):
                 started = time.time() - BEFORE + step * at
                 number, values = self.start(started)
-                self.end(number, values, started, started + step * SLOTS * self.random.uniform(0.6, 0.98))
+                self.end(
+                    number, values, started, min(time.time(), started + step * SLOTS * self.random.uniform(0.6, 0.98))
+                )
 
     def live(self, running: int, rate: float) -> None:
         """Experiments end and start, `rate` a second, until SIGTERM."""

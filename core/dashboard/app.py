@@ -84,7 +84,7 @@ def create_app(secrets: Secrets, dashboard: Dashboard, *, host: str, port: int) 
         Route(f"{one}/files/{{path:file}}", site.file),
         Mount("/api", routes=data),
         Mount("/static", StaticFiles(directory=HERE / "static")),
-        Mount("/vendor", StaticFiles(directory=HERE / "vendor", check_dir=False)),
+        *([Mount("/vendor", StaticFiles(directory=HERE / "vendor"))] if (HERE / "vendor").is_dir() else []),  # else 404
     ]
     middleware = [
         Middleware(Guard, secrets=secrets, host=host, port=port),
@@ -170,10 +170,9 @@ class Site:
         return RedirectResponse(f"http://{other}:{port}/", status_code=303)
 
     def _page(self, name: str, data: dict[str, Any], status: int = 200, **parts: Any) -> Response:
-        vendor = pages.vendored(HERE / "vendor")
         words = {"states": pages.STATES}
-        data = finite({**data, "token": self._secrets.action, "vendor": vendor, **words})
-        return HTMLResponse(self._templates.get_template(name).render(data=data, vendor=vendor, **parts), status)
+        data = finite({**data, "token": self._secrets.action, **words})
+        return HTMLResponse(self._templates.get_template(name).render(data=data, **parts), status)
 
     def _project_data(self, page: str, table: Table, told: dict[str, Any], version: str) -> dict[str, Any]:
         columns = [column.as_dict() for column in table.columns]

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -249,8 +248,3 @@ def linker(given: QueryParams) -> Callable[..., str]:
         return f"?{urlencode([pair for pair in (*kept, *changes.items()) if pair[1] not in (None, '')])}"
 
     return link
-
-
-def vendored(folder: Path) -> bool:
-    """Whether the libraries of the charts are there."""
-    return (folder / "uplot.js").is_file() and (folder / "echarts.js").is_file()

@@ -12,7 +12,7 @@ export async function start() {
   const section = document.getElementById("curves");
   const found = await new Curves().of(page.numbers, 1000);
   const numbers = page.numbers.filter((number) => found.get(number)?.step.length > 1);
-  if (!numbers.length || !page.vendor) return;
+  if (!numbers.length ) return;
   const plot = el("div", { class: "plot", role: "img", "aria-label": `Curves of experiments ${numbers.join(", ")}` });
   const rows = () => [["number", "step", page.summary.metric], ...numbers.flatMap((number) => found.get(number).step.map((step, at) => [number, step, found.get(number).value[at]]))];
   section.hidden = false;

@@ -12,8 +12,7 @@ let data;
 if (page.page === "project") {
   data = getJson(dataUrl("/experiments")); // the rows, and the first chart's library, come while the page's own modules do
   data.catch(() => null); // start() has it, and its error
-  if (page.vendor) import("/vendor/uplot.js").catch(() => null);
-  document.getElementById("charts").hidden = !page.vendor || !page.summary.best; // the place of the pictures: nothing moves when they come
+  import("/vendor/uplot.js").catch(() => null);
 }
 if (MODULES[page.page]) await (await import(MODULES[page.page])).start(data);
 performance.mark("studio-ready");

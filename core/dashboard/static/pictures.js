@@ -1,6 +1,5 @@
 // The pictures of a project's page and its inspector: a module of their own, so that the table need not wait for their scripts.
 
-import { page } from "./api.js";
 import { breath, el } from "./dom.js";
 import { Inspector } from "./inspector.js";
 import { onTheme } from "./theme.js";
@@ -13,16 +12,14 @@ const part = (id) => document.getElementById(id);
 
 export async function startPictures(app) {
   const charts = part("charts");
-  if (page.vendor) {
-    app.showCharts();
-    const [left, right] = [el("figure", {}), el("figure", { class: "pcf" })];
-    charts.append(left, right);
-    app.best = new BestChart(app, left);
-    await app.best.draw();
-    performance.mark("studio-best");
-    app.parallel = new ParallelChart(app, right);
-    await breath();
-  }
+  app.showCharts();
+  const [left, right] = [el("figure", {}), el("figure", { class: "pcf" })];
+  charts.append(left, right);
+  app.best = new BestChart(app, left);
+  app.parallel = new ParallelChart(app, right);
+  await app.best.draw();
+  performance.mark("studio-best");
+  await breath();
   app.inspector = new Inspector(app, part("inspector"));
   app.inspector.refresh();
   await breath();
@@ -30,7 +27,7 @@ export async function startPictures(app) {
   part("slots").hidden = false;
   app.timeline.draw();
   await breath();
-  await app.parallel?.draw();
+  await app.parallel.draw();
   await breath();
   app.panels = new Panels(app, part("more"));
   await app.panels.start();

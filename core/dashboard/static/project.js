@@ -166,7 +166,7 @@ class App {
 
   // Without any value there is nothing to draw: no empty axes.
   showCharts() {
-    part("charts").hidden = !page.vendor || !this.experiments.anyResult();
+    part("charts").hidden = !this.experiments.anyResult();
   }
 
   async drawPictures() {

@@ -38,13 +38,25 @@ export function colour(name) {
 }
 
 export function faded(name, alpha) {
-  const hex = colour(name).replace("#", "");
-  const full = hex.length === 3 ? [...hex].map((digit) => digit + digit).join("") : hex;
-  return `rgba(${[0, 2, 4].map((at) => parseInt(full.slice(at, at + 2), 16)).join(",")},${alpha})`;
+  return `rgba(${rgb(name).join(",")},${alpha})`;
 }
 
-// Best to worst, in the order of a metric's rank.
-export const SEQUENCE = ["#1b4f9c", "#3f8fb5", "#9fb8a0", "#e0b54a"];
+export function rgb(name) {
+  const hex = colour(name).replace("#", "");
+  const full = hex.length === 3 ? [...hex].map((digit) => digit + digit).join("") : hex;
+  return [0, 2, 4].map((at) => parseInt(full.slice(at, at + 2), 16));
+}
+
+// The colours of results, best to worst: the best has the strongest contrast, in either theme.
+export const sequence = () => [1, 2, 3, 4].map((at) => colour(`seq-${at}`));
+
+// One of them, or between two: 0 is the best, 1 the worst.
+export function sequenceAt(part) {
+  const place = Math.min(2.999, Math.max(0, part) * 3);
+  const [from, to] = [Math.floor(place), Math.floor(place) + 1].map((at) => rgb(`seq-${at + 1}`));
+  return `rgb(${from.map((each, at) => Math.round(each + (to[at] - each) * (place % 1))).join(",")})`;
+}
+
 const CATEGORY = ["c-1", "c-2", "c-3", "c-4", "c-5", "c-6", "c-7", "c-8"];
 export const category = (index) => CATEGORY[index % CATEGORY.length];
 

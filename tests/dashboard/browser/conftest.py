@@ -1,6 +1,6 @@
 """A real browser on the real server, `studio ui`, with projects that `benchmarks/synthetic_project.py` or a search wrote.
 
-Chromium is Debian's (`apt install chromium`), the charts come from `make ui`; without either these tests skip.
+Chromium is Debian's (`apt install chromium`); without it these tests skip.
 """
 
 import json
@@ -24,7 +24,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwr
 sync_api.expect.set_options(timeout=20_000)  # milliseconds: other tests share the machine
 ROOT = Path(__file__).parents[3]
 SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
-VENDOR = ROOT / "core/dashboard/vendor/uplot.js"
 STUDIO = Path(sys.executable).with_name("studio")
 WIDE = {"width": 1440, "height": 900}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -38,8 +37,7 @@ EXPECTED = re.compile(
 def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt install chromium")
-    if not VENDOR.is_file():
-        pytest.skip("needs the charts: make ui")
+    assert (ROOT / "core/dashboard/vendor/uplot.js").is_file(), "make ui"
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

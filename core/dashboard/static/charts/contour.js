@@ -3,7 +3,7 @@
 
 import { el } from "../dom.js";
 import { middle, numberText } from "../format.js";
-import { colour, SEQUENCE } from "../theme.js";
+import { colour, rgb } from "../theme.js";
 import { change, view } from "../view_state.js";
 import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
 import { constant, makeAxis } from "./axis.js";
@@ -52,7 +52,7 @@ export class ContourPanel {
     const axes = [makeAxis(experiments, a), makeAxis(experiments, b)];
     const rows = ranked.length > MOST ? [...ranked].sort((x, y) => experiments.number[y] - experiments.number[x]).slice(0, MOST) : ranked;
     const places = rows.map((row) => ({ row, u: axes[0].spread(axes[0].place(experiments.get(a, row))), v: axes[1].spread(axes[1].place(experiments.get(b, row))), rank: experiments.rank(row) / Math.max(1, ranked.length - 1) }));
-    this.note.textContent = `${experiments.objective.label}, by rank: dark is better. ${rows.length} experiments`;
+    this.note.textContent = `${experiments.objective.label}, by rank, best to worst as the axis of Hyperparameters. ${rows.length} experiments`;
     this.element.setAttribute("aria-label", `${experiments.objective.label} over ${a.label} and ${b.label}`);
     const { context: ctx, width, height } = canvasOf(this.element);
     if (!width) return;
@@ -108,7 +108,7 @@ export class ContourPanel {
         }
       }
     }
-    const stops = SEQUENCE.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+    const stops = [1, 2, 3, 4].map((at) => rgb(`seq-${at}`));
     for (let cell = 0; cell < weights.length; cell += 1) {
       if (weights[cell] < 0.05) continue;
       const band = Math.min(BANDS - 1, Math.floor((sums[cell] / weights[cell]) * BANDS)) / (BANDS - 1);

@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { numberText } from "../format.js";
-import { category, colour, faded, onTheme, SEQUENCE } from "../theme.js";
+import { category, colour, faded, onTheme, sequence } from "../theme.js";
 import { dataUrl, getJson } from "../api.js";
 import { axis, downloads, fitted, hideTip, library, showTip } from "./plot.js";
 
@@ -137,7 +137,7 @@ export class CurvesPanel {
     this.curves = numbers.toReversed().map((number) => {
       const place = numbers.indexOf(number) / numbers.length;
       const running = experiments.status(experiments.rows.get(number)) === "running";
-      return { number, ...found.get(number), stroke: () => (number === best ? colour("best") : running ? colour("run-fill") : SEQUENCE[Math.floor(place * 4)]), width: number === best ? 2.4 : 1.1, label: number === best ? `#${number}` : "" };
+      return { number, ...found.get(number), stroke: () => (number === best ? colour("best") : running ? colour("run-fill") : sequence()[Math.floor(place * 4)]), width: number === best ? 2.4 : 1.1, label: number === best ? `#${number}` : "" };
     });
     await drawCurves(this.element, this.curves, { choose: (number) => this.app.choose(number) });
   }

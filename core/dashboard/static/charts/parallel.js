@@ -1,18 +1,17 @@
 // Hyperparameters: parallel coordinates with the metric last. A drag on an axis brushes the table and the other pictures.
 //
-// ECharts' own brushes are not used: it lets no brush be set without drawing all lines again, and knows no words for one.
-// The axes are ours to drag: a pointer that goes down near one begins an interval.
+// Lines on one canvas, axes, names and brushes on another over it: a drag draws no line anew.
 
 import { el } from "../dom.js";
 import { openEnds } from "../brush.js";
-import { middle, valueText } from "../format.js";
-import { colour, faded, isDark, SEQUENCE } from "../theme.js";
+import { counted, middle, valueText } from "../format.js";
+import { colour, faded, sequenceAt } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { constant, makeAxis } from "./axis.js";
 import { ENOUGH, importanceOf, mattersMost } from "./importance.js";
-import { cutTo, downloads, library } from "./plot.js";
+import { canvasOf, cutTo, downloads } from "./plot.js";
 
-const MOST = 1000; // lines: more of them are one grey, and block the page
+const MOST = 1000; // lines: more of them are one grey
 const AXES = 9; // hyperparameters at most, those first that matter most where that is known
 const [TOP, BOTTOM, SIDE] = [44, 22, 34];
 
@@ -23,7 +22,7 @@ export class ParallelChart {
     this.element = el("div", { class: "plot", role: "img", "aria-label": "Hyperparameters and metric, a line for each experiment" });
     this.key = el("span", { class: "key" }, "drag an axis to filter");
     this.figure.replaceChildren(el("figcaption", {}, el("h2", {}, "Hyperparameters"), this.key, downloads("Hyperparameters", this.element, () => this.table())), this.element);
-    this.overlay = el("canvas", { "aria-hidden": "true" });
+    [this.canvas, this.overlay] = [el("canvas", { "aria-hidden": "true" }), el("canvas", { "aria-hidden": "true" })];
     onView((what) => {
       if (["query", "brushes", "state", "selected"].some((name) => what.has(name))) this.draw();
     });
@@ -47,28 +46,27 @@ export class ParallelChart {
     this.figure.hidden = !enough && experiments.size > 0 && !experiments.ranking().length;
     if (!enough) {
       this.key.textContent = "";
-      return this.element.replaceChildren(el("p", { class: "note wait" }, "Hyperparameters appear after 5 experiments are done."));
+      return this.element.replaceChildren(el("p", { class: "note wait" }, "Hyperparameters appear after 5 experiments have completed."));
     }
     if (this.figure.offsetParent === null) return; // a phone
-    const echarts = await library("echarts");
-    if (!echarts) return;
-    if (!this.chart) {
-      this.element.replaceChildren();
-      this.chart = echarts.init(this.element, null, { renderer: "canvas" });
-      this.element.append(this.overlay);
-      new ResizeObserver(() => {
-        this.chart.resize();
-        this.drawOverlay();
-      }).observe(this.element);
+    if (!this.overlay.isConnected) {
+      this.element.replaceChildren(this.canvas, this.overlay);
+      new ResizeObserver(() => this.lines && this.drawAll()).observe(this.element);
       this.listen();
     }
+    const varying = experiments.parameters.filter((column) => !constant(column)).length;
     this.lines = this.axes();
-    const drawn = this.drawn();
+    this.rows = this.drawn();
     const total = experiments.ranking().length;
-    this.words = drawn.length < total ? `${drawn.length} of ${total} lines · drag an axis to filter` : "drag an axis to filter";
+    const axes = varying > AXES ? `${AXES} of ${varying} hyperparameters · ` : "";
+    this.words = `${axes}${this.rows.length < total ? `${counted(this.rows.length, "line")} of ${counted(total, "experiment")} · ` : ""}drag an axis to filter`;
     this.tell();
     if (total >= ENOUGH) importanceOf(this.app).then(() => this.tell(), () => null);
-    this.chart.setOption(this.option(drawn), { notMerge: true, lazyUpdate: false });
+    this.drawAll();
+  }
+
+  drawAll() {
+    this.drawLines(this.rows);
     this.drawOverlay();
   }
 
@@ -86,50 +84,45 @@ export class ParallelChart {
     return best.concat(Array.from({ length: MOST - best.length }, (_, at) => ranking[best.length + Math.floor(at * step)]));
   }
 
-  option(rows) {
+  // Lines from the worst to the best: grey those that the view leaves out, the others in the colours of the metric's axis.
+  drawLines(rows) {
     const { experiments } = this.app;
     const { mask } = this.app.matching();
+    const { context: ctx } = canvasOf(this.element, undefined, this.canvas);
     const narrowed = view.query || view.brushes.size || (view.state !== "all" && view.state !== "completed");
-    const best = experiments.best();
-    const chosen = experiments.rows.get(view.selected);
-    const off = [];
-    const on = [];
+    const [best, chosen] = [experiments.best(), experiments.rows.get(view.selected)];
     const many = Math.min(1, Math.sqrt(150 / rows.length));
-    for (const row of rows) {
-      const value = this.lines.map(({ column, place }) => place(experiments.get(column, row)));
+    const metricAxis = this.lines.at(-1);
+    const styles = rows.map((row) => {
       const shown = mask[row] && (view.state === "all" || view.state === "completed");
-      if (!shown || (!narrowed && experiments.rank(row) > 0.3 * rows.length)) {
-        off.push({ value, lineStyle: { color: colour("prune"), opacity: (narrowed ? 0.16 : 0.26) * many, width: 1 } });
-        continue;
+      if (shown && row === chosen && row !== best) return { row, order: 3, colour: colour("accent"), alpha: 1, width: 2.6 };
+      if (shown && row === best) return { row, order: 2, colour: colour("best"), alpha: 1, width: 2.6 };
+      if (!shown) return { row, order: 0, colour: colour("prune"), alpha: 0.16 * many, width: 1 };
+      const good = this.goodness(metricAxis.place(experiments.outcome(row)));
+      return { row, order: 1, colour: sequenceAt(1 - good), alpha: (narrowed ? 0.85 : 0.2 + 0.6 * good) * Math.max(0.25, many), width: 1.3 };
+    });
+    styles.reverse(); // better lines over worse ones
+    styles.sort((a, b) => a.order - b.order);
+    const xs = this.lines.map((_, at) => this.x(at));
+    for (const style of styles) {
+      const ys = this.lines.map(({ column, place }) => this.y(place(experiments.get(column, style.row))));
+      ctx.globalAlpha = style.alpha;
+      ctx.strokeStyle = style.colour;
+      ctx.lineWidth = style.width;
+      ctx.beginPath();
+      ctx.moveTo(xs[0], ys[0]);
+      for (let at = 1; at < xs.length; at += 1) {
+        const middle = (xs[at - 1] + xs[at]) / 2; // control points at the height of the ends: no line leaves its axes
+        ctx.bezierCurveTo(middle, ys[at - 1], middle, ys[at], xs[at], ys[at]);
       }
-      const part = narrowed ? experiments.rank(row) / Math.max(1, experiments.ranking().length) : experiments.rank(row) / (0.3 * rows.length);
-      on.push({ row, value, lineStyle: { color: SEQUENCE[Math.min(3, Math.floor(part * 4))], opacity: 0.15 + 0.65 * many, width: 1.3 } });
+      ctx.stroke();
     }
-    on.reverse(); // better lines over worse ones
-    for (const line of on) if (line.row === best) line.lineStyle = { color: colour("best"), opacity: 1, width: 2.6 };
-    for (const line of on) if (line.row === chosen && chosen !== best) line.lineStyle = { color: colour("accent"), opacity: 1, width: 2.6 };
-    return {
-      animation: false,
-      darkMode: isDark(),
-      textStyle: { fontFamily: "Inter, system-ui, sans-serif" },
-      parallel: { left: SIDE, right: SIDE, top: TOP, bottom: BOTTOM, axisExpandable: false },
-      parallelAxis: this.lines.map((axis, dim) => ({
-        dim,
-        type: "value",
-        min: 0,
-        max: 1,
-        silent: true,
-        name: "",
-        axisLine: { lineStyle: { color: colour("line"), width: 1.2 } },
-        axisTick: { show: false },
-        axisLabel: { show: false, formatter: () => "" },
-        splitLine: { show: false },
-      })),
-      series: [
-        { type: "parallel", silent: true, smooth: 0.25, data: off, progressive: 150, progressiveThreshold: 300 },
-        { type: "parallel", silent: true, smooth: 0.25, data: on, progressive: 150, progressiveThreshold: 300 },
-      ],
-    };
+    ctx.globalAlpha = 1;
+  }
+
+  // 1 for the best end of the metric's axis, 0 for the worst.
+  goodness(place) {
+    return this.app.experiments.sign < 0 ? 1 - place : place;
   }
 
   x(at) {
@@ -143,15 +136,7 @@ export class ParallelChart {
 
   // Names, ends and brushes, over the lines.
   drawOverlay(dragged = null) {
-    const { overlay: canvas } = this;
-    const [width, height, scale] = [this.element.clientWidth, this.element.clientHeight, devicePixelRatio || 1];
-    canvas.width = width * scale;
-    canvas.height = height * scale;
-    canvas.style.width = `${width}px`;
-    canvas.style.height = `${height}px`;
-    canvas.style.pointerEvents = "none";
-    const ctx = canvas.getContext("2d");
-    ctx.scale(scale, scale);
+    const { context: ctx, width, height } = canvasOf(this.element, undefined, this.overlay);
     const apart = (width - 2 * SIDE) / Math.max(1, this.lines.length - 1);
     ctx.lineJoin = "round";
     this.lines.forEach((axis, at) => {
@@ -159,10 +144,13 @@ export class ParallelChart {
       const align = at === 0 ? "left" : at === this.lines.length - 1 ? "right" : "center";
       const edge = at === 0 ? x - 24 : at === this.lines.length - 1 ? x + 26 : x;
       const room = align === "center" ? apart - 4 : apart / 2 + 20; // the outer ones begin at the edge
+      const isMetric = at === this.lines.length - 1;
+      this.drawAxis(ctx, x, isMetric);
       ctx.textAlign = align;
       ctx.fillStyle = colour("ink-2");
       ctx.font = "600 11px Inter, system-ui, sans-serif";
-      ctx.fillText(cutTo(ctx, axis.column.label, room), edge, 14);
+      const better = isMetric ? (this.app.experiments.sign < 0 ? " ↓" : " ↑") : ""; // where better results stand
+      ctx.fillText(`${cutTo(ctx, axis.column.label, room - 10)}${better}`, edge, 14);
       ctx.font = "11px Inter, system-ui, sans-serif";
       ctx.fillStyle = colour("ink-3");
       ctx.fillText(cutTo(ctx, axis.ends[1], room), edge, 32);
@@ -171,6 +159,22 @@ export class ParallelChart {
       const brush = dragged?.at === at ? dragged.brush : view.brushes.get(axis.column.key);
       if (brush) this.drawBrush(ctx, axis, at, brush);
     });
+  }
+
+  // A line; beside the metric's a bar with the colours of the lines, the best end first.
+  drawAxis(ctx, x, isMetric) {
+    const [top, bottom] = [this.y(1), this.y(0)];
+    ctx.strokeStyle = colour("line");
+    ctx.lineWidth = 1.2;
+    ctx.beginPath();
+    ctx.moveTo(x, top);
+    ctx.lineTo(x, bottom);
+    ctx.stroke();
+    if (!isMetric) return;
+    const bar = ctx.createLinearGradient(0, top, 0, bottom);
+    for (let at = 0; at <= 4; at += 1) bar.addColorStop(at / 4, sequenceAt(1 - this.goodness(1 - at / 4)));
+    ctx.fillStyle = bar;
+    ctx.fillRect(x + 10, top, 5, bottom - top);
   }
 
   drawBrush(ctx, axis, at, brush) {

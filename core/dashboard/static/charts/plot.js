@@ -8,11 +8,18 @@ import { colour } from "../theme.js";
 
 export const FONT = "11px Inter, system-ui, sans-serif";
 const loaded = new Map();
+let failures = 0;
 
-// A module of /vendor, or null where it was not built.
+// A module of /vendor. One that could not be loaded is asked for again by the next picture.
 export function library(name) {
-  if (!page.vendor) return Promise.resolve(null);
-  if (!loaded.has(name)) loaded.set(name, import(`/vendor/${name}.js`));
+  if (!loaded.has(name)) {
+    const address = failures ? `/vendor/${name}.js?again=${failures}` : `/vendor/${name}.js`; // a browser keeps a failed import
+    loaded.set(name, import(address).catch((error) => {
+      failures += 1;
+      loaded.delete(name);
+      throw error;
+    }));
+  }
   return loaded.get(name);
 }
 
@@ -41,8 +48,8 @@ export function fitted(plot, element) {
 }
 
 // A canvas over the whole of `element`, at the screen's resolution: {context, width, height} in CSS pixels.
-export function canvasOf(element, height = element.clientHeight) {
-  const canvas = element.querySelector("canvas") ?? element.appendChild(document.createElement("canvas"));
+export function canvasOf(element, height = element.clientHeight, given = null) {
+  const canvas = given ?? element.querySelector("canvas") ?? element.appendChild(document.createElement("canvas"));
   const scale = devicePixelRatio || 1;
   const width = element.clientWidth;
   canvas.width = Math.round(width * scale);

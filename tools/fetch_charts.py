@@ -1,0 +1,50 @@
+"""Fetch the libraries of the dashboard's charts, as `core/dashboard/vendor.lock.json` names them, into `core/dashboard/vendor`.
+
+Standard library alone, no Node. The registry is npm's own, or the one that NPM_CONFIG_REGISTRY names. A tarball whose hash is
+not that of the lock file is refused; what is there already is not fetched again.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+DASHBOARD = Path(__file__).parents[1] / "core/dashboard"
+REGISTRY = "https://registry.npmjs.org/"
+LARGEST = 50_000_000  # bytes of a tarball
+
+
+def fetch(lock: Path, vendor: Path, registry: str) -> None:
+    """Unpack the files that `lock` names into `vendor`. SystemExit with one line where that fails."""
+    for name, entry in json.loads(lock.read_text()).items():
+        mark = vendor / f"{name}.version"
+        if mark.is_file() and mark.read_text() == entry["integrity"]:
+            continue
+        url = f"{registry.rstrip('/')}/{entry['tarball']}"
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                data = answer.read(LARGEST)
+        except (OSError, urllib.error.URLError) as error:
+            sys.exit(f"{url}: {error}; name another registry with NPM_CONFIG_REGISTRY=https://…")
+        kind, _, expected = entry["integrity"].partition("-")
+        if base64.b64encode(hashlib.new(kind, data).digest()).decode() != expected:
+            sys.exit(f"{url}: its {kind} is not the one in {lock.name}; nothing was unpacked")
+        vendor.mkdir(exist_ok=True)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for target, member in entry["files"].items():
+                found = archive.extractfile(member)
+                if found is None:
+                    sys.exit(f"{url}: {member} is no file")
+                (vendor / target).write_bytes(found.read())
+        mark.write_text(entry["integrity"])
+        print(f"{name} {entry['version']}: {', '.join(entry['files'])}")
+
+
+if __name__ == "__main__":
+    fetch(DASHBOARD / "vendor.lock.json", DASHBOARD / "vendor", os.environ.get("NPM_CONFIG_REGISTRY") or REGISTRY)
