@@ -10,13 +10,11 @@ import shlex
 import shutil
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import studio
 from studio import dashboard as ui
-from studio.dashboard import pages
 from studio.dashboard.experiment_details import winning_command
 from studio.experiment import Outcome
 from studio.host import create_host
@@ -365,7 +363,7 @@ def test_what_failed_is_never_the_best(browser, with_a_failed_best, command):
     assert (one["metric"], one["reached"]["value"], one["rank"]) == (None, 0.001, None)
     text = browser.get("/p/digits/3").text
     assert "No result" in text
-    assert "0.001000 before it failed" in text
+    assert "0.001 before it failed" in text
     rows = {row["number"]: row["metric"] for row in csv.DictReader(io.StringIO(command("export", "digits").out))}
     assert rows == {"1": "1.0", "2": "0.5", "3": ""}
     assert "Best: `0.5`" in command("report", "digits", "--format=md").out
@@ -597,7 +595,7 @@ def test_hundreds_of_projects_come_in_pages(browser, home, project):
     assert time.monotonic() - began < 1  # 0.05 s where nothing else is at work
 
 
-@pytest.mark.parametrize(("now", "words"), [(1.25, "$1.25"), (0.001, "under $0.01")])
+@pytest.mark.parametrize(("now", "words"), [(1.25, "$1.25"), (0.001, "$0.001")])
 def test_what_a_project_has_cost(browser, project, now, words):
     store = project("clouds", count=1)
     project("here", count=1)
@@ -648,15 +646,6 @@ def test_reading_changes_nothing(browser, project, home):
         browser.get(path)
     assert (home / "projects" / "digits" / "studio.db").read_bytes() == before
     Store.open(home / "projects" / "digits").close()  # and nobody holds it
-
-
-def test_scripts_have_the_words_of_the_pages(browser, project):
-    project(count=1)
-    for path in ("/", "/p/digits", "/p/digits/1", "/p/digits/compare?e=1"):
-        data = json.loads(re.search(r'id="page-data">(.*?)</script>', browser.get(path).text)[1])
-        assert (data["states"], data["statuses"]) == (pages.STATES, pages.WORDS)
-    scripts = "".join(path.read_text() for path in (Path(ui.__file__).parent / "static").rglob("*.js"))
-    assert not [word for word in pages.STATES.values() if " " in word and word in scripts]
 
 
 @pytest.mark.parametrize(
