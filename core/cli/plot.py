@@ -84,7 +84,8 @@ def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any
 
 
 def _best(points: Sequence[Any], sign: float, metric: str) -> str:
-    from studio.reporting.scales import best_so_far, even_ticks, label, value_scale
+    from studio.format import number as label
+    from studio.reporting.scales import best_so_far, even_ticks, value_scale
 
     steps = best_so_far(points, sign)
     first, last = points[0].number, points[-1].number

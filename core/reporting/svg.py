@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from studio.format import clipped
-from studio.reporting.scales import Point, Scale, best_so_far, even_ticks, label, value_scale
+from studio.format import number as label
+from studio.reporting.scales import Point, Scale, best_so_far, even_ticks, value_scale
 
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 28
 MOST = 1500  # points of one chart, spread over the search; the best are among them
