@@ -7,7 +7,6 @@
 `grid_range` and `optimizer_range` look at the form alone; what it means is for the two plugins to say.
 """
 
-import keyword
 import math
 import re
 from collections.abc import Sequence
@@ -156,10 +155,8 @@ def _check_name(given: Given) -> None:
     name = given.name
     if not name.strip():
         raise given.error("the name before = is empty; write NAME=RANGE, such as `lr=0.1`")
-    if not name.isidentifier() or keyword.iskeyword(name):
-        close = re.sub(r"\W", "_", name.strip())
-        close = close if close.isidentifier() and not keyword.iskeyword(close) else f"_{close}"
-        raise given.error(f"{name!r} cannot be the name of a Python variable; `{close}` could")
+    if name != name.strip() or not name.isprintable():
+        raise given.error(f"{name!r} cannot be a name; write {name.strip()!r}, without blanks around it")
 
 
 def _split(text: str) -> list[str]:

@@ -1,6 +1,13 @@
 """Which program runs, and where values go into it.
 
+python_file   a Python file: its text and its syntax tree, parsed once
 scopes        which binding a name means
-reads         where names are read
-substitution  values written into the text
+constants     what an expression is worth, where that can be told
+reads         where names are read and assigned
+outline       what a file defines and calls, and its constants under a name
+program       the script, its local modules, what it is started with
+literals      a value as Python text
+places/       the kinds of places that a value can go to, and the one that a name means
+substitution  values written into a program
+diff          what changes, as `git apply` takes it
 """

@@ -1,31 +1,21 @@
-"""Where a Python file reads which names, as offsets into its text.
+"""Where a Python file reads and assigns which names, as offsets into its text.
 
-    text --libcst--> reads and bindings, scope by scope --resolve--> FileReads
+    PythonFile --_Walk--> reads and bindings, scope by scope --resolve--> FileReads
 
-Only libcst knows places within f-strings (ast has them right from 3.12 on). `scopes` says which binding a name means,
-and whether that fixes it.
+`scopes` says which binding a name means, and whether that fixes it.
 """
 
-import ast
 import re
-import sys
-import warnings
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import libcst as cst
-from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 
-from studio.errors import SubstitutionError
+from studio.script.constants import UNKNOWN, constant
+from studio.script.python_file import PythonFile
 from studio.script.scopes import Scope, ScopeVisitor, assignments
 
 _OPTION = re.compile(r"--(\w[\w-]*)")
-_NEWLINE = re.compile(rb"\r\n?|\n")
-_BLANKS = b" \t\f\r\n\\"
-_FRAMES = 10_000  # libcst spends about six on a level: an `elif` chain of 200 would not fit in Python's 1000
 
 
 @dataclass(frozen=True)
@@ -59,117 +49,120 @@ class Debug:
     shows_repr: bool  # neither a conversion nor a format was given
 
 
+@dataclass(frozen=True)
+class Assigned:
+    """One assignment to a name.
+
+    value     the constant that is assigned; UNKNOWN where it is none
+    literal   where that stands
+    branches  the `if`s it stands in, and which branch of each
+    """
+
+    line: int
+    value: object = UNKNOWN
+    literal: Read | None = None
+    branches: tuple[tuple[int, int], ...] = ()
+    augmented: bool = False
+    shown: str = ""
+
+    def excludes(self, other: "Assigned") -> bool:
+        """Whether they stand in two branches of one `if`."""
+        mine = dict(self.branches)
+        return any(mine.get(statement, branch) != branch for statement, branch in other.branches)
+
+
+@dataclass
+class Variable:
+    """One name in the scope that binds it: where it is read, and where assigned, in the order of the text."""
+
+    name: str
+    where: tuple[str, ...]  # the functions and classes around that scope
+    reads: list[Read] = field(default_factory=list)
+    assigned: list[Assigned] = field(default_factory=list)
+
+
 @dataclass
 class FileReads:
-    """What one file reads: `free` reads may take a value, `fixed` ones may not; `assigned` has each name's lines."""
+    """What one file reads.
 
-    free: list[Read] = field(default_factory=list)
+    variables  those that may take a value, by name, a list of scopes
+    fixed      reads of names that may not
+    debugs     f-strings that print the text of what they show
+    artifacts  names given to `get_artifact`
+    options    `lr` where a string begins with `--lr`
+    """
+
+    variables: dict[str, list[Variable]] = field(default_factory=dict)
     fixed: list[Read] = field(default_factory=list)
-    assigned: dict[str, list[int]] = field(default_factory=dict)
     debugs: list[Debug] = field(default_factory=list)
-    artifacts: set[str] = field(default_factory=set)  # names given to `get_artifact`
-    options: set[str] = field(default_factory=set)  # `lr` where a string begins with `--lr`
+    artifacts: set[str] = field(default_factory=set)
+    options: set[str] = field(default_factory=set)
 
     @property
     def words(self) -> set[str]:
         """Every name that is read or assigned."""
-        return {read.name for read in (*self.free, *self.fixed)} | set(self.assigned)
+        return {read.name for read in self.fixed} | set(self.variables)
 
 
-def find_reads(path: str, text: str) -> FileReads:
-    """Every read of every name in `text`; `path` names it in the SubstitutionError for what does not parse."""
-    with _deep_stack():
-        try:
-            module = cst.parse_module(text)
-            code = module.code
-            wrapper = MetadataWrapper(module, unsafe_skip_copy=True)  # a parsed tree shares no nodes
-            spans = wrapper.resolve(ByteSpanPositionProvider)
-            walk = _Walk()
-            wrapper.module.visit(walk)
-        except cst.ParserSyntaxError as error:
-            raise _unparsed(path, text, error) from None
-        except RecursionError:
-            raise SubstitutionError(
-                f"{path!r} is nested too deeply to be read: break up its longest expression"
-            ) from None
-    data = text.encode()
-    positions = _positions(path, data, code.encode())
-    newlines = [newline.end() for newline in _NEWLINE.finditer(data)]
-
-    def line(node: cst.CSTNode) -> int:
-        return bisect_right(newlines, positions[spans[node].start]) + 1
-
+def find_reads(file: PythonFile) -> FileReads:
+    """Every read and assignment of every name in `file`."""
+    walk = _Walk()
+    file.visit(walk)
     found = FileReads(artifacts=walk.artifacts, options=walk.options)
-    for name, nodes in assignments(walk.scopes):
-        found.assigned.setdefault(name, []).extend(line(node) for node in nodes)
+    scopes: dict[tuple[str, int], Variable] = {}
+
+    def variable(name: str, scope: Scope) -> Variable:
+        key = (name, id(scope))
+        if key not in scopes:
+            scopes[key] = Variable(name, scope.where)
+            found.variables.setdefault(name, []).append(scopes[key])
+        return scopes[key]
+
+    for name, scope, nodes in assignments(walk.scopes):
+        made = sorted((_assigned(file, walk, node) for node in nodes), key=lambda one: one.line)
+        variable(name, scope).assigned.extend(made)
     for node, scope, quotes in walk.names:
-        start, tight = positions[spans[node].start], node in walk.tight and not node.lpar
+        start, stop = file.span(node)
+        tight = node in walk.tight and not node.lpar
         attribute = tight and node in walk.before_dot
-        read = Read(node.value, start, start + spans[node].length, line(node), tight, attribute, quotes)
-        kind = found.fixed if node.value in scope.owner(node.value).fixed else found.free
-        kind.append(read)
+        read = Read(node.value, start, stop, file.line_at(start), tight, attribute, quotes)
+        owner = scope.owner(node.value)
+        if node.value in owner.fixed:
+            found.fixed.append(read)
+        else:
+            variable(node.value, owner).reads.append(read)
     for expression, quotes in walk.debugs:
-        start, equal, stop = (
-            positions[offset] for offset in _debug_offsets(module, expression, spans[expression].start)
-        )
+        start, equal, stop = (file.offset(expression, skip) for skip in _debug_offsets(file.module, expression))
         shows_repr = expression.conversion is None and expression.format_spec is None
-        found.debugs.append(Debug(start, equal, stop, line(expression), quotes, shows_repr))
+        found.debugs.append(Debug(start, equal, stop, file.line(expression), quotes, shows_repr))
     return found
+
+
+def _assigned(file: PythonFile, walk: "_Walk", node: cst.Name) -> Assigned:
+    given, branches, quotes, shown = walk.given.get(node, (None, (), (), None))
+    line = file.line(node)
+    value = constant(given) if given is not None else UNKNOWN
+    text = file.code(shown)[:80] if shown is not None else ""
+    if value is UNKNOWN or given is None:
+        return Assigned(line, branches=branches, augmented=node in walk.augmented, shown=text)
+    literal = Read(node.value, *file.span(given), line, False, False, quotes)
+    return Assigned(line, value, literal, branches, shown=text)
 
 
 _Expression: TypeAlias = "cst.FormattedStringExpression | cst.TemplatedStringExpression"
 
 
-@contextmanager
-def _deep_stack() -> Iterator[None]:
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _FRAMES))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-def _positions(path: str, text: bytes, code: bytes) -> Sequence[int]:
-    """Where each byte of `code`, as the parser gives it back, is in `text`.
-
-    libcst 1.9 loses blanks in `except E :`, at the very end, and form feeds before code. Nothing else may differ.
-    """
-    if code == text:
-        return range(len(text) + 1)
-    positions, at = [], 0
-    for byte in code:
-        while at < len(text) and text[at] != byte and text[at] in _BLANKS:
-            at += 1
-        if text[at : at + 1] != bytes([byte]):
-            break
-        positions.append(at)
-        at += 1
-    if len(positions) < len(code) or text[at:].strip(_BLANKS):
-        line = len(_NEWLINE.findall(text, 0, at)) + 1
-        raise SubstitutionError(f"{path}:{line}: the parser does not give this line back byte for byte: write it anew")
-    return [*positions, at]
-
-
-def _unparsed(path: str, text: str, error: cst.ParserSyntaxError) -> SubstitutionError:
-    try:  # Python's own words are better, where it agrees that this is wrong
-        with warnings.catch_warnings(action="ignore"):
-            ast.parse(text)
-    except SyntaxError as own:
-        return SubstitutionError(f"{path}:{own.lineno or error.raw_line}: {own.msg}: correct it, as Python 3 needs it")
-    except ValueError as own:  # null bytes
-        return SubstitutionError(f"{path}:{error.raw_line}: {own}: remove them")
-    return SubstitutionError(f"{path}:{error.raw_line}: the parser does not know this syntax: write it in another way")
-
-
-def _debug_offsets(module: cst.Module, node: _Expression, start: int) -> tuple[int, int, int]:
-    """Of the brace, of the `=` with the blanks around it, and of what follows."""
+def _debug_offsets(module: cst.Module, node: _Expression) -> tuple[int, int, int]:
+    """Behind its start: the brace, the `=` with the blanks around it, and what follows."""
 
     def size(*parts: cst.CSTNode | None) -> int:
         return sum(len(module.code_for_node(part).encode()) for part in parts if part is not None)
 
-    equal = start + 1 + size(node.whitespace_before_expression, node.expression, node.whitespace_after_expression)
-    return start, equal, equal + size(node.equal)
+    equal = 1 + size(node.whitespace_before_expression, node.expression, node.whitespace_after_expression)
+    return 0, equal, equal + size(node.equal)
+
+
+_Given: TypeAlias = "tuple[cst.BaseExpression | None, tuple[tuple[int, int], ...], tuple[str, ...], cst.CSTNode]"
 
 
 class _Walk(ScopeVisitor):
@@ -183,7 +176,53 @@ class _Walk(ScopeVisitor):
         self.debugs: list[tuple[_Expression, tuple[str, ...]]] = []
         self.artifacts: set[str] = set()
         self.options: set[str] = set()
+        self.given: dict[cst.Name, _Given] = {}  # what is assigned to a name, and where
+        self.augmented: set[cst.Name] = set()
         self._quotes: list[str] = []
+        self._branches: list[tuple[int, int]] = []
+
+    def visit_Assign(self, node: cst.Assign) -> bool:
+        for target in node.targets:
+            self._pair(target.target, node.value, node)
+        return super().visit_Assign(node)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> bool:
+        if node.value is not None:
+            self._pair(node.target, node.value, node)
+        return super().visit_AnnAssign(node)
+
+    def visit_AugAssign(self, node: cst.AugAssign) -> bool:
+        if isinstance(node.target, cst.Name):
+            self._note(node.target, None, node)
+            self.augmented.add(node.target)
+        return super().visit_AugAssign(node)
+
+    def visit_NamedExpr(self, node: cst.NamedExpr) -> bool:
+        self._pair(node.target, node.value, node)
+        return super().visit_NamedExpr(node)
+
+    def _pair(self, target: cst.CSTNode, value: cst.BaseExpression, shown: cst.CSTNode) -> None:
+        """Note what each name of `target` is given: `a, b = 1, 2` gives each its own."""
+        if isinstance(target, cst.Name):
+            self._note(target, value, shown)
+        elif isinstance(target, cst.Tuple | cst.List) and isinstance(value, cst.Tuple | cst.List):
+            starred = any(isinstance(e, cst.StarredElement) for e in (*target.elements, *value.elements))
+            if not starred and len(target.elements) == len(value.elements):
+                for left, right in zip(target.elements, value.elements, strict=True):
+                    self._pair(left.value, right.value, shown)
+
+    def _note(self, target: cst.Name, value: cst.BaseExpression | None, shown: cst.CSTNode) -> None:
+        self.given[target] = (value, tuple(self._branches), tuple(self._quotes), shown)
+
+    def visit_If(self, node: cst.If) -> bool:
+        node.test.visit(self)
+        self._branches.append((id(node), 0))
+        node.body.visit(self)
+        if node.orelse is not None:
+            self._branches[-1] = (id(node), 1)
+            node.orelse.visit(self)
+        self._branches.pop()
+        return False
 
     def visit_Name(self, node: cst.Name) -> bool:
         self.names.append((node, self.scope, tuple(self._quotes)))

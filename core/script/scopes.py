@@ -24,11 +24,13 @@ class Scope:
     declared  names of its `global` and `nonlocal` statements
     assigned  names and the places that assign to them; none for `lr: float`, which binds the name all the same
     fixed     names that it binds in another way
+    where     names of the functions and classes that it is, and is in
     """
 
-    def __init__(self, parent: "Scope | None", kind: Kind) -> None:
+    def __init__(self, parent: "Scope | None", kind: Kind, name: str = "") -> None:
         self.parent = parent
         self.kind = kind
+        self.where: tuple[str, ...] = (*(parent.where if parent else ()), *([name] if name else []))
         self.declared: dict[str, Literal["global", "nonlocal"]] = {}
         self.assigned: dict[str, list[cst.Name]] = {}
         self.fixed: set[str] = set()
@@ -51,7 +53,7 @@ class Scope:
         return scope
 
 
-def assignments(scopes: Sequence[Scope]) -> Iterator[tuple[str, list[cst.Name]]]:
+def assignments(scopes: Sequence[Scope]) -> Iterator[tuple[str, Scope, list[cst.Name]]]:
     """Assignments to names that nothing fixes, once those of `global` and `nonlocal` names went where they belong.
 
     They go there by this call: what is `fixed` in a scope is complete only after it.
@@ -63,7 +65,7 @@ def assignments(scopes: Sequence[Scope]) -> Iterator[tuple[str, list[cst.Name]]]
                 owner.assigned.setdefault(name, []).extend(scope.assigned.pop(name, []))
                 owner.fixed |= scope.fixed & {name}
     for scope in scopes:
-        yield from ((name, nodes) for name, nodes in scope.assigned.items() if name not in scope.fixed)
+        yield from ((name, scope, nodes) for name, nodes in scope.assigned.items() if name not in scope.fixed)
 
 
 class ScopeVisitor(cst.CSTVisitor):
@@ -206,8 +208,8 @@ class ScopeVisitor(cst.CSTVisitor):
     # New scopes
 
     @contextmanager
-    def _inside(self, kind: Kind) -> Iterator[None]:
-        outer, self.scope = self.scope, Scope(self.scope, kind)
+    def _inside(self, kind: Kind, name: str = "") -> Iterator[None]:
+        outer, self.scope = self.scope, Scope(self.scope, kind, name)
         self.scopes.append(self.scope)
         yield
         self.scope = outer
@@ -217,19 +219,21 @@ class ScopeVisitor(cst.CSTVisitor):
         self._visit(*node.decorators)
         with self._inside("types"):
             self._visit(node.type_parameters)
-            self._function(node.params, node.returns, node.body)
+            self._function(node.params, node.returns, node.body, node.name.value)
         return False
 
     def visit_Lambda(self, node: cst.Lambda) -> bool:
         self._function(node.params, None, node.body)
         return False
 
-    def _function(self, signature: cst.Parameters, returns: cst.Annotation | None, body: cst.CSTNode) -> None:
+    def _function(
+        self, signature: cst.Parameters, returns: cst.Annotation | None, body: cst.CSTNode, name: str = ""
+    ) -> None:
         parameters = list(_parameters(signature))
         for parameter in parameters:  # evaluated outside
             self._visit(parameter.annotation, parameter.default)
         self._visit(returns)
-        with self._inside("function"):
+        with self._inside("function", name):
             for parameter in parameters:
                 self._bind(parameter.name, "fixed")
             self._visit(body)
@@ -239,7 +243,7 @@ class ScopeVisitor(cst.CSTVisitor):
         self._visit(*node.decorators)
         with self._inside("types"):
             self._visit(node.type_parameters, *node.bases, *node.keywords)
-            with self._inside("class"):
+            with self._inside("class", node.name.value):
                 self._visit(node.body)
         return False
 

@@ -20,6 +20,7 @@ from studio.experiment import Metric, Resources, Run
 from studio.host import Host, blame
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
+from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.ranges import read_space
@@ -66,15 +67,16 @@ class Plan:
         folder = attempt_folder(project, suggestion.number, attempt)
         arrays = {name: str(array_path(folder, name)) for name in array_names(self.space)}
         captured, reused = project / self.shared_folder, project / SHARED
+        written = self.substitution.write(suggestion.values, arrays)
         return Run(
             project=project.name,
             number=suggestion.number,
             attempt=attempt,
             snapshot=str(project / self.snapshot),
-            changes=self.substitution.changes(suggestion.values),
+            changes=written.files,
             values=suggestion.values,
-            argv=[*self.command, *self.substitution.arguments(suggestion.values, arrays)],
-            env={**self.settings.env, **self._python_path(project)},
+            argv=[*self.command, *written.arguments],
+            env={**written.env, **self._python_path(project)},
             folder=str(folder),
             max_duration=self.settings.max_duration,
             resources=Resources(self.settings.cpus, self.settings.gpus, self.settings.ram, self.settings.hdd),
@@ -126,7 +128,7 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         command=_command(settings, script),
         notices=[parameter.notice for parameter in space if parameter.notice],
     )
-    plan.notices += plan.substitution.warnings
+    plan.notices += plan.substitution.notices
     _check_literals(plan)
     _settle_budget(plan)
     _check_metric(plan, host)
@@ -273,12 +275,11 @@ def _command(settings: Settings, script: str | None) -> list[str]:
 
 
 def _substitution(settings: Settings, source: Path, script: str | None, space: Space) -> Substitution:
-    files: dict[str, bytes] = {}
-    for name in [script, *settings.substitute]:
-        if name is None:
-            continue
+    more = []
+    for name in settings.substitute:
         path = Path(os.path.normpath(source / name))
         if not path.is_file() or not path.is_relative_to(source):
             raise BadInput(f"--substitute {name!r} is no file below the working directory")
-        files[str(path.relative_to(source))] = path.read_bytes()
-    return Substitution(files, settings.arguments, space.names, array_names(space), script)
+        more.append(str(path.relative_to(source)))
+    program = Program.at(source, script, settings.arguments, env=settings.env, more=more)
+    return Substitution(program, space.names, array_names(space), settings.script)

@@ -27,8 +27,8 @@ def read_space(ranges: Mapping[str, Any], host: Host, *, grid: bool) -> Space:
 
 
 def _parameter(name: str, given: Any, host: Host, grid: bool) -> Parameter:
-    if not isinstance(name, str) or not name.isidentifier():
-        raise RangeError(f"hyperparameter {name!r}={given}: a name is letters, digits and _, as in Python")
+    if not isinstance(name, str) or not name.strip() or name != name.strip() or not name.isprintable() or "=" in name:
+        raise RangeError(f"hyperparameter {name!r}={given}: name a variable, an option or another place, such as lr")
     if isinstance(given, Parameter):
         if given.name != name:
             raise RangeError(f"hyperparameter {name!r}: the parameter given for it is called {given.name!r}")

@@ -32,6 +32,7 @@ from studio.cli import COMMANDS
 from studio.cli.plugins import describe
 from studio.errors import RangeError
 from studio.host import Piece, create_host
+from studio.script.program import Program
 from studio.script.substitution import Substitution
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -237,7 +238,11 @@ def test_values_are_written_as_the_table_says():
     assert len(found) == 15
     for before, after in found:
         text = f"x = lr\n{before.strip('`')}\n"
-        changed = Substitution({"train.py": text.encode()}, [], ["lr"]).changes({"lr": 0.03})["train.py"].decode()
+        changed = (
+            Substitution(Program("train.py", read={"train.py": text.encode()}.get), ["lr"])
+            .changes({"lr": 0.03})["train.py"]
+            .decode()
+        )
         assert changed == f"x = 0.03\n{after.strip('`')}\n"
 
 

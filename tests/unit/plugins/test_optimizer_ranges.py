@@ -207,6 +207,6 @@ def test_a_range_wider_than_a_float_is_one_line():
         parse("-1.7e308:1.7e308")
 
 
-@pytest.mark.parametrize("name", ["", "a-b", "class", "1a"])
+@pytest.mark.parametrize("name", ["", " lr"])
 def test_names(name):
     error("0:1", name)

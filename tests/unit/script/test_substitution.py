@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.errors import SubstitutionError
+from studio.script.places import Place
+from studio.script.places.variables import literal_edit
+from studio.script.program import Program
 from studio.script.substitution import Substitution
 
 # Scripts in which ¤ marks the reads of `lr`: what the value must replace, and all that it may replace.
@@ -38,11 +41,29 @@ NEWER = {  # syntax that this interpreter may not compile
 }
 
 
-def build(text, names=("lr",), arguments=None, **options):
-    """A Substitution of one script; an argument that reads every name lets scripts without reads pass."""
-    data = text if isinstance(text, bytes) else text.encode()
-    arguments = [f"{{{name}}}" for name in names] if arguments is None else arguments
-    return Substitution({"train.py": data}, arguments, names, **options)
+def program(files, arguments=(), **options):
+    """A program of these texts or bytes, the first its script."""
+    data = {path: text if isinstance(text, bytes) else text.encode() for path, text in files.items()}
+    return Program(next(iter(files)), arguments, read=data.get, **options)
+
+
+def reads_of(given, name):
+    """The place of all reads of `name` in the script, whatever is assigned to it."""
+    [source] = given.own
+    scopes = source.reads.variables.get(name, [])
+    edits = tuple(literal_edit(source, read) for scope in scopes for read in scope.reads)
+    return Place(name, (), "variable", source.path, 1, None, name, edits)
+
+
+def build(text, names=("lr",), **options):
+    """Values for the reads of `names` in one script."""
+    given = program({"train.py": text})
+    return Substitution(given, names, places={name: reads_of(given, name) for name in names}, **options)
+
+
+def found(text, names=("lr",), arguments=(), **options):
+    """Values for the places that `names` have in one script."""
+    return Substitution(program({"train.py": text}, arguments), names, **options)
 
 
 def written(text, *, compiles=True, **values):
@@ -136,7 +157,6 @@ def test_what_is_left_alone(text):
     substitution = build(text)
     assert substitution.changes({"lr": 0.03}) == {}
     assert substitution.diff({"lr": 0.03}) == ""
-    assert substitution.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -274,7 +294,7 @@ def test_a_file_that_the_parser_changes_is_refused(monkeypatch):
             build("lr = 1\nx = lr + 1 + f('a') + f(lr)")
 
 
-# Names that are read nowhere, or assigned twice
+# Names that are read nowhere
 
 
 @pytest.mark.parametrize(
@@ -282,13 +302,6 @@ def test_a_file_that_the_parser_changes_is_refused(monkeypatch):
     [
         ("learning_rate = 1\nf(learning_rate)", "learning_rat", "did you mean 'learning_rate'"),
         ("learning_rate = 1", "learningrate", "did you mean 'learning_rate'"),
-        ("p.add_argument('--lr', type=float)\np.parse_args().lr", "lr", r"append `--lr \{lr\}` to the command"),
-        (
-            "@click.option('-l', \"--learning-rate\")\ndef f(learning_rate): pass",
-            "learning_rate",
-            "append `--learning-rate {learning_rate}`",
-        ),
-        ("if '--lr=' in sys.argv: pass", "lr", r"append `--lr \{lr\}`"),
         (
             "x = 1\nfor lr in y:\n  f(lr)\n  g(lr)",
             "lr",
@@ -296,13 +309,14 @@ def test_a_file_that_the_parser_changes_is_refused(monkeypatch):
         ),
         ("def f(lr):\n  lr = 2\n  return lr", "lr", "on line 3 of 'train.py' it is a parameter"),
         ("lr = 0.1\n# lr", "lr", r"read it there, or append \{lr\} to the command"),
+        ("lr = 0.1\nlr *= 2", "lr", "read nowhere in 'train.py'"),
         ("", "lr", "read nowhere in 'train.py'"),
         ("x = '{lr}'", "lr", "read nowhere in 'train.py'"),
     ],
 )
 def test_a_name_read_nowhere_is_an_error_that_says_what_to_do(text, name, message):
     with pytest.raises(SubstitutionError, match=message) as caught:
-        build(text, [name], arguments=["--other", "{x}", "{ lr }"])
+        found(text, [name], arguments=["--other", "{x}", "{ lr }"])
     assert repr(name) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -312,29 +326,10 @@ def test_a_name_read_nowhere_is_an_error_that_says_what_to_do(text, name, messag
 )
 def test_the_file_of_values_counts_as_a_read_of_all(text):
     for path in ("train.py", "train.sh"):
-        substitution = Substitution({path: text.encode()}, [], ["lr", "w"], ["w"])
+        substitution = Substitution(program({path: text}), ["lr", "w"], ["w"])
         assert substitution.changes({"lr": 1, "w": np.zeros(2)}) == {}
-    assert Substitution({"a.py": b""}, ["../hyperparameters.json"], ["lr"]).changes({"lr": 1}) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("lr = 0.1\nf(lr)", None),
-        ("lr = 0.1\nf(lr)\nlr = 0.2", "lines 1 and 3"),
-        ("lr = lr = 0.1\nf(lr)", None),
-        ("lr = 0.1\nlr *= 2\nif (lr := 3): f(lr)", "lines 1, 2 and 3"),
-        ("lr: float\nlr = 0.1\nf(lr)", None),
-        ("lr = 0.1\ndef f():\n  global lr\n  lr = 2\nf(lr)", "lines 1 and 4"),
-        ("lr = 0.1\r\r\ndef f(lr):\n  lr = 2\nf(lr)", None),
-        ("lr = 0.1\r\r\r\nlr = 2\nf(lr)", "lines 1 and 4"),
-        ("lr = 0.1\nlr = 0.2", None),
-    ],
-)
-def test_a_name_assigned_more_than_once_is_a_warning(text, lines):
-    found = build(text).warnings
-    assert len(found) == (lines is not None)
-    assert lines is None or f"'lr' is assigned on {lines} of 'train.py'" in found[0]
+    given = program({"a.py": ""}, ["../hyperparameters.json"])
+    assert Substitution(given, ["lr"]).changes({"lr": 1}) == {}
 
 
 # Arguments, arrays, several files
@@ -343,17 +338,22 @@ def test_a_name_assigned_more_than_once_is_a_warning(text, lines):
 def test_arguments():
     names = ["lr", "layers", "w"]
     given = ["30", "--lr", "{lr}", "--lr={lr}", "{layers}{lr}", "{ lr }", "{x}", "{{lr}}", "{}", "{w}"]
-    substitution = Substitution({"train.sh": b"echo $1"}, given, names, ["w"])
-    values = {"lr": 1e-05, "layers": "{lr}", "w": np.zeros(2)}
+    substitution = Substitution(program({"train.sh": "echo $1"}, given), names, ["w"])
+    values = {"lr": 1e-05, "layers": "2", "w": np.zeros(2)}
     assert substitution.arguments(values, {"w": "/tmp/w.npy"}) == [
-        *("30", "--lr", "1e-05", "--lr=1e-05", "{lr}1e-05", "{ lr }", "{x}", "{1e-05}", "{}", "/tmp/w.npy")
+        *("30", "--lr", "1e-05", "--lr=1e-05", "21e-05", "{ lr }", "{x}", "{1e-05}", "{}", "/tmp/w.npy")
     ]
     assert substitution.changes(values) == {}
     assert substitution.arguments({**values, "lr": np.float64(0.5)}, {"w": "w"})[2] == "0.5"
 
 
+def test_values_in_brackets_are_not_read_again():
+    substitution = Substitution(program({"train.sh": ""}, ["{a}", "{b}"]), ["a", "b"])
+    assert substitution.arguments({"a": "{b}", "b": "{a}"}, {}) == ["{b}", "{a}"]
+
+
 def test_without_hyperparameters_nothing_changes():
-    substitution = Substitution({"train.py": b"f(lr)"}, ["{lr}"], [])
+    substitution = found("f(lr)", [], ["{lr}"])
     assert substitution.changes({}) == {}
     assert substitution.arguments({}, {}) == ["{lr}"]
 
@@ -367,8 +367,7 @@ def test_without_hyperparameters_nothing_changes():
     ],
 )
 def test_arrays_are_never_written_into_the_text(text):
-    substitution = build(text, arguments=[], arrays=["lr"])
-    assert substitution.changes({"lr": np.zeros(2)}) == {}
+    assert found(text, arrays=["lr"]).changes({"lr": np.zeros(2)}) == {}
 
 
 @pytest.mark.parametrize(
@@ -378,27 +377,24 @@ def test_an_array_that_is_loaded_nowhere_is_an_error(text):
     with pytest.raises(
         SubstitutionError, match=r"array hyperparameter 'lr' .* np.load\(fs_tracker.get_artifact\('lr'\)\)"
     ):
-        build(text, arguments=[], arrays=["lr"])
+        found(text, arrays=["lr"])
 
 
 def test_several_files():
-    files = {
-        "run/train.py": b"import model\nf(lr)",
-        "model.py": b"g(depth)",
-        "other.py": b"lr = 1",
-        "nb.ipynb": b"{lr}",
-    }
-    substitution = Substitution(files, [], ["lr", "depth"])
+    files = {"run/train.py": "import model\nf(lr)", "model.py": "g(depth)", "other.py": "lr = 1"}
+    given = program(files, more=["model.py", "other.py"])
+    substitution = Substitution(given, ["lr", "depth"])
     values = {"lr": 0.5, "depth": 3}
     assert substitution.changes(values) == {"run/train.py": b"import model\nf(0.5)", "model.py": b"g(3)"}
+    end = "\n\\ No newline at end of file\n"
     assert substitution.diff(values) == (
-        "--- run/train.py\n+++ run/train.py\n@@ -1,2 +1,2 @@\n import model\n-f(lr)\n+f(0.5)\n"
-        "--- model.py\n+++ model.py\n@@ -1 +1 @@\n-g(depth)\n+g(3)\n"
+        f"--- a/run/train.py\n+++ b/run/train.py\n@@ -1,2 +1,2 @@\n import model\n-f(lr){end}+f(0.5){end}"
+        f"--- a/model.py\n+++ b/model.py\n@@ -1 +1 @@\n-g(depth){end}+g(3){end}"
     )
     with pytest.raises(SubstitutionError, match=r"'x' is read nowhere in 'run/train\.py'"):
-        Substitution(files, [], ["x"])
+        Substitution(given, ["x"])
     with pytest.raises(SubstitutionError, match="'x' is read nowhere in 'model'"):
-        Substitution(files, [], ["x"], script="model")
+        Substitution(given, ["x"], shown="model")
 
 
 def test_one_parse_per_search(monkeypatch):

@@ -1,0 +1,23 @@
+"""Where the value of a hyperparameter can go: one interface, one small file for each kind.
+
+    program --kinds--> Place ...      --hp=NAME=… --choose--> the Place meant, or an error that lists the candidates
+
+place            what every kind gives: a name, a line of text, and how a value is put there
+brackets         `{lr}` in an argument
+options          options that the script defines; command_parsers and typed_parsers know the libraries
+positionals      arguments by their position
+hydra            overrides of a Hydra configuration
+variables        variables that are read
+constants        keywords of calls, dict keys, attributes, fields, defaults
+config_files     YAML, JSON, TOML, INI: yaml_file, json_file, toml_file, ini_file find each `scalar`
+environment      `os.environ["LR"]`
+giving           how a value enters the command line
+finding          all places of a program, in the order in which a name is looked for; the one that a name means
+
+To add a kind, write a file with a function that yields `Place`s, and add a line to `KINDS` in `finding`.
+"""
+
+from studio.script.places.finding import Places, find_places
+from studio.script.places.place import Draft, Edit, Place, apply_edits
+
+__all__ = ["Draft", "Edit", "Place", "Places", "apply_edits", "find_places"]

@@ -1,0 +1,173 @@
+"""Options written out one by one: argparse and optparse, click, absl, docopt, getopt, `sys.argv` itself, nanoGPT's configurator."""
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+
+from studio.script.constants import UNKNOWN, constant
+from studio.script.outline import Call, dotted, text_of
+from studio.script.places.options import Option, Style
+from studio.script.program import Program, Source
+
+_DOCOPT = re.compile(r"(--[\w-]+)(?:[ =]<?[\w-]+>?)?.*?(?:\[default: ([^\]]+)\])?$", re.MULTILINE)
+_COMPARED = re.compile(r"(--[\w-]+)=?")
+
+
+def argparse(program: Program, source: Source) -> Iterator[Option]:
+    """`parser.add_argument("--lr", "-l", type=float, default=0.1)`, also of groups, subparsers, and Hugging Face's."""
+    outline = source.outline
+    main = {
+        name
+        for call, name in outline.assigned_calls.items()
+        if dotted(call.func).rpartition(".")[2].endswith(("ArgumentParser", "OptionParser", "ArgParser"))
+    }
+    subcommands = any(call.last == "add_subparsers" for call in outline.calls)
+    for call in outline.calls:
+        if call.last not in ("add_argument", "add_option"):
+            continue
+        spellings = [text for node in call.positionals if (text := text_of(node)) and text.startswith("-")]
+        if not spellings:
+            continue
+        spellings.sort(key=lambda spelling: not spelling.startswith("--"))
+        dest = text_of(call.keyword("dest"))
+        action = _action(call)
+        names = tuple(dict.fromkeys([spellings[0].lstrip("-"), *([dest] if dest else []), *_stripped(spellings)]))
+        front = subcommands and call.callee.partition(".")[0] in main
+        default = call.keyword("default")
+        if action == "store_true":
+            yield Option(tuple(spellings), names, source, call.node, None, "on", front=front, value=False)
+        elif action == "store_false":
+            stored = (dest,) if dest else (spellings[0].lstrip("-"),)
+            yield Option(tuple(spellings), stored, source, call.node, None, "off", front=front, value=True)
+        elif action == "BooleanOptionalAction":
+            negative = f"--no-{spellings[0].lstrip('-')}"
+            yield Option(tuple(spellings), names, source, call.node, default, "pair", negative, front=front)
+        elif action in ("", "store", "append", "extend"):
+            is_bool = dotted(call.keyword("type")) == "bool"
+            nargs = text_of(call.keyword("nargs")) or ("2" if call.keyword("nargs") is not None else "")
+            style: Style = "bool" if is_bool else " " if nargs in ("+", "*") else "="
+            yield Option(tuple(spellings), names, source, call.node, default, style, front=front)
+
+
+def click(program: Program, source: Source) -> Iterator[Option]:
+    """`@click.option("--lr", "-l", default=0.1)`, `"--shout/--no-shout"`, `is_flag=True`."""
+    for function in source.outline.functions:
+        group = any(dotted(d).rpartition(".")[2] in ("group", "callback") for d in function.decorators)
+        for decorator in function.decorators:
+            if not isinstance(decorator, cst.Call) or dotted(decorator.func).rpartition(".")[2] != "option":
+                continue
+            call = Call(dotted(decorator.func), decorator, ())
+            texts = [text for node in call.positionals if (text := text_of(node))]
+            spellings, negative = click_spellings(texts)
+            if not spellings:
+                continue
+            names = [spellings[0].lstrip("-"), *(t for t in texts if not t.startswith("-")), *_stripped(spellings)]
+            is_flag = constant(call.keyword("is_flag") or decorator) is True
+            style: Style = "pair" if negative else "on" if is_flag else "="
+            default = call.keyword("default")
+            yield Option(
+                tuple(spellings),
+                tuple(dict.fromkeys(names)),
+                source,
+                decorator,
+                default,
+                style,
+                negative,
+                front=group,
+            )
+
+
+def click_spellings(texts: list[str]) -> tuple[list[str], str]:
+    """The spellings of an option and that of its opposite: `--shout/--no-shout`."""
+    spellings: list[str] = []
+    negative = ""
+    for text in texts:
+        if text.startswith("-"):
+            on, _, off = text.partition("/")
+            spellings.append(on.strip())
+            negative = off.strip() or negative
+    spellings.sort(key=lambda spelling: not spelling.startswith("--"))
+    return spellings, negative
+
+
+def absl(program: Program, source: Source) -> Iterator[Option]:
+    """`flags.DEFINE_float("lr", 0.1, "learning rate")`."""
+    for call in source.outline.calls:
+        if not call.last.startswith("DEFINE_") and not call.last.startswith("define_"):
+            continue
+        given = call.positionals
+        name = text_of(given[0]) if given else text_of(call.keyword("name"))
+        if name:
+            default = given[1] if len(given) > 1 else call.keyword("default")
+            yield Option((f"--{name}",), (name,), source, call.node, default)
+
+
+def docopt(program: Program, source: Source) -> Iterator[Option]:
+    """The usage text that docopt reads its options from."""
+    if not any(call.last == "docopt" for call in source.outline.calls):
+        return
+    for string in source.outline.strings:
+        text = text_of(string) or ""
+        if "usage:" not in text.lower():
+            continue
+        for match in _DOCOPT.finditer(text):
+            takes = re.match(r"--[\w-]+[ =](<|[A-Z])", match[0])
+            value = match[2] if match[2] is not None else UNKNOWN
+            style: Style = "=" if takes else "on"
+            yield Option((match[1],), (match[1].lstrip("-"),), source, string, None, style, value=value)
+
+
+def own_parser(program: Program, source: Source) -> Iterator[Option]:
+    """A script that looks through `sys.argv` itself: `arg.startswith("--lr=")`, `"--lr" in sys.argv`, getopt."""
+    outline = source.outline
+    getopt = any(call.last in ("getopt", "gnu_getopt") for call in outline.calls)
+    reads_argv = "sys.argv" in source.file.text or "from sys import argv" in source.file.text
+    if not reads_argv or any(call.last in ("add_argument", "ArgumentParser", "docopt") for call in outline.calls):
+        return
+    for string in outline.strings:
+        text = text_of(string) or ""
+        style: Style
+        if getopt and re.fullmatch(r"[\w-]{2,}=?", text):
+            style = "=" if text.endswith("=") else "on"
+            yield Option((f"--{text.rstrip('=')}",), (text.rstrip("="),), source, string, None, style)
+        elif match := _COMPARED.fullmatch(text):
+            style = "=" if text.endswith("=") else " " if _takes_next(source, match[1]) else "on"
+            yield Option((match[1],), (match[1].lstrip("-"),), source, string, None, style)
+
+
+def configurator(program: Program, source: Source) -> Iterator[Option]:
+    """Globals that an executed file overrides from `--name=value`, as nanoGPT's configurator.py does."""
+    if source not in program.own:
+        return
+    texts = [other.file.text for other in [source, *program.executed]]
+    if not any("sys.argv" in text and "globals()" in text and "--" in text for text in texts):
+        return
+    for name, scopes in source.reads.variables.items():
+        for scope in scopes:
+            first = next((one for one in scope.assigned if one.literal is not None), None)
+            if scope.where or first is None or name.startswith("_"):
+                continue
+            node = next((node for known, _, node in source.outline.assigns if known == name), None)
+            if node is not None:
+                value = next(value for known, value, _ in source.outline.assigns if known == name)
+                default = value if constant(value) is not UNKNOWN else None
+                yield Option((f"--{name}",), (name,), source, node, default)
+
+
+def _takes_next(source: Source, spelling: str) -> bool:
+    """Whether the text goes on to the argument behind it: `sys.argv[sys.argv.index("--lr") + 1]`."""
+    return bool(re.search(rf"index\(\s*[\"']{re.escape(spelling)}[\"']\s*\)", source.file.text)) or "next(" in (
+        source.file.text
+    )
+
+
+def _action(call: Call) -> str:
+    node = call.keyword("action")
+    if node is None:
+        return ""
+    return text_of(node) or dotted(node).rpartition(".")[2]
+
+
+def _stripped(spellings: list[str]) -> list[str]:
+    return [spelling.lstrip("-") for spelling in spellings]

@@ -1,0 +1,110 @@
+"""Values in a configuration file that the script reads: `config.yaml:optimizer.lr`.
+
+To know another format, add a file that finds its `Scalar`s and a line to `FORMATS`.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import PurePosixPath
+
+from studio.errors import SubstitutionError
+from studio.script.places.ini_file import ini_scalars
+from studio.script.places.json_file import json_scalars
+from studio.script.places.place import Edit, Place
+from studio.script.places.scalar import Scalar
+from studio.script.places.toml_file import toml_scalars
+from studio.script.places.yaml_file import yaml_scalars
+from studio.script.program import Program
+
+FORMATS: dict[str, Callable[[str, str], list[Scalar]]] = {
+    ".yaml": yaml_scalars,
+    ".yml": yaml_scalars,
+    ".json": json_scalars,
+    ".jsonc": json_scalars,
+    ".json5": json_scalars,
+    ".toml": toml_scalars,
+    ".ini": ini_scalars,
+    ".cfg": ini_scalars,
+    ".conf": ini_scalars,
+    ".env": ini_scalars,
+    ".properties": ini_scalars,
+}
+_NAME = re.compile(r"[\w./-]+")
+_WITHOUT_SUFFIX = ("", ".txt", ".config", ".local", ".example", ".params")
+
+
+def find_in_files(program: Program, words: Collection[str] | None) -> Iterator[Place]:
+    """Values in files whose names stand in the arguments or, as a text, in the script or a module of its own."""
+    for path in files_read(program):
+        text = file_text(program, path)
+        if text is None or (words is not None and not any(word in text for word in words)):
+            continue
+        try:
+            places = list(places_in(path, text))
+        except SubstitutionError:  # read by the script in a way of its own
+            continue
+        yield from places
+
+
+def files_read(program: Program) -> list[str]:
+    """Paths of configuration files that the program seems to read, those of the arguments first."""
+    found: dict[str, None] = {}
+    texts = [part for argument in program.arguments for part in re.split(r"[=,]", argument)]
+    for source in program.python:
+        texts += re.findall(r"""["']([^"'\n]{1,200})["']""", source.file.text)
+    if any("load_dotenv" in source.file.text or "dotenv" in source.file.text for source in program.python):
+        texts.append(".env")
+    for more in program.more:
+        texts.append(more)
+    folders = dict.fromkeys([".", str(PurePosixPath(program.script or "x").parent)])
+    for text in texts:
+        if not _NAME.fullmatch(text) or text.endswith(".py"):
+            continue
+        for folder in folders:
+            path = str(PurePosixPath(folder, text))
+            if format_of(path) is not None and program.data(path) is not None:
+                found[path] = None
+                break
+    return list(found)
+
+
+def places_in(path: str, text: str) -> Iterator[Place]:
+    """Every value of one file. SubstitutionError where it does not parse."""
+    reader = format_of(path)
+    if reader is None:
+        raise SubstitutionError(f"{path!r}: values go into .py, YAML, JSON, TOML, INI and .env files")
+    for scalar in reader(path, text):
+        if isinstance(scalar.value, str) and "${" in scalar.value:  # an interpolation of OmegaConf stays
+            continue
+        *within, name = scalar.keys
+        edit = Edit(path, scalar.start, scalar.stop, partial(_write, path, scalar))
+        shown = f"{'.'.join(scalar.keys)} = {scalar.value!r}"
+        yield Place(name, tuple(within), "file", path, scalar.line, scalar.value, shown, (edit,), prefix=f"{path}:")
+
+
+def _write(path: str, scalar: Scalar, value: object) -> str:
+    try:
+        return scalar.write(value)
+    except SubstitutionError as error:
+        raise SubstitutionError(f"{path}:{scalar.line}: {error}") from None
+
+
+def file_text(program: Program, path: str) -> str | None:
+    """The text of a configuration file; None for one that is not there or is no UTF-8."""
+    data = program.data(path)
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def format_of(path: str) -> Callable[[str, str], list[Scalar]] | None:
+    """What reads the format of `path`, by its suffix; files without one, and `.env.local`, have lines `name = value`."""
+    name = PurePosixPath(path).name
+    suffix = PurePosixPath(path).suffix.lower()
+    if name == ".env" or name.startswith(".env."):
+        return ini_scalars
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+    return ini_scalars if suffix in _WITHOUT_SUFFIX else None

@@ -1,0 +1,268 @@
+"""All places of a program, in the order in which a name is looked for, and the one that a name means."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from studio.errors import SubstitutionError
+from studio.script.places import brackets, config_files, constants, environment, hydra, options, positionals, variables
+from studio.script.places.command_parsers import absl, argparse, click, configurator, docopt, own_parser
+from studio.script.places.place import Place
+from studio.script.places.typed_parsers import lightning, signatures, tap, typer
+from studio.script.program import Program
+from studio.text import did_you_mean
+
+Finder = Callable[[Program, Collection[str] | None], Iterator[Place]]
+
+PARSERS = (argparse, click, typer, signatures, tap, lightning, absl, docopt, configurator, own_parser)
+
+# A name means the first row that has it. Within a row it has to be the only one.
+KINDS: tuple[tuple[Finder, ...], ...] = (
+    (brackets.find_brackets,),
+    (partial(options.find_options, parsers=PARSERS), hydra.find_overrides),
+    (positionals.find_positionals,),
+    (variables.find_assigned,),
+    (constants.find_constants, variables.find_scopes),
+    (variables.find_in_modules, constants.find_in_modules),
+    (config_files.find_in_files,),
+    (environment.find_variables,),
+    (variables.find_computed,),
+)
+
+_PART = re.compile(r"[^.\[\]]+(?:\[\d+\])*|\[\d+\]")
+_LINE = re.compile(r"(?:(?P<line>\d+):)?(?P<key>.*)", re.DOTALL)
+
+
+def find_places(
+    source: Path,
+    script: str | None,
+    arguments: Sequence[str] = (),
+    names: Collection[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    more: Sequence[str] = (),
+) -> list[Place]:
+    """Every place of the program whose files lie in `source`, each with its `address`; or those that `names` mean.
+
+    Raises SubstitutionError for a script that cannot be read, and for a name that means no place or several.
+    """
+    places = Places(Program.at(source, script, arguments, env=env, more=more))
+    return places.every() if names is None else [places.choose(name) for name in names]
+
+
+class Places:
+    """The places of one program, found when a name is looked for."""
+
+    def __init__(self, program: Program, shown: str = "") -> None:
+        self.program = program
+        self._shown = shown or program.script or "the script"
+        self._found: dict[tuple[int, str | None], list[Place]] = {}
+
+    def every(self) -> list[Place]:
+        """All of them, in the order of `KINDS`, each with the shortest address that picks it."""
+        rows = [self._row(row, None) for row in range(len(KINDS))]
+        result: list[Place] = []
+        seen: set[tuple[object, ...]] = set()
+        for row in rows:
+            for place in row:
+                key = (
+                    place.file,
+                    place.line,
+                    place.name,
+                    place.within,
+                    place.kind,
+                    tuple(e.start for e in place.edits),
+                )
+                if key not in seen:
+                    seen.add(key)
+                    result.append(replace(place, address=self._address(place, rows)))
+        return result
+
+    def choose(self, address: str) -> Place:
+        """The place that `address` means. SubstitutionError where there is none, or no single one."""
+        found = self.candidates(address)
+        if len(found) == 1:
+            return replace(found[0], address=address)
+        if found:
+            raise SubstitutionError(self._ambiguous(address, found))
+        raise SubstitutionError(f"hyperparameter {address!r} is read nowhere in {self._shown!r}{self._advice(address)}")
+
+    def candidates(self, address: str) -> list[Place]:
+        """The places that `address` may mean: one where it is clear, none where it is wrong."""
+        if (special := self._special(address)) is not None:
+            return special
+        word = _words(address)[-1].partition("[")[0]
+        for exact in (True, False):
+            for row in range(len(KINDS)):
+                found = _matching(
+                    self._row(row, word if exact else word.upper()), address if exact else address.upper()
+                )
+                if found and not exact:
+                    found = [place for place in found if place.name.isupper()]
+                if found:
+                    return _nearest(found, self.program)
+        return []
+
+    def _special(self, address: str) -> list[Place] | None:
+        """The places of an address that says what kind it is; None for a plain name."""
+        if address.startswith("-"):
+            known = [p for p in self._row(1, _dashless(address)) if address in _spellings(p)]
+            return known[:1] or [options.by_its_name(address, self.program.arguments)]
+        head, colon, key = address.partition(":")
+        if not colon:
+            return None
+        if head == "hydra":
+            known = [p for p in self._row(1, key.rpartition(".")[2]) if p.prefix == "hydra:"]
+            same = [p for p in known if ".".join([*p.within, p.name]) == key]
+            return same[:1] or [hydra.override(key)]
+        if head == "env":
+            known = [p for p in self._row(7, key) if p.name == key]
+            return known[:1] or [environment.variable(key)]
+        return self._in_file(address, head, key)
+
+    def _in_file(self, address: str, path: str, key: str) -> list[Place]:
+        path = str(PurePosixPath(path))
+        if self.program.data(path) is None:
+            known = [*config_files.files_read(self.program), *(source.path for source in self.program.python)]
+            raise SubstitutionError(f"{address}: there is no file {path!r}{did_you_mean(path, known)}")
+        match = _LINE.fullmatch(key)
+        assert match is not None
+        line, key = match["line"], match["key"]
+        if path.endswith(".py"):
+            places = self._of_python(path, key)
+        else:
+            text = config_files.file_text(self.program, path)
+            if text is None:
+                raise SubstitutionError(f"{address}: {path!r} is no UTF-8 text")
+            places = list(config_files.places_in(path, text))
+            whole = [p for p in places if _plain_key(p) == key.replace("[", ".").replace("]", "")]
+            if len(whole) == 1:
+                return whole
+        found = _matching(places, key)
+        if line is not None:
+            found = [place for place in found if place.line == int(line)]
+        if not found:
+            keys = [".".join([*place.within, place.name]) for place in places]
+            raise SubstitutionError(f"{address}: there is no {key!r} in {path!r}{did_you_mean(key, keys)}")
+        return found
+
+    def _of_python(self, path: str, key: str) -> list[Place]:
+        """Places in one Python file, in the order in which a name is looked for in the script."""
+        word = _words(key)[-1].partition("[")[0]
+        known = {source.path for source in self.program.own}
+        inner = self if path in known else Places(self.program.within(path))
+        for row in range(2, len(KINDS)):
+            found = [place for place in _matching(inner._row(row, word), key) if place.file == path and place.edits]
+            if found:
+                return found
+        rows = [inner._row(row, None) for row in range(2, len(KINDS))]
+        return [place for row in rows for place in row if place.file == path and place.edits]
+
+    def _row(self, row: int, word: str | None) -> list[Place]:
+        key = (row, word)
+        if key not in self._found:
+            words = None if word is None else {word, word.replace("-", "_"), word.replace("_", "-")}
+            self._found[key] = [place for kind in KINDS[row] for place in kind(self.program, words)]
+        return self._found[key]
+
+    def _address(self, place: Place, rows: list[list[Place]]) -> str:
+        """The shortest address that `choose` takes for this place."""
+        for address in _addresses(place):
+            for row in rows:
+                found = _matching(row, address)
+                if found:
+                    if [one.key for one in _nearest(found, self.program)] == [place.key]:
+                        return address
+                    break
+        return place.prefix if place.kind == "option" else f"{place.file}:{place.line}:{place.name}"
+
+    def _ambiguous(self, address: str, found: Sequence[Place]) -> str:
+        rows = [list(self._row(row, None)) for row in range(len(KINDS))]
+        lines = [f"  {place}   --hp={self._address(place, rows)}=…" for place in found]
+        return f"hyperparameter {address!r} may be any of these; write which:\n" + "\n".join(lines)
+
+    def _advice(self, address: str) -> str:
+        if reason := variables.unread(self.program, address):
+            return reason
+        words: set[str] = set()
+        for row in range(1, len(KINDS)):
+            words |= {place.address or place.name for place in self._row(row, None)}
+        for source in self.program.own:
+            words |= source.reads.words
+        hint = did_you_mean(address, words - {address})
+        if hint.startswith("; did you mean"):
+            return hint
+        return (
+            f"; read it there, or append {{{address}}} to the command, or name an option that Studio does not see: "
+            f"--hp=--{address}=…"
+        )
+
+
+def _words(address: str) -> list[str]:
+    """`["Config", "layers[0]"]` of `Config.layers[0]`."""
+    parts: list[str] = []
+    for part in _PART.findall(address):
+        if part.startswith("[") and parts:
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return parts or [address]
+
+
+def _matching(places: Sequence[Place], address: str) -> list[Place]:
+    """Those whose name is the last part of `address` and that have its other parts around them, in this order.
+
+    A whole address wins over one that names a few of the parts.
+    """
+    *around, name = _words(address)
+    name = options.known_as(name)
+    found = []
+    for place in places:
+        names = {options.known_as(place.name), *place.also}
+        if name in names or (not around and address in (place.name, *place.also)):
+            within = [options.known_as(part) for one in place.within for part in one.split(".")]
+            rest = iter(within)
+            if all(options.known_as(part) in rest for part in around):
+                found.append(place)
+    exact = [p for p in found if [x for one in p.within for x in one.split(".")] == around]
+    return exact if around and exact else found
+
+
+def _nearest(found: list[Place], program: Program) -> list[Place]:
+    """An option that is not nested before those that are; the script before its modules."""
+    unnested = [place for place in found if place.kind in ("option", "override") and not place.within]
+    if unnested:
+        return unnested[:1]
+    own = {source.path for source in program.own}
+    mine = [place for place in found if place.file in own]
+    return mine or found
+
+
+def _addresses(place: Place) -> Iterator[str]:
+    """Forms that may pick `place`, the shortest first."""
+    if place.kind == "option":
+        yield place.name
+        yield place.prefix
+        return
+    yield place.name
+    parts = [part for one in place.within for part in one.split(".") if part]
+    for part in reversed(parts):
+        yield f"{part}.{place.name}"
+    if parts:
+        yield ".".join([*parts, place.name])
+    if place.prefix:
+        yield place.prefix + ".".join([*place.within, place.name])
+
+
+def _spellings(place: Place) -> tuple[str, ...]:
+    give = place.give
+    return give.args[0] if isinstance(give, partial) and place.kind == "option" else ()
+
+
+def _dashless(address: str) -> str:
+    return options.known_as(address.lstrip("-").rpartition(".")[2])
+
+
+def _plain_key(place: Place) -> str:
+    return ".".join([*place.within, place.name]).replace("[", ".").replace("]", "")

@@ -1,0 +1,45 @@
+"""How a value enters the arguments of a program: written as text, put in the place of the one there, or added."""
+
+from collections.abc import Sequence
+
+from studio.errors import SubstitutionError
+from studio.experiment import plain
+
+
+def as_text(value: object) -> str:
+    """`value` as a command line or the environment has it; a program in Python reads `True` more often than `true`."""
+    return str(plain(value))
+
+
+def as_switch(name: str, value: object) -> bool:
+    """Whether a flag is on, for True, False, 1, 0 and their texts. SubstitutionError for any other value."""
+    known = {"true": True, "1": True, "1.0": True, "yes": True, "on": True}
+    known |= {"false": False, "0": False, "0.0": False, "no": False, "off": False, "none": False, "": False}
+    text = str(plain(value)).lower()
+    if text not in known:
+        raise SubstitutionError(f"{name} is a flag, which is there or not, and cannot be {value!r}; write true,false")
+    return known[text]
+
+
+def set_option(
+    arguments: list[str], spellings: Sequence[str], new: Sequence[str], *, front: bool, width: int = 1
+) -> None:
+    """Put `new` where one of `spellings` stands, with its `width` values, else at the front or the end."""
+    at = index_of(arguments, spellings)
+    if at is not None:
+        stop = at + 1 + (0 if "=" in arguments[at] else width)
+        arguments[at:stop] = new
+    elif front:
+        arguments[:0] = new
+    else:
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        arguments[end:end] = new
+
+
+def index_of(arguments: Sequence[str], spellings: Sequence[str]) -> int | None:
+    """The last argument that is one of `spellings`, or begins with it and `=`: the last one counts in most parsers."""
+    stop = arguments.index("--") if "--" in arguments else len(arguments)
+    for index in reversed(range(stop)):
+        if arguments[index].partition("=")[0] in spellings:
+            return index
+    return None

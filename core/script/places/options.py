@@ -1,0 +1,155 @@
+"""Options that the script defines: the value is passed as the user would pass it, and the script's text stays.
+
+    source --parsers--> Option ... --find--> Place     `train.py:7 --lr (0.01)`
+
+To know another library, add a function to `PARSERS` that yields `Option`s.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import libcst as cst
+
+from studio.errors import SubstitutionError
+from studio.script.constants import UNKNOWN, constant
+from studio.script.outline import Named
+from studio.script.places.constants import place_of
+from studio.script.places.giving import as_switch, as_text, set_option
+from studio.script.places.place import Draft, Place
+from studio.script.program import Program, Source
+
+Style = Literal["=", " ", "on", "off", "pair", "bool"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a program.
+
+    spellings  as it is typed, the preferred one first: `--learning-rate`, `-l`
+    names      under which a hyperparameter may mean it: its own, and the variable it is stored in
+    source     where it is defined, at `node`
+    default    the node of its default, where that is written
+    style      how a value is given:
+               "="     --lr=0.1
+               " "     --lr 0.1
+               "on"    --flag, or nothing
+               "off"   --no-flag stored as `flag`: there for False
+               "pair"  --flag, or the spelling in `negative`
+               "bool"  --flag=1, and --flag= for False, as `type=bool` needs it
+    front      belongs before a subcommand
+    within     the parts around the last one of a nested name: `optim` of `--optim.lr`
+    """
+
+    spellings: tuple[str, ...]
+    names: tuple[str, ...]
+    source: Source
+    node: cst.CSTNode
+    default: cst.BaseExpression | None = None
+    style: Style = "="
+    negative: str = ""
+    front: bool = False
+    within: tuple[str, ...] = ()
+    value: object = UNKNOWN  # the default where no constant in the text says it
+
+
+Parser = Callable[[Program, Source], Iterator[Option]]
+
+
+def find_options(program: Program, words: Collection[str] | None, parsers: Collection[Parser]) -> Iterator[Place]:
+    """Options that the script or a local module of its own defines; one that several subcommands have is one place."""
+    seen: set[str] = set()
+    for source in program.parsed(program.python):
+        for parser in parsers:
+            for option in parser(program, source):
+                if option.spellings[0] in seen:
+                    continue
+                seen.add(option.spellings[0])
+                if words is None or any(known_as(name) in words for name in option.names):
+                    yield place_of_option(option)
+
+
+def known_as(name: str) -> str:
+    """`learning_rate` for `learning-rate`."""
+    return name.replace("-", "_")
+
+
+def place_of_option(option: Option) -> Place:
+    source, spelling = option.source, option.spellings[0]
+    line = source.file.line(option.node)
+    value = constant(option.default) if option.default is not None else option.value
+    if option.style in ("on", "pair") and value is UNKNOWN:
+        value = False
+    elif option.style == "off" and option.default is None:
+        value = True
+    home = None
+    if option.default is not None and constant(option.default) is not UNKNOWN:
+        named = Named(option.names[0], (), "default", option.default, value, option.node)
+        home = place_of(source, named)
+    shown = spelling if value is UNKNOWN else f"{spelling} ({value!r} by default)"
+    scale = "flag" if option.style in ("on", "off", "pair", "bool") else ""
+    return Place(
+        known_as(option.names[0]).rpartition(".")[2],
+        option.within,
+        "option",
+        source.path,
+        line,
+        value,
+        shown,
+        give=partial(give_option, option.spellings, option.style, option.negative, option.front),
+        home=home,
+        prefix=spelling,
+        scale=scale,
+        also=tuple(known_as(name) for name in option.names[1:]),
+    )
+
+
+def give_option(
+    spellings: tuple[str, ...], style: Style, negative: str, front: bool, value: object, draft: Draft
+) -> None:
+    """Pass `value` among the arguments, in the place of the one that is there."""
+    spelling, arguments = spellings[0], draft.arguments
+    every = (*spellings, negative) if negative else spellings
+    if style in ("on", "off", "pair"):
+        on = as_switch(spelling, value)
+        new = {"on": [spelling] * on, "off": [spelling] * (not on), "pair": [spelling if on else negative]}[style]
+        set_option(arguments, every, new, front=front, width=0)
+    elif style == "bool":
+        set_option(arguments, every, [f"{spelling}=1" if as_switch(spelling, value) else f"{spelling}="], front=front)
+    else:
+        text = as_text(value)
+        joined = style == "=" and spelling.startswith("--")
+        if not joined and text.startswith("-") and not _is_negative(text):
+            raise SubstitutionError(f"{spelling} {text!r}: a value that begins with - would be read as an option")
+        set_option(arguments, every, [f"{spelling}={text}"] if joined else [spelling, text], front=front)
+
+
+def _is_negative(text: str) -> bool:
+    return text[1:2].isdigit() or text[1:2] == "."
+
+
+def by_its_name(spelling: str, arguments: Collection[str]) -> Place:
+    """The place of `--hp=--learning_rate=…`, an option that no source shows: given as those beside it, `--x=v` by default."""
+    given = list(arguments)
+    spaced = any(
+        a.startswith("--") and "=" not in a and i + 1 < len(given) and not given[i + 1].startswith("-")
+        for i, a in enumerate(given)
+    )
+    joined = any(a.startswith("--") and "=" in a for a in given)
+    style: Style = " " if (spaced and not joined) or not spelling.startswith("--") else "="
+    return Place(
+        spelling.lstrip("-"),
+        (),
+        "option",
+        "",
+        0,
+        UNKNOWN,
+        f"{spelling}{style}VALUE",
+        give=partial(_give_unseen, spelling, style),
+        prefix=spelling,
+    )
+
+
+def _give_unseen(spelling: str, style: Style, value: object, draft: Draft) -> None:
+    give_option((spelling,), style, "", False, value, draft)

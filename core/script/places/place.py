@@ -1,0 +1,117 @@
+"""One place that a value goes to, and what one experiment changes.
+
+a kind's `find(program, wanted)` --> Place ...        Place.put(value, draft) --> edits of texts, arguments, environment
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from studio.errors import SubstitutionError
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One span of a file's UTF-8 text, and what stands there for a value."""
+
+    file: str
+    start: int
+    stop: int
+    write: Callable[[object], str]
+
+
+@dataclass
+class Draft:
+    """What one experiment changes: `edits` of files, with their texts; the script's `arguments`; `env`;
+    `brackets`, the texts for `{name}` in these two."""
+
+    arguments: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    edits: list[tuple[Edit, str]] = field(default_factory=list)
+    brackets: dict[str, str] = field(default_factory=dict)
+
+    def fill(self) -> None:
+        """Replace what stands in brackets, each once: a value is no bracket of another."""
+        if self.brackets:
+            known = re.compile("{(" + "|".join(map(re.escape, self.brackets)) + ")}")
+            self.arguments[:] = [known.sub(lambda m: self.brackets[m[1]], text) for text in self.arguments]
+            self.env = {name: known.sub(lambda m: self.brackets[m[1]], text) for name, text in self.env.items()}
+
+
+Give = Callable[[object, Draft], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place that the value of a hyperparameter can go to.
+
+    name      the last part of its address, the name that it has in the script: `C`
+    within    what stands around it, from the outside: `("clf", "SVC")`; an address names any of these in this order
+    kind      what it is, for people: `keyword`, `option`
+    file      path below the source; empty for an environment variable that no file reads
+    line      from 1; 0 where there is none
+    value     what stands there today, or `UNKNOWN`
+    shown     what it would change, with today's value: `SVC(C=1.0)`
+    edits     spans that take the value
+    give      how the value enters otherwise, by the arguments or the environment
+    home      where the value of today stands in a file, for a place that is none: the assignment of a variable whose
+              reads are replaced, the default of an option. `studio apply` writes there
+    also      other names that mean it: `learning_rate` for `-l`
+    prefix    what an address begins with: `--` of an option, `hydra:`, `env:`, `config.yaml:`
+    note      what the user should know, said once
+    scale     "flag" for a place that is on or off
+    """
+
+    name: str
+    within: tuple[str, ...]
+    kind: str
+    file: str
+    line: int
+    value: object
+    shown: str
+    edits: tuple[Edit, ...] = ()
+    give: Give | None = None
+    home: "Place | None" = None
+    also: tuple[str, ...] = ()
+    prefix: str = ""
+    note: str = ""
+    scale: str = ""
+    address: str = ""  # the shortest form that picks it among the places of its script
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line} " if self.line else f"{self.file} " if self.file else ""
+        return f"{where}{self.shown}"
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from every other place of its program."""
+        return self.kind, self.file, self.line, self.within, self.name, tuple(edit.start for edit in self.edits)
+
+    def put(self, value: object, draft: Draft) -> None:
+        """Put `value` here. SubstitutionError for one that cannot stand here."""
+        for edit in self.edits:
+            draft.edits.append((edit, edit.write(value)))
+        if self.give is not None:
+            self.give(value, draft)
+
+
+def apply_edits(texts: Mapping[str, str], edits: list[tuple[Edit, str]]) -> dict[str, str]:
+    """The `texts` that change, with the `edits` in them. SubstitutionError where two values want one span."""
+    result: dict[str, str] = {}
+    for file in dict.fromkeys(edit.file for edit, _ in edits):
+        data = texts[file].encode()
+        pieces, position = [], 0
+        for edit, text in sorted(((e, t) for e, t in edits if e.file == file), key=lambda one: one[0].start):
+            if edit.start < position:
+                line = data.count(b"\n", 0, edit.start) + 1
+                raise SubstitutionError(f"{file}:{line}: two hyperparameters go to this place: search one of them")
+            pieces += [data[position : edit.start], text.encode()]
+            position = edit.stop
+        result[file] = b"".join([*pieces, data[position:]]).decode()
+    return result
+
+
+def lines_of(lines: Sequence[int]) -> str:
+    """`line 3`, `lines 3, 5 and 8`."""
+    *most, last = map(str, sorted(set(lines)))
+    return f"lines {', '.join(most)} and {last}" if most else f"line {last}"

@@ -1,0 +1,165 @@
+"""Variables: every read takes the value, as the seed's rule says; one that is assigned again takes it at its first constant.
+
+lr = 0.01             stays
+SGD(lr=lr)            SGD(lr=0.03)
+
+lr = 0.01             lr = 0.03, since `lr *= 0.9` further down would be lost at the reads
+"""
+
+import builtins
+from collections.abc import Collection, Iterator
+from functools import partial
+
+from studio.script.constants import UNKNOWN
+from studio.script.literals import write_literal
+from studio.script.places.place import Edit, Place, lines_of
+from studio.script.program import Program, Source
+from studio.script.reads import Assigned, Read, Variable
+
+
+def literal_edit(source: Source, read: Read) -> Edit:
+    """The edit that writes a value as Python text where `read` stands."""
+    return Edit(source.path, read.start, read.stop, partial(write_literal, source.file, read))
+
+
+def find_assigned(program: Program, words: Collection[str] | None) -> Iterator[Place]:
+    """Variables of the script whose assignments are constants."""
+    elsewhere = _executed(program)
+    for source in program.parsed(program.own):
+        for name, scopes in source.reads.variables.items():
+            if (words is None or name in words) and not (name in elsewhere and not _in_class(scopes)):
+                known = [scope for scope in scopes if scope.reads and _first(scope) is not None]
+                if known and not any(scope.reads and _first(scope) is None for scope in scopes):
+                    yield _merged(source, known)
+
+
+def find_scopes(program: Program, words: Collection[str] | None) -> Iterator[Place]:
+    """The same variables by the function or class that they belong to, where an address names that."""
+    for source in program.parsed(program.own):
+        for name, scopes in source.reads.variables.items():
+            if words is None or name not in words:
+                continue
+            for scope in scopes:
+                if scope.reads and scope.where:
+                    yield _merged(source, [scope], scope.where)
+
+
+def find_computed(program: Program, words: Collection[str] | None) -> Iterator[Place]:
+    """Variables that are read, and assigned what is no constant, or nothing at all."""
+    for source in program.parsed(program.own):
+        for name, scopes in source.reads.variables.items():
+            if words is not None and name not in words:
+                continue
+            read = [scope for scope in scopes if scope.reads]
+            if words is None and (hasattr(builtins, name) or not any(scope.assigned for scope in read)):
+                continue
+            if read and any(_first(scope) is None for scope in read):
+                yield _merged(source, read)
+
+
+def find_in_modules(program: Program, words: Collection[str] | None) -> Iterator[Place]:
+    """Variables of the local modules that the script imports, at their first constant."""
+    for source in program.modules:
+        if words is not None and not any(word in source.file.text for word in words):
+            continue
+        for parsed in program.parsed([source]):
+            for name, scopes in parsed.reads.variables.items():
+                for scope in scopes:
+                    first = _first(scope)
+                    if (words is None or name in words) and first is not None and (scope.reads or not scope.where):
+                        yield _at_constant(parsed, scope, first)
+
+
+def unread(program: Program, name: str) -> str:
+    """Why variables of this name in the script take no value, for an error; empty where there are none."""
+    for source in program.own:
+        lines = [read.line for read in source.reads.fixed if read.name == name]
+        if lines:
+            return (
+                f"; on {lines_of(lines)} of {source.path!r} it is a parameter, loop variable, import or the like, "
+                f"which takes no value: read a variable of another name there, and search that one"
+            )
+    return ""
+
+
+def _executed(program: Program) -> set[str]:
+    """Names that a file assigns which the script executes, as nanoGPT does with a configuration: its assignments count."""
+    names: set[str] = set()
+    for source in program.parsed(program.executed):
+        names |= {name for name, scopes in source.reads.variables.items() if any(not s.where for s in scopes)}
+    return names
+
+
+def _in_class(scopes: list[Variable]) -> bool:
+    return all(scope.where for scope in scopes)
+
+
+def _first(scope: Variable) -> Assigned | None:
+    return next((one for one in scope.assigned if one.literal is not None), None)
+
+
+def _is_schedule(scope: Variable) -> bool:
+    """Whether the name is assigned again after its first constant, other than in another branch of one `if`."""
+    first = _first(scope)
+    lines = {one.line for one in scope.assigned}
+    return first is not None and len(lines) > 1 and not all(o is first or first.excludes(o) for o in scope.assigned)
+
+
+def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()) -> Place:
+    edits: list[Edit] = []
+    notes: list[str] = []
+    name = scopes[0].name
+    firsts = [_first(scope) for scope in scopes]
+    first = next((one for one in firsts if one is not None), None)
+    schedule: Assigned | None = None
+    for scope, start in zip(scopes, firsts, strict=True):
+        lines = [one.line for one in scope.assigned]
+        if start is not None and start.literal is not None and _is_schedule(scope):
+            edits.append(literal_edit(source, start.literal))
+            schedule = schedule or start
+            again = lines_of([line for line in lines if line != start.line] or lines)
+            notes.append(
+                f"{name!r} is assigned on {lines_of(lines)} of {source.path!r}; "
+                f"its value goes to line {start.line}, and {again} {'does' if again.startswith('line ') else 'do'} as before"
+            )
+        else:
+            edits += [literal_edit(source, read) for read in scope.reads]
+            if lines and start is None:
+                notes.append(
+                    f"{name!r} is assigned what is no constant on {lines_of(lines)} of {source.path!r}; "
+                    "its reads all take the value searched"
+                )
+    if len([scope for scope in scopes if scope.assigned]) > 1 and not schedule:
+        lines = [one.line for scope in scopes for one in scope.assigned]
+        if len(set(lines)) > 1:
+            notes.append(
+                f"{name!r} is assigned on {lines_of(lines)} of {source.path!r}; its reads all take the value searched"
+            )
+    read_lines = [read.line for scope in scopes for read in scope.reads]
+    home = _constant(source, first) if first is not None else None
+    if schedule is not None and len(edits) == 1:
+        line, shown = schedule.line, schedule.shown
+    else:
+        line, shown = read_lines[0], f"{name}, read on {lines_of(read_lines)}"
+        if home is not None:
+            shown += f" ({home.shown})"
+    value = first.value if first is not None else UNKNOWN
+    return Place(
+        name, within, "variable", source.path, line, value, shown, tuple(edits), home=home, note="; ".join(notes)
+    )
+
+
+def _at_constant(source: Source, scope: Variable, first: Assigned) -> Place:
+    """At the first constant, and at those in other branches of its `if`."""
+    others = [one for one in scope.assigned if one.literal is not None and first.excludes(one)]
+    edits = tuple(literal_edit(source, one.literal) for one in (first, *others) if one.literal is not None)
+    note = f"{scope.name!r} goes to {source.path}:{first.line} {first.shown}"
+    return Place(
+        scope.name, scope.where, "variable", source.path, first.line, first.value, first.shown, edits, note=note
+    )
+
+
+def _constant(source: Source, first: Assigned) -> Place:
+    assert first.literal is not None
+    edit = literal_edit(source, first.literal)
+    return Place(first.literal.name, (), "constant", source.path, first.line, first.value, first.shown, (edit,))

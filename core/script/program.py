@@ -1,0 +1,204 @@
+"""The program that a search runs: its script, the local modules it imports, what it is started with.
+
+command line + folder --Program--> script, `PythonFile`s and their outlines, each read and parsed once, when asked for
+"""
+
+import ast
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from studio.errors import SubstitutionError
+from studio.script.outline import Outline
+from studio.script.python_file import PythonFile
+from studio.script.reads import FileReads, find_reads
+
+MOST_MODULES = 300  # local modules that are looked at
+_IMPORT = re.compile(r"^\s*(?:from\s+([.\w]+)\s+import\s+([^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
+
+
+class Source:
+    """The Python text of one file, with what was found in it; parsed when that is first asked for."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.file = PythonFile(path, data)
+
+    @cached_property
+    def reads(self) -> FileReads:
+        return find_reads(self.file)
+
+    @cached_property
+    def outline(self) -> Outline:
+        return Outline(self.file)
+
+
+class Program:
+    """What is started, and the files that it may be made of.
+
+    script      path of the file that runs, below the source; None for a module that lies elsewhere
+    arguments   the script's own
+    env         what `--env` sets
+    more        paths of files that take values as the script does: `--substitute`
+    read        gives the content of a path below the source; None where no such file is
+    """
+
+    def __init__(
+        self,
+        script: str | None,
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        more: Sequence[str] = (),
+        *,
+        read: Callable[[str], bytes | None],
+    ) -> None:
+        self.script = script
+        self.arguments = list(arguments)
+        self.env = dict(env or {})
+        self.more = list(more)
+        self._read = read
+        self._data: dict[str, bytes | None] = {}
+        self._sources: dict[str, Source] = {}
+        self.notices: list[str] = []
+
+    @classmethod
+    def at(cls, source: Path, script: str | None, arguments: Sequence[str] = (), **others: object) -> "Program":
+        """A program whose files lie in the folder `source`."""
+
+        def read(path: str) -> bytes | None:
+            file = Path(os.path.normpath(source / path))
+            if not file.is_relative_to(source) or not file.is_file():
+                return None
+            return file.read_bytes()
+
+        return cls(script, arguments, read=read, **others)  # type: ignore[arg-type]
+
+    def within(self, path: str) -> "Program":
+        """The program as if the file at `path` were its script."""
+        return Program(path, self.arguments, self.env, read=self._read)
+
+    def data(self, path: str) -> bytes | None:
+        """The content of the file at `path` below the source; None where there is none."""
+        if path not in self._data:
+            try:
+                self._data[path] = self._read(path)
+            except (OSError, ValueError):  # no permission, or no path at all
+                self._data[path] = None
+        return self._data[path]
+
+    def source(self, path: str) -> Source:
+        if path not in self._sources:
+            self._sources[path] = Source(path, self.data(path) or b"")
+        return self._sources[path]
+
+    @cached_property
+    def own(self) -> list[Source]:
+        """The script and what `--substitute` added, as far as they are Python. They have to parse."""
+        paths = [path for path in [self.script, *self.more] if path is not None]
+        return [self.source(path) for path in dict.fromkeys(paths) if path.endswith(".py")]
+
+    @cached_property
+    def modules(self) -> list[Source]:
+        """Local modules that `own` imports or executes, and those that they do; without those that do not parse."""
+        found: list[Source] = []
+        waiting = [(source.path, source.file.text) for source in self.own]
+        seen = {path for path, _ in waiting}
+        while waiting and len(found) < MOST_MODULES:
+            path, text = waiting.pop(0)
+            for other in self._imported(path, text):
+                if other in seen:
+                    continue
+                seen.add(other)
+                try:
+                    source = self.source(other)
+                except SubstitutionError:
+                    continue
+                found.append(source)
+                waiting.append((other, source.file.text))
+        return found
+
+    @cached_property
+    def executed(self) -> list[Source]:
+        """Local files that the script runs by `exec(open("config.py").read())`: their assignments follow its own."""
+        found: list[Source] = []
+        for source in self.own:
+            for path in self._executed(source.file.text):
+                try:
+                    found.append(self.source(path))
+                except SubstitutionError:
+                    continue
+        return found
+
+    @property
+    def python(self) -> list[Source]:
+        """`own`, then `modules`."""
+        return [*self.own, *self.modules]
+
+    def parsed(self, sources: Sequence[Source]) -> Iterator[Source]:
+        """Those of `sources` that parse; the script itself has to."""
+        for source in sources:
+            try:
+                source.outline  # noqa: B018
+                source.reads  # noqa: B018
+            except SubstitutionError:
+                if source in self.own:
+                    raise
+                continue
+            yield source
+
+    def _imported(self, path: str, text: str) -> Iterator[str]:
+        """Paths of local files that `text`, of the file at `path`, imports, or executes by their name."""
+        roots = dict.fromkeys([str(PurePosixPath(self.script or path).parent), "."])
+        for module, names in imports_of(text):
+            level = len(module) - len(module.lstrip("."))
+            inner = [part for part in module.split(".") if part]
+            if level:
+                folder = PurePosixPath(path)
+                for _ in range(level):
+                    folder = folder.parent
+                bases = [folder]
+            else:
+                bases = [PurePosixPath(root) for root in roots]
+            for base in bases:
+                targets = [[*inner[: i + 1]] for i in range(len(inner))] + [[*inner, name] for name in names]
+                for target in targets:
+                    place = base.joinpath(*target)
+                    for candidate in (f"{place}.py", f"{place}/__init__.py"):
+                        if target and self.data(candidate) is not None:
+                            yield candidate
+        yield from self._executed(text)
+
+    def _executed(self, text: str) -> Iterator[str]:
+        if "exec(" not in text and "runpy" not in text:
+            return
+        roots = dict.fromkeys([".", str(PurePosixPath(self.script or "x").parent)])
+        given = [part for argument in self.arguments for part in argument.split("=")]
+        for name in [*re.findall(r"""["']([\w./-]+\.py)["']""", text), *given]:
+            for root in roots:
+                candidate = os.path.normpath(f"{root}/{name}")
+                if name.endswith(".py") and candidate != self.script and self.data(candidate) is not None:
+                    yield candidate
+                    break
+
+
+def imports_of(text: str) -> list[tuple[str, list[str]]]:
+    """`[("a.b", ["c"])]` for `from a.b import c`, anywhere in `text`; also for what this Python cannot parse."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [
+            (module or first.split(" ")[0].strip(), re.findall(r"\w+", names))
+            for module, names, plain in _IMPORT.findall(text)
+            for first in plain.split(",")
+        ]
+    found: list[tuple[str, list[str]]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append(("." * node.level + (node.module or ""), [alias.name for alias in node.names]))
+    return found
