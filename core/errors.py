@@ -24,9 +24,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StudioError(Exception):
-    """Base of all errors that Studio raises on purpose. Its text is one line for a person."""
+    """Base of all errors that Studio raises on purpose. Its text is one line for a person; `lines` may follow it."""
 
     exit_code = 1
+    lines: tuple[str, ...] = ()
 
 
 class BadInput(StudioError):
@@ -38,7 +39,9 @@ class RangeError(BadInput):
 
 
 class SubstitutionError(BadInput):
-    pass
+    def __init__(self, text: str, lines: tuple[str, ...] = ()):
+        super().__init__(text)
+        self.lines = lines
 
 
 class PluginError(BadInput):

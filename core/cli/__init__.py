@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from studio.cli.streams import settle_streams
@@ -69,7 +70,7 @@ def _guarded() -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except StudioError as error:
-        _complain(str(error))
+        _complain(str(error), error.lines)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -97,11 +98,12 @@ def _guarded() -> int:
         raise
 
 
-def _complain(text: str) -> None:
+def _complain(text: str, lines: Sequence[str] = ()) -> None:
     from studio.text import clean
 
     if not was_interrupted():
-        sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n")
+        more = "".join(f"  {clean(line)}\n" for line in lines)
+        sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n{more}")
 
 
 def _app() -> Any:

@@ -85,7 +85,8 @@ class Places:
         if len(found) == 1:
             return replace(found[0], address=address)
         if found:
-            raise SubstitutionError(self._ambiguous(address, found))
+            several = f"hyperparameter {address!r} may be any of these; write which:"
+            raise SubstitutionError(several, tuple(self._forms(found)))
         raise SubstitutionError(f"hyperparameter {address!r} is read nowhere in {self._shown!r}{self._advice(address)}")
 
     def candidates(self, address: str) -> list[Place]:
@@ -177,10 +178,11 @@ class Places:
                     break
         return place.prefix if place.kind == "option" else f"{place.file}:{place.line}:{place.name}"
 
-    def _ambiguous(self, address: str, found: Sequence[Place]) -> str:
-        rows = [list(self._row(row, None)) for row in range(len(KINDS))]
-        lines = [f"  {place}   --hp={self._address(place, rows)}=…" for place in found]
-        return f"hyperparameter {address!r} may be any of these; write which:\n" + "\n".join(lines)
+    def _forms(self, found: Sequence[Place]) -> Iterator[str]:
+        """For each place of `found` a line with the form that picks it."""
+        rows = [self._row(row, None) for row in range(len(KINDS))]
+        for place in found:
+            yield f"{place}   --hp={self._address(place, rows)}=…"
 
     def _advice(self, address: str) -> str:
         if reason := variables.unread(self.program, address):
