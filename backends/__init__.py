@@ -1,1 +1,4 @@
-"""Built-in execution backends: local, slurm, and those behind a queue or a cloud in their own packages."""
+"""Built-in execution backends: local, slurm; dask and ray on their base, engine, and engine_task on the engine's machines.
+
+Those behind a queue or a cloud are in packages of their own.
+"""

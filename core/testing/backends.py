@@ -128,9 +128,10 @@ class BackendContract:
     def test_stop_ends_an_experiment(self, tmp_path: Path) -> None:
         """Its outcome comes soon, marked as stopped; the others go on; a number that does not run is no error."""
         with self._open(slots=2) as backend:
-            backend.start(self.make_run(tmp_path, 1, SLEEP))
+            run = self.make_run(tmp_path, 1, SLEEP)
+            backend.start(run)
             backend.start(self.make_run(tmp_path, 2, "import time; time.sleep(1)"))
-            self._wait_for_processes(backend, tmp_path, 1)
+            self._wait_for_processes(backend, run)
             backend.stop(1, kill=False)
             backend.stop(99, kill=True)
             events = self._until_ended(backend, {1, 2})
@@ -242,10 +243,9 @@ class BackendContract:
         assert not missing, f"no outcome of experiments {sorted(missing)} within {self.patience:g} s"
         return events
 
-    def _wait_for_processes(self, backend: Backend, folder: Path, number: int) -> None:
+    def _wait_for_processes(self, backend: Backend, run: Run) -> None:
         deadline = time.monotonic() + self.patience
-        run_folder = str(folder / "project" / str(number) / "1")
-        while not list(marked(run_folder)) and time.monotonic() < deadline:
+        while not self.processes_of(run) and time.monotonic() < deadline:
             backend.poll(0.05)
 
     def _wait_for_output(self, backend: Backend, run: Run, word: str) -> None:

@@ -422,9 +422,6 @@ class TestContract(BackendContract):
         """The worker of this test runs nothing else."""
         return [pid for folder in self.tmp.glob("studio-worker-*/*") for pid in marked(str(folder))]
 
-    def _wait_for_processes(self, backend, folder, number):
-        faults._until(lambda: backend.poll(0.05) or self.processes_of(None), self.patience)
-
     def _wait_for_output(self, backend, run, word):
         logs = self.tmp.glob
         faults._until(

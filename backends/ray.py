@@ -1,0 +1,124 @@
+"""`ray`: experiments as tasks of a Ray cluster.
+
+    studio run --backend=ray --num-workers=8 …                     a Ray of this machine's own
+    studio run --backend=ray:auto …                                the cluster that this machine belongs to
+    studio run --backend=ray://head:10001 --num-workers=64 …       one elsewhere: KubeRay, `ray up`
+
+Nodes need Studio and the script's packages. `--cpus`, `--gpus` and `--ram` are what Ray schedules by; a script sees the
+GPUs that Ray gave it in CUDA_VISIBLE_DEVICES.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from studio.backends.engine import EngineBackend
+from studio.backends.engine_task import carry_out
+from studio.errors import BadInput
+from studio.experiment import Run
+from studio.hookspecs import hookimpl
+from studio.options import parse_bytes
+from studio.system.machine import usable_cpus
+
+CALL_TIMEOUT = 20.0  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds
+
+
+class RayBackend(EngineBackend):
+    """Experiments on the nodes of a Ray cluster; without an address, on one that this process starts."""
+
+    name = "ray"
+
+    def connect(self) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise BadInput("--backend=ray needs Ray: pip install 'studio-search[ray]'") from None
+        self._ray = ray
+        self._mine = not ray.is_initialized()
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        try:
+            if not self._mine:
+                return
+            if not self._address:
+                # On loopback alone, and with a CPU for each slot, whatever this machine has.
+                ray.init(num_cpus=self._slots, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            else:
+                _check_port(self._address)
+                address = f"ray:{self._address}" if self._address.startswith("//") else self._address
+                ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            raise BadInput(
+                f"--backend=ray:{self._address}: no Ray cluster answers there ({type(error).__name__}); "
+                "start one with: ray start --head"
+            ) from error
+
+    def disconnect(self) -> None:
+        if self._mine:
+            self._ray.shutdown()
+
+    def is_connected(self) -> bool:
+        return bool(self._ray.is_initialized())
+
+    def submit(self, job: dict[str, Any], run: Run, done: Callable[[Any], None]) -> Any:
+        wanted = {"CPU": float(run.resources.cpus or 1), "GPU": float(run.resources.gpus)}
+        if not self._address:
+            wanted["CPU"] = 1.0  # a slot
+        if run.resources.ram:
+            wanted["memory"] = float(parse_bytes(run.resources.ram, "--ram"))
+        self._check(wanted)
+        task = self._ray.remote(carry_out).options(
+            num_cpus=wanted["CPU"],
+            num_gpus=wanted["GPU"],
+            memory=wanted.get("memory"),
+            max_retries=0,  # a lost run is tried again by the driver, as a new attempt
+            name=f"studio {run.key}",
+        )
+        handle = task.remote(job)
+        handle.future().add_done_callback(lambda ended: done(ended.exception() or ended.result()))
+        return handle
+
+    def cancel_waiting(self, handle: Any) -> None:
+        """Ray tells a task that runs by an exception in its thread, which would take its outcome: those end by command."""
+        if handle is None:
+            return
+        from ray.util.state import get_task
+
+        with contextlib.suppress(Exception):  # the state is for people, and may be late or absent
+            state = get_task(handle.task_id().hex(), timeout=2)
+            if state is not None and str(getattr(state, "state", "")).startswith("PENDING"):
+                self._ray.cancel(handle)
+
+    def places(self) -> list[str]:
+        return [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
+
+    def call(self, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(place, soft=False)
+        beside = self._ray.remote(function).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
+        return self._ray.get(beside.remote(*arguments), timeout=CALL_TIMEOUT)
+
+    def threads(self) -> int | None:
+        return None if self._address else max(1, usable_cpus() // self._slots)
+
+    def _check(self, wanted: dict[str, float]) -> None:
+        """BadInput if no node has what one experiment takes: its task would wait for ever."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
+            asked = ", ".join(f"{name} {amount:g}" for name, amount in wanted.items() if amount)
+            largest = ", ".join(f"{name} {max((n.get(name, 0.0) for n in nodes), default=0.0):g}" for name in wanted)
+            raise BadInput(f"no Ray node has {asked}; the most that one has: {largest}")
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("//").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
+
+
+@hookimpl
+def studio_backends() -> list[Any]:
+    return [RayBackend]

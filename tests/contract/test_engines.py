@@ -1,0 +1,41 @@
+"""Dask and Ray keep the contract of backends: in place, and on machines that do not see the project's folder."""
+
+import pytest
+
+from studio.backends import engine_task
+from studio.backends.dask import DaskBackend
+from studio.backends.ray import RayBackend
+from studio.system.processes import marked
+from studio.testing import BackendContract
+
+pytest.importorskip("distributed")
+
+
+class TestDask(BackendContract):
+    backend = DaskBackend
+
+
+class TestDaskElsewhere(TestDask):
+    """No worker sees the project's folder: files travel."""
+
+    @pytest.fixture(autouse=True)
+    def _unseen(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(engine_task, "_sees", lambda folder, token: False)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def processes_of(self, run):
+        return list(marked(str(engine_task.scratch())))
+
+
+@pytest.mark.slow  # Ray takes 5 to 30 s to start
+class TestRay(BackendContract):
+    backend = RayBackend
+    patience = 60.0
+
+    @pytest.fixture(autouse=True, scope="class")
+    def _cluster(self):
+        """One cluster for all: a backend uses the one that its program has."""
+        ray = pytest.importorskip("ray")
+        ray.init(num_cpus=3, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+        yield
+        ray.shutdown()
