@@ -8,8 +8,10 @@ Hooks are called plugin by plugin, so one that raises hurts nobody else, and eve
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib
+import inspect
 import os
 import sys
 import time
@@ -27,7 +29,9 @@ from studio.errors import BadInput, PluginError, PluginFailed, RangeError, Studi
 from studio.experiment import FITNESS, Metric, Run
 from studio.interfaces import Backend, MetricReader, Optimizer
 from studio.metric_sources import FirstOf
-from studio.plugin_files import import_file, is_file, own_optimizers
+from studio.options import Field, fields_of, option, options_of
+from studio.plugin_files import import_file, own_optimizers
+from studio.settings import is_optimizer_file
 from studio.space import Parameter
 from studio.text import did_you_mean
 
@@ -181,7 +185,7 @@ class Host:
 
     def optimizer(self, name: str) -> type[Optimizer]:
         """The optimizer called `name`, or the one in the file that `name` is the path of."""
-        if is_file(name):
+        if is_optimizer_file(name):
             return self.load_file(name)
         found: type[Optimizer] = self._one("optimizer", name)
         return found
@@ -189,6 +193,14 @@ class Host:
     def backend(self, name: str) -> type[Backend]:
         found: type[Backend] = self._one("backend", name)
         return found
+
+    def backend_flags(self) -> dict[str, tuple[Field, list[str]]]:
+        """The options of all backends: name as typed -> the field of the first that has it, and which backends have it."""
+        flags: dict[str, tuple[Field, list[str]]] = {}
+        for piece in self.pieces("backend"):
+            for field in backend_fields(piece.cls).values():
+                flags.setdefault(field.flag, (field, []))[1].append(piece.name)
+        return flags
 
     def _one(self, kind: str, name: str) -> Any:
         pieces = self.pieces(kind)
@@ -244,6 +256,36 @@ class Host:
                 continue
             firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
             yield plugin, answer if firstresult else answer[0] if answer else None
+
+
+def backend_fields(backend: type[Backend]) -> dict[str, Field]:
+    """The options of a backend, by the name of the field."""
+    options = backend_options(backend)
+    prefix = backend.Options.prefix
+    return fields_of(options, backend.name if prefix is None else prefix)
+
+
+@functools.cache
+def backend_options(backend: type[Backend]) -> type:
+    """Its `Options`. A backend as version 0.1 had them takes `slots` and options by its constructor's signature."""
+    if not is_of_0_1(backend) or backend.Options is not Backend.Options:
+        return backend.Options
+    taken = [parameter for parameter in options_of(backend).values() if parameter.kind is not parameter.VAR_KEYWORD]
+    made = {
+        parameter.name: option(
+            dataclasses.MISSING if parameter.default is parameter.empty else parameter.default,
+            parameter.name.upper(),
+            "",
+        )
+        for parameter in taken
+    }
+    fields = [(parameter.name, parameter.annotation, made[parameter.name]) for parameter in taken]
+    return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
+
+
+def is_of_0_1(backend: type[Backend]) -> bool:
+    """Whether its constructor takes `slots`, as in version 0.1, and not options and a context."""
+    return "slots" in inspect.signature(backend).parameters
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from studio.experiment import Outcome, Report, Run
+from studio.settings import Settings
 from studio.space import Space, Suggestion
 
 
@@ -51,8 +53,26 @@ class Backend(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
 
+    @dataclass(frozen=True)
+    class Options:
+        """What this backend takes of its own. A field made by `studio.option` is an option of the command line,
+        `--NAME-FIELD`, and a key of `backend_options` of `studio.run`.
+
+            @dataclass(frozen=True)
+            class Options(studio.Backend.Options):
+                partition: str | None = studio.option(None, "NAME", "Where jobs are queued. Default: the cluster's.")
+        """
+
+        prefix: ClassVar[str | None] = None  # in place of NAME; "": none, as the clouds have it
+        after_colon: ClassVar[str | None] = None  # the field that takes what follows `--backend=NAME:`
+
     def __init__(self, *, slots: int, **options: Any):  # noqa: B027 - optional to override
         pass
+
+    @classmethod
+    def auto_slots(cls, options: Any, settings: Settings) -> int | None:
+        """How many experiments `--num-workers=auto` runs at a time; None: as many as this machine has CPUs, or GPUs for."""
+        return None
 
     @abstractmethod
     def start(self, run: Run) -> None:

@@ -1,9 +1,18 @@
-"""A plugin's own options: read from the signature of its class, typed, and checked before anything starts."""
+"""Options: how one is spelled, read and written back, and what a plugin takes of its own.
 
+An option is a field of a dataclass, made by `option`: the fields of `studio.settings.Settings` are the options of `studio
+run`, those of a backend's `Options` become options of the same command. An optimizer's are the parameters of its class.
+"""
+
+import dataclasses
+import functools
 import inspect
+import operator
+import os
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import BadInput, PluginError
@@ -11,6 +20,200 @@ from studio.text import did_you_mean, literal
 
 _GIVEN_BY_STUDIO = {"self", "space", "seed", "slots", "host", "settings", "project", "notice"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+# --- one option -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is spelled on the command line, read and written back.
+
+    names    as typed; the first one stands in errors and in a command that is written back. Empty: `--FIELD`
+    keyword  the argument of `studio.run`, where it is not the field's name
+    parse    (what was typed or given, the option's name) -> what is stored; BadInput. None: by the type of the field
+    write    stored -> the text, or texts, after the name
+    resume   whether `studio resume` may change it
+    secret   its value is in no command that is written back
+    many     repeatable. None: by the type of the field
+    """
+
+    metavar: str
+    help: str
+    group: str = ""
+    names: tuple[str, ...] = ()
+    keyword: str = ""
+    parse: Callable[[Any, str], Any] | None = None
+    write: Callable[[Any], str | list[str]] | None = None
+    resume: bool = False
+    secret: bool = False
+    many: bool | None = None
+
+
+def option(default: Any, metavar: str, help: str, **more: Any) -> Any:
+    """A field of a dataclass that is an option of the command line; `more` as `Option` has it.
+
+    A list or dict as `default` is copied for each instance; `dataclasses.MISSING` makes the option required.
+    """
+    metadata = {"option": Option(metavar, help, **more)}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a class of options, with its type and its spelling."""
+
+    name: str
+    annotation: Any
+    default: Any  # dataclasses.MISSING: required
+    option: Option
+    names: tuple[str, ...]
+
+    @property
+    def flag(self) -> str:
+        """Its name in errors and in commands."""
+        return self.names[0]
+
+    @property
+    def keyword(self) -> str:
+        return self.option.keyword or self.name
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is typed without a value."""
+        return self.annotation is bool
+
+    @property
+    def is_repeatable(self) -> bool:
+        if self.option.many is not None:
+            return self.option.many
+        return any(typing.get_origin(member) in (list, dict) for member in _members(self.annotation))
+
+    def read(self, given: Any) -> Any:
+        """What is stored for `given`, a text of the command line or a value of a program. BadInput, with the option's name."""
+        if self.option.parse is not None:
+            return self.option.parse(given, self.flag)
+        return read_as(self.annotation, given, self.flag)
+
+    def words(self, value: Any) -> list[str]:
+        """The words of a command line that give this value."""
+        if self.is_switch:
+            return [self.flag] if value else []
+        texts = self.option.write(value) if self.option.write else write_plain(value)
+        glue = "=" if self.flag.startswith("--") else ""
+        return [f"{self.flag}{glue}{text}" for text in ([texts] if isinstance(texts, str) else texts)]
+
+
+@functools.cache
+def fields_of(cls: type, prefix: str = "") -> dict[str, Field]:
+    """The options among the fields of dataclass `cls`, by the name of the field; `--PREFIX-FIELD` where there is a prefix."""
+    hints = typing.get_type_hints(cls)
+    start = f"--{prefix}-" if prefix else "--"
+    result = {}
+    for field in dataclasses.fields(cls):
+        if (made := field.metadata.get("option")) is not None:
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            names = made.names or (start + field.name.replace("_", "-"),)
+            result[field.name] = Field(field.name, hints[field.name], default, made, names)
+    return result
+
+
+def read_options(fields: Mapping[str, Field], given: Mapping[str, Any], owner: str = "studio.run") -> dict[str, Any]:
+    """`given`, by keyword, as it is stored, by field. None is "not given". BadInput for an unknown or impossible one."""
+    known = {field.keyword: field for field in fields.values()}
+    result = {}
+    for name, value in given.items():
+        if name not in known:
+            hint = did_you_mean(name, known) if known else ": it takes none"
+            raise BadInput(f"{owner} has no option {name!r}{hint}")
+        if value is not None:
+            result[known[name].name] = known[name].read(value)
+    return result
+
+
+def words_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str]:
+    """The words of a command line for those of `values` that differ from their defaults."""
+    words: list[str] = []
+    for name, field in fields.items():
+        if name in values and values[name] != field.default:
+            words += field.words(values[name])
+    return words
+
+
+# --- texts to values, and back ----------------------------------------------------------------------------------------
+
+
+def read_as(annotation: Any, given: Any, flag: str) -> Any:
+    """`given` as a value of that type. BadInput, which names `flag`, where it is none."""
+    members = _members(annotation)
+    if given is None and type(None) in members:
+        return None
+    for member in (member for member in members if member is not type(None)):
+        try:
+            return _read_given(given, member, flag)
+        except (ValueError, TypeError):
+            continue
+    if int in members:
+        raise BadInput(f"{flag} {given!r} is not a whole number")
+    if any(typing.get_origin(member) is typing.Literal for member in members):
+        choices = [str(choice) for member in members for choice in typing.get_args(member)]
+        raise BadInput(f"{flag} {given!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
+    raise BadInput(f"{flag} {given!r} is not {type_name(annotation)}")
+
+
+def _read_given(given: Any, kind: Any, flag: str) -> Any:
+    """`given` as a `kind`; ValueError or TypeError where it is none."""
+    origin = typing.get_origin(kind)
+    if origin is list:
+        item = (typing.get_args(kind) or (Any,))[0]
+        items = [given] if isinstance(given, str | os.PathLike) or not isinstance(given, Iterable) else list(given)
+        return [_read_given(each, item, flag) for each in items]
+    if origin is dict:
+        if isinstance(given, Mapping):
+            return dict(given)
+        return split_pairs([given] if isinstance(given, str) else given, flag)
+    if isinstance(given, str):
+        return _read(given, kind)
+    if kind is int and not isinstance(given, bool):
+        return operator.index(given)
+    if kind is float and not isinstance(given, bool):
+        return float(given)
+    if kind is str:
+        return os.fspath(given)
+    if kind is Any or (kind is bool and isinstance(given, bool)):
+        return given
+    if origin is typing.Literal and given in typing.get_args(kind):
+        return given
+    raise TypeError(given)
+
+
+def whole(least: int = 0, words: str = "") -> Callable[[Any, str], int]:
+    """A parser for whole numbers of at least `least`."""
+
+    def parse(given: Any, flag: str) -> int:
+        number: int = read_as(int, given, flag)
+        if number < least:
+            raise BadInput(f"{flag} {number}: {words or ('0 or more' if not least else f'at least {least}')} is needed")
+        return number
+
+    return parse
+
+
+def write_plain(value: Any) -> str | list[str]:
+    """A number, text, list of texts or dict as options of that type are typed."""
+    if isinstance(value, dict):
+        return [f"{name}={item}" for name, item in value.items()]
+    return [str(item) for item in value] if isinstance(value, list) else str(value)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union; a type alone is its only member."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+# --- what a plugin's class takes --------------------------------------------------------------------------------------
 
 
 def options_of(piece: type) -> dict[str, inspect.Parameter]:
@@ -28,15 +231,15 @@ def options_of(piece: type) -> dict[str, inspect.Parameter]:
     }
 
 
-def split_pairs(pairs: Iterable[str], option: str = "-O") -> dict[str, str]:
+def split_pairs(pairs: Iterable[str], flag: str = "-O") -> dict[str, str]:
     """`["popsize=8"]` as `{"popsize": "8"}`."""
     result: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise PluginError(f"{option} {pair!r} is not NAME=VALUE")
+            raise PluginError(f"{flag} {pair!r} is not NAME=VALUE")
         if name in result:
-            raise PluginError(f"{option} {name} is given twice")
+            raise PluginError(f"{flag} {name} is given twice")
         result[name] = value
     return result
 
@@ -61,12 +264,7 @@ def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dic
             raise PluginError(f"{title} has no option {name!r}: it takes none")
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in result:
-            how = (
-                f"write --backend={getattr(piece, 'name', 'NAME')}:/shared/dir"
-                if (kind, name) == ("backend", "url")
-                else f"give -O {name}=…"
-            )
-            raise PluginError(f"{title} needs an option: {how}")
+            raise PluginError(f"{title} needs an option: give -O {name}=…")
     return result
 
 
@@ -74,8 +272,8 @@ def type_name(annotation: Any) -> str:
     """How a person writes the type: `int`, `float or None`."""
     if annotation is Any:
         return "any"
-    members = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
-    if members:
+    members = _members(annotation)
+    if len(members) > 1:
         return " or ".join("None" if member is type(None) else type_name(member) for member in members)
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(map(str, typing.get_args(annotation)))
@@ -90,12 +288,7 @@ def _untyped(text: str) -> object:
 def _convert(value: Any, annotation: Any, title: str) -> Any:
     if not isinstance(value, str):
         return value
-    members = (
-        typing.get_args(annotation)
-        if typing.get_origin(annotation) in (typing.Union, types.UnionType)
-        else (annotation,)
-    )
-    for member in members:
+    for member in _members(annotation):
         try:
             return _read(value, member)
         except ValueError:
@@ -128,14 +321,20 @@ def _read(text: str, kind: Any) -> Any:
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
-def parse_bytes(text: str, option: str) -> int:
+def parse_bytes(given: str | int, flag: str) -> int:
     """`2GB`, `500 MB`, `10000` in bytes."""
-    number = text.strip().lower().removesuffix("b").strip()
-    unit = number[-1:] if number[-1:] in _UNITS else ""
+    text = str(given).strip().lower().removesuffix("b").strip()
+    unit = text[-1:] if text[-1:] in _UNITS else ""
     try:
-        size = float(number.removesuffix(unit)) * _UNITS[unit]
+        size = float(text.removesuffix(unit)) * _UNITS[unit]
     except ValueError:
         size = -1.0
     if not 0 < size < 10**18:
-        raise BadInput(f"{option} {text!r} is no size; write for example 500MB or 2GB")
+        raise BadInput(f"{flag} {given!r} is no size; write for example 500MB or 2GB")
     return int(size)
+
+
+def write_bytes(size: int) -> str:
+    """A size as `parse_bytes` reads it, exactly: 2GB, 1500MB, 1234."""
+    unit = next(unit for unit in ("t", "g", "m", "k", "") if size % _UNITS[unit] == 0)
+    return f"{size // _UNITS[unit]}{unit.upper()}{'B' if unit else ''}"

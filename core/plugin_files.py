@@ -14,11 +14,6 @@ from studio.errors import PluginError
 from studio.interfaces import Optimizer
 
 
-def is_file(optimizer: str) -> bool:
-    """Whether what stands behind `--optimizer` is the path of a file."""
-    return optimizer.endswith(".py") or "/" in optimizer
-
-
 def own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:
     """The optimizer classes that a file defines itself, those of StudioML among them."""
     own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]

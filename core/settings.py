@@ -1,62 +1,33 @@
-"""What the user asked for, as plain data: kept in the project's journal, so that a resumed search is the same search."""
+"""All options of a search, declared once: type, default, spelling, help, and whether `studio resume` may change them.
 
+    Settings        what is stored in the project's journal, so that a resumed search is the same search
+    RunOptions      the keyword arguments of `studio.run`, for type checkers; ResumeOptions those of `studio.resume`
+
+The command line (`studio.cli.options`), both functions, the command that repeats a search, and the tables in
+docs/command-line.md are made from `Settings`. A test compares the two TypedDicts with it.
+"""
+
+import inspect
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, TypedDict, TypeVar
 
-from studio.errors import BadInput
-from studio.experiment import FITNESS, MAX_LOG, Metric, Mode
-from studio.text import did_you_mean
+from studio.errors import BadInput, RangeError
+from studio.experiment import FAILURES, FITNESS, MAX_LOG, Metric, Mode
+from studio.options import Field, fields_of, option, parse_bytes, read_options, whole, words_of, write_bytes
+from studio.text import did_you_mean, literal
 
 DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
 GRID_LIMIT = 10_000  # a larger grid is started only with --max-experiments
+AUTO = 0  # of `num_workers`: as many as the backend says
+MAX_WORKSPACE = 10**9  # bytes
 
+SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT = "Search", "Metric", "Script", "Where it runs", "Limits", "Output"
+GROUPS = (SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT)  # of the help, in this order
 
-@dataclass(frozen=True)
-class Settings:
-    """All options of `studio run`, checked one by one; JSON-able. Durations are seconds, sizes bytes."""
-
-    script: str
-    arguments: list[str] = field(default_factory=list)
-    module: bool = False
-    ranges: dict[str, Any] = field(default_factory=dict)
-    optimizer: str = "grid"
-    options: dict[str, Any] = field(default_factory=dict)
-    metric: str | None = None
-    direction: str | None = None
-    num_workers: int = 1
-    max_experiments: int | None = None
-    max_time: float | None = None
-    max_duration: float | None = None
-    repeat: bool = False
-    retry_failed: dict[str, int] = field(default_factory=dict)
-    on_failure: list[str] = field(default_factory=list)
-    seed: int | None = None
-    backend: str = "local"
-    backend_options: dict[str, Any] = field(default_factory=dict)
-    cpus: int | None = None
-    gpus: int = 0
-    ram: str | None = None
-    hdd: str | None = None
-    capture: list[str] = field(default_factory=list)
-    capture_once: list[str] = field(default_factory=list)
-    reuse: list[str] = field(default_factory=list)
-    python: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
-    substitute: list[str] = field(default_factory=list)
-    keep: str = "all"
-    max_workspace: int = 10**9
-    max_log: int = MAX_LOG
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in known})
-
+# --- durations --------------------------------------------------------------------------------------------------------
 
 LONGEST = 1e9  # seconds, thirty years
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
@@ -78,6 +49,418 @@ def parse_duration(given: str | float | None, option: str) -> float | None:
     if seconds > LONGEST:
         raise BadInput(f"{option} {str(given)[:40]!r} is longer than any search; leave it out for no limit")
     return seconds
+
+
+def write_duration(seconds: float) -> str:
+    """A duration as `parse_duration` reads it: all digits, no exponent."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+# --- what each class of failure leads to ------------------------------------------------------------------------------
+
+RETRIES: dict[str, int] = dict.fromkeys(map(str, FAILURES), 0) | {
+    "lost": 3
+}  # that a machine is gone says nothing about the script
+
+ByClass = int | str | Mapping[str, Any] | Sequence[str] | None
+
+
+def parse_retries(given: ByClass, flag: str = "--retry-failed") -> dict[str, int]:
+    """How often each class of failure is tried again: `2` for all, `memory=0`, `lost=5,timeout=1`, or several of these."""
+    retries = dict(RETRIES)
+    for part, failure, text in _by_class(given, flag):
+        if not text.isdecimal() or len(text) > 9:
+            raise BadInput(f"{flag} {part!r} is no number of retries; write for example 2, or memory=0,lost=5")
+        retries |= dict.fromkeys([failure] if failure else RETRIES, int(text))
+    return retries
+
+
+def parse_endings(given: ByClass, flag: str = "--on-failure") -> list[str]:
+    """The classes of failure that end the search: `stop`, `continue`, `crash=stop,timeout=continue`, or several of these.
+    The name of a class alone stops, too, so that what was read is read again."""
+    ends = dict.fromkeys(RETRIES, False)
+    for part, failure, text in _by_class(given, flag):
+        if not failure and text in ends:
+            ends[text] = True
+            continue
+        if text not in ("continue", "stop"):
+            raise BadInput(f"{flag} {part!r} is neither continue nor stop; for one class write crash=stop")
+        ends |= dict.fromkeys([failure] if failure else RETRIES, text == "stop")
+    return [failure for failure, stops in ends.items() if stops]
+
+
+def _write_retries(retries: Mapping[str, int]) -> str:
+    numbers = set(retries.values())
+    if len(numbers) == 1:
+        return str(numbers.pop())
+    return ",".join(f"{failure}={number}" for failure, number in retries.items() if RETRIES.get(failure) != number)
+
+
+def _write_endings(endings: Sequence[str]) -> str:
+    return "stop" if set(endings) == set(FAILURES) else ",".join(f"{failure}=stop" for failure in endings)
+
+
+def _by_class(given: ByClass, flag: str) -> list[tuple[str, str | None, str]]:
+    """(text of one part, class or None for all, what it says), in order."""
+    if given is None:
+        return []
+    if isinstance(given, Mapping):
+        given = [f"{failure}={value}" for failure, value in given.items()]
+    texts = given if isinstance(given, Sequence) and not isinstance(given, str) else [str(given)]
+    parts: list[tuple[str, str | None, str]] = []
+    for part in (part.strip() for text in texts for part in str(text).split(",")):
+        failure, equals, value = (word.strip() for word in part.rpartition("="))
+        if equals and failure not in FAILURES:
+            raise BadInput(f"{flag} {part!r}: {failure!r} is no class of failure{did_you_mean(failure, FAILURES)}")
+        parts.append((part, failure if equals else None, value))
+    return parts
+
+
+# --- other texts ------------------------------------------------------------------------------------------------------
+
+
+_PLAIN = re.compile(r"(?!nan|inf|[+-])[\w./+-]+", re.IGNORECASE)  # no range begins with such a text
+
+
+def parse_ranges(given: Mapping[str, Any] | Sequence[str], flag: str = "--hyperparam") -> dict[str, Any]:
+    """`["lr=0.01:0.01:0.1"]`, or a mapping of names to ranges, as a dict that the journal can keep."""
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            if not isinstance(value, str | int | float | bool | list | tuple | None):
+                raise BadInput(
+                    f"hyperparameter {name}: give a range as text, a list of values or one value, so that resume can read it"
+                )
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    ranges: dict[str, Any] = {}
+    for text in [given] if isinstance(given, str) else given:
+        name, equals, range_text = text.partition("=")
+        if not equals:
+            raise RangeError(f"{flag} {text!r} is not NAME=RANGE; write for example lr=0.01:0.01:0.1")
+        if name in ranges:
+            raise RangeError(f"hyperparameter {name!r} is given twice; list its values as one range, like {name}=1,2,3")
+        ranges[name] = range_text
+    return ranges
+
+
+def write_ranges(ranges: Mapping[str, Any]) -> list[str]:
+    """Ranges as `NAME=RANGE`; values of a list with commas between them."""
+    texts = {
+        name: ",".join(map(write_value, value)) if isinstance(value, list) else str(value)
+        for name, value in ranges.items()
+    }
+    return [f"{name}={text}" for name, text in texts.items()]
+
+
+def write_value(value: Any) -> str:
+    """One value of a range; a text that would be read as something else stands in quotes."""
+    if not isinstance(value, str) or (_PLAIN.fullmatch(value) and literal(value) == value):
+        return str(value)
+    quote = '"' if "'" in value else "'"
+    return f"{quote}{value}{quote}"
+
+
+def parse_environment(given: Mapping[str, str] | str | Sequence[str], flag: str) -> dict[str, str]:
+    """`NAME=VALUE`, or `NAME` for a variable of the present environment."""
+    if isinstance(given, Mapping):
+        return {str(name): os.fspath(value) for name, value in given.items()}
+    variables: dict[str, str] = {}
+    for text in [given] if isinstance(given, str) else given:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise BadInput(f"{flag} {text!r} is not NAME=VALUE")
+        if name in variables:
+            raise BadInput(f"{flag} {name} is given twice")
+        if not equals and name not in os.environ:
+            raise BadInput(f"{flag} {text!r} is not NAME=VALUE, and the environment has no {name} to take it from")
+        variables[name] = value if equals else os.environ[name]
+    return variables
+
+
+def is_optimizer_file(optimizer: str) -> bool:
+    """Whether it is the path of a file and not a name."""
+    return optimizer.endswith(".py") or "/" in optimizer
+
+
+def _parse_optimizer(given: Any, flag: str) -> str:
+    text = os.fspath(given)
+    return os.path.abspath(os.path.expanduser(text)) if is_optimizer_file(text) else text
+
+
+def _parse_workers(given: Any, flag: str) -> int:
+    if given == "auto":
+        return AUTO
+    try:
+        number = int(given)
+    except (ValueError, TypeError):
+        raise BadInput(f"{flag} {given!r} is neither a number nor auto") from None
+    if number < 1:
+        raise BadInput(f"{flag} {number}: at least 1 is needed, or auto")
+    return number
+
+
+def _parse_direction(given: str, flag: str) -> str:
+    words = {"min": "min", "minimize": "min", "max": "max", "maximize": "max"}
+    if given not in words:
+        raise BadInput(f"{flag} {given!r} is neither min nor max")
+    return words[given]
+
+
+def _parse_place(given: str | Sequence[str], flag: str) -> str:
+    """`NAME` or `NAME:WHERE`; on the command line one of several spellings, which may be given only once."""
+    texts = [given] if isinstance(given, str) else list(given)
+    if len(texts) > 1:
+        raise BadInput(f"{' and '.join(texts)}: a search runs in one place; give --backend or --cloud once")
+    if not texts[0].partition(":")[0]:
+        raise BadInput(f"{flag} {texts[0]!r} names no backend; `studio plugins` lists them")
+    return texts[0]
+
+
+# --- the options ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a search was started with; JSON-able. Durations are seconds, sizes bytes."""
+
+    script: str
+    arguments: list[str] = field(default_factory=list)
+
+    ranges: dict[str, Any] = option(
+        {},
+        "NAME=RANGE",
+        "A hyperparameter and its range. Repeatable.",
+        group=SEARCH,
+        names=("--hyperparam", "--hp", "-hp"),
+        keyword="hyperparams",
+        parse=parse_ranges,
+        write=write_ranges,
+    )
+    optimizer: str = option(
+        "grid",
+        "NAME|FILE",
+        "grid, random, cma, a plugin, or a file with an optimizer. Default: grid.",
+        group=SEARCH,
+        names=("--optimizer", "--opt", "-opt"),
+        parse=_parse_optimizer,
+    )
+    options: dict[str, Any] = option(
+        {}, "KEY=VALUE", "An option of the optimizer. Repeatable.", group=SEARCH, names=("-O",)
+    )
+    seed: int | None = option(
+        None, "N", "Makes the whole search repeat. Default: drawn and shown.", group=SEARCH, parse=whole()
+    )
+    repeat: bool = option(False, "", "Run values again that were tried before.", group=SEARCH)
+
+    metric: str | None = option(
+        None,
+        "NAME[:min|:max]",
+        "A TensorBoard scalar, or jsonl:FILE:KEY. Without it, `fitness: NUMBER` on stdout.",
+        group=METRIC,
+    )
+    direction: Literal["min", "max"] | None = option(
+        None,
+        "min|max",
+        "Whether smaller or larger values are better; overrides --metric.",
+        group=METRIC,
+        parse=_parse_direction,
+    )
+
+    module: bool = option(False, "", "SCRIPT is a module name.", group=SCRIPT, names=("-m",))
+    python: str | None = option(None, "PATH", "The script's interpreter. Default: Studio's own.", group=SCRIPT)
+    env: dict[str, str] = option(
+        {},
+        "NAME[=VALUE]",
+        "An environment variable of the script. Repeatable.",
+        group=SCRIPT,
+        parse=parse_environment,
+        write=list,
+        secret=True,
+    )
+    substitute: list[str] = option([], "PATH", "Write values into this file, too. Repeatable.", group=SCRIPT)
+    capture: list[str] = option(
+        [], "PATH:TAG", "Keep PATH of each experiment as artifact TAG. Repeatable.", group=SCRIPT
+    )
+    capture_once: list[str] = option(
+        [], "PATH:TAG", "Share one copy of PATH among all experiments. Repeatable.", group=SCRIPT
+    )
+    reuse: list[str] = option(
+        [], "EXPERIMENT/ARTIFACT:TAG", "Take an artifact of another experiment. Repeatable.", group=SCRIPT
+    )
+    keep: Literal["all", "best", "none"] = option(
+        "all", "all|best|none", "Which workspaces are kept. Default: all.", group=SCRIPT
+    )
+
+    num_workers: int = option(
+        1,
+        "N|auto",
+        "How many experiments run at a time. Default: 1.",
+        group=PLACE,
+        parse=_parse_workers,
+        resume=True,
+    )
+    backend: str = option(
+        "local",
+        "NAME[:WHERE]",
+        "Where experiments run: local (the default), a folder for workers, a cloud, a plugin.",
+        group=PLACE,
+        names=("--backend", "--cloud"),
+        parse=_parse_place,
+        many=True,
+        resume=True,
+    )
+    backend_options: dict[str, Any] = field(default_factory=dict)  # by field of the backend's `Options`
+    cpus: int | None = option(None, "N", "CPUs per experiment.", group=PLACE, parse=whole())
+    gpus: int = option(0, "N", "GPUs per experiment.", group=PLACE, parse=whole())
+    ram: str | None = option(None, "SIZE", "Memory per experiment, for backends that choose machines.", group=PLACE)
+    hdd: str | None = option(None, "SIZE", "Disk per experiment, for backends that choose machines.", group=PLACE)
+
+    max_experiments: int | None = option(
+        None, "N", "How many experiments in all.", group=LIMITS, parse=whole(1), resume=True
+    )
+    max_time: float | None = option(
+        None,
+        "TIME",
+        "Time for the whole search: 90s, 15m, 5h, 2d.",
+        group=LIMITS,
+        parse=parse_duration,
+        write=write_duration,
+        resume=True,
+    )
+    max_duration: float | None = option(
+        None, "TIME", "Time for one experiment.", group=LIMITS, parse=parse_duration, write=write_duration
+    )
+    retry_failed: dict[str, int] = option(
+        RETRIES,
+        "N|CLASS=N",
+        "Retry failed experiments: 2, or per class memory=1,timeout=0. Those on lost workers are always retried.",
+        group=LIMITS,
+        parse=parse_retries,
+        write=_write_retries,
+        resume=True,
+    )
+    on_failure: list[str] = option(
+        [],
+        "continue|stop",
+        "Whether a failure ends the search; for one class: crash=stop. Default: continue.",
+        group=LIMITS,
+        parse=parse_endings,
+        write=_write_endings,
+        resume=True,
+    )
+    max_workspace: int = option(
+        MAX_WORKSPACE,
+        "SIZE",
+        "How large the working directory may be. Default: 1GB.",
+        group=LIMITS,
+        parse=parse_bytes,
+        write=write_bytes,
+    )
+    max_log: int = option(
+        MAX_LOG,
+        "SIZE",
+        "How much of each log is kept: its head and its tail. Default: 100MB.",
+        group=LIMITS,
+        parse=parse_bytes,
+        write=write_bytes,
+    )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
+        """Settings from the journal; what this version does not know is left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{"script": "", **{key: value for key, value in data.items() if key in known}})
+
+
+class ResumeOptions(TypedDict, total=False):
+    """The options that `studio.resume` takes."""
+
+    num_workers: int | str | None
+    backend: str | None
+    backend_options: Mapping[str, Any] | None
+    max_experiments: int | str | None
+    max_time: str | float | None
+    retry_failed: ByClass
+    on_failure: ByClass
+
+
+class RunOptions(ResumeOptions, total=False):
+    """The options that `studio.run` takes: a text as on the command line, or a value of the type that is meant."""
+
+    hyperparams: Mapping[str, Any] | Sequence[str] | None
+    optimizer: str | os.PathLike[str] | None
+    options: Mapping[str, Any] | Sequence[str] | None
+    seed: int | str | None
+    repeat: bool | None
+    metric: str | None
+    direction: Literal["min", "max", "minimize", "maximize"] | None
+    module: bool | None
+    python: str | os.PathLike[str] | None
+    env: Mapping[str, str] | Sequence[str] | None
+    substitute: str | Sequence[str] | None
+    capture: str | Sequence[str] | None
+    capture_once: str | Sequence[str] | None
+    reuse: str | Sequence[str] | None
+    keep: Literal["all", "best", "none"] | None
+    cpus: int | str | None
+    gpus: int | str | None
+    ram: str | None
+    hdd: str | None
+    max_duration: str | float | None
+    max_workspace: int | str | None
+    max_log: int | str | None
+
+
+OPTIONS = fields_of(Settings)
+RESUME_OPTIONS = {name: each for name, each in OPTIONS.items() if each.option.resume}
+
+
+def make_settings(script: str | os.PathLike[str], arguments: Sequence[object] = (), **given: Any) -> Settings:
+    """The arguments of `studio.run` as settings: each one read by its option. BadInput for what cannot be meant."""
+    return Settings(os.fspath(script), [str(argument) for argument in arguments], **read_settings(OPTIONS, given))
+
+
+def read_settings(known: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` by the names of `studio.run` as fields of `Settings`. The options of a backend are read where it is known."""
+    own = {name: value for name, value in given.items() if name != "backend_options"}
+    extra = {"backend_options": dict(given["backend_options"])} if given.get("backend_options") else {}
+    return read_options(known, own) | extra
+
+
+def command_line(settings: Settings, backend: Mapping[str, Field] | None = None) -> list[str]:
+    """The words of the command that does the search again: `studio run …`. `backend`: the options of its backend.
+
+    A secret stays out: `--env=NAME` takes its value from the environment.
+    """
+    own = words_of(OPTIONS, vars(settings)) + words_of(backend or {}, settings.backend_options)
+    # behind `--` a script whose name begins with a dash is no option
+    script = ["--", settings.script] if settings.script.startswith("-") else [settings.script]
+    return ["studio", "run", *own, *script, *settings.arguments]
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def with_signature(options: Mapping[str, Field]) -> Callable[[_Function], _Function]:
+    """A decorator that shows the options of `**given` in the signature of a function, for `help()` and notebooks."""
+
+    def decorate(function: _Function) -> _Function:
+        explicit = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shown = [
+            inspect.Parameter(
+                each.keyword, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.annotation
+            )
+            for each in options.values()
+        ]
+        vars(function)["__signature__"] = inspect.Signature([*explicit, *shown])
+        return function
+
+    return decorate
+
+
+# --- metric and direction ---------------------------------------------------------------------------------------------
 
 
 def parse_metric(text: str | None) -> Metric:
@@ -108,6 +491,4 @@ def unread_metric(text: str) -> BadInput:
 
 def parse_direction(direction: str | None, metric: Metric) -> float:
     """The sign that turns the metric into a fitness: -1 where small is good."""
-    if direction not in (None, "min", "max"):
-        raise BadInput(f"--direction {direction!r} is neither min nor max")
     return -1.0 if (direction or metric.mode) == "min" else 1.0

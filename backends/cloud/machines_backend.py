@@ -28,7 +28,7 @@ from studio.backends.cloud.startup import PACKAGES, log_key
 from studio.backends.queue.bucket import Bucket, BucketError
 from studio.backends.queue.pool import PooledBackend, copy_of
 from studio.backends.queue.shipping import QUEUE, search_tag
-from studio.errors import StudioError
+from studio.errors import BadInput, StudioError
 from studio.experiment import Outcome, Report
 from studio.project import inbox as requests
 from studio.project.costs import OF_ATTEMPT, OF_PROJECT
@@ -44,6 +44,12 @@ LOG_LINES = 12  # of a machine that came to nothing
 class MachinesBackend(BeforeSearch, PooledBackend):
     """Subclasses say which cloud. Options are those of `Wishes`; `settings`, `project` (its folder) and `notice` come
     from Studio."""
+
+    Options = Wishes
+
+    @classmethod
+    def auto_slots(cls, options: Any, settings: Settings) -> int:
+        raise BadInput("--num-workers auto counts the CPUs of this machine: say how many experiments run at a time")
 
     def __init__(
         self,
@@ -69,7 +75,7 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         python_pkg: list[str] | None = None,
     ):
         given = {
-            name: value for name, value in locals().items() if name in Wishes.__annotations__ and value is not None
+            name: value for name, value in locals().items() if name in Wishes.__dataclass_fields__ and value is not None
         }
         self._wishes, self._settings, self._project = Wishes(**given), settings, project
         self._tag = search_tag(project)

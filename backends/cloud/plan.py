@@ -9,7 +9,8 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from studio.backends.cloud.amounts import dollars, parse_bid, parse_dollars
 from studio.backends.cloud.cloud import Cloud, CloudError, Offer, Order, Wanted
@@ -18,7 +19,8 @@ from studio.backends.cloud.rates import Rate, rate_of
 from studio.backends.cloud.requirements import is_local
 from studio.backends.cloud.spending import affordable_lifetime
 from studio.errors import BadInput
-from studio.options import parse_bytes
+from studio.interfaces import Backend
+from studio.options import option, parse_bytes
 from studio.settings import Settings, parse_duration
 
 DEFAULT_LIFETIME = 24 * 3600
@@ -29,24 +31,37 @@ IDLE = 300  # seconds without work after which a machine ends
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Wishes(Backend.Options):
     """The options of a cloud, as they are typed; None: as the cloud likes."""
 
-    bucket: str | None = None
-    account: str | None = None
-    gpu_type: str | None = None
-    machine_type: str | None = None
-    image: str | None = None
-    per_machine: int | None = None
-    cloud_timeout: str | None = None
-    cloud_lifetime: str | None = None
-    max_cost: str | None = None
-    price: str | None = None
-    bid: str | None = None
-    ssh_keypair: str | None = None
-    port: int | None = None
-    user_startup_script: str | None = None
-    python_pkg: list[str] = field(default_factory=list)
+    prefix: ClassVar[str | None] = ""
+
+    bucket: str | None = option(
+        None,
+        "URL",
+        "s3://NAME or gs://NAME. Default: the one that `studio cloud setup` made.",
+        names=("--bucket", "--cloud-bucket"),
+    )
+    account: str | None = option(
+        None, "NAME", "What machines act as. Default: what `studio cloud setup` made.", names=("--cloud-account",)
+    )
+    gpu_type: str | None = option(None, "NAME", "Such as t4, l4, a100.")
+    machine_type: str | None = option(None, "NAME", "Default: the cheapest with --cpus, --gpus and --ram.")
+    image: str | None = option(None, "NAME", "Disk image. Default: Ubuntu 24.04.")
+    per_machine: int | None = option(None, "N", "Experiments at a time on one machine.")
+    cloud_timeout: str | None = option(None, "TIME", "A machine ends after that long without work. Default: 5m.")
+    cloud_lifetime: str | None = option(
+        None, "TIME", "A machine ends after that long in any case. Default: --max-time, or 24h."
+    )
+    max_cost: str | None = option(None, "DOLLARS", "The search ends before its machines cost more.")
+    price: str | None = option(None, "DOLLARS", "Price per machine and hour, if the cloud does not report one.")
+    bid: str | None = option(
+        None, "DOLLARS|N%", "The most to pay for a spot machine and hour, where the cloud takes bids."
+    )
+    ssh_keypair: str | None = option(None, "NAME", "Open port 22, for that key pair (GCE: USER:FILE.pub).")
+    port: int | None = option(None, "N", "Open a port of each machine.")
+    user_startup_script: str | None = option(None, "FILE", "Runs first on each machine, as root.")
+    python_pkg: list[str] = option([], "PACKAGE", "Installed on each machine. Repeatable.", secret=True)
 
     def check(self, spot: bool) -> None:
         """BadInput for what cannot be meant, before any cloud is asked."""
@@ -78,8 +93,8 @@ class Wishes:
                 f"--cloud-lifetime {self.cloud_lifetime}: a machine takes some minutes to start and to install packages; "
                 f"give {LEAST_LIFETIME // 60}m or more"
             )
-        for text, option in ((self.max_cost, "--max-cost"), (self.price, "--price")):
-            parse_dollars(text, option)
+        for text, flag in ((self.max_cost, "--max-cost"), (self.price, "--price")):
+            parse_dollars(text, flag)
         parse_bid(self.bid, 1.0)
 
 

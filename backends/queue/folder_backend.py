@@ -4,9 +4,11 @@ studio worker /shared/dir                                   # on each machine, a
 studio run --backend=folder:/shared/dir --num-workers=8 …   # on one of them
 """
 
+import os
 from collections.abc import Callable
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket_url import open_to_use
@@ -15,6 +17,14 @@ from studio.backends.queue.pool import whole_path
 from studio.backends.queue.shipping import QUEUE
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
+from studio.options import option
+
+
+def _whole_path(given: str, flag: str) -> str:
+    """A folder is kept with its whole path, as workers and `studio resume` need it."""
+    if not given:
+        raise BadInput("--backend=folder: names no folder; write --backend=folder:/shared/dir, or a bucket")
+    return given if "://" in given else os.path.abspath(os.path.expanduser(given))
 
 
 class FolderBackend(BucketBackend):
@@ -25,6 +35,14 @@ class FolderBackend(BucketBackend):
     """
 
     name = "folder"
+
+    @dataclass(frozen=True)
+    class Options(BucketBackend.Options):
+        url: str = option(
+            MISSING, "URL", "The folder, s3://NAME or gs://NAME that workers are started with.", parse=_whole_path
+        )
+
+        after_colon: ClassVar[str | None] = "url"
 
     def __init__(
         self, *, slots: int, url: str, project: Path | None = None, notice: Callable[[str], None] | None = None

@@ -1,7 +1,8 @@
 """The command `studio`: one file a command, each imported only when it is called.
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export. Beside them: console
-streams usage saving (what all say and write), cloud_options, display dry_run result (a search in the terminal), skeleton.
+streams usage saving (what all say and write), options (of run and resume), display dry_run result (a search in the
+terminal), skeleton.
 """
 
 import importlib
@@ -155,7 +156,8 @@ def load(name: str) -> Any:
     """The command called `name`, from its module."""
     import typer
 
-    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    app = importlib.import_module(COMMANDS[name][0]).app  # or a function that makes it
+    command = typer.main.get_command(app if isinstance(app, typer.Typer) else app())
     command.name = name
     check_interrupted()
     return command

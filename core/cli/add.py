@@ -6,7 +6,7 @@ import typer
 
 from studio.cli.usage import PlainUsage, say, whole
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)
@@ -44,4 +44,5 @@ def add(
     budget, longest = options[-1].get("max_experiments"), options[-1].get("max_time")
     more = int(budget) if budget else None
     with steering.taken_back_if_refused(*asked):
-        return resume(project, max_experiments=more, max_time=longest, json=json, quiet=quiet)
+        given = {"max_experiments": more, "max_time": longest}
+        return resume(project, given=given, json=json, quiet=quiet)

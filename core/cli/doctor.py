@@ -12,7 +12,7 @@ from studio.errors import BadInput, ProjectError
 from studio.project.paths import project_folder, projects_folder
 from studio.text import clean, did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)

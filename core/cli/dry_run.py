@@ -8,18 +8,20 @@ from typing import Any
 
 from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
-from studio.host import Host
+from studio.host import Host, backend_fields
 from studio.search.billing import costs_money, settings_of
-from studio.search.run import check, make_settings
+from studio.search.run import check
 from studio.search.search import Search
+from studio.settings import command_line, make_settings
 from studio.space import Suggestion
 from studio.text import clean
 
 SHOWN = 10  # suggestions that are listed
 
 
-def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Host, *, as_json: bool) -> int:
-    project = given.pop("project")
+def show(
+    script: str, arguments: Sequence[str], given: dict[str, Any], project: str | None, host: Host, *, as_json: bool
+) -> int:
     plan, snapshot = check(make_settings(script, arguments, **given), project, host)
     search = Search(
         plan.space,
@@ -45,6 +47,7 @@ def show(script: str, arguments: Sequence[str], given: dict[str, Any], host: Hos
                 "values": values,
                 "diff": diff,
                 "command": run.argv if run else [],
+                "again": command_line(plan.settings, backend_fields(plan.backend)),
                 "notices": plan.notices,
                 **({"requests": [vars(request) for request in sent]} if sent else {}),
             }

@@ -8,7 +8,7 @@ import typer
 from studio.cli.usage import PlainUsage, say
 from studio.project.project import Project
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 MOST_STEPS = 1000  # intermediate values of one experiment
 

@@ -11,7 +11,7 @@ from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.project.project import Project
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 WIDEST = 120  # columns of a picture
 HIGHEST = 16  # rows

@@ -1,5 +1,6 @@
 """`studio plugins`: every piece, with the distribution it comes from; `show` one; `new` begins one of your own."""
 
+import dataclasses
 import inspect
 import sys
 from pathlib import Path
@@ -10,11 +11,11 @@ import typer
 from studio.abilities import abilities_of
 from studio.cli.console import print_json, print_table
 from studio.errors import BadInput
-from studio.host import Host, Piece, create_host
+from studio.host import Host, Piece, backend_fields, create_host
 from studio.options import options_of, type_name
 from studio.text import did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,8 +91,6 @@ def new(
 
 def describe(piece: Piece) -> dict[str, Any]:
     """JSON-able: what `studio plugins --json` says of a piece."""
-    named = piece.kind in ("optimizer", "backend")
-    options = options_of(piece.cls) if named else {}
     return {
         "name": piece.name,
         "kind": piece.kind,
@@ -99,8 +98,23 @@ def describe(piece: Piece) -> dict[str, Any]:
         "version": piece.version,
         "aliases": list(getattr(piece.cls, "aliases", ())),
         "abilities": sorted(abilities_of(piece.cls)) if piece.kind == "optimizer" else [],
-        "options": [_describe_option(option) for option in options.values()],
+        "options": _options_of(piece),
     }
+
+
+def _options_of(piece: Piece) -> list[dict[str, str]]:
+    """An optimizer's, as behind `-O`; those of a backend, as options of the command line."""
+    if piece.kind == "backend":
+        fields = backend_fields(piece.cls).values()
+        return [
+            {
+                "name": field.flag,
+                "type": type_name(field.annotation),
+                "default": "" if field.default is dataclasses.MISSING else str(field.default),
+            }
+            for field in fields
+        ]
+    return [_describe_option(option) for option in options_of(piece.cls).values()] if piece.kind == "optimizer" else []
 
 
 def _describe_option(option: inspect.Parameter) -> dict[str, str]:

@@ -7,7 +7,7 @@ import typer
 from studio.cli.usage import PlainUsage
 from studio.project.project import Project
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)
@@ -34,7 +34,8 @@ def report(
     kind = chosen_format(format_ or by_name, ("html", "md"))
     found = Project(project)
     experiments = found.experiments
-    facts = facts_of(found, experiments, axes_of(found.settings, experiments, create_host()), BEST)
+    host = create_host()
+    facts = facts_of(found, experiments, axes_of(found.settings, experiments, host), BEST, host)
     text = markdown_report(facts) if kind == "md" else html_report(facts)
     save([text], output, f"{project}.html" if kind == "html" else None)
     return 0

@@ -9,7 +9,7 @@ from studio.cli.usage import PlainUsage
 from studio.errors import BadInput, StoreError, StudioError
 from studio.project.project import Project
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)

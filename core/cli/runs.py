@@ -21,7 +21,7 @@ from studio.project.project import Project, all_projects
 from studio.system.tail import next_data
 from studio.text import clean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
 
 CHUNK = 1 << 20  # bytes that are read at once
 NAME = 32  # characters of a name that others are aligned with

@@ -15,7 +15,7 @@ from studio.errors import BadInput
 from studio.project.project import Project
 from studio.system.signals import handle
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 REFRESH = 5.0  # seconds until new experiments appear
 PATIENCE = 3.0  # seconds that TensorBoard has to end: while it serves a request it may not hear of it

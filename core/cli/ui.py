@@ -9,7 +9,7 @@ import typer
 from studio.cli.usage import PlainUsage, say, whole
 from studio.errors import BadInput
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 PORT = 8484
 

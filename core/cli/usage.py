@@ -1,7 +1,7 @@
-"""What the command-line library does not do by itself: a plain usage line, errors that quote what was given, and words."""
+"""What the command-line library does not do by itself: a plain usage line, help in groups, errors that quote what was given, and words."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -9,14 +9,52 @@ from typer.core import TyperCommand
 
 from studio.errors import BadInput
 from studio.project.paths import split_key
+from studio.settings import GROUPS
+
+COMMAND = "studio.command"  # in a context's `meta`: `--` stood before the first argument
 
 
 class PlainUsage(TyperCommand):
-    """A command whose usage line shows its arguments as they are named, without brackets around the brackets."""
+    """A command whose usage line shows its arguments as they are named, and whose help has the options in groups."""
+
+    shows: Callable[[str], bool] = staticmethod(lambda group: not group.startswith("Options of "))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [str(param.metavar) for param in self.params if param.param_type_name == "argument"]
         return ["[OPTIONS]", *arguments]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note in the context whether `--` ended the options: what follows is then a command, or all the script's."""
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        positional = [
+            text
+            for param in self.params
+            if param.param_type_name == "argument"
+            for text in _texts(ctx.params.get(param.name))
+        ]
+        before = given[: len(given) - len(positional)]
+        ctx.meta[COMMAND] = before[-1:] == ["--"]
+        return rest
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments first, then a section for each group; without groups all are options."""
+        groups: dict[str, list[tuple[str, str]]] = {group: [] for group in ("Arguments", *GROUPS)}
+        grouped = any(getattr(param, "rich_help_panel", None) for param in self.params)
+        for param in self.get_params(ctx):
+            if param.param_type_name == "argument":
+                groups["Arguments"].append((str(param.metavar), getattr(param, "help", None) or ""))
+            elif (record := param.get_help_record(ctx)) is not None:
+                usual = GROUPS[-1] if grouped else "Options"
+                groups.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+        for group, records in groups.items():
+            if self.shows(group) and any(help for _, help in records):
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+def _texts(value: Any) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def whole(text: str) -> int:
@@ -28,6 +66,17 @@ def whole(text: str) -> int:
 
 def say(words: str) -> None:
     print(f"studio: {words}", file=sys.stderr)
+
+
+def ask(text: str) -> bool:
+    """On a terminal: show the text, and hear whether to go on."""
+    typer.echo(text, err=True)
+    return typer.confirm("Go on?", err=True)
+
+
+def consent(yes: bool) -> bool | Callable[[str], bool]:
+    """What `studio.run` takes as `yes`: `ask`, where somebody would hear it."""
+    return ask if not yes and sys.stdin.isatty() and sys.stderr.isatty() else yes
 
 
 def which(project: str, texts: Sequence[str] | None) -> list[int]:

@@ -21,12 +21,10 @@ from studio.project.records import read_attempts, read_experiment
 from studio.project.store import reading
 from studio.reporting.facts import repeating_command
 from studio.search.plan import Plan, array_names, prepare
-from studio.settings import Settings
+from studio.settings import Settings, write_value
 from studio.space import Suggestion
-from studio.text import literal
 
 LAST_LINES = 4096  # bytes of the log that come along
-_PLAIN = re.compile(r"(?!nan|inf|[+-])[\w./+-]+", re.IGNORECASE)  # no range begins with such a text
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
@@ -68,7 +66,7 @@ class Details:
             "attempt": found.attempt,
             "attempts": attempts,
             "command": self._command(plan, found.values, number, found.attempt, meta),
-            "winning": winning_command(found.key, meta["settings"] or {}, found.values),
+            "winning": winning_command(found.key, meta["settings"] or {}, found.values, self._host),
             "diff": self._diff(plan, found.values),
             "files": list_files(self._folder.name, number, folder, self._folder / snapshot),
             "environment": _environment(meta),
@@ -162,33 +160,25 @@ def parsed_diff(text: str) -> list[dict[str, Any]]:
     return files
 
 
-def winning_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def winning_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any], host: Host) -> str:
     """A command that runs the script once with the values of experiment `key`, as the search ran it. Arrays have no text:
     they come as the files that they were."""
-    if not settings.get("script"):
+    stored = Settings.from_dict(settings)
+    if not stored.script:
         return " ".join(f"{name}={plain(value)!r}" for name, value in values.items())
-    texts = {name: _literal_text(plain(value)) for name, value in values.items()}
-    ranges = {name: text for name, text in texts.items() if text is not None}
+    plain_values = {name: plain(value) for name, value in values.items()}
+    ranges = {name: write_value(value) for name, value in plain_values.items() if not isinstance(value, list)}
     arrays = [f"{key}/{name}:{name}" for name in values if name not in ranges]
-    reuse = [*(settings.get("reuse") or ()), *arrays]
-    return repeating_command({**settings, **_ONCE, "ranges": ranges, "reuse": reuse}, None)
-
-
-_ONCE = {
-    "optimizer": "grid",
-    "options": {},
-    "num_workers": 1,
-    "max_experiments": None,
-    "max_time": None,
-    "repeat": False,
-}
-
-
-def _literal_text(value: Any) -> str | None:
-    """As a range of one value has it: a text that would be read as something else stands in quotes."""
-    if isinstance(value, list):
-        return None
-    if not isinstance(value, str) or (_PLAIN.fullmatch(value) and literal(value) == value):
-        return str(value)
-    quote = '"' if "'" in value else "'"
-    return f"{quote}{value}{quote}"
+    once = replace(
+        stored,
+        ranges=ranges,
+        reuse=[*stored.reuse, *arrays],
+        optimizer="grid",
+        options={},
+        seed=None,
+        num_workers=1,
+        max_experiments=None,
+        max_time=None,
+        repeat=False,
+    )
+    return repeating_command(once, host)

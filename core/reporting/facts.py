@@ -3,15 +3,17 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from studio.experiment import Experiment, plain
+from studio.errors import StudioError
+from studio.experiment import Experiment
+from studio.host import Host, backend_fields
 from studio.project.project import Project
 from studio.project.table import best_of
 from studio.reporting.axes import Axis
 from studio.reporting.scales import Point, points_of
+from studio.settings import Settings, command_line
 
 GROUPS = 20  # causes of failure that are listed
 _PARTICULAR = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # what makes two texts of one cause differ
@@ -51,7 +53,7 @@ class Facts:
         return sum(self.counts.values())
 
 
-def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axis], top: int) -> Facts:
+def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axis], top: int, host: Host) -> Facts:
     settings, metric, sign = project.settings, project.metric, project.sign
     return Facts(
         name=project.name,
@@ -61,7 +63,7 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
         sign=sign,
         optimizer=str(settings.get("optimizer") or ""),
         script=str(settings.get("script") or ""),
-        command=repeating_command(settings, project.seed),
+        command=repeating_command(replace(Settings.from_dict(settings), seed=project.seed), host),
         counts=dict(Counter(experiment.status for experiment in experiments)),
         begun=min((e.started for e in experiments if e.started), default=""),
         ended=max((e.finished for e in experiments if e.finished), default=""),
@@ -86,51 +88,13 @@ def by_cause(failed: Iterable[tuple[int, str]]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: -len(group.numbers))
 
 
-def repeating_command(settings: Mapping[str, Any], seed: int | None) -> str:
+def repeating_command(settings: Settings, host: Host) -> str:
     """The command that does the whole search again; empty for a program's own loop. Values of environment variables may
     be secrets and stay out."""
-    if not settings.get("script"):
+    if not settings.script:
         return ""
-    words = ["studio", "run"]
-    for option, key, usual in _OPTIONS:
-        value = settings.get(key)
-        if value not in (None, usual):
-            words.append(
-                f"--{option}={_seconds(value)}" if key in ("max_time", "max_duration") else f"--{option}={value}"
-            )
-    words += [] if seed is None else [f"--seed={seed}"]
-    words += [f"-O{name}={value}" for name, value in (settings.get("options") or {}).items()]
-    words += [f"--{key}={value}" for key in ("substitute", "capture", "reuse") for value in settings.get(key) or ()]
-    words += [f"--capture-once={value}" for value in settings.get("capture_once") or ()]
-    words += [f"--hyperparam={name}={_range_text(given)}" for name, given in (settings.get("ranges") or {}).items()]
-    words += [f"--env={name}=…" for name in settings.get("env") or {}]
-    words += ["--repeat"] if settings.get("repeat") else []
-    words += ["-m"] if settings.get("module") else []
-    return shlex.join([*words, str(settings["script"]), *map(str, settings.get("arguments") or ())])
-
-
-_OPTIONS = (  # option, its setting, what it is without the option
-    ("optimizer", "optimizer", "grid"),
-    ("metric", "metric", None),
-    ("direction", "direction", None),
-    ("num-workers", "num_workers", 1),
-    ("max-experiments", "max_experiments", None),
-    ("max-time", "max_time", None),
-    ("max-duration", "max_duration", None),
-    ("backend", "backend", "local"),
-    ("cpus", "cpus", None),
-    ("gpus", "gpus", 0),
-    ("ram", "ram", None),
-    ("hdd", "hdd", None),
-    ("python", "python", None),
-)
-
-
-def _seconds(value: float) -> str:
-    """As `parse_duration` reads it: all digits, no exponent."""
-    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
-
-
-def _range_text(given: Any) -> str:
-    given = plain(given)
-    return ",".join(map(str, given)) if isinstance(given, list) else str(given)
+    try:
+        backend = backend_fields(host.backend(settings.backend))
+    except StudioError:  # it is not installed here: the command says where it ran, and not how
+        backend = {}
+    return shlex.join(command_line(settings, backend))

@@ -10,14 +10,13 @@ from typing import IO
 
 from studio import fs_tracker
 from studio.errors import BadInput, ProjectError, StoreError
-from studio.plugin_files import is_file
 from studio.project.environment import describe
 from studio.project.lock import take_lock
 from studio.project.paths import COPY, FIRST_SNAPSHOT, SHARED, database, project_folder, projects_folder, studio_home
 from studio.project.source import Snapshot, own_output, plan_snapshot, write_snapshot
 from studio.project.store import Store, whole
 from studio.search.plan import Plan
-from studio.settings import Settings
+from studio.settings import Settings, is_optimizer_file
 from studio.system.copying import copy_shared, remove_tree
 from studio.system.files import make_folder
 
@@ -117,7 +116,11 @@ def _free_names(script: str) -> list[str]:
 
 def fingerprint(settings: Settings) -> str | None:
     """Of the optimizer's file, where it is one."""
-    return hashlib.sha256(Path(settings.optimizer).read_bytes()).hexdigest() if is_file(settings.optimizer) else None
+    return (
+        hashlib.sha256(Path(settings.optimizer).read_bytes()).hexdigest()
+        if is_optimizer_file(settings.optimizer)
+        else None
+    )
 
 
 def _write_shim(package: Path) -> None:

@@ -3,6 +3,7 @@
 settings --prepare--> Plan --run_of(suggestion)--> Run
 """
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -17,16 +18,24 @@ from studio import options
 from studio.errors import BadInput, PluginError, StudioError
 from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
-from studio.host import Host, blame
+from studio.host import Host, backend_fields, backend_options, blame
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.ranges import read_space
-from studio.settings import DEFAULT_EXPERIMENTS, GRID_LIMIT, Settings, parse_direction, parse_metric, unread_metric
+from studio.settings import (
+    AUTO,
+    DEFAULT_EXPERIMENTS,
+    GRID_LIMIT,
+    Settings,
+    parse_direction,
+    parse_metric,
+    unread_metric,
+)
 from studio.space import Choice, Constant, Space, Suggestion
-from studio.system.machine import visible_gpus
+from studio.system.machine import usable_cpus, visible_gpus
 from studio.text import did_you_mean
 
 
@@ -103,9 +112,9 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     optimizer = host.optimizer(settings.optimizer)
     chosen_options = options.typed(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
-    backend = host.backend(settings.backend)
+    settings, backend = place(settings, host)
     metric = parse_metric(settings.metric)
-    _check_numbers(settings)
+    _check_gpus(settings)
     artifacts = read_artifacts(settings, source)
     settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
     files = snapshot or source
@@ -118,7 +127,7 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         optimizer=optimizer,
         options=chosen_options,
         backend=backend,
-        backend_options=options.typed(backend, settings.backend_options, "backend"),
+        backend_options=settings.backend_options,
         metric=metric,
         sign=parse_direction(settings.direction, metric),
         max_experiments=settings.max_experiments,
@@ -143,20 +152,36 @@ def array_names(space: Space) -> list[str]:
     return [name for name, value in values.items() if isinstance(value, np.ndarray)]
 
 
+def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
+    """`settings` with where it runs settled: the backend's name alone, its options read, how many at a time."""
+    name, colon, where = settings.backend.partition(":")
+    backend = host.backend(name)
+    fields, given = backend_fields(backend), dict(settings.backend_options)
+    if colon:
+        field = backend.Options.after_colon or ("url" if "url" in fields else None)
+        if field is None:
+            raise BadInput(f"--backend {settings.backend}: {name} takes nothing behind its name")
+        given[field] = where
+    values = options.read_options(fields, given, f"backend {name}")
+    for field, each in fields.items():
+        if each.default is dataclasses.MISSING and field not in values:
+            how = (
+                f"write --backend={name}:{each.option.metavar}"
+                if field == backend.Options.after_colon
+                else f"give {each.flag}"
+            )
+            raise BadInput(f"backend {name} needs {each.option.metavar}: {how}")
+    slots = settings.num_workers
+    if slots == AUTO:
+        here = len(visible_gpus()) // settings.gpus if settings.gpus else usable_cpus()
+        slots = backend.auto_slots(backend_options(backend)(**values), settings) or max(1, here)
+    return replace(settings, backend=name, backend_options=values, num_workers=slots), backend
+
+
 # --- the checks -------------------------------------------------------------------------------------------------------
 
 
-def _check_numbers(settings: Settings) -> None:
-    if settings.num_workers < 1:
-        raise BadInput(f"--num-workers {settings.num_workers}: at least 1 is needed, or auto")
-    if settings.max_experiments is not None and settings.max_experiments < 1:
-        raise BadInput(f"--max-experiments {settings.max_experiments}: at least 1 is needed")
-    for name in ("seed", "cpus", "gpus"):
-        given = getattr(settings, name)
-        if given is not None and given < 0:
-            raise BadInput(f"--{name} {given}: 0 or more is needed")
-    if settings.keep not in ("all", "best", "none"):
-        raise BadInput(f"--keep {settings.keep!r} is none of all, best, none")
+def _check_gpus(settings: Settings) -> None:
     if settings.gpus and settings.backend == "local":
         have = len(visible_gpus())
         if have < settings.gpus * settings.num_workers:

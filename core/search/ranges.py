@@ -1,24 +1,11 @@
 """From what the user wrote to a `Space`: each range goes to the plugin that reads it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from studio.errors import RangeError
 from studio.host import Host
 from studio.space import Choice, Constant, Parameter, Space
-
-
-def split_hyperparams(texts: Iterable[str]) -> dict[str, str]:
-    """`["lr=0.01:0.01:0.1"]` as `{"lr": "0.01:0.01:0.1"}`."""
-    ranges: dict[str, str] = {}
-    for text in texts:
-        name, equals, range_text = text.partition("=")
-        if not equals:
-            raise RangeError(f"--hyperparam {text!r} is not NAME=RANGE; write for example lr=0.01:0.01:0.1")
-        if name in ranges:
-            raise RangeError(f"hyperparameter {name!r} is given twice; list its values as one range, like {name}=1,2,3")
-        ranges[name] = range_text
-    return ranges
 
 
 def read_space(ranges: Mapping[str, Any], host: Host, *, grid: bool) -> Space:

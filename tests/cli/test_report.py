@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html.parser
 import re
+import shlex
 import shutil
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from studio.reporting.axes import Axis
 from studio.reporting.facts import Facts, failures_of, repeating_command
 from studio.reporting.report import LARGEST, html_report, markdown_report
 from studio.reporting.scales import Point, best_so_far, even_ticks, log_ticks, scale_of, value_scale
+from studio.settings import Settings
 
 TRAIN = """
 import sys
@@ -70,7 +72,7 @@ def test_the_page_says_what_came_of_the_search(project, command, workdir):
     assert "2 failed" in text
     assert "Best: -0.25 with lr = 0.25, name = a" in text
     assert "exit code 1: step 1: </td><script>alert(1)</script>" in text
-    assert "studio run --direction=min --seed=" in text
+    assert re.search(r"studio run --hyperparam=lr=.* --seed=\d+ --direction=min ", text)
     assert page.tags.count("svg") == 3  # the best so far, lr, name
 
 
@@ -213,11 +215,20 @@ def test_errors_are_one_line(home, command, workdir, arguments, words):
 
 
 def test_the_command_repeats_the_search(project, command, script):
-    text = repeating_command(project.settings, project.seed)
-    assert text.endswith(
-        "--hyperparam=lr=0.5,0.25,0.125 '--hyperparam=name=a,<img src=x onerror=alert(1)>' '--env=TOKEN=…' train.py"
-    )
-    assert repeating_command({"script": ""}, 1) == ""
+    text = repeating_command(Settings.from_dict(project.settings), studio.create_host())
+    assert shlex.split(text)[:4] == [
+        "studio",
+        "run",
+        "--hyperparam=lr=0.5,0.25,0.125",
+        "--hyperparam=name=a,'<img src=x onerror=alert(1)>'",
+    ]
+    assert text.endswith(" --env=TOKEN train.py")
+    assert repeating_command(Settings(""), studio.create_host()) == ""
+
+
+def test_the_command_of_a_backend_that_is_gone_says_where_it_ran():
+    settings = Settings("train.py", backend="cluster", backend_options={"nodes": 3})
+    assert repeating_command(settings, studio.create_host()) == "studio run --backend=cluster train.py"
 
 
 def test_reasons_that_differ_by_numbers_are_one_group():

@@ -12,6 +12,7 @@ Every page is followed from top to bottom in a folder of its own:
 `<!-- generated NAME -->` and `<!-- end -->` comes from the code: `python tests/docs/test_docs.py` writes it anew.
 """
 
+import functools
 import inspect
 import os
 import re
@@ -28,7 +29,8 @@ import pytest
 
 import studio.optimizers
 from studio import abilities, hookspecs, settings
-from studio.cli import COMMANDS
+from studio.cli import COMMANDS, load
+from studio.cli.options import BACKENDS
 from studio.cli.plugins import describe
 from studio.errors import RangeError
 from studio.host import Piece, create_host
@@ -292,11 +294,51 @@ def ability_table() -> str:
     return "\n".join(re.sub(r" +", " ", row) for row in rows) + "\n"
 
 
+def option_tables() -> str:
+    """The options of `studio run` in the groups of its help: from the schema, and those of the command itself."""
+    return "\n".join(
+        f"### {group}\n\n{option_table([record for record in records_of('run') if record[0] == group])}"
+        for group in settings.GROUPS
+    )
+
+
+def backend_option_tables() -> str:
+    groups = dict.fromkeys(group for group, *_ in records_of("run") if group.startswith(BACKENDS))
+    return "\n".join(
+        f"{group}:\n\n{option_table([record for record in records_of('run') if record[0] == group])}"
+        for group in groups
+    )
+
+
+@functools.cache
+def records_of(name: str) -> list[tuple[str, str, str]]:
+    """Of each option of a command: group, how it is spelled, help."""
+    records = []
+    for parameter in load(name).params:
+        if parameter.param_type_name == "option" and parameter.name != "help_cloud":
+            metavar = f" {parameter.metavar}" if parameter.metavar else ""
+            first, *others = parameter.opts
+            spelled = ", ".join(f"`{text}`" for text in [first + metavar, *others]).replace("|", "\\|")
+            records.append((parameter.rich_help_panel, spelled, parameter.help.replace("|", "\\|")))
+    return records
+
+
+def option_table(records: list[tuple[str, str, str]]) -> str:
+    rows = [f"| {spelled} | {help} |" for _, spelled, help in records]
+    return "\n".join(["| option | meaning |", "|---|---|", *rows, ""])
+
+
 def hooks() -> dict[str, object]:
     return {name: hook for name, hook in vars(hookspecs).items() if hasattr(hook, "studio_spec")}
 
 
-GENERATORS = {"hooks": hook_reference, "builtins": built_ins, "abilities": ability_table}
+GENERATORS = {
+    "hooks": hook_reference,
+    "builtins": built_ins,
+    "abilities": ability_table,
+    "options": option_tables,
+    "backend_options": backend_option_tables,
+}
 
 
 def regenerated(text: str) -> str:
@@ -304,9 +346,10 @@ def regenerated(text: str) -> str:
 
 
 def test_generated_parts_are_up_to_date():
-    text = PLUGINS.read_text()
-    assert {match[2] for match in GENERATED.finditer(text)} == set(GENERATORS)
-    assert text == regenerated(text), "python tests/docs/test_docs.py writes the generated parts anew"
+    texts = [page.read_text() for page in PAGES]
+    assert {match[2] for text in texts for match in GENERATED.finditer(text)} == set(GENERATORS)
+    for page, text in zip(PAGES, texts, strict=True):
+        assert text == regenerated(text), f"{page.name}: python tests/docs/test_docs.py writes the generated parts anew"
 
 
 # --- what must be there -----------------------------------------------------------------------------------------------
@@ -324,7 +367,7 @@ def test_every_hook_is_documented():
 )
 def test_every_option_is_documented(command, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shown = command(name, "--help").out.split("Options:")[1].split("Commands:")[0].split("Examples:")[0]
+    shown = command(name, "--help").out.split("Commands:")[0].split("Examples:")[0]
     options = set(
         re.findall(
             r"(?<![\w-])--?[A-Za-z][\w-]*(?= |,|$)",
@@ -390,4 +433,5 @@ def test_words_are_those_of_the_project(page):
 
 
 if __name__ == "__main__":
-    PLUGINS.write_text(regenerated(PLUGINS.read_text()))
+    for page in PAGES:
+        page.write_text(regenerated(page.read_text()))

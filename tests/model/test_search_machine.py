@@ -42,9 +42,9 @@ from studio.search.driver import Driver
 from studio.search.failures import FIRST, IN_A_ROW
 from studio.search.observer import Observer
 from studio.search.plan import prepare
-from studio.search.run import make_settings, source_snapshot
+from studio.search.run import source_snapshot
 from studio.search.search import Search
-from studio.settings import Settings
+from studio.settings import Settings, make_settings
 from studio.space import Suggestion
 from studio.testing.fakes import outcome_of
 

@@ -22,8 +22,9 @@ from studio.project.project import Project
 from studio.search.creation import create
 from studio.search.driver import Driver
 from studio.search.plan import prepare
-from studio.search.run import make_settings, source_snapshot
+from studio.search.run import source_snapshot
 from studio.search.search import Search
+from studio.settings import make_settings
 from studio.testing.fakes import FOREVER, fake_backend, outcome_of
 
 HOUR = 3600.0

@@ -16,6 +16,7 @@ import pytest
 import studio
 from studio.errors import BadInput, ProjectError, Stalled
 from studio.search.observer import Observer
+from studio.settings import ResumeOptions, RunOptions
 
 PUBLIC = """
     Backend Experiment MetricReader Optimizer Outcome Parameter Project Report Run Search Space StudioError Suggestion
@@ -349,13 +350,14 @@ def test_public_names():
 def test_typed():
     assert importlib.resources.files("studio").joinpath("py.typed").is_file()
     for function in (studio.run, studio.resume, studio.create_host, studio.Search.__init__, studio.Project.__init__):
-        hints = typing.get_type_hints(function)
+        options = {studio.run: RunOptions, studio.resume: ResumeOptions}.get(function, object)
+        hints = typing.get_type_hints(function) | typing.get_type_hints(options)
         assert set(inspect.signature(function).parameters) - {"self"} <= set(hints)
     assert typing.get_type_hints(studio.run)["return"] is studio.Project
 
 
 def test_arguments_of_run_are_the_options_of_the_command(command):
     text = command("run", "--help").out
-    others = {"script", "arguments", "hyperparams", "options", "module", "backend_options", "host", "observer"}
+    others = {"script", "arguments", "hyperparams", "options", "module", "host", "observer"}
     for name in inspect.signature(studio.run).parameters.keys() - others:
         assert f"--{name.replace('_', '-')}" in text

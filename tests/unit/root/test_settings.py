@@ -1,13 +1,29 @@
 """Durations, metrics, directions; and settings that come back from the journal."""
 
+import inspect
 import json
+import re
 
 import pytest
 
+import studio
 from studio.errors import BadInput
 from studio.experiment import FITNESS, Metric
-from studio.search.run import make_settings
-from studio.settings import Settings, parse_direction, parse_duration, parse_metric, unread_metric
+from studio.options import Field
+from studio.settings import (
+    GROUPS,
+    OPTIONS,
+    RESUME_OPTIONS,
+    ResumeOptions,
+    RunOptions,
+    Settings,
+    command_line,
+    make_settings,
+    parse_direction,
+    parse_duration,
+    parse_metric,
+    unread_metric,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +124,7 @@ def test_a_direction_overrides_the_mode(direction: str | None, mode: str, sign: 
 @pytest.mark.parametrize("direction", ["", "down", "MIN"])
 def test_another_direction_is_refused(direction: str) -> None:
     with pytest.raises(BadInput, match="neither min nor max"):
-        parse_direction(direction, FITNESS)
+        make_settings("train.py", direction=direction)
 
 
 def test_settings_survive_the_journal() -> None:
@@ -137,3 +153,119 @@ def test_settings_of_another_version_keep_what_is_known() -> None:
 def test_a_range_that_the_journal_cannot_keep_is_refused(value: object) -> None:
     with pytest.raises(BadInput, match="hyperparameter lr: give a range as text"):
         make_settings("train.py", hyperparams={"lr": value})
+
+
+# --- the schema -------------------------------------------------------------------------------------------------------
+
+
+def test_the_typed_dicts_have_the_options_of_the_schema() -> None:
+    keywords = {field.keyword for field in OPTIONS.values()} | {"backend_options"}
+    assert set(RunOptions.__annotations__) == keywords
+    changeable = {field.keyword for field in OPTIONS.values() if field.option.resume} | {"backend_options"}
+    assert set(ResumeOptions.__annotations__) == changeable
+
+
+@pytest.mark.parametrize(("function", "options"), [(studio.run, OPTIONS), (studio.resume, RESUME_OPTIONS)])
+def test_the_signature_shows_every_option(function, options) -> None:
+    shown = inspect.signature(function).parameters
+    assert {field.keyword: field.default for field in options.values()} == {
+        name: shown[name].default for name in (field.keyword for field in options.values())
+    }
+    assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in shown.values())
+
+
+def test_every_option_has_a_help_and_a_group() -> None:
+    for field in OPTIONS.values():
+        assert field.option.help.endswith("."), field.name
+        assert field.option.group in GROUPS, field.name
+        assert field.is_switch != bool(field.option.metavar), field.name
+
+
+def test_no_two_options_are_spelled_alike() -> None:
+    names = [name for field in OPTIONS.values() for name in field.names]
+    assert sorted(names) == sorted(set(names))
+
+
+SAMPLES = {  # of each option, a text as it may be typed
+    "hyperparams": ["lr=0.1:0.2", "name=adam,sgd"],
+    "optimizer": "cma",
+    "options": ["popsize=8", "x=a=b"],
+    "seed": "7",
+    "metric": "val_loss:min",
+    "direction": "minimize",
+    "python": "/usr/bin/python3",
+    "env": ["A=1", "HOME"],
+    "substitute": ["conf.yaml"],
+    "capture": ["model:m"],
+    "capture_once": ["data:d", "more:e"],
+    "reuse": ["p/1/m:m"],
+    "keep": "best",
+    "num_workers": "4",
+    "backend": ["folder:/shared/dir"],
+    "cpus": "2",
+    "gpus": "1",
+    "ram": "8GB",
+    "hdd": "20GB",
+    "max_experiments": "50",
+    "max_time": "1h30m",
+    "max_duration": "0.25s",
+    "retry_failed": ["2,memory=0"],
+    "on_failure": ["crash=stop", "lost=stop"],
+    "max_workspace": "2GB",
+    "max_log": "1500",
+}
+
+
+def sample(field: Field):
+    return True if field.is_switch else SAMPLES[field.keyword]
+
+
+@pytest.mark.parametrize("field", OPTIONS.values(), ids=lambda field: field.name)
+def test_what_is_written_back_is_read_as_the_same(field, monkeypatch) -> None:
+    """One value a option: the words of `command_line` give it again."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("A", "1")
+    value = field.read(sample(field))
+    assert value != field.default, "the sample shows nothing"
+    words = field.words(value)
+    if field.is_switch:
+        assert words == [field.flag]
+        return
+    texts = [word.removeprefix(field.flag).removeprefix("=") for word in words]
+    assert field.read(texts if field.is_repeatable else texts[0]) == value
+    assert field.read(value) == value, "a value that is read already stays"
+
+
+def test_a_secret_is_not_written_back(monkeypatch) -> None:
+    monkeypatch.setenv("TOKEN", "hidden")
+    settings = make_settings("train.py", env=["TOKEN"])
+    assert settings.env == {"TOKEN": "hidden"}
+    assert command_line(settings) == ["studio", "run", "--env=TOKEN", "train.py"]
+
+
+def test_texts_and_values_are_the_same_to_a_program() -> None:
+    assert make_settings("a.py", max_log="1GB", max_workspace="2 MB", cpus="3", repeat="yes") == make_settings(
+        "a.py", max_log=10**9, max_workspace=2 * 10**6, cpus=3, repeat=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"keep": "some"}, "--keep 'some': choose all, best or none"),
+        ({"max_log": "much"}, "--max-log 'much' is no size; write for example 500MB or 2GB"),
+        ({"cpus": 1.5}, "--cpus 1.5 is not a whole number"),
+        ({"seed": "x"}, "--seed 'x' is not a whole number"),
+        ({"max_experiments": 0}, "--max-experiments 0: at least 1 is needed"),
+        ({"num_workers": 0}, "--num-workers 0: at least 1 is needed, or auto"),
+        ({"num_workers": "many"}, "--num-workers 'many' is neither a number nor auto"),
+        ({"repeat": "perhaps"}, "--repeat 'perhaps' is not bool"),
+        ({"metric": 3}, "--metric 3 is not str or None"),
+        ({"backend": ["local", "ec2"]}, "local and ec2: a search runs in one place; give --backend or --cloud once"),
+        ({"env": ["NO_SUCH_VARIABLE_HERE"]}, "the environment has no NO_SUCH_VARIABLE_HERE to take it from"),
+        ({"max_experimants": 3}, "studio.run has no option 'max_experimants'; did you mean 'max_experiments'?"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_name_of_the_option(given, message) -> None:
+    with pytest.raises(BadInput, match=re.escape(message)):
+        make_settings("train.py", **given)

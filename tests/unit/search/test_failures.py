@@ -4,7 +4,8 @@ import pytest
 
 from studio.errors import BadInput
 from studio.experiment import FAILURES, Experiment
-from studio.search.failures import FIRST, IN_A_ROW, FailureWatch, parse_endings, parse_retries
+from studio.search.failures import FIRST, IN_A_ROW, FailureWatch
+from studio.settings import parse_endings, parse_retries
 
 NONE = {"crash": 0, "memory": 0, "timeout": 0, "lost": 3, "metric": 0}  # what is tried again by default
 

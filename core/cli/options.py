@@ -1,0 +1,130 @@
+"""The options of `studio run` and `studio resume`, made from the schema: see `studio.settings` and `Backend.Options`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from studio.cli.usage import PlainUsage
+from studio.errors import BadInput
+from studio.host import Host, backend_fields
+from studio.options import Field
+from studio.settings import OPTIONS, OUTPUT, PLACE, SEARCH
+
+BACKENDS = "Options of "  # groups of the help that begin so are shown by --help-cloud
+
+
+def _show_backends(ctx: typer.Context, wanted: bool) -> None:
+    if wanted:
+        assert isinstance(ctx.command, PlainUsage)
+        ctx.command.shows = lambda group: group.startswith(BACKENDS)
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+
+
+# Options of both commands that are not part of a search.
+Project = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Default: the script's name and the time.", rich_help_panel=SEARCH),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Accept the estimated cost without asking.", rich_help_panel=PLACE)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        help="A line per experiment, even on a terminal, and plugins that are slow to import.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Show the plan and the changes to the script; start nothing.", rich_help_panel=OUTPUT
+    ),
+]
+HelpCloud = Annotated[
+    bool,
+    typer.Option(
+        "--help-cloud",
+        "--help-backends",
+        is_eager=True,
+        callback=_show_backends,
+        help="Show the options of clouds and other backends and exit.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def with_options(
+    function: Callable[..., Any], options: Mapping[str, Field], host: Host, *, help: Mapping[str, str] | None = None
+) -> Callable[..., Any]:
+    """`function(…, given=, placed=, host=)` as the callback of a command that has `options` and those of all backends.
+
+    given   what was typed of `options`, by the keyword of `studio.run`: texts, lists of texts, True
+    placed  what was typed of the options of backends, by the name of the option
+    help    texts in place of those of the schema
+    """
+    explicit = [p for p in inspect.signature(function).parameters.values() if p.name not in ("given", "placed", "host")]
+    flags = {name: each for name, each in host.backend_flags().items() if name not in _spellings(options)}
+    own = {each.keyword: each for each in options.values()}
+    others = {f"backend_{number}": name for number, name in enumerate(flags)}
+
+    def callback(**values: Any) -> Any:
+        given = {name: values.pop(name) for name in own}
+        placed = {name: values.pop(parameter) for parameter, name in others.items()}
+        return function(**values, given=_typed(given), placed=_typed(placed), host=host)
+
+    parameters = [
+        *(each for each in explicit if each.kind is not each.KEYWORD_ONLY),
+        *(
+            _parameter(name, each, each.option.group, (help or {}).get(each.name, each.option.help))
+            for name, each in own.items()
+        ),
+        *(
+            _parameter(parameter, each, f"{BACKENDS}{', '.join(backends)}", each.option.help)
+            for parameter, (each, backends) in zip(others, flags.values(), strict=True)
+        ),
+        *(each for each in explicit if each.kind is each.KEYWORD_ONLY),
+    ]
+    vars(callback)["__signature__"] = inspect.Signature(parameters)
+    callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    callback.__doc__ = function.__doc__
+    return callback
+
+
+def backend_options(host: Host, backend: str | list[str] | None, placed: Mapping[str, Any]) -> dict[str, Any]:
+    """`placed` by the fields of that backend. BadInput for an option that it does not have."""
+    if not placed:
+        return {}
+    name = OPTIONS["backend"].read(backend or "local").partition(":")[0]
+    fields = {each.flag: field for field, each in backend_fields(host.backend(name)).items()}
+    for flag in placed:
+        if flag not in fields:
+            takers = ", ".join(host.backend_flags()[flag][1])
+            raise BadInput(f"{flag} is an option of {takers}: give --cloud or --backend too, not {name}")
+    return {fields[flag]: value for flag, value in placed.items()}
+
+
+def _spellings(options: Mapping[str, Field]) -> set[str]:
+    """Names that a backend's option cannot have."""
+    ours = {"--project", "--yes", "-y", "--json", "--quiet", "--verbose", "--dry-run", "--help", "--help-cloud"}
+    return ours | {name for each in options.values() for name in each.names}
+
+
+def _parameter(name: str, field: Field, group: str, help: str) -> inspect.Parameter:
+    """A parameter by which the command-line library knows an option. Every value stays a text until the schema reads it."""
+    kind: Any = bool if field.is_switch else list[str] | None if field.is_repeatable else str | None
+    metavar = None if field.is_switch else field.option.metavar
+    made = typer.Option(*field.names, metavar=metavar, help=help, rich_help_panel=group, show_default=False)
+    default = False if field.is_switch else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made])
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were on the command line."""
+    return {name: value for name, value in values.items() if value not in (None, [], (), False)}
