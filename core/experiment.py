@@ -114,6 +114,7 @@ class Outcome:
     stopped    ended because Studio was asked to end it; such a run is repeated on resume
     failure    its class where it failed by itself, a crash when left out. "metric" is for the driver to say
     notice     what its reader should know although it changes nothing, such as an artifact that could not be kept
+    cost       dollars, where its machine was billed; cpu: seconds; memory: bytes, the most of one of its processes
     """
 
     number: int
@@ -127,6 +128,9 @@ class Outcome:
     stopped: bool = False
     failure: Failure = ""
     notice: str = ""
+    cost: float | None = None
+    cpu: float | None = None
+    memory: int | None = None
 
     @property
     def failed(self) -> bool:
@@ -151,6 +155,8 @@ class Outcome:
             and isinstance(outcome.notice, str)
             and isinstance(outcome.stopped, bool)
             and outcome.failure in ("", *FAILURES)
+            and all(used is None or (is_number(used) and used >= 0) for used in (outcome.cost, outcome.cpu))
+            and (outcome.memory is None or (is_storable(outcome.memory) and outcome.memory >= 0))
         )
         if not sound:
             raise ValueError("no outcome: a field is of another kind")
@@ -164,7 +170,8 @@ class Experiment:
 
     metric is {"name", "mode", "value"}, the value as the script logged it, or None; fitness is what the optimizer
     was told (maximised), None without one or when it failed. Times are ISO 8601 UTC. `failure` is the class of a
-    failed one. Of several attempts it is the latest.
+    failed one. Of several attempts it is the latest; `cost` is that of all, in dollars. `snapshot` is the name of the copy
+    of the source that it had; `slot` counts from 0; `cpu` is in seconds, `memory` in bytes.
     """
 
     project: str
@@ -181,6 +188,11 @@ class Experiment:
     failure: Failure = ""
     attempt: int = 1
     folder: str | None = None
+    snapshot: str | None = None
+    slot: int | None = None
+    cost: float | None = None
+    cpu: float | None = None
+    memory: int | None = None
 
     @property
     def key(self) -> str:
@@ -203,6 +215,11 @@ class Experiment:
             "failure": self.failure,
             "attempt": self.attempt,
             "folder": self.folder,
+            "snapshot": self.snapshot,
+            "slot": self.slot,
+            "cost": self.cost,
+            "cpu": self.cpu,
+            "memory": self.memory,
         }
 
 

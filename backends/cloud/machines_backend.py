@@ -185,6 +185,8 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         if not 0 <= seconds < math.inf:
             seconds = 0.0
         cost = experiment_cost(entry.rate, seconds, self._per_worker)
+        if isinstance(body.get("outcome"), dict):
+            body["outcome"]["cost"] = cost
         about = {"machine_type": entry.machine_type, "zone": entry.zone, "spot": entry.spot}
         write_json(
             folder / OF_ATTEMPT, {"machine": machine, **about, "dollars_an_hour": entry.rate.now, "dollars": cost}

@@ -5,12 +5,10 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from studio.experiment import Experiment
 from studio.format import duration, finite, metric_value, money, short
-from studio.project.costs import cost_of_experiment
 from studio.text import clean
 
 GAP = "  "  # between columns
@@ -88,7 +86,7 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
     columns, rows = experiment_rows(experiments, metric)
-    costs = [cost_of(e) for e in experiments]
+    costs = [experiment.cost for experiment in experiments]
     if any(cost is not None for cost in costs):
         at = columns.index("time")
         columns.insert(at, "cost")
@@ -96,13 +94,6 @@ def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
             row.insert(at, money(cost))
     last = len(columns) - 1
     print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
-
-
-def cost_of(experiment: Experiment) -> float | None:
-    """Dollars of all its attempts; None where nobody knows."""
-    if experiment.folder is None:
-        return None
-    return cost_of_experiment(Path(experiment.folder).parents[1], experiment.number, experiment.attempt)
 
 
 def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.console import cost_of, harmless, print_experiments, print_json, print_table
+from studio.cli.console import harmless, print_experiments, print_json, print_table
 from studio.errors import BadInput, StoreError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
@@ -42,9 +42,7 @@ def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = 
     found = Project(project)
     experiments = found.experiments
     if json:
-        costs = [cost_of(experiment) for experiment in experiments]
-        known = [{} if cost is None else {"cost": cost} for cost in costs]
-        print_json([experiment.as_dict() | more for experiment, more in zip(experiments, known, strict=True)])
+        print_json([experiment.as_dict() for experiment in experiments])
     else:
         print_experiments(experiments, found.metric.name)
     return 0
@@ -58,9 +56,6 @@ def show(
     project, found = _find(experiment)
     attempts = project.attempts(found.number)
     data = {**found.as_dict(), "attempts": attempts}
-    cost = cost_of(found)
-    if cost is not None:
-        data["cost"] = cost
     if json:
         print_json(data)
         return 0
@@ -74,7 +69,7 @@ def show(
         if data[key] not in (None, "")
     ]
     rows += [["time", duration(found.duration)]] if found.duration is not None else []
-    rows += [["cost", money(cost)]] if cost is not None else []
+    rows += [["cost", money(found.cost)]] if found.cost is not None else []
     names = [clean(name) for name, _ in rows]
     width = max(len(name) for name in names if len(name) <= NAME)
     for name, (_, value) in zip(names, rows, strict=True):

@@ -31,7 +31,7 @@ know (it was started again) means everything.
                                    sessions, without pauses), left (seconds or null), refused: {ACTION: why it cannot be done, or ""},
                                    rate (a minute), slots, busy, optimizer, backend, script, arguments, seed, parameters, begun, ended,
                                    max_time, failures: [{reason, numbers, count, shared: "width ≥ 896" or ""}]}
-                                   state: running | paused | begun | ended | done | time | exhausted | failures | disk | stopped |
+                                   state: running | paused | incomplete | done | time | exhausted | failures | disk | stopped |
                                    interrupted | failed | damaged, words: `studio.dashboard.pages.STATES`; ended: a program's own loop
     /api/p/NAME/experiments?after=VERSION
                                    {version, whole: bool, columns, sign, number: [], status: [], fitness: [], metric: {NAME: []},

@@ -16,7 +16,8 @@ from studio.dashboard.columns import name_of
 from studio.errors import BadInput, StudioError
 from studio.host import create_host
 from studio.project.paths import project_folder
-from studio.project.store import read_meta, reading
+from studio.project.records import read_session
+from studio.project.store import reading
 from studio.search import steering
 from studio.search.steering import Asked
 from studio.settings import parse_duration
@@ -122,5 +123,6 @@ def _resume(project: str, options: dict[str, str]) -> None:
 def _began(folder: Path) -> float:
     """When the latest session began, in seconds since the epoch."""
     with contextlib.suppress(StudioError), reading(folder) as connection:
-        return float((read_meta(connection, "session") or {}).get("begun", 0.0))
+        session = read_session(connection)
+        return session.begun if session else 0.0
     return 0.0

@@ -15,6 +15,7 @@ from studio.experiment import Metric
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.project.paths import attempt_folder
+from studio.project.store import read_snapshot
 from studio.reporting.curves import open_reader
 
 KEPT = 4000  # curves in memory
@@ -109,7 +110,9 @@ class Curves:
         if not curve.opened:
             curve.opened = True
             if is_own(attempt_folder(self._folder, number, attempt)):
-                curve.reader = open_reader(self._folder, number, attempt, metric, self._host)
+                curve.reader = open_reader(
+                    self._folder, number, attempt, metric, self._host, read_snapshot(self._folder, number, attempt)
+                )
         curve.whole = ended
         if curve.reader is None:
             return

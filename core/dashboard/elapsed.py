@@ -7,8 +7,9 @@ A program's own loop has no sessions but the one that holds the lock.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+from studio.project.records import Session
 
 SAME_SESSION = 5.0  # seconds between two experiments that are no break: copying, asking, writing
 _RAN = """
@@ -47,5 +48,5 @@ def active(begun: float, until: float, pauses: Pauses) -> float:
     return max(0.0, until - begun - paused)
 
 
-def pauses_of(session: Mapping[str, Any]) -> Pauses:
-    return session.get("pauses") or ()
+def pauses_of(session: Session | None) -> Pauses:
+    return () if session is None else session.pauses

@@ -51,7 +51,7 @@ class Details:
         if found is None:
             return None
         folder = attempt_folder(self._folder, number, found.attempt)
-        snapshot = self._snapshot(folder)
+        snapshot = found.snapshot or FIRST_SNAPSHOT
         plan = self._plan(snapshot, meta)
         with Log(folder) as log:
             tail = log.tail(LAST_LINES)
@@ -70,20 +70,9 @@ class Details:
             "diff": self._diff(plan, found.values),
             "files": list_files(self._folder.name, number, folder, self._folder / snapshot),
             "environment": _environment(meta),
-            "resources": usage(folder, running=row["status"] == "running"),
+            "resources": usage(folder, found, running=row["status"] == "running"),
             "log": {"size": tail["size"], "text": tail["text"]},
         }
-
-    def _snapshot(self, folder: Path) -> str:
-        """The name of the copy of the source that this run began with: the latest one that was there by then."""
-        try:
-            began = (
-                folder.stat().st_ctime if not (log := folder / "hyperparameters.json").exists() else log.stat().st_mtime
-            )
-        except OSError:
-            return FIRST_SNAPSHOT
-        made = [(path.stat().st_ctime, path.name) for path in self._folder.glob(f"{FIRST_SNAPSHOT}*") if path.is_dir()]
-        return max((pair for pair in made if pair[0] <= began), default=(0.0, FIRST_SNAPSHOT))[1]
 
     def _plan(self, snapshot: str, meta: dict[str, Any]) -> Plan | None:
         if snapshot not in self._plans:

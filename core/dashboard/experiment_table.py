@@ -17,16 +17,15 @@ from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of,
 from studio.dashboard.elapsed import worked_before
 from studio.experiment import Metric
 from studio.host import Host
-from studio.project.costs import cost_of_experiment
 from studio.project.lock import is_locked
-from studio.project.records import Row, look, read_rows
+from studio.project.records import Row, Session, look, read_rows, read_session
 from studio.project.store import read_meta, reading
 from studio.settings import parse_direction, parse_metric
 
 UNFINISHED = ("queued", "running")
 DIGITS = 18  # of a number in an address: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
-META = ("settings", "state", "session", "seed", "source", "environment")
+META = ("settings", "seed", "source", "environment")
 
 Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last step that was reported
 
@@ -44,6 +43,7 @@ class Table:
         self._signature: object = None
         self._last_event = self._last_attempt = 0
         self.meta: dict[str, Any] = {}
+        self.session: Session | None = None  # the latest
         self.at_work = False
         self.begun: float | None = None  # the latest session
         self.earlier: float | None = None  # seconds that the sessions before it have worked
@@ -82,6 +82,7 @@ class Table:
         with reading(self.folder) as connection:
             connection.execute("BEGIN")  # all that is read is of one moment
             self.meta = {key: read_meta(connection, key) for key in META}
+            self.session = read_session(connection)
             self._settle()
             self._settle_session(connection)
             last = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(rowid), 0) FROM attempts) FROM events"
@@ -107,7 +108,7 @@ class Table:
 
     def _settle_session(self, connection: sqlite3.Connection) -> None:
         """When the latest session began, and how long earlier ones have worked."""
-        begun = (self.meta["session"] or {}).get("begun")
+        begun = self.session and self.session.begun
         if begun is None and self.at_work:  # a program's own loop: when it took the lock
             begun = (self.folder / "lock").stat().st_mtime
         if begun != self.begun or self.earlier is None or (begun is None and not self.at_work):
@@ -129,7 +130,10 @@ class Table:
             before = None if at is None else self._running_attempt(at)
             self._put(row)
             at = self.row_of[row.number]
-            if self._running_attempt(at) not in (None, before):  # at its end an attempt learns when it really began
+            if row.slot is None and self._running_attempt(at) not in (
+                None,
+                before,
+            ):  # at its end an attempt learns when it really began
                 started.append((self.lists["started"][at], at))
         for when, at in sorted(started):
             self._give_slot(at, when)
@@ -149,14 +153,15 @@ class Table:
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
-            None, reason, row.failure, row.attempt or 0, row.exit_code, self._cost(row),
+            row.slot, reason, row.failure, row.attempt or 0, row.exit_code, trimmed(row.cost),
         )  # fmt: skip
         if at is None:
             at = self._add(row)
             new = True
         else:
             before = [self.lists[name][at] for name in LISTS]
-            cells = (*cells[:6], before[6], *cells[7:])
+            if row.slot is None:
+                cells = (*cells[:6], before[6], *cells[7:])
             new = before != list(cells) or self.measured[at] != measured or self.step[at] != step
         if new:
             self._changed[at] = self._counter
@@ -167,12 +172,6 @@ class Table:
         for name, cell in zip(LISTS, cells, strict=True):
             self.lists[name][at] = cell
         self.measured[at], self.step[at] = measured, step
-
-    def _cost(self, row: Row) -> float | None:
-        """Dollars that its attempts cost together, of machines of a cloud; None where it ran on none, or nobody knows."""
-        if (self.meta["settings"] or {}).get("backend", "local") == "local":
-            return None
-        return trimmed(cost_of_experiment(self.folder, row.number, row.attempt or 0))
 
     def _add(self, row: Row) -> int:
         at = self.row_of[row.number] = len(self.row_of)
@@ -191,10 +190,11 @@ class Table:
         return at
 
     def _give_slot(self, at: int, started: float) -> None:
-        """The lowest slot that was free when it started. The record has none: slots are alike. A start may be recorded
-        before the end that made room for it, so of as many as the search has the one that was free next is taken."""
+        """The lowest slot that was free when it started, where the record has none: of a program's own loop, or of an earlier
+        format. A start may be recorded before the end that made room for it, so of as many as the search has the one that
+        was free next is taken."""
         ends = [self.lists["finished"][last] for last in self._lanes]
-        slots = (self.meta["session"] or {}).get("slots", 0)
+        slots = (self.session and self.session.slots) or 0
         free = [lane for lane, end in enumerate(ends) if end is not None and end <= started + 0.1]
         ended = [lane for lane, end in enumerate(ends) if end is not None]
         if free:

@@ -20,8 +20,7 @@ PROJECTS = 100  # on a page
 STATES = {
     "running": "Live",
     "paused": "Paused",
-    "begun": "Not finished",
-    "ended": "Program ended",
+    "incomplete": "Program ended",
     "done": "Done",
     "time": "Time is over",
     "exhausted": "Nothing new to try",

@@ -14,7 +14,7 @@ from studio.project.costs import cost_of_project
 from studio.project.lock import is_locked
 from studio.project.paths import project_folder, project_names
 from studio.project.project import state_of
-from studio.project.records import look, read_rows
+from studio.project.records import look, read_rows, read_session
 from studio.project.store import read_meta, reading
 from studio.settings import parse_direction, parse_metric
 
@@ -87,13 +87,12 @@ def line_of(folder: Path) -> dict[str, Any]:
             connection.execute("BEGIN")
             return line | _read(connection, folder) | {"cost": cost_of_project(folder)}
     except StudioError as error:  # it is shown as what it is, and hurts no other
-        return {**line, "state": "begun"} if is_locked(folder) else {**line, "problem": str(error)}
+        return {**line, "state": "running"} if is_locked(folder) else {**line, "problem": str(error)}
 
 
 def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
     settings = read_meta(connection, "settings") or {}
-    session = read_meta(connection, "session") or {}
-    state = read_meta(connection, "state") or {}
+    session = read_session(connection)
     metric = parse_metric(settings.get("metric"))
     at_work = is_locked(folder)
     counts: dict[str, int] = {}
@@ -105,7 +104,7 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
     first = connection.execute("SELECT at FROM events ORDER BY id LIMIT 1").fetchone()
     last = connection.execute("SELECT at FROM events ORDER BY id DESC LIMIT 1").fetchone()
     return {
-        "state": state_of(at_work, settings, session, state),
+        "state": state_of(at_work, settings, session),
         "metric": metric.name,
         "mode": metric.mode,
         "direction": "min" if parse_direction(settings.get("direction"), metric) < 0 else "max",
@@ -113,9 +112,9 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
         "counts": counts,
         "total": sum(counts.values()),
         "finished": sum(counts.get(status, 0) for status in ("completed", "failed", "pruned")),
-        "size": session.get("size") or settings.get("max_experiments"),
+        "size": (session and session.size) or settings.get("max_experiments"),
         "begun": first and first[0],
-        "changed": max(filter(None, [last and last[0], state.get("at")]), default=None),
+        "changed": max(filter(None, [last and last[0], session and session.ended]), default=None),
         "optimizer": settings.get("optimizer", ""),
         "script": settings.get("script", ""),
     }

@@ -25,11 +25,11 @@ WIDE = 1e9  # whole numbers from here on have an exponent
 def summary(table: Table) -> dict[str, Any]:
     """As /api/p/NAME/summary answers."""
     with table.lock:
-        settings, session = table.meta["settings"] or {}, table.meta["session"] or {}
+        settings, session = table.meta["settings"] or {}, table.session
         counts = Counter(table.lists["status"])
         finished = sum(counts[status] for status in FINISHED)
-        size = session.get("size") or settings.get("max_experiments")
-        slots = session.get("slots") or settings.get("num_workers", 1)
+        size = (session and session.size) or settings.get("max_experiments")
+        slots = (session and session.slots) or settings.get("num_workers", 1)
         begun, ended = table.begun, _ended(table)
         rate = _rate(table, slots)
         now = state(table)
@@ -59,14 +59,14 @@ def summary(table: Table) -> dict[str, Any]:
             "parameters": sum(column.kind == "param" for column in table.columns),
             "begun": begun,
             "ended": ended,
-            "max_time": session.get("max_time"),
+            "max_time": session and session.max_time,
             "failures": _failures(table),
             "refused": refusals(settings, session, now, counts),
         }
 
 
 def state(table: Table) -> str:
-    return state_of(table.at_work, *(table.meta[key] for key in ("settings", "session", "state")))
+    return state_of(table.at_work, table.meta["settings"], table.session)
 
 
 def _best(table: Table) -> dict[str, Any] | None:
@@ -86,7 +86,7 @@ def _ended(table: Table) -> float | None:
     """When the last session ended, or fell silent; None while it is at work, and where nothing has run yet."""
     if table.at_work:
         return None
-    at = (table.meta["state"] or {}).get("at")
+    at = table.session and table.session.ended
     last = max((when for when in table.lists["finished"] if when is not None), default=table.begun)
     return at if at is not None and (table.begun is None or at >= table.begun) else last
 
@@ -97,7 +97,7 @@ def _elapsed(table: Table, ended: float | None) -> float | None:
     if table.begun is None:
         return round(earlier, 1) if len(table) else None
     until = time.time() if ended is None else max(ended, table.begun)
-    return round(earlier + active(table.begun, until, pauses_of(table.meta["session"] or {})), 1)
+    return round(earlier + active(table.begun, until, pauses_of(table.session)), 1)
 
 
 def _rate(table: Table, slots: int) -> float | None:
@@ -118,18 +118,18 @@ def _rate(table: Table, slots: int) -> float | None:
         took = [duration for _, duration, well in heapq.nlargest(RECENT, (end for end in ended if end[2])) if duration]
         return round(60 * slots * len(took) / sum(took), 3) if took else None
     since, count = (table.begun, len(ends)) if len(ends) < RECENT else (ends[-1], RECENT - 1)  # ends since then
-    passed = active(since, time.time(), pauses_of(table.meta["session"] or {}))
+    passed = active(since, time.time(), pauses_of(table.session))
     return round(60 * count / passed, 3) if passed > 0 else None
 
 
 def _left(table: Table, size: int | None, finished: int, rate: float | None) -> float | None:
     """Seconds until the budget of experiments or of time is spent. The time goes on in a pause, as for the driver."""
-    session = table.meta["session"] or {}
+    session = table.session
     ways = []
     if size is not None and rate:
         ways.append(60 * max(0, size - finished) / rate)
-    if table.at_work and session.get("max_time") and session.get("begun"):
-        ways.append(max(0.0, session["begun"] + session["max_time"] - time.time()))
+    if table.at_work and session is not None and session.max_time:
+        ways.append(max(0.0, session.begun + session.max_time - time.time()))
     return round(min(ways), 1) if ways else None
 
 

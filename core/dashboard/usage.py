@@ -1,30 +1,24 @@
-"""What a run takes of the machine: while it runs, by its processes; afterwards, by what its runner wrote down."""
+"""What a run takes of the machine: while it runs, by its processes; afterwards, by the record."""
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
 
-from studio.dashboard.run_files import open_file
+from studio.experiment import Experiment
 from studio.format import byte_size
 from studio.system.processes import marked
 
-LARGEST = 1 << 16  # bytes of usage.json
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def usage(folder: Path, *, running: bool) -> dict[str, str]:
+def usage(folder: Path, experiment: Experiment, *, running: bool) -> dict[str, str]:
     """Words for the page, empty where nothing is known."""
     found = _of_processes(folder) if running and sys.platform == "linux" else {}
-    file = open_file(folder, "usage.json")  # a script may have put a link or a pipe there
-    with (
-        contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError),
-        file or contextlib.nullcontext(),
-    ):
-        recorded = json.loads(b"{}" if file is None else file.read(LARGEST))
-        found["CPU time"] = f"{float(recorded['cpu']):.1f} s"
-        found["most memory"] = byte_size(int(recorded["memory"]))
+    if experiment.cpu is not None:
+        found["CPU time"] = f"{experiment.cpu:.1f} s"
+    if experiment.memory is not None:
+        found["most memory"] = byte_size(experiment.memory)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json, usage.json."""
+"""A run's folder: workspace with the values written in, artifacts, output.log, outcome.json."""
 
 import json
 import os
@@ -57,13 +57,12 @@ class Claim:
         self._folder = folder
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def record(self, name: str, data: dict[str, Any]) -> None:
-        """Write `outcome.json`, from which a later driver takes the outcome, or `usage.json`. Where that fails the journal
-        still gets the outcome."""
+    def record(self, data: dict[str, Any]) -> None:
+        """Write `outcome.json`, from which a later driver takes the outcome. Where that fails the journal still gets it."""
         try:
             held, found = os.fstat(self._descriptor), os.stat(self._folder)
             if (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino):
-                write_json(self._folder / name, data)
+                write_json(self._folder / "outcome.json", data)
         except OSError:
             return
 

@@ -56,7 +56,8 @@ class _Execution:
     returncode: int | None = None
     recorded: tuple[Outcome, float | None] | None = None  # what an earlier driver saw, with the value of the metric
     summary: Summary = field(init=False)
-    usage: dict[str, float] = field(default_factory=dict)  # cpu: seconds, memory: bytes at most at a time
+    cpu: float | None = None  # seconds
+    memory: int | None = None  # bytes, the most of one process
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -160,7 +161,7 @@ class Runner:
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
         with execution.lock:  # once it was waited for, its id may belong to another
             execution.process = None
-        execution.returncode, execution.usage = reap(process, seen)
+        execution.returncode, execution.cpu, execution.memory = reap(process, seen)
         return began
 
     # --- in the caller's thread -------------------------------------------------------------------------------------
@@ -218,8 +219,7 @@ class Runner:
         with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
             execution.log.compact()
         if execution.claim is not None:
-            execution.claim.record("outcome.json", {**asdict(outcome), "metric": execution.summary.value})
-            execution.claim.record("usage.json", execution.usage)
+            execution.claim.record({**asdict(outcome), "metric": execution.summary.value})
             execution.claim.release()
         return [*events, outcome]
 
@@ -270,6 +270,8 @@ class Runner:
             finished=execution.finished or time.time(),
             duration=execution.duration if execution.finished else time.monotonic() - execution.clock,
             stopped=execution.stopping and not execution.limit_hit,
+            cpu=execution.cpu,
+            memory=execution.memory,
         )
 
     @staticmethod

@@ -76,17 +76,16 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
         return True
 
 
-def reap(process: subprocess.Popen[bytes], seen: int = 0) -> tuple[int, dict[str, float]]:
-    """The exit code of what has ended; and what it and those it waited for took of the machine: getrusage(2). `seen`: as
-    `wait_for_exit` said. memory, the most of one process in bytes, is left out where it is not known."""
+def reap(process: subprocess.Popen[bytes], seen: int = 0) -> tuple[int, float | None, int | None]:
+    """The exit code of what has ended; and what it and those it waited for took of the machine: seconds of CPUs, and the
+    most memory of one process in bytes, where they are known: getrusage(2). `seen`: as `wait_for_exit` said."""
     try:
         _, status, used = os.wait4(process.pid, 0)
     except ChildProcessError:
-        return process.wait(), {}
+        return process.wait(), None, None
     process.returncode = os.waitstatus_to_exitcode(status)
-    taken = {"cpu": used.ru_utime + used.ru_stime}
+    cpu = used.ru_utime + used.ru_stime
     if sys.platform == "darwin":  # which counts from the exec on, in bytes
-        return process.returncode, {**taken, "memory": used.ru_maxrss}
+        return process.returncode, cpu, used.ru_maxrss
     own = used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # else it may be that of this process
-    memory = max(seen, 1024 * used.ru_maxrss if own else 0)
-    return process.returncode, {**taken, "memory": memory} if memory else taken
+    return process.returncode, cpu, max(seen, 1024 * used.ru_maxrss if own else 0) or None

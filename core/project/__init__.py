@@ -2,6 +2,7 @@
 
 paths        STUDIO_HOME, names, folders, keys
 lock         one driver at a time
+formats      its tables, and the way from earlier formats
 store        the journal, written
 records      the journal, read
 project      `studio.Project`

@@ -1,7 +1,7 @@
 """What machines of a cloud cost, as the backend wrote it down beside the runs: it is read without any plugin.
 
 projects/P/cost.json           {"dollars": of all machines of the search, when they were looked at last}
-projects/P/7/1/machine.json    {"dollars": of that attempt, ...}
+projects/P/7/1/machine.json    {"machine": the one that attempt ran on, ...}
 """
 
 import json
@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from studio.execution.log_cap import open_regular
-from studio.project.paths import attempt_folder
 
 OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
 
@@ -18,13 +17,6 @@ OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
 def cost_of_project(folder: Path) -> float | None:
     """Dollars; None where it had no machines, or where a price is not known."""
     return _dollars(folder / OF_PROJECT)
-
-
-def cost_of_experiment(project: Path, number: int, attempts: int) -> float | None:
-    """Dollars of all its attempts together; None where none ran on a machine, or no price is known."""
-    costs = [_dollars(attempt_folder(project, number, attempt) / OF_ATTEMPT) for attempt in range(1, attempts + 1)]
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if known else None
 
 
 def _dollars(file: Path) -> float | None:

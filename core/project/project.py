@@ -8,7 +8,7 @@ from typing import Any
 from studio.experiment import Experiment, Metric
 from studio.project.lock import is_locked
 from studio.project.paths import existing_project_folder, project_names
-from studio.project.records import iso, read_attempts, read_experiment, read_experiments
+from studio.project.records import Session, iso, read_attempts, read_experiment, read_experiments, read_session
 from studio.project.store import read_meta, reading
 from studio.project.table import data_frame, notebook_html
 from studio.settings import parse_direction, parse_metric
@@ -76,11 +76,11 @@ class Project:
 
     @property
     def state(self) -> str:
-        """`running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, interrupted, failed; `begun`
-        before any end; `ended` where a program's own loop broke off."""
+        """`running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, failed; `interrupted`, also
+        where its driver was killed; `incomplete` where a program's own loop broke off."""
         at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
-            return state_of(at_work, *(read_meta(connection, key) for key in ("settings", "session", "state")))
+            return state_of(at_work, read_meta(connection, "settings"), read_session(connection))
 
     def summary(self) -> dict[str, Any]:
         """JSON-able; the keys of `studio runs list --json`."""
@@ -113,15 +113,13 @@ class Project:
             return read_meta(connection, key)
 
 
-def state_of(
-    at_work: bool, settings: dict[str, Any] | None, session: dict[str, Any] | None, state: dict[str, Any] | None
-) -> str:
-    """The state of a project by what its record has under these names."""
+def state_of(at_work: bool, settings: dict[str, Any] | None, session: Session | None) -> str:
+    """The state of a project, by its settings and its latest session."""
     if at_work:
-        return "paused" if (session or {}).get("paused") else "running"
-    if state:
-        return str(state.get("state", "begun"))
-    return "begun" if (settings or {}).get("script") else "ended"
+        return "paused" if session is not None and session.paused else "running"
+    if session is not None and session.state:
+        return session.state
+    return "interrupted" if (settings or {}).get("script") else "incomplete"
 
 
 def _best_of(experiments: list[Experiment]) -> Experiment | None:

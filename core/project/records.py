@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,9 @@ from studio.project.paths import attempt_folder, database
 
 _QUERY = """
 SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
-       told.duration AS told_after, a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.failure, a.metric
+       told.duration AS told_after, a.snapshot, a.slot, a.cpu, a.memory,
+       (SELECT SUM(cost) FROM attempts WHERE number = asked.number) AS cost,
+       a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.failure, a.metric
 FROM events AS asked
 LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)
 LEFT JOIN attempts AS a ON a.number = asked.number AND a.attempt = (SELECT MAX(attempt) FROM attempts WHERE number = asked.number)
@@ -23,7 +26,8 @@ WHERE asked.kind = 'ask'
 
 
 class Row(NamedTuple):
-    """An experiment as the tables have it, times in seconds since the epoch."""
+    """An experiment with its latest attempt as the tables have it, times in seconds since the epoch. `cost`: dollars of all
+    attempts together; `slot`: from 0; `cpu`: seconds; `memory`: bytes, the most of one process."""
 
     number: int
     values: str  # JSON
@@ -37,6 +41,11 @@ class Row(NamedTuple):
     reason: str
     failure: Failure
     attempt: int | None
+    snapshot: str | None = None  # the name of a folder in the project
+    slot: int | None = None
+    cost: float | None = None
+    cpu: float | None = None
+    memory: int | None = None
 
 
 def read_rows(
@@ -44,7 +53,8 @@ def read_rows(
 ) -> Iterator[Row]:
     """`which`: the end of the query, with a mark for each number of `given`."""
     for row in connection.execute(f"{_QUERY} {which}", given):
-        number, values, asked_at, told, fitness, told_at, told_after, attempt, status, *of_attempt = row
+        number, values, asked_at, told, fitness, told_at, told_after, snapshot, slot, cpu, memory, cost, *rest = row
+        attempt, status, *of_attempt = rest
         if not isinstance(fitness, float | None):
             raise sqlite3.DatabaseError(f"the fitness of experiment {number} is damaged")
         if attempt is None:  # a program's own loop: there is a journal and nothing else
@@ -53,7 +63,8 @@ def read_rows(
         started, finished, duration, exit_code, reason, failure, value = of_attempt
         fitness = fitness if status == "completed" else None
         when = (started, finished, duration)
-        yield Row(number, values, status, fitness, value, *when, exit_code, reason or "", failure or "", attempt)
+        how = (exit_code, reason or "", failure or "")
+        yield Row(number, values, status, fitness, value, *when, *how, attempt, snapshot, slot, cost, cpu, memory)
 
 
 def read_experiments(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Iterator[Experiment]:
@@ -83,6 +94,11 @@ def _experiment(row: Row, folder: Path, metric: Metric) -> Experiment:
         failure=row.failure,
         attempt=row.attempt or 1,
         folder=str(attempt_folder(folder, row.number, row.attempt)) if row.attempt else None,
+        snapshot=row.snapshot,
+        slot=row.slot,
+        cost=row.cost,
+        cpu=row.cpu,
+        memory=row.memory,
     )
 
 
@@ -99,10 +115,57 @@ def read_attempts(connection: sqlite3.Connection, number: int) -> list[dict[str,
         "reason",
         "failure",
         "metric",
+        "snapshot",
+        "slot",
+        "cost",
+        "cpu",
+        "memory",
     )
     query = f"SELECT {', '.join(columns)} FROM attempts WHERE number = ? ORDER BY attempt"
     rows = [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (number,))]
     return [{**row, "started": iso(row["started"]), "finished": iso(row["finished"])} for row in rows]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One driver's time on a project, in seconds since the epoch.
+
+    ended, state  when and why it ended; None while it is at work, and for good where it was cut off
+    slots         experiments at a time; None for a program's own loop
+    size          how many experiments there will be, and `max_time` in seconds, where they are limited
+    pauses        from, and until or None
+    """
+
+    begun: float
+    ended: float | None = None
+    state: str | None = None
+    slots: int | None = None
+    size: int | None = None
+    max_time: float | None = None
+    pauses: Sequence[tuple[float, float | None]] = ()
+
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses) and self.pauses[-1][1] is None
+
+
+_SESSIONS = "SELECT begun, ended, state, slots, size, max_time, pauses FROM sessions ORDER BY id"
+
+
+def read_sessions(connection: sqlite3.Connection) -> list[Session]:
+    """All sessions, in order."""
+    return [_session(row) for row in connection.execute(_SESSIONS)]
+
+
+def read_session(connection: sqlite3.Connection) -> Session | None:
+    """The latest session; None where nothing has begun."""
+    row = connection.execute(f"{_SESSIONS} DESC LIMIT 1").fetchone()
+    return row and _session(row)
+
+
+def _session(row: tuple[Any, ...]) -> Session:
+    *others, pauses = row
+    return Session(*others, pauses=tuple((begun, until) for begun, until in json.loads(pauses)))
 
 
 def _journal_status(told: bool, fitness: float | None) -> Status:

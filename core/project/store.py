@@ -1,9 +1,5 @@
-"""The journal of a project: an append-only sequence of asks and tells in one SQLite database, beside it the attempts.
-
-    events    ask(number, values, point) · tell(number, fitness) · what the optimizer saw, in order; also
-              report(number, step, fitness), for optimizers that take reports, and restart(seed)
-    attempts  one row a run of a script: status, times, exit code, reason, metric value
-    meta      the settings of the search and the state of its driver, as JSON
+"""The journal of a project: an append-only sequence of asks and tells in one SQLite database, beside it the attempts and
+the sessions of drivers; the tables are those of `studio.project.formats`.
 
 One driver writes (`Store.open`, which holds the project's lock), on one connection; readers open read-only and never
 block it. A lock can be lost: on a network, or when somebody deletes its file while its holder is paused. So every opening
@@ -15,36 +11,26 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from studio.errors import StoreError
 from studio.experiment import Experiment, Metric, Outcome, Status, plain
+from studio.project.formats import VERSION, migrate, show_as_latest
 from studio.project.lock import take_lock
 from studio.project.paths import COPY, database
-from studio.project.records import read_experiment, read_experiments
+from studio.project.records import Session, read_experiment, read_experiments, read_session
 from studio.system.files import identity, is_network, is_read_only
 
-VERSION = 1
 BUSY_WAIT = 30.0  # seconds that another program may hold the database
+_OF_OUTCOME = (
+    *("started", "finished", "duration", "exit_code", "signal", "reason", "failure"),
+    *("cost", "cpu", "memory"),
+)
+_LATEST_SESSION = "id = (SELECT MAX(id) FROM sessions)"
 _COLUMNS = (int, str, int | None, str | None, str | None, float | None, str | None, float)  # of events
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('ask', 'report', 'tell', 'restart')), number INTEGER,
-    "values" TEXT, point TEXT, fitness REAL, extra TEXT, at REAL NOT NULL, duration REAL);
-CREATE UNIQUE INDEX one_ask ON events (number) WHERE kind = 'ask';
-CREATE INDEX events_of ON events (number, kind);
-CREATE TABLE attempts (
-    number INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL, finished REAL, duration REAL,
-    exit_code INTEGER, signal TEXT, reason TEXT NOT NULL DEFAULT '', failure TEXT NOT NULL DEFAULT '', metric REAL,
-    PRIMARY KEY (number, attempt));
-"""
-# Version n is reached from n - 1 by the n-th script; a new version appends one.
-MIGRATIONS = (_SCHEMA,)
 
 
 @dataclass(frozen=True)
@@ -77,11 +63,11 @@ class Store:
         try:
             with plain_errors(folder):
                 self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=BUSY_WAIT)
-                checked_version(self._connection, folder)  # before anything is changed
+                version = checked_version(self._connection, folder)  # before anything is changed
                 # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
                 self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
                 self._connection.execute("PRAGMA synchronous = FULL")
-                self._migrate()
+                migrate(self._connection, folder, version)
                 self._fence = self._next_fence()
                 self._file = identity(database(folder))
         except BaseException:
@@ -173,20 +159,22 @@ class Store:
         """A retry that was asked for and waits for a slot."""
         self._write("INSERT INTO attempts (number, attempt, status) VALUES (?, ?, 'queued')", (number, attempt))
 
-    def attempt_started(self, number: int, attempt: int) -> None:
-        row = (number, attempt, "running", time.time())
-        self._write("INSERT OR REPLACE INTO attempts (number, attempt, status, started) VALUES (?, ?, ?, ?)", row)
+    def attempt_started(self, number: int, attempt: int, snapshot: str | None = None, slot: int | None = None) -> None:
+        """`snapshot`: the name of the copy of the source that it gets. `slot`: from 0, the lowest that was free."""
+        row = (number, attempt, "running", time.time(), snapshot, slot)
+        columns = "number, attempt, status, started, snapshot, slot"
+        self._write(f"INSERT OR REPLACE INTO attempts ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def attempt_metric(self, number: int, attempt: int, value: float | None) -> None:
         self._write("UPDATE attempts SET metric = ? WHERE number = ? AND attempt = ?", (value, number, attempt))
 
     def attempt_ended(self, outcome: Outcome, status: Status, metric: float | None) -> None:
-        when = (outcome.started, outcome.finished, outcome.duration)
-        how = (outcome.exit_code, outcome.signal, outcome.reason, outcome.failure, metric)
+        row = {"number": outcome.number, "attempt": outcome.attempt, "status": status, "metric": metric}
+        row |= {name: getattr(outcome, name) for name in _OF_OUTCOME}
+        marks, updates = ", ".join("?" * len(row)), ", ".join(f"{name} = excluded.{name}" for name in row)
         self._write(
-            "INSERT OR REPLACE INTO attempts (number, attempt, status, started, finished, duration, exit_code, signal,"
-            " reason, failure, metric) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (outcome.number, outcome.attempt, status, *when, *how),
+            f"INSERT INTO attempts ({', '.join(row)}) VALUES ({marks}) ON CONFLICT (number, attempt) DO UPDATE SET {updates}",
+            tuple(row.values()),
         )
 
     def experiments(self, metric: Metric) -> Iterator[Experiment]:
@@ -204,6 +192,34 @@ class Store:
         """How many attempts of experiment `number` failed with that class."""
         query = "SELECT number FROM attempts WHERE number = ? AND failure = ? AND status = 'failed'"
         return len(self._select(query, number, failure))
+
+    def begin_session(
+        self,
+        slots: int | None = None,
+        size: int | None = None,
+        max_time: float | None = None,
+        begun: float | None = None,
+    ) -> None:
+        """A driver begins, or a program's own loop. The session of the one before stays as that left it."""
+        row = (time.time() if begun is None else begun, slots, size, max_time)
+        self._write("INSERT INTO sessions (begun, slots, size, max_time) VALUES (?, ?, ?, ?)", row)
+
+    def change_session(
+        self, size: int | None, max_time: float | None, pauses: Sequence[Sequence[float | None]] = ()
+    ) -> None:
+        """`pauses`: [from, until or None] each."""
+        row = (size, max_time, json.dumps(pauses))
+        self._write(f"UPDATE sessions SET size = ?, max_time = ?, pauses = ? WHERE {_LATEST_SESSION}", row)
+
+    def end_session(self, state: str, at: float | None = None) -> None:
+        """`state`: why it ended. A session without one was cut off, or is at work."""
+        row = (state, time.time() if at is None else at)
+        self._write(f"UPDATE sessions SET state = ?, ended = ? WHERE {_LATEST_SESSION}", row)
+
+    def session(self) -> Session | None:
+        """The latest one."""
+        with plain_errors(self.folder):
+            return read_session(self._connection)
 
     def set_meta(self, key: str, value: Any) -> None:
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
@@ -234,11 +250,6 @@ class Store:
 
     # --- SQLite -----------------------------------------------------------------------------------------------------
 
-    def _migrate(self) -> None:
-        for reached in range(checked_version(self._connection, self.folder), VERSION):
-            script = f"BEGIN IMMEDIATE; {MIGRATIONS[reached]} PRAGMA user_version = {reached + 1}; COMMIT;"
-            self._connection.executescript(script)
-
     def _next_fence(self) -> int:
         self._connection.execute("BEGIN IMMEDIATE")
         fence = (read_meta(self._connection, "fence") or 0) + 1
@@ -255,7 +266,7 @@ class Store:
             name = self.folder.name
             raise StoreError(f"project {name!r} was taken over by another driver; the record has no news of this one")
 
-    def _write(self, statement: str, row: tuple[Any, ...]) -> None:
+    def _write(self, statement: str, row: Sequence[Any]) -> None:
         with self.transaction():
             self._execute(statement, row)
 
@@ -270,7 +281,7 @@ class Store:
         if self._connection.in_transaction:  # a full disk has ended it already
             self._execute("ROLLBACK")
 
-    def _execute(self, statement: str, row: tuple[Any, ...] = ()) -> None:
+    def _execute(self, statement: str, row: Sequence[Any] = ()) -> None:
         with plain_errors(self.folder):
             self._connection.execute(statement, row)
 
@@ -287,7 +298,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
         frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
         uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
-            checked_version(connection, folder)
+            show_as_latest(connection, checked_version(connection, folder))
             yield connection
 
 
@@ -319,6 +330,14 @@ def read_events(
         id_, kind, number, values, point, fitness, extra, at = row
         values, point, extra = values and json.loads(values), point and json.loads(point), json.loads(extra or "{}")
         yield Event(id_, kind, number, values, point, fitness, extra, at)
+
+
+def read_snapshot(folder: Path, number: int, attempt: int) -> str | None:
+    """The name of the copy of the source that an attempt had; None where the record does not say."""
+    with reading(folder) as connection:
+        query = "SELECT snapshot FROM attempts WHERE number = ? AND attempt = ?"
+        row = connection.execute(query, (number, attempt)).fetchone()
+        return row and row[0]
 
 
 @contextlib.contextmanager

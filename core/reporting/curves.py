@@ -14,19 +14,22 @@ def reports_of(experiment: Experiment, project: Path, metric: Metric, host: Host
     """All of them, in order; none where its files are gone or the plugin that would read them fails."""
     if experiment.folder is None or not Path(experiment.folder).is_dir():
         return []
-    reader = open_reader(project, experiment.number, experiment.attempt, metric, host)
+    reader = open_reader(project, experiment.number, experiment.attempt, metric, host, experiment.snapshot)
     try:
         return reader.close() if reader else []
     except Exception:  # a plugin's: without it there is no curve, and everything else
         return []
 
 
-def open_reader(project: Path, number: int, attempt: int, metric: Metric, host: Host) -> MetricReader | None:
-    """Of the files of that attempt, wherever it is; None where the plugin that would read them is gone or fails."""
-    folder, snapshot = str(attempt_folder(project, number, attempt)), str(project / FIRST_SNAPSHOT)
+def open_reader(
+    project: Path, number: int, attempt: int, metric: Metric, host: Host, snapshot: str | None
+) -> MetricReader | None:
+    """Open a reader of the files of that attempt, whose source was the copy named `snapshot`; None where the plugin that
+    would read them is gone or fails."""
+    folder, source = str(attempt_folder(project, number, attempt)), str(project / (snapshot or FIRST_SNAPSHOT))
     try:
         return host.open_metric(
-            metric, Run(project.name, number, attempt, snapshot, {}, {}, [], {}, folder, metric=metric)
+            metric, Run(project.name, number, attempt, source, {}, {}, [], {}, folder, metric=metric)
         )
     except Exception:
         return None

@@ -84,7 +84,7 @@ class _Session:
         self.running = False
         self.folder = logdir / _run_name(experiment)
         self._run = None if experiment.folder is None else Path(experiment.folder)
-        self._source = project / FIRST_SNAPSHOT
+        self._source = project / (experiment.snapshot or FIRST_SNAPSHOT)
         self._told: dict[str, float] = {}
         self._steps: Counter[str] = Counter()
         self._start = start

@@ -30,14 +30,14 @@ class Attempts:
     def next(self) -> int:
         return self._waiting.popleft()
 
-    def begin(self, number: int) -> int:
+    def begin(self, number: int, snapshot: str, slot: int) -> int:
         """The attempt that experiment `number` makes now. One that was cut off is the same one: the backend attaches
         to it, or repeats it."""
         if number in self._begun:
             self._begun.remove(number)
         else:
             self._latest[number] = self._latest.get(number, 0) + 1
-        self._store.attempt_started(number, self._latest[number])
+        self._store.attempt_started(number, self._latest[number], snapshot, slot)
         return self._latest[number]
 
     def answered(self, number: int) -> None:

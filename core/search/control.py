@@ -17,10 +17,8 @@ from studio.search.search import Search
 
 
 class Control:
-    """Carries requests out, and keeps in the record what of this session a reader cannot know otherwise:
+    """Begins the session in the record, carries requests out, and records what they change of it.
 
-    meta "session": {begun: seconds since the epoch, size: experiments or null, max_time: seconds or null, slots, paused,
-                     pauses: [[from, until or null]]}
     meta "taken": names of notes that were carried out, and perhaps not removed
     """
 
@@ -29,11 +27,10 @@ class Control:
     ):
         self._plan, self._search, self._store = plan, search, store
         self._attempts, self._copies, self._progress = attempts, copies, progress
-        self._begun = time.time()
         self.paused = False
         self._pauses: list[list[float | None]] = []
         self.max_time = plan.settings.max_time
-        self._say()
+        store.begin_session(plan.settings.num_workers, progress.total, self.max_time)
 
     def rest(self, seconds: float) -> tuple[()]:
         """With nothing running a paused driver waits."""
@@ -62,7 +59,7 @@ class Control:
         else:
             self._pause(request.action == "pause")
             words = "paused: nothing more is started" if self.paused else "going on"
-        self._say()
+        self._record()
         return words
 
     def _pause(self, paused: bool) -> None:
@@ -109,7 +106,5 @@ class Control:
         if self._progress.total is not None:
             self._progress.total = self._search.size
 
-    def _say(self) -> None:
-        said: dict[str, Any] = {"begun": self._begun, "size": self._progress.total, "max_time": self.max_time}
-        said |= {"slots": self._plan.settings.num_workers, "paused": self.paused, "pauses": self._pauses}
-        self._store.set_meta("session", said)
+    def _record(self) -> None:
+        self._store.change_session(self._progress.total, self.max_time, self._pauses)

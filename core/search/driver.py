@@ -81,7 +81,6 @@ class Driver:
 
     def run(self) -> str:
         """Carry the search to its end; returns why it ended."""
-        self.store.set_meta("state", None)  # that of an earlier session is no word about this one, which may be killed
         self.observer.begun(self.project.name, self.progress)
         with self._interrupts.heard():  # while closing, too: an impatient Ctrl-C must not leave processes behind
             try:
@@ -109,7 +108,7 @@ class Driver:
         if self.ending != "done" and self.project.is_dir():
             self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
         try:
-            self.store.set_meta("state", {"state": self.ending, "at": time.time()})
+            self.store.end_session(self.ending)
         except StoreError:
             if self.ending != "failed":  # else whatever broke the loop is the error to show
                 raise
@@ -176,11 +175,12 @@ class Driver:
 
     def _occupy(self, suggestion: Suggestion) -> Run:
         number = _number(suggestion)
-        attempt = self._attempts.begin(number)
+        slot = min(set(range(len(self._slots) + 1)) - {running.slot for running in self._slots.values()})
+        attempt = self._attempts.begin(number, self.plan.snapshot, slot)
         self._copies.due(number)
         self._repeats.note(number, suggestion.values)
         run = self.plan.run_of(suggestion, attempt, self.project)
-        self._slots[number] = Slot(run, Summary(self.plan.metric))
+        self._slots[number] = Slot(run, Summary(self.plan.metric), slot)
         self.progress.running[number] = (suggestion.values, self._clock(), None)
         return run
 

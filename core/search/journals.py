@@ -1,6 +1,5 @@
 """The journal of a program's own loop, `Search(project=…)`: made or resumed, and checked against what it was begun with."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,9 @@ def open_for_program(name: str, settings: dict[str, Any]) -> Store:
     if earlier is not None:
         earlier.close()
     _OPENED[str(folder)] = journal = _open(name, folder, settings)
+    last = journal.session()
+    if last is None or last.state is None:  # else it is over, until more is asked for
+        journal.begin_session()
     return journal
 
 
@@ -47,13 +49,17 @@ class End:
 
     def __init__(self, journal: Store | None):
         self._journal = journal
-        self._over = journal is not None and journal.meta("state") is not None
+        session = None if journal is None else journal.session()
+        self._over = session is not None and session.state is not None
 
     def note(self, over: bool) -> None:
         if self._journal is None or over == self._over:
             return
         self._over = over
-        self._journal.set_meta("state", {"state": "done", "at": time.time()} if over else None)
+        if over:
+            self._journal.end_session("done")
+        else:
+            self._journal.begin_session()
 
 
 def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:

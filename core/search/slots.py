@@ -15,6 +15,7 @@ WRITE_EVERY = 0.3  # seconds: not once a report, and soon enough for who watches
 class Slot:
     run: Run
     summary: Summary
+    slot: int  # from 0, the lowest that was free
     written: float | None = None  # the metric value that the record has
     reports: int = 0
     pruned: bool = False  # the optimizer asked for its end

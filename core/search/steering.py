@@ -19,7 +19,8 @@ from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.lock import is_locked
 from studio.project.project import Project
-from studio.project.store import read_meta, reading
+from studio.project.records import Session, read_session
+from studio.project.store import reading
 from studio.search.ranges import read_space
 from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
@@ -60,7 +61,7 @@ def taken_back_if_refused(*asked: Asked) -> Iterator[None]:
 
 
 def refusals(
-    settings: Mapping[str, Any], session: Mapping[str, Any], state: str, counts: Mapping[str, int]
+    settings: Mapping[str, Any], session: Session | None, state: str, counts: Mapping[str, int]
 ) -> dict[str, str]:
     """Action -> why it cannot be done now, or an empty text where it can: so that no button promises what it cannot keep.
 
@@ -71,7 +72,7 @@ def refusals(
     at_work = state in ("running", "paused")
     waits = any(counts.get(status) for status in ("queued", "stopped", "running"))
     by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
-    nothing_to_add = no_limit and session.get("max_time") is None if at_work else by_itself and not waits
+    nothing_to_add = no_limit and (session is None or session.max_time is None) if at_work else by_itself and not waits
     return {
         "pause": "" if state == "running" else "it is paused" if at_work else NOT_RUNNING,
         "go": "it is running" if state == "running" else "it is finished" if state == "done" and not waits else "",
@@ -145,7 +146,7 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
     if _at_work(project):
         if experiments and settings.get("max_experiments") is None:
             raise BadInput(f"project {name!r} {NO_LIMIT}")
-        if seconds and session.get("max_time") is None:
+        if seconds and (session is None or session.max_time is None):
             raise BadInput(f"project {name!r} {NO_TIME}")
         if _tell(project, Request("budget", experiments=experiments, seconds=seconds)):
             more = [_experiments(experiments)] if experiments else []
@@ -252,19 +253,19 @@ def _script_of(project: Project) -> dict[str, Any]:
     return settings
 
 
-def _session(project: Project) -> dict[str, Any]:
+def _session(project: Project) -> Session | None:
     with reading(project.folder) as connection:
-        return read_meta(connection, "session") or {}
+        return read_session(connection)
 
 
-def _ends_by_itself(settings: Mapping[str, Any], session: Mapping[str, Any]) -> bool:
+def _ends_by_itself(settings: Mapping[str, Any], session: Session | None) -> bool:
     """Whether the optimizer has a size of its own, which nothing lifts."""
-    return settings.get("max_experiments") is None and session.get("size") is not None
+    return settings.get("max_experiments") is None and session is not None and session.size is not None
 
 
-def _ends_with(settings: Mapping[str, Any], session: Mapping[str, Any]) -> str:
+def _ends_with(settings: Mapping[str, Any], session: Session | None) -> str:
     return (
-        f"ends with the {session['size']} experiments of {settings.get('optimizer')}, and no number can be added;"
+        f"ends with the {session and session.size} experiments of {settings.get('optimizer')}, and no number can be added;"
         " values of your own can"
     )
 

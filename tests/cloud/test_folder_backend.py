@@ -505,7 +505,7 @@ def test_files_that_break_in_an_unknown_way_are_a_lost_experiment(own, until, sh
     assert (outcome.failure, outcome.reason) == ("lost", "its files did not come back: 'no such key'")
 
 
-@pytest.mark.parametrize("file", ["outcome.json", "machine.json", "usage.json", "workspace/train.py", "artifacts.json"])
+@pytest.mark.parametrize("file", ["outcome.json", "machine.json", "workspace/train.py", "artifacts.json"])
 def test_a_machine_writes_no_file_that_the_driver_believes(file, own, until, share, tmp_path):
     backend, run = own
     backend.start(run)

@@ -299,7 +299,7 @@ def test_stopping_one_that_the_optimizer_waits_for_ends_the_search(browser, live
 ])  # fmt: skip
 def test_a_number_that_would_do_nothing_is_refused(browser, project, settings, size, words):
     store = project(**settings)
-    store.set_meta("session", {"size": size, "max_time": None})
+    store.begin_session(size=size)
     assert words in refused(browser.act("digits", "budget", {"experiments": 5}))
 
 

@@ -56,12 +56,8 @@ def test_an_experiment_keeps_its_slot_when_its_end_says_that_it_began_later(brow
 def test_what_machines_of_a_cloud_cost_is_in_rows_and_in_the_summary(browser, project, home, command):
     store = project(backend="ec2")
     assert browser.json("/api/p/digits/summary")["cost"] is None
-    store.attempt_started(1, 2)
-    attempts = ((1, 1, '{"dollars": 0.5}'), (1, 2, '{"dollars": 0.25}'), (2, 1, '{"dollars": null}'), (3, 1, "{"))
-    for number, attempt, text in attempts:
-        folder = home / "projects" / "digits" / str(number) / str(attempt)
-        folder.mkdir(parents=True)
-        (folder / "machine.json").write_text(text)
+    for attempt, cost in ((1, 0.5), (2, 0.25)):
+        store.attempt_ended(Outcome(1, attempt, 0, None, "", 1e9, 1e9, 1.0, cost=cost), "completed", 0.1)
     assert browser.json("/api/p/digits/experiments")["cost"] == [0.75, None, None]
     found = json.loads(command("runs", "list", "digits", "--json").out)
     assert [experiment.get("cost") for experiment in found] == [0.75, None, None]
@@ -143,20 +139,11 @@ def test_without_a_driver_nothing_runs(browser, project):
 
 def test_slots_are_what_ran_at_a_time(browser, project):
     store = project(count=0)
-    for number, (begun, ended) in enumerate([(0, 10), (1, 3), (4, 9), (5, 6), (12, 13)], 1):
+    for number, slot in enumerate([0, 1, 1, 2, 0], 1):
         store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
-        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, 1.0), "completed", 1.0)
+        store.attempt_started(number, 1, "source", slot)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9, 1e9 + 1, 1.0), "completed", 1.0)
     assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1, 1, 2, 0]
-
-
-def test_there_are_no_more_slots_than_the_search_has(browser, project):
-    """The third is recorded as begun a second before the end of the one whose slot it has."""
-    store = project(count=0)
-    store.set_meta("session", {"begun": 1e9, "slots": 2})
-    for number, (begun, ended) in enumerate([(0, 10), (1, 9), (8, 12)], 1):
-        store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
-        store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, 1.0), "completed", 1.0)
-    assert browser.json("/api/p/digits/experiments")["slot"] == [0, 1, 1]
 
 
 def test_a_programs_own_loop(browser, home):
@@ -182,7 +169,7 @@ def test_a_programs_own_loop_is_done_when_it_has_nothing_more_to_do(browser, hom
     search.tell(search.ask(), 1.0)
     assert state() == "running"
     search.close()
-    assert state() == "ended"
+    assert state() == "incomplete"
     assert "Program ended" in browser.get("/p/own").text
     search = studio.Search({"x": [1, 2]}, project="own")
     for suggestion in search:
@@ -195,7 +182,7 @@ def test_a_programs_own_loop_is_done_when_it_has_nothing_more_to_do(browser, hom
     search = studio.Search({"x": [1, 2]}, project="own")
     search.add({"x": 2})
     search.close()
-    assert state() == "ended"  # it was given more to do
+    assert state() == "incomplete"  # it was given more to do
 
 
 def test_what_a_programs_own_loop_does_not_hear_is_refused(browser, home):
@@ -235,13 +222,14 @@ def test_ten_thousand_experiments_in_less_than_a_megabyte(browser, project):
 
 def test_summary(browser, project):
     store = project(count=5)
-    store.set_meta("state", {"state": "stopped", "at": 1_700_000_070.0})
+    store.begin_session(begun=1_700_000_000.0)
+    store.end_session("stopped", 1_700_000_070.0)
     store.close()
     data = browser.json("/api/p/digits/summary")
     assert data["best"] == {"number": 5, "value": 0.2, "values": {"lr": 0.02, "opt": "adam"}, "ago": 0}
     assert data["counts"] == {"completed": 4, "failed": 1}
     assert (data["finished"], data["size"], data["state"], data["direction"]) == (5, 10, "stopped", "min")
-    assert data["elapsed"] == 49.0  # from the first to the last, with the seconds between them
+    assert data["elapsed"] == 70.0
     assert data["failures"][0]["numbers"] == [3]
 
 
@@ -250,9 +238,9 @@ def test_elapsed_is_the_time_of_all_sessions_without_pauses_and_breaks(browser, 
     for number, (begun, ended) in enumerate([(0, 10), (2, 12), (13, 20), (1000, 1008)], 1):  # a break after 20 seconds
         store.ask(number, {"lr": 0.01, "opt": "adam"}, None)
         store.attempt_ended(Outcome(number, 1, 0, None, "", 1e9 + begun, 1e9 + ended, ended - begun), "completed", 1.0)
-    session = {"begun": 1e9 + 995, "size": 4, "slots": 2, "paused": False, "pauses": [[1e9 + 996, 1e9 + 999]]}
-    store.set_meta("session", session)
-    store.set_meta("state", {"state": "done", "at": 1e9 + 1009})
+    store.begin_session(2, 4, begun=1e9 + 995)
+    store.change_session(4, None, [[1e9 + 996, 1e9 + 999]])
+    store.end_session("done", 1e9 + 1009)
     store.close()
     data = browser.json("/api/p/digits/summary")
     assert data["elapsed"] == 20 + 14 - 3
@@ -266,15 +254,13 @@ def test_time_left_when_a_search_goes_on(browser, project):
         for number in range(1, 7):
             ran(store, number)  # 9 seconds each
     now = time.time()
-    store.set_meta("session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False})
+    store.begin_session(2, 10, begun=now - 100)
     data = browser.json("/api/p/digits/summary")
     assert (data["rate"], data["left"]) == (pytest.approx(60 * 2 / 9, rel=0.01), pytest.approx(4 * 4.5, rel=0.01))
     assert data["elapsed"] == pytest.approx(6 * 9 + 5 + 100, abs=5)  # gaps of a second between them belong to it
     store.ask(7, {"lr": 0.1, "opt": "sgd"}, None)
     store.attempt_ended(Outcome(7, 1, 0, None, "", now - 60, now - 50, 10.0), "completed", 1.0)
-    store.set_meta(
-        "session", {"begun": now - 100, "size": 10, "slots": 2, "paused": False, "pauses": [[now - 40, now]]}
-    )
+    store.change_session(10, None, [[now - 40, now]])
     data = browser.json("/api/p/digits/summary")
     assert data["rate"] == pytest.approx(60 / 60, rel=0.05)
     assert data["left"] == pytest.approx(3 * 60, rel=0.05)
@@ -283,7 +269,7 @@ def test_time_left_when_a_search_goes_on(browser, project):
 def test_failures_alone_say_nothing_of_the_rate(browser, project):
     store = project(count=0)
     now = time.time()
-    store.set_meta("session", {"begun": now - 1, "size": 10, "slots": 2, "paused": False})
+    store.begin_session(2, 10, begun=now - 1)
     for number in (7, 8):
         store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
         store.attempt_ended(Outcome(number, 1, 1, None, "crash", now - 1, now - 0.9, 0.1), "failed", None)
@@ -351,7 +337,8 @@ def with_a_failed_best(project):
 
 
 def test_what_failed_is_never_the_best(browser, with_a_failed_best, command):
-    with_a_failed_best.set_meta("state", {"state": "done", "at": 1e9})
+    with_a_failed_best.begin_session()
+    with_a_failed_best.end_session("done", 1e9)
     with_a_failed_best.close()
     assert browser.json("/api/p/digits/summary")["best"]["number"] == 2
     assert browser.json("/api/projects")["projects"][0]["best_number"] == 2
@@ -792,7 +779,7 @@ def test_thirty_ends_are_twenty_nine_intervals(browser, project):
             store.ask(number, {"lr": 0.1, "opt": "sgd"}, None)
             ended = now - 10 * (30 - number)
             store.attempt_ended(Outcome(number, 1, 0, None, "", ended - 10, ended, 10.0), "completed", 1.0)
-    store.set_meta("session", {"begun": now - 1000, "size": 40, "slots": 1, "paused": False})
+    store.begin_session(1, 40, begun=now - 1000)
     assert browser.json("/api/p/digits/summary")["rate"] == pytest.approx(6.0, rel=0.02)
 
 

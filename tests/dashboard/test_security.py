@@ -237,41 +237,22 @@ def test_a_run_that_puts_a_link_in_place_of_its_folder_shows_nothing(browser, pr
 
 
 @pytest.mark.parametrize("linked", ["1", "1/1"])
-def test_curves_and_use_of_a_run_that_is_elsewhere_are_not_read(browser, project, home, linked):
+def test_curves_of_a_run_that_is_elsewhere_are_not_read(browser, project, home, linked):
     """A script may have put a link in the place of its folder."""
     store = project(count=1, metric=None)
     outside = home / "outside"
     folder = outside if linked == "1/1" else outside / "1"
     folder.mkdir(parents=True)
     (folder / "output.log").write_text("fitness: 4711\nfitness: 4712\n")
-    (folder / "usage.json").write_text('{"cpu": 4711.0, "memory": 4711000000}')
     place = store.folder / linked
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(outside)
     assert browser.json("/api/p/digits/curves?e=1")["curves"]["1"] == {"step": [], "value": []}
     assert browser.json("/api/p/digits/band")["count"] == 0
-    assert browser.json("/api/p/digits/1")["resources"] == {}
     place.unlink()
     outside.rename(place)  # and in its own place they are
     with Browser(browser.server) as again:
-        assert again.json("/api/p/digits/1")["resources"]["CPU time"] == "4711.0 s"
-
-
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "no object", "deep"])
-def test_a_record_of_use_that_is_none(browser, project, home, kind):
-    store = project(count=1)
-    (folder := store.folder / "1" / "1").mkdir(parents=True)
-    (home / "outside").write_text('{"cpu": 4711.0, "memory": 4711000000}')
-    path = folder / "usage.json"
-    if kind == "link":
-        path.symlink_to(home / "outside")
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        path.write_text("[]" if kind == "no object" else "[" * 60_000)
-    assert browser.json("/api/p/digits/1")["resources"] == {}
+        assert again.json("/api/p/digits/curves?e=1")["curves"]["1"]["value"] == [4711.0, 4712.0]
 
 
 def test_files_with_any_name_and_their_length(browser, project, home):

@@ -412,6 +412,7 @@ def test_earlier_experiments_keep_the_captured_data_that_they_had(command, data,
     (data / "a.csv").write_text("1,3\n")
     assert resume("--accept-changes").code == 0
     shared = [json.loads((Project("p").folder / f"{n}/1/artifacts.json").read_text())["set"] for n in (1, 2)]
+    assert [experiment.snapshot for experiment in Project("p").experiments] == ["source", "source-2"]
     assert [Path(path, "a.csv").read_text() for path in shared] == ["1,2\n", "1,3\n"]
 
 

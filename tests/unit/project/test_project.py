@@ -71,9 +71,10 @@ def test_its_summary_is_what_the_list_shows(store: Store) -> None:
 
 def test_its_state_is_how_its_last_session_ended(store: Store) -> None:
     store.close()
-    assert Project("digits").state == "begun"
+    assert Project("digits").state == "interrupted"
     again = Store.open(store.folder)
-    again.set_meta("state", {"state": "time", "at": 0})
+    again.begin_session()
+    again.end_session("time")
     again.close()
     assert Project("digits").state == "time"
 

@@ -14,11 +14,11 @@ import pytest
 from studio.errors import ProjectError, StoreError
 from studio.experiment import FITNESS, Metric, Outcome
 from studio.project import lock
-from studio.project import store as store_module
+from studio.project.formats import VERSION
 from studio.project.lock import is_locked
 from studio.project.paths import database
 from studio.project.records import iso, read_experiments
-from studio.project.store import VERSION, Event, Store, read_events, read_meta, reading
+from studio.project.store import Event, Store, read_events, read_meta, reading
 
 LOSS = Metric("loss", "min")
 
@@ -205,10 +205,10 @@ def test_times_are_utc() -> None:
 def test_meta_is_json_and_the_last_word_counts(store: Store) -> None:
     assert store.meta("settings") == {"script": "train.py"}
     assert store.meta("nothing") is None
-    store.set_meta("state", {"state": "time"})
-    store.set_meta("state", {"state": "done", "at": [1, None]})
+    store.set_meta("source", {"folder": "here"})
+    store.set_meta("source", {"folder": "there", "at": [1, None]})
     with reading(store.folder) as connection:
-        assert read_meta(connection, "state") == {"state": "done", "at": [1, None]}
+        assert read_meta(connection, "source") == {"folder": "there", "at": [1, None]}
 
 
 def test_the_database_is_for_its_owner_alone(store: Store) -> None:
@@ -253,34 +253,6 @@ def test_a_journal_that_was_refused_is_let_go(store: Store) -> None:
         Store.open(store.folder)
     assert "newer" in str(caught.value)
     assert not is_locked(store.folder)
-
-
-def test_an_older_format_is_brought_up_step_by_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.ask(1, {"x": 1}, None)
-    store.close()
-    assert get_version(store.folder) == VERSION
-    added = ("ALTER TABLE attempts ADD COLUMN host TEXT;", "CREATE TABLE more (x); INSERT INTO more VALUES (5);")
-    monkeypatch.setattr(store_module, "MIGRATIONS", store_module.MIGRATIONS + added)
-    monkeypatch.setattr(store_module, "VERSION", VERSION + 2)
-    for _ in range(2):  # once is enough
-        with contextlib.closing(Store.open(store.folder)) as again:
-            assert [event.values for event in again.events()] == [{"x": 1}]
-        assert get_version(store.folder) == VERSION + 2
-    with reading(store.folder) as connection:
-        assert connection.execute("SELECT x FROM more").fetchall() == [(5,)]
-        connection.execute("SELECT host FROM attempts")
-
-
-def test_a_migration_that_fails_leaves_the_old_format(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.close()
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, "CREATE TABLE more (x); nonsense;"))
-    monkeypatch.setattr(store_module, "VERSION", VERSION + 1)
-    with pytest.raises(StoreError, match="syntax error"):
-        Store.open(store.folder)
-    monkeypatch.undo()
-    assert get_version(store.folder) == VERSION
-    with contextlib.closing(Store.open(store.folder)) as again:
-        assert again.meta("settings") == {"script": "train.py"}
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:

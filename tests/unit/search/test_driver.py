@@ -20,7 +20,8 @@ from studio.interfaces import Optimizer
 from studio.project import inbox as requests
 from studio.project.project import Project
 from studio.project.rebuilding import read_copies
-from studio.project.store import read_events, read_meta, reading
+from studio.project.records import read_session
+from studio.project.store import read_events, reading
 from studio.search import run as launch
 from studio.search.observer import Observer, Progress
 from studio.space import Space, Suggestion
@@ -160,6 +161,8 @@ def fitnesses(project: Project) -> list[float | None]:
 @pytest.mark.parametrize("workers", [1, 3, 50])
 def test_slots_are_filled_and_never_exceeded(lab: Lab, workers: int) -> None:
     project = lab.run(x, num_workers=workers)
+    assert {experiment.slot for experiment in project.experiments} == set(range(min(workers, 6)))
+    assert {experiment.snapshot for experiment in project.experiments} == {"source"}
     assert lab.fake.most == min(workers, 6)
     assert lab.started == [(number, 1) for number in range(1, 7)]
     assert fitnesses(project) == [1, 2, 3, 4, 5, 6]
@@ -535,7 +538,7 @@ def test_a_session_that_was_killed_has_no_state_of_an_earlier_one(lab: Lab) -> N
 
     def behave(run: Run) -> Any:
         with reading(lab.folder) as connection:
-            states.append(read_meta(connection, "state"))
+            states.append((session := read_session(connection)) and session.state)
         return x(run)
 
     assert lab.run(behave, "1:2").state == "done"

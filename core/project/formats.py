@@ -1,0 +1,124 @@
+"""The format of the record: its tables, the way from each earlier format, and how readers see a file that is still in one.
+
+events    ask(number, values, point) · tell(number, fitness) · what the optimizer saw, in order; also
+          report(number, step, fitness), for optimizers that take reports, and restart(seed)
+attempts  one row a run of a script: status, times, exit code, reason, metric; the snapshot and the slot it had; what
+          it took: dollars, seconds of CPUs, most bytes of memory
+sessions  one row a driver: when it began and ended, how, its slots and its limits, its pauses
+meta      the settings of the search and what else there is one of, as JSON
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.execution.log_cap import open_regular
+from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
+
+VERSION = 2
+
+_FORMAT_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('ask', 'report', 'tell', 'restart')), number INTEGER,
+    "values" TEXT, point TEXT, fitness REAL, extra TEXT, at REAL NOT NULL, duration REAL);
+CREATE UNIQUE INDEX one_ask ON events (number) WHERE kind = 'ask';
+CREATE INDEX events_of ON events (number, kind);
+CREATE TABLE attempts (
+    number INTEGER NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL, finished REAL, duration REAL,
+    exit_code INTEGER, signal TEXT, reason TEXT NOT NULL DEFAULT '', failure TEXT NOT NULL DEFAULT '', metric REAL,
+    PRIMARY KEY (number, attempt));
+"""
+_FORMAT_2 = """
+ALTER TABLE attempts ADD COLUMN snapshot TEXT;
+ALTER TABLE attempts ADD COLUMN slot INTEGER;
+ALTER TABLE attempts ADD COLUMN cost REAL;
+ALTER TABLE attempts ADD COLUMN cpu REAL;
+ALTER TABLE attempts ADD COLUMN memory INTEGER;
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, begun REAL NOT NULL, ended REAL, state TEXT, slots INTEGER, size INTEGER, max_time REAL,
+    pauses TEXT NOT NULL DEFAULT '[]');
+"""
+_SESSION_OF_FORMAT_1 = """
+SELECT COALESCE(session.value ->> 'begun', state.value ->> 'at') AS begun, state.value ->> 'at' AS ended,
+       state.value ->> 'state' AS state, session.value ->> 'slots' AS slots, session.value ->> 'size' AS size,
+       session.value ->> 'max_time' AS max_time, COALESCE(session.value -> 'pauses', '[]') AS pauses
+FROM (SELECT 1) LEFT JOIN main.meta AS session ON session.key = 'session' LEFT JOIN main.meta AS state ON state.key = 'state'
+WHERE COALESCE(session.value ->> 'begun', state.value ->> 'at') IS NOT NULL
+"""
+# Names of temporary views hide those of tables: a reader, who may not write, finds the columns of today.
+_VIEWS_OF_FORMAT_1 = f"""
+CREATE TEMP VIEW attempts AS SELECT rowid AS rowid, *, NULL AS snapshot, NULL AS slot, NULL AS cost, NULL AS cpu, NULL AS memory
+FROM main.attempts;
+CREATE TEMP VIEW sessions AS SELECT 1 AS id, * FROM ({_SESSION_OF_FORMAT_1});
+"""
+
+
+def migrate(connection: sqlite3.Connection, folder: Path, version: int) -> None:
+    """Bring the record from `version` (0: an empty file) to `VERSION`, each step whole or not at all."""
+    for reached in range(version, VERSION):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            _STEPS[reached](connection, folder)
+            connection.execute(f"PRAGMA user_version = {reached + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def show_as_latest(connection: sqlite3.Connection, version: int) -> None:
+    """Let a reader's connection find the tables of `VERSION` in a file of an earlier one."""
+    if version == 1:
+        connection.executescript(_VIEWS_OF_FORMAT_1)
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    for statement in filter(str.strip, script.split(";")):  # executescript would commit first
+        connection.execute(statement)
+
+
+def _create(connection: sqlite3.Connection, folder: Path) -> None:
+    _run(connection, _FORMAT_1)
+
+
+def _to_format_2(connection: sqlite3.Connection, folder: Path) -> None:
+    """What stood in files beside the runs, and in meta, becomes columns and a row. Which snapshot an attempt had was not
+    recorded: the latest that had been taken when it started."""
+    _run(connection, _FORMAT_2)
+    columns = "begun, ended, state, slots, size, max_time, pauses"
+    connection.execute(f"INSERT INTO sessions ({columns}) {_SESSION_OF_FORMAT_1}")
+    connection.execute("DELETE FROM meta WHERE key IN ('session', 'state')")
+    snapshots = sorted((path.stat().st_ctime, path.name) for path in folder.glob(f"{FIRST_SNAPSHOT}*") if path.is_dir())
+    for number, attempt, started in connection.execute("SELECT number, attempt, started FROM attempts").fetchall():
+        taken = [name for when, name in snapshots if started is not None and when <= started]
+        of_attempt = attempt_folder(folder, number, attempt)
+        usage = _numbers_in(of_attempt / "usage.json")
+        connection.execute(
+            "UPDATE attempts SET snapshot = ?, cost = ?, cpu = ?, memory = ? WHERE number = ? AND attempt = ?",
+            (
+                taken[-1] if taken else snapshots[0][1] if snapshots and started is not None else None,
+                _numbers_in(of_attempt / "machine.json").get("dollars"),
+                usage.get("cpu"),
+                None if usage.get("memory") is None else int(usage["memory"]),
+                number,
+                attempt,
+            ),
+        )
+
+
+def _numbers_in(path: Path) -> dict[str, float]:
+    """The numbers in a file of JSON that a script may have replaced; empty where it is none."""
+    try:
+        with open(open_regular(path, os.O_RDONLY), encoding="utf-8") as file:
+            data = json.load(file)
+        return {key: float(data[key]) for key in data if type(data[key]) in (int, float) and 0 <= data[key] < 2**62}
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection, Path], Any], ...] = (_create, _to_format_2)
