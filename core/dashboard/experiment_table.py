@@ -108,7 +108,7 @@ class Table:
 
     def _settle_session(self, connection: sqlite3.Connection) -> None:
         """When the latest session began, and how long earlier ones have worked."""
-        begun = self.session and self.session.begun
+        begun = None if self.session is None else self.session.begun
         if begun is None and self.at_work:  # a program's own loop: when it took the lock
             begun = (self.folder / "lock").stat().st_mtime
         if begun != self.begun or self.earlier is None or (begun is None and not self.at_work):
@@ -194,7 +194,7 @@ class Table:
         format. A start may be recorded before the end that made room for it, so of as many as the search has the one that
         was free next is taken."""
         ends = [self.lists["finished"][last] for last in self._lanes]
-        slots = (self.session and self.session.slots) or 0
+        slots = 0 if self.session is None else self.session.slots or 0
         free = [lane for lane, end in enumerate(ends) if end is not None and end <= started + 0.1]
         ended = [lane for lane, end in enumerate(ends) if end is not None]
         if free:

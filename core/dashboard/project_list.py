@@ -112,9 +112,11 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
         "counts": counts,
         "total": sum(counts.values()),
         "finished": sum(counts.get(status, 0) for status in ("completed", "failed", "pruned")),
-        "size": (session and session.size) or settings.get("max_experiments"),
+        "size": (session.size if session is not None else None) or settings.get("max_experiments"),
         "begun": first and first[0],
-        "changed": max(filter(None, [last and last[0], session and session.ended]), default=None),
+        "changed": max(
+            filter(None, [last and last[0], (session.ended if session is not None else None)]), default=None
+        ),
         "optimizer": settings.get("optimizer", ""),
         "script": settings.get("script", ""),
     }

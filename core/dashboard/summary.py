@@ -28,8 +28,8 @@ def summary(table: Table) -> dict[str, Any]:
         settings, session = table.meta["settings"] or {}, table.session
         counts = Counter(table.lists["status"])
         finished = sum(counts[status] for status in FINISHED)
-        size = (session and session.size) or settings.get("max_experiments")
-        slots = (session and session.slots) or settings.get("num_workers", 1)
+        size = (session.size if session is not None else None) or settings.get("max_experiments")
+        slots = (session.slots if session is not None else None) or settings.get("num_workers", 1)
         begun, ended = table.begun, _ended(table)
         rate = _rate(table, slots)
         now = state(table)
@@ -59,7 +59,7 @@ def summary(table: Table) -> dict[str, Any]:
             "parameters": sum(column.kind == "param" for column in table.columns),
             "begun": begun,
             "ended": ended,
-            "max_time": session and session.max_time,
+            "max_time": (session.max_time if session is not None else None),
             "failures": _failures(table),
             "refused": refusals(settings, session, now, counts),
         }
@@ -86,7 +86,7 @@ def _ended(table: Table) -> float | None:
     """When the last session ended, or fell silent; None while it is at work, and where nothing has run yet."""
     if table.at_work:
         return None
-    at = table.session and table.session.ended
+    at = table.session.ended if table.session is not None else None
     last = max((when for when in table.lists["finished"] if when is not None), default=table.begun)
     return at if at is not None and (table.begun is None or at >= table.begun) else last
 

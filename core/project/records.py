@@ -63,8 +63,8 @@ def read_rows(
         started, finished, duration, exit_code, reason, failure, value = of_attempt
         fitness = fitness if status == "completed" else None
         when = (started, finished, duration)
-        how = (exit_code, reason or "", failure or "")
-        yield Row(number, values, status, fitness, value, *when, *how, attempt, snapshot, slot, cost, cpu, memory)
+        of_run = (exit_code, reason or "", failure or "", attempt, snapshot, slot, cost, cpu, memory)
+        yield Row(number, values, status, fitness, value, *when, *of_run)
 
 
 def read_experiments(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Iterator[Experiment]:
@@ -165,7 +165,7 @@ def read_session(connection: sqlite3.Connection) -> Session | None:
 
 def _session(row: tuple[Any, ...]) -> Session:
     *others, pauses = row
-    return Session(*others, pauses=tuple((begun, until) for begun, until in json.loads(pauses)))
+    return Session(*others, tuple((begun, until) for begun, until in json.loads(pauses)))
 
 
 def _journal_status(told: bool, fitness: float | None) -> Status:

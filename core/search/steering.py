@@ -264,8 +264,9 @@ def _ends_by_itself(settings: Mapping[str, Any], session: Session | None) -> boo
 
 
 def _ends_with(settings: Mapping[str, Any], session: Session | None) -> str:
+    size = 0 if session is None else session.size
     return (
-        f"ends with the {session and session.size} experiments of {settings.get('optimizer')}, and no number can be added;"
+        f"ends with the {size} experiments of {settings.get('optimizer')}, and no number can be added;"
         " values of your own can"
     )
 
