@@ -63,8 +63,8 @@ def read_rows(
         started, finished, duration, exit_code, reason, failure, value = of_attempt
         fitness = fitness if status == "completed" else None
         when = (started, finished, duration)
-        of_run = (exit_code, reason or "", failure or "", attempt, snapshot, slot, cost, cpu, memory)
-        yield Row(number, values, status, fitness, value, *when, *of_run)
+        how: tuple[Any, ...] = (exit_code, reason or "", failure or "", attempt, snapshot, slot, cost, cpu, memory)
+        yield Row._make((number, values, status, fitness, value, *when, *how))
 
 
 def read_experiments(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Iterator[Experiment]:
@@ -164,8 +164,9 @@ def read_session(connection: sqlite3.Connection) -> Session | None:
 
 
 def _session(row: tuple[Any, ...]) -> Session:
-    *others, pauses = row
-    return Session(*others, tuple((begun, until) for begun, until in json.loads(pauses)))
+    begun, ended, state, slots, size, max_time, pauses = row
+    spans = tuple((since, until) for since, until in json.loads(pauses))
+    return Session(begun, ended, state, slots, size, max_time, spans)
 
 
 def _journal_status(told: bool, fitness: float | None) -> Status:
