@@ -1,1 +1,1 @@
-"""Built-in search strategies, one file each: grid, random_search, cma_es."""
+"""Built-in search strategies: grid, random_search, sobol, tpe, cma_es, the folder gp, and auto, which chooses."""

@@ -1,0 +1,70 @@
+"""The best known answer for the budget, for those who name no optimizer."""
+
+import logging
+from typing import ClassVar
+
+from studio.hookspecs import hookimpl
+from studio.interfaces import Optimizer
+from studio.optimizers.cma_es import CMAES
+from studio.optimizers.gp.optimizer import GaussianProcess
+from studio.space import Space, Suggestion
+
+MOST_DIMENSIONS = 20  # of the model; above, CMA-ES from the start
+MOST_RESULTS = 250  # of the model; then CMA-ES from what is known
+
+log = logging.getLogger(__name__)
+
+
+class Auto(Optimizer):
+    """A Gaussian process for up to 250 experiments in up to 20 dimensions, else CMA-ES; done when a finite space is.
+
+        optimizer = Auto(space, seed=1)
+        for _ in range(100):
+            suggestion = optimizer.ask()
+            optimizer.tell(suggestion, fitness(**suggestion.values))
+
+    | where                     | what                       | because                                                        |
+    |---------------------------|----------------------------|----------------------------------------------------------------|
+    | the first 8 to 20         | a Sobol sequence           | nothing is known yet, and each choice should occur             |
+    | up to 250 experiments     | `gp`, a Gaussian process   | most is gained from each result                                |
+    | after 250                 | `cma`, from the best so far | the model's cost grows with the cube of the results            |
+    | more than 20 dimensions   | `cma` from the start       | the model needs more results than a search has to see anything |
+
+    docs/optimizers.md has the measurements. Results of suggestions that the model made and that come in after the change are
+    told to CMA-ES.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    def __init__(self, space: Space, *, seed: int):
+        self._space, self._seed = space, seed
+        self._told: dict[tuple[int | None, str], tuple[Suggestion, float | None, str]] = {}
+        self._engine: GaussianProcess | CMAES
+        if space.dimensions > MOST_DIMENSIONS:
+            self._engine = CMAES(space, seed=seed)
+        else:
+            self._engine = GaussianProcess(space, seed=seed)
+        self.size = self._engine.size
+
+    def ask(self) -> Suggestion | None:
+        if isinstance(self._engine, GaussianProcess) and len(self._told) >= MOST_RESULTS:
+            self._change()
+        suggestion = self._engine.ask()
+        self.done, self.done_reason = self._engine.done, self._engine.done_reason
+        return suggestion
+
+    def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
+        self._engine.tell(suggestion, fitness, failure=failure)
+        if isinstance(self._engine, GaussianProcess):
+            self._told[suggestion.number, str(suggestion.point)] = suggestion, fitness, failure
+
+    def _change(self) -> None:
+        log.info("auto: %d experiments are known; CMA-ES goes on from the best of them", len(self._told))
+        self._engine = CMAES(self._space, seed=self._seed)
+        self._engine.learn([(suggestion, fitness) for suggestion, fitness, _ in self._told.values()])
+        self._told.clear()
+
+
+@hookimpl
+def studio_optimizers() -> list[type[Optimizer]]:
+    return [Auto]

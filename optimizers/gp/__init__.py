@@ -1,0 +1,11 @@
+"""Bayesian optimisation with a Gaussian process, in reading order:
+
+optimizer     `GaussianProcess`: ask and tell, and how the pieces below make a suggestion
+coordinates   the space as the model sees it: numbers with distances, choices without
+design        the first points: a scrambled Sobol sequence in which each choice occurs
+kernel        correlations of two points, by their distance
+fit           length scales, noise, compression and warping by maximum a posteriori
+success       probability that an experiment does not fail
+acquisition   log expected improvement, times the probability of success
+maximise      continuous coordinates by gradient and discrete ones by search, in turn
+"""

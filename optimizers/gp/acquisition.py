@@ -1,0 +1,66 @@
+"""Log expected improvement, times the probability of success.
+
+    score(x) = log E[max(best - t(x), 0)] + log P(x does not fail)
+
+    z = (best - mean) / sd,   h(z) = pdf(z) + z cdf(z),   log EI = log h(z) + log sd
+
+Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian Optimization", NeurIPS, equation 8; the
+product with a probability is that of Gelbart et al. (2014), "Bayesian Optimization with Unknown Constraints", UAI.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from studio.optimizers.gp.fit import Posterior
+from studio.space import Floats
+
+LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
+TAIL = -6.0  # below it h(z) is computed by its asymptotic form pdf(z) / z^2
+
+
+class Chance(Protocol):
+    """A probability of success: its logarithm at points (m, d), and at one point with its gradient (d,)."""
+
+    def log(self, A: Floats) -> Floats: ...
+
+    def log_gradient(self, x: Floats) -> tuple[float, Floats]: ...
+
+
+class Acquisition:
+    def __init__(self, model: Posterior, chance: Chance | None = None):
+        self.model, self.chance = model, chance
+
+    def score(self, A: Floats) -> Floats:
+        """Scores, shape (m,), of the points `A`, shape (m, d)."""
+        mean, sd = self.model.predict(A)
+        score = log_h((self.model.best - mean) / sd) + np.log(sd)
+        return score if self.chance is None else score + self.chance.log(A)
+
+    def gradient(self, x: Floats) -> tuple[float, Floats]:
+        """The score at `x` and its gradient, shape (d,): dh/dz = cdf(z), so that with z = (best - mean) / sd
+
+        d log EI = (-cdf/h d mean + pdf/h d sd) / sd
+        """
+        from scipy.special import log_ndtr
+
+        mean, sd, by_mean, by_sd = self.model.gradient(x)
+        z = (self.model.best - mean) / sd
+        log = float(log_h(np.array([z]))[0])
+        cdf = np.exp(min(float(log_ndtr(z)) - log, 50.0))
+        pdf = np.exp(min(-0.5 * z * z - LOG_SQRT_2PI - log, 50.0))
+        score, gradient = log + float(np.log(sd)), (pdf * by_sd - cdf * by_mean) / sd
+        if self.chance is None:
+            return score, gradient
+        log_chance, by_chance = self.chance.log_gradient(x)
+        return score + log_chance, gradient + by_chance
+
+
+def log_h(z: Floats) -> Floats:
+    """log(pdf(z) + z cdf(z)), elementwise, without cancellation."""
+    from scipy.special import ndtr
+
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore", under="ignore"):
+        direct = np.log(np.maximum(np.exp(-0.5 * z * z - LOG_SQRT_2PI) + z * ndtr(z), 1e-300))
+        tail = -0.5 * z * z - LOG_SQRT_2PI - 2.0 * np.log(np.maximum(-z, 1e-9))
+    return np.where(z > TAIL, direct, tail)

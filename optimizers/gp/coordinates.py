@@ -1,0 +1,147 @@
+"""The space in the coordinates of the model.
+
+    d               dimensions of the space
+    u   (d,)        a point of the unit cube, as `Suggestion.point` has it
+    x   (d,)        the same point for the model; differs from u where a list of numbers is ordered by size
+    X   (n, d)      several points
+    C               columns of the kernel: one for a number, one for each value of a choice without order
+    owner   (C,)    the coordinate that a column belongs to
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.space import Array, Choice, Floats, Integer, Parameter, Space
+
+MOST_LEVELS = 1000  # whole numbers with more values than this are continuous to the model
+HALF_BOX = 0.5  # how far from the best point an unconstrained coordinate is searched, in widths of its range
+ROUNDING = 7  # decimals of a continuous coordinate, so that rounding errors do not decide about a replay
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One coordinate: continuous, or with `levels`.
+
+    levels    the positions x of its values, ascending; None where it is continuous
+    unit      the coordinate u of each level
+    nominal   values without order: two of them differ or do not, and there is nothing between
+    free      unconstrained: may leave [0, 1]
+    """
+
+    levels: Floats | None = None
+    unit: Floats | None = None
+    nominal: bool = False
+    free: bool = False
+
+
+class Coordinates:
+    """What the model knows of a space: its axes, and the way there and back."""
+
+    def __init__(self, space: Space):
+        self.axes = [axis for parameter in space for axis in axes_of(parameter)]
+        self.dimensions = len(self.axes)
+        self.nominal = np.array([axis.nominal for axis in self.axes], dtype=bool)
+        self.free = np.array([axis.free for axis in self.axes], dtype=bool)
+        self.continuous = np.array([axis.levels is None for axis in self.axes], dtype=bool)
+        widths = [len(axis.levels) if axis.nominal and axis.levels is not None else 1 for axis in self.axes]
+        self.owner = np.repeat(np.arange(self.dimensions), widths)
+
+    @property
+    def size(self) -> int | None:
+        """The number of points, where there are finitely many."""
+        if self.continuous.any():
+            return None
+        return math.prod(len(axis.levels) for axis in self.axes if axis.levels is not None)
+
+    def encode(self, u: Any) -> Floats:
+        """The position x, shape (d,), of the point `u`."""
+        x = np.array(u, dtype=float)
+        for i, axis in enumerate(self.axes):
+            if axis.unit is not None and axis.levels is not None:
+                x[i] = axis.levels[np.argmin(np.abs(axis.unit - x[i]))]
+        return x
+
+    def decode(self, x: Floats) -> Floats:
+        """The point u, shape (d,), of the position `x`."""
+        u = x.copy()
+        for i, axis in enumerate(self.axes):
+            if axis.unit is not None and axis.levels is not None:
+                u[i] = axis.unit[np.argmin(np.abs(axis.levels - x[i]))]
+        return u
+
+    def snap(self, X: Floats) -> Floats:
+        """The nearest positions, shape (n, d), that are values: within the range, discrete ones on a level."""
+        X = np.round(np.where(self.free, X, np.clip(X, 0.0, 1.0)), ROUNDING)
+        for i, axis in enumerate(self.axes):
+            if axis.levels is not None:
+                middles = (axis.levels[1:] + axis.levels[:-1]) / 2
+                X[:, i] = axis.levels[np.searchsorted(middles, X[:, i])]
+        return X
+
+    def spread(self, U: Floats) -> Floats:
+        """Positions, shape (n, d), for uniform `U` in [0, 1]: each level of a discrete coordinate is as likely."""
+        X = U.copy()
+        for i, axis in enumerate(self.axes):
+            if axis.levels is not None:
+                count = len(axis.levels)
+                X[:, i] = axis.levels[np.minimum((U[:, i] * count).astype(int), count - 1)]
+        return self.snap(X)
+
+    def box(self, best: Floats) -> tuple[Floats, Floats]:
+        """Lower and upper ends, shape (d,), within which a maximum is looked for; unconstrained ones follow the best."""
+        low = np.where(self.free, np.minimum(0.0, best - HALF_BOX), 0.0)
+        high = np.where(self.free, np.maximum(1.0, best + HALF_BOX), 1.0)
+        return low, high
+
+    def columns(self, X: Floats) -> Floats:
+        """Columns of the kernel, shape (n, C). A choice without order has one for each value, 1/sqrt(2) where it is chosen,
+        so that the squared distance of two different ones is 1."""
+        parts = []
+        for i, axis in enumerate(self.axes):
+            column = X[:, i : i + 1]
+            parts.append((np.abs(column - axis.levels) < 1e-9) / np.sqrt(2.0) if axis.nominal else column)
+        return np.hstack(parts)
+
+    def everything(self) -> Floats:
+        """All points of a finite space, shape (size, d)."""
+        grids = np.meshgrid(*[axis.levels for axis in self.axes if axis.levels is not None], indexing="ij")
+        return np.stack([grid.ravel() for grid in grids], axis=1)
+
+
+def axes_of(parameter: Parameter) -> list[Axis]:
+    """The coordinates of one hyperparameter."""
+    if isinstance(parameter, Array):
+        return axes_of(parameter.element) * parameter.length
+    if isinstance(parameter, Choice):
+        return [choice_axis(parameter.values)]
+    if isinstance(parameter, Integer) and not parameter.unconstrained:
+        low, high = int(parameter.low), int(parameter.high)
+        if high - low < MOST_LEVELS:
+            levels = np.round(parameter.encode(np.arange(low, high + 1)), 12)
+            return [Axis(levels)]
+    return [Axis(free=parameter.unconstrained)] * parameter.dimensions
+
+
+def choice_axis(values: tuple[Any, ...]) -> Axis:
+    """Numbers are ordered and have distances, on the scale on which their gaps are most even; other values have none."""
+    count = len(values)
+    cells = (np.arange(count) + 0.5) / count
+    numbers = [value for value in values if type(value) in (int, float) and math.isfinite(value)]
+    if count < 3 or len(set(map(float, numbers))) < count:
+        return Axis(cells, nominal=True)
+    order = np.argsort(np.array(values, dtype=float))
+    scales = [np.array(values, dtype=float)[order]]
+    if scales[0][0] > 0:
+        scales.append(np.log(scales[0]))
+    even = min(scales, key=unevenness)
+    share = (even - even[0]) / (even[-1] - even[0])
+    return Axis(cells[0] + share * (cells[-1] - cells[0]), cells[order])
+
+
+def unevenness(positions: NDArray[np.float64]) -> float:
+    gaps = np.diff(positions)
+    return float(gaps.max() / max(gaps.min(), 1e-300))

@@ -1,0 +1,44 @@
+"""The first points, before there is anything to learn from.
+
+A scrambled Sobol sequence: Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points", Journal of Complexity 14.
+"""
+
+import numpy as np
+
+from studio.optimizers.gp.coordinates import Coordinates
+from studio.space import Floats
+
+SMALLEST, LARGEST = 8, 20
+MOST_VALUES = 32  # a choice of more is not gone through before the model starts
+SPARE = 16  # points among which the one least likely to fail may be taken
+
+
+class Design:
+    """max(8, d + 2) points, at most 20, or as many as the longest choice has values: each of them occurs.
+
+    `points` has shape (size, 1 + SPARE, d): where failures are to be avoided, a point may be exchanged for one of its
+    spares, which have the same choices.
+    """
+
+    def __init__(self, coordinates: Coordinates, rng: np.random.Generator):
+        d = coordinates.dimensions
+        chosen = [i for i, axis in enumerate(coordinates.axes) if axis.nominal or axis.unit is not None]
+        counts = {i: len(levels) for i in chosen if (levels := coordinates.axes[i].levels) is not None}
+        longest = max((count for count in counts.values() if count <= MOST_VALUES), default=0)
+        self.size = max(min(max(SMALLEST, d + 2), LARGEST), longest)
+        U = sobol(d, self.size * (1 + SPARE), rng)
+        points = coordinates.spread(U).reshape(1 + SPARE, self.size, d)
+        for i, count in counts.items():
+            levels = coordinates.axes[i].levels
+            assert levels is not None
+            rounds = [rng.permutation(count) for _ in range(-(-self.size // count))]
+            points[:, :, i] = levels[np.concatenate(rounds)[: self.size]]
+        self.points: Floats = points.transpose(1, 0, 2)
+
+
+def sobol(d: int, count: int, rng: np.random.Generator) -> Floats:
+    """The first points of a scrambled Sobol sequence, shape (count, d)."""
+    from scipy.stats import qmc
+
+    power = int(np.ceil(np.log2(max(count, 2))))
+    return np.asarray(qmc.Sobol(d, seed=rng).random_base2(power)[:count])

@@ -1,0 +1,259 @@
+"""Fit of the Gaussian process to the results.
+
+    n                      results
+    d, C, owner            coordinates, columns and their owners: `studio.optimizers.gp.coordinates`
+    q                      columns that may be warped: numbers within a range
+    X       (n, d)         points
+    y       (n,)           costs, smaller is better
+    t       (n,)           compressed costs, t = s log(1 + (y - min y) / s)
+    Z       (n, C)         columns after warping
+    theta   (d + 1 + 2 q,) log w, log noise, log a, log b
+    K       (n, n)         correlations + noise I = L L'
+    beta, variance         mean and variance, which have a closed form
+    alpha   (n,)           K^-1 (t - beta)
+
+Maximum a posteriori: Rasmussen and Williams (2006), chapter 5. Warping: Snoek et al. (2014), "Input Warping for Bayesian
+Optimization of Non-Stationary Functions", ICML.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from studio.optimizers.gp.coordinates import Coordinates
+from studio.optimizers.gp.kernel import Kernel, matern12, matern52, squared_distances, squared_exponential
+from studio.space import Floats
+
+KERNELS: tuple[Kernel, ...] = (matern52, matern12, squared_exponential)
+LENGTH_SCALE = 0.6  # prior median of a length scale, times sqrt(d) ...
+LENGTH_SPREAD = 0.8  # ... and the standard deviation of its logarithm
+NOISE, NOISE_SPREAD = 1e-4, 3.0  # prior median of the noise as a share of the variance, and spread of its logarithm
+WARP_SPREAD = 0.5  # of log a and log b, whose prior median is no warping
+LOG_W_BOUNDS = (-8.0, 8.0)
+LOG_NOISE_BOUNDS = (-14.0, 0.0)
+LOG_WARP_BOUNDS = (-2.0, 2.0)
+COMPRESSIONS = (np.inf, 1.0, 0.1, 0.01)  # s as a share of the spread of y; infinity is no compression
+FIRST_STEPS, STEPS = 40, 15  # of L-BFGS: from the prior median, and from where the last fit ended
+JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
+END = 1e-6  # how near to 0 and 1 warping looks
+WORST = 1e12  # of a cost, in spreads above the best
+
+
+class Fit:
+    """The hyperparameters of the model, kept from one fit to the next."""
+
+    def __init__(self, coordinates: Coordinates):
+        self.coordinates = coordinates
+        owner = coordinates.owner
+        self.warped = np.flatnonzero(~coordinates.nominal[owner] & ~coordinates.free[owner])
+        d, q = coordinates.dimensions, len(self.warped)
+        w_median = -2.0 * (np.log(LENGTH_SCALE) + 0.5 * np.log(d))
+        self.median = np.r_[np.full(d, w_median), np.log(NOISE), np.zeros(2 * q)]
+        self.sd = np.r_[np.full(d, 2.0 * LENGTH_SPREAD), NOISE_SPREAD, np.full(2 * q, WARP_SPREAD)]
+        self.bounds = [LOG_W_BOUNDS] * d + [LOG_NOISE_BOUNDS] + [LOG_WARP_BOUNDS] * (2 * q)
+        self.thetas = [self.median.copy() for _ in KERNELS]
+        self.steps = FIRST_STEPS
+        self.chosen = 0
+
+    def posterior(self, X: Floats, y: Floats, *, optimise: bool) -> "Posterior":
+        """The model of the results `y`, shape (n,), at `X`, shape (n, d); hyperparameters are fitted anew if asked."""
+        columns = self.coordinates.columns(X)
+        t = self._compressed(columns, y)
+        if optimise:
+            self._optimise(columns, t)
+        return self.condition(X, t)
+
+    def condition(self, X: Floats, t: Floats) -> "Posterior":
+        """The model of the compressed costs `t` at `X`, with the present hyperparameters."""
+        return Posterior(self, KERNELS[self.chosen], self.thetas[self.chosen], X, t)
+
+    def _compressed(self, columns: Floats, y: Floats) -> Floats:
+        """The compression with the largest likelihood of y, which is that of t times the Jacobian prod dt/dy."""
+        y = y - y.min()
+        spread = max(float(np.median(y)), 1e-12 * max(1.0, float(y.max())))
+        y = np.minimum(y / spread, WORST)
+        choices = [y if s == np.inf else s * np.log1p(y / s) for s in COMPRESSIONS]
+        log_jacobians = [0.0 if s == np.inf else -float(np.log1p(y / s).sum()) for s in COMPRESSIONS]
+        kernel, theta = KERNELS[self.chosen], self.thetas[self.chosen]
+        factor = Factor(self, kernel, theta, columns)
+        losses = [factor.loss(t) - jacobian for t, jacobian in zip(choices, log_jacobians, strict=True)]
+        return choices[int(np.argmin(losses))]
+
+    def _optimise(self, columns: Floats, t: Floats) -> None:
+        """Each smoothness from where its last fit ended; the one with the largest posterior is taken."""
+        from scipy.optimize import minimize
+
+        losses = []
+        for i, kernel in enumerate(KERNELS):
+            result: Any = minimize(
+                self._loss,
+                self.thetas[i],
+                (kernel, columns, t),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=self.bounds,
+                options={"maxiter": self.steps},
+            )
+            self.thetas[i] = result.x
+            losses.append(result.fun)
+        self.chosen = int(np.argmin(losses))
+        self.steps = STEPS
+
+    def _loss(self, theta: Floats, kernel: Kernel, columns: Floats, t: Floats) -> tuple[float, Floats]:
+        """-log posterior of `theta` up to a constant, and its gradient."""
+        factor = Factor(self, kernel, theta, columns)
+        z = (theta - self.median) / self.sd
+        return factor.loss(t) + 0.5 * float(z @ z), factor.gradient(t) + z / self.sd
+
+    def warp(self, columns: Floats, theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Kumaraswamy's distribution function z = 1 - (1 - x^a)^b of each number, and dz/dlog a, dz/dlog b, dz/dx."""
+        a, b = np.exp(theta[-2 * len(self.warped) :]).reshape(2, -1) if len(self.warped) else (np.ones(0), np.ones(0))
+        x = np.clip(columns[:, self.warped], END, 1.0 - END)
+        power = x**a
+        rest = 1.0 - power
+        z = columns.copy()
+        z[:, self.warped] = 1.0 - rest**b
+        inner = b * rest ** (b - 1.0)
+        by_a = inner * power * np.log(x) * a
+        by_b = -(rest**b) * np.log(rest) * b
+        return z, by_a, by_b, inner * a * x ** (a - 1.0)
+
+
+class Factor:
+    """The factorised correlations of the points with `columns`, shape (n, C)."""
+
+    def __init__(self, fit: Fit, kernel: Kernel, theta: Floats, columns: Floats):
+        d = fit.coordinates.dimensions
+        self.fit, self.theta = fit, theta
+        self.w = np.exp(theta[:d])[fit.coordinates.owner]
+        self.noise = float(np.exp(theta[d]))
+        self.Z, self.by_a, self.by_b, _ = fit.warp(columns, theta)
+        self.scaled = self.Z * np.sqrt(self.w)
+        K, self.dK = kernel(squared_distances(self.scaled, self.scaled))
+        self.L = factorised(K, self.noise)
+        self.ones: Floats | None = None  # K^-1 1, when it is needed
+
+    def solve(self, b: Floats) -> Floats:
+        """K^-1 b for `b` of shape (n,) or (n, m)."""
+        from scipy.linalg.lapack import dpotrs
+
+        return np.asarray(dpotrs(self.L, b, lower=1)[0])
+
+    def moments(self, t: Floats) -> tuple[float, float, Floats]:
+        """beta = 1'K^-1 t / 1'K^-1 1, variance = (t - beta)'K^-1 (t - beta) / n, and alpha."""
+        if self.ones is None:
+            self.ones = self.solve(np.ones(len(t)))
+        at = self.solve(t)
+        beta = at.sum() / self.ones.sum()
+        alpha = at - beta * self.ones
+        return float(beta), max(float((t - beta) @ alpha) / len(t), 1e-300), alpha
+
+    def loss(self, t: Floats) -> float:
+        """-log likelihood = n/2 log variance + 1/2 log |K|, up to a constant."""
+        _, variance, _ = self.moments(t)
+        return 0.5 * len(t) * float(np.log(variance)) + float(np.log(np.diag(self.L)).sum())
+
+    def gradient(self, t: Floats) -> Floats:
+        """d loss / d theta = 1/2 sum_pq W_pq dK_pq / d theta, with W = K^-1 - alpha alpha' / variance.
+
+        With M = W * dk/dr^2, elementwise, and its row sums m:
+            for log w_c    1/2 sum_pq M_pq w_c (Z_pc - Z_qc)^2     = w_c (m' Z_c^2 - Z_c' M Z_c)
+            for Z_pc       2 w_c sum_q M_pq (Z_pc - Z_qc)          = 2 w_c (m_p Z_pc - (M Z_c)_p)
+        """
+        from scipy.linalg.lapack import dpotri
+
+        _, variance, alpha = self.moments(t)
+        inverse = dpotri(self.L, lower=1)[0]
+        W = inverse + inverse.T - np.outer(alpha, alpha) / variance  # dpotri leaves zeros above the diagonal
+        np.fill_diagonal(W, np.diag(W) - np.diag(inverse))
+        M = W * self.dK
+        pull = M.sum(1)[:, None] * self.Z - M @ self.Z
+        by_column = self.w * np.einsum("ij,ij->j", self.Z, pull)
+        by_w = np.bincount(self.fit.coordinates.owner, by_column, self.fit.coordinates.dimensions)
+        by_z = (2.0 * self.w * pull)[:, self.fit.warped]
+        by_warp = [(by_z * self.by_a).sum(0), (by_z * self.by_b).sum(0)]
+        return np.concatenate([by_w, [0.5 * self.noise * np.trace(W)], *by_warp])
+
+
+def factorised(K: Floats, noise: float) -> Floats:
+    """L with L L' = K + noise I, or with as little more on the diagonal as rounding errors need."""
+    from scipy.linalg import LinAlgError, cholesky
+
+    for jitter in JITTERS:
+        np.fill_diagonal(K, 1.0 + noise + jitter)
+        try:
+            return np.asarray(cholesky(K, lower=True, check_finite=False))
+        except LinAlgError:
+            continue
+    return np.eye(len(K))  # a matrix that is not finite: this choice of hyperparameters explains nothing
+
+
+@dataclass(eq=False)
+class Posterior:
+    """The model of the compressed costs: mean and standard deviation anywhere."""
+
+    fit: Fit
+    kernel: Kernel
+    theta: Floats
+    X: Floats
+    t: Floats
+    best: float = field(init=False)  # what is to be improved upon
+
+    def __post_init__(self) -> None:
+        self.factor = Factor(self.fit, self.kernel, self.theta, self.fit.coordinates.columns(self.X))
+        self.beta, self.variance, self.alpha = self.factor.moments(self.t)
+        self.noisy = self.factor.noise > 1e-3
+        # Where values are noisy the smallest one is luck; the smallest mean is not.
+        self.best = float(min(self.predict(self.X)[0].min(), np.inf) if self.noisy else self.t.min())
+
+    def correlations(self, A: Floats) -> Floats:
+        """Correlations, shape (m, n), of the points `A`, shape (m, d), with the results."""
+        return self.kernel(squared_distances(self._scaled(A), self.factor.scaled))[0]
+
+    def correlations_with(self, x: Floats, A: Floats) -> Floats:
+        """Correlations, shape (m,), of the points `A`, shape (m, d), with the point `x`."""
+        return self.kernel(squared_distances(self._scaled(A), self._scaled(x[None])))[0][:, 0]
+
+    def _scaled(self, A: Floats) -> Floats:
+        Z, *_ = self.fit.warp(self.fit.coordinates.columns(A), self.theta)
+        return Z * np.sqrt(self.factor.w)
+
+    def predict(self, A: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation without noise, shapes (m,), at `A`: equations 2.25, 2.26 of Rasmussen and Williams."""
+        from scipy.linalg import solve_triangular
+
+        k = self.correlations(A)
+        v = solve_triangular(self.factor.L, k.T, lower=True, check_finite=False)
+        left = np.maximum(1.0 - np.einsum("ij,ij->j", v, v), 1e-10)
+        return self.beta + k @ self.alpha, np.sqrt(self.variance * left)
+
+    def gradient(self, x: Floats) -> tuple[float, float, Floats, Floats]:
+        """Mean and standard deviation at the point `x`, and their gradients, shape (d,); 0 for choices without order."""
+        columns = self.fit.coordinates.columns(x[None])
+        z, _, _, by_x = self.fit.warp(columns, self.theta)
+        scaled = z[0] * np.sqrt(self.factor.w)
+        difference = scaled - self.factor.scaled
+        k, dk = self.kernel(np.einsum("ij,ij->i", difference, difference))
+        v = self.factor.solve(k)
+        left = max(1.0 - float(k @ v), 1e-10)
+        sd = float(np.sqrt(self.variance * left))
+        # dk/dz_c = 2 dk/dr^2 w_c (z_c - Z_c)
+        step = 2.0 * np.sqrt(self.factor.w)
+        by_mean = step * ((self.alpha * dk) @ difference)
+        by_sd = -self.variance / sd * step * ((v * dk) @ difference)
+        slope = np.where(self.fit.coordinates.nominal[self.fit.coordinates.owner], 0.0, 1.0)
+        slope[self.fit.warped] = by_x[0]
+        owner, d = self.fit.coordinates.owner, self.fit.coordinates.dimensions
+        return (
+            self.beta + float(k @ self.alpha),
+            sd,
+            np.bincount(owner, by_mean * slope, d),
+            np.bincount(owner, by_sd * slope, d),
+        )
+
+    def with_pending(self, P: Floats) -> "Posterior":
+        """The model after the pending points `P`, each told its own mean: Ginsbourger et al. (2010), "Kriging is well-suited
+        to parallelize optimization", the kriging believer."""
+        mean, _ = self.predict(P)
+        return Posterior(self.fit, self.kernel, self.theta, np.vstack([self.X, P]), np.concatenate([self.t, mean]))

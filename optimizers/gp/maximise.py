@@ -1,0 +1,151 @@
+"""The best next point: a wide look, then continuous coordinates by gradient and discrete ones by search, in turn.
+
+Alternation as in Optuna's `optim_mixed`; candidates near the best results as in SMAC: Hutter et al. (2011), "Sequential
+Model-Based Optimization for General Algorithm Configuration", LION.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.optimizers.gp.acquisition import Acquisition
+from studio.optimizers.gp.coordinates import Axis, Coordinates
+from studio.optimizers.gp.design import sobol
+from studio.space import Floats
+
+WIDE, NEAR = 256, 384  # candidates from the whole space, and mutations of the best results
+STARTS = 2  # candidates that are improved
+APART = 0.1  # how far, in one coordinate, two starts lie from each other
+ROUNDS = 3  # of continuous and discrete steps
+GRADIENT_STEPS = 20
+ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
+ENUMERATED = 1024  # a space with so many points is searched whole
+
+Allowed = Callable[[Floats], NDArray[np.bool_]]
+
+
+@dataclass
+class Maximiser:
+    """Maximises an acquisition over the points that are allowed."""
+
+    coordinates: Coordinates
+    rng: np.random.Generator
+
+    def best(self, acquisition: Acquisition, top: Floats, allowed: Allowed) -> Floats | None:
+        """The allowed point, shape (d,), with the largest score that was found; `top`, shape (m, d), are the best
+        results, the very best first. None where no candidate was allowed."""
+        low, high = self.coordinates.box(top[0])
+        candidates = self.candidates(top, low, high)
+        candidates = candidates[allowed(candidates)]
+        if not len(candidates):
+            return None
+        order = np.argsort(-acquisition.score(candidates), kind="stable")
+        improved = [self.climb(acquisition, candidates[i], low, high) for i in self.starts(candidates, order)]
+        pool = np.vstack([candidates[order[:1]], *improved])
+        pool = pool[allowed(pool)]
+        return np.asarray(pool[np.argmax(acquisition.score(pool))])
+
+    def candidates(self, top: Floats, low: Floats, high: Floats) -> Floats:
+        if self.coordinates.size is not None and self.coordinates.size <= ENUMERATED:
+            return self.coordinates.everything()
+        U = sobol(self.coordinates.dimensions, WIDE, self.rng)
+        wide = self.coordinates.spread(U)
+        free = self.coordinates.free
+        wide[:, free] = low[free] + U[:, free] * (high - low)[free]
+        return np.vstack([wide, self.mutations(top[:1], NEAR // 2), self.mutations(top, NEAR // 2)])
+
+    def mutations(self, parents: Floats, count: int) -> Floats:
+        """Changes of the parents, shape (count, d): half of them in about three coordinates and half in all, by steps of
+        all sizes; choices are drawn anew, other discrete coordinates also go to a neighbour."""
+        rng, d = self.rng, self.coordinates.dimensions
+        children = parents[rng.integers(0, len(parents), count)].copy()
+        share = np.where(rng.random(count) < 0.5, min(d, 3) / d, 1.0)
+        moves = rng.random((count, d)) < share[:, None]
+        steps = 10.0 ** rng.uniform(-2.5, -0.4, (count, 1)) * rng.standard_normal((count, d))
+        nominal, free = self.coordinates.nominal, self.coordinates.free
+        children = np.where(moves & ~nominal, children + steps, children)
+        folded = np.where(children < 0.0, -children, np.where(children > 1.0, 2.0 - children, children))
+        children = np.where(free, children, folded)
+        redrawn = nominal & (rng.random((count, d)) < min(0.5, 1.5 / d))
+        children = np.where(redrawn, rng.random((count, d)), children)
+        for i, axis in enumerate(self.coordinates.axes):
+            if axis.levels is not None and not axis.nominal and len(axis.levels) > 1:
+                hops = np.flatnonzero(rng.random(count) < 0.15)
+                at = np.argmin(np.abs(axis.levels - children[hops, i : i + 1]), axis=1)
+                at = np.clip(at + rng.choice([-1, 1], len(hops)), 0, len(axis.levels) - 1)
+                children[hops, i] = axis.levels[at]
+        return self.coordinates.snap(children)
+
+    def starts(self, candidates: Floats, order: NDArray[np.int_]) -> list[int]:
+        """The best candidates that lie apart."""
+        starts = [int(order[0])]
+        for i in order[1:60]:
+            if len(starts) == STARTS:
+                break
+            if min(np.abs(candidates[i] - candidates[j]).max() for j in starts) > APART:
+                starts.append(int(i))
+        return starts
+
+    def climb(self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats) -> Floats:
+        """Points, shape (m, d), that end a climb from `x`: after continuous steps and after discrete ones, in turn."""
+        ends = []
+        for _ in range(ROUNDS):
+            if self.coordinates.continuous.any():
+                x = self.ascend(acquisition, x, low, high)
+                ends.append(x)
+            if self.coordinates.continuous.all():
+                break
+            before, x = x, self.step(acquisition, x)
+            ends.append(x)
+            if np.array_equal(before, x):
+                break
+        return np.array(ends)
+
+    def ascend(self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats) -> Floats:
+        """L-BFGS-B over the continuous coordinates."""
+        from scipy.optimize import minimize
+
+        moving = self.coordinates.continuous
+
+        def loss(part: Floats) -> tuple[float, Floats]:
+            point = x.copy()
+            point[moving] = part
+            value, gradient = acquisition.gradient(point)
+            return -value, -gradient[moving]
+
+        result: Any = minimize(
+            loss,
+            x[moving],
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(low[moving], high[moving], strict=True)),
+            options={"maxiter": GRADIENT_STEPS},
+        )
+        end = x.copy()
+        end[moving] = result.x
+        return self.coordinates.snap(end[None])[0]
+
+    def step(self, acquisition: Acquisition, x: Floats) -> Floats:
+        """The best of the points that differ from `x` in one discrete coordinate, or `x`."""
+        neighbours = [x]
+        for i, axis in enumerate(self.coordinates.axes):
+            if axis.levels is not None:
+                for level in self.levels_to_try(axis, x[i]):
+                    neighbours.append(x.copy())
+                    neighbours[-1][i] = level
+        points = np.array(neighbours)
+        return np.asarray(points[np.argmax(acquisition.score(points))])
+
+    def levels_to_try(self, axis: Axis, at: float) -> Floats:
+        levels = axis.levels
+        assert levels is not None
+        if len(levels) <= ALL_LEVELS:
+            return levels
+        index = int(np.argmin(np.abs(levels - at)))
+        if axis.nominal:
+            return np.asarray(levels[self.rng.integers(0, len(levels), ALL_LEVELS)])
+        near = index + np.array([-8, -4, -2, -1, 1, 2, 4, 8])
+        return np.asarray(levels[near[(near >= 0) & (near < len(levels))]])

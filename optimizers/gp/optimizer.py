@@ -1,0 +1,239 @@
+"""`GaussianProcess`: Bayesian optimisation for tens to hundreds of experiments."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.hookspecs import hookimpl
+from studio.interfaces import Optimizer
+from studio.optimizers.gp.acquisition import Acquisition, Chance
+from studio.optimizers.gp.coordinates import Coordinates
+from studio.optimizers.gp.design import Design
+from studio.optimizers.gp.fit import Fit, Posterior
+from studio.optimizers.gp.maximise import Maximiser
+from studio.optimizers.gp.success import Success
+from studio.space import Floats, Space, Suggestion
+
+FEWEST = 3  # results from which a model is made
+MOST = 250  # results in it: the best ones and the latest ones
+MOST_BEST = 100
+MOST_PENDING = 128  # suggestions out that are believed to come back
+TOP = 5  # results around which candidates are made
+SURE = ("memory", "timeout")  # failures that depend on the point
+CAUTION = 2.0  # the power of the probability of success
+
+
+@dataclass(eq=False)
+class Result:
+    """What became of a suggestion: a cost (minus the fitness), or None and the class of its failure."""
+
+    x: Floats
+    cost: float | None
+    failure: str
+
+
+class GaussianProcess(Optimizer):
+    """A Gaussian process with log expected improvement; done when every point of a finite space was asked for.
+
+        optimizer = GaussianProcess(space, seed=1)
+        for _ in range(100):
+            suggestion = optimizer.ask()
+            optimizer.tell(suggestion, fitness(**suggestion.values))
+
+    A suggestion, after the first ones from `Design`:
+
+    1. The results are modelled (`fit`): costs compressed by log(1 + y/s), smoothness, length scales, noise and warping of
+       each coordinate by maximum a posteriori.
+    2. Suggestions that are still out are believed to give the mean of the model.
+    3. Failures for lack of memory or time, and crashes in so far as they cluster, become a probability of success
+       (`success`); lost experiments are missing values.
+    4. Log expected improvement times that probability is maximised (`maximise`) over points that were not asked for.
+    5. When the last experiments gained nothing, every second suggestion keeps away from the best point.
+
+    `suggestion.point` is the point of the unit cube, rounded to seven decimals.
+    """
+
+    name: ClassVar[str] = "gp"
+    aliases: ClassVar[tuple[str, ...]] = ("bayes",)
+
+    def __init__(self, space: Space, *, seed: int):
+        self._space = space
+        self._results: dict[Any, Result] = {}
+        self._pending: dict[tuple[float, ...], Floats] = {}  # point -> x, in the order in which they were asked for
+        self._asked: set[bytes] = set()
+        self._count = 0  # suggestions made
+        if space.dimensions == 0:
+            self.size = 1
+            return
+        self._rng = np.random.default_rng(seed)
+        self._coordinates = Coordinates(space)
+        self._design = Design(self._coordinates, self._rng)
+        self._fit = Fit(self._coordinates)
+        self._fitted = 0  # results at the last fit of the hyperparameters
+        self._maximiser = Maximiser(self._coordinates, self._rng)
+        self._stall = Stall()
+
+    def ask(self) -> Suggestion | None:
+        if self.done:
+            return None
+        if self.size == 1:
+            self.done, self.done_reason = True, "there is nothing to search"
+            return self._space.suggestion([])
+        x = self._next()
+        self._note(x)
+        suggestion = self._space.suggestion(self._coordinates.decode(x))
+        self._pending[tuple(suggestion.point)] = x
+        if len(self._asked) == self._coordinates.size:
+            self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were asked for"
+        return suggestion
+
+    def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
+        if self.size == 1:
+            return
+        point = tuple(suggestion.point)
+        self._pending.pop(point, None)
+        cost = None if fitness is None or not math.isfinite(fitness) else -float(fitness)
+        x = self._coordinates.snap(self._coordinates.encode(point)[None])[0]
+        if key(x) not in self._asked:  # told without having been asked for: a point of an earlier optimizer
+            self._note(x)
+        # A retry replaces what was told of the same suggestion.
+        self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
+
+    def _note(self, x: Floats) -> None:
+        self._asked.add(key(x))
+        self._count += 1
+
+    def _next(self) -> Floats:
+        known = [result for result in self._results.values() if result.cost is not None]
+        chances = self._chances()
+        if self._count < self._design.size:
+            return self._first(chances)
+        if len(known) < FEWEST:
+            return self._likely(self._coordinates.spread(self._rng.random((64, self._coordinates.dimensions))), chances)
+        X = np.array([result.x for result in known])
+        y = np.array([result.cost for result in known], dtype=float)
+        return self._improvement(X, y, chances)
+
+    def _first(self, chance: Chance | None) -> Floats:
+        points = self._design.points[self._count]
+        return self._likely(points, chance)
+
+    def _likely(self, points: Floats, chance: Chance | None) -> Floats:
+        """The first of the points, shape (m, d), that was not asked for and is nearly as likely to succeed as any."""
+        new = points[self._new(points)]
+        if not len(new):
+            new = self._unasked()
+        if chance is None:
+            return np.asarray(new[0])
+        log = chance.log(new)
+        return np.asarray(new[np.argmax(log >= log.max() + np.log(0.8))])
+
+    def _improvement(self, X: Floats, y: Floats, chance: Chance | None) -> Floats:
+        best_first = np.argsort(y, kind="stable")
+        self._stall.note(y)
+        if len(y) > MOST:
+            kept = np.union1d(best_first[:MOST_BEST], np.arange(len(y) - MOST + MOST_BEST, len(y)))
+            model = self._model(X[kept], y[kept], len(y))
+        else:
+            model = self._model(X, y, len(y))
+        leader = X[best_first[0]]
+        if model.noisy:
+            leader = X[np.argmin(model.predict(X)[0])]
+        top = np.vstack([leader, X[best_first[:TOP]]])
+        leaves = self._stall.leaves(self._count, len(y), self._coordinates.dimensions)
+
+        def allowed(points: Floats) -> NDArray[np.bool_]:
+            new = self._new(points)
+            if leaves:
+                new &= model.correlations_with(leader, points) < NEAR_BEST
+            return new
+
+        pending = list(self._pending.values())[-MOST_PENDING:]
+        after = model.with_pending(np.array(pending)) if pending else model
+        found = self._maximiser.best(Acquisition(after, chance), top, allowed)
+        return found if found is not None else np.asarray(self._unasked()[0])
+
+    def _model(self, X: Floats, y: Floats, count: int) -> Posterior:
+        """The model; its hyperparameters are fitted again when there are a twentieth more results."""
+        optimise = count >= self._fitted + max(1, count // 20) or count < self._fitted
+        if optimise:
+            self._fitted = count
+        return self._fit.posterior(X, y, optimise=optimise)
+
+    def _chances(self) -> Chance | None:
+        results = self._results.values()
+        sure = [result for result in results if result.cost is not None or result.failure in SURE]
+        unsure = [result for result in results if result.cost is not None or result.failure not in (*SURE, "lost")]
+        chances = []
+        for counted, depends in ((sure, True), (unsure, False)):
+            counted = counted[-MOST:]
+            failed = np.array([result.cost is None for result in counted])
+            if failed.any():
+                X = np.array([result.x for result in counted])
+                chances.append(Success(self._coordinates, X, failed, depends=depends, caution=CAUTION))
+        return Product(chances) if chances else None
+
+    def _new(self, points: Floats) -> NDArray[np.bool_]:
+        """Which of the points, shape (m, d), were not asked for."""
+        return np.array([key(point) not in self._asked for point in points], dtype=bool)
+
+    def _unasked(self) -> Floats:
+        """Some point that was not asked for, shape (1, d); where chance does not find one, the space is gone through."""
+        for count in (1, 16, 256, 4096):
+            points = self._coordinates.spread(self._rng.random((count, self._coordinates.dimensions)))
+            new = points[self._new(points)]
+            if len(new):
+                return new[:1]
+        if self._coordinates.size is not None and self._coordinates.size <= 100_000:
+            points = self._coordinates.everything()
+            return points[self._new(points)][:1]
+        return points[:1]
+
+
+def key(x: Floats) -> bytes:
+    """A position as a key: positions are rounded, and -0 is 0."""
+    return (x + 0.0).tobytes()
+
+
+class Product:
+    """Several things that must go well."""
+
+    def __init__(self, chances: list[Success]):
+        self.chances = chances
+
+    def log(self, A: Floats) -> Floats:
+        return np.sum([chance.log(A) for chance in self.chances], axis=0)
+
+    def log_gradient(self, x: Floats) -> tuple[float, Floats]:
+        values, gradients = zip(*[chance.log_gradient(x) for chance in self.chances], strict=True)
+        return sum(values), np.sum(gradients, axis=0)
+
+
+NEAR_BEST = 0.7  # correlation with the best point, from which on a point is near it
+GAIN = 0.01  # of the spread of the costs: less is no gain
+
+
+class Stall:
+    """How long ago the last gain was."""
+
+    def __init__(self) -> None:
+        self._gained_at = 0
+        self._best = math.inf
+
+    def note(self, y: Floats) -> None:
+        """Take note of the costs `y`, shape (n,)."""
+        low = float(y.min())
+        if low < self._best - GAIN * max(float(np.median(y)) - low, 0.0):
+            self._best, self._gained_at = low, len(y)
+
+    def leaves(self, asked: int, n: int, d: int) -> bool:
+        """Whether the next suggestion keeps away from the best point: every second one while nothing was gained."""
+        return n - self._gained_at > 8 + d // 2 and asked % 2 == 0
+
+
+@hookimpl
+def studio_optimizers() -> list[type[Optimizer]]:
+    return [GaussianProcess]

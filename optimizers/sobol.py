@@ -1,0 +1,71 @@
+"""A quasi-random sequence that fills the space evenly."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from studio.errors import BadInput
+from studio.hookspecs import hookimpl
+from studio.interfaces import Optimizer
+from studio.optimizers.random_search import SPREAD
+from studio.space import Floats, Space, Suggestion
+
+BLOCK = 64  # points drawn at once; a power of two, as the sequence likes
+
+
+class Sobol(Optimizer):
+    """A scrambled Sobol sequence; never done.
+
+        optimizer = Sobol(space, seed=1)
+        for _ in range(128):            # powers of two fill the space most evenly
+            suggestion = optimizer.ask()
+
+    Coordinates of the unit cube are those of the sequence, from scipy.stats.qmc. An unconstrained one (flag `u`) follows a
+    normal distribution with the middle of its range as mean and a quarter of it as standard deviation. A space without
+    dimensions has one point, which is asked for once.
+
+    Sobol (1967); scrambled as in Matousek (1998), "On the L2-discrepancy for anchored boxes", Journal of Complexity 14.
+    """
+
+    name: ClassVar[str] = "sobol"
+    aliases: ClassVar[tuple[str, ...]] = ("quasi-random",)
+    needs_fitness: ClassVar[bool] = False
+
+    def __init__(self, space: Space, *, seed: int):
+        self._space = space
+        self._unconstrained = space.unconstrained
+        self._block: list[Floats] = []
+        if space.dimensions == 0:
+            self.size = 1
+            return
+        from scipy.stats import qmc
+
+        if space.dimensions > qmc.Sobol.MAXDIM:
+            raise BadInput(f"sobol: {space.dimensions} dimensions, and the sequence has {qmc.Sobol.MAXDIM}; take random")
+        self._sequence = qmc.Sobol(space.dimensions, seed=np.random.default_rng(seed))
+
+    def ask(self) -> Suggestion | None:
+        if self.done:
+            return None
+        if self.size == 1:
+            self.done, self.done_reason = True, "there is nothing to search"
+            return self._space.suggestion([])
+        if not self._block:
+            self._block = list(self._sequence.random(BLOCK)[::-1])
+        point = self._block.pop()
+        return self._space.suggestion(np.where(self._unconstrained, normal(point), point))
+
+    def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
+        pass
+
+
+def normal(point: Floats) -> Floats:
+    """The point with the same quantiles in the distribution of unconstrained coordinates."""
+    from scipy.special import ndtri
+
+    return 0.5 + SPREAD * np.asarray(ndtri(np.clip(point, 1e-12, 1.0 - 1e-12)))
+
+
+@hookimpl
+def studio_optimizers() -> list[type[Optimizer]]:
+    return [Sobol]
