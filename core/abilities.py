@@ -6,6 +6,7 @@
 | `cost`        | its `tell` has a parameter `cost`           | how long the experiment took, in seconds                |
 | `constraints` | its `tell` has a parameter `constraints`    | a list of numbers, each at most 0 where it is satisfied |
 | `objectives`  | its `tell` has a parameter `objectives`     | a list of fitnesses, the first one being `fitness`      |
+| `failure`     | its `tell` has a parameter `failure`        | with fitness None, its class: memory, timeout, lost ... |
 """
 
 import inspect
@@ -13,9 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.errors import BadInput
+from studio.experiment import FAILURES
 from studio.interfaces import Optimizer
 
-TOLD = ("cost", "constraints", "objectives")  # those that come with `tell`
+TOLD = ("cost", "constraints", "objectives", "failure")  # those that come with `tell`
 
 
 def abilities_of(optimizer: type[Optimizer]) -> frozenset[str]:
@@ -41,5 +43,13 @@ def checked_extras(optimizer: type[Optimizer], given: Mapping[str, Any]) -> dict
     for name, value in given.items():
         if value is not None:
             require(optimizer, name)
-            extras[name] = float(value) if name == "cost" else [float(item) for item in value]
+            extras[name] = plain_extra(name, value)
     return extras
+
+
+def plain_extra(name: str, value: Any) -> Any:
+    if name == "failure":
+        if value not in FAILURES:
+            raise BadInput(f"failure={value!r} is no class of failure; there are {', '.join(FAILURES)}")
+        return value
+    return float(value) if name == "cost" else [float(item) for item in value]

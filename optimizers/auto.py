@@ -23,12 +23,12 @@ class Auto(Optimizer):
             suggestion = optimizer.ask()
             optimizer.tell(suggestion, fitness(**suggestion.values))
 
-    | where                     | what                       | because                                                        |
-    |---------------------------|----------------------------|----------------------------------------------------------------|
-    | the first 8 to 20         | a Sobol sequence           | nothing is known yet, and each choice should occur             |
-    | up to 250 experiments     | `gp`, a Gaussian process   | most is gained from each result                                |
-    | after 250                 | `cma`, from the best so far | the model's cost grows with the cube of the results            |
-    | more than 20 dimensions   | `cma` from the start       | the model needs more results than a search has to see anything |
+    | when                    | what                        | because                                            |
+    |-------------------------|-----------------------------|----------------------------------------------------|
+    | the first 8 to 20       | a Sobol sequence            | nothing is known yet, and each choice should occur |
+    | up to 250 experiments   | `gp`, a Gaussian process    | it makes most of each result                       |
+    | after 250               | `cma`, from the best so far | the cost of the model grows with their cube        |
+    | more than 20 dimensions | `cma` from the start        | there are too few results for a model of so many   |
 
     docs/optimizers.md has the measurements. Results of suggestions that the model made and that come in after the change are
     told to CMA-ES.

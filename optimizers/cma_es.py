@@ -15,6 +15,13 @@ from studio.space import Array, Choice, Floats, Integer, Parameter, Space, Sugge
 
 LARGEST_STD = 1 / 3  # of a bounded range: pycma's own default, unless sigma0 is larger
 SMALLEST_STEP = 0.2  # of the width of a cell, for whole numbers and choices: Marty et al. 2024
+START, FEW = 0.25, 5  # standard deviation at the start, in so many dimensions or fewer
+RARE = 10  # populations of failures in a row, after which another place is tried
+MOST_VALUES = 32  # a choice of more is not gone through at the start
+TOP_SHARE = 0.1  # of known results, whose spread the search starts with
+SMALLEST_START = 0.005  # of that spread, as a share of each range
+PLACED = ("memory", "timeout")  # failures that depend on the point
+CONVERGED = ("tolfun", "tolfunhist", "tolfunrel", "tolx", "tolflatfitness")  # of pycma's reasons to stop
 HUGE = 1e300  # costs are cut here, so that differences of two stay finite
 
 
@@ -27,7 +34,9 @@ class CMAES(Optimizer):
             optimizer.tell(suggestion, fitness(**suggestion.values))
 
     popsize   results to an update of the distribution, at least 3; default 4 + 3 ln(dimensions), rounded down
-    sigma0    initial standard deviation as a share of each range (of its logarithm, under the flag `l`)
+    sigma0    initial standard deviation as a share of each range (of its logarithm, under the flag `l`); default 0.25, and
+              in more than 5 dimensions 0.25 sqrt(5 / dimensions), so that the first steps are not longer there: folded
+              at the ends of many ranges at once, they would tell the mean little
 
     The treatment, for any number of outstanding suggestions:
 
@@ -36,13 +45,17 @@ class CMAES(Optimizer):
     - Steps count from the current mean. Those drawn from an earlier distribution are shortened to a Mahalanobis length
       of at most sqrt(d) + 2 d / (d + 2), as for injected points: Hansen (2011), "Injecting external solutions into
       CMA-ES", INRIA RR-7748. With one suggestion out at a time there are none, and this is pycma.
-    - Failures rank behind the worst result of their batch. A batch of failures only ranks nothing and is dropped.
+    - A failure says nothing about the objective and is left out: the next suggestion takes its place. One for lack of memory
+      or time does tell something about the point, and ranks behind the worst result of its batch. A batch of failures only
+      ranks nothing and is dropped; where ten populations fail in a row the search starts again elsewhere.
     - Bounds are pycma's: a smooth fold at the ends of each range, so that an optimum at an end is found as fast as one
       inside. Unconstrained coordinates go where they like.
+    - In the first suggestions each value of each choice occurs.
     - Whole numbers and choices keep a standard deviation of a fifth of a cell (one value's share of the range), so that
       the search does not freeze on one value: the lower bound of Marty et al. (2024), "LB+IC-CMA-ES", PPSN.
-    - Where pycma would stop (converged, stagnated, ill-conditioned) it starts again from a random point with twice the
-      population: Auger and Hansen (2005), "A restart CMA evolution strategy with increasing population size", CEC.
+    - Where pycma would stop (converged, stagnated, ill-conditioned) it starts again from a random point, after it has
+      converged with twice the population: Auger and Hansen (2005), "A restart CMA evolution strategy with increasing
+      population size", CEC. Noise keeps it from converging, and a larger population would only see less of it.
       Results that were still out are then ignored, since they would pull the mean back.
 
     `suggestion.point` is the unrounded point of the unit cube. A space without dimensions has one, asked for once.
@@ -51,9 +64,11 @@ class CMAES(Optimizer):
     name: ClassVar[str] = "cma"
     aliases: ClassVar[tuple[str, ...]] = ("cmaes", "cma-es")
 
-    def __init__(self, space: Space, *, seed: int, popsize: int | None = None, sigma0: float = 0.25):
+    def __init__(self, space: Space, *, seed: int, popsize: int | None = None, sigma0: float | None = None):
         if popsize is not None and popsize < 3:
             raise BadInput(f"cma: popsize={popsize} is too small; give a whole number of at least 3")
+        if sigma0 is None:
+            sigma0 = START * math.sqrt(min(1.0, FEW / max(space.dimensions, 1)))
         if not 0 < sigma0 <= 1:
             raise BadInput(
                 f"cma: sigma0={sigma0} is no share of the range; give a number above 0 and up to 1, like 0.25"
@@ -67,9 +82,12 @@ class CMAES(Optimizer):
         self._distribution = 0  # counts updates and restarts
         self._run_start = 0  # the first distribution of the current run
         self._results: dict[Any, tuple[Floats, float | None]] = {}  # for the next update: key -> point, fitness
+        self._failures = 0  # in a row
+        self._first: list[Floats] = []
         if space.dimensions == 0:
             self.size = 1
         else:
+            self._first = first_choices(space, self._rng)
             self._discrete = int(np.count_nonzero(cell_widths(space, np.full(space.dimensions, 0.5))))
             self._popsize = popsize or 4 + int(3 * math.log(space.dimensions))
             self._start(space.start(self._rng))
@@ -79,11 +97,15 @@ class CMAES(Optimizer):
             return self._only_point()
         if not self._draws:
             self._draw()
-        suggestion = self._space.suggestion(self._draws.pop())
+        point = self._draws.pop()
+        if self._first:
+            chosen = self._first.pop()
+            point = np.where(np.isnan(chosen), point, chosen)
+        suggestion = self._space.suggestion(point)
         self._drawn_from[tuple(suggestion.point)] = self._distribution
         return suggestion
 
-    def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
+    def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         if self.size == 1:
             return
         point = tuple(suggestion.point)
@@ -91,10 +113,29 @@ class CMAES(Optimizer):
             return
         if fitness is not None and not math.isfinite(fitness):
             fitness = None
+        self._failures = self._failures + 1 if fitness is None else 0
+        if self._failures >= RARE * self._popsize:
+            self._restart()
+        if fitness is None and failure not in PLACED:
+            return
         # A retry that is told before the update replaces the failure; after it, it is one more result.
         self._results[suggestion.number, point] = np.array(point), fitness
         if len(self._results) >= self._popsize:
             self._update()
+
+    def learn(self, results: Sequence[tuple[Suggestion, float | None]]) -> None:
+        """Start from what another optimizer found: from the best point, with the spread of the best tenth.
+
+        Nomura et al. (2021), "Warm starting CMA-ES for hyperparameter optimization", AAAI, with one result as the mean.
+        """
+        known = [(fitness, suggestion.point) for suggestion, fitness in results if fitness is not None]
+        if self.size == 1 or not known:
+            return
+        known.sort(key=lambda pair: -pair[0])
+        top = np.array([point for _, point in known[: max(4, math.ceil(TOP_SHARE * len(known)))]])
+        spread = np.sqrt(np.mean((top - top[0]) ** 2, axis=0))
+        self._first = []
+        self._start(top[0], np.clip(spread, SMALLEST_START, self._sigma0))
 
     def _only_point(self) -> Suggestion | None:
         if self.done:
@@ -117,12 +158,19 @@ class CMAES(Optimizer):
         if len(self._es.mean) == 1:
             self._limit_the_one_std()
         self._distribution += 1
-        if self._es.stop():
-            self._popsize *= 2
-            self._run_start = self._distribution
-            self._start(self._rng.random(self._space.dimensions))
+        if reasons := self._es.stop():
+            if any(reason in CONVERGED for reason in reasons):
+                self._popsize *= 2
+            self._restart()
         else:
             self._draw()
+
+    def _restart(self) -> None:
+        self._failures = 0
+        self._distribution += 1
+        self._run_start = self._distribution
+        self._results.clear()
+        self._start(self._rng.random(self._space.dimensions))
 
     def _is_current(self, point: Floats) -> bool:
         return self._drawn_from.get(tuple(point.tolist())) == self._distribution
@@ -132,7 +180,7 @@ class CMAES(Optimizer):
         results before it was asked again."""
         self._draws = self._es.ask()[::-1]
 
-    def _start(self, mean: Floats) -> None:
+    def _start(self, mean: Floats, stds: Floats | None = None) -> None:
         cma = import_cma()
         options: dict[str, Any] = {
             "popsize": self._popsize,
@@ -142,6 +190,7 @@ class CMAES(Optimizer):
             "AdaptSigma": cma.sigma_adaptation.CMAAdaptSigmaCSA,
             "CMA_mirrors": 0,
             "bounds": [np.where(self._bounded, 0.0, -np.inf), np.where(self._bounded, 1.0, np.inf)],
+            "CMA_stds": None if stds is None else stds / self._sigma0,
             "maxstd": self._largest_stds if len(mean) > 1 else np.inf,
             "verbose": -10,
             "verb_log": 0,
@@ -168,6 +217,20 @@ class CMAES(Optimizer):
         # pycma's minstd and maxstd raise ValueError in one dimension (4.5.0); there, std = sigma sqrt(C).
         std = self._es.stds
         self._es.sigma *= float((np.clip(std, self._smallest_stds(), self._largest_stds) / std)[0])
+
+
+def first_choices(space: Space, rng: np.random.Generator) -> list[Floats]:
+    """Points, shape (dimensions,), that have each value of each choice, and nan for what is no choice."""
+    counts = [len(parameter.values) if isinstance(parameter, Choice) else 0 for parameter in space]
+    counts = [count if 1 < count <= MOST_VALUES else 0 for count in counts]
+    columns = []
+    for parameter, count in zip(space, counts, strict=True):
+        if not count:
+            columns += [np.full(max(counts), np.nan)] * parameter.dimensions
+            continue
+        rounds = [rng.permutation(count) for _ in range(-(-max(counts) // count))]
+        columns.append((np.concatenate(rounds)[: max(counts)] + 0.5) / count)
+    return list(np.array(columns).T) if any(counts) else []
 
 
 def costs(fitnesses: Sequence[float | None]) -> list[float]:

@@ -41,7 +41,9 @@ class Sobol(Optimizer):
         from scipy.stats import qmc
 
         if space.dimensions > qmc.Sobol.MAXDIM:
-            raise BadInput(f"sobol: {space.dimensions} dimensions, and the sequence has {qmc.Sobol.MAXDIM}; take random")
+            raise BadInput(
+                f"sobol: {space.dimensions} dimensions, and the sequence has {qmc.Sobol.MAXDIM}; take random"
+            )
         self._sequence = qmc.Sobol(space.dimensions, seed=np.random.default_rng(seed))
 
     def ask(self) -> Suggestion | None:

@@ -1,9 +1,9 @@
 """Tree-structured Parzen estimator: where good results are dense and others are not.
 
-    d                 coordinates, as `studio.optimizers.gp.coordinates` has them
-    x     (d,)        a point
-    M     (k, d)      centres of the kernels of a density
-    sigma             their width, the same in each coordinate
+d                 coordinates, as `studio.optimizers.gp.coordinates` has them
+x     (d,)        a point
+M     (k, d)      centres of the kernels of a density
+sigma             their width, the same in each coordinate
 """
 
 import math

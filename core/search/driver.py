@@ -237,7 +237,7 @@ class Driver:
             self._repeats.forget(outcome.number, slot.run.values)
             self._ahead.extend(self._repeats.release(outcome.number))
         else:
-            self._tell(outcome.number, status, value, outcome.duration)
+            self._tell(outcome.number, status, value, outcome.duration, failure)
         experiment = self.store.experiment(outcome.number, self.plan.metric)
         self._give_up = self._failures.hopeless(experiment) or self._give_up
         if failure in self.plan.settings.on_failure:
@@ -262,13 +262,14 @@ class Driver:
         self._copies.due(number)
         answer = Outcome(number, 1, record.exit_code, None, reason, now, now, failure=record.failure)
         self.store.attempt_ended(answer, record.status, value)
-        self._tell(number, record.status, value, record.duration or 0.0)
+        self._tell(number, record.status, value, record.duration or 0.0, record.failure)
         return self.store.experiment(number, self.plan.metric)
 
-    def _tell(self, number: int, status: Status, value: float | None, duration: float) -> None:
+    def _tell(self, number: int, status: Status, value: float | None, duration: float, failure: str) -> None:
         """The one place where a metric becomes a fitness, which is maximised."""
         fitness = None if status == "failed" or value is None else self.plan.sign * value
-        self.search.tell(number, fitness, cost=duration if "cost" in self._abilities else None)
+        extras = {"cost": duration, "failure": failure if fitness is None and failure else None}
+        self.search.tell(number, fitness, **{name: extras[name] for name in extras if name in self._abilities})
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

@@ -120,6 +120,7 @@ class Search:
         cost: float | None = None,
         constraints: Sequence[float] | None = None,
         objectives: Sequence[float] | None = None,
+        failure: str | None = None,
     ) -> None:
         """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed.
 
@@ -128,9 +129,8 @@ class Search:
         number = self._known(suggestion)
         if fitness is not None:
             fitness = float(fitness) if math.isfinite(fitness) else None
-        extras = checked_extras(
-            self.optimizer_class, {"cost": cost, "constraints": constraints, "objectives": objectives}
-        )
+        told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
+        extras = checked_extras(self.optimizer_class, told)
         if self._journal is not None:
             asked = self._asked_at.pop(number, None)
             self._journal.tell(number, fitness, extras, None if asked is None else time.monotonic() - asked)

@@ -160,6 +160,23 @@ class OptimizerContract:
         bad = (math.nan, math.inf, -math.inf)
         self._survives(lambda number, value: bad[number // 2 % 3] if number % 2 else value)
 
+    def test_survives_every_class_of_failure(self) -> None:
+        """Where it takes the class of a failure: each of them, none, and one that it never heard of."""
+        if "failure" not in abilities_of(self.optimizer):
+            return
+        space = self._mixed_space()
+        optimizer, fitness = self._new(space), middle_is_best(space)
+        for number in range(2 * ASKS):
+            suggestion = ask(optimizer, space)
+            if suggestion is None:
+                return
+            failure = ("memory", "timeout", "lost", "crash", "metric", "", "unheard-of")[number % 7]
+            with complaint(f"tell(suggestion, None, failure={failure!r})"):
+                optimizer.tell(suggestion, None, failure=failure)  # type: ignore[call-arg]
+            suggestion = ask(optimizer, space)
+            if suggestion is not None:
+                tell(optimizer, suggestion, fitness(suggestion))
+
     def test_survives_equal_fitness(self) -> None:
         """A plateau: all differences of fitness are 0."""
         self._survives(lambda number, value: 0.0)

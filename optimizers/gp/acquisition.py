@@ -16,7 +16,7 @@ from studio.optimizers.gp.fit import Posterior
 from studio.space import Floats
 
 LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
-TAIL = -6.0  # below it h(z) is computed by its asymptotic form pdf(z) / z^2
+TAIL, DEEP = -1.0, -1e3  # below them h(z) is computed by the scaled complementary error function, and by pdf(z) / z^2
 
 
 class Chance(Protocol):
@@ -57,10 +57,12 @@ class Acquisition:
 
 
 def log_h(z: Floats) -> Floats:
-    """log(pdf(z) + z cdf(z)), elementwise, without cancellation."""
-    from scipy.special import ndtr
+    """log(pdf(z) + z cdf(z)), elementwise, without cancellation: equation 9 of Ament et al."""
+    from scipy.special import erfcx, ndtr
 
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore", under="ignore"):
-        direct = np.log(np.maximum(np.exp(-0.5 * z * z - LOG_SQRT_2PI) + z * ndtr(z), 1e-300))
-        tail = -0.5 * z * z - LOG_SQRT_2PI - 2.0 * np.log(np.maximum(-z, 1e-9))
-    return np.where(z > TAIL, direct, tail)
+    direct = np.maximum(z, TAIL)
+    direct = np.log(np.exp(-0.5 * direct * direct - LOG_SQRT_2PI) + direct * ndtr(direct))
+    size = np.maximum(-z, -TAIL)
+    share = 1.0 - np.sqrt(0.5 * np.pi) * size * erfcx(np.minimum(size, -DEEP) / np.sqrt(2.0))  # pdf(z) share = h(z)
+    tail = np.where(z > DEEP, np.log(np.maximum(share, 1e-300)), -2.0 * np.log(size))
+    return np.where(z > TAIL, direct, -0.5 * z * z - LOG_SQRT_2PI + tail)

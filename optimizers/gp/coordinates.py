@@ -1,11 +1,11 @@
 """The space in the coordinates of the model.
 
-    d               dimensions of the space
-    u   (d,)        a point of the unit cube, as `Suggestion.point` has it
-    x   (d,)        the same point for the model; differs from u where a list of numbers is ordered by size
-    X   (n, d)      several points
-    C               columns of the kernel: one for a number, one for each value of a choice without order
-    owner   (C,)    the coordinate that a column belongs to
+d               dimensions of the space
+u   (d,)        a point of the unit cube, as `Suggestion.point` has it
+x   (d,)        the same point for the model; differs from u where a list of numbers is ordered by size
+X   (n, d)      several points
+C               columns of the kernel: one for a number, one for each value of a choice without order
+owner   (C,)    the coordinate that a column belongs to
 """
 
 import math

@@ -2,18 +2,18 @@
 
     n                      results
     d, C, owner            coordinates, columns and their owners: `studio.optimizers.gp.coordinates`
-    q                      columns that may be warped: numbers within a range
     X       (n, d)         points
     y       (n,)           costs, smaller is better
     t       (n,)           compressed costs, t = s log(1 + (y - min y) / s)
-    Z       (n, C)         columns after warping
-    theta   (d + 1 + 2 q,) log w, log noise, log a, log b
+    Z       (n, C)         columns of the points
+    w       (d,)           1 / length scale^2 of each coordinate
+    theta   (d + 1,)       log w, log noise
     K       (n, n)         correlations + noise I = L L'
     beta, variance         mean and variance, which have a closed form
     alpha   (n,)           K^-1 (t - beta)
 
-Maximum a posteriori: Rasmussen and Williams (2006), chapter 5. Warping: Snoek et al. (2014), "Input Warping for Bayesian
-Optimization of Non-Stationary Functions", ICML.
+Maximum a posteriori: Rasmussen and Williams (2006), "Gaussian Processes for Machine Learning", chapter 5. Input warping (Snoek
+et al. 2014) was measured and left out: docs/optimizers.md.
 """
 
 from dataclasses import dataclass, field
@@ -29,14 +29,11 @@ KERNELS: tuple[Kernel, ...] = (matern52, matern12, squared_exponential)
 LENGTH_SCALE = 0.6  # prior median of a length scale, times sqrt(d) ...
 LENGTH_SPREAD = 0.8  # ... and the standard deviation of its logarithm
 NOISE, NOISE_SPREAD = 1e-4, 3.0  # prior median of the noise as a share of the variance, and spread of its logarithm
-WARP_SPREAD = 0.5  # of log a and log b, whose prior median is no warping
 LOG_W_BOUNDS = (-8.0, 8.0)
 LOG_NOISE_BOUNDS = (-14.0, 0.0)
-LOG_WARP_BOUNDS = (-2.0, 2.0)
 COMPRESSIONS = (np.inf, 1.0, 0.1, 0.01)  # s as a share of the spread of y; infinity is no compression
 FIRST_STEPS, STEPS = 40, 15  # of L-BFGS: from the prior median, and from where the last fit ended
 JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
-END = 1e-6  # how near to 0 and 1 warping looks
 WORST = 1e12  # of a cost, in spreads above the best
 
 
@@ -45,13 +42,11 @@ class Fit:
 
     def __init__(self, coordinates: Coordinates):
         self.coordinates = coordinates
-        owner = coordinates.owner
-        self.warped = np.flatnonzero(~coordinates.nominal[owner] & ~coordinates.free[owner])
-        d, q = coordinates.dimensions, len(self.warped)
+        d = coordinates.dimensions
         w_median = -2.0 * (np.log(LENGTH_SCALE) + 0.5 * np.log(d))
-        self.median = np.r_[np.full(d, w_median), np.log(NOISE), np.zeros(2 * q)]
-        self.sd = np.r_[np.full(d, 2.0 * LENGTH_SPREAD), NOISE_SPREAD, np.full(2 * q, WARP_SPREAD)]
-        self.bounds = [LOG_W_BOUNDS] * d + [LOG_NOISE_BOUNDS] + [LOG_WARP_BOUNDS] * (2 * q)
+        self.median = np.append(np.full(d, w_median), np.log(NOISE))
+        self.sd = np.append(np.full(d, 2.0 * LENGTH_SPREAD), NOISE_SPREAD)
+        self.bounds = [LOG_W_BOUNDS] * d + [LOG_NOISE_BOUNDS]
         self.thetas = [self.median.copy() for _ in KERNELS]
         self.steps = FIRST_STEPS
         self.chosen = 0
@@ -106,19 +101,6 @@ class Fit:
         z = (theta - self.median) / self.sd
         return factor.loss(t) + 0.5 * float(z @ z), factor.gradient(t) + z / self.sd
 
-    def warp(self, columns: Floats, theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Kumaraswamy's distribution function z = 1 - (1 - x^a)^b of each number, and dz/dlog a, dz/dlog b, dz/dx."""
-        a, b = np.exp(theta[-2 * len(self.warped) :]).reshape(2, -1) if len(self.warped) else (np.ones(0), np.ones(0))
-        x = np.clip(columns[:, self.warped], END, 1.0 - END)
-        power = x**a
-        rest = 1.0 - power
-        z = columns.copy()
-        z[:, self.warped] = 1.0 - rest**b
-        inner = b * rest ** (b - 1.0)
-        by_a = inner * power * np.log(x) * a
-        by_b = -(rest**b) * np.log(rest) * b
-        return z, by_a, by_b, inner * a * x ** (a - 1.0)
-
 
 class Factor:
     """The factorised correlations of the points with `columns`, shape (n, C)."""
@@ -128,7 +110,7 @@ class Factor:
         self.fit, self.theta = fit, theta
         self.w = np.exp(theta[:d])[fit.coordinates.owner]
         self.noise = float(np.exp(theta[d]))
-        self.Z, self.by_a, self.by_b, _ = fit.warp(columns, theta)
+        self.Z = columns
         self.scaled = self.Z * np.sqrt(self.w)
         K, self.dK = kernel(squared_distances(self.scaled, self.scaled))
         self.L = factorised(K, self.noise)
@@ -157,9 +139,8 @@ class Factor:
     def gradient(self, t: Floats) -> Floats:
         """d loss / d theta = 1/2 sum_pq W_pq dK_pq / d theta, with W = K^-1 - alpha alpha' / variance.
 
-        With M = W * dk/dr^2, elementwise, and its row sums m:
-            for log w_c    1/2 sum_pq M_pq w_c (Z_pc - Z_qc)^2     = w_c (m' Z_c^2 - Z_c' M Z_c)
-            for Z_pc       2 w_c sum_q M_pq (Z_pc - Z_qc)          = 2 w_c (m_p Z_pc - (M Z_c)_p)
+        With M = W * dk/dr^2, elementwise, and its row sums m, that is for the weight of a column c
+            d loss / d log w_c = 1/2 sum_pq M_pq w_c (Z_pc - Z_qc)^2 = w_c (m' Z_c^2 - Z_c' M Z_c)
         """
         from scipy.linalg.lapack import dpotri
 
@@ -168,12 +149,9 @@ class Factor:
         W = inverse + inverse.T - np.outer(alpha, alpha) / variance  # dpotri leaves zeros above the diagonal
         np.fill_diagonal(W, np.diag(W) - np.diag(inverse))
         M = W * self.dK
-        pull = M.sum(1)[:, None] * self.Z - M @ self.Z
-        by_column = self.w * np.einsum("ij,ij->j", self.Z, pull)
+        by_column = self.w * np.einsum("ij,ij->j", self.Z, M.sum(1)[:, None] * self.Z - M @ self.Z)
         by_w = np.bincount(self.fit.coordinates.owner, by_column, self.fit.coordinates.dimensions)
-        by_z = (2.0 * self.w * pull)[:, self.fit.warped]
-        by_warp = [(by_z * self.by_a).sum(0), (by_z * self.by_b).sum(0)]
-        return np.concatenate([by_w, [0.5 * self.noise * np.trace(W)], *by_warp])
+        return np.append(by_w, 0.5 * self.noise * np.trace(W))
 
 
 def factorised(K: Floats, noise: float) -> Floats:
@@ -216,8 +194,7 @@ class Posterior:
         return self.kernel(squared_distances(self._scaled(A), self._scaled(x[None])))[0][:, 0]
 
     def _scaled(self, A: Floats) -> Floats:
-        Z, *_ = self.fit.warp(self.fit.coordinates.columns(A), self.theta)
-        return Z * np.sqrt(self.factor.w)
+        return self.fit.coordinates.columns(A) * np.sqrt(self.factor.w)
 
     def predict(self, A: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation without noise, shapes (m,), at `A`: equations 2.25, 2.26 of Rasmussen and Williams."""
@@ -230,26 +207,21 @@ class Posterior:
 
     def gradient(self, x: Floats) -> tuple[float, float, Floats, Floats]:
         """Mean and standard deviation at the point `x`, and their gradients, shape (d,); 0 for choices without order."""
-        columns = self.fit.coordinates.columns(x[None])
-        z, _, _, by_x = self.fit.warp(columns, self.theta)
-        scaled = z[0] * np.sqrt(self.factor.w)
-        difference = scaled - self.factor.scaled
+        difference = self._scaled(x[None]) - self.factor.scaled
         k, dk = self.kernel(np.einsum("ij,ij->i", difference, difference))
         v = self.factor.solve(k)
         left = max(1.0 - float(k @ v), 1e-10)
         sd = float(np.sqrt(self.variance * left))
-        # dk/dz_c = 2 dk/dr^2 w_c (z_c - Z_c)
-        step = 2.0 * np.sqrt(self.factor.w)
+        # dk/dx_c = 2 dk/dr^2 w_c (x_c - Z_c)
+        owner, d = self.fit.coordinates.owner, self.fit.coordinates.dimensions
+        step = np.where(self.fit.coordinates.nominal[owner], 0.0, 2.0 * np.sqrt(self.factor.w))
         by_mean = step * ((self.alpha * dk) @ difference)
         by_sd = -self.variance / sd * step * ((v * dk) @ difference)
-        slope = np.where(self.fit.coordinates.nominal[self.fit.coordinates.owner], 0.0, 1.0)
-        slope[self.fit.warped] = by_x[0]
-        owner, d = self.fit.coordinates.owner, self.fit.coordinates.dimensions
         return (
             self.beta + float(k @ self.alpha),
             sd,
-            np.bincount(owner, by_mean * slope, d),
-            np.bincount(owner, by_sd * slope, d),
+            np.bincount(owner, by_mean, d),
+            np.bincount(owner, by_sd, d),
         )
 
     def with_pending(self, P: Floats) -> "Posterior":

@@ -22,6 +22,7 @@ APART = 0.1  # how far, in one coordinate, two starts lie from each other
 ROUNDS = 3  # of continuous and discrete steps
 GRADIENT_STEPS = 20
 ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
+LIKELY = 0.8  # probability of success below which no point is taken, as long as there are others
 ENUMERATED = 1024  # a space with so many points is searched whole
 
 Allowed = Callable[[Floats], NDArray[np.bool_]]
@@ -42,10 +43,17 @@ class Maximiser:
         candidates = candidates[allowed(candidates)]
         if not len(candidates):
             return None
+        likely = np.log(LIKELY)
+        if acquisition.chance is not None:
+            chances = acquisition.chance.log(candidates)
+            likely = min(likely, float(chances.max()))
+            candidates = candidates[chances >= likely]
         order = np.argsort(-acquisition.score(candidates), kind="stable")
         improved = [self.climb(acquisition, candidates[i], low, high) for i in self.starts(candidates, order)]
         pool = np.vstack([candidates[order[:1]], *improved])
         pool = pool[allowed(pool)]
+        if acquisition.chance is not None:
+            pool = pool[acquisition.chance.log(pool) >= likely]
         return np.asarray(pool[np.argmax(acquisition.score(pool))])
 
     def candidates(self, top: Floats, low: Floats, high: Floats) -> Floats:
@@ -90,25 +98,28 @@ class Maximiser:
         return starts
 
     def climb(self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats) -> Floats:
-        """Points, shape (m, d), that end a climb from `x`: after continuous steps and after discrete ones, in turn."""
-        ends = []
+        """Points, shape (m, d), that end a climb from `x`: first as if all numbers were continuous, which takes whole numbers
+        along, then by continuous steps and discrete ones in turn."""
+        continuous, numbers = self.coordinates.continuous, ~self.coordinates.nominal
+        ends = [self.ascend(acquisition, x, low, high, numbers)] if numbers.any() else [x]
+        if continuous.all():
+            return np.array(ends)
+        x = ends[-1]
         for _ in range(ROUNDS):
-            if self.coordinates.continuous.any():
-                x = self.ascend(acquisition, x, low, high)
-                ends.append(x)
-            if self.coordinates.continuous.all():
-                break
             before, x = x, self.step(acquisition, x)
             ends.append(x)
             if np.array_equal(before, x):
                 break
+            if continuous.any():
+                x = self.ascend(acquisition, x, low, high, continuous)
+                ends.append(x)
         return np.array(ends)
 
-    def ascend(self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats) -> Floats:
-        """L-BFGS-B over the continuous coordinates."""
+    def ascend(
+        self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats, moving: NDArray[np.bool_]
+    ) -> Floats:
+        """L-BFGS-B over the coordinates that are moving."""
         from scipy.optimize import minimize
-
-        moving = self.coordinates.continuous
 
         def loss(part: Floats) -> tuple[float, Floats]:
             point = x.copy()

@@ -23,7 +23,6 @@ MOST_BEST = 100
 MOST_PENDING = 128  # suggestions out that are believed to come back
 TOP = 5  # results around which candidates are made
 SURE = ("memory", "timeout")  # failures that depend on the point
-CAUTION = 2.0  # the power of the probability of success
 
 
 @dataclass(eq=False)
@@ -45,12 +44,13 @@ class GaussianProcess(Optimizer):
 
     A suggestion, after the first ones from `Design`:
 
-    1. The results are modelled (`fit`): costs compressed by log(1 + y/s), smoothness, length scales, noise and warping of
-       each coordinate by maximum a posteriori.
+    1. The results are modelled (`fit`): costs compressed by log(1 + y/s), smoothness, noise and a length scale of each
+       coordinate by maximum a posteriori.
     2. Suggestions that are still out are believed to give the mean of the model.
     3. Failures for lack of memory or time, and crashes in so far as they cluster, become a probability of success
        (`success`); lost experiments are missing values.
-    4. Log expected improvement times that probability is maximised (`maximise`) over points that were not asked for.
+    4. Log expected improvement times that probability is maximised (`maximise`) over points that were not asked for and are
+       likely to succeed.
     5. When the last experiments gained nothing, every second suggestion keeps away from the best point.
 
     `suggestion.point` is the point of the unit cube, rounded to seven decimals.
@@ -68,6 +68,9 @@ class GaussianProcess(Optimizer):
         if space.dimensions == 0:
             self.size = 1
             return
+        # Threads cost more than they give for matrices of this size, twenty times as much where scripts use all cores; and
+        # with their number fixed, sums are the same on replay.
+        self._threads = one_thread()
         self._rng = np.random.default_rng(seed)
         self._coordinates = Coordinates(space)
         self._design = Design(self._coordinates, self._rng)
@@ -82,7 +85,8 @@ class GaussianProcess(Optimizer):
         if self.size == 1:
             self.done, self.done_reason = True, "there is nothing to search"
             return self._space.suggestion([])
-        x = self._next()
+        with self._threads.limit(limits=1, user_api="blas"):
+            x = self._next()
         self._note(x)
         suggestion = self._space.suggestion(self._coordinates.decode(x))
         self._pending[tuple(suggestion.point)] = x
@@ -143,7 +147,7 @@ class GaussianProcess(Optimizer):
         if model.noisy:
             leader = X[np.argmin(model.predict(X)[0])]
         top = np.vstack([leader, X[best_first[:TOP]]])
-        leaves = self._stall.leaves(self._count, len(y), self._coordinates.dimensions)
+        leaves = self._stall.leaves(self._count, len(y) + len(self._pending), self._coordinates.dimensions)
 
         def allowed(points: Floats) -> NDArray[np.bool_]:
             new = self._new(points)
@@ -173,7 +177,7 @@ class GaussianProcess(Optimizer):
             failed = np.array([result.cost is None for result in counted])
             if failed.any():
                 X = np.array([result.x for result in counted])
-                chances.append(Success(self._coordinates, X, failed, depends=depends, caution=CAUTION))
+                chances.append(Success(self._coordinates, X, failed, depends=depends))
         return Product(chances) if chances else None
 
     def _new(self, points: Floats) -> NDArray[np.bool_]:
@@ -191,6 +195,14 @@ class GaussianProcess(Optimizer):
             points = self._coordinates.everything()
             return points[self._new(points)][:1]
         return points[:1]
+
+
+def one_thread() -> Any:
+    """A controller of the linear algebra libraries that are loaded, so that their threads can be limited."""
+    import scipy.linalg  # noqa: F401 - loads its own
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def key(x: Floats) -> bytes:

@@ -45,13 +45,12 @@ class Success:
     X          points, shape (n, d)
     failed     which of them failed, shape (n,)
     depends    whether failures are known to depend on the point
-    caution    the power of the probability
     """
 
-    def __init__(self, coordinates: Coordinates, X: Floats, failed: Floats, *, depends: bool, caution: float = 1.0):
+    def __init__(self, coordinates: Coordinates, X: Floats, failed: Floats, *, depends: bool):
         from scipy.special import betaln
 
-        self._coordinates, self._caution = coordinates, caution
+        self._coordinates = coordinates
         signs = np.where(failed, -1.0, 1.0)
         n, losses = len(failed), int(np.count_nonzero(failed))
         self._models = [Latent(coordinates.columns(X) - 0.5, signs, shape, coordinates.dimensions) for shape in SHAPES]
@@ -70,7 +69,7 @@ class Success:
         chance = np.full(len(A), self.weights[-1] * self._rate)
         for weight, model in zip(self.weights, self._models, strict=False):
             chance += weight * ndtr(model.at(columns))
-        return self._caution * np.log(np.maximum(chance, 1e-300))
+        return np.log(np.maximum(chance, 1e-300))
 
     def log_gradient(self, x: Floats) -> tuple[float, Floats]:
         """The same at one point, with its gradient, shape (d,)."""
@@ -86,7 +85,7 @@ class Success:
         owner = self._coordinates.owner
         slope[self._coordinates.nominal[owner]] = 0.0
         gradient = np.bincount(owner, slope, self._coordinates.dimensions) / chance
-        return self._caution * float(np.log(chance)), self._caution * gradient
+        return float(np.log(chance)), gradient
 
 
 class Latent:

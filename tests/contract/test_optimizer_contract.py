@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from studio.interfaces import Optimizer
+from studio.optimizers.auto import Auto
 from studio.optimizers.cma_es import CMAES
+from studio.optimizers.gp.optimizer import GaussianProcess
 from studio.optimizers.grid import Grid
 from studio.optimizers.random_search import RandomSearch
+from studio.optimizers.sobol import Sobol
+from studio.optimizers.tpe import TPE
 from studio.space import Space, Suggestion
 from studio.testing import OptimizerContract
 
@@ -24,8 +28,24 @@ class TestRandomSearch(OptimizerContract):
     optimizer = RandomSearch
 
 
+class TestSobol(OptimizerContract):
+    optimizer = Sobol
+
+
 class TestCMAES(OptimizerContract):
     optimizer = CMAES
+
+
+class TestTPE(OptimizerContract):
+    optimizer = TPE
+
+
+class TestGaussianProcess(OptimizerContract):
+    optimizer = GaussianProcess
+
+
+class TestAuto(OptimizerContract):
+    optimizer = Auto
 
 
 class TestCMAESWithOptions(OptimizerContract):

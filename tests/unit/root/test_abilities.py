@@ -27,8 +27,8 @@ class Plain(studio.Optimizer):
 class Able(Plain):
     name = "able"
 
-    def tell(self, suggestion, fitness, *, cost=None, constraints=None, objectives=None):
-        self.heard.append((suggestion.number, fitness, cost, constraints, objectives))
+    def tell(self, suggestion, fitness, *, cost=None, constraints=None, objectives=None, failure=None):
+        self.heard.append((suggestion.number, fitness, cost, constraints, objectives, failure))
 
     def report(self, suggestion, step, fitness):
         self.heard.append((suggestion.number, step, fitness))
@@ -37,7 +37,7 @@ class Able(Plain):
 
 def test_they_are_found_from_the_class():
     assert abilities_of(Plain) == frozenset()
-    assert abilities_of(Able) == {"cost", "constraints", "objectives", "reports"}
+    assert abilities_of(Able) == {"cost", "constraints", "objectives", "failure", "reports"}
 
 
 def test_what_it_cannot_take_is_refused_by_name():
@@ -47,6 +47,7 @@ def test_what_it_cannot_take_is_refused_by_name():
         ({"cost": 1.0}, "cost"),
         ({"constraints": [0]}, "constraints"),
         ({"objectives": [1, 2]}, "objectives"),
+        ({"failure": "memory"}, "failure"),
     ):
         with pytest.raises(BadInput, match=f"optimizer plain does not take {ability}"):
             search.tell(suggestion, 1.0, **extras)

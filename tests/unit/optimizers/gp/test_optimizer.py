@@ -1,0 +1,152 @@
+"""`gp` and `auto`: what they ask for, and what they make of failures, noise and plateaus."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from studio.optimizers.auto import Auto
+from studio.optimizers.cma_es import CMAES
+from studio.optimizers.gp.optimizer import GaussianProcess
+from studio.space import Array, Choice, Constant, Integer, Real, Space
+
+PLANE = Space([Real("x", -1.0, 1.0), Real("y", -1.0, 1.0)])
+MEMORY = Space(
+    [
+        Integer("depth", 1, 24),
+        Integer("width", 16, 1024, log=True),
+        Integer("batch", 4, 256, log=True),
+        Real("lr", 0, 1),
+    ]
+)
+
+
+def valley(values):
+    return -((values["x"] - 0.3) ** 2) - (values["y"] + 0.4) ** 2
+
+
+def search(optimizer, fitness, count, failure=lambda values: ""):
+    """Fitnesses and suggestions of a search; fitness None where `failure` names one."""
+    told = []
+    for number in range(1, count + 1):
+        suggestion = optimizer.ask()
+        if suggestion is None:
+            break
+        kind = failure(suggestion.values)
+        value = None if kind else fitness(suggestion.values)
+        told.append((value, suggestion))
+        optimizer.tell(suggestion, value, failure=kind) if kind else optimizer.tell(suggestion, value)
+        assert number == len(told)
+    return told
+
+
+def best(told):
+    return max(value for value, _ in told if value is not None)
+
+
+def test_a_valley_is_found_in_thirty():
+    assert best(search(GaussianProcess(PLANE, seed=1), valley, 30)) > -1e-4
+
+
+def test_no_suggestion_comes_twice():
+    space = Space([Integer("a", 1, 9), Choice("b", ("x", "y")), Choice("c", (1, 2, 4))])
+    told = search(GaussianProcess(space, seed=1), lambda values: float(values["a"]), 100)
+    assert len(told) == 9 * 2 * 3
+    assert len({str(suggestion.values) for _, suggestion in told}) == len(told)
+
+
+def test_a_finite_space_ends():
+    optimizer = Auto(Space([Choice("a", (1, 2, 4)), Choice("b", (True, False)), Constant("c", 1)]), seed=1)
+    told = search(optimizer, lambda values: values["a"], 20)
+    assert len(told) == 6
+    assert (optimizer.done, optimizer.done_reason) == (True, "all 6 combinations of values were asked for")
+
+
+def test_points_outside_the_range_are_reached_where_it_is_free():
+    space = Space([Real("x", 0.0, 1.0, unconstrained=True)])
+    told = search(GaussianProcess(space, seed=1), lambda values: -abs(values["x"] - 3.0), 40)
+    assert best(told) > -0.05
+
+
+def test_what_does_not_fit_into_memory_is_asked_for_no_more():
+    def failure(values):
+        return "memory" if values["depth"] * values["width"] ** 2 * values["batch"] > 2e7 else ""
+
+    def fitness(values):
+        return math.log(values["depth"] * values["width"]) - (values["lr"] - 0.5) ** 2
+
+    told = search(GaussianProcess(MEMORY, seed=1), fitness, 60, failure)
+    failed = [value is None for value, _ in told]
+    assert sum(failed[:12]) <= 6
+    assert sum(failed[12:]) <= 5
+
+
+def test_lost_experiments_are_missing_values():
+    optimizer, other = GaussianProcess(PLANE, seed=1), GaussianProcess(PLANE, seed=1)
+    for number in range(25):
+        one, two = optimizer.ask(), other.ask()
+        assert one.point == two.point
+        if number % 5 == 4:
+            optimizer.tell(one, None, failure="lost")
+            other.tell(two, None, failure="lost")
+        else:
+            optimizer.tell(one, valley(one.values))
+            other.tell(two, valley(two.values))
+    assert optimizer._chances() is None
+
+
+def test_a_plateau_is_left():
+    """Where the best point yields nothing more, every second suggestion looks elsewhere."""
+    told = search(GaussianProcess(PLANE, seed=1), lambda values: max(valley(values), -0.01), 80)
+    late = np.array([[s.values["x"], s.values["y"]] for _, s in told[40:]])
+    assert np.ptp(late, axis=0).min() > 1.0
+
+
+def test_many_outstanding_lie_apart():
+    optimizer = GaussianProcess(PLANE, seed=1)
+    search(optimizer, valley, 20)
+    points = np.array([optimizer.ask().point for _ in range(16)])
+    distances = np.abs(points[:, None] - points).max(2)[np.triu_indices(16, 1)]
+    assert np.median(distances) > 0.05
+
+
+def test_points_of_another_optimizer_are_taken():
+    """A resumed search with --accept-changes, or one that learns from another."""
+    optimizer = GaussianProcess(PLANE, seed=1)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        suggestion = PLANE.suggestion(rng.random(2))
+        optimizer.tell(suggestion, valley(suggestion.values))
+    assert best(search(optimizer, valley, 12)) > -1e-3  # no design any more
+
+
+def test_auto_hands_over_to_cma(caplog):
+    caplog.set_level("INFO")
+    optimizer = Auto(PLANE, seed=1)
+    rng = np.random.default_rng(2)
+    for _ in range(250):
+        suggestion = PLANE.suggestion(rng.random(2))
+        optimizer.tell(suggestion, valley(suggestion.values))
+    assert isinstance(optimizer._engine, GaussianProcess)
+    told = search(optimizer, valley, 80)
+    assert isinstance(optimizer._engine, CMAES)
+    assert [record.getMessage() for record in caplog.records] == [
+        "auto: 250 experiments are known; CMA-ES goes on from the best of them"
+    ]
+    assert np.mean([value for value, _ in told[:10]]) > -0.15  # near the best, not in the middle
+    assert best(told) > -1e-5
+
+
+@pytest.mark.parametrize(("length", "engine"), [(20, GaussianProcess), (21, CMAES)])
+def test_auto_takes_cma_for_many_dimensions(length, engine):
+    assert isinstance(Auto(Space([Array("x", Real("x", 0.0, 1.0), length)]), seed=1)._engine, engine)
+
+
+@pytest.mark.parametrize("module", ["auto", "gp.optimizer", "sobol", "tpe"])
+def test_modules_load_no_scipy(module):
+    program = (
+        f"import sys, studio.optimizers.{module}; assert not {{'scipy', 'cma', 'threadpoolctl'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
