@@ -268,8 +268,8 @@ class Driver:
     def _tell(self, number: int, status: Status, value: float | None, duration: float, failure: str) -> None:
         """The one place where a metric becomes a fitness, which is maximised."""
         fitness = None if status == "failed" or value is None else self.plan.sign * value
-        extras = {"cost": duration, "failure": failure if fitness is None and failure else None}
-        self.search.tell(number, fitness, **{name: extras[name] for name in extras if name in self._abilities})
+        cost = duration if "cost" in self._abilities else None
+        self.search.tell(number, fitness, cost=cost, failure=(failure or None) if "failure" in self._abilities else None)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

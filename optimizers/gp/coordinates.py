@@ -75,7 +75,7 @@ class Coordinates:
 
     def snap(self, X: Floats) -> Floats:
         """The nearest positions, shape (n, d), that are values: within the range, discrete ones on a level."""
-        X = np.round(np.where(self.free, X, np.clip(X, 0.0, 1.0)), ROUNDING)
+        X = np.asarray(np.round(np.where(self.free, X, np.clip(X, 0.0, 1.0)), ROUNDING), dtype=float)
         for i, axis in enumerate(self.axes):
             if axis.levels is not None:
                 middles = (axis.levels[1:] + axis.levels[:-1]) / 2
@@ -103,7 +103,9 @@ class Coordinates:
         parts = []
         for i, axis in enumerate(self.axes):
             column = X[:, i : i + 1]
-            parts.append((np.abs(column - axis.levels) < 1e-9) / np.sqrt(2.0) if axis.nominal else column)
+            if axis.nominal and axis.levels is not None:
+                column = (np.abs(column - axis.levels) < 1e-9) / np.sqrt(2.0)
+            parts.append(column)
         return np.hstack(parts)
 
     def everything(self) -> Floats:
@@ -121,7 +123,7 @@ def axes_of(parameter: Parameter) -> list[Axis]:
     if isinstance(parameter, Integer) and not parameter.unconstrained:
         low, high = int(parameter.low), int(parameter.high)
         if high - low < MOST_LEVELS:
-            levels = np.round(parameter.encode(np.arange(low, high + 1)), 12)
+            levels: Floats = np.round(parameter.encode(np.arange(low, high + 1)), 12)
             return [Axis(levels)]
     return [Axis(free=parameter.unconstrained)] * parameter.dimensions
 

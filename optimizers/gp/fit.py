@@ -220,8 +220,8 @@ class Posterior:
         return (
             self.beta + float(k @ self.alpha),
             sd,
-            np.bincount(owner, by_mean, d),
-            np.bincount(owner, by_sd, d),
+            np.bincount(owner, by_mean, d).astype(float),
+            np.bincount(owner, by_sd, d).astype(float),
         )
 
     def with_pending(self, P: Floats) -> "Posterior":
