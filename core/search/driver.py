@@ -269,7 +269,8 @@ class Driver:
         """The one place where a metric becomes a fitness, which is maximised."""
         fitness = None if status == "failed" or value is None else self.plan.sign * value
         cost = duration if "cost" in self._abilities else None
-        self.search.tell(number, fitness, cost=cost, failure=(failure or None) if "failure" in self._abilities else None)
+        heard = failure if failure and "failure" in self._abilities else None
+        self.search.tell(number, fitness, cost=cost, failure=heard)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
