@@ -42,12 +42,16 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
     real, unwanted = Path(os.path.realpath(source)), {os.path.realpath(path) for path in leave_out}
     for path, entry in _walk(real, "", _ignored_by(source), unwanted, snapshot.notices):
         if entry.is_symlink():
-            snapshot.links[path] = link_target(source, path)
+            with contextlib.suppress(OSError):  # gone meanwhile
+                snapshot.links[path] = link_target(source, path)
         elif entry.is_dir():
             snapshot.folders.append(path)
         elif entry.is_file():
+            try:
+                size = entry.stat().st_size
+            except FileNotFoundError:  # gone meanwhile
+                continue
             snapshot.files.append(path)
-            size = entry.stat().st_size
             snapshot.bytes += size
             top = path.split("/")[0]
             sizes[top] = sizes.get(top, 0) + size
@@ -91,15 +95,20 @@ def _walk(
     """Relative paths and entries below `root`. It and `leave_out` are real paths, so that only links are resolved."""
     try:
         entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
-    except PermissionError:
-        notices.append(f"{below} cannot be read and is left out")
+    except OSError:  # not permitted, or gone meanwhile, as folders of /proc are
+        notices.append(f"{below or root} cannot be read and is left out")
         return
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         folder = entry.is_dir(follow_symlinks=False)
         if _is_ignored(path, entry.name, folder, patterns):
             continue
-        if leave_out and (os.path.realpath(entry.path) if entry.is_symlink() else entry.path) in leave_out:
+        try:
+            arrives = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+        except OSError:  # of links in /proc to folders of others
+            notices.append(f"{path} cannot be read and is left out")
+            continue
+        if arrives in leave_out:
             continue
         if entry.name == ".git" or (folder and (entry.name == "__pycache__" or _is_environment(entry.path))):
             continue  # .git is a file in a worktree, by which `git` would find the user's own

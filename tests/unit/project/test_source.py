@@ -274,6 +274,25 @@ def test_what_cannot_be_read_is_left_out_with_a_word(source: Path, tmp_path: Pat
     ]
 
 
+def test_a_link_that_cannot_be_followed_is_left_out(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /proc/1/cwd cannot be, where the working directory is /."""
+    fill(source, {"a": "1"})
+    (source / "cwd").symlink_to("a")
+    follow = os.path.realpath
+
+    def realpath(path: str | Path, **options: bool) -> str:
+        if str(path).endswith("/cwd"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return follow(path, **options)
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    snapshot = plan_snapshot(source)
+    assert (snapshot.files, snapshot.links) == (["a"], {})
+    assert snapshot.notices == ["cwd cannot be read and is left out"]
+
+
 def test_a_name_that_is_no_text_is_copied(source: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 \n.txt")
     fill(source, {name: "1", "zwei\tdrei": "2"})
