@@ -13,6 +13,7 @@ Every page is followed from top to bottom in a folder of its own:
 """
 
 import functools
+import importlib
 import inspect
 import os
 import re
@@ -163,7 +164,9 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir(exist_ok=True)
     lines = [f"{name} = {module}" for name, module in data["entry-points"]["studio"].items()]
     (info / "entry_points.txt").write_text("\n".join(["[studio]", *lines, ""]))
-    monkeypatch.syspath_prepend(folder)
+    # `syspath_prepend` would bring back what `--optimizer=FILE` has added meanwhile to the path that `command` replaced.
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    importlib.invalidate_caches()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
 
 
