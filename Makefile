@@ -3,16 +3,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_HOME ?= $(CURDIR)/.demo
+PROGRAMS = $(abspath $(BIN))
+NOW := $(shell date +%m%d-%H%M%S)
+SHELL = bash
+.SHELLFLAGS = -o pipefail -c
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES = sed -u -n 's/^Collecting \([^<>=!~ ;(]*\).*/  \1/p; s/^Installing collected.*/  now unpacking/p'  # as they come
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
 
 .PHONY: setup ui demo test test-long test-frameworks lint clean
 
 setup: $(VENV)/installed ui
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing into $(VENV), in a minute or two:"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]' | $(PACKAGES)
 	touch $@
 
 # The library of the dashboard's charts, from the npm registry or the one that NPM_CONFIG_REGISTRY names. No Node is needed.
@@ -22,13 +29,23 @@ core/dashboard/vendor/uplot.version: core/dashboard/vendor.lock.json tools/fetch
 	$(PYTHON) tools/fetch_charts.py
 	touch $@
 
-# The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`.
-demo: setup
-	cd examples && STUDIO_HOME=$(DEMO_HOME) ../$(BIN)/studio run --metric=val_loss:min --num-workers=2 \
-		--hyperparam=lr=1e-4:l5:1 train_digits.py 8
-	cd examples && STUDIO_HOME=$(DEMO_HOME) ../$(BIN)/studio run --optimizer=cma --seed=1 --max-experiments=16 --num-workers=2 \
-		--hyperparam=lr=1e-4:1:l --hyperparam=hidden=8:128:il train_digits.py 8
-	STUDIO_HOME=$(DEMO_HOME) $(BIN)/studio runs list
+# The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`. Installs what that needs, if `setup` has not.
+demo: $(if $(wildcard $(VENV)/installed),setup,$(VENV)/demo) ui
+	cd examples && STUDIO_HOME=$(DEMO_HOME) $(PROGRAMS)/studio run --project=digits-grid-$(NOW) --metric=val_loss:min \
+		--num-workers=2 --hyperparam=lr=1e-4:l5:1 train_digits.py 8
+	cd examples && STUDIO_HOME=$(DEMO_HOME) $(PROGRAMS)/studio run --project=digits-cma-$(NOW) --optimizer=cma --seed=1 \
+		--max-experiments=16 --num-workers=2 --hyperparam=lr=1e-4:1:l --hyperparam=hidden=8:128:il train_digits.py 8
+	@printf '%s\n' '' 'What to type next:' \
+		'  export PATH="$(PROGRAMS):$$PATH" STUDIO_HOME="$(DEMO_HOME)"' \
+		'  studio ui' \
+		'  studio resume digits-cma-$(NOW) --max-experiments=24'
+
+$(VENV)/demo: pyproject.toml constraints.txt
+	@$(CHECK_PYTHON)
+	@echo "Installing what the demo needs into $(VENV), in half a minute or so:"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt --editable '.[demo]' | $(PACKAGES)
+	@touch $@
 
 test: setup
 	$(BIN)/python -m pytest -n auto </dev/null
@@ -48,8 +65,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(PYTHON) -m venv .venv-types
-	.venv-types/bin/python -m pip install --quiet --upgrade pip
-	.venv-types/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --config-settings editable_mode=strict
+	.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' --config-settings editable_mode=strict
 	.venv-types/bin/mypy -p studio
 
 clean:

@@ -1,7 +1,6 @@
 """The wheel that machines get: the Studio that runs here, the same bytes each time, installable without this tree."""
 
 import os
-import site
 import subprocess
 import sys
 import time
@@ -32,7 +31,12 @@ def test_it_holds_every_file_of_the_package_and_nothing_else(wheel):
         assert b"studio = studio.cli:main" in archive.read(f"{INFO}/entry_points.txt")
         assert b"Requires-Dist: numpy" in archive.read(f"{INFO}/METADATA")
         records = archive.read(f"{INFO}/RECORD").decode().splitlines()
-    assert {"studio/py.typed", "studio/cli/worker.py", "studio/optimizers/grid.py", "studio/queue/leases.py"} <= names
+    assert {
+        "studio/py.typed",
+        "studio/cli/run.py",
+        "studio/optimizers/grid.py",
+        "studio/backends/queue/leases.py",
+    } <= names
     assert {name.split("/")[0] for name in names} == {"studio", INFO}
     assert not any("__pycache__" in name or name.endswith("direct_url.json") for name in names)
     assert {line.rsplit(",", 2)[0] for line in records} == names
@@ -67,7 +71,7 @@ def installed(wheel, folder):
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run(pip, check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
+    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     return folder / "bin", packages
 
 

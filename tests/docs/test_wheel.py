@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import site
 import subprocess
 import sys
 import venv
@@ -106,7 +105,7 @@ def check_search(wheel, tmp_path):
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
     # The dependencies of this environment, without its editable Studio: .pth files that lie there are not read.
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
+    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
 
     work = tmp_path / "work"
     work.mkdir()
