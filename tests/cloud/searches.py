@@ -382,6 +382,7 @@ class OnACloud:
 
     # --- machines that go away --------------------------------------------------------------------------------------
 
+    @FULL
     def test_a_spot_machine_is_lost_in_mid_experiment(self, search, cloud, tmp_path):
         running = search("--hp=lr=1:3", spot=True, until=tmp_path / "go")
         running.wait_for(lambda: self.at_work(cloud, 2))
@@ -548,6 +549,7 @@ class OnACloud:
         assert running.end()[0] == 130, running.said
         cloud.wait_all_gone()
 
+    @FULL
     def test_studio_stop(self, search, cloud):
         running = search("--hp=lr=1:8", takes=60)
         running.wait_for(lambda: self.at_work(cloud, 2))

@@ -144,7 +144,7 @@ class ForgetsTheChanges(LocalBackend):
 def test_the_suite_catches(broken, promise, tmp_path):
     class Suite(BackendContract):
         backend = broken
-        patience = 5.0
+        patience = 2.0
 
     suite = Suite()
     try:

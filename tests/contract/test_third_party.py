@@ -33,11 +33,6 @@ PACKAGES = {  # distribution -> kind and name of what it adds
 }
 # Nevergrad 1.0.12 fails with NumPy 2.4, as its package says.
 REQUIREMENTS = ["optuna==5.0.0", "cmaes==0.13.1", "nevergrad==1.0.12", "numpy<2.4", "setuptools>=77"]
-LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
-SLOW_SUITES = {  # each sampler and algorithm has the whole contract; one of each is enough every day
-    "studio-optuna": "not (TestMultivariateTPE or TestCmaEs or TestQMC or TestNSGAII or in_another_process)",
-    "studio-nevergrad": "not (TestNGOpt or TestDE or in_another_process or (finds_the_optimum and 16))",
-}
 PUBLIC = {  # what stands in no list of `studio`, and yet a package needs: docs/plugins.md names it
     "studio.space": {"Array", "Choice", "Constant", "Integer", "Real"},
     "studio.experiment": {"Metric", "Resources"},
@@ -155,11 +150,15 @@ def test_they_are_listed(environment: Environment, home: Path) -> None:
     assert ours == {distribution: (*piece, "0.1.0") for distribution, piece in PACKAGES.items()}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+SLOW = ("studio-optuna", "studio-nevergrad", "studio-subprocess-pool")  # a search with each is enough every day
+
+
+@pytest.mark.parametrize(
+    "package", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PACKAGES]
+)
 def test_their_own_tests_pass(package: str, environment: Environment, home: Path) -> None:
-    chosen = [] if LONG or package not in SLOW_SUITES else ["-k", SLOW_SUITES[package]]
     tests = environment.sources / package / "tests"
-    done = environment.call("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, str(tests), timeout=900)
+    done = environment.call("-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), timeout=900)
     assert done.returncode == 0, done.stdout[-5000:]
 
 
