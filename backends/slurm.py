@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, shell_line
+from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, shell_line, tail
 from studio.backends.queue.pool import LaunchedBackend
 from studio.errors import BadInput
 from studio.experiment import Resources
@@ -36,7 +36,6 @@ REFUSED = re.compile(
     r"requested (node configuration|time limit|partition configuration)|more processors requested|access/permission denied",
     re.IGNORECASE,
 )
-LOG_TAIL = 2000  # bytes
 
 
 @dataclass(frozen=True)
@@ -169,13 +168,6 @@ def _shown(state: str, code: str, reason: str) -> str:
         f", exit code {status}" if status not in ("", "0") else f", signal {number}" if number not in ("", "0") else ""
     )
     return f"Slurm: {state}{how}{f' ({reason})' if reason not in ('', 'None') else ''}"
-
-
-def tail(log: Path) -> str:
-    try:
-        return log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
-    except OSError:
-        return ""
 
 
 # --- the backend ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A run goes there as a job; one worker at a time holds the job's lease, and renew
 is written counts.
 
     bucket, folder_bucket, s3_bucket, gcs_bucket   values written under a condition, and files
+    pipe_bucket   the driver's bucket, at the end of a connection
     bucket_url    a URL as one of them
     lease_records, leases, lease_taker             the worker's end of the protocol, drawn in leases
     job_queue     the driver's end: submit, look, cancel, collect

@@ -44,3 +44,16 @@ class Background:
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
+
+
+class Once:
+    """Says each text once."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)

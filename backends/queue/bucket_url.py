@@ -7,16 +7,20 @@ from urllib.parse import unquote, urlsplit
 from studio.backends.queue.bucket import PASSING, Bucket, BucketError, CredentialsMissing, check_key
 from studio.backends.queue.folder_bucket import FolderBucket
 from studio.backends.queue.gcs_bucket import GCSBucket
+from studio.backends.queue.pipe_bucket import own_pipes
 from studio.backends.queue.s3_bucket import S3Bucket
 from studio.errors import BadInput
 
 
 def open_bucket(url: str, *, create: bool = False) -> Bucket:
-    """`s3://bucket/prefix`, `gs://bucket/prefix`, or a folder as a path or `file:///path`.
+    """`s3://bucket/prefix`, `gs://bucket/prefix`, or a folder as a path or `file:///path`. `pipe:`: the
+    one of whoever started this worker.
 
     `create` makes a folder a bucket, as a driver does. Workers leave it out: a share that is not mounted is then an
     error and not an empty bucket. Cloud buckets are made by `studio cloud setup`.
     """
+    if url == "pipe:":
+        return own_pipes()
     scheme = url.partition("://")[0] if "://" in url else "file"
     if scheme == "file":
         return _folder(url, create)

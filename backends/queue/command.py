@@ -46,6 +46,7 @@ def worker(
     Start it on each machine that sees the place, as often as wanted. An experiment with --gpus waits for a worker that
     has so many free. Ctrl-C once finishes what runs, twice gives it back for other workers to begin anew.
     """
+    from studio.backends.queue.background import Once
     from studio.backends.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
     from studio.backends.queue.bucket_url import open_bucket
     from studio.backends.queue.lease_records import LONGEST_TTL, STOP
@@ -64,32 +65,38 @@ def worker(
             with contextlib.suppress(OSError):  # whoever reads the log may end before us
                 print(f"studio: {clean(text)}", file=sys.stderr, flush=True)
 
+    say_once = Once(say)
     url = url.removeprefix("folder:")  # as the search has it
     silence = parse_duration(ttl, "--ttl") or TTL
     if silence > LONGEST_TTL:
         raise BadInput(f"--ttl {ttl!r}: a day is the most, or what a dead worker held is never begun again; write 24h")
-    ends = {
-        "idle": parse_duration(idle, "--idle"),
-        "lifetime": parse_duration(lifetime, "--lifetime"),
-    }
-    until = time.monotonic() + (0 if lifetime is None else FRESH)
-    try:
-        while True:
-            try:
-                bucket = open_bucket(url)
-                bucket.get(STOP)
-            except CredentialsMissing as error:
-                if time.monotonic() >= until:
-                    raise BadInput(str(error)) from error
-                say(f"waiting for credentials: {error}")
-                time.sleep(AGAIN)
-                continue
-            except (*PASSING, BucketDenied):
-                pass  # the worker says so
-            break
-    except BucketGone as error:
-        place = url if "://" in url else os.path.abspath(url)
-        raise BadInput(f"{error}; start the search first: studio run --backend=folder:{place} …") from error
+    ends = {name: parse_duration(text, f"--{name}") for name, text in (("idle", idle), ("lifetime", lifetime))}
+    begun = time.monotonic()
+    waits = min((seconds for seconds in ends.values() if seconds is not None), default=float("inf"))
+    while True:
+        waited = time.monotonic() - begun
+        try:
+            bucket = open_bucket(url)
+            bucket.get(STOP)
+        except CredentialsMissing as error:
+            if lifetime is None or waited >= FRESH:
+                raise BadInput(str(error)) from error
+            say_once(f"waiting for credentials: {error}")
+            time.sleep(AGAIN)
+            continue
+        except BucketGone as error:  # engines start workers when they like, before their search, too
+            if url == "pipe:":
+                raise
+            place = url if "://" in url else os.path.abspath(url)
+            start = f"studio run --backend=folder:{place} …"
+            if "://" in place or waited >= waits:
+                raise BadInput(f"{error}; start the search first: {start}") from error
+            say_once(f"{error}; waiting for its search: {start}")
+            time.sleep(min(AGAIN, waits))
+            continue
+        except (*PASSING, BucketDenied):
+            pass  # the worker says so
+        break
     with bucket:
         say(f"waiting for experiments in {url}")
         Worker(

@@ -16,6 +16,7 @@ from studio.errors import BadInput, StudioError
 from studio.experiment import Resources
 
 TIMEOUT = 60.0  # seconds for one command of an engine
+LOG_TAIL = 2000  # bytes
 
 
 class LauncherError(StudioError):
@@ -102,6 +103,14 @@ def worker_command(url: str, *, idle: float, slots: int = 1, program: Sequence[s
 def shell_line(command: Sequence[str], name: str) -> str:
     """`command` as a line for a shell, with `name`, such as `"$SLURM_JOB_ID"`, for `{name}`."""
     return " ".join(_quoted(word, name) for word in command)
+
+
+def tail(log: Path) -> str:
+    """The end of that log, or "" without one."""
+    try:
+        return log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def last_line(*texts: str) -> str:

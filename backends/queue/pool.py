@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from studio.backends.queue.backend import CLOSING, NEWS, BucketBackend
+from studio.backends.queue.background import Once
 from studio.backends.queue.bucket import BucketError
 from studio.backends.queue.bucket_url import open_bucket, open_to_use
 from studio.backends.queue.job_queue import JobState
@@ -397,19 +398,6 @@ def whole_path(url: str, backend: str) -> str:
     if "://" in place or os.path.isabs(place):
         return place
     raise BadInput(f"--backend={backend}:{url}: write the whole path, {os.path.abspath(place)}, as workers need it")
-
-
-class Once:
-    """Says each text once."""
-
-    def __init__(self, say: Callable[[str], None]):
-        self._say = say
-        self._said: set[str] = set()
-
-    def __call__(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._say(text)
 
 
 def copy_of(worker: str) -> str:

@@ -9,9 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import slurm_cluster as slurm_tools
+import ssh_server as ssh_tools
 from ec2_simulator import Ec2Simulator
 from gce_simulator import GceSimulator
-from slurm_cluster import MISSING, SlurmCluster, missing
+from slurm_cluster import SlurmCluster
+from ssh_server import SSHServer
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +47,8 @@ def amazon(amazon_server, home, monkeypatch):
 
 @pytest.fixture(scope="session")
 def slurm_cluster(tmp_path_factory):
-    if missing():
-        pytest.skip(MISSING)
+    if slurm_tools.missing():
+        pytest.skip(slurm_tools.MISSING)
     cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
     yield cluster
     cluster.close()
@@ -57,3 +60,19 @@ def slurm(slurm_cluster, monkeypatch):
     for name, value in slurm_cluster.env.items():
         monkeypatch.setenv(name, value)
     return slurm_cluster
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory):
+    if ssh_tools.missing():
+        pytest.skip(ssh_tools.MISSING)
+    server = SSHServer(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def ssh(ssh_server):
+    """A real sshd, whose key is known."""
+    ssh_server.trust("host_key")
+    return ssh_server

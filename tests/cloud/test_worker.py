@@ -19,6 +19,7 @@ from studio.backends.queue import worker as worker_side
 from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket import Bucket, BucketDenied, BucketFull, BucketUnreachable
 from studio.backends.queue.bucket_url import open_bucket
+from studio.backends.queue.command import worker as worker_command
 from studio.backends.queue.folder_backend import FolderBackend
 from studio.backends.queue.folder_bucket import FolderBucket
 from studio.backends.queue.job_queue import JobQueue
@@ -101,11 +102,6 @@ def test_help_says_what_it_is_for(command):
     ("arguments", "says"),
     [
         ([], "Missing argument 'URL'; see studio worker --help"),
-        (
-            ["nothing/here"],
-            "nothing/here is not a bucket: it has no .studio-bucket/ (is the share mounted?); start the search",
-        ),
-        (["."], "start the search first: studio run --backend=folder:/"),
         (["--slots=0", "share"], "--slots 0: at least 1 is needed"),
         (["--slots=many", "share"], "'many' is not a whole number"),
         (["--name=a/b", "share"], "--name 'a/b': letters, digits and . _ - only, at most 60"),
@@ -153,6 +149,33 @@ def test_without_credentials_it_ends_and_says_how_to_give_them(url, module, says
     assert (result.code, result.out) == (2, "")
     assert f"studio: {url}/: {says}" in result.err
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["nothing/here", "."])
+def test_a_worker_waits_for_its_search_as_long_as_it_may_be_idle(place, command, workdir):
+    result = command("worker", "--idle=0.1", place)
+    waiting, error = result.err.splitlines()
+    assert (result.code, result.out) == (2, "")
+    assert f"{workdir if place == '.' else place} is not a bucket: it has no .studio-bucket/" in waiting
+    assert waiting.endswith(f"waiting for its search: studio run --backend=folder:{os.path.abspath(place)} …")
+    assert "start the search first: studio run --backend=folder:/" in error
+
+
+def test_a_worker_may_start_before_its_search(tmp_path, monkeypatch):
+    """Engines start workers when they like."""
+    monkeypatch.setattr("studio.backends.queue.command.AGAIN", 0.05)
+    place = tmp_path / "later"
+    early = threading.Thread(target=worker_command, args=(f"{place}",), kwargs={"idle": "60s", "quiet": True})
+    early.start()
+    time.sleep(0.2)
+    assert early.is_alive()
+    late = BucketBackend(slots=1, bucket=open_bucket(f"{place}", create=True), look=0.05)
+    late.start(make_run(tmp_path, 1, "print('fitness: 1')"))
+    assert outcomes(late)[1].exit_code == 0
+    late.queue.dismiss()
+    early.join(PATIENCE)
+    assert not early.is_alive()
+    late.close()
 
 
 def test_the_place_may_be_copied_from_the_line_of_the_search(command, share):
@@ -373,7 +396,7 @@ def test_a_worker_that_was_never_let_in_ends_after_a_while(share, monkeypatch):
 
 def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, work, backend, tmp_path):
     bucket = Closed(share)
-    bucket.until = time.monotonic() + 0.5
+    bucket.until = time.monotonic() + 2.0
     worker = work(bucket)
     backend.start(make_run(tmp_path, 1, "print('fitness: 1')"))
     assert outcomes(backend)[1].exit_code == 0

@@ -1,0 +1,185 @@
+"""Machines by ssh: the file of hosts, the lines that are run, and searches through a real sshd on loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from studio.backends.ssh import Machine, SSHLauncher, read_hosts
+from studio.errors import BadInput
+from studio.experiment import Resources
+from studio.project.project import Project
+from studio.testing import LauncherContract
+
+HOSTS = """
+# the lab
+me@gpu1.lab slots=2 python=/opt/py/bin/python
+gpu2.lab:2222   # behind the router
+"""
+
+
+def test_a_file_of_hosts(tmp_path):
+    (tmp_path / "hosts.txt").write_text(HOSTS)
+    assert read_hosts(f"{tmp_path}/hosts.txt") == [
+        Machine("me@gpu1.lab", 2, "/opt/py/bin/python"),
+        Machine("gpu2.lab", 1, "python3", 2222),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "No such file or directory"),
+        ("# nobody\n", "names no machine; write lines such as: me@host.lab slots=2"),
+        ("-oProxyCommand=x\n", "hosts.txt:1: '-oProxyCommand=x': write [USER@]HOST[:PORT] [slots=N] [python=PATH]"),
+        ("a slots=0\n", "hosts.txt:1: 'a slots=0': write"),
+        ("a\nb gpus=2\n", "hosts.txt:2: 'b gpus=2': write"),
+        ("a python=$(x)\n", "write [USER@]HOST"),
+        ("a\na slots=2\n", "names a twice; write slots=2 behind it"),
+    ],
+)
+def test_a_file_of_hosts_that_is_none(text, says, tmp_path):
+    if text is not None:
+        (tmp_path / "hosts.txt").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_hosts(f"{tmp_path}/hosts.txt")
+    assert says in str(caught.value)
+
+
+def test_the_lines_that_are_run():
+    machines = [Machine("me@gpu1.lab", 2, "/opt/py/bin/python"), Machine("gpu2.lab", 1, "python3", 2222)]
+    text = SSHLauncher(machines, "/q", Path("/l")).preview(3, ["worker", "pipe:", "--name={name}"], Resources())
+    lines = text.splitlines()
+    assert [line.partition(" -- ")[2].partition(" ")[0] for line in lines] == ["me@gpu1.lab", "me@gpu1.lab", "gpu2.lab"]
+    assert "-p 2222 -- gpu2.lab" in lines[2]
+    assert all("-o BatchMode=yes -o StrictHostKeyChecking=yes" in line for line in lines)
+    assert "exec /opt/py/bin/python -c" in lines[0]
+    assert "worker pipe: --name=gpu1.lab-1" in lines[0]
+
+
+# --- a real sshd ------------------------------------------------------------------------------------------------------
+
+
+def here(ssh, **fields):
+    return Machine("127.0.0.1", port=ssh.port, **{"slots": 4, "python": sys.executable, **fields})
+
+
+class TestSSH(LauncherContract):
+    survives = False
+
+    @pytest.fixture(autouse=True)
+    def server(self, ssh, monkeypatch):
+        self.ssh = ssh
+        run = "import os, sys, threading; threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start(); "
+        monkeypatch.setattr("studio.backends.ssh.STUDIO", run + "exec(sys.argv.pop(3))")
+        return ssh
+
+    def command(self, folder, text=None):
+        _, _, text, where, name = super().command(folder, *([text] if text else []))
+        return [where, name, text]
+
+    def launcher(self, folder):
+        return SSHLauncher([here(self.ssh)], f"{folder}/queue", folder / "logs", self.ssh.config)
+
+
+@pytest.fixture
+def search(ssh, home, script, tmp_path):
+    """`search(...)`: `studio run` with a file of hosts, in a process of its own."""
+    script(
+        "train.py",
+        "import os, time\nlr = 0\ntime.sleep(PAUSE)\nprint('ssh', os.environ.get('SSH_CONNECTION'))\nprint('fitness:', lr)\n",
+    )
+    hosts = tmp_path / "hosts.txt"
+    hosts.write_text(f"127.0.0.1:{ssh.port} slots=2 python={sys.executable}\n")
+    begin = f"import studio.backends.ssh as s; s.OPTIONS = ('-F', {ssh.config!r}, *s.OPTIONS); from studio.cli import main; main()"
+    env = {**os.environ, "STUDIO_HOME": str(home)}
+
+    def start(*options, pause=0.0, command=("run", f"--backend=ssh:{hosts}", "--project=p"), script=("train.py",)):
+        Path("train.py").write_text(Path("train.py").read_text().replace("PAUSE", str(pause)))
+        argv = [sys.executable, "-c", begin, *command, *options, *script]
+        return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    start.hosts = hosts
+    return start
+
+
+def finish(process, code=0):
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == code, out
+    return out
+
+
+def workers(folder):
+    """Processes of this test that have the word of a worker in their command."""
+    found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+    return [line for line in found if "worker pipe:" in line and str(folder) in line]
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def said_by_workers():
+    logs = Path(os.environ["STUDIO_HOME"], "projects", "p", "ssh").glob("*.log")
+    return "".join(log.read_text() for log in logs)
+
+
+def scratch():
+    return sorted(path.name for path in Path("/tmp").glob("studio-worker-*"))
+
+
+def test_a_search_runs_there_and_leaves_nothing(search, ssh):
+    before = scratch()
+    finish(search("--hp=lr=0.1:0.1:0.4", "--num-workers=2"))
+    found = Project("p").experiments
+    assert [(one.status, one.fitness) for one in found] == [("completed", value) for value in (0.1, 0.2, 0.3, 0.4)]
+    wait_for(lambda: not [line for line in workers("") if str(ssh.port) in line], "no worker is left")
+    wait_for(lambda: scratch() == before, "no file is left")
+
+
+def test_a_killed_driver_leaves_no_worker(search, ssh):
+    """The connection ends with it; the next one runs again what had no outcome."""
+    process = search("--hp=lr=0.1,0.2", "--num-workers=2", pause=8)
+
+    wait_for(lambda: said_by_workers().count("took p/") == 2, "two workers run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: said_by_workers().count("the search is gone") == 2, "workers hear of it")
+    finish(search(command=("resume", "p"), script=()))
+    assert [one.fitness for one in Project("p").experiments] == [0.1, 0.2]
+
+
+def test_ctrl_c_ends_workers(search, ssh):
+    process = search("--hp=lr=0.1", "--num-workers=1", pause=30)
+    wait_for(lambda: "took p/" in said_by_workers(), "a worker runs")
+    process.send_signal(signal.SIGTERM)  # as the second Ctrl-C
+    finish(process, 130)
+    wait_for(lambda: "the search is gone" in said_by_workers(), "Ctrl-C ends workers")
+
+
+@pytest.mark.parametrize(
+    ("trusts", "python", "says"),
+    [
+        ("user_key", sys.executable, "Host key verification failed"),
+        (
+            "host_key",
+            "/no/such/python",
+            "name the Python that has Studio in the file of hosts: 127.0.0.1 python=/path/to/python",
+        ),
+        ("host_key", "/usr/bin/env", "workers in a row failed before they ran an experiment"),
+    ],
+    ids=["key", "python", "other"],
+)
+def test_what_cannot_work_is_one_line(trusts, python, says, search, ssh):
+    search.hosts.write_text(f"127.0.0.1:{ssh.port} python={python}\n")
+    ssh.trust(trusts)
+    said = finish(search("--hp=lr=0.1"), 1)
+    assert says in said
+    assert "Traceback" not in said
