@@ -30,6 +30,7 @@ class Metric:
 
 
 FITNESS = Metric("fitness", "last")  # what is read when no --metric was given
+ANY = "*"  # the name of no metric: who is asked for it reads nothing, and lists what there is
 MAX_LOG = 10**8
 LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
 LARGEST = 2**63  # the record keeps integers below it

@@ -47,5 +47,7 @@ def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
 
     Called where the script runs, when it starts; its files do not exist yet. Also called once before anything starts,
     to see that somebody reads a metric of that name, so opening must touch nothing. Without `--metric` the metric is
-    `fitness`. Return None for a name that is not yours: sources other than TensorBoard take a prefix, as in `jsonl:FILE:KEY`.
+    `fitness`. Return None for a name that is not yours: a source of your own takes a prefix, as
+    `jsonl:FILE:KEY` does. For a name without one every plugin that returns a reader is asked, in the order of the readers'
+    `precedence`. The name `*` is no metric: its readers report nothing, and their `names` tell what there is.
     """

@@ -103,9 +103,9 @@ class MetricReader(ABC):
 
     @abstractmethod
     def read(self) -> list[Report]:
-        """What is new since the last call, in order: all that stood in the files when the call began. Never blocks,
-        never reads a byte twice, never raises for a file that is missing, growing or cut off. A last line without
-        its end waits: it may still be growing."""
+        """What is new since the last call, in order: all that stood in the files when the call began, or as much of it as
+        is read in a fifth of a second. Never blocks, never reads a byte twice, never raises for a file that is missing,
+        growing or cut off. A last line without its end waits: it may still be growing."""
 
     def close(self) -> list[Report]:
         """What is left now that the run has ended, a last line without its end included. Nothing is called after it."""

@@ -8,6 +8,7 @@ Source: tensorflow/core/lib/io/record_writer.h, tensorboard/compat/proto/{event,
 """
 
 import functools
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -42,9 +43,9 @@ class Records:
         self._skip = 0  # bytes still to come of a record that is too large
         self._lost = False  # not at a header: one has to be searched
 
-    def read(self, *, last: bool = False) -> Iterator[bytes]:
-        """Data of the records that became complete. `last`: nothing more will be written."""
-        for chunk in self._tail.read():
+    def read(self, *, last: bool = False, until: float = math.inf) -> Iterator[bytes]:
+        """Data of the records that became complete, until the time `until`. `last`: nothing more will be written."""
+        for chunk in self._tail.read(math.inf if last else until):
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
                 self._forget()

@@ -7,7 +7,7 @@ from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.system.escapes import without_escapes
-from studio.system.tail import Lines, Value, bounded
+from studio.system.tail import Lines, Value, bounded, soon
 
 # Begins with one certain byte, so that the search leaps from line to line. No digit can be matched in two ways, so that
 # a line of 60,000 of them fails quickly. What it matches is short, so that no such line was left out for its length.
@@ -42,7 +42,7 @@ class FitnessReader(MetricReader):
 
     def _read(self, *, last: bool) -> list[Report]:
         values: list[Value] = []
-        for block in self._lines.read(last=last):
+        for block in self._lines.read(last=last, until=soon()):
             found = fitness_values(block)
             values += enumerate(found, self._count + 1)
             values = bounded(values)

@@ -9,7 +9,7 @@ from studio.errors import BadInput
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.system.tail import Lines, Value, bounded
+from studio.system.tail import Lines, Value, bounded, soon
 
 LONGEST_LINE = 1 << 20
 MOST_NAMES = 1_000
@@ -66,7 +66,7 @@ class JsonLinesReader(MetricReader):
             start = _copied(self._path, self._original)
             self._lines = Lines(self._path, longest=LONGEST_LINE, start=start)
         values: list[Value] = []
-        for block in self._lines.read(last=last):
+        for block in self._lines.read(last=last, until=soon()):
             values += (value for line in block.split(b"\n") if (value := self._value(line)))
             values = bounded(values)
         return [Report(step, value) for step, value in values]

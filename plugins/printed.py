@@ -11,12 +11,12 @@ taken (`Average loss`), or that is about it (`Accuracy of the model`); it is kno
 import os
 import re
 
-from studio.experiment import Metric, Report, Run
+from studio.experiment import ANY, Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.printed_lines import closeness, fraction_of, is_headline, pairs, step_of, words
 from studio.system.escapes import without_escapes
-from studio.system.tail import Lines, Value, bounded
+from studio.system.tail import Lines, Value, bounded, soon
 
 LONGEST_LINE = 1 << 14  # bytes; a longer one is no line for people
 MOST_SHAPES = 4_000
@@ -77,7 +77,7 @@ class PrintedReader(MetricReader):
 
     def _read(self, *, last: bool) -> list[Report]:
         values: list[Value] = []
-        for block in self._lines.read(last=last):
+        for block in self._lines.read(last=last, until=soon()):
             text = _ENDS.sub(b"\n", without_escapes(block))
             lines, shapes = text.split(b"\n"), _NUMBERS.sub(b" ", text).split(b"\n")
             if self._hint in text.lower() or _HEADLINE.search(text):
@@ -141,5 +141,7 @@ class PrintedReader(MetricReader):
 
 def _hint(name: str) -> bytes:
     """The last letters of the last word of `name`, which every line with it has; empty where they are not ASCII."""
+    if name == ANY:
+        return b"\n\n"  # which no line has
     letters = _LETTERS.findall(" ".join(words(name)).casefold())
     return letters[-1][-3:].encode() if letters and name.isascii() else b""

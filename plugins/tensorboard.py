@@ -23,7 +23,7 @@ from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.event_files import Records, scalars
-from studio.system.tail import Value, bounded
+from studio.system.tail import Value, bounded, soon
 
 SPLITS = {"train", "training", "validation", "val", "valid", "eval", "test"}
 MOST_NAMES = 1_000
@@ -61,7 +61,7 @@ class TensorBoardReader(MetricReader):
             Logdir(os.path.join(run.folder, "workspace"), old=run.snapshot),
         )
         self._records: dict[str, Records] = {}
-        self.names: dict[str, None] = {}  # in the order in which they were seen
+        self.names: dict[str, float | None] = {}  # in the order in which they were seen
         self._source: Source | None = None
 
     def read(self) -> list[Report]:
@@ -92,7 +92,7 @@ class TensorBoardReader(MetricReader):
             for folder in sorted(folders):
                 top = log_folder(folder, folders) if root else ""
                 for tag, step, value in self._scalars(logdir, folder, folders[folder], last):
-                    if source := self._match(root, folder, top, tag):
+                    if source := self._match(root, folder, top, tag, value):
                         values = found.setdefault(source, [])
                         values.append((step, value))
                         found[source] = bounded(values)
@@ -106,18 +106,19 @@ class TensorBoardReader(MetricReader):
         self._records = {path: records for path, records in self._records.items() if os.path.dirname(path) == folder}
 
     def _scalars(self, logdir: "Logdir", folder: str, files: list[str], last: bool) -> Iterator[tuple[str, int, float]]:
+        until = soon()
         for file in files:
             path = os.path.join(logdir.path(folder), file)
             if path not in self._records:
                 self._records[path] = Records(path)
-            yield from scalars(self._records[path].read(last=last))
+            yield from scalars(self._records[path].read(last=last, until=until))
 
-    def _match(self, root: int, folder: str, top: str, tag: str) -> Source | None:
+    def _match(self, root: int, folder: str, top: str, tag: str, value: float) -> Source | None:
         """What this scalar is to the name wanted, None where it is another metric."""
         full = f"{folder}/{tag}" if folder else tag
         short = full[len(top) + 1 :] if top else full
-        if len(self.names) < MOST_NAMES:
-            self.names[short] = None
+        if short in self.names or len(self.names) < MOST_NAMES:
+            self.names[short] = value
         for alias, name in enumerate(self._wanted):
             ends = len(name) >= len(short) and full.endswith("/" + name)
             if full == name or ends:

@@ -1,7 +1,6 @@
-"""Whether a script died for lack of memory: the kernel counts the processes that it killed, and scripts say it themselves."""
+"""The memory of a run: what the kernel killed for lack of it, and how much a tree of processes took."""
 
 import contextlib
-import re
 from pathlib import Path
 
 MOST_PROCESSES = 200  # of one run, that are looked at
@@ -9,17 +8,6 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")  # says in which one this process is
 # Files with a line `oom_kill N`: cgroup v2, cgroup v1 (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)
 _COUNTERS = ("memory.events", "memory.oom_control")
-_SAID = re.compile(
-    r"MemoryError\b|bad_alloc|out of memory|OutOfMemory|OOM when allocating|memory exhausted"
-    r"|cannot allocate (memory|vector)|memory allocation of \d+ bytes failed",
-    re.IGNORECASE,
-)
-
-
-def says_out_of_memory(line: str) -> bool:
-    """Whether the last line of a script's output tells so: Python and numpy (`_ArrayMemoryError`), PyTorch,
-    TensorFlow and JAX on GPUs, C++, malloc, Rust, R."""
-    return bool(_SAID.search(line))
 
 
 def oom_kills(cgroup: Path | None = None) -> int:

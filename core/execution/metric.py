@@ -1,9 +1,32 @@
-"""What a stream of reports amounts to: the smallest, largest or last value, and the fitness that it means."""
+"""What a stream of reports amounts to: the smallest, largest or last value, and the fitness that it means. And which
+metrics a run had, whoever reads them."""
 
 import math
+import re
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.experiment import Failure, Metric, Outcome, Status
+from studio.experiment import ANY, FITNESS, Failure, Metric, Outcome, Run, Status
+from studio.host import Host
+from studio.interfaces import MetricReader
+from studio.metric_sources import FirstOf
+
+MOST_NAMES = 20  # that an error lists
+MOST_OPTIONS = 6  # that are offered to type
+# Words of names that are minimised and maximised, and of numbers that are no result of a run.
+_SMALL = re.compile(
+    r"(?i)(?:loss|err|error|m?sle|r?mse|mae|mape|nll|perplexity|ppl|bp[cb]|wer|cer|fid|log_?loss|deviance|cost|regret|l1|l2"
+    r"|entropy|kl|distance|divergence|residual|bic|aic)s?"
+)
+_LARGE = re.compile(
+    r"(?i)(?:acc|accuracy|auc|roc|f1|r2|score|reward|return|map|ap|map\d+|bleu|rouge\w*|precision|recall|iou|miou|dice|psnr"
+    r"|ssim|ndcg|mrr|fitness|top\d|win|success|sharpe|likelihood|elbo|hits?|correlation|kappa|mcc|specificity|sensitivity)s?"
+)
+_NO_RESULT = re.compile(
+    r"(?i)(?:epochs?|steps?|iter\w*|batch\w*|lr|learning|time|seconds?|sec|ms|eta|elapsed|seed|version|num|params?|tokens?|tok"
+    r"|memory|mem|gpu|cuda|cpu|samples?|size|hours?|minutes?|runtime|global|flos|py|fps|norm|std|width|height|port|pid|rank)"
+)
 
 
 @dataclass
@@ -58,3 +81,101 @@ def _judge(outcome: Outcome, summary: Summary, required: bool, pruned: str) -> t
     if summary.value is None and required:
         return "failed", outcome.reason, "metric"
     return "completed", "", ""
+
+
+# --- the metrics of a run ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A metric that a run had, where, its last value where the reader keeps it, and which way is better: "min", "max", or
+    "" where its name does not tell."""
+
+    name: str
+    source: str
+    value: float | None
+    mode: str
+
+    @property
+    def option(self) -> str:
+        """What to type to search by it."""
+        name = f"printed:{self.name}" if self.name == FITNESS.name else self.name
+        return shlex.quote(f"--metric={name}:{self.mode or 'max'}")
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f" {self.value:.6g}"
+        return f"{self.name}{value} in {self.source or 'its files'}: {self.option}"
+
+
+def seen_metrics(run: Run, host: Host) -> list[Seen]:
+    """All metrics in the files of a run that has ended, those that look like results first. Nothing where nobody reads any."""
+    reader = host.open_metric(Metric(ANY), run)
+    if reader is None:
+        return []
+    try:
+        reader.close()
+    except Exception:  # of one reader; what the others saw is worth its saying
+        pass
+    found: dict[str, Seen] = {}
+    for one in reader.readers if isinstance(reader, FirstOf) else [reader]:
+        values = _names_of(one)
+        for name in values:
+            found.setdefault(name, Seen(name, one.source, values[name], _mode(name)))
+    return sorted(found.values(), key=lambda seen: _rank(seen.name))
+
+
+def _names_of(reader: MetricReader) -> dict[str, float | None]:
+    try:
+        names = reader.names
+        return dict(names) if isinstance(names, dict) else dict.fromkeys(map(str, names))
+    except Exception:  # a plugin's reader: it may be wrong in any way, and what it saw is a help, no more
+        return {}
+
+
+def _words(name: str) -> list[str]:
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("R²", "R2").replace("R^2", "R2"))
+    return [word for word in re.split(r"[\W_]+", plain) if word]
+
+
+def _mode(name: str) -> str:
+    """Which way is better, by the last word of the name that tells; empty where none does."""
+    for word in reversed(_words(name)):
+        if _LARGE.fullmatch(word):
+            return "max"
+        if _SMALL.fullmatch(word) or re.search(r"(?i)loss\Z|error\Z", word):
+            return "min"
+    return ""
+
+
+def _rank(name: str) -> int:
+    """0 for what looks like a result on held-out data, then other results, what nobody knows, and settings."""
+    words = _words(name.casefold())
+    if _mode(name):
+        return 0 if {"val", "valid", "validation", "test", "eval", "cv"} & set(words) else 2 if "train" in words else 1
+    return 4 if any(map(_NO_RESULT.fullmatch, words)) else 3
+
+
+def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
+    """Why a run that ended well has no fitness, with what it had instead. `host` opens the other readers; without one
+    nobody else is asked."""
+    name = run.metric.name
+    own = [] if name == FITNESS.name else _close_first(_names_of(reader) if reader else {}, name)[:MOST_NAMES]
+    elsewhere = seen_metrics(run, host) if host is not None and not own else []
+    results = [seen for seen in elsewhere if _rank(seen.name) < 4] or elsewhere
+    offered = ", ".join(map(str, results[:MOST_OPTIONS]))
+    if name == FITNESS.name:
+        near = next((seen for seen in elsewhere if "fitness" in seen.name.casefold()), None)
+        text = "printed no line `fitness: NUMBER`"
+        if near is not None:
+            return f"{text}, which holds nothing else; {near.name!r} was seen: {near.option} reads it"
+        return f"{text}; seen: {offered}" if offered else text
+    text = f"metric {name!r} never came; "
+    if own:
+        return text + f"seen: {', '.join(own)}"
+    return text + (f"seen elsewhere: {offered}" if offered else "no metric was logged")
+
+
+def _close_first(names: Iterable[str], name: str) -> list[str]:
+    """Names with the last word of `name` first, each part in order."""
+    word = (_words(name.casefold()) or [""])[-1]
+    return sorted(names, key=lambda one: (word not in one.casefold(), one))

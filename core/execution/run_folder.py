@@ -14,7 +14,6 @@ from studio.system.files import write_json
 from studio.system.processes import kill_tree
 
 HYPERPARAMETERS = "hyperparameters.json"
-LINE_BYTES = 8192  # how much of the end of the output is read for the last line of a failed run
 
 
 def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
@@ -119,18 +118,3 @@ def keep_captures(run: Run, *, expected: bool = True) -> str:
         except OSError as error:
             problems.append(f"{tag} was not kept: {error.strerror}")
     return "; ".join(problems)
-
-
-def last_line(log: Path) -> str:
-    """The last line that is not blank, at most 300 characters of it, without control characters."""
-    try:
-        with open(open_regular(log, os.O_RDONLY), "rb") as file:  # a script may have put a pipe there
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
-            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-    except OSError:
-        return ""
-    for line in reversed(lines):
-        clean = "".join(c for c in line if c.isprintable()).strip()
-        if clean:
-            return clean[:300]
-    return ""

@@ -17,19 +17,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from studio.execution.log_cap import LogCap
-from studio.execution.memory import oom_kills, says_out_of_memory
-from studio.execution.metric import Summary
-from studio.execution.run_folder import Claim, keep_captures, last_line, prepare, recorded_outcome
+from studio.execution.memory import oom_kills
+from studio.execution.metric import Summary, missing
+from studio.execution.reason import last_words, says_out_of_memory, signal_name
+from studio.execution.run_folder import Claim, keep_captures, prepare, recorded_outcome
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
-from studio.experiment import Failure, Metric, Outcome, Report, Run
+from studio.experiment import FITNESS, Failure, Outcome, Report, Run
 from studio.format import byte_size
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.system.files import identity
 from studio.system.processes import Watchdog, has_own_session, kill_tree, signal_tree
+from studio.system.tail import PATIENCE
 
 GRACE = 5.0  # seconds between the polite end and the kill
 CLOSING = 30.0  # seconds that killed processes may take to be gone
+UNREAD = 4  # times --max-log may wait to be read
 READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
 
 
@@ -56,6 +59,10 @@ class _Execution:
     returncode: int | None = None
     recorded: tuple[Outcome, float | None] | None = None  # what an earlier driver saw, with the value of the metric
     summary: Summary = field(init=False)
+    missing: str = ""  # what a run that ended well had instead of the metric
+    last_reports: list[Report] = field(default_factory=list)
+    closed: bool = False  # whether the reader gave its last
+    reading: threading.Lock = field(default_factory=threading.Lock)
     cpu: float | None = None  # seconds
     memory: int | None = None  # bytes, the most of one process
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -72,6 +79,8 @@ class Runner:
         self._running: dict[tuple[int, int], _Execution] = {}
         self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
         self._last_read = 0.0
+        self._closing = False
+        self._listed = False  # whether the metrics of a run without fitness were looked for
         self._watchdog: Watchdog | None = None
         self._lock = (0, 0)  # which file is the lock of the driver that uses this
         self._session = secrets.token_hex(8)  # tells the processes of this runner from those of one before or after it
@@ -113,6 +122,7 @@ class Runner:
     def close(self) -> None:
         for execution in self._wait(0):  # those that ended meanwhile: the next driver finds their outcomes
             self._finish(execution)
+        self._closing = True
         for execution in list(self._running.values()):
             execution.stopping = True
             self._end(execution, kill=True)
@@ -143,7 +153,21 @@ class Runner:
         except Exception as error:  # of this experiment: the search goes on, and its reason says so
             execution.error = f"could not start: {error}"
         finally:
+            if execution.recorded is None and not self._closing:
+                self._read_to_the_end(execution)
             self._ended.put(execution)
+
+    def _read_to_the_end(self, execution: _Execution) -> None:
+        """In this thread: a large file of one experiment keeps nobody from another's limit."""
+        run = execution.run
+        with execution.reading:
+            execution.last_reports, execution.closed = self._read(execution, last=True), True
+            if execution.returncode == 0 and execution.summary.value is None and not execution.reader_error:
+                asked = (
+                    run.metric != FITNESS or not self._listed
+                )  # without --metric once: all runs of a search are alike
+                self._listed = True
+                execution.missing = missing(run, execution.reader, self._host if asked else None)
 
     def _run_script(self, execution: _Execution, env: dict[str, str]) -> bool:
         """Run the script to its end; False where Ctrl-C, which is for this process, ended it before it was one of its own."""
@@ -213,7 +237,7 @@ class Runner:
         if execution.recorded is not None:  # not read again: the middle of its log may be gone
             outcome, value = execution.recorded
             return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
-        events: list[Report | Outcome] = list(self._read(execution, last=True))
+        events: list[Report | Outcome] = list(execution.last_reports)
         outcome = self._outcome(execution)
         outcome = replace(outcome, notice=keep_captures(run, expected=outcome.exit_code == 0))
         with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
@@ -225,8 +249,16 @@ class Runner:
 
     def _look_at(self, execution: _Execution) -> list[Report]:
         """Read the metric, then thin out the log as far as it was there to be read."""
-        size = execution.log.size
-        reports = self._read(execution)
+        if not execution.reading.acquire(blocking=False):  # its own thread reads to its end
+            return []
+        try:
+            size, begun = execution.log.size, time.monotonic()
+            reports = [] if execution.closed else self._read(execution)
+            unread = time.monotonic() - begun > PATIENCE
+        finally:
+            execution.reading.release()
+        if unread and size - execution.log.end < UNREAD * execution.run.max_log:
+            return reports  # a script that prints faster than anybody reads loses the middle, at last
         if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
             most = byte_size(execution.run.max_log)
             self._hit_limit(
@@ -263,7 +295,7 @@ class Runner:
             number=execution.run.number,
             attempt=execution.run.attempt,
             exit_code=code if code is not None and code >= 0 and not execution.limit_hit else None,
-            signal=_signal_name(-code) if code is not None and code < 0 else None,
+            signal=signal_name(-code) if code is not None and code < 0 else None,
             reason=reason,
             failure=failure,
             started=execution.started,
@@ -297,7 +329,7 @@ def _judge(execution: _Execution) -> tuple[str, Failure]:
     run, code = execution.run, execution.returncode
     if execution.error:
         return execution.error, "crash"
-    line = last_line(Path(run.folder) / "output.log")
+    line = last_words(Path(run.folder) / "output.log", code)
     ending = f": {line}" if line else ""
     if execution.limit_hit:
         return f"{execution.limit_hit}{ending}", execution.failure
@@ -306,31 +338,10 @@ def _judge(execution: _Execution) -> tuple[str, Failure]:
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and oom_kills() > execution.oom_kills:
         return f"out of memory: killed by the kernel{ending}", "memory"
     if code:
-        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+        how = f"killed by {signal_name(-code)}" if code < 0 else f"exit code {code}"
         return (f"out of memory: {how}{ending}", "memory") if says_out_of_memory(line) else (f"{how}{ending}", "crash")
     if execution.reader_error:
         return execution.reader_error, "metric"
     if execution.summary.value is None:
-        return _missing(run.metric, execution.reader), ""
+        return execution.missing, ""
     return "", ""
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # the real-time signals between the first and the last have no names
-        return f"signal {number}"
-
-
-def _missing(metric: Metric, reader: MetricReader | None) -> str:
-    if metric.name == "fitness":
-        return "printed no line `fitness: NUMBER`"
-    seen = _names_seen(reader)
-    return f"metric {metric.name!r} never came; " + (f"seen: {', '.join(seen)}" if seen else "no metric was logged")
-
-
-def _names_seen(reader: MetricReader | None) -> list[str]:
-    try:
-        return sorted(map(str, reader.names))[:20] if reader is not None else []
-    except Exception:  # a plugin's reader: it may be wrong in any way, and what it saw is a help, no more
-        return []

@@ -68,9 +68,10 @@ class Driver:
         self._clock, self._begun = clock, clock()
         self._words: list[str] = []  # to the user, once what they speak of is committed
         self._sources: set[str] = set()  # of the metric, that the user was told
+        self._unranked = False  # whether the user was told that experiments have no fitness
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
-        self._failures = FailureWatch()
+        self._failures = FailureWatch(plan.optimizer.needs_fitness)
         self._give_up = ""  # why nothing new should be started
         self._answers_in_a_row = 0
         self._workspaces = KeptWorkspaces(plan.settings.keep)
@@ -225,6 +226,11 @@ class Driver:
         status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
         value = slot.summary.value if slot.summary.finite else None
         self._say_source(slot.summary)
+        if status == "completed" and value is None and not self._unranked:
+            self._unranked = True
+            self._words.append(
+                f"experiment {outcome.number} has no fitness, and nothing is ranked so: {outcome.reason}"
+            )
         self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
         if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
             attempt = self._attempts.again(outcome.number)
@@ -239,7 +245,8 @@ class Driver:
         else:
             self._tell(outcome.number, status, value, outcome.duration, failure)
         experiment = self.store.experiment(outcome.number, self.plan.metric)
-        self._give_up = self._failures.hopeless(experiment) or self._give_up
+        nothing = failure == "metric" and slot.summary.value is None
+        self._give_up = self._failures.hopeless(experiment, without_metric=nothing) or self._give_up
         if failure in self.plan.settings.on_failure:
             self._give_up = f"experiment {outcome.number} failed, which ends this search (--on-failure): {reason}"
         yield experiment

@@ -9,17 +9,23 @@ IN_A_ROW = 20  # or that many fail one after the other
 
 
 class FailureWatch:
-    def __init__(self) -> None:
+    """`learns`: without fitness the search can find nothing."""
+
+    def __init__(self, learns: bool) -> None:
+        self._learns = learns
         self._reasons: deque[str] = deque(maxlen=IN_A_ROW)
         self.any_completed = False
 
-    def hopeless(self, experiment: Experiment) -> str:
-        """Takes note of an experiment that ended; the word to the user when the search should be given up, else empty."""
+    def hopeless(self, experiment: Experiment, *, without_metric: bool = False) -> str:
+        """Take note of an experiment that ended; the word to the user when the search should be given up, else empty.
+        `without_metric`: it ended well and had no value of the metric at all."""
         if experiment.status == "completed":
             self.any_completed = True
             self._reasons.clear()
         elif experiment.status == "failed":
             self._reasons.append(experiment.reason)
+            if without_metric and self._learns and not self.any_completed:
+                return f"giving up: experiment {experiment.number} ended well without a value to learn from: {experiment.reason}"
         if len(self._reasons) < (IN_A_ROW if self.any_completed else FIRST):
             return ""
         reason, often = Counter(self._reasons).most_common(1)[0]

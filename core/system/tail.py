@@ -14,11 +14,13 @@ import errno
 import math
 import os
 import stat
+import time
 from collections.abc import Iterator
 
 CHUNK = 1 << 18
 LONGEST_LINE = 1 << 16
 MOST_VALUES = 20_000
+PATIENCE = 0.2  # seconds for a look at a running experiment: others wait for it
 
 Value = tuple[int | None, float]  # step, value: what becomes a Report
 
@@ -37,8 +39,9 @@ class Tail:
         self.generation = 0  # how often the file was replaced: bytes kept from an earlier generation lead nowhere
         self._identity: tuple[int, int] | None = None
 
-    def read(self) -> Iterator[bytes]:
-        """Chunks of what is new. It ends at what was there when it began, so a flood keeps nobody in here."""
+    def read(self, until: float = math.inf) -> Iterator[bytes]:
+        """Chunks of what is new. It ends at what was there when it began, so a flood keeps nobody in here; or behind the
+        first chunk after the time `until` (monotonic), and goes on there with the next call."""
         descriptor = self._open()
         if descriptor is None:
             return
@@ -46,7 +49,13 @@ class Tail:
             end = os.fstat(descriptor).st_size
             while self.position < end and (chunk := self._chunk(descriptor, end - self.position)):
                 self.position += len(chunk)
+                if len(chunk) == CHUNK and not any(
+                    chunk
+                ):  # in a hole, as a capped log has: it may be larger than memory
+                    self.position = next_data(descriptor, self.position, end)[0]
                 yield chunk
+                if time.monotonic() > until:
+                    return
         finally:
             os.close(descriptor)
 
@@ -101,9 +110,10 @@ class Lines:
         self._rest = b""  # of a line whose end has not come
         self._too_long = False  # such a line, of which nothing is kept
 
-    def read(self, *, last: bool = False) -> Iterator[bytes]:
-        """Blocks of whole lines. With `last` the file is complete, and a line without its end is one as well."""
-        for chunk in self._tail.read():
+    def read(self, *, last: bool = False, until: float = math.inf) -> Iterator[bytes]:
+        """Blocks of whole lines, until the time `until`. With `last` the file is complete, and a line without its end is one
+        as well."""
+        for chunk in self._tail.read(math.inf if last else until):
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
                 self._forget()
@@ -132,6 +142,11 @@ class Lines:
     def _keep(self, rest: bytes) -> None:
         self._too_long = self._too_long or len(rest) > self._longest
         self._rest = b"" if self._too_long else rest
+
+
+def soon() -> float:
+    """The time until which a look at a running experiment may read."""
+    return time.monotonic() + PATIENCE
 
 
 def next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:

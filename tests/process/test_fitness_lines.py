@@ -132,7 +132,7 @@ def test_without_a_line_a_grid_has_no_fitness(outcome, words):
 def test_without_a_line_a_search_that_needs_one_has_a_failure(outcome, words):
     experiment = outcome(words, "--optimizer=cma", "--max-experiments=1", "--hp=lr=0:1")
     assert (experiment["status"], experiment["fitness"], experiment["metric"]) == ("failed", None, None)
-    assert (experiment["reason"], experiment["exit_code"]) == (NO_LINE, 0)
+    assert (experiment["reason"].split(",")[0].split(";")[0], experiment["exit_code"]) == (NO_LINE, 0)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_fitness_and_then_no_end_is_a_failure(outcome):
 def test_a_metric_that_never_came_is_a_failure_although_there_is_a_fitness(outcome):
     experiment = outcome(b"fitness: 5\n", "--hp=lr=1", "--metric=loss:min")
     assert (experiment["status"], experiment["fitness"], experiment["metric"]) == ("failed", None, None)
-    assert experiment["reason"] == "metric 'loss' never came; no metric was logged"
+    assert experiment["reason"] == "metric 'loss' never came; seen: fitness"
 
 
 def test_smaller_is_better_changes_the_sign_of_the_fitness_alone(outcome):

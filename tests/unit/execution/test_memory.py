@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from studio.execution import memory
-from studio.execution.memory import oom_kills, says_out_of_memory
+from studio.execution.memory import oom_kills
+from studio.execution.reason import says_out_of_memory
 
 SAID = [
     "MemoryError",

@@ -20,7 +20,6 @@ from studio import hookimpl
 from studio.backends.local import LocalBackend
 from studio.errors import BadInput
 from studio.execution import run_folder, runner
-from studio.execution.run_folder import last_line
 from studio.execution.runner import Runner
 from studio.experiment import FITNESS, Metric, Outcome, Report, Resources, Run
 from studio.host import Host, create_host
@@ -149,7 +148,7 @@ def test_a_run_ends_with_its_reports_and_an_outcome(make: Callable[..., Run], ho
         ("pass", 0, None, "printed no line `fitness: NUMBER`"),
     ],
 )
-def test_the_reason_is_the_signal_or_exit_code_and_the_last_line(
+def test_the_reason_is_the_signal_or_exit_code_and_the_last_words(
     make: Callable[..., Run], host: Host, script: str, exit_code: int | None, signal_name: str | None, reason: str
 ) -> None:
     outcome, _ = carry_out(make(script), host)
@@ -161,25 +160,6 @@ def test_a_signal_without_a_name_is_named_by_its_number(make: Callable[..., Run]
     outcome, _ = carry_out(make(f"import os\nos.kill(os.getpid(), {signal.SIGRTMIN + 3})"), host)
     assert outcome.exit_code is None
     assert str(int(signal.SIGRTMIN) + 3) in outcome.reason or "SIGRT" in outcome.reason
-
-
-@pytest.mark.parametrize(
-    ("log", "line"),
-    [
-        (b"a\nb\n\n \n", "b"),
-        (b"10%\r20%\r", "20%"),
-        (b"\x1b[31mred\x1b[0m\n", "[31mred[0m"),
-        (b"caf\xe9\n", "caf\ufffd"),
-        (b"x" * 1000 + b"\n", "x" * 300),
-        (b"", ""),
-        (b"\n\n", ""),
-        (b"first\n" + b"\n" * 20_000, ""),
-    ],
-)
-def test_the_last_line_is_the_last_one_that_is_not_blank(tmp_path: Path, log: bytes, line: str) -> None:
-    (tmp_path / "log").write_bytes(log)
-    assert last_line(tmp_path / "log") == line
-    assert last_line(tmp_path / "absent") == ""
 
 
 def test_what_cannot_be_started_is_an_outcome(make: Callable[..., Run], host: Host) -> None:
@@ -789,3 +769,41 @@ def test_its_memory_is_the_most_that_it_or_a_child_had(make: Callable[..., Run],
     takes = "import time\nx = bytearray(b'x') * 200_000_000\ntime.sleep(0.4)\ndel x\ntime.sleep(0.4)"
     text = takes if by == "it" else f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {takes!r}])"
     assert 200_000_000 < usage_of(make(text), host)["memory"] < 260_000_000
+
+
+class Slow(MetricReader):
+    """Takes long for its last look, as one at a million scalars does."""
+
+    def read(self) -> list[Report]:
+        return []
+
+    def close(self) -> list[Report]:
+        time.sleep(1.5)
+        return [Report(1, 0.5)]
+
+
+class SlowPlugin:
+    @hookimpl
+    def studio_open_metric(self) -> MetricReader:
+        return Slow()
+
+
+def test_a_long_read_keeps_nobody_from_a_limit(make: Callable[..., Run]) -> None:
+    runner = Runner(create_host(entry_points=False, plugins=[SlowPlugin()]))
+    metric = Metric("loss", "min")
+    quick, hanging = (
+        make("pass", metric=metric),
+        make("import time\ntime.sleep(60)", metric=metric, max_duration=0.8, number=2),
+    )
+    runner.start(quick)
+    runner.start(hanging)
+    longest, found = 0.0, []
+    deadline = time.monotonic() + 30
+    while len([one for one in found if isinstance(one, Outcome)]) < 2 and time.monotonic() < deadline:
+        begun = time.monotonic()
+        found += runner.poll(0.1)
+        longest = max(longest, time.monotonic() - begun)
+    runner.close()
+    assert longest < 1.2, "a poll waited for a reader"
+    assert Report(1, 0.5, 1, 1) in found
+    assert all(one.duration < 1.4 for one in found if isinstance(one, Outcome)), "reading is not the script's time"

@@ -155,14 +155,14 @@ def test_a_flood_is_read_fast_and_in_little_memory(tmp_path: Path) -> None:
         file.write(b"fitness: 0.5\n")
     size = os.path.getsize(run.folder + "/output.log")
     begin = time.perf_counter()
-    assert [report.value for report in FitnessReader(run).read()] == [0.5]
+    assert [report.value for report in FitnessReader(run).close()] == [0.5]
     assert size / (time.perf_counter() - begin) > 50e6, "less than 50 MB/s; about 600 are usual"
 
 
 def test_a_flood_of_fitness_lines_keeps_what_counts(tmp_path: Path) -> None:
     run = run_in(tmp_path)
     log(run, b"".join(b"fitness: %d\n" % (at * 7919 % 100_003) for at in range(100_003)) + b"fitness: 5\n")
-    reports = FitnessReader(run).read()
+    reports = FitnessReader(run).close()
     values = [report.value for report in reports]
     assert (min(values), max(values), values[-1]) == (0, 100_002, 5)
     assert len(values) <= 3 * MOST_VALUES

@@ -147,7 +147,7 @@ def test_both_options_can_be_given_several_times(command, script, home):
 
 def watch(*statuses):
     """What was said after each experiment: a status, or the reason of a failed one."""
-    one = FailureWatch()
+    one = FailureWatch(learns=True)
     said = []
     for number, text in enumerate(statuses, 1):
         status = text if text in ("completed", "stopped", "pruned") else "failed"
