@@ -57,10 +57,11 @@ class PrintedReader(MetricReader):
 
     @property
     def names(self) -> dict[str, float | None]:  # type: ignore[override]
-        """Each key that was seen with its last value; those that the name may have meant come first."""
-        found: dict[str, float | None] = dict.fromkeys(self._candidates.values())
+        """Each key that was seen, as it can be typed, with its last value; those that the name may have meant come first."""
+        found: dict[str, float | None] = {"_".join(key.split()): None for key in self._candidates.values()}
         for line in self._shapes.values():
-            for key, value in pairs(line.decode(errors="replace")):
+            for printed, value in pairs(line.decode(errors="replace")):
+                key = "_".join(printed.split())
                 if key in found or len(found) < MOST_NAMES:
                     found[key] = value
         return found

@@ -62,6 +62,26 @@ _GOES_ON = re.compile(r"(?:\s+[^\W\d_][^,;:=|\[\]{}\t]{0,79}?)?\s?[:=]\s*+[^\s\w
 _PREPOSITION = r"\s(?:of|on|for|in|at|over|after|with|from|using|by|per|between|against|across|under|is|was)\s"
 _SENTENCE = re.compile(rf"(?i){_PREPOSITION}")
 _ABOUT = re.compile(rf"(?i){_PREPOSITION}|\s*[(\[@]")
+_NO_NAMES = {
+    "in",
+    "to",
+    "for",
+    "of",
+    "at",
+    "on",
+    "by",
+    "from",
+    "took",
+    "and",
+    "or",
+    "with",
+    "than",
+    "after",
+    "about",
+    "line",
+    "is",
+    "was",
+}
 _SPLIT = re.compile(r"[\s_\-./\\]+")
 _PARTS = r"train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?|dev"  # of the data
 _PART = re.compile(
@@ -124,6 +144,8 @@ def _key(text: str, *, strong: bool) -> tuple[str, int]:
         return "", begin
     if not strong and (len(text.split()) > MOST_WORDS or _SENTENCE.search(f"{text} ") or _COUNTER.fullmatch(text)):
         return "", begin  # a sentence with a number in it
+    if text.casefold() in _NO_NAMES:
+        return "", begin
     return text, begin
 
 

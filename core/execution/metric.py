@@ -104,7 +104,7 @@ class Seen:
 
     def __str__(self) -> str:
         value = "" if self.value is None else f" {self.value:.6g}"
-        return f"{self.name}{value} in {self.source or 'its files'}: {self.option}"
+        return f"{self.name}{value} ({self.source or 'its files'}): {self.option}"
 
 
 def seen_metrics(run: Run, host: Host) -> list[Seen]:
@@ -161,7 +161,7 @@ def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
     name = run.metric.name
     own = [] if name == FITNESS.name else _close_first(_names_of(reader) if reader else {}, name)[:MOST_NAMES]
     elsewhere = seen_metrics(run, host) if host is not None and not own else []
-    results = [seen for seen in elsewhere if _rank(seen.name) < 4] or elsewhere
+    results = [seen for seen in elsewhere if _rank(seen.name) < 3] or elsewhere
     offered = ", ".join(map(str, results[:MOST_OPTIONS]))
     if name == FITNESS.name:
         near = next((seen for seen in elsewhere if "fitness" in seen.name.casefold()), None)

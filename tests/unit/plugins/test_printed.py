@@ -169,7 +169,7 @@ def test_candidates_come_first_among_the_names(tmp_path: Path) -> None:
     log(tmp_path, "lr 0.1\ntrain loss 2.1\nval loss 3.2\nval loss 3.0\n")
     reader = PrintedReader("loss", run_in(tmp_path))
     assert reader.close() == []
-    assert reader.names == {"train loss": 2.1, "val loss": 3.0, "lr": 0.1}
+    assert reader.names == {"train_loss": 2.1, "val_loss": 3.0, "lr": 0.1}
 
 
 def test_the_headline_of_an_epoch_is_the_step(tmp_path: Path) -> None:
