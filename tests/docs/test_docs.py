@@ -149,7 +149,13 @@ def pattern(line: str) -> re.Pattern[str]:
         r"^\s*"
         + "".join(
             forms.get(part)
-            or (r"\s+" if part.isspace() else r"\d+:\d\d" if re.fullmatch(r"\d+:\d\d", part) else re.escape(part))
+            or (
+                r"\s+"
+                if part.isspace()
+                else r"(?:\d+:\d\d|[\d.]+ m?s)"
+                if re.fullmatch(r"\d+:\d\d", part)
+                else re.escape(part)
+            )
             for part in parts
         )
         + r"\s*$",
