@@ -7,8 +7,7 @@ from studio.errors import BadInput
 from studio.execution.runner import Runner
 from studio.experiment import Outcome, Report, Run
 from studio.hookspecs import hookimpl
-from studio.host import Host, create_host
-from studio.interfaces import Backend
+from studio.interfaces import Backend, BackendContext
 from studio.system.machine import usable_cpus, visible_gpus, with_thread_share
 
 
@@ -17,11 +16,18 @@ class LocalBackend(Backend):
 
     name = "local"
 
-    def __init__(self, *, slots: int, host: Host | None = None):
-        self._runner = Runner(host or create_host())
-        self._env = with_thread_share(dict(os.environ), usable_cpus() // slots)
+    def __init__(self, options: Any, context: BackendContext):
+        super().__init__(options, context)
+        self._runner = Runner(context.host)
+        self._env = with_thread_share(dict(os.environ), usable_cpus() // context.slots)
         self._free_gpus: list[str] | None = None
         self._gpus_of: dict[tuple[int, int], list[str]] = {}
+
+    def estimate(self) -> None:
+        """Check that this machine has the GPUs; nothing here costs money."""
+        wanted, slots = self.context.settings.gpus, self.context.slots
+        if wanted and len(visible_gpus()) < wanted * slots:
+            raise BadInput(f"--gpus {wanted} for {slots} workers: this machine shows {len(visible_gpus())} GPUs")
 
     def start(self, run: Run) -> None:
         env = dict(self._env)

@@ -9,7 +9,8 @@ StudioError                 exit code 1
 ├── PluginFailed            a plugin raised in mid-search; the record stays whole
 ├── Stalled                 the optimizer asks for results although nothing is running
 ├── ReplayError             a resumed optimizer asks for something else than the journal says
-└── StoreError              the project's database cannot be read or written
+├── StoreError              the project's database cannot be read or written
+└── EndSearch               a backend cannot go on; what runs is stopped, and `studio resume` goes on
 
 `Interrupted` is a KeyboardInterrupt and none of these.
 """
@@ -66,3 +67,14 @@ class ReplayError(StudioError):
 
 class StoreError(StudioError):
     pass
+
+
+class EndSearch(StudioError):
+    """Raised by `Backend.poll`: the search ends, as if somebody had stopped it. Its text says why.
+
+    ending  the state of the project: "stopped", or "cost" where a limit of money is reached
+    """
+
+    def __init__(self, reason: str, ending: str = "stopped"):
+        super().__init__(reason)
+        self.ending = ending

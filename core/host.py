@@ -16,22 +16,22 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 
 from studio import hookspecs
 from studio.entry_points import EntryPoint, find_entry_points, normalised
 from studio.errors import BadInput, PluginError, PluginFailed, RangeError, StudioError
-from studio.experiment import FITNESS, Metric, Run
-from studio.interfaces import Backend, MetricReader, Optimizer
+from studio.experiment import FITNESS, Metric, Outcome, Report, Run
+from studio.interfaces import Backend, BackendContext, MetricReader, Optimizer
 from studio.metric_sources import FirstOf
-from studio.options import Field, fields_of, option, options_of
+from studio.options import Field, fields_of, option, options_of, read_options
 from studio.plugin_files import import_file, own_optimizers
-from studio.settings import is_optimizer_file
+from studio.settings import Settings, is_optimizer_file
 from studio.space import Parameter
 from studio.text import did_you_mean
 
@@ -194,6 +194,22 @@ class Host:
         found: type[Backend] = self._one("backend", name)
         return found
 
+    def make_backend(
+        self,
+        settings: Settings,
+        *,
+        slots: int,
+        source: Path,
+        notify: Callable[[str], None],
+        cls: type[Backend] | None = None,
+    ) -> Backend:
+        """The backend that `settings` name, or `cls`, with its options; nothing is asked or started yet."""
+        cls = cls or self.backend(settings.backend)
+        options = read_backend_options(cls, settings.backend_options)
+        context = BackendContext(settings, slots, source, self, notify)
+        with blame(cls, "its constructor"):
+            return BackendOf01(cls, options, context) if is_of_0_1(cls) else cls(options, context)
+
     def backend_flags(self) -> dict[str, tuple[Field, list[str]]]:
         """The options of all backends: name as typed -> the field of the first that has it, and which backends have it."""
         flags: dict[str, tuple[Field, list[str]]] = {}
@@ -265,6 +281,23 @@ def backend_fields(backend: type[Backend]) -> dict[str, Field]:
     return fields_of(options, backend.name if prefix is None else prefix)
 
 
+def read_backend_options(backend: type[Backend], given: Mapping[str, Any]) -> Any:
+    """The `Options` of a backend, from texts or values. BadInput for one that it does not have, or that is missing."""
+    fields = backend_fields(backend)
+    values = read_options(fields, given, f"backend {backend.name}")
+    for name, field in fields.items():
+        if field.default is dataclasses.MISSING and name not in values:
+            behind = f"write --backend={backend.name}:{field.option.metavar}"
+            how = behind if name == colon_field(backend) else f"give {field.flag}"
+            raise BadInput(f"backend {backend.name} needs {field.option.metavar}: {how}")
+    return backend_options(backend)(**values)
+
+
+def colon_field(backend: type[Backend]) -> str | None:
+    """The option that takes what follows `--backend=NAME:`."""
+    return backend.Options.after_colon or ("url" if is_of_0_1(backend) and "url" in backend_fields(backend) else None)
+
+
 @functools.cache
 def backend_options(backend: type[Backend]) -> type:
     """Its `Options`. A backend as version 0.1 had them takes `slots` and options by its constructor's signature."""
@@ -286,6 +319,41 @@ def backend_options(backend: type[Backend]) -> type:
 def is_of_0_1(backend: type[Backend]) -> bool:
     """Whether its constructor takes `slots`, as in version 0.1, and not options and a context."""
     return "slots" in inspect.signature(backend).parameters
+
+
+class BackendOf01(Backend):
+    """A backend whose constructor takes `slots`, its options, and by their names host, settings, project and notice: it
+    is made when the project's folder is there."""
+
+    def __init__(self, cls: type[Backend], options: Any, context: BackendContext):
+        super().__init__(options, context)
+        self.name, self._class = cls.name, cls  # type: ignore[misc]
+
+    def place(self) -> str:
+        return f"{self.name}:{getattr(self.options, 'url', '')}"
+
+    def open(self, project: Path) -> None:
+        context = self.context
+        there = {"host": context.host, "settings": context.settings, "project": project, "notice": context.notify}
+        named = inspect.signature(self._class).parameters
+        given = {name: value for name, value in there.items() if name in named} | vars(self.options)
+        with blame(self._class, "its constructor"):
+            self._made: Backend = cast(Any, self._class)(slots=context.slots, **given)
+
+    def start(self, run: Run) -> None:
+        self._made.start(run)
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        return self._made.poll(timeout)
+
+    def stop(self, number: int, *, kill: bool) -> None:
+        self._made.stop(number, kill=kill)
+
+    def close(self) -> None:
+        self._made.close()
+
+    def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
+        self._made.migrate(unfinished)
 
 
 @contextlib.contextmanager

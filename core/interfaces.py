@@ -1,13 +1,17 @@
 """What a plugin writes: an `Optimizer`, a `Backend` or a `MetricReader`. Three small interfaces, no base behaviour."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.experiment import Outcome, Report, Run
 from studio.settings import Settings
 from studio.space import Space, Suggestion
+
+if TYPE_CHECKING:  # the host imports this file
+    from studio.host import Host
 
 
 class Optimizer(ABC):
@@ -47,8 +51,34 @@ class Optimizer(ABC):
         """
 
 
+@dataclass(frozen=True)
+class BackendContext:
+    """What a backend knows of the search that it runs experiments for."""
+
+    settings: Settings
+    slots: int  # experiments at a time; never more than there will be
+    source: Path  # the user's working directory, or the copy of it in the project
+    host: "Host"  # for backends that run scripts on this machine
+    notify: Callable[[str], None]  # one line for the user, from any thread
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search can cost, before it starts. `max_cost`: dollars that it cannot exceed, None without such a limit."""
+
+    text: str
+    max_cost: float | None = None
+
+
 class Backend(ABC):
-    """Where experiments run. `slots` is how many at a time."""
+    """Where experiments run.
+
+        made ── estimate, preview ──► open ──► start, poll, stop … ──► close
+                                         └──► migrate, when the search goes on elsewhere
+
+    One is made for each session, before the user has agreed and before anything is written: the constructor keeps what
+    it gets, asks nobody and starts nothing.
+    """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -66,13 +96,31 @@ class Backend(ABC):
         prefix: ClassVar[str | None] = None  # in place of NAME; "": none, as the clouds have it
         after_colon: ClassVar[str | None] = None  # the field that takes what follows `--backend=NAME:`
 
-    def __init__(self, *, slots: int, **options: Any):  # noqa: B027 - optional to override
-        pass
+    def __init__(self, options: Any, context: BackendContext):
+        self.options, self.context = options, context
 
     @classmethod
     def auto_slots(cls, options: Any, settings: Settings) -> int | None:
         """How many experiments `--num-workers=auto` runs at a time; None: as many as this machine has CPUs, or GPUs for."""
         return None
+
+    def place(self) -> str:
+        """Where experiments of this search are. A search that resumes at another place calls `migrate` on the old one."""
+        return self.name
+
+    def estimate(self) -> Estimate | None:
+        """What the search can cost, which the user is asked to accept; None: nothing. May ask the backend's service.
+
+        Raises BadInput for what cannot work.
+        """
+        return None
+
+    def preview(self) -> str:
+        """What would be sent first, for `studio run --dry-run`; empty: nothing worth a look."""
+        return ""
+
+    def open(self, project: Path) -> None:  # noqa: B027 - optional to override
+        """Connect. The folder of the project exists now; called once, before the first `start`."""
 
     @abstractmethod
     def start(self, run: Run) -> None:
@@ -81,7 +129,7 @@ class Backend(ABC):
     @abstractmethod
     def poll(self, timeout: float) -> list[Report | Outcome]:
         """What happened since the last call; blocks at most `timeout` seconds. An outcome comes once, after all
-        reports of its run."""
+        reports of its run. Raises EndSearch where nothing can go on: what runs is stopped, and resume continues."""
 
     @abstractmethod
     def stop(self, number: int, *, kill: bool) -> None:
@@ -90,6 +138,22 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Kill what still runs and give everything back. No outcome comes any more."""
+
+    def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
+        """The search goes on elsewhere: end what it has here, and bring home what is finished. In place of `close`.
+
+        unfinished  (number, attempt) of experiments without an outcome in the record
+        """
+        self.close()
+
+    @classmethod
+    def leftovers(cls, project: Path) -> list[str]:
+        """Names of what costs money or runs although nobody drives the search in that folder, and what `studio rm` would
+        orphan. Asked without an instance, of every backend that is installed. StudioError where nobody answers."""
+        return []
+
+    def forget(self, project: Path) -> None:  # noqa: B027 - optional to override
+        """Delete what the search left elsewhere: its project is being deleted."""
 
 
 class MetricReader(ABC):

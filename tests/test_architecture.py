@@ -92,6 +92,8 @@ def imports_of(module: Module) -> Iterator[Import]:
                 for alias in child.names:
                     full = f"{child.module}.{alias.name}"
                     yield Import(module, full if full in MODULES else str(child.module), child.lineno, inside)
+            if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+                continue  # for type checkers alone
             scope = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
             yield from visit(child, inside or scope)
 

@@ -76,9 +76,8 @@ class BeforeSearch:
     # --- before a search --------------------------------------------------------------------------------------------
 
     @classmethod
-    def quote(cls, settings: Settings, **options: Any) -> Quote:
+    def quote(cls, settings: Settings, wishes: Wishes) -> Quote:
         """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had, or could not work."""
-        wishes = Wishes(**options)
         url = cls.bucket_url(wishes)
         settled = cls._settled(settings, wishes)
         region = cls._check_bucket(url, wishes.bucket or url)
@@ -90,14 +89,8 @@ class BeforeSearch:
         return quote
 
     @classmethod
-    def check_source(cls, source: Path) -> None:
-        """BadInput where machines cannot install what the working directory asks for."""
-        requirement_files(source)
-
-    @classmethod
-    def requests(cls, settings: Settings, source: Path, **options: Any) -> list[Request]:
+    def requests(cls, settings: Settings, source: Path, wishes: Wishes) -> list[Request]:
         """What would be sent for the first machine; each further one has another name and token."""
-        wishes = Wishes(**options)
         settled = cls._settled(settings, wishes)
         files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(source)]
         files += [f"{SETUP}HASH/{PACKAGES}"] if wishes.python_pkg else []
@@ -120,9 +113,9 @@ class BeforeSearch:
         }
 
     @classmethod
-    def alive(cls, folder: Path) -> list[str]:
+    def leftovers(cls, project: Path) -> list[str]:
         """Machines of the project in that folder which this cloud still has. StudioError where it cannot be asked."""
-        ordered = {entry.name for entry in read(folder) if entry.ended is None and entry.cloud in ("", cls.cloud)}
+        ordered = {entry.name for entry in read(project) if entry.ended is None and entry.cloud in ("", cls.cloud)}
         if not ordered:
             return []
         return sorted(machine.name for machine in cls.open_cloud().machines() if machine.name in ordered)

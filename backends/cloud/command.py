@@ -139,18 +139,27 @@ class _Row:
 def _backends(name: str | None) -> list[Any]:
     """That of the cloud of that name, or one for each cloud."""
     from studio.host import create_host
-    from studio.search.billing import clouds
 
-    return clouds(create_host()) if name is None else [_one(name)]
+    if name is not None:
+        return [_one(name)]
+    found = {cls.cloud: cls for cls in reversed(_clouds(create_host()))}
+    return [found[cloud] for cloud in sorted(found)]
+
+
+def _clouds(host: Any) -> list[Any]:
+    """The backends that are clouds."""
+    from studio.backends.cloud.machines_backend import MachinesBackend
+
+    return [piece.cls for piece in host.pieces("backend") if issubclass(piece.cls, MachinesBackend)]
 
 
 def _one(name: str) -> Any:
     """By any of the names that `--cloud` takes."""
     from studio.host import create_host
-    from studio.search.billing import cloud_names
 
     host = create_host()
-    if name not in (names := cloud_names(host)):
+    names = sorted({name for cls in _clouds(host) for name in (cls.name, *cls.aliases)})
+    if name not in names:
         raise BadInput(f"{name!r} is no cloud; there are: {', '.join(names)}")
     return host.backend(name)
 

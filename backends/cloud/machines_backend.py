@@ -10,9 +10,10 @@ search goes through `close`, which ends all machines.
 
 import contextlib
 import hashlib
+import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from studio.backends.cloud.startup import PACKAGES, log_key
 from studio.backends.queue.bucket import Bucket, BucketError
 from studio.backends.queue.pool import PooledBackend, copy_of
 from studio.backends.queue.shipping import QUEUE, search_tag
-from studio.errors import BadInput, StudioError
+from studio.errors import BadInput, EndSearch, StudioError
 from studio.experiment import Outcome, Report
-from studio.project import inbox as requests
+from studio.interfaces import Backend, BackendContext, Estimate
 from studio.project.costs import OF_ATTEMPT, OF_PROJECT
 from studio.settings import Settings
 from studio.system.files import write_json
@@ -42,8 +43,7 @@ LOG_LINES = 12  # of a machine that came to nothing
 
 
 class MachinesBackend(BeforeSearch, PooledBackend):
-    """Subclasses say which cloud. Options are those of `Wishes`; `settings`, `project` (its folder) and `notice` come
-    from Studio."""
+    """Experiments on machines that are ordered for them; a subclass says of which cloud."""
 
     Options = Wishes
 
@@ -51,36 +51,29 @@ class MachinesBackend(BeforeSearch, PooledBackend):
     def auto_slots(cls, options: Any, settings: Settings) -> int:
         raise BadInput("--num-workers auto counts the CPUs of this machine: say how many experiments run at a time")
 
-    def __init__(
-        self,
-        *,
-        slots: int,
-        settings: Settings,
-        project: Path,
-        notice: Callable[[str], None],
-        bucket: str | None = None,
-        account: str | None = None,
-        gpu_type: str | None = None,
-        machine_type: str | None = None,
-        image: str | None = None,
-        per_machine: int | None = None,
-        cloud_timeout: str | None = None,
-        cloud_lifetime: str | None = None,
-        max_cost: str | None = None,
-        price: str | None = None,
-        bid: str | None = None,
-        ssh_keypair: str | None = None,
-        port: int | None = None,
-        user_startup_script: str | None = None,
-        python_pkg: list[str] | None = None,
-    ):
-        given = {
-            name: value for name, value in locals().items() if name in Wishes.__dataclass_fields__ and value is not None
-        }
-        self._wishes, self._settings, self._project = Wishes(**given), settings, project
+    def __init__(self, options: Wishes, context: BackendContext):
+        Backend.__init__(self, options, context)
+        self._wishes, self._settings = options, context.settings
+
+    def place(self) -> str:
+        return f"{self.name}:{self._wishes.bucket or ''}"
+
+    def estimate(self) -> Estimate:
+        requirement_files(self.context.source)
+        quote = self.quote(self._settings, self._wishes)
+        return Estimate(quote.text, quote.max_cost)
+
+    def preview(self) -> str:
+        requests = self.requests(self._settings, self.context.source, self._wishes)
+        texts = [f"{each.method} {json.dumps(each.body, indent=2)}".replace("\\n", "\n") for each in requests]
+        return "\n".join(["requests to the cloud for the first machine, in this order:", *texts])
+
+    def open(self, project: Path) -> None:
+        self._project = project
         self._tag = search_tag(project)
         place = f"{self.bucket_url(self._wishes)}/{self._tag}"
-        super().__init__(slots=slots, place=place, project=project, notice=notice, look=self.pace(LOOK))
+        slots, notice = self.context.slots, self.context.notify
+        PooledBackend.__init__(self, slots=slots, place=place, project=project, notice=notice, look=self.pace(LOOK))
         self.tend_interval = self.pace(TEND)
         self._ledger = Ledger(project)
 
@@ -89,14 +82,13 @@ class MachinesBackend(BeforeSearch, PooledBackend):
     def poll(self, timeout: float) -> list[Report | Outcome]:
         if isinstance(self._failure, CostReached):
             self._say_words()
-            self.notice(str(self._failure))
-            self._failure = None
-            requests.leave(self._project, requests.Request("stop"))
+            reached, self._failure = self._failure, None
+            raise EndSearch(str(reached), "cost")
         return super().poll(timeout)
 
-    def leave(self) -> None:
+    def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
         """Should it come back, it finds none of what it left here."""
-        super().leave()
+        super().migrate(unfinished)
         if not self._ledger.alive:
             (self._project / QUEUE).unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ studio run --backend=folder:/shared/dir --num-workers=8 …   # on one of them
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,7 +54,7 @@ class FolderBackend(BucketBackend):
         super().__init__(slots=slots, bucket=bucket, look=bucket.driver_look, notice=notice)
         self._project = project
 
-    def leave(self) -> None:
+    def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
         """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
         try:
             if self._project is not None:

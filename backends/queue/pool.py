@@ -266,7 +266,7 @@ class PooledBackend(BucketBackend):
         if self._thread.is_alive():
             self.notice("it has no answer yet; going on without it")
 
-    def leave(self) -> None:
+    def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
         """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
         self.close()
         with open_bucket(self._place) as bucket:

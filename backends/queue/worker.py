@@ -27,6 +27,7 @@ from studio.backends.queue.work_folder import work_folder
 from studio.experiment import Outcome, Report, Run
 from studio.host import Host
 from studio.interfaces import Backend
+from studio.settings import Settings
 from studio.system.machine import visible_gpus
 from studio.system.signals import Interrupts
 
@@ -203,7 +204,7 @@ class Worker:
             run = fetched.result()
             env = {**run.env, "CUDA_VISIBLE_DEVICES": ",".join(job.gpus)} if job.gpus else run.env
             job.run = replace(run, env=env, resources=replace(run.resources, gpus=0))
-            job.backend = self._host.backend("local")(slots=self._slots, host=self._host)
+            job.backend = self._host.make_backend(Settings(""), slots=self._slots, source=self._work, notify=self._say)
             job.backend.start(job.run)
             self._pass_on_stop(job)
         except PASSING as error:

@@ -2,15 +2,14 @@
 
 import shlex
 from collections.abc import Sequence
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
 from studio.host import Host, backend_fields
-from studio.search.billing import costs_money, settings_of
-from studio.search.run import check
+from studio.search.observer import Observer
+from studio.search.run import check, make_backend
 from studio.search.search import Search
 from studio.settings import command_line, make_settings
 from studio.space import Suggestion
@@ -36,9 +35,8 @@ def show(
         suggestions.append(suggestion)
     diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
     run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
-    cost: Any = plan.backend if costs_money(plan.backend) else None
-    quote: Any = cost.quote(settings_of(plan), **plan.backend_options) if cost else None
-    sent = cost.requests(settings_of(plan), plan.source, **plan.backend_options) if cost else []
+    backend = make_backend(plan, host, Observer())
+    estimate, preview = backend.estimate(), backend.preview()
     if as_json:
         values = [{name: plain(value) for name, value in s.values.items()} for s in suggestions]
         print_json(
@@ -49,7 +47,8 @@ def show(
                 "command": run.argv if run else [],
                 "again": command_line(plan.settings, backend_fields(plan.backend)),
                 "notices": plan.notices,
-                **({"requests": [vars(request) for request in sent]} if sent else {}),
+                **({"estimate": estimate.text} if estimate else {}),
+                **({"preview": preview} if preview else {}),
             }
         )
         return 0
@@ -66,8 +65,8 @@ def show(
     if plan.size is None or plan.size > len(suggestions):
         print("…")
     print(harmless(diff) or "nothing in the script changes", end="" if diff else "\n")
-    if sent:
-        print(f"\n{quote.text}\n\nrequests to the cloud for the first machine, in this order:")
-    for request in sent:
-        print(f"{request.method} {dumps(request.body, indent=2)}".replace("\\n", "\n"))
+    if estimate:
+        print(f"\n{harmless(estimate.text)}")
+    if preview:
+        print(f"\n{harmless(preview)}")
     return 0

@@ -1,13 +1,16 @@
 """`studio rm PROJECT`."""
 
+import contextlib
 import sys
 from typing import Annotated
 
 import typer
 
-from studio.cli.usage import PlainUsage
+from studio.cli.usage import PlainUsage, say
 from studio.errors import BadInput, StoreError, StudioError
+from studio.host import Host, create_host
 from studio.project.project import Project
+from studio.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -31,29 +34,39 @@ def rm(
         raise BadInput(f"nobody can be asked here; write studio rm {project} --yes")
     if not yes and not typer.confirm(f"Delete {what} in {found.folder}?"):
         raise BadInput(f"project {project} is kept")
-    _check_machines(found)
+    host = create_host()
+    _check_machines(found, host)
+    with contextlib.suppress(StoreError):
+        _forget(found, host)
     remove(project)
     print(f"studio: deleted {what}", file=sys.stderr)
     return 0
 
 
-def _check_machines(project: Project) -> None:
+def _check_machines(project: Project, host: Host) -> None:
     """Whoever deletes the record of machines that cost would look for them in vain."""
-    from studio.host import create_host
-    from studio.search.billing import clouds
-
-    if not (project.folder / "machines.json").exists():
-        return
-    for backend in clouds(create_host()):
+    for piece in host.pieces("backend"):
         try:
-            alive = backend.alive(project.folder)
+            alive = piece.cls.leftovers(project.folder)
         except StudioError as error:
             raise StudioError(
-                f"project {project.name} is kept: nobody says whether its machines are gone ({error}); "
+                f"project {project.name} was not deleted: its machines may still run ({error}); "
                 f"try studio cloud gc {project.name}"
             ) from error
         if alive:
             raise BadInput(
-                f"project {project.name} is kept: its machines still cost ({', '.join(alive)}); "
+                f"project {project.name} was not deleted: its machines still cost ({', '.join(alive)}); "
                 f"end them with studio cloud gc {project.name}, then delete it"
             )
+
+
+def _forget(project: Project, host: Host) -> None:
+    """Delete what the search left in buckets and on engines, as far as they answer."""
+    settings = Settings.from_dict(project.settings)
+    if not settings.script:
+        return
+    try:
+        backend = host.make_backend(settings, slots=1, source=project.folder, notify=say)
+        backend.forget(project.folder)
+    except StudioError as error:
+        say(f"what {project.name} left at {settings.backend} stays there: {error}")

@@ -26,6 +26,7 @@ STATES = {
     "exhausted": "Nothing new to try",
     "failures": "Ended by failures",
     "disk": "Ended: the disk is full",
+    "cost": "Ended: cost limit",
     "stopped": "Stopped",
     "interrupted": "Interrupted",
     "failed": "Broke off",

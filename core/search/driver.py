@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from studio.abilities import abilities_of
-from studio.errors import Stalled, StoreError
+from studio.errors import EndSearch, Stalled, StoreError
 from studio.execution.metric import Summary, judge
 from studio.experiment import Experiment, Outcome, Report, Run, Status
 from studio.host import blame
@@ -35,6 +35,7 @@ POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
 EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
 ENDINGS = {
+    "cost": "the limit of its cost is reached",
     "disk": "the disk is full: free some space",
     "exhausted": "only values that were seen before are suggested any more",
     "failed": "the search broke off",
@@ -99,8 +100,13 @@ class Driver:
         while True:
             if self.turn(events):
                 return
-            with blame(self.backend, "poll"):
-                events = self.backend.poll(POLL) if self._slots else self._control.rest(POLL)
+            try:
+                with blame(self.backend, "poll"):
+                    events = self.backend.poll(POLL) if self._slots else self._control.rest(POLL)
+            except EndSearch as end:
+                events = ()
+                self.observer.notice(str(end))
+                self._end(end.ending, 1)
             self.progress.elapsed = self._clock() - self._begun
             self.observer.tick(self.progress)
 

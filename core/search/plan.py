@@ -3,7 +3,6 @@
 settings --prepare--> Plan --run_of(suggestion)--> Run
 """
 
-import dataclasses
 import importlib.util
 import os
 import shutil
@@ -18,7 +17,7 @@ from studio import options
 from studio.errors import BadInput, PluginError, StudioError
 from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
-from studio.host import Host, backend_fields, backend_options, blame
+from studio.host import Host, blame, colon_field, read_backend_options
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.program import Program
@@ -50,7 +49,6 @@ class Plan:
     optimizer: type[Optimizer]
     options: dict[str, Any]
     backend: type[Backend]
-    backend_options: dict[str, Any]
     metric: Metric
     sign: float  # fitness = sign * metric
     max_experiments: int | None
@@ -64,6 +62,12 @@ class Plan:
     def metric_required(self) -> bool:
         """Whether an experiment without fitness has failed."""
         return self.settings.metric is not None or self.optimizer.needs_fitness
+
+    @property
+    def slots(self) -> int:
+        """How many experiments run at a time: never more than there will be."""
+        workers = self.settings.num_workers
+        return workers if self.size is None else max(1, min(workers, self.size))
 
     @property
     def shared_folder(self) -> str:
@@ -114,7 +118,6 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     space = read_space(settings.ranges, host, grid=optimizer.grid)
     settings, backend = place(settings, host)
     metric = parse_metric(settings.metric)
-    _check_gpus(settings)
     artifacts = read_artifacts(settings, source)
     settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
     files = snapshot or source
@@ -127,7 +130,6 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         optimizer=optimizer,
         options=chosen_options,
         backend=backend,
-        backend_options=settings.backend_options,
         metric=metric,
         sign=parse_direction(settings.direction, metric),
         max_experiments=settings.max_experiments,
@@ -155,37 +157,22 @@ def array_names(space: Space) -> list[str]:
 def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
     """`settings` with where it runs settled: the backend's name alone, its options read, how many at a time."""
     name, colon, where = settings.backend.partition(":")
-    backend = host.backend(name)
-    fields, given = backend_fields(backend), dict(settings.backend_options)
+    backend, given = host.backend(name), dict(settings.backend_options)
     if colon:
-        field = backend.Options.after_colon or ("url" if "url" in fields else None)
+        field = colon_field(backend)
         if field is None:
             raise BadInput(f"--backend {settings.backend}: {name} takes nothing behind its name")
         given[field] = where
-    values = options.read_options(fields, given, f"backend {name}")
-    for field, each in fields.items():
-        if each.default is dataclasses.MISSING and field not in values:
-            how = (
-                f"write --backend={name}:{each.option.metavar}"
-                if field == backend.Options.after_colon
-                else f"give {each.flag}"
-            )
-            raise BadInput(f"backend {name} needs {each.option.metavar}: {how}")
+    chosen = read_backend_options(backend, given)
+    values = {field: getattr(chosen, field) for field in given if given[field] is not None}
     slots = settings.num_workers
     if slots == AUTO:
         here = len(visible_gpus()) // settings.gpus if settings.gpus else usable_cpus()
-        slots = backend.auto_slots(backend_options(backend)(**values), settings) or max(1, here)
+        slots = backend.auto_slots(chosen, settings) or max(1, here)
     return replace(settings, backend=name, backend_options=values, num_workers=slots), backend
 
 
 # --- the checks -------------------------------------------------------------------------------------------------------
-
-
-def _check_gpus(settings: Settings) -> None:
-    if settings.gpus and settings.backend == "local":
-        have = len(visible_gpus())
-        if have < settings.gpus * settings.num_workers:
-            raise BadInput(f"--gpus {settings.gpus} for {settings.num_workers} workers: this machine shows {have} GPUs")
 
 
 def _check_literals(plan: Plan) -> None:

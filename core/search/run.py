@@ -3,9 +3,8 @@
 settings --prepare--> plan --create--> project on disk --Search, Backend, Driver--> Project
 """
 
-import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -19,7 +18,6 @@ from studio.project.paths import existing_project_folder, project_folder
 from studio.project.project import Project
 from studio.project.source import Snapshot
 from studio.project.store import Store
-from studio.search.billing import Consent, agree, costs_money, settings_of
 from studio.search.creation import create, fingerprint, is_whole, source_snapshot
 from studio.search.driver import Driver
 from studio.search.observer import Observer
@@ -39,6 +37,8 @@ from studio.settings import (
 from studio.system.copying import remove_tree
 from studio.system.processes import kill_tree
 from studio.system.signals import check_interrupted
+
+Consent = bool | Callable[[str], bool]  # a function shows a text, and asks whether to go on
 
 
 @with_signature(OPTIONS)
@@ -65,9 +65,10 @@ def run(
     settings = make_settings(script, arguments, **given)
     host, observer = host or create_host(), observer or Observer()
     plan, snapshot = check(settings, project, host)
-    agree(plan, observer, yes)
+    backend = make_backend(plan, host, observer)
+    confirm_estimate(backend, observer, yes)
     store = create(plan, snapshot, project)
-    return _carry_out(plan, store, host, observer, new=True)
+    return _carry_out(plan, backend, store, host, observer, new=True)
 
 
 @with_signature(RESUME_OPTIONS)
@@ -96,11 +97,10 @@ def resume(
         stored = stored_settings(store)
         settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
         plan = plan_again(settings, store, host, observer, accept_changes, keep_source)
-        agree(plan, observer, yes)
-        if _place(plan.settings) != _place(
-            stored
-        ):  # before it is stored: what breaks off here is done by the next resume
-            _leave(prepare(stored, host, plan.source, store.folder / plan.snapshot), host, store.folder, observer)
+        backend = make_backend(plan, host, observer)
+        confirm_estimate(backend, observer, yes)
+        # before it is stored: what breaks off here is done by the next resume
+        _migrate(stored, plan, backend, store, host, observer)
         # A time is for one session.
         store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
         if store.meta("optimizer_file") != fingerprint(settings):
@@ -110,7 +110,7 @@ def resume(
     except BaseException:
         store.close()
         raise
-    return _carry_out(plan, store, host, observer, accept_changes=accept_changes)
+    return _carry_out(plan, backend, store, host, observer, accept_changes=accept_changes)
 
 
 def remove(project: str) -> None:
@@ -142,14 +142,29 @@ def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Sn
 # --- carrying it out --------------------------------------------------------------------------------------------------
 
 
-def _open_backend(plan: Plan, host: Host, project: Path, observer: Observer) -> Backend:
-    """The backend; it is given the host, and more about the search, where its constructor names that."""
-    with blame(plan.backend, "its constructor"):
-        settings = settings_of(plan) if costs_money(plan.backend) else plan.settings
-        there = {"host": host, "settings": settings, "project": project, "notice": observer.notice}
-        named = inspect.signature(plan.backend).parameters
-        given = {name: value for name, value in there.items() if name in named}
-        return plan.backend(slots=plan.settings.num_workers, **given, **plan.backend_options)
+def make_backend(plan: Plan, host: Host, observer: Observer) -> Backend:
+    """The backend of a session: what it estimates is what it orders."""
+    settings = replace(plan.settings, num_workers=plan.slots)
+    return host.make_backend(settings, slots=plan.slots, source=plan.source, notify=observer.notice)
+
+
+def confirm_estimate(backend: Backend, observer: Observer, yes: Consent) -> None:
+    """Say what the search can cost, before anything is started or written. BadInput where nobody accepts it.
+
+    `yes` False: there is nobody to ask.
+    """
+    with blame(backend, "estimate"):
+        estimate = backend.estimate()
+    if estimate is None:
+        return
+    if callable(yes):
+        if not yes(estimate.text):
+            raise BadInput("nothing was started")
+        return
+    for line in estimate.text.splitlines():
+        observer.notice(line)
+    if not yes and estimate.max_cost is None:
+        raise BadInput("this costs money: agree with --yes, or say how much it may cost with --max-cost DOLLARS")
 
 
 def _changed(stored: Settings, given: dict[str, Any]) -> Settings:
@@ -160,19 +175,32 @@ def _changed(stored: Settings, given: dict[str, Any]) -> Settings:
     return replace(stored, **given, backend_options={**kept, **options})
 
 
-def _place(settings: Settings) -> tuple[str, Any, Any]:
-    """Where its experiments are, as far as another place would not find them."""
-    return settings.backend, settings.backend_options.get("url"), settings.backend_options.get("bucket")
-
-
-def _leave(plan: Plan, host: Host, project: Path, observer: Observer) -> None:
-    """The search goes on elsewhere: nothing of it may stay where it was."""
-    if hasattr(plan.backend, "leave"):
-        _open_backend(plan, host, project, observer).leave()  # type: ignore[attr-defined]
+def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host: Host, observer: Observer) -> None:
+    """Where the search goes on elsewhere: nothing of it may stay where it was."""
+    if (stored.backend, stored.backend_options) == (plan.settings.backend, plan.settings.backend_options):
+        return
+    before = host.make_backend(stored, slots=stored.num_workers, source=plan.source, notify=observer.notice)
+    if before.place() == backend.place():
+        return
+    unfinished = [
+        (experiment.number, experiment.attempt)
+        for experiment in Project(store.folder.name).experiments
+        if experiment.status in ("running", "queued")
+    ]
+    with blame(before, "migrate"):
+        before.open(store.folder)
+        before.migrate(unfinished)
 
 
 def _carry_out(
-    plan: Plan, store: Store, host: Host, observer: Observer, *, accept_changes: bool = False, new: bool = False
+    plan: Plan,
+    backend: Backend,
+    store: Store,
+    host: Host,
+    observer: Observer,
+    *,
+    accept_changes: bool = False,
+    new: bool = False,
 ) -> Project:
     try:
         search = Search(
@@ -190,7 +218,8 @@ def _carry_out(
         if plan.settings.seed is None and not plan.optimizer.grid:
             observer.notice(f"seed {search.seed}")
         try:
-            backend = _open_backend(plan, host, store.folder, observer)
+            with blame(backend, "open"):
+                backend.open(store.folder)
         except BaseException:
             if new:  # nothing has begun: no empty project stays behind
                 remove_tree(store.folder)

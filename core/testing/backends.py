@@ -4,7 +4,7 @@
 
     class TestMine(BackendContract):
         backend = Mine
-        options = {"host": "localhost"}     # what `Mine` needs beside `slots`
+        options = {"host": "localhost"}     # fields of `Mine.Options`
 
 The scripts need Python alone. A backend whose scripts run where this machine's processes and files cannot be seen
 overrides `processes_of` and `files_of`.
@@ -12,6 +12,7 @@ overrides `processes_of` and `files_of`.
 
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.experiment import Outcome, Report, Run
+from studio.host import create_host
 from studio.interfaces import Backend
+from studio.settings import Settings
 from studio.system.processes import marked
 
 FITNESS = 'print("fitness: 0.5"); print("fitness: 0.75")'
@@ -226,11 +229,12 @@ class BackendContract:
 
     @contextmanager
     def _open(self, slots: int) -> Iterator[Backend]:
-        backend = self.backend(slots=slots, **self.options)
-        try:
-            yield backend
-        finally:
-            backend.close()
+        with tempfile.TemporaryDirectory() as folder:
+            backend = open_backend(self.backend, Path(folder) / "project", slots=slots, **self.options)
+            try:
+                yield backend
+            finally:
+                backend.close()
 
     def _until_ended(self, backend: Backend, numbers: set[int]) -> list[Report | Outcome]:
         events: list[Report | Outcome] = []
@@ -259,6 +263,16 @@ class BackendContract:
         while self.processes_of(run) and time.monotonic() < deadline:
             time.sleep(0.05)
         return not self.processes_of(run)
+
+
+def open_backend(cls: type[Backend], project: Path, *, slots: int = 1, **options: Any) -> Backend:
+    """A backend as a search has it, with `options` as `Options` has them; `project` becomes its project's folder."""
+    host = create_host()
+    project.mkdir(parents=True, exist_ok=True)
+    settings = Settings("script.py", num_workers=slots, backend=cls.name, backend_options=options)
+    backend = host.make_backend(settings, slots=slots, source=project, notify=lambda text: None, cls=cls)
+    backend.open(project)
+    return backend
 
 
 def _only_outcome(events: list[Report | Outcome], number: int) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from studio.experiment import Outcome, Report, Run
 from studio.hookspecs import hookimpl
-from studio.interfaces import Backend
+from studio.interfaces import Backend, BackendContext
 
 FOREVER = object()  # what a run does that ends only when it is stopped
 
@@ -36,7 +36,8 @@ class FakeBackend(Backend):
     most: ClassVar[int] = 0
     closed: ClassVar[int] = 0
 
-    def __init__(self, *, slots: int):
+    def __init__(self, options: Any, context: BackendContext):
+        super().__init__(options, context)
         self._running: dict[int, Run] = {}
         self._stopped: list[int] = []
 

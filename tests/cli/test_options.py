@@ -58,7 +58,7 @@ class Old(fake_backend(lambda run: 1.0)):
     name = "old"
 
     def __init__(self, *, slots: int, host: object = None, nice_level: int = 0, url: str = ""):
-        super().__init__(slots=slots)
+        super().__init__(None, None)
         type(self).made = (slots, nice_level, url)
 
 

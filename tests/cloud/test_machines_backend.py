@@ -18,6 +18,7 @@ from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.lease_records import OUTCOMES, JobOutcome
 from studio.backends.queue.shipping import search_tag
 from studio.experiment import Run
+from studio.interfaces import BackendContext
 from studio.project.costs import OF_ATTEMPT
 from studio.settings import Settings
 
@@ -47,9 +48,9 @@ def backend(tmp_path, home):
     made.launch(order)
     now = time.time()
     Ledger(project).note(Entry(order.name, "small", "zone-a", False, Rate(0.36, 0.36), now, now + 3600))
-    backend = Backend(
-        slots=1, settings=Settings("train.py"), project=project, notice=said.append, bucket=f"{tmp_path}/bucket"
-    )
+    context = BackendContext(Settings("train.py"), 1, tmp_path, None, said.append)
+    backend = Backend(Wishes(bucket=f"{tmp_path}/bucket"), context)
+    backend.open(project)
     backend.made, backend.said, backend.ends = made, said, ends
     yield backend
     backend.close()

@@ -47,8 +47,8 @@ class ForgetsTheNumber(LocalBackend):
 
 
 class OneAtATime(LocalBackend):
-    def __init__(self, *, slots, host=None):
-        super().__init__(slots=slots, host=host)
+    def __init__(self, options, context):
+        super().__init__(options, context)
         self.waiting, self.busy = [], False
 
     def start(self, run):
@@ -82,8 +82,8 @@ class OnlyPolite(LocalBackend):
         for run in self.runs.values():
             signal_tree(None, run.folder, signal.SIGTERM)
 
-    def __init__(self, *, slots, host=None):
-        super().__init__(slots=slots, host=host)
+    def __init__(self, options, context):
+        super().__init__(options, context)
         self.runs = {}
 
     def start(self, run):

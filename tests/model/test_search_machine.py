@@ -42,7 +42,7 @@ from studio.search.driver import Driver
 from studio.search.failures import FIRST, IN_A_ROW
 from studio.search.observer import Observer
 from studio.search.plan import prepare
-from studio.search.run import source_snapshot
+from studio.search.run import make_backend, source_snapshot
 from studio.search.search import Search
 from studio.settings import Settings, make_settings
 from studio.space import Suggestion
@@ -280,7 +280,7 @@ class DriverMachine(RuleBasedStateMachine):
             host=self.host,
             journal=store,
         )
-        backend = plan.backend(slots=plan.settings.num_workers)
+        backend = make_backend(plan, self.host, Observer())
         backend.machine = self
         self.driver = Driver(plan, self.search, store, backend, Viewer(self), clock=lambda: self.now)
         latest = {number: rows[-1] for number, rows in self.attempts().items()}

@@ -21,8 +21,9 @@ from studio.project.paths import database
 from studio.project.project import Project
 from studio.search.creation import create
 from studio.search.driver import Driver
+from studio.search.observer import Observer
 from studio.search.plan import prepare
-from studio.search.run import source_snapshot
+from studio.search.run import make_backend, source_snapshot
 from studio.search.search import Search
 from studio.settings import make_settings
 from studio.testing.fakes import FOREVER, fake_backend, outcome_of
@@ -159,7 +160,7 @@ def hand_set(home, script, tmp_path):
         stores.append(create(plan, source_snapshot(plan), "p"))
         search = Search(plan.space, optimizer=plan.optimizer, seed=1, host=host, journal=stores[-1])
         clock = Clock()
-        driver = Driver(plan, search, stores[-1], plan.backend(slots=2), Silent(), clock=clock)
+        driver = Driver(plan, search, stores[-1], make_backend(plan, host, Observer()), Silent(), clock=clock)
         assert driver.turn([]) is False
         assert sorted(driver.progress.running) == [1, 2]
         return driver, clock

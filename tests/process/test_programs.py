@@ -19,8 +19,9 @@ from studio.search.observer import Observer
 from studio.settings import ResumeOptions, RunOptions
 
 PUBLIC = """
-    Backend Experiment MetricReader Optimizer Outcome Parameter Project Report Run Search Space StudioError Suggestion
-    create_host fs_tracker hookimpl resume run
+    Array Backend BackendContext BadInput Choice Constant EndSearch Estimate Experiment Integer Lines Metric
+    MetricReader Optimizer Outcome Parameter Project RangeError Real Report Resources Run Runner Search Space
+    StudioError Suggestion create_host fs_tracker hookimpl kill_tree option resume run
 """
 
 TRAIN = """

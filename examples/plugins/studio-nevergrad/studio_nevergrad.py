@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 import studio
-from studio.space import Array, Choice, Integer
 
 WIDTH = 0.25  # first standard deviation of unconstrained coordinates, in units of the range
 HOPELESS = 1e20  # loss of failures before anything worked; Nevergrad cuts at 5e20
@@ -126,7 +125,7 @@ def variable_of(parameter: studio.Parameter, start: np.ndarray, p: Any) -> Any:
     """A variable of Nevergrad that begins at `start`, a point of the unit cube of shape (dimensions,)."""
     if parameter.dimensions == 0:
         return p.Constant(0)
-    if isinstance(parameter, Choice):
+    if isinstance(parameter, studio.Choice):
         return p.Choice(range(len(parameter.values))) if len(parameter.values) > 1 else p.Constant(0)
     if is_whole(parameter):
         kind = p.Log if parameter.log else p.Scalar
@@ -142,7 +141,7 @@ def variable_of(parameter: studio.Parameter, start: np.ndarray, p: Any) -> Any:
 
 def value_at(parameter: studio.Parameter, numbers: Any) -> Any:
     """The value that the script gets, from what Nevergrad has for it: a number, or a list of them."""
-    if isinstance(parameter, Choice):
+    if isinstance(parameter, studio.Choice):
         return parameter.values[numbers]
     if is_whole(parameter):
         return numbers
@@ -152,11 +151,11 @@ def value_at(parameter: studio.Parameter, numbers: Any) -> Any:
 
 
 def is_whole(parameter: studio.Parameter) -> bool:
-    return type(parameter) is Integer and not parameter.unconstrained
+    return type(parameter) is studio.Integer and not parameter.unconstrained
 
 
 def is_whole_array(parameter: studio.Parameter) -> bool:
-    return isinstance(parameter, Array) and is_whole(parameter.element) and not parameter.element.log
+    return isinstance(parameter, studio.Array) and is_whole(parameter.element) and not parameter.element.log
 
 
 # --- Nevergrad --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 import studio
-from studio.space import Array, Choice, Integer, Real
 
 WIDTH = 0.25  # scale of the Cauchy distribution of unconstrained coordinates, in units of the range
 EDGE = 1e-6  # of its quantiles, which reaches 80,000 ranges away
@@ -134,14 +133,14 @@ def distribution_of(parameter: studio.Parameter) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     element = element_of(parameter)
-    if isinstance(element, Choice):
+    if isinstance(element, studio.Choice):
         # By position: to Optuna 1, 1.0 and True are one choice, and some values are none.
         return CategoricalDistribution(range(len(element.values)))
     if parameter.unconstrained:
         return FloatDistribution(EDGE, 1 - EDGE)
-    if type(element) is Integer:
+    if type(element) is studio.Integer:
         return IntDistribution(int(element.low), int(element.high), log=element.log)
-    if type(element) is Real:
+    if type(element) is studio.Real:
         return FloatDistribution(element.low, element.high, log=element.log)
     return FloatDistribution(0, 1)
 
@@ -149,17 +148,17 @@ def distribution_of(parameter: studio.Parameter) -> Any:
 def value_at(parameter: studio.Parameter, numbers: Sequence[Any]) -> Any:
     """The value that the script gets, from the numbers that Optuna suggests for its coordinates."""
     element = element_of(parameter)
-    if isinstance(element, Choice):
+    if isinstance(element, studio.Choice):
         return element.values[numbers[0]]
     if parameter.unconstrained:
         return parameter.from_unit(0.5 + WIDTH * np.tan(np.pi * (np.array(numbers) - 0.5)))
-    if type(element) in (Integer, Real):
-        return np.array(numbers) if isinstance(parameter, Array) else element.dtype(numbers[0])
+    if type(element) in (studio.Integer, studio.Real):
+        return np.array(numbers) if isinstance(parameter, studio.Array) else element.dtype(numbers[0])
     return parameter.from_unit(np.array(numbers, dtype=float))
 
 
 def element_of(parameter: studio.Parameter) -> studio.Parameter:
-    return parameter.element if isinstance(parameter, Array) else parameter
+    return parameter.element if isinstance(parameter, studio.Array) else parameter
 
 
 # --- Optuna -----------------------------------------------------------------------------------------------------------

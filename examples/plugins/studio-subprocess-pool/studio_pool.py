@@ -1,7 +1,7 @@
 """A backend with workers of its own: `studio run --backend=pool --num-workers=4 …`.
 
     backend                                              worker (python -m studio_pool)
-    start(run), stop(number)   -- JSON lines, stdin -->  Runner: folder, process, limits, metric
+    start(run), stop(number)   -- JSON lines, stdin -->  studio.Runner: folder, process, limits, metric
     poll() -> reports, outcome  <-- JSON lines, stdout --
 
 A worker carries one experiment at a time. Standard input that ends is its sign to kill what it runs and to end, so that
@@ -24,9 +24,6 @@ from typing import Any
 import numpy as np
 
 import studio
-from studio.execution.runner import Runner
-from studio.experiment import Metric, Resources
-from studio.system.processes import kill_tree
 
 LOOK = 0.1  # seconds until a busy worker notices a message
 PATIENCE = 30.0  # seconds in which a worker has to end
@@ -38,8 +35,9 @@ class PoolBackend(studio.Backend):
 
     name = "pool"
 
-    def __init__(self, *, slots: int):
-        self._slots = slots
+    def __init__(self, options: studio.Backend.Options, context: studio.BackendContext):
+        super().__init__(options, context)
+        self._slots = context.slots
         self._workers: list[Worker] = []
         self._waiting: deque[studio.Run] = deque()
         self._known: set[tuple[int, int]] = set()  # number and attempt of what waits or runs
@@ -157,7 +155,7 @@ class Worker:
             code = self._process.wait()
         self._process.stdout.close()
         if self.run is not None:
-            kill_tree(None, self.run.folder)
+            studio.kill_tree(None, self.run.folder)
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
@@ -173,7 +171,7 @@ def work() -> None:
     """Runs what standard input says, until it ends."""
     channel = Channel(0, os.dup(1))
     os.dup2(2, 1)  # what a plugin prints is no message
-    runner, busy = Runner(studio.create_host()), False
+    runner, busy = studio.Runner(studio.create_host()), False
     try:
         while True:
             if select.select([channel.source], [], [], 0 if busy else None)[0]:
@@ -196,7 +194,9 @@ def work() -> None:
 
 
 def run_of(data: dict[str, Any]) -> studio.Run:
-    return studio.Run(**{**data, "metric": Metric(**data["metric"]), "resources": Resources(**data["resources"])})
+    return studio.Run(
+        **{**data, "metric": studio.Metric(**data["metric"]), "resources": studio.Resources(**data["resources"])}
+    )
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from studio.execution.runner import Runner
 from studio.experiment import FITNESS, Metric, Outcome, Report, Resources, Run
 from studio.host import Host, create_host
 from studio.interfaces import MetricReader
+from studio.settings import Settings
 from studio.system.machine import usable_cpus, with_thread_share
 from studio.system.processes import marked
 
@@ -656,7 +657,7 @@ def local(host: Host) -> Iterator[Callable[..., LocalBackend]]:
     opened: list[LocalBackend] = []
 
     def do(slots: int = 1) -> LocalBackend:
-        opened.append(LocalBackend(slots=slots, host=host))
+        opened.append(host.make_backend(Settings(""), slots=slots, source=Path(), notify=print, cls=LocalBackend))
         return opened[-1]
 
     yield do

@@ -101,7 +101,6 @@ def test_classes_that_end_the_search(given, ends):
         ("halt", "'halt'", "for one class write crash=stop"),
         ("", "''", "for one class write crash=stop"),
         ("STOP", "'STOP'", "neither continue nor stop"),
-        ("crash", "'crash'", "for one class write crash=stop"),
         ("crash=", "'crash='", "neither continue nor stop"),
         ("crash=halt", "'crash=halt'", "neither continue nor stop"),
         (1, "'1'", "neither continue nor stop"),

@@ -6,13 +6,12 @@ import pytest
 import studio_csv
 
 import studio
-from studio.experiment import Metric
 from studio.testing.readers import MetricReaderContract
 
 
 class TestCsv(MetricReaderContract):
     plugin = studio_csv
-    metric = Metric("csv:logs/metrics.csv:val_loss")
+    metric = studio.Metric("csv:logs/metrics.csv:val_loss")
 
     def write(self, run, values):
         """As Lightning does: other rows between, and cells that are empty."""
@@ -26,7 +25,7 @@ class TestCsv(MetricReaderContract):
 
 
 class TestOneColumn(TestCsv):
-    metric = Metric("csv:log.csv:loss")
+    metric = studio.Metric("csv:log.csv:loss")
 
     def write(self, run, values):
         with open(Path(run.folder, "workspace", "log.csv"), "a", newline="") as file:
@@ -45,7 +44,7 @@ def log(tmp_path):
 
 def open_reader(log, column="val_loss"):
     run = TestCsv().make_run(log.parents[2])
-    return studio_csv.studio_open_metric(Metric(f"csv:metrics.csv:{column}"), run)
+    return studio_csv.studio_open_metric(studio.Metric(f"csv:metrics.csv:{column}"), run)
 
 
 def values(reports):
@@ -119,4 +118,4 @@ def test_what_the_source_brought_along_is_not_of_this_run(log, tmp_path):
 @pytest.mark.parametrize("name", ["csv:", "csv:a.csv", "csv:a.csv:", "csv::b", "csv:/a.csv:b", "csv:../a.csv:b"])
 def test_wrong_names(name, log):
     with pytest.raises(studio.StudioError, match=r"write csv:FILE:COLUMN"):
-        studio_csv.studio_open_metric(Metric(name), TestCsv().make_run(log.parents[2]))
+        studio_csv.studio_open_metric(studio.Metric(name), TestCsv().make_run(log.parents[2]))

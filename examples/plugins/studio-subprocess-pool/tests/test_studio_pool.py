@@ -10,7 +10,7 @@ import pytest
 from studio_pool import Channel, PoolBackend, run_of
 
 import studio
-from studio.testing.backends import SLEEP, BackendContract
+from studio.testing.backends import SLEEP, BackendContract, open_backend
 
 
 class TestPool(BackendContract):
@@ -51,13 +51,14 @@ class TestPool(BackendContract):
     def test_nothing_outlives_a_backend_that_was_killed(self, tmp_path):
         run = self.make_run(tmp_path, 1, "print('begun', flush=True); " + SLEEP)
         program = """
-import sys, studio, studio_pool
-backend = studio_pool.PoolBackend(slots=1)
+import pathlib, sys, studio, studio_pool
+from studio.testing.backends import open_backend
+backend = open_backend(studio_pool.PoolBackend, pathlib.Path(sys.argv[2]))
 backend.start(studio.Run(**eval(sys.argv[1])))
 while True: backend.poll(1)
 """
         run_text = repr({key: getattr(run, key) for key in run.__dict__ if key not in ("metric", "resources")})
-        driver = subprocess.Popen([sys.executable, "-c", program, run_text])
+        driver = subprocess.Popen([sys.executable, "-c", program, run_text, str(tmp_path / "p")])
         log = self.files_of(run) / "output.log"
         while not (log.exists() and "begun" in log.read_text()):
             assert driver.poll() is None
@@ -82,7 +83,7 @@ def test_a_run_crosses_the_channel_unchanged(tmp_path):
     assert again.values["w"].tolist() == [1, 2]
 
 
-def test_it_takes_no_options():
-    with pytest.raises(TypeError):
-        PoolBackend(slots=1, colour="red")
+def test_it_takes_no_options(tmp_path):
+    with pytest.raises(studio.BadInput, match="backend pool has no option 'colour': it takes none"):
+        open_backend(PoolBackend, tmp_path, colour="red")
     assert studio.create_host().backend("pool") is PoolBackend
