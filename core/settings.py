@@ -186,6 +186,11 @@ def _parse_optimizer(given: Any, flag: str) -> str:
     return os.path.abspath(os.path.expanduser(text)) if is_optimizer_file(text) else text
 
 
+def _write_optimizer(optimizer: str) -> list[str]:
+    """A grid is what its ranges lead to without a name."""
+    return [] if optimizer == "grid" else [optimizer]
+
+
 def _parse_workers(given: Any, flag: str) -> int:
     if given == "auto":
         return AUTO
@@ -236,18 +241,25 @@ class Settings:
         write=write_ranges,
     )
     optimizer: str = option(
-        "grid",
+        "",
         "NAME|FILE",
-        "grid, random, cma, a plugin, or a file with an optimizer. Default: grid.",
+        "auto, grid, random, sobol, gp, tpe, cma, a plugin, or a file with one. Default: grid, or auto where a range is no grid.",
         group=SEARCH,
         names=("--optimizer", "--opt", "-opt"),
         parse=_parse_optimizer,
+        write=_write_optimizer,
     )
     options: dict[str, Any] = option(
         {}, "KEY=VALUE", "An option of the optimizer. Repeatable.", group=SEARCH, names=("-O",)
     )
     seed: int | None = option(
         None, "N", "Makes the whole search repeat. Default: drawn and shown.", group=SEARCH, parse=whole()
+    )
+    start_from: list[str] = option(
+        [],
+        "NAME=VALUE,…",
+        "Values to begin with, such as those of today; the others from the middle. Repeatable.",
+        group=SEARCH,
     )
     repeat: bool = option(False, "", "Run values again that were tried before.", group=SEARCH)
 
@@ -393,6 +405,7 @@ class RunOptions(ResumeOptions, total=False):
     optimizer: str | os.PathLike[str] | None
     options: Mapping[str, Any] | Sequence[str] | None
     seed: int | str | None
+    start_from: str | Sequence[str] | None
     repeat: bool | None
     metric: str | None
     direction: Literal["min", "max", "minimize", "maximize"] | None

@@ -23,7 +23,7 @@ from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
-from studio.search.ranges import read_space
+from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.settings import (
     AUTO,
     DEFAULT_EXPERIMENTS,
@@ -57,6 +57,7 @@ class Plan:
     artifacts: Artifacts
     command: list[str]
     notices: list[str]
+    starts: list[dict[str, Any]]  # values that are tried first
 
     @property
     def metric_required(self) -> bool:
@@ -113,7 +114,16 @@ class Plan:
 
 def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
     """Check `settings` against the files in `source`, or in its `snapshot`. BadInput for whatever cannot work."""
+    chosen = ""
+    if not settings.optimizer:
+        searched = range_to_search(settings.ranges, host)
+        settings = replace(settings, optimizer=SEARCH if searched else GRID)
+        chosen = (
+            f"optimizer {SEARCH}, since {searched} is a range to search; --optimizer names another" if searched else ""
+        )
     optimizer = host.optimizer(settings.optimizer)
+    if settings.start_from and optimizer.grid:
+        raise BadInput("--start-from is for ranges to search; a grid goes through all of its values")
     chosen_options = options.typed(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
     settings, backend = place(settings, host)
@@ -137,7 +147,8 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         substitution=_substitution(settings, files, script, space),
         artifacts=artifacts,
         command=_command(settings, script),
-        notices=[parameter.notice for parameter in space if parameter.notice],
+        notices=[chosen] * bool(chosen) + [parameter.notice for parameter in space if parameter.notice],
+        starts=[read_start(text, space) for text in settings.start_from],
     )
     plan.notices += plan.substitution.notices
     _check_literals(plan)

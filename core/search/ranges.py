@@ -3,9 +3,53 @@
 from collections.abc import Mapping
 from typing import Any
 
-from studio.errors import RangeError
+import numpy as np
+
+from studio.errors import BadInput, RangeError
 from studio.host import Host
 from studio.space import Choice, Constant, Parameter, Space
+from studio.text import literal
+
+GRID, SEARCH = "grid", "auto"  # the optimizers for those who name none
+
+
+def range_to_search(ranges: Mapping[str, Any], host: Host) -> str:
+    """The first of `ranges` that is no grid but a range for optimizers, as `name=range`; empty where there is none."""
+    for name, given in ranges.items():
+        if isinstance(given, Parameter):
+            if not isinstance(given, Choice | Constant):
+                return name
+        elif (
+            isinstance(given, str)
+            and not _reads(name, given, host, grid=True)
+            and _reads(name, given, host, grid=False)
+        ):
+            return f"{name}={given}"
+    return ""
+
+
+def read_start(text: str, space: Space) -> dict[str, Any]:
+    """The values of `--start-from lr=0.01,layers=3`; a hyperparameter that is not named comes from the middle of its range."""
+    point = np.full(space.dimensions, 0.5)
+    values = space.values(point)
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or name not in space.names:
+            known = f"; there are {', '.join(space.names)}" if equals else "; write for example lr=0.01,layers=3"
+            raise BadInput(f"--start-from {text!r}: {part.strip()!r} names no hyperparameter{known}")
+        values[name] = literal(value)
+    try:
+        return space.values(space.point(values))
+    except BadInput as error:
+        raise BadInput(f"--start-from {text!r}: {error}") from error
+
+
+def _reads(name: str, text: str, host: Host, *, grid: bool) -> bool:
+    try:
+        host.parse_range(name, text, grid=grid)
+    except RangeError:
+        return False
+    return True
 
 
 def read_space(ranges: Mapping[str, Any], host: Host, *, grid: bool) -> Space:

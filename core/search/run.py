@@ -212,6 +212,7 @@ def _carry_out(
             host=host,
             journal=store,
             accept_changes=accept_changes,
+            start_from=plan.starts,
         )
         for notice in [*plan.notices, *map(str, host.problems)]:
             observer.notice(notice)

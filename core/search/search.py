@@ -20,9 +20,10 @@ from studio.options import typed
 from studio.project.store import Event, Store
 from studio.search.journals import End, open_for_program, written
 from studio.search.ledger import Ledger
-from studio.search.ranges import read_space
+from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Space, Suggestion
 
+START = {"start": True}  # marks an ask of values that the search began with
 BY_HAND = {"by_hand": True}  # marks an ask of the user's own in the journal
 TOLERANCE = 1e-12  # how far a repeated ask may lie from the stored one
 
@@ -36,11 +37,13 @@ class Search:
         search.best.values, search.best.fitness
 
     space            name -> range text, list of values, or value; or a `Space`
-    optimizer        a name, the path of a file with one, or an `Optimizer` class
+    optimizer        a name, the path of a file with one, or an `Optimizer` class; left out, grid for lists and step ranges and
+                     auto for ranges to search
     seed             one number makes the search repeat; drawn, and found as `search.seed`, when left out
     options          the optimizer's own
     max_experiments  how many suggestions are made; the optimizer decides when left out
     project          stores it, and resumes it where it exists
+    start_from       values for all names, to be tried before the optimizer is asked, which is told of them
     accept_changes   go on with a fresh optimizer where a resumed one asks for something else than it did
 
     Without `project` no disk is touched.
@@ -50,7 +53,7 @@ class Search:
         self,
         space: Space | Mapping[str, Any],
         *,
-        optimizer: str | type[Optimizer] = "grid",
+        optimizer: str | type[Optimizer] | None = None,
         seed: int | None = None,
         options: Mapping[str, Any] | None = None,
         max_experiments: int | None = None,
@@ -58,8 +61,12 @@ class Search:
         host: Host | None = None,
         journal: Store | None = None,
         accept_changes: bool = False,
+        start_from: Sequence[Mapping[str, Any]] = (),
     ):
         host = host or create_host()
+        if optimizer is None:
+            ranges = {parameter.name: parameter for parameter in space} if isinstance(space, Space) else space
+            optimizer = SEARCH if range_to_search(ranges, host) else GRID
         self.optimizer_class = host.optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self.space = space if isinstance(space, Space) else read_space(space, host, grid=self.optimizer_class.grid)
         self.max_experiments = _checked_budget(max_experiments)
@@ -74,6 +81,7 @@ class Search:
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told, or by hand
         self._by_hand: set[int] = set()
+        self._starts = deque(self.space.values(self.space.point(values)) for values in start_from)
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
         self._optimizer = self._new_optimizer(self.seed)
         if journal is not None:
@@ -90,6 +98,8 @@ class Search:
             return self._queue.popleft()
         if self.done:
             return None
+        if self._starts:
+            return self._ask_start()
         suggestion = self._ask_optimizer()
         self._end.note(suggestion is None and self._is_over)
         if suggestion is None:
@@ -98,6 +108,16 @@ class Search:
             self._journal.ask(self._ledger.next_number, suggestion.values, suggestion.point)
             self._asked_at[self._ledger.next_number] = time.monotonic()
         self._ledger.asked(suggestion)
+        return suggestion
+
+    def _ask_start(self) -> Suggestion:
+        """The next values to begin with: part of the budget, and told to the optimizer, although it did not ask for them."""
+        values = self._starts.popleft()
+        number, point = self._ledger.next_number, self.space.point(values).tolist()
+        suggestion = self._take_in(values, number, point, by_hand=False)
+        if self._journal is not None:
+            self._journal.ask(number, suggestion.values, point, START)
+            self._asked_at[number] = time.monotonic()
         return suggestion
 
     def add(self, values: Mapping[str, Any]) -> int:
@@ -269,6 +289,9 @@ class Search:
 
     def _resume(self, journal: Store, accept_changes: bool) -> None:
         """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""
+        for event in journal.events():
+            if event.extra == START and self._starts:
+                self._starts.popleft()
         restart = journal.last_restart()
         try:
             if restart is not None:
@@ -286,6 +309,8 @@ class Search:
     def _repeat(self, event: Event) -> None:
         if event.kind == "ask" and event.extra == BY_HAND:
             self._take_in(event.values or {}, event.experiment, by_hand=True)
+        elif event.kind == "ask" and event.extra == START:
+            self._take_in(event.values or {}, event.experiment, event.point, by_hand=False)
         elif event.kind == "ask":
             self._repeat_ask(event)
         elif event.kind == "tell":

@@ -65,6 +65,7 @@ class GaussianProcess(Optimizer):
         self._pending: dict[tuple[float, ...], Floats] = {}  # point -> x, in the order in which they were asked for
         self._asked: set[bytes] = set()
         self._count = 0  # suggestions made
+        self._foreign = 0  # points that were told and not asked for
         if space.dimensions == 0:
             self.size = 1
             return
@@ -87,7 +88,8 @@ class GaussianProcess(Optimizer):
             return self._space.suggestion([])
         with self._threads.limit(limits=1, user_api="blas"):
             x = self._next()
-        self._note(x)
+        self._asked.add(key(x))
+        self._count += 1
         suggestion = self._space.suggestion(self._coordinates.decode(x))
         self._pending[tuple(suggestion.point)] = x
         if len(self._asked) == self._coordinates.size:
@@ -101,19 +103,16 @@ class GaussianProcess(Optimizer):
         self._pending.pop(point, None)
         cost = None if fitness is None or not math.isfinite(fitness) else -float(fitness)
         x = self._coordinates.snap(self._coordinates.encode(point)[None])[0]
-        if key(x) not in self._asked:  # told without having been asked for: a point of an earlier optimizer
-            self._note(x)
+        if key(x) not in self._asked:  # a point of an earlier optimizer, or where the user starts
+            self._asked.add(key(x))
+            self._foreign += 1
         # A retry replaces what was told of the same suggestion.
         self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
-
-    def _note(self, x: Floats) -> None:
-        self._asked.add(key(x))
-        self._count += 1
 
     def _next(self) -> Floats:
         known = [result for result in self._results.values() if result.cost is not None]
         chances = self._chances()
-        if self._count < self._design.size:
+        if self._count < self._design.size and self._foreign < self._design.size:
             return self._first(chances)
         if len(known) < FEWEST:
             return self._likely(self._coordinates.spread(self._rng.random((64, self._coordinates.dimensions))), chances)
