@@ -22,7 +22,7 @@ APART = 0.1  # how far, in one coordinate, two starts lie from each other
 ROUNDS = 3  # of continuous and discrete steps
 GRADIENT_STEPS = 20
 ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
-LIKELY = 0.8  # probability of success below which no point is taken, as long as there are others
+LIKELY = 0.95  # probability of success below which no point is taken, as long as there are others
 ENUMERATED = 1024  # a space with so many points is searched whole
 
 Allowed = Callable[[Floats], NDArray[np.bool_]]
@@ -49,11 +49,11 @@ class Maximiser:
             likely = min(likely, float(chances.max()))
             candidates = candidates[chances >= likely]
         order = np.argsort(-acquisition.score(candidates), kind="stable")
-        improved = [self.climb(acquisition, candidates[i], low, high) for i in self.starts(candidates, order)]
-        pool = np.vstack([candidates[order[:1]], *improved])
-        pool = pool[allowed(pool)]
+        ends = np.vstack([self.climb(acquisition, candidates[i], low, high) for i in self.starts(candidates, order)])
+        ends = ends[allowed(ends)]
         if acquisition.chance is not None:
-            pool = pool[acquisition.chance.log(pool) >= likely]
+            ends = ends[acquisition.chance.log(ends) >= likely]
+        pool = np.vstack([candidates[order[:1]], ends])
         return np.asarray(pool[np.argmax(acquisition.score(pool))])
 
     def candidates(self, top: Floats, low: Floats, high: Floats) -> Floats:

@@ -22,7 +22,7 @@ from studio.optimizers.gp.kernel import matern52, squared_distances
 from studio.space import Floats
 
 NEWTON_STEPS = 30
-TOLERANCE = 1e-6  # of the latent values, where Newton's method ends
+TOLERANCE = 1e-3  # of the latent values, where Newton's method ends
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,7 @@ SAMPLES = {  # of each option, a text as it may be typed
     "python": "/usr/bin/python3",
     "env": ["A=1", "HOME"],
     "substitute": ["conf.yaml"],
+    "start_from": ["lr=0.01"],
     "capture": ["model:m"],
     "capture_once": ["data:d", "more:e"],
     "reuse": ["p/1/m:m"],

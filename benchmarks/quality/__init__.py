@@ -1,0 +1,1 @@
+"""How good the answers are: `python -m benchmarks.quality`."""

@@ -1,0 +1,101 @@
+"""Ours and others behind one interface: ask() -> (token, values), tell(token, cost); cost None is a failure.
+
+A library is imported where it is used; one that is missing leaves its peers out.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from studio.search.search import Search
+from studio.space import Choice, Integer, Real, Space
+
+
+class Studio:
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        self.search = Search(space, optimizer=optimizer, seed=seed, max_experiments=budget)
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        suggestion = self.search.ask()
+        assert suggestion is not None
+        return suggestion, suggestion.values
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.search.tell(token, None if cost is None else -cost)
+
+
+class Optuna:
+    """Failures are told as such, which its samplers leave out."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", module="optuna")
+        self.optuna, distributions = optuna, optuna.distributions
+        self.distributions: dict[str, Any] = {}
+        for one in space:
+            if isinstance(one, Choice):
+                self.distributions[one.name] = distributions.CategoricalDistribution(one.values)
+            elif isinstance(one, Integer):
+                self.distributions[one.name] = distributions.IntDistribution(int(one.low), int(one.high), log=one.log)
+            elif isinstance(one, Real):
+                self.distributions[one.name] = distributions.FloatDistribution(one.low, one.high, log=one.log)
+        samplers = optuna.samplers
+        sampler = {
+            "optuna-tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
+            "optuna-gp": lambda: samplers.GPSampler(seed=seed),
+            "optuna-cma": lambda: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
+        }[optimizer]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.study = optuna.create_study(sampler=sampler())
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        trial = self.study.ask(self.distributions)
+        return trial, dict(trial.params)
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        if cost is None:
+            self.study.tell(token, state=self.optuna.trial.TrialState.FAIL)
+        else:
+            self.study.tell(token, cost)
+
+
+class CatCMA:
+    """CatCMA with margin, of the package cmaes; a failure is told as the worst cost so far."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        from cmaes import CatCMAwM
+
+        self.space = space
+        self.numbers = [one for one in space if not isinstance(one, Choice)]
+        self.choices = [one for one in space if isinstance(one, Choice)]
+        counts = [len(one.values) for one in self.choices]
+        self.es = CatCMAwM(x_space=[[0.0, 1.0]] * len(self.numbers), c_space=counts or None, seed=seed)
+        self.batch: list[tuple[Any, float]] = []
+        self.worst = 1e3
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        draw = self.es.ask()
+        values = {one.name: one.from_unit(np.array([x])) for one, x in zip(self.numbers, draw.x, strict=True)}
+        for one, hot in zip(self.choices, draw.c if self.choices else [], strict=True):
+            values[one.name] = one.values[int(np.argmax(hot))]
+        return draw, values
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.worst = cost if cost is not None and self.worst == 1e3 else max(self.worst, cost or -np.inf)
+        self.batch.append((token, self.worst if cost is None else cost))
+        if len(self.batch) == self.es.population_size:
+            self.es.tell(self.batch)
+            self.batch = []
+
+
+PEERS: dict[str, Any] = {
+    "studio": Studio,
+    "optuna-tpe": Optuna,
+    "optuna-gp": Optuna,
+    "optuna-cma": Optuna,
+    "cmaes-catcmawm": CatCMA,
+}
