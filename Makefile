@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES = sed -u -n 's/^Collecting \([^<>=!~ ;(]*\).*/  \1/p; s/^Installing collected.*/  now unpacking/p'  # as they come
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-.PHONY: setup ui demo test test-long test-frameworks lint clean
+.PHONY: setup ui demo test test-long test-frameworks lint bench-quality clean
 
 setup: $(VENV)/installed ui
 
@@ -53,6 +53,10 @@ test: setup
 # More rounds of the random tests, and those that take long.
 test-long: setup
 	STUDIO_TEST_LONG=1 $(BIN)/python -m pytest -n auto -m '' --timeout=1800 </dev/null
+
+# How good the answers of the optimizers are, beside peers that are installed: hours. Tables in benchmarks/results.
+bench-quality: setup
+	nice $(BIN)/python -m benchmarks.quality
 
 # Keras on TensorFlow, in an environment of its own (about 2 GB).
 test-frameworks:
