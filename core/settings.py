@@ -159,11 +159,11 @@ def write_value(value: Any) -> str:
     return f"{quote}{value}{quote}"
 
 
-def parse_environment(given: Mapping[str, str] | str | Sequence[str], flag: str) -> dict[str, str]:
-    """`NAME=VALUE`, or `NAME` for a variable of the present environment."""
+def parse_environment(given: Mapping[str, str | None] | str | Sequence[str], flag: str) -> dict[str, str | None]:
+    """`NAME=VALUE`; or `NAME`, None in the result: its value is that of the environment at each start, and is stored nowhere."""
     if isinstance(given, Mapping):
-        return {str(name): os.fspath(value) for name, value in given.items()}
-    variables: dict[str, str] = {}
+        return {str(name): None if value is None else os.fspath(value) for name, value in given.items()}
+    variables: dict[str, str | None] = {}
     for text in [given] if isinstance(given, str) else given:
         name, equals, value = text.partition("=")
         if not name:
@@ -172,8 +172,16 @@ def parse_environment(given: Mapping[str, str] | str | Sequence[str], flag: str)
             raise BadInput(f"{flag} {name} is given twice")
         if not equals and name not in os.environ:
             raise BadInput(f"{flag} {text!r} is not NAME=VALUE, and the environment has no {name} to take it from")
-        variables[name] = value if equals else os.environ[name]
+        variables[name] = value if equals else None
     return variables
+
+
+def resolve_environment(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """The variables with the values of this start. BadInput for one that the environment lacks."""
+    for name, value in variables.items():
+        if value is None and name not in os.environ:
+            raise BadInput(f"--env {name} takes its value from the environment, which has no {name}; set it: {name}=…")
+    return {name: os.environ[name] if value is None else value for name, value in variables.items()}
 
 
 def is_optimizer_file(optimizer: str) -> bool:
@@ -279,10 +287,10 @@ class Settings:
 
     module: bool = option(False, "", "SCRIPT is a module name.", group=SCRIPT, names=("-m",))
     python: str | None = option(None, "PATH", "The script's interpreter. Default: Studio's own.", group=SCRIPT)
-    env: dict[str, str] = option(
+    env: dict[str, str | None] = option(
         {},
         "NAME[=VALUE]",
-        "An environment variable of the script. Repeatable.",
+        "An environment variable of the script; a value given here is stored. Repeatable.",
         group=SCRIPT,
         parse=parse_environment,
         write=list,
@@ -411,7 +419,7 @@ class RunOptions(ResumeOptions, total=False):
     direction: Literal["min", "max", "minimize", "maximize"] | None
     module: bool | None
     python: str | os.PathLike[str] | None
-    env: Mapping[str, str] | Sequence[str] | None
+    env: Mapping[str, str | None] | Sequence[str] | None
     substitute: str | Sequence[str] | None
     capture: str | Sequence[str] | None
     capture_once: str | Sequence[str] | None

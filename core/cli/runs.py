@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.console import harmless, print_experiments, print_json, print_table
-from studio.errors import BadInput, StoreError
+from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
 from studio.format import assignments, counts, duration, money, short
@@ -124,8 +124,8 @@ def _list_projects(json: bool) -> int:
         try:
             cost = cost_of_project(project.folder)
             summaries.append(project.summary() | ({} if cost is None else {"cost": cost}))
-        except StoreError as error:
-            print(f"studio: {error}", file=sys.stderr)
+        except (StudioError, OSError) as error:  # one that cannot be read hides no other
+            print(f"studio: project {project.name}: {error}", file=sys.stderr)
     if json:
         print_json(summaries)
         return 0

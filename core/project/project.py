@@ -2,12 +2,11 @@
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from studio.experiment import Experiment, Metric
 from studio.project.lock import is_locked
-from studio.project.paths import existing_project_folder, project_names
+from studio.project.paths import database, existing_project_folder, project_names
 from studio.project.records import Session, iso, read_attempts, read_experiment, read_experiments, read_session
 from studio.project.store import read_meta, reading
 from studio.project.table import data_frame, notebook_html
@@ -96,8 +95,14 @@ class Project:
             "optimizer": self.settings.get("optimizer"),
             "script": self.settings.get("script"),
             "seed": self.seed,
-            "begun": iso(Path(self.folder / "lock").stat().st_ctime) if not experiments else experiments[0].started,
+            "begun": experiments[0].started if experiments else self._made,
         }
+
+    @property
+    def _made(self) -> str | None:
+        with reading(self.folder) as connection:
+            session = read_session(connection)
+        return iso(session.begun if session else database(self.folder).stat().st_mtime)
 
     def to_dataframe(self) -> Any:
         """A pandas.DataFrame, a row an experiment: number, status, hyperparameters, metric, fitness, times, reason. Arrays

@@ -8,6 +8,7 @@ import fnmatch
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from studio.system.copying import copy_file, link_target
 
 IGNORE_FILE = ".studioml_ignore"
 MAX_BYTES = 10**9
+MANY_FILES = 20_000  # copying them takes about ten seconds
 
 
 @dataclass
@@ -57,6 +59,13 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
             sizes[top] = sizes.get(top, 0) + size
         else:
             snapshot.notices.append(f"{path} is no regular file and is left out")
+    if len(snapshot.files) > MANY_FILES:
+        counts = Counter(path.split("/")[0] for path in snapshot.files)
+        top, count = counts.most_common(1)[0]
+        snapshot.notices.append(
+            f"{len(snapshot.files):,} files are copied for each experiment, {count:,} of them in {top}: that takes long;"
+            f" share them with --capture-once {top}:data, or list what is not needed in {IGNORE_FILE}"
+        )
     if snapshot.bytes > max_bytes:
         raise BadInput(_too_large(source, snapshot.bytes, sizes, max_bytes))
     return snapshot

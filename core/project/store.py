@@ -62,7 +62,10 @@ class Store:
         self._depth = 0
         try:
             with plain_errors(folder):
-                self._connection = sqlite3.connect(database(folder), isolation_level=None, timeout=BUSY_WAIT)
+                # A program may tell from its own threads: `Search` lets one of them in at a time.
+                self._connection = sqlite3.connect(
+                    database(folder), isolation_level=None, timeout=BUSY_WAIT, check_same_thread=False
+                )
                 version = checked_version(self._connection, folder)  # before anything is changed
                 # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
                 self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
@@ -114,7 +117,7 @@ class Store:
             raise
         finally:
             self._depth -= 1
-            if self._depth == 0 and self._connection.in_transaction:
+            if self._depth == 0 and self._is_in_transaction():
                 self._commit()
 
     # --- the journal ------------------------------------------------------------------------------------------------
@@ -278,8 +281,12 @@ class Store:
             raise
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:  # a full disk has ended it already
+        if self._is_in_transaction():  # a full disk has ended it already
             self._execute("ROLLBACK")
+
+    def _is_in_transaction(self) -> bool:
+        with plain_errors(self.folder):
+            return self._connection.in_transaction
 
     def _execute(self, statement: str, row: Sequence[Any] = ()) -> None:
         with plain_errors(self.folder):
@@ -345,6 +352,11 @@ def plain_errors(folder: Path) -> Iterator[None]:
     """Errors of SQLite as StoreError, with what to do about them."""
     try:
         yield
+    except sqlite3.ProgrammingError as error:  # there is no connection any more
+        raise StoreError(
+            f"this search of project {folder.name!r} was closed; a later one in this program may go on with it, or it was"
+            f" closed by hand: make a new studio.Search(project={folder.name!r}, …)"
+        ) from error
     except (sqlite3.Error, ValueError, OverflowError) as error:  # no JSON, no UTF-8, no time: it is damaged
         name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")

@@ -67,7 +67,21 @@ def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
     items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
     result = {}
     for name, given in items:
-        result[name] = (
-            repr(given) if isinstance(given, Parameter) else list(given) if isinstance(given, tuple) else plain(given)
-        )
+        result[name] = repr(given) if isinstance(given, Parameter) else as_json(given, f"hyperparameter {name}")
     return result
+
+
+def as_json(given: Any, about: str) -> Any:
+    """`given` as it comes back from the journal: tuples as lists, numpy's numbers as Python's. BadInput for what the journal
+    cannot keep."""
+    given = plain(given)
+    if isinstance(given, list | tuple):
+        return [as_json(one, about) for one in given]
+    if isinstance(given, Mapping):
+        return {str(key): as_json(one, about) for key, one in given.items()}
+    if not isinstance(given, str | int | float | bool | None):
+        raise BadInput(
+            f"{about}: a project keeps texts, numbers, True, False, None and lists of them, not {given!r:.100};"
+            " give one of these, or leave project= out"
+        )
+    return given

@@ -31,6 +31,7 @@ from studio.settings import (
     Settings,
     parse_direction,
     parse_metric,
+    resolve_environment,
     unread_metric,
 )
 from studio.space import Choice, Constant, Space, Suggestion
@@ -107,7 +108,7 @@ class Plan:
         """For a foreign interpreter, a folder with `studio.fs_tracker` alone: never our site-packages."""
         if self.settings.python is None:
             return {}
-        before = self.settings.env.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+        before = self.settings.env.get("PYTHONPATH") or os.environ.get("PYTHONPATH", "")
         shim = str(project / "shim")
         return {"PYTHONPATH": f"{before}{os.pathsep}{shim}" if before else shim}
 
@@ -304,5 +305,5 @@ def _substitution(settings: Settings, source: Path, script: str | None, space: S
         if not path.is_file() or not path.is_relative_to(source):
             raise BadInput(f"--substitute {name!r} is no file below the working directory")
         more.append(str(path.relative_to(source)))
-    program = Program.at(source, script, settings.arguments, env=settings.env, more=more)
+    program = Program.at(source, script, settings.arguments, env=resolve_environment(settings.env), more=more)
     return Substitution(program, space.names, array_names(space), settings.script)

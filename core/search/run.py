@@ -91,9 +91,9 @@ def resume(
     """
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
-    requests.drop_outdated(store.folder)  # they were for an earlier driver
-    kill_tree(None, str(store.folder))  # what runs there belongs to a driver that is gone, and its watchdog with it
     try:
+        requests.drop_outdated(store.folder)  # they were for an earlier driver
+        kill_tree(None, str(store.folder))  # what runs there belongs to a driver that is gone, and its watchdog with it
         stored = stored_settings(store)
         settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
         plan = plan_again(settings, store, host, observer, accept_changes, keep_source)

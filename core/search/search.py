@@ -3,11 +3,13 @@
 import json
 import math
 import random
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
 from studio.options import typed
 from studio.project.store import Event, Store
-from studio.search.journals import End, open_for_program, written
+from studio.search.journals import End, as_json, open_for_program, written
 from studio.search.ledger import Ledger
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Space, Suggestion
@@ -26,6 +28,18 @@ from studio.space import Space, Suggestion
 START = {"start": True}  # marks an ask of values that the search began with
 BY_HAND = {"by_hand": True}  # marks an ask of the user's own in the journal
 TOLERANCE = 1e-12  # how far a repeated ask may lie from the stored one
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _one_at_a_time(method: _Method) -> _Method:
+    @wraps(method)
+    def call(self: "Search", *given: Any, **named: Any) -> Any:
+        with self._access:
+            return method(self, *given, **named)
+
+    return cast(_Method, call)
 
 
 class Search:
@@ -46,7 +60,7 @@ class Search:
     start_from       values for all names, to be tried before the optimizer is asked, which is told of them
     accept_changes   go on with a fresh optimizer where a resumed one asks for something else than it did
 
-    Without `project` no disk is touched.
+    Without `project` no disk is touched. Threads of one program may share a search: each call is carried out whole.
     """
 
     def __init__(
@@ -72,9 +86,10 @@ class Search:
         self.max_experiments = _checked_budget(max_experiments)
         self._options = typed(self.optimizer_class, options or {})
         if project is not None:
-            name, own = self.optimizer_class.name, dict(options or {})
+            name, own = self.optimizer_class.name, as_json(dict(options or {}), "options")
             settings = {"ranges": written(space), "optimizer": name, "options": own, "seed": seed}
             journal = open_for_program(project, settings)
+        self._access = threading.RLock()
         self._journal = journal
         self._end = End(journal if project is not None else None)  # a driver writes down its own
         self.seed = self._settle_seed(seed)
@@ -89,6 +104,7 @@ class Search:
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
+    @_one_at_a_time
     def ask(self) -> Suggestion | None:
         """The next suggestion to run. None: tell more first, or, when `done`, the end.
 
@@ -120,6 +136,7 @@ class Search:
             self._asked_at[number] = time.monotonic()
         return suggestion
 
+    @_one_at_a_time
     def add(self, values: Mapping[str, Any]) -> int:
         """Values by hand, which `ask` returns next, beside the budget. The optimizer, which did not ask for them, never
         hears of them, so that its path stays the one of its seed. Returns their number."""
@@ -132,6 +149,7 @@ class Search:
         self._end.note(False)
         return self._ledger.next_number - 1
 
+    @_one_at_a_time
     def tell(
         self,
         suggestion: Suggestion | int,
@@ -157,6 +175,7 @@ class Search:
         self._tell_optimizer(number, fitness, extras)
         self._end.note(self._is_over)
 
+    @_one_at_a_time
     def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:
         """An intermediate fitness of a suggestion that is still running. True: end it now, and tell its last fitness.
 
@@ -168,6 +187,7 @@ class Search:
             self._journal.report(number, step, fitness)
         return self._report_to_optimizer(number, step, fitness)
 
+    @_one_at_a_time
     def close(self) -> None:
         """Give the project back, where there is one, so that another process can go on with it."""
         if self._journal is not None:

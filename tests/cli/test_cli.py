@@ -501,6 +501,35 @@ def test_environment_of_the_script(command, experiments, script, monkeypatch):
     assert command("runs", "logs", "p/1").out == "blue=green yes \n"
 
 
+def test_a_variable_without_a_value_is_taken_at_each_start_and_not_stored(command, script, monkeypatch, home):
+    script("train.py", "import os\nx = 1\nprint('fitness:', x, os.environ['TOKEN'])\nprint('fitness:', x)\n")
+    monkeypatch.setenv("TOKEN", "hush-1")
+    assert (
+        command(
+            "run", "--project=p", "--env=TOKEN", "--optimizer=random", "--max-experiments=1", "--hp=x=0:1", "train.py"
+        ).code
+        == 0
+    )
+    monkeypatch.setenv("TOKEN", "hush-2")
+    assert command("resume", "p", "--max-experiments=2").code == 0
+    assert [command("runs", "logs", f"p/{n}").out.split()[2] for n in (1, 2)] == ["hush-1", "hush-2"]
+    assert b"hush" not in (home / "projects" / "p" / "studio.db").read_bytes()
+    monkeypatch.delenv("TOKEN")
+    refused = command("resume", "p", "--max-experiments=3")
+    assert (refused.code, "the environment, which has no TOKEN" in refused.err) == (2, True)
+
+
+def test_one_project_that_cannot_be_read_hides_no_other(command, script, home):
+    script("train.py", "print('fitness: 1')\n")
+    assert command("run", "--project=good", "train.py").code == 0
+    for name in ("bad", "empty"):
+        (home / "projects" / name).mkdir()
+    (home / "projects" / "bad" / "studio.db").write_bytes(b"hello" * 1000)
+    listed = command("runs", "list")
+    assert (listed.code, "good" in listed.out) == (0, True)
+    assert "project bad: " in listed.err
+
+
 def test_threads_are_shared(command, script, monkeypatch):
     script("train.py", "import os\nx = 1\nprint(x, os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])\n")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

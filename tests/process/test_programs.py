@@ -362,3 +362,69 @@ def test_arguments_of_run_are_the_options_of_the_command(command):
     others = {"script", "arguments", "hyperparams", "options", "module", "host", "observer"}
     for name in inspect.signature(studio.run).parameters.keys() - others:
         assert f"--{name.replace('_', '-')}" in text
+
+
+# --- one project, several hands ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        pytest.param([(1, 2), (3, 4)], id="tuples"),
+        pytest.param([(1, (2, 3)), (4, (5, 6))], id="nested"),
+        pytest.param([np.float64(0.5), np.int64(3)], id="numpy"),
+        pytest.param((np.float32(0.25), 1.0), id="tuple"),
+        pytest.param(np.array([0.25, 1.0]), id="array"),
+        pytest.param(np.float64(0.5), id="one"),
+    ],
+)
+def test_a_stored_search_of_values_goes_on(home, choices):
+    def some(count):
+        search = studio.Search({"k": choices, "x": "0:1"}, optimizer="random", seed=1, max_experiments=4, project="own")
+        for _ in range(count):
+            search.tell(search.ask(), 1.0)
+        search.close()
+        return [repr(experiment.values) for experiment in search.experiments]
+
+    first = some(2)
+    assert some(2)[:2] == first
+    assert len(studio.Project("own").experiments) == 4
+
+
+def test_values_that_a_project_cannot_keep_are_refused_before_it_is_made(home):
+    with pytest.raises(BadInput, match="hyperparameter k: a project keeps texts, numbers"):
+        studio.Search({"k": [object(), 1]}, project="own")
+    assert not (home / "projects" / "own").exists()
+
+
+def test_threads_tell_one_search(home):
+    search = studio.Search({"x": "0:1"}, optimizer="random", seed=1, max_experiments=40, project="own")
+    errors = []
+
+    def work():
+        try:
+            while (suggestion := search.ask()) is not None:
+                search.tell(suggestion, suggestion.values["x"])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    search.close()
+    assert errors == []
+    assert [e.status for e in studio.Project("own").experiments] == ["completed"] * 40
+
+
+def test_a_search_whose_project_went_to_a_later_one_says_so(home):
+    first = studio.Search({"x": "0:1"}, optimizer="random", seed=1, project="own")
+    suggestion = first.ask()
+    second = studio.Search({"x": "0:1"}, optimizer="random", seed=1, project="own")
+    for call in (lambda: first.tell(suggestion, 1.0), first.ask):
+        with pytest.raises(studio.StudioError, match="a later one in this program may go on with it") as caught:
+            call()
+        assert "doctor" not in str(caught.value)
+    second.tell(second.ask(), 1.0)
+    second.close()

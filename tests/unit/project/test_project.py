@@ -165,3 +165,20 @@ def test_a_home_that_takes_no_files_is_said_in_one_line(tmp_path: Path) -> None:
     make_folder(tmp_path / "new" / "deep")
     assert (tmp_path / "new" / "deep").stat().st_mode & 0o077 == 0
     assert list((tmp_path / "new" / "deep").iterdir()) == []
+
+
+def test_an_empty_project_without_a_lock_file_has_a_summary(store: Store) -> None:
+    with store.transaction():
+        store._execute("DELETE FROM events")
+    store.close()
+    (store.folder / "lock").unlink()
+    assert Project("digits").summary()["begun"] is not None
+
+
+def test_values_that_are_no_utf8_come_back(store: Store) -> None:
+    values = {"name": "caf\udce9"}  # as the command line gives such a byte
+    store.ask(99, values, None)
+    store.set_meta("source", {"folder": "/d\udce9r"})
+    assert store.meta("source") == {"folder": "/d\udce9r"}
+    store.close()
+    assert Project("digits").experiments[-1].values == values

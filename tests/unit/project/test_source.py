@@ -423,3 +423,12 @@ def test_sizes_are_shown_and_read_back() -> None:
         "10 TB",
     ]
     assert parse_bytes(byte_size(2 * 10**9), "") == 2 * 10**9
+
+
+def test_many_files_are_said(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(source, {**{f"data/{number}": "" for number in range(5)}, "train.py": ""})
+    assert plan_snapshot(source).notices == []
+    monkeypatch.setattr("studio.project.source.MANY_FILES", 5)
+    (notice,) = plan_snapshot(source).notices
+    assert notice.startswith("6 files are copied for each experiment, 5 of them in data")
+    assert "--capture-once data:data" in notice

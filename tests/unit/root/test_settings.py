@@ -22,6 +22,7 @@ from studio.settings import (
     parse_direction,
     parse_duration,
     parse_metric,
+    resolve_environment,
     unread_metric,
 )
 
@@ -194,7 +195,7 @@ SAMPLES = {  # of each option, a text as it may be typed
     "metric": "val_loss:min",
     "direction": "minimize",
     "python": "/usr/bin/python3",
-    "env": ["A=1", "HOME"],
+    "env": ["A", "HOME"],
     "substitute": ["conf.yaml"],
     "start_from": ["lr=0.01"],
     "capture": ["model:m"],
@@ -240,7 +241,11 @@ def test_what_is_written_back_is_read_as_the_same(field, monkeypatch) -> None:
 def test_a_secret_is_not_written_back(monkeypatch) -> None:
     monkeypatch.setenv("TOKEN", "hidden")
     settings = make_settings("train.py", env=["TOKEN"])
-    assert settings.env == {"TOKEN": "hidden"}
+    assert settings.env == {"TOKEN": None}  # its value is stored nowhere
+    assert resolve_environment(settings.env) == {"TOKEN": "hidden"}
+    monkeypatch.delenv("TOKEN")
+    with pytest.raises(BadInput, match="--env TOKEN takes its value from the environment"):
+        resolve_environment(settings.env)
     assert command_line(settings) == ["studio", "run", "--env=TOKEN", "train.py"]
 
 
