@@ -5,18 +5,17 @@ studio run --backend=slurm:/shared/dir --num-workers=8 --max-duration=2h …
 
 import getpass
 import re
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, shell_line, tail
-from studio.backends.queue.pool import LaunchedBackend
+from studio.backends.queue.pool import LaunchedBackend, seconds, shared_place
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl
-from studio.options import parse_bytes
-from studio.settings import Settings, parse_duration
+from studio.options import option, parse_bytes
 
 NAME = '"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
 GRACE = 60  # seconds before its time limit in which Slurm tells a worker to give back what it has
@@ -173,53 +172,35 @@ def _shown(state: str, code: str, reason: str) -> str:
 # --- the backend ------------------------------------------------------------------------------------------------------
 
 
-class SlurmBackend(LaunchedBackend):
-    """Experiments on a cluster with Slurm.
+def _options(given: str | Sequence[str], flag: str) -> list[str]:
+    options = given.split() if isinstance(given, str) else list(given)
+    if wrong := [option for option in options if not re.fullmatch(r"--[a-z-]+(=\S+)?", option)]:
+        raise BadInput(f"{flag} {wrong[0]!r}: write options of sbatch as --name=value, divided by blanks")
+    return options
 
-    url         a folder that all nodes see, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX
-    partition, account, gres   as sbatch has them; --cpus, --gpus and --ram become its --cpus-per-task, --gres and --mem
-    time        of one worker, as 4h: it gives back what it has a minute before, and another one begins that anew
-    idle        a worker ends after that long without work
-    extra       more options of sbatch, as --constraint=a100, divided by blanks
-    """
+
+class SlurmBackend(LaunchedBackend):
+    """Experiments on a cluster with Slurm, by workers that are tasks of its arrays."""
 
     name = "slurm"
 
-    def __init__(
-        self,
-        *,
-        slots: int,
-        settings: Settings,
-        project: Path,
-        notice: Callable[[str], None],
-        url: str,
-        partition: str | None = None,
-        account: str | None = None,
-        time: str | None = None,
-        gres: str | None = None,
-        idle: str = "60s",
-        extra: str | None = None,
-    ):
-        super().__init__(slots=slots, url=url, idle=idle, settings=settings, project=project, notice=notice)
-        self.job = SlurmJob(
-            f"studio-{self.tag}",
-            project / "slurm",
-            partition,
-            account,
-            parse_duration(time, "time"),
-            gres,
-            _options(extra),
+    @dataclass(frozen=True, kw_only=True)
+    class Options(LaunchedBackend.Options):
+        url: str = option(MISSING, "DIR", "A folder that all nodes see, or s3://NAME, gs://NAME.", parse=shared_place)
+        partition: str | None = option(None, "NAME", "As sbatch has it. Default: the cluster's.")
+        account: str | None = option(None, "NAME", "As sbatch has it.")
+        time: float | None = option(
+            None, "TIME", "Limit of one worker, which gives back what it has before: 4h.", parse=seconds
         )
+        gres: str | None = option(None, "TEXT", "As sbatch has it. Default: gpu:N with --gpus=N.")
+        extra: list[str] = option([], "TEXT", "More options of sbatch, divided by blanks.", parse=_options, many=False)
+
+        after_colon: ClassVar[str | None] = "url"
 
     def launcher(self) -> Launcher:
-        return SlurmLauncher(self.job)
-
-
-def _options(extra: str | None) -> list[str]:
-    options = (extra or "").split()
-    if wrong := [option for option in options if not re.fullmatch(r"--[a-z-]+(=\S+)?", option)]:
-        raise BadInput(f"extra option {wrong[0]!r}: write options of sbatch as --name=value, divided by blanks")
-    return options
+        given = self.options
+        how = {name: getattr(given, name) for name in ("partition", "account", "time", "gres", "extra")}
+        return SlurmLauncher(SlurmJob(f"studio-{self.tag}", self._project / "slurm", **how))
 
 
 @hookimpl

@@ -5,13 +5,14 @@ studio run --backend=ssh:hosts.txt --num-workers=8 …
 """
 
 import contextlib
+import os
 import re
 import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -22,7 +23,7 @@ from studio.backends.queue.pool import LaunchedBackend
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl
-from studio.settings import Settings
+from studio.options import option
 
 # A connection that is gone is noticed within a minute at both ends, and no question is ever asked of a person.
 OPTIONS = (
@@ -83,6 +84,13 @@ def read_hosts(file: str) -> list[Machine]:
         if (machine.host, machine.port) in [(other.host, other.port) for other in machines[:number]]:
             raise BadInput(f"--backend=ssh:{file} names {machine.host} twice; write slots=2 behind it")
     return machines
+
+
+def _hosts(given: str, flag: str) -> str:
+    """The whole path of a file of hosts that can be read: a search may be resumed from elsewhere."""
+    file = os.path.abspath(os.path.expanduser(given))
+    read_hosts(file)
+    return file
 
 
 def _read_host(words: Sequence[str], where: str) -> Machine:
@@ -227,40 +235,31 @@ class _AfterGreeting:
 
 
 class SSHBackend(LaunchedBackend):
-    """Experiments on machines that take `ssh` without a password and have Studio installed.
-
-    url     a file of hosts: `[USER@]HOST[:PORT] [slots=N] [python=PATH]` a line
-    idle    a worker ends after that long without work
-    config  a configuration of ssh in place of ~/.ssh/config
-    """
+    """Experiments on machines that take `ssh` without a password and have Studio installed."""
 
     name = "ssh"
 
-    def __init__(
-        self,
-        *,
-        slots: int,
-        settings: Settings,
-        project: Path,
-        notice: Callable[[str], None],
-        url: str,
-        idle: str = "60s",
-        config: str | None = None,
-    ):
-        self._config = config
-        self._machines = read_hosts(url)
-        if slots > (most := sum(machine.slots for machine in self._machines)):
-            notice(
-                f"--num-workers={slots}: the machines in {url} have {most} slots, so {most} experiments run at a time"
-            )
-        queue, self._folder = project / "queue", project / "ssh"
-        super().__init__(slots=slots, url=str(queue), idle=idle, settings=settings, project=project, notice=notice)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(LaunchedBackend.Options):
+        hosts: str = option(
+            MISSING, "FILE", "Machines: `[USER@]HOST[:PORT] [slots=N] [python=PATH]` a line.", parse=_hosts
+        )
+        config: str | None = option(None, "FILE", "A configuration of ssh in place of ~/.ssh/config.")
+
+        after_colon: ClassVar[str | None] = "hosts"
+
+    def bucket_url(self) -> str:
+        return f"{self._project / 'queue'}"
 
     def command(self) -> list[str]:
-        return ["worker", "pipe:", "--name={name}", f"--idle={self._idle:g}s", f"--ttl={TTL:g}s"]
+        idle = f"--idle={self.options.idle:g}s"
+        return ["worker", "pipe:", "--name={name}", idle, f"--ttl={TTL:g}s"]
 
     def launcher(self) -> Launcher:
-        return SSHLauncher(self._machines, self._place, self._folder, self._config)
+        machines = read_hosts(self.options.hosts)
+        if self._slots > (most := sum(machine.slots for machine in machines)):
+            self._say(f"{self.options.hosts} has {most} slots, so {most} experiments run at a time")
+        return SSHLauncher(machines, self._place, self._project / "ssh", self.options.config)
 
 
 @hookimpl

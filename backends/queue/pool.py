@@ -14,7 +14,7 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,8 @@ from studio.backends.queue.leaving import call_home
 from studio.backends.queue.shipping import WORKERS, search_tag
 from studio.errors import BadInput, StudioError
 from studio.experiment import Outcome, Report, Resources, Run
+from studio.interfaces import Backend
+from studio.options import option
 from studio.settings import Settings, parse_duration
 
 MAX_FAILED_STARTS = 3  # in a row, after which nothing more is started
@@ -345,35 +347,38 @@ class PooledBackend(BucketBackend):
             self._at_work.add(travel.ended.worker)
 
 
-class LaunchedBackend(PooledBackend):
-    """Workers that an engine starts: a subclass has its options, and makes its `launcher`.
+def seconds(given: Any, flag: str) -> float:
+    """A parser for options that are durations."""
+    return parse_duration(given, flag) or 0.0
 
-    url   what all workers reach: a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX
-    tag   what this search is called on the engine; no other search has it
+
+class LaunchedBackend(PooledBackend):
+    """Workers that an engine starts: a subclass has its options, says what is the `bucket`, and makes its `launcher`.
+
+    tag  what this search is called on the engine; no other search has it
     """
 
-    def __init__(
-        self,
-        *,
-        slots: int,
-        url: str,
-        settings: Settings,
-        project: Path,
-        notice: Callable[[str], None],
-        idle: str = "60s",
-    ):
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Backend.Options):
+        idle: float = option(60.0, "TIME", "A worker ends after that long without work. Default: 60s.", parse=seconds)
+
+    def __init__(self, *, slots: int, settings: Settings, project: Path, notice: Callable[[str], None], **options: Any):
+        self.options: Any = self.Options(**options)
         self.tag = search_tag(project)
         self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
-        self._slots, self._idle = slots, parse_duration(idle, "idle") or 60.0
-        place = f"{whole_path(url, self.name)}/{self.tag}"
-        super().__init__(slots=slots, place=place, project=project, notice=notice)
+        self._slots, self._project = slots, project
+        super().__init__(slots=slots, place=f"{self.bucket_url()}/{self.tag}", project=project, notice=notice)
+
+    def bucket_url(self) -> str:
+        """What all workers reach; by default the option `url`."""
+        return str(self.options.url)
 
     @abstractmethod
     def launcher(self) -> Launcher:
         """What starts workers. Called once for each pool; asks nobody."""
 
     def command(self) -> list[str]:
-        return worker_command(self._place, idle=self._idle)
+        return worker_command(self._place, idle=self.options.idle)
 
     def _make_pool(self) -> WorkerPool:
         launcher = self.launcher()
@@ -398,6 +403,13 @@ def whole_path(url: str, backend: str) -> str:
     if "://" in place or os.path.isabs(place):
         return place
     raise BadInput(f"--backend={backend}:{url}: write the whole path, {os.path.abspath(place)}, as workers need it")
+
+
+def shared_place(given: str, flag: str) -> str:
+    """A parser for what all workers reach. A folder is kept with its whole path, as workers and `resume` need it."""
+    if not given:
+        raise BadInput(f"{flag}: name a folder that all workers see, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+    return given.rstrip("/") if "://" in given else os.path.abspath(os.path.expanduser(given))
 
 
 def copy_of(worker: str) -> str:

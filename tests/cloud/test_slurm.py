@@ -11,7 +11,6 @@ import pytest
 
 from studio.backends.queue.launcher import Copy, LauncherError, Refused
 from studio.backends.slurm import (
-    SlurmBackend,
     SlurmJob,
     SlurmLauncher,
     read_accounting,
@@ -107,26 +106,12 @@ def test_why_a_job_ended_in_the_accounts():
     assert read_accounting("") == ""
 
 
-@pytest.mark.parametrize("extra", ["--wrap", "constraint=a100", "--a=$(x) y", "--x; rm"])
-def test_extra_options_are_options(extra, tmp_path):
-    if extra == "--wrap":
-        assert SlurmJob("s", tmp_path, extra=["--wrap"]).script(1, ["true"], Resources()).count("--wrap") == 1
-        return
-    with pytest.raises(BadInput, match="write options of sbatch as --name=value"):
-        make(tmp_path, extra=extra)
-
-
-def make(folder, **options):
-    from studio.settings import Settings
-
-    (folder / "project").mkdir(exist_ok=True)
-    given = {"settings": Settings("train.py"), "project": folder / "project", "notice": print, "url": f"{folder}/share"}
-    return SlurmBackend(slots=2, **{**given, **options})
-
-
-def test_a_relative_folder_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="--backend=slurm:share: write the whole path, /"):
-        make(tmp_path, url="share")
+@pytest.mark.parametrize("extra", ["constraint=a100", "--a=$(x) y", "--x; rm"])
+def test_extra_options_are_options(extra, command, script):
+    script("train.py", "print('fitness: 1')")
+    result = command("run", "--backend=slurm:/share", f"--slurm-extra={extra}", "train.py")
+    assert result.code == 2
+    assert "write options of sbatch as --name=value, divided by blanks" in result.err
 
 
 def test_without_slurm_it_says_so(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -164,6 +164,10 @@ def test_close_ends_even_where_the_engine_does_not(pool, launcher, said):
 class Launched(LaunchedBackend):
     name = "launched"
     engine = None
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(LaunchedBackend.Options):
+        url: str
 
     def launcher(self):
         return self.engine
