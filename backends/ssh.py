@@ -249,7 +249,10 @@ class SSHBackend(LaunchedBackend):
         after_colon: ClassVar[str | None] = "hosts"
 
     def bucket_url(self) -> str:
-        return f"{self._project / 'queue'}"
+        return f"{self._project / 'queue'}"  # the driver's own: workers ask through their connections
+
+    def place(self) -> str:
+        return f"ssh:{self.options.hosts}"
 
     def command(self) -> list[str]:
         idle = f"--idle={self.options.idle:g}s"
@@ -258,7 +261,7 @@ class SSHBackend(LaunchedBackend):
     def launcher(self) -> Launcher:
         machines = read_hosts(self.options.hosts)
         if self._slots > (most := sum(machine.slots for machine in machines)):
-            self._say(f"{self.options.hosts} has {most} slots, so {most} experiments run at a time")
+            self.context.notify(f"{self.options.hosts} has {most} slots, so {most} experiments run at a time")
         return SSHLauncher(machines, self._place, self._project / "ssh", self.options.config)
 
 

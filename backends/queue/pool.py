@@ -28,9 +28,9 @@ from studio.backends.queue.leaving import call_home
 from studio.backends.queue.shipping import WORKERS, search_tag
 from studio.errors import BadInput, StudioError
 from studio.experiment import Outcome, Report, Resources, Run
-from studio.interfaces import Backend
+from studio.interfaces import Backend, BackendContext
 from studio.options import option
-from studio.settings import Settings, parse_duration
+from studio.settings import parse_duration
 
 MAX_FAILED_STARTS = 3  # in a row, after which nothing more is started
 TOGETHER = 0.5  # seconds in which further experiments count as starting together
@@ -362,12 +362,27 @@ class LaunchedBackend(PooledBackend):
     class Options(Backend.Options):
         idle: float = option(60.0, "TIME", "A worker ends after that long without work. Default: 60s.", parse=seconds)
 
-    def __init__(self, *, slots: int, settings: Settings, project: Path, notice: Callable[[str], None], **options: Any):
-        self.options: Any = self.Options(**options)
-        self.tag = search_tag(project)
+    def __init__(self, options: Any, context: BackendContext):
+        Backend.__init__(self, options, context)
+        settings = context.settings
         self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
-        self._slots, self._project = slots, project
-        super().__init__(slots=slots, place=f"{self.bucket_url()}/{self.tag}", project=project, notice=notice)
+        self._slots = context.slots
+        self._name_search("PROJECT-ID", Path("PROJECT"))  # until there is one: for a preview
+
+    def _name_search(self, tag: str, project: Path) -> None:
+        self.tag, self._project = tag, project
+        self._place = f"{self.bucket_url()}/{tag}"
+
+    def place(self) -> str:
+        return f"{self.name}:{self.bucket_url()}"
+
+    def preview(self) -> str:
+        return self.launcher().preview(self._slots, self.command(), self._resources)
+
+    def open(self, project: Path) -> None:
+        self._name_search(search_tag(project), project)
+        slots, notice = self.context.slots, self.context.notify
+        PooledBackend.__init__(self, slots=slots, place=self._place, project=project, notice=notice)
 
     def bucket_url(self) -> str:
         """What all workers reach; by default the option `url`."""

@@ -114,6 +114,17 @@ def test_extra_options_are_options(extra, command, script):
     assert "write options of sbatch as --name=value, divided by blanks" in result.err
 
 
+def test_a_dry_run_shows_the_text(command, script, home):
+    script("train.py", "lr = 1\nprint('fitness:', lr)")
+    result = command(
+        "run", "--dry-run", "--backend=slurm:/shared/dir", "--slurm-partition=gpu", "--hp=lr=1,2", "train.py"
+    )
+    assert result.code == 0, result.err
+    assert "#SBATCH --partition=gpu" in result.out
+    assert "worker /shared/dir/PROJECT-ID" in result.out
+    assert not home.exists()
+
+
 def test_without_slurm_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BadInput, match="squeue is not installed on this machine, or is not in PATH"):

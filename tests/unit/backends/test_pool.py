@@ -12,6 +12,8 @@ from studio.backends.queue.lease_records import JobOutcome
 from studio.backends.queue.pool import LaunchedBackend, LaunchFailed, WorkerPool
 from studio.errors import BadInput
 from studio.experiment import Outcome, Resources
+from studio.host import create_host
+from studio.interfaces import BackendContext
 from studio.settings import Settings
 from studio.testing import BackendContract
 
@@ -173,12 +175,17 @@ class Launched(LaunchedBackend):
         return self.engine
 
 
+def make(tmp_path, settings, notify=print):
+    options = Launched.Options(url=f"{tmp_path}/share")
+    return Launched(options, BackendContext(settings, 2, tmp_path, create_host(), notify))
+
+
 @pytest.fixture
 def backend(tmp_path, launcher, said):
     (tmp_path / "p").mkdir()
-    given = {"settings": Settings("train.py"), "project": tmp_path / "p", "notice": said.append}
-    one = Launched(slots=2, url=f"{tmp_path}/share", **given)
+    one = make(tmp_path, Settings("train.py"), said.append)
     one.engine = launcher
+    one.open(tmp_path / "p")
     yield one
     launcher.errors = []
     one.close()
@@ -252,10 +259,10 @@ def test_last_words_are_one_line():
     assert len(last_line("x" * 5000)) == 1000
 
 
-def test_resources_travel(tmp_path):
+def test_a_preview_needs_no_project(tmp_path):
     settings = replace(Settings("train.py"), cpus=2, gpus=1, ram="2GB")
-    (tmp_path / "p").mkdir()
-    one = Launched(slots=1, url=f"{tmp_path}/share", settings=settings, project=tmp_path / "p", notice=print)
+    one = make(tmp_path, settings)
     one.engine = FakeLauncher()
-    assert one._resources == Resources(2, 1, "2GB")
-    one.close()
+    one.engine.preview = lambda n, command, resources: f"{n} {command[1:3]} {resources}"
+    assert one.preview() == f"2 {['worker', f'{tmp_path}/share/PROJECT-ID']} {Resources(2, 1, '2GB')}"
+    assert not (tmp_path / "share").exists()
