@@ -15,7 +15,6 @@ from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
 from studio.format import assignments, counts, duration, money, short
-from studio.project.costs import cost_of_project
 from studio.project.paths import split_key
 from studio.project.project import Project, all_projects
 from studio.system.tail import next_data
@@ -122,8 +121,7 @@ def _list_projects(json: bool) -> int:
     summaries = []
     for project in all_projects():
         try:
-            cost = cost_of_project(project.folder)
-            summaries.append(project.summary() | ({} if cost is None else {"cost": cost}))
+            summaries.append(project.summary())
         except (StudioError, OSError) as error:  # one that cannot be read hides no other
             print(f"studio: project {project.name}: {error}", file=sys.stderr)
     if json:
@@ -136,10 +134,10 @@ def _list_projects(json: bool) -> int:
         best = summary["best"]
         metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
-        begun = f"{summary['begun'][:16]}Z".replace("T", " ") if summary["begun"] else ""
-        spent = money(summary.get("cost"))
-        rows.append([summary["project"], summary["state"], counts(summary["counts"]), metric, values, begun, spent])
-    columns = ["project", "state", "experiments", "best", "values", "begun", "cost"]
+        started = f"{summary['started'][:16]}Z".replace("T", " ") if summary["started"] else ""
+        spent = money(summary["cost"])
+        rows.append([summary["project"], summary["state"], counts(summary["counts"]), metric, values, started, spent])
+    columns = ["project", "state", "experiments", "best", "values", "started", "cost"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     print_table(columns, rows, flexible=[4], optional=[4, 5])

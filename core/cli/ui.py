@@ -28,15 +28,15 @@ def ui(
     if not 0 <= port <= 65535:
         raise BadInput(f"--port {port} is no port: 0 to 65535")
     try:
-        from studio.dashboard.server import Server, heard
+        from studio.dashboard.server import Server, stop_on_signal
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "jinja2", "anyio"):
             raise
         raise BadInput(f"the dashboard needs {error.name}: pip install 'studio-search[ui]'") from None
-    ended = heard()  # before anybody has the link: Ctrl-C is no error from here on
+    ended = stop_on_signal()  # before anybody has the link: Ctrl-C is no error from here on
     with Server(host, port, say) as server:
         print(server.link, flush=True)
         if not no_open and sys.stdout.isatty():
-            webbrowser.open(server.link)
+            webbrowser.open(server.one_time_link())
         server.wait(ended)
-        server.leave()
+        server.exit_process()

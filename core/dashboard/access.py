@@ -1,7 +1,9 @@
 """Who may ask the dashboard for anything: every request passes here before it reaches a page.
 
     Host      one of ours: a foreign name that leads to this machine is DNS rebinding
-    cookie    from the printed link; HttpOnly and SameSite=Strict, so that no script has it and no other site sends it
+    cookie    from the printed link, or from a code that is good for one minute and one time, which is all that a browser
+              gets when it is started: others can read its arguments. HttpOnly and SameSite=Strict
+    bearer    for scripts: the token itself, as `Authorization: Bearer …`
     POST      Origin is this very server, and the header X-Studio-Token is the one of the page
     answers   a Content-Security-Policy without inline code, and no place in a frame
 
@@ -16,6 +18,7 @@ import os
 import secrets
 import socket
 import stat
+import time
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
@@ -29,6 +32,7 @@ from studio.system.files import make_folder
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SHORTEST = 32  # characters of a token
+CODE = 60.0  # seconds that a code for a browser is good
 SECURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -47,7 +51,19 @@ class Secrets:
     def __init__(self, token: str):
         self.token = token
         self.cookie = self._derived("cookie")
-        self.action = self._derived("action")
+        self.page_token = self._derived("action")
+        self._codes: dict[str, float] = {}  # code -> until when it is good
+
+    def new_code(self) -> str:
+        """Return a code that is exchanged for the cookie once, within a minute."""
+        code = secrets.token_urlsafe(SHORTEST)
+        self._codes[code] = time.monotonic() + CODE
+        return code
+
+    def take_code(self, given: str) -> bool:
+        """Return whether `given` is such a code; it is none any more."""
+        known = [code for code in self._codes if _same(given, code)]
+        return bool(known) and time.monotonic() < self._codes.pop(known[0])
 
     def _derived(self, use: str) -> str:
         return hmac.new(self.token.encode(), use.encode(), hashlib.sha256).hexdigest()
@@ -118,16 +134,19 @@ class Guard:
             return _refused("this name is none of the dashboard's; open the link that `studio ui` printed")
         if scope["method"] == "GET" and (link := self._link(scope)):
             return link
+        if authorization := headers.get("authorization"):
+            kind, _, token = authorization.partition(" ")
+            if kind.lower() == "bearer" and _same(token.strip(), self._secrets.token):
+                return None  # no other site can send this header
+            return _refused("the bearer token is wrong; it lies in STUDIO_HOME/ui-token", scope["path"])
         if not self._has_cookie(headers):
             return _refused(ASK_FOR_LINK, scope["path"])
-        if (scope["path"].startswith("/api/") or scope["path"].endswith("/tensorboard")) and headers.get(
-            "sec-fetch-site", "none"
-        ) not in ("same-origin", "none"):
+        if scope["path"].startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return _refused("asked for by another site", scope["path"])
         if scope["method"] not in ("GET", "HEAD"):
             if headers.get("origin") != f"http://{hosts[0]}":
                 return _refused("Origin is not this dashboard", scope["path"])
-            if not _same(headers.get("x-studio-token", ""), self._secrets.action):
+            if not _same(headers.get("x-studio-token", ""), self._secrets.page_token):
                 return _refused("the header X-Studio-Token is missing or wrong", scope["path"])
         return None
 
@@ -144,12 +163,13 @@ class Guard:
     def _link(self, scope: Scope) -> Response | None:
         """The answer to the printed link: the cookie, and the way to the same page without the token."""
         asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        tokens = [value for name, value in asked if name == "token"]
-        if not tokens:
+        given = [pair for pair in asked if pair[0] in ("token", "code")]
+        if not given:
             return None
-        if not _same(tokens[0], self._secrets.token):
+        name, value = given[0]
+        if not (_same(value, self._secrets.token) if name == "token" else self._secrets.take_code(value)):
             return _refused(ASK_FOR_LINK)
-        rest = urlencode([pair for pair in asked if pair[0] != "token"])
+        rest = urlencode([pair for pair in asked if pair not in given])
         path = "/" + quote(scope["path"].lstrip("/\\"))  # never //elsewhere
         answer = RedirectResponse(f"{path}?{rest}" if rest else path, status_code=303)
         answer.set_cookie(self._cookie, self._secrets.cookie, httponly=True, samesite="strict", path="/")
@@ -174,5 +194,5 @@ def _same(given: str, known: str) -> bool:
 
 def _refused(text: str, path: str = "") -> Response:
     if path.startswith("/api/"):
-        return JSONResponse({"error": text}, status_code=403)
+        return JSONResponse({"error": {"code": "forbidden", "message": text}}, status_code=403)
     return PlainTextResponse(f"{text}\n", status_code=403)

@@ -63,11 +63,11 @@ def _queue(project: str, given: dict[str, Any]) -> Asked:
 
 ACTIONS: dict[str, Callable[[str, dict[str, Any]], Asked]] = {
     "pause": _pause,
-    "go": _go,
+    "resume": _go,
     "stop": _stop,
     "retry": _retry,
-    "budget": _budget,
-    "queue": _queue,
+    "add-budget": _budget,
+    "add-values": _queue,
 }
 
 

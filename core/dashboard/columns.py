@@ -46,19 +46,19 @@ class Column:
 
 
 def columns_of(settings: Mapping[str, Any], metric: Metric, host: Host) -> list[Column]:
-    """Of the metric, of each hyperparameter in the order in which they were given, and of what became of experiments."""
+    """Return the table's columns: metric, hyperparameters in declared order, outcome columns."""
     metrics = [Column(f"metric.{metric.name}", "metric", metric.name)]
     states = [Column(key, "state", LABELS.get(key, key.capitalize())) for key in STATES]
     return [*metrics, *map(_column, axes_of(settings, (), host)), *states]
 
 
 def value_column(name: str) -> Column:
-    """Of a hyperparameter of which nothing else is known."""
+    """Return a column for a hyperparameter whose range is unknown."""
     return Column(key_of(name), "param", key_of(name))
 
 
 def key_of(name: str) -> str:
-    """Of the column of hyperparameter `name`: `values.NAME` where another one is called so."""
+    """Return the column key of `name`; `values.NAME` if an outcome column has that name."""
     return f"values.{name}" if name in LISTS or name.startswith(("values.", "metric.")) else name
 
 
@@ -77,15 +77,15 @@ def _column(axis: Axis) -> Column:
     return replace(column, log=axis.log, integer=whole, min=axis.low, max=axis.high)
 
 
-def shown(value: Any) -> Any:
-    """A value as a cell of the table: arrays as their Euclidean norm, floats with eight digits."""
+def table_value(value: Any) -> Any:
+    """Return a value as a cell of the table: an array as its Euclidean norm, floats with eight digits."""
     if isinstance(value, float):
-        return trimmed(value)
+        return round_8(value)
     if isinstance(value, list):
-        return trimmed(math.hypot(*value)) if all(is_number(item) for item in value) else str(value)
+        return round_8(math.hypot(*value)) if all(is_number(item) for item in value) else str(value)
     return value
 
 
-def trimmed(value: float | None) -> float | None:
-    """Eight significant digits: what a table needs, in half the bytes."""
+def round_8(value: float | None) -> float | None:
+    """Return eight significant digits: what a table needs, in half the bytes."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.8g}")

@@ -32,48 +32,48 @@ class _Curve:
     value: list[float | None] = field(default_factory=list)  # None: nan or infinite
     reports: int = 0
     last_step: int | None = None
-    whole: bool = False
+    complete: bool = False
 
 
 class Curves:
-    """Those of the project in `folder`. What ended is read once; what runs is read on from where the last look ended."""
+    """Cache of a project's metric curves. Finished runs are read once, running ones incrementally."""
 
     def __init__(self, folder: Path, host: Host):
         self._folder = folder
         self._host = host
         self._lock = threading.Lock()  # of what is known, held for moments only
         self._curves: OrderedDict[tuple[int, int], _Curve] = OrderedDict()
-        self._band: tuple[object, dict[str, Any]] = (None, {})
+        self._kept: tuple[object, dict[str, Any]] = (None, {})
 
     def last_step(self, metric: Metric, number: int, attempt: int) -> int | None:
-        """Of an experiment that runs; the one that is known where somebody reads its files just now."""
+        """Return the last reported step; the cached one if another thread is reading the files."""
         curve = self._known(number, attempt)
         if curve.lock.acquire(blocking=False):
             try:
-                self._go_on(curve, metric, number, attempt, ended=False)
+                self._read_new_values(curve, metric, number, attempt, ended=False)
             finally:
                 curve.lock.release()
         return curve.last_step
 
     def points(self, metric: Metric, number: int, attempt: int, *, ended: bool, most: int) -> dict[str, list[Any]]:
-        """At most `most` of them, the last one always."""
+        """Return at most `most` points, always with the last."""
         step, value = self._read(metric, number, attempt, ended=ended)
         chosen = _spread(len(step), most)
         return {"step": [step[at] for at in chosen], "value": [value[at] for at in chosen]}
 
-    def band(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+    def quartiles(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
         """Quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
         some = [ended[at] for at in _spread(len(ended), SAMPLE)]
         key = (tuple(some), most)
-        if self._band[0] != key:
-            self._band = key, self._quartiles(metric, some, most)
-        return self._band[1]
+        if self._kept[0] != key:
+            self._kept = key, self._compute_quartiles(metric, some, most)
+        return self._kept[1]
 
-    def _quartiles(self, metric: Metric, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
+    def _compute_quartiles(self, metric: Metric, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
         curves = [self._read(metric, number, attempt, ended=True) for number, attempt in some]
         arrays = [(np.array(step), np.array(value, dtype=float)) for step, value in curves if len(step) > 1]
         if not arrays:
-            return {"step": [], "low": [], "middle": [], "high": [], "count": 0}
+            return {"step": [], "q25": [], "median": [], "q75": [], "count": 0}
         steps = np.unique(np.concatenate([step for step, _ in arrays]))
         steps = steps[_spread(len(steps), most)]
         table = np.full((len(arrays), len(steps)), np.nan)
@@ -83,7 +83,7 @@ class Curves:
             table[row, inside] = value[at[inside]]
         seen = np.isfinite(table).any(axis=0)
         low, middle, high = np.nanpercentile(table[:, seen], (25, 50, 75), axis=0)
-        quartiles = {"low": low, "middle": middle, "high": high}
+        quartiles = {"q25": low, "median": middle, "q75": high}
         rounded = {name: [float(f"{v:.6g}") for v in values] for name, values in quartiles.items()}
         return {"step": steps[seen].tolist(), **rounded, "count": len(arrays)}
 
@@ -93,7 +93,7 @@ class Curves:
         """Steps and values, as they are now."""
         curve = self._known(number, attempt)
         with curve.lock:
-            self._go_on(curve, metric, number, attempt, ended)
+            self._read_new_values(curve, metric, number, attempt, ended)
             return list(curve.step), list(curve.value)
 
     def _known(self, number: int, attempt: int) -> _Curve:
@@ -104,8 +104,8 @@ class Curves:
                 self._curves.popitem(last=False)
             return curve
 
-    def _go_on(self, curve: _Curve, metric: Metric, number: int, attempt: int, ended: bool) -> None:
-        if curve.whole:
+    def _read_new_values(self, curve: _Curve, metric: Metric, number: int, attempt: int, ended: bool) -> None:
+        if curve.complete:
             return
         if not curve.opened:
             curve.opened = True
@@ -113,13 +113,13 @@ class Curves:
                 curve.reader = open_reader(
                     self._folder, number, attempt, metric, self._host, read_snapshot(self._folder, number, attempt)
                 )
-        curve.whole = ended
+        curve.complete = ended
         if curve.reader is None:
             return
         try:
             found = curve.reader.close() if ended else curve.reader.read()
         except Exception:  # a plugin's: without it there is no curve, and everything else
-            curve.reader, curve.whole = None, True
+            curve.reader, curve.complete = None, True
             return
         for report in found:
             curve.reports += 1

@@ -23,12 +23,12 @@ ORDER BY begun
 Pauses = Sequence[Sequence[float | None]]  # [from, until]; None: it is paused
 
 
-def worked_before(connection: sqlite3.Connection, moment: float) -> float:
+def earlier_seconds(connection: sqlite3.Connection, moment: float) -> float:
     """Seconds until `moment`, by the experiments that ended until then."""
-    return covered(connection.execute(_RAN, (moment,)))
+    return union_length(connection.execute(_RAN, (moment,)))
 
 
-def covered(spans: Iterable[tuple[float, float]]) -> float:
+def union_length(spans: Iterable[tuple[float, float]]) -> float:
     """The length of (begin, end) together, in order of their begins; small gaps belong to it, overlaps count once."""
     total, reached = 0.0, None
     for begun, ended in spans:
@@ -39,7 +39,7 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def active(begun: float, until: float, pauses: Pauses) -> float:
+def seconds_outside(begun: float, until: float, pauses: Pauses) -> float:
     """Seconds from `begun` to `until` that are in no pause."""
     paused = 0.0
     for start, end in pauses:

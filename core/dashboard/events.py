@@ -25,11 +25,10 @@ class Gone(Exception):
 
 
 class Source(Protocol):
-    """What is watched: `Table` or `Overview`."""
+    """What is watched: an `OpenProject` or the `ProjectList`."""
 
     @property
     def version(self) -> str: ...
-    def refresh(self) -> bool: ...
 
 
 def stream(
@@ -41,7 +40,7 @@ def stream(
 ) -> StreamingResponse:
     """`source()` is asked at each look: None where it cannot be read now, Gone where it is no more. `news(source, after)`
     is the data of an event."""
-    after = request.headers.get("last-event-id") or request.query_params.get("after", "")
+    after = request.headers.get("last-event-id") or request.query_params.get("changed_since", "")
     return StreamingResponse(
         _events(source, news, after, closing, every),
         media_type="text/event-stream",

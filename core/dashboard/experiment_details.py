@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from studio.dashboard.experiment_table import Table
+from studio.dashboard.experiment_table import ExperimentTable
 from studio.dashboard.logs import Log
-from studio.dashboard.run_files import list_files
-from studio.dashboard.usage import usage
+from studio.dashboard.run_files import list_files, usage
 from studio.errors import StudioError
 from studio.experiment import plain
 from studio.host import Host
@@ -36,13 +35,14 @@ class Details:
         self._host = host
         self._plans: dict[str, Plan | None] = {}
 
-    def of(self, table: Table, number: int) -> dict[str, Any] | None:
-        """As /api/p/NAME/N answers; None where there is no such experiment."""
+    def of(self, table: ExperimentTable, number: int) -> dict[str, Any] | None:
+        """Return all that is known of experiment `number`; None where there is no such experiment."""
         with table.lock:
             at = table.row_of.get(number)
             if at is None:
                 return None
-            row = {name: cells[at] for name, cells in table.lists.items()}
+            slot, status = table.lists["slot"][at], table.lists["status"][at]
+            step, reason = table.step[at], table.lists["reason"][at]
             rank, ranked = _rank(table, at)
             meta = dict(table.meta)
         with reading(self._folder) as connection:
@@ -56,21 +56,20 @@ class Details:
         with Log(folder) as log:
             tail = log.tail(LAST_LINES)
         return {
-            **row,
-            "metric": None if found.status == "failed" else found.metric,
-            "reached": found.metric if found.status == "failed" else None,
-            "fitness": found.fitness,
-            "values": found.as_dict()["values"],
+            **found.as_dict(),
+            "status": status,
+            "reason": reason,
+            "slot": slot,
+            "step": step,
             "rank": rank,
             "ranked": ranked,
-            "attempt": found.attempt,
             "attempts": attempts,
-            "command": self._command(plan, found.values, number, found.attempt, meta),
-            "winning": winning_command(found.key, meta["settings"] or {}, found.values, self._host),
+            "argv": self._command(plan, found.values, number, found.attempt, meta),
+            "command": experiment_command(found.key, meta["settings"] or {}, found.values, self._host),
             "diff": self._diff(plan, found.values),
             "files": list_files(self._folder.name, number, folder, self._folder / snapshot),
             "environment": _environment(meta),
-            "resources": usage(folder, found, running=row["status"] == "running"),
+            "resources": usage(folder, found, running=status == "running"),
             "log": {"size": tail["size"], "text": tail["text"]},
         }
 
@@ -112,7 +111,7 @@ def _as_given(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
     return {name: np.array(value) if name in arrays else value for name, value in values.items()}
 
 
-def _rank(table: Table, at: int) -> tuple[int | None, int]:
+def _rank(table: ExperimentTable, at: int) -> tuple[int | None, int]:
     fitness = table.lists["fitness"]
     own = fitness[at]
     rated = [value for value in fitness if value is not None]
@@ -149,9 +148,9 @@ def parsed_diff(text: str) -> list[dict[str, Any]]:
     return files
 
 
-def winning_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any], host: Host) -> str:
-    """A command that runs the script once with the values of experiment `key`, as the search ran it. Arrays have no text:
-    they come as the files that they were."""
+def experiment_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any], host: Host) -> str:
+    """Return the command that runs the script once with the values of experiment `key`, as the search ran it. Arrays are passed
+    with `--reuse`, since no range can spell them."""
     stored = Settings.from_dict(settings)
     if not stored.script:
         return " ".join(f"{name}={plain(value)!r}" for name, value in values.items())

@@ -1,4 +1,4 @@
-"""`Table`: all experiments of one project as columns in memory, brought up to date by what changed and nothing else.
+"""`ExperimentTable`: all experiments of one project as columns in memory, brought up to date by what changed and nothing else.
 
 studio.db --stat--> unchanged: nothing is read
           --else--> rows with new events, new attempts, or that were running --> columns, each with its version
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, shown, trimmed, value_column
-from studio.dashboard.elapsed import worked_before
+from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, round_8, table_value, value_column
+from studio.dashboard.elapsed import earlier_seconds
 from studio.experiment import Metric
 from studio.host import Host
 from studio.project.lock import is_locked
@@ -30,7 +30,7 @@ META = ("settings", "seed", "source", "environment")
 Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last step that was reported
 
 
-class Table:
+class ExperimentTable:
     """One project, as long as its database is the same file. `lock` is held by whoever reads the columns or brings them up to date."""
 
     def __init__(self, folder: Path, host: Host, steps: Steps = lambda metric, number, attempt: None):
@@ -57,7 +57,7 @@ class Table:
         self._changed: list[int] = []  # the counter when a row last changed
         self.row_of: dict[int, int] = {}
         self._open: set[int] = set()  # rows that may change without a new line in the tables
-        self._lanes: list[int] = []  # slot -> the row that had it last
+        self._lanes: list[tuple[int, int]] = []  # slot -> the row and the attempt that had it last
         self.best: int | None = None
 
     # --- keeping up -------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Table:
             connection.execute("BEGIN")  # all that is read is of one moment
             self.meta = {key: read_meta(connection, key) for key in META}
             self.session = read_session(connection)
-            self._settle()
+            self._read_settings()
             self._settle_session(connection)
             last = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(rowid), 0) FROM attempts) FROM events"
             event, attempt = connection.execute(last).fetchone()
@@ -95,7 +95,7 @@ class Table:
 
     def _read_fresh(self, connection: sqlite3.Connection) -> None:
         if not self.row_of:
-            self._take(read_rows(connection))
+            self._update_rows(read_rows(connection))
             return
         fresh = {self.lists["number"][row] for row in self._open}
         fresh |= _numbers(connection.execute("SELECT number FROM events WHERE id > ?", (self._last_event,)))
@@ -104,7 +104,7 @@ class Table:
         for begin in range(0, len(numbers), ASKED_AT_ONCE):
             some = numbers[begin : begin + ASKED_AT_ONCE]
             marks = ", ".join("?" * len(some))
-            self._take(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
+            self._update_rows(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
 
     def _settle_session(self, connection: sqlite3.Connection) -> None:
         """When the latest session began, and how long earlier ones have worked."""
@@ -112,9 +112,9 @@ class Table:
         if begun is None and self.at_work:  # a program's own loop: when it took the lock
             begun = (self.folder / "lock").stat().st_mtime
         if begun != self.begun or self.earlier is None or (begun is None and not self.at_work):
-            self.begun, self.earlier = begun, worked_before(connection, time.time() if begun is None else begun)
+            self.begun, self.earlier = begun, earlier_seconds(connection, time.time() if begun is None else begun)
 
-    def _settle(self) -> None:
+    def _read_settings(self) -> None:
         """What the settings say; they come with the first look and stay."""
         settings = self.meta["settings"] or {}
         if not self.columns and settings:
@@ -123,12 +123,12 @@ class Table:
             self.columns = columns_of(settings, self.metric, self._host)
             self.values = {column.key: [] for column in self.columns if column.kind == "param"}
 
-    def _take(self, found: Iterable[Row]) -> None:
+    def _update_rows(self, found: Iterable[Row]) -> None:
         started: list[tuple[float, int]] = []
         for row in found:
             at = self.row_of.get(row.number)
             before = None if at is None else self._running_attempt(at)
-            self._put(row)
+            self._update_row(row)
             at = self.row_of[row.number]
             if row.slot is None and self._running_attempt(at) not in (
                 None,
@@ -143,7 +143,7 @@ class Table:
     def _running_attempt(self, at: int) -> int | None:
         return None if self.lists["started"][at] is None else self.lists["attempts"][at]
 
-    def _put(self, row: Row) -> None:
+    def _update_row(self, row: Row) -> None:
         at = self.row_of.get(row.number)
         status, reason = row.status, row.reason
         if status == "running" and not self.at_work:  # cut off: it runs again on resume
@@ -153,7 +153,7 @@ class Table:
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
-            row.slot, reason, row.failure, row.attempt or 0, row.exit_code, trimmed(row.cost),
+            row.slot, reason, row.failure, row.attempt or 0, row.exit_code, round_8(row.cost),
         )  # fmt: skip
         if at is None:
             at = self._add(row)
@@ -183,29 +183,39 @@ class Table:
                 self.columns.append(value_column(name))
                 self.values[key] = [None] * at
         for key, cells in self.values.items():
-            cells.append(shown(values.get(name_of(key))))
+            cells.append(table_value(values.get(name_of(key))))
         self.measured.append(None)
         self.step.append(None)
         self._changed.append(self._counter)
         return at
 
     def _give_slot(self, at: int, started: float) -> None:
-        """The lowest slot that was free when it started, where the record has none: of a program's own loop, or of an earlier
+        """Give the lowest slot that was free when it started, where the record has none: of a program's own loop, or of an earlier
         format. A start may be recorded before the end that made room for it, so of as many as the search has the one that
         was free next is taken."""
-        ends = [self.lists["finished"][last] for last in self._lanes]
+        ends = [self._left_slot(*last) for last in self._lanes]  # None: it is busy
         slots = 0 if self.session is None else self.session.slots or 0
         free = [lane for lane, end in enumerate(ends) if end is not None and end <= started + 0.1]
         ended = [lane for lane, end in enumerate(ends) if end is not None]
         if free:
             lane = free[0]
         elif ended and 0 < slots <= len(ends):
-            lane = min(ended, key=lambda lane: ends[lane])
+            lane = min(ended, key=lambda lane: ends[lane] or 0.0)
         else:
             lane = len(ends)
-            self._lanes.append(at)
-        self._lanes[lane] = at
+            self._lanes.append((at, 0))
+        self._lanes[lane] = at, self.lists["attempts"][at]
         self.lists["slot"][at] = lane
+
+    def _left_slot(self, at: int, attempt: int) -> float | None:
+        """Return when an attempt left its slot; None while it runs. One that was cut off has left it with the session."""
+        if self.lists["attempts"][at] != attempt or self.lists["status"][at] != "running":
+            return (
+                self.lists["finished"][at]
+                if self.lists["attempts"][at] == attempt and self.lists["finished"][at]
+                else 0.0
+            )
+        return None
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -213,17 +223,17 @@ class Table:
         return len(self.row_of)
 
     def data(self, after: str = "") -> dict[str, Any]:
-        """As /api/p/NAME/experiments answers."""
+        """Return the table by columns, or the rows changed since a version: `layout=columns` of the API."""
         with self.lock:
-            rows, whole = self.rows_after(after)
-            measured = {self.metric.name: [trimmed(self.measured[at]) for at in rows]}
+            rows, complete = self.rows_after(after)
+            measured = {self.metric.name: [round_8(self.measured[at]) for at in rows]}
             lists = {name: [cells[at] for at in rows] for name, cells in self.lists.items()}
-            lists["fitness"] = [trimmed(value) for value in lists["fitness"]]
+            lists["fitness"] = [round_8(value) for value in lists["fitness"]]
             return {
                 "version": self.version,
-                "whole": whole,
+                "complete": complete,
                 "columns": [column.as_dict() for column in self.columns],
-                "sign": self.sign,
+                "direction": "min" if self.sign < 0 else "max",
                 **lists,
                 "step": [self.step[at] for at in rows],
                 "metric": measured,
@@ -231,16 +241,16 @@ class Table:
             }
 
     def rows_after(self, after: str) -> tuple[list[int], bool]:
-        """The rows that changed since that version; and whether these are all."""
+        """Return the rows changed since `version`, and whether that is the whole table."""
         session, _, counter = after.partition(".")
-        seen = whole(counter)
+        seen = parse_index(counter)
         if session != self._session or seen is None:
             return list(range(len(self))), True
         return [at for at, changed in enumerate(self._changed) if changed > seen], False
 
 
-def whole(text: str) -> int | None:
-    """The whole number that an address has there; None for anything else. Longer ones are no numbers of ours."""
+def parse_index(text: str) -> int | None:
+    """Return the integer of up to 18 digits in a part of an address, else None."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
 
 

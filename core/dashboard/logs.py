@@ -45,7 +45,7 @@ class Log:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size if self._descriptor >= 0 else 0
 
-    def piece(self, begin: int, most: int) -> dict[str, Any]:
+    def read_range(self, begin: int, most: int) -> dict[str, Any]:
         """Up to `most` bytes from `begin` on, as text; a character that is cut in two waits for the next piece."""
         size, begin = self.size, max(0, begin)
         if begin > size:  # the script emptied it, or it was written anew without its middle
@@ -54,14 +54,14 @@ class Log:
         data = self._read(begin, min(until - begin, max(1, min(most, MOST))))
         more = begin + len(data) < size
         text, used = _decoded(data, keep=more or len(data) < 4)
-        return {"text": text, "from": begin, "next": begin + used, "size": size}
+        return {"text": text, "offset": begin, "next": begin + used, "size": size}
 
     def tail(self, most: int) -> dict[str, Any]:
         """The last `most` bytes, from the beginning of a line on where there is one."""
         size, most = self.size, max(1, min(most, MOST))
         begin = max(0, size - most)
         cut = self._read(begin, most).find(b"\n") + 1 if begin else 0
-        return self.piece(begin + cut, most)
+        return self.read_range(begin + cut, most)
 
     def search(self, wanted: str, begin: int) -> dict[str, Any]:
         """Lines with `wanted` in them, in any case of ASCII letters. `next`: where to go on, None when all was seen."""
@@ -83,7 +83,7 @@ class Log:
                 last = len(text) if last < 0 else last
                 shown = text[max(first, found - LINE // 2) : min(last, found + LINE)]
                 line = None if lines is None else lines + text.count(b"\n", 0, first) + 1
-                matches.append({"from": origin + first, "line": line, "text": shown.decode(errors="replace")})
+                matches.append({"offset": origin + first, "line": line, "text": shown.decode(errors="replace")})
                 if len(matches) >= MATCHES:
                     return {"matches": matches, "next": origin + last + 1}
                 found = lowered.find(needle, last)

@@ -4,15 +4,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from studio.dashboard.curves import Curves
 from studio.dashboard.experiment_details import Details
-from studio.dashboard.experiment_table import Table
-from studio.dashboard.importance import Importance
+from studio.dashboard.experiment_table import ExperimentTable
+from studio.dashboard.summary import live_summary
 from studio.dashboard.tensorboard import TensorBoards
 from studio.errors import StudioError
 from studio.host import Host, create_host
 from studio.project.paths import database, existing_project_folder
+from studio.project.summary import ProjectSummary, summarize
+from studio.reporting.importance import importance
 from studio.system.files import identity
 
 KEPT = 12  # projects that stay in memory
@@ -23,17 +26,47 @@ class NotFound(StudioError):
 
 
 class OpenProject:
-    """A project that somebody looks at: of the database `made`, for one that takes its name has nothing to do with it."""
+    """Caches of one open project. `made` identifies its database file, so a new project of the same name starts fresh."""
 
     def __init__(self, folder: Path, host: Host, made: tuple[int, int]):
+        self.folder = folder
         self.made = made
         self.curves = Curves(folder, host)
-        self.table = Table(folder, host, self.curves.last_step)
+        self.table = ExperimentTable(folder, host, self.curves.last_step)
         self.details = Details(folder, host)
-        self.importance = Importance()
+        self._lock = threading.Lock()
+        self._summary: tuple[str, ProjectSummary] | None = None
+        self._importance: tuple[int, dict[str, Any]] | None = None
+
+    @property
+    def version(self) -> str:
+        return self.table.version
+
+    def summary(self) -> dict[str, Any]:
+        """Return what /api/projects/NAME answers. What the record says is read once a version, without the table's lock."""
+        with self._lock:
+            version = self.table.version
+            if self._summary is None or self._summary[0] != version:
+                self._summary = version, summarize(self.folder)
+            found = self._summary[1]
+        return live_summary(self.table, found)
+
+    def importance(self) -> dict[str, Any]:
+        """Return what /api/projects/NAME/importance answers, computed anew when the number of results has changed."""
+        with self._lock:
+            table = self.table
+            with table.lock:
+                rows = [at for at, fitness in enumerate(table.lists["fitness"]) if fitness is not None]
+                if self._importance is not None and self._importance[0] == len(rows):
+                    return self._importance[1]
+                keys = [column.key for column in table.columns if column.kind == "param"]
+                values = {key: [table.values[key][at] for at in rows] for key in keys}
+                fitness = [table.lists["fitness"][at] for at in rows]
+            self._importance = len(rows), importance(values, fitness)
+            return self._importance[1]
 
 
-class Dashboard:
+class OpenProjects:
     """`closing` says whether the server ends: streams then end, too."""
 
     def __init__(self, closing: Callable[[], bool] = lambda: False):
@@ -50,7 +83,7 @@ class Dashboard:
             return self._host
 
     def project(self, name: str) -> OpenProject:
-        """Project `name` with its table as it is now. NotFound where there is none."""
+        """Return project `name` with its table as it is now. NotFound where there is none."""
         try:
             folder = existing_project_folder(name)
         except StudioError as error:
@@ -61,7 +94,7 @@ class Dashboard:
         with self._lock:
             found = self._open.get(name)
             made = identity(database(folder))
-            if found is None or found.table.folder != folder or found.made != made:
+            if found is None or found.folder != folder or found.made != made:
                 found = self._open[name] = OpenProject(folder, host, made)
                 while len(self._open) > KEPT:
                     self._open.popitem(last=False)

@@ -1,37 +1,47 @@
-"""The pages as HTML, whole without JavaScript: tables of 200 rows, sorted and filtered by links. Everything is escaped."""
+"""Handlers of the HTML pages, of their parts, and of the stream that keeps a project's page up to date.
+
+The server writes the strip, the failures, the cards and the first rows of the table in their final form; the scripts of the
+page adopt them, and draw the rest of the table, the charts and the dialogs. Everything is escaped.
+"""
 
 import json
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
-from studio import format as shown
+from studio import format as text
+from studio.dashboard.access import Secrets, without_port
+from studio.dashboard.api import Api, no_experiment
 from studio.dashboard.columns import Column
-from studio.dashboard.experiment_table import Table
-from studio.dashboard.view import cells_of, order, rows_of, sort_keys
+from studio.dashboard.events import Gone, stream
+from studio.dashboard.experiment_table import UNFINISHED, ExperimentTable, parse_index
+from studio.dashboard.http import Json, is_here, numbers
+from studio.dashboard.open_projects import NotFound, OpenProject, OpenProjects
+from studio.dashboard.project_list import ProjectList
+from studio.errors import BadInput, StudioError
+from studio.format import finite
+from studio.project.summary import STATES, ProjectSummary
 
-ROWS = 200  # on a page
+FIRST_ROWS = 40  # of the table, that the server writes
 PROJECTS = 100  # on a page
-STATES = {
-    "running": "Live",
-    "paused": "Paused",
-    "incomplete": "Program ended",
-    "done": "Done",
-    "time": "Time is over",
-    "exhausted": "Nothing new to try",
-    "failures": "Ended by failures",
-    "disk": "Ended: the disk is full",
-    "cost": "Ended: cost limit",
-    "stopped": "Stopped",
-    "interrupted": "Interrupted",
-    "failed": "Broke off",
-    "damaged": "Damaged",
-}
+COMPARED = 5
+NO_RESULT = ("failed", "stopped")  # what such an experiment reported is no result
+OTHER_VIEW = ("q", "state", "sort", "brush", "hide", "show")  # words of an address with which the first rows are others
+LONGEST_NAME = 18  # characters on a card
+FOLDED = 10  # numbers of an array that a page shows at once
+_EXIT_CODE = re.compile(r"^exit code \d+: ")
+PROJECT_COLUMNS = {
+    "project": "Project", "state": "State", "best": "Best", "values": "Best values", "progress": "Progress",
+    "finished": "Finished", "cost": "Cost", "changed": "Last change",
+}  # fmt: skip
 
 
 def environment() -> Environment:
@@ -43,208 +53,403 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "short": shown.short, "number": shown.number, "exact": exact, "about": shown.about, "age": shown.age, "timestamp": timestamp,
-        "size": shown.byte_size, "plain": shown.without_colours, "last_lines": last_lines, "ending": ending, "money": shown.money,
-        "duration": shown.duration, "legend": legend, "counted": shown.counted, "lacking": lacking, "direction": shown.direction,
+        "short": text.short, "number": text.number, "about": text.about, "size": text.byte_size, "money": text.money,
+        "duration": text.duration, "counted": text.counted, "direction": _direction, "plain": text.without_colours,
+        "exact": _exact, "last_lines": _last_lines, "seconds": _seconds, "age": lambda when: text.age(_seconds(when)),
+        "timestamp": _timestamp, "time_text": time_text, "no_result_text": no_result_text, "legend": legend, "bar": bar,
+        "cause": cause, "spark": spark, "middle": middle,
     }  # fmt: skip
-    made.globals |= {"statuses": shown.STATUSES, "states": STATES}
+    made.globals |= {"statuses": text.STATUSES, "states": STATES, "no_result": NO_RESULT}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return made
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
-def exact(value: Any) -> str:
+def _exact(value: Any) -> str:
     """Return `value` in all its digits."""
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
 
 
-def timestamp(when: float | None) -> str:
-    return "" if when is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+def _direction(direction: str) -> str:
+    return text.direction(-1.0 if direction == "min" else 1.0)
 
 
-def last_lines(text: str, count: int) -> str:
-    return "\n".join(text.rstrip("\n").split("\n")[-count:])
+def _last_lines(log: str, count: int) -> str:
+    return "\n".join(log.rstrip("\n").split("\n")[-count:])
 
 
-def ending(summary: Mapping[str, Any]) -> str:
-    """`about 16 min left`, `Done in 58 min`"""
+def _seconds(when: str | float | None) -> float | None:
+    """Return ISO 8601 as seconds since the epoch."""
+    return datetime.fromisoformat(when).timestamp() if isinstance(when, str) else when
+
+
+def _timestamp(when: str | None) -> str:
+    return "" if when is None else datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def middle(name: str, most: int) -> str:
+    """Return a long text without its middle, as `middle` of static/format.js: generated names differ at their ends."""
+    end = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[len(name) - end :]}"
+
+
+def cause(reason: str) -> str:
+    """Return why a run failed without its exit code, which says nothing more."""
+    return _EXIT_CODE.sub("", reason)
+
+
+def time_text(summary: Mapping[str, Any]) -> str:
+    """Return `about 16 min left`, `Done in 58 min` or the state."""
     if summary["state"] == "running":
-        return "" if summary["left"] is None else f"about {shown.about(summary['left'])} left"
-    done = f" in {shown.about(summary['elapsed'])}" if summary["elapsed"] and summary["state"] == "done" else ""
-    return f"{STATES.get(summary['state'], summary['state'])}{done}"
+        return "" if summary["seconds_left"] is None else f"about {text.about(summary['seconds_left'])} left"
+    words: str = summary["state_text"]
+    return f"{words} in {text.about(summary['elapsed'])}" if summary["elapsed"] and words == "Done" else words
 
 
-def lacking(summary: Mapping[str, Any]) -> str:
-    """What stands in the place of the best where there is none, as `lacking` of static/strip.js."""
+def no_result_text(summary: Mapping[str, Any]) -> str:
+    """Return what stands in the place of the best where there is none."""
     failed = summary["counts"].get("failed", 0)
-    if summary["state"] in ("running", "paused") or not failed or failed < summary["total"]:
+    if summary["state"] in ("running", "paused") or not failed or failed < summary["experiments"]:
         return "No result yet"
     return f"No result: {f'all {failed}' if failed > 1 else 'it'} failed"
 
 
 def legend(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The states that the strip names, each with its count. What a live search has yet to ask for counts as queued."""
+    """Return the states that the strip names, each with its count. What a live search has yet to ask for counts as queued."""
     counts = dict(summary["counts"])
     if summary["state"] in ("running", "paused"):
-        counts["queued"] = counts.get("queued", 0) + max(0, (summary["size"] or 0) - summary["total"])
-    return [(name, counts.get(name, 0)) for name in shown.STATUSES if counts.get(name) or name == "completed"]
+        counts["queued"] = counts.get("queued", 0) + max(0, (summary["planned"] or 0) - summary["experiments"])
+    return [(name, counts.get(name, 0)) for name in text.STATUSES if counts.get(name) or name == "completed"]
 
 
-# --- the table of experiments -----------------------------------------------------------------------------------------
+def bar(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """Return the parts of the progress bar: status, its beginning and its width, in percent."""
+    size = max(summary["planned"] or 0, summary["experiments"], 1)
+    parts, at = [], 0.0
+    for status in text.STATUSES:
+        if status != "queued" and (count := summary["counts"].get(status)):
+            parts.append((status, round(at, 3), round(100 * count / size, 3)))
+            at += 100 * count / size
+    return parts
 
 
-def experiment_table(table: Table, asked: QueryParams, page: int, link: Callable[..., str]) -> dict[str, Any]:
-    """What the template of a project shows of its experiments: those in the state that the address asks for, sorted."""
+def spark(rises: Sequence[tuple[int, float]], sign: float, width: int = 96, height: int = 20) -> str:
+    """Return the path of the best so far over the results, as the metric has it."""
+    if len(rises) < 2:
+        return ""
+    values = [sign * value for _, value in rises]
+    low, high, last = min(values), max(values), rises[-1][0]
+
+    def y(value: float) -> float:
+        return round(2 + (height - 4) * (high - value) / ((high - low) or 1), 1)
+
+    steps = [(round(2 + (width - 4) * at / last, 1), y(value)) for (at, _), value in zip(rises, values, strict=True)]
+    return f"M{steps[0][0]} {steps[0][1]}" + "".join(f"H{x}V{y}" for x, y in steps[1:])
+
+
+# --- the first rows ---------------------------------------------------------------------------------------------------
+
+
+def first_rows(table: ExperimentTable) -> dict[str, Any]:
+    """Return head and cells of the first rows in the default order, as static/table.js would draw them."""
     with table.lock:
-        state, sort = asked.get("state", "").removeprefix("all"), sort_keys(asked.get("sort", ""), table)
-        rows = rows_of(table, state, sort)
-        columns = [(column, cells_of(table, column.key)) for column in _visible(table)]
-        pages = max(1, math.ceil(len(rows) / ROWS))
-        page = min(max(1, page), pages)
-        found = [_row(table, columns, at) for at in rows[(page - 1) * ROWS : page * ROWS]]
-        best_first = f"metric.{table.metric.name}" if table.sign < 0 else f"-metric.{table.metric.name}"
-        return {
-            "columns": [_head(column, sort or [best_first], link) for column, _ in columns],
-            "rows": found,
-            "page": page,
-            "pages": pages,
-            "previous": link(page=page - 1) if page > 1 else "",
-            "next": link(page=page + 1) if page < pages else "",
-            "chips": _chips(table, state, link),
-        }
+        lists, status = table.lists, table.lists["status"]
+        parameters = [column for column in table.columns if column.kind == "param"]
+        choice = next((column for column in parameters if column.choices is not None), None)
+        number = next((column for column in parameters if column is not choice), None)
+        rest = ["duration", *(["slot"] if any(slot is not None for slot in lists["slot"]) else [])]
+        rest += ["cost"] if any(lists["cost"]) else []
+        width = _bar_width(table)
+        rows = []
+        for at in _default_order(table)[:FIRST_ROWS]:
+            failed = status[at] in NO_RESULT
+            rows.append(
+                {
+                    "number": lists["number"][at],
+                    "status": status[at],
+                    "value": None if failed else table.measured[at],
+                    "reason": (lists["reason"][at] or status[at]) if failed else "",
+                    "step": table.step[at],
+                    "bar": width(at) if status[at] == "completed" and table.measured[at] is not None else None,
+                    "best": at == table.best,
+                    "cells": [_parameter_cell(table, column, at, number, choice) for column in parameters],
+                    "rest": [(key, lists[key][at]) for key in rest],
+                }
+            )
+        heads = [(_class(column, number, choice), column.label) for column in parameters]
+        return {"metric": table.metric.name, "parameters": heads, "rest": rest, "rows": rows}
 
 
-def _visible(table: Table) -> list[Column]:
-    by_key = {column.key: column for column in table.columns}
-    metric = [column for column in table.columns if column.kind == "metric"]
-    parameters = [column for column in table.columns if column.kind == "param"]
-    rest = [by_key[key] for key in ("duration", "slot") if key in by_key]
-    return [by_key["number"], *metric, *parameters, *rest] if "number" in by_key else [*metric, *parameters]
+def _default_order(table: ExperimentTable) -> list[int]:
+    """Return rows: running ones first, then the best first; failed and stopped ones, which have no result, last."""
+    status, number = table.lists["status"], table.lists["number"]
+
+    def key(at: int) -> tuple[bool, bool, float, int]:
+        value = table.measured[at]
+        none = value is None or status[at] in NO_RESULT
+        running = status[at] == "running"
+        return not running, not running and none, 0.0 if running or none else -table.sign * (value or 0.0), number[at]
+
+    return sorted(range(len(table)), key=key)
 
 
-def _head(column: Column, sort: Sequence[str], link: Callable[..., str]) -> dict[str, Any]:
-    first = sort[0] if sort else ""
-    aria = "" if first.lstrip("-") != column.key else "descending" if first.startswith("-") else "ascending"
-    turned = f"-{column.key}" if aria == "ascending" else column.key
-    return {
-        "key": column.key,
-        "label": column.label,
-        "class": _class(column),
-        "aria": aria,
-        "link": link(sort=turned, page=None),
-    }
+def _class(column: Column, number: Column | None, choice: Column | None) -> str:
+    place = " p1" if column is number else " p2" if column is choice else ""
+    return ("num" if column.choices is None else "cat") + place
 
 
-def _class(column: Column) -> str:
-    if column.kind == "metric":
-        return "m"
-    if column.key == "number":
-        return "n"
-    return (
-        "num" if column.kind == "param" and column.choices is None else "t num" if column.key == "duration" else "cat"
-    )
+def _parameter_cell(
+    table: ExperimentTable, column: Column, at: int, number: Column | None, choice: Column | None
+) -> dict[str, Any]:
+    value = table.values[column.key][at]
+    found = {"key": column.key, "class": _class(column, number, choice), "text": "", "exact": "", "dot": 0}
+    found["name"] = middle(column.label, LONGEST_NAME) if column is number else ""
+    if value is None:
+        return found
+    if column.choices is None:
+        return {**found, "text": text.short(value), "exact": _exact(value)}
+    choices = [str(each) for each in column.choices]
+    place = choices.index(str(value)) if str(value) in choices else 0
+    return {**found, "text": middle(str(value), 24), "exact": _exact(value), "dot": 1 + place % 8}
 
 
-def _row(table: Table, columns: Sequence[tuple[Column, list[Any]]], at: int) -> dict[str, Any]:
-    number, status = table.lists["number"][at], table.lists["status"][at]
-    cells = []
-    for column, column_cells in columns:
-        value = column_cells[at]
-        reason = table.lists["reason"][at] if column.kind == "metric" and value is None else ""
-        text = (
-            shown.duration(value)
-            if column.key == "duration"
-            else shown.number(value)
-            if column.kind == "metric"
-            else f"slot {value}"
-            if column.key == "slot" and value is not None
-            else shown.short(value)
-        )
-        cells.append({"key": column.key, "class": _class(column), "text": text, "reason": reason})
-    return {"number": number, "status": status, "cells": cells, "best": at == table.best}
+def _bar_width(table: ExperimentTable) -> Any:
+    """Return the function of a row that gives the pixels of its bar: full for the best, short for the worst third."""
+    fitness = table.lists["fitness"]
+    ranked = sorted((value for value in fitness if value is not None), reverse=True)
+    if not ranked:
+        return lambda at: 48
+    best, poor = ranked[0], ranked[math.floor(0.7 * (len(ranked) - 1))]
+    if best == poor:
+        return lambda at: 48
+    ratio = best / poor if poor else math.inf
+    scaled = (lambda value: math.log(abs(value))) if ratio > 1000 or 0 < ratio < 0.001 else float
+    if scaled is not float and not all((best, poor)):
+        scaled = float
 
+    def width(at: int) -> int:
+        own = fitness[at] if fitness[at] is not None else poor
+        if scaled is not float and not own:
+            return 4
+        part = (scaled(own) - scaled(poor)) / (scaled(best) - scaled(poor))
+        return math.floor(4 + 44 * min(1.0, max(0.0, part)) + 0.5)
 
-def _chips(table: Table, state: str, link: Callable[..., str]) -> list[dict[str, Any]]:
-    counts: dict[str, int] = {}
-    for own in table.lists["status"]:
-        counts[own] = counts.get(own, 0) + 1
-    chips = [{"label": "All", "count": len(table), "link": link(state=None, page=None), "on": not state}]
-    for name in shown.STATUSES:
-        if name in counts:
-            on = state == name
-            way = link(state=name, page=None)
-            chips.append({"label": name.capitalize(), "count": counts[name], "link": way, "on": on})
-    return chips
+    return width
 
 
 # --- the list of projects ---------------------------------------------------------------------------------------------
 
-PROJECT_COLUMNS = {
-    "name": "Project", "state": "State", "metric": "Metric", "best": "Best", "values": "Best values", "finished": "Finished",
-    "counts": "Experiments", "cost": "Cost", "changed": "Last news",
-}  # fmt: skip
-
 
 def project_table(
-    lines: Sequence[Mapping[str, Any]], sort: str, query: str, page: int, link: Callable[..., str]
+    lines: Sequence[tuple[ProjectSummary, list[tuple[int, float]]]], sort: str, query: str, page: int, link: Any
 ) -> dict[str, Any]:
-    """What the template of the list shows: the projects with `query` in name, script or optimizer, the newest first."""
-    keys = {
-        key: label for key, label in PROJECT_COLUMNS.items() if key != "cost" or any(line["cost"] for line in lines)
-    }
+    """Return what the list shows: the projects with all words of `query` in name, script, optimizer, metric or state."""
+    costs = any(summary.cost for summary, _ in lines)
+    keys = {key: label for key, label in PROJECT_COLUMNS.items() if key != "cost" or costs}
     words = query.lower().split()
-    found = [line for line in lines if all(word in _text_of(line) for word in words)]
+    found = [line for line in lines if all(word in _searched(line[0]) for word in words)]
     key, turned = sort.lstrip("-"), sort.startswith("-")
     if key not in keys:
         key, turned = "changed", True
-    cell = (
-        (lambda line: line["total"])
-        if key == "counts"
-        else (lambda line: str(line[key]) if key == "values" else line[key])
-    )
-    there = sorted(
-        (line for line in found if cell(line) is not None), key=lambda line: order(cell(line)), reverse=turned
-    )
+    there = [line for line in found if _sorted_by(line[0], key) is not None]
+    there.sort(key=lambda line: _sorted_by(line[0], key), reverse=turned)
+    rows = there + [line for line in found if _sorted_by(line[0], key) is None]
+    pages = max(1, math.ceil(len(rows) / PROJECTS))
+    page = min(max(1, page), pages)
     columns = []
     for name, label in keys.items():
         aria = "" if name != key else "descending" if turned else "ascending"
+        where = link(sort=f"-{name}" if aria == "ascending" else name, page=None)
         kind = "num" if name in ("best", "cost", "changed") else ""
-        columns.append(
+        columns.append({"key": name, "label": label, "class": kind, "aria": aria, "link": where})
+    return {
+        "projects": [
+            {**summary.as_dict(), "spark": spark(rises, -1.0 if (summary.metric or {}).get("direction") == "min" else 1.0)}
+            for summary, rises in rows[(page - 1) * PROJECTS : page * PROJECTS]
+        ],
+        "columns": columns, "query": query, "total": len(rows), "all": len(lines), "page": page, "pages": pages,
+        "previous": link(page=page - 1) if page > 1 else "", "next": link(page=page + 1) if page < pages else "",
+        "costs": costs,
+    }  # fmt: skip
+
+
+def _searched(summary: ProjectSummary) -> str:
+    words = (summary.project, summary.script, summary.optimizer, (summary.metric or {}).get("name"), summary.state_text)
+    return " ".join(word for word in words if word).lower()
+
+
+def _sorted_by(summary: ProjectSummary, key: str) -> Any:
+    best = summary.best
+    if key == "best":
+        return None if best is None else best.metric["value"] if best.metric else best.fitness
+    if key == "values":
+        return None if best is None else str(best.values)
+    if key == "progress":
+        return summary.experiments
+    return summary.state_text if key == "state" else getattr(summary, key)
+
+
+# --- handlers ---------------------------------------------------------------------------------------------------------
+
+
+class Pages:
+    def __init__(self, projects: OpenProjects, project_list: ProjectList, api: Api, secrets: Secrets):
+        self._projects = projects
+        self._list = project_list
+        self._api = api
+        self._secrets = secrets
+        self._templates = environment()
+
+    def projects(self, request: Request) -> Response:
+        self._list.refresh()
+        version, lines = self._list.version, self._list.lines()
+        asked = request.query_params
+
+        def link(**changes: Any) -> str:
+            kept = [(name, value) for name, value in asked.multi_items() if name not in changes]
+            return f"?{urlencode([pair for pair in (*kept, *changes.items()) if pair[1] not in (None, '')])}"
+
+        page = parse_index(asked.get("page", "")) or 1
+        found = project_table(lines, asked.get("sort", ""), asked.get("q", ""), page, link)
+        return self._page("projects.html", {"page": "projects", "version": version}, **found)
+
+    def project(self, request: Request) -> Response:
+        project = self._open(request)
+        with project.table.lock:
+            version = project.table.version
+            table = first_rows(project.table)
+        summary = project.summary()
+        own = any(name in request.query_params for name in OTHER_VIEW)
+        number = parse_index(request.query_params.get("e", "")) or (summary["best"] or {}).get("number")
+        one = project.details.of(project.table, number) if number else None
+        data = self._data("project", project, summary, version)
+        parts: dict[str, Any] = {
+            "table": {**table, "rows": [] if own else table["rows"]},
+            "it": one,
+            "here": is_here(request),
+        }
+        return self._page("project.html", data, project=project.folder.name, summary=summary, **parts)
+
+    def card(self, request: Request) -> Response:
+        """Answer the card of one experiment, as the inspector shows it."""
+        project = self._open(request)
+        found = self._api.detail(project, request.path_params["number"])
+        html = self._parts().card(project.folder.name, project.summary(), found)
+        return Json({"html": str(html), "experiment": found})
+
+    def experiment(self, request: Request) -> Response:
+        project, number = self._open(request), request.path_params["number"]
+        with project.table.lock:
+            version = project.table.version
+        found = self._api.detail(project, number)  # later than the version, from which the page follows
+        summary = project.summary()
+        data = {**self._data("experiment", project, summary, version), "number": number, "experiment": found}
+        curve = project.curves.points(
+            project.table.metric, number, found["attempt"], ended=found["status"] not in UNFINISHED, most=1000
+        )
+        best = (summary["best"] or {}).get("number")
+        near = {"previous": number - 1 if number - 1 in project.table.row_of else None,
+                "next": number + 1 if number + 1 in project.table.row_of else None, "best": best if best != number else None}  # fmt: skip
+        return self._page(
+            "experiment.html", data, project=project.folder.name, summary=summary, it=found, curve=curve, near=near
+        )
+
+    def compare(self, request: Request) -> Response:
+        project = self._open(request)
+        given = numbers(request, "e")
+        chosen = [number for number in given if number in project.table.row_of]
+        if missing := [number for number in given if number not in project.table.row_of]:
+            raise no_experiment(project.table, missing[0])
+        if len(chosen) < 2:
+            raise HTTPException(404, "name two to five experiments to compare: compare?e=1,2")
+        if len(chosen) > COMPARED:
+            raise HTTPException(
+                404, f"{len(chosen)} experiments are named; at most {COMPARED} can be compared side by side"
+            )
+        found = [self._api.detail(project, number) for number in chosen]
+        found.sort(key=lambda each: (each["fitness"] is None, -(each["fitness"] or 0.0), each["number"]))
+        names = list(dict.fromkeys(name for each in found for name in each["values"]))
+        with project.table.lock:
+            version = project.table.version
+        summary = project.summary()
+        rows = [_compared(name, [each["values"].get(name) for each in found]) for name in names]
+        data = {**self._data("compare", project, summary, version), "numbers": [each["number"] for each in found]}
+        parts: dict[str, Any] = {
+            "different": [row for row in rows if row["different"]],
+            "equal": [row for row in rows if not row["different"]],
+        }
+        return self._page(
+            "compare.html", data, project=project.folder.name, summary=summary, experiments=found, **parts
+        )
+
+    def tensorboard(self, request: Request) -> Response:
+        """Start TensorBoard, and answer its address under the other name of this machine: a browser sends a cookie to all
+        ports of a name."""
+        project = self._open(request)
+        if not is_here(request):
+            raise BadInput("TensorBoard is for browsers on the machine of the dashboard; run studio tensorboard there")
+        other = "127.0.0.1" if without_port(request.headers["host"]) == "localhost" else "localhost"
+        return Json({"address": f"http://{other}:{self._projects.tensorboards.port(project.folder.name)}/"})
+
+    async def stream(self, request: Request) -> Response:
+        """Answer the events of the API, with the parts of the page that the server writes."""
+        name = request.path_params["project"]
+
+        def source() -> OpenProject | None:
+            try:
+                return self._projects.project(name)
+            except NotFound:
+                raise Gone from None
+            except StudioError:  # it cannot be read just now: what is shown stays
+                return None
+
+        def news(project: OpenProject, after: str) -> dict[str, Any]:
+            found = self._api.news(project, after)
+            parts, summary = self._parts(), found["project"]
+            html = {"strip": str(parts.strip(name, summary)), "failures": str(parts.failures(summary))}
+            return {**found, "html": html}
+
+        return stream(source, news, request, self._projects.closing)
+
+    def message(self, status: int, words: str) -> Response:
+        return self._page("message.html", {"page": "none"}, status, title=f"{status}", text=words)
+
+    def _open(self, request: Request) -> OpenProject:
+        return self._projects.project(request.path_params["project"])
+
+    def _parts(self) -> Any:
+        return self._templates.get_template("parts.html").module
+
+    def _data(self, page: str, project: OpenProject, summary: dict[str, Any], version: str) -> dict[str, Any]:
+        columns = [column.as_dict() for column in project.table.columns]
+        return {
+            "page": page,
+            "project": project.folder.name,
+            "version": version,
+            "summary": summary,
+            "columns": columns,
+        }
+
+    def _page(self, name: str, data: dict[str, Any], status: int = 200, **parts: Any) -> Response:
+        data = finite({**data, "token": self._secrets.page_token})
+        page = self._templates.get_template(name).render(data=data, **parts)
+        return HTMLResponse(page.encode("utf-8", "replace"), status)  # a value may be no UTF-8
+
+
+def _compared(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Return a row of Compare: each value, and how far it is from that of the first, the best."""
+    first = values[0]
+    cells = []
+    for value in values:
+        both = [each for each in (first, value) if isinstance(each, int | float) and not isinstance(each, bool)]
+        delta = "" if len(both) < 2 or value == first else text.number(value - first)
+        cells.append(
             {
-                "key": name,
-                "label": label,
-                "class": kind,
-                "aria": aria,
-                "link": link(sort=f"-{name}" if aria == "ascending" else name, page=None),
+                "value": value,
+                "delta": f"+{delta}" if delta and delta[0] not in "-n" else delta,
+                "same": repr(value) == repr(first),
             }
         )
-    rows = there + [line for line in found if cell(line) is None]
-    pages = max(1, math.ceil(len(rows) / PROJECTS))
-    page = min(max(1, page), pages)
-    return {
-        "projects": rows[(page - 1) * PROJECTS : page * PROJECTS],
-        "columns": columns,
-        "query": query,
-        "total": len(rows),
-        "page": page,
-        "pages": pages,
-        "previous": link(page=page - 1) if page > 1 else "",
-        "next": link(page=page + 1) if page < pages else "",
-        "costs": "cost" in keys,
-    }
-
-
-def _text_of(line: Mapping[str, Any]) -> str:
-    return f"{line['name']} {line['script']} {line['optimizer']} {line['metric']} {line['state']}".lower()
-
-
-def linker(given: QueryParams) -> Callable[..., str]:
-    """`link(sort="lr", page=None)`: the same page with other words in its address. Of some there may be several."""
-
-    def link(**changes: Any) -> str:
-        kept = [(name, value) for name, value in given.multi_items() if name not in changes]
-        return f"?{urlencode([pair for pair in (*kept, *changes.items()) if pair[1] not in (None, '')])}"
-
-    return link
+    return {"name": name, "cells": cells, "different": not all(cell["same"] for cell in cells)}

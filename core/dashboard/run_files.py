@@ -1,6 +1,8 @@
-"""The files of a run: which there are, and one of them for download. No path from an address is used unchecked."""
+"""The files of a run, one of them for download, and what the run takes of its machine. No path from an address is used unchecked."""
 
+import contextlib
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,8 +12,19 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from studio.execution.log_cap import open_regular
+from studio.experiment import Experiment
+from studio.format import byte_size
+from studio.system.processes import marked
 
 MOST = 500  # files that are listed
+_TICKS = os.sysconf("SC_CLK_TCK")
+OWN = (
+    "usage.json",
+    "outcome.json",
+    "hyperparameters.json",
+    "machine.json",
+    "started.json",
+)  # Studio's files, listed last
 LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds nobody up
 
 
@@ -23,11 +36,11 @@ def list_files(project: str, number: int, folder: Path, snapshot: Path) -> list[
     for path, size in _walk(folder):
         if path.startswith("workspace/") and (snapshot / path.removeprefix("workspace/")).exists():
             continue
-        url = f"/p/{project}/{number}/files/{quote(path)}?attempt={folder.name}"
+        url = f"/api/projects/{project}/experiments/{number}/files/{quote(path)}?attempt={folder.name}"
         found.append({"path": path, "size": size, "url": url})
         if len(found) >= MOST:
             break
-    return sorted(found, key=lambda file: (file["path"].startswith("workspace/"), file["path"]))
+    return sorted(found, key=lambda file: (file["path"] in OWN, file["path"].startswith("workspace/"), file["path"]))
 
 
 def is_own(folder: Path) -> bool:
@@ -80,3 +93,30 @@ def open_file(folder: Path, path: str) -> BinaryIO | None:
         return open(descriptor, "rb")
     os.close(descriptor)
     return None
+
+
+def usage(folder: Path, experiment: Experiment, *, running: bool) -> dict[str, str]:
+    """Return words for the page, empty where nothing is known: while it runs by its processes, afterwards by the record."""
+    found = _of_processes(folder) if running and sys.platform == "linux" else {}
+    if experiment.cpu is not None:
+        found["CPU time"] = f"{experiment.cpu:.1f} s"
+    if experiment.memory is not None:
+        found["most memory"] = byte_size(experiment.memory)
+    return found
+
+
+def _of_processes(folder: Path) -> dict[str, str]:
+    count, ticks, memory = 0, 0, 0
+    for pid in marked(str(folder)):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (
+                Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            )  # proc(5), from the third field on
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            count, ticks = count + 1, ticks + sum(map(int, fields[11:15]))
+            memory += pages * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processes": str(count),
+        "CPU time": f"{ticks / _TICKS:.1f} s",
+        "memory now": byte_size(memory),
+    } if count else {}  # fmt: skip

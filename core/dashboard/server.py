@@ -15,7 +15,7 @@ import uvicorn
 
 from studio.dashboard.access import Secrets, is_loopback, stored_token
 from studio.dashboard.app import create_app
-from studio.dashboard.open_projects import Dashboard
+from studio.dashboard.open_projects import OpenProjects
 from studio.errors import BadInput
 from studio.project.paths import studio_home
 from studio.system.signals import ENDING, handle
@@ -35,11 +35,12 @@ class Server:
             say(f"port {port} is in use; this is {self.port}")
         if not is_loopback(host):
             say(
-                f"it listens on {host}: whoever reaches this machine and has the link can read all experiments and steer them"
+                f"listening on {host}: anyone who can reach this machine and has the link can read and control every search"
             )
         secrets = Secrets(stored_token(studio_home()))
         self.token = secrets.token
-        self._dashboard = Dashboard(self._is_closing)
+        self._secrets = secrets
+        self._dashboard = OpenProjects(self._is_closing)
         app = create_app(secrets, self._dashboard, host=host, port=self.port)
         config = uvicorn.Config(
             app,
@@ -59,6 +60,10 @@ class Server:
     @property
     def link(self) -> str:
         return f"{self.address}/?token={self.token}"
+
+    def one_time_link(self) -> str:
+        """Return a link that opens the dashboard once, within a minute: for a browser, whose arguments others can read."""
+        return f"{self.address}/?code={self._secrets.new_code()}"
 
     def __enter__(self) -> "Server":
         self._thread.start()
@@ -84,9 +89,8 @@ class Server:
         while not ended.wait(0.5) and self._thread.is_alive():
             pass
 
-    def leave(self) -> NoReturn:
-        """End this process at once, whatever its threads are computing for pages that nobody will see any more. What was started
-        beside ends with it."""
+    def exit_process(self) -> NoReturn:
+        """Exit without waiting for worker threads. What was started beside ends with this process."""
         self._end()
         self._thread.join(LEAVE)
         sys.stdout.flush()
@@ -99,8 +103,8 @@ class Server:
         return self._server.should_exit
 
 
-def heard() -> threading.Event:
-    """Set by SIGINT, SIGTERM and SIGHUP, which from now on do nothing else, however often they come."""
+def stop_on_signal() -> threading.Event:
+    """Return an event that SIGINT, SIGTERM and SIGHUP set."""
     ended = threading.Event()
     handle(ENDING, lambda number, frame: ended.set())
     return ended

@@ -5,6 +5,7 @@ lock         one driver at a time
 formats      its tables, and the way from earlier formats
 store        the journal, written
 records      the journal, read
+summary      a project in a line
 project      `studio.Project`
 source       the user's files: which are copied
 changes      what has changed in them since

@@ -1,14 +1,14 @@
 """A project on disk, as programs, the CLI and the UI read it. Nothing here writes."""
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from studio.experiment import Experiment, Metric
 from studio.project.lock import is_locked
 from studio.project.paths import database, existing_project_folder, project_names
-from studio.project.records import Session, iso, read_attempts, read_experiment, read_experiments, read_session
+from studio.project.records import read_attempts, read_experiment, read_experiments, read_session
 from studio.project.store import read_meta, reading
+from studio.project.summary import state_of, summarize
 from studio.project.table import data_frame, notebook_html
 from studio.settings import parse_direction, parse_metric
 
@@ -82,21 +82,8 @@ class Project:
             return state_of(at_work, read_meta(connection, "settings"), read_session(connection))
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able; the keys of `studio runs list --json`."""
-        experiments = self.experiments
-        best = _best_of(experiments)
-        return {
-            "project": self.name,
-            "state": self.state,
-            "experiments": len(experiments),
-            "counts": dict(Counter(experiment.status for experiment in experiments)),
-            "metric": best.metric if best else None,
-            "best": best.as_dict() if best else None,
-            "optimizer": self.settings.get("optimizer"),
-            "script": self.settings.get("script"),
-            "seed": self.seed,
-            "begun": experiments[0].started if experiments else self._made,
-        }
+        """Return a line about the project, JSON-able; the keys of `studio runs list --json`."""
+        return summarize(self.folder).as_dict()
 
     @property
     def _made(self) -> str | None:
@@ -116,15 +103,6 @@ class Project:
     def _meta(self, key: str) -> Any:
         with reading(self.folder) as connection:
             return read_meta(connection, key)
-
-
-def state_of(at_work: bool, settings: dict[str, Any] | None, session: Session | None) -> str:
-    """The state of a project, by its settings and its latest session."""
-    if at_work:
-        return "paused" if session is not None and session.paused else "running"
-    if session is not None and session.state:
-        return session.state
-    return "interrupted" if (settings or {}).get("script") else "incomplete"
 
 
 def _best_of(experiments: list[Experiment]) -> Experiment | None:

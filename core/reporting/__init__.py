@@ -2,6 +2,7 @@
 
 axes         the axis of each hyperparameter
 scales       results in order, the best so far, ticks
+importance   which hyperparameters matter
 curves       a metric over steps, read again from a run's files
 facts        what a report says
 svg          charts without a script

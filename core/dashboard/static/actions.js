@@ -3,10 +3,10 @@
 import { act } from "./api.js";
 import { el } from "./dom.js";
 import { question } from "./questions.js";
-import { say } from "./said.js";
+import { say } from "./toast.js";
 
 // Whether an action can work on the project as it is: the server knows why not.
-export const isPossible = (kind, { refused }) => !refused?.[kind];
+export const isPossible = (kind, { actions }) => !actions?.[kind];
 
 export function startActions(app) {
   const buttons = [...document.querySelectorAll("[data-action]")];

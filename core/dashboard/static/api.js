@@ -3,7 +3,9 @@
 export const page = JSON.parse(document.getElementById("page-data")?.textContent || "{}");
 
 export const projectUrl = (path = "") => `/p/${encodeURIComponent(page.project)}${path}`;
-export const dataUrl = (path = "") => `/api${projectUrl(path)}`;
+export const dataUrl = (path = "") => `/api/projects/${encodeURIComponent(page.project)}${path}`;
+export const experimentsUrl = (path = "") => dataUrl(`/experiments${path}`);
+export const tableUrl = (version = "") => experimentsUrl(`?layout=columns&changed_since=${encodeURIComponent(version)}`);
 
 export async function getJson(url) {
   return (await answered(url, { headers: { accept: "application/json" } })).json();
@@ -11,17 +13,22 @@ export async function getJson(url) {
 
 // Returns the server's words for what was done; throws its words for why not.
 export async function act(action, body) {
-  return (await (await post(`/actions/${action}`, body)).json()).ok;
+  return (await (await post(dataUrl(`/actions/${action}`), body)).json()).message;
 }
 
 // A file of the experiments with these numbers, in this order, as a Blob.
 export async function rowsAsCsv(numbers) {
-  return (await post("/export.csv", { numbers })).blob();
+  return (await post(experimentsUrl(".csv"), { numbers })).blob();
 }
 
-function post(path, body) {
+// Where TensorBoard answers; it is started where it does not run.
+export async function tensorboardAddress() {
+  return (await (await post(projectUrl("/tensorboard"), {})).json()).address;
+}
+
+function post(url, body) {
   const headers = { "content-type": "application/json", "x-studio-token": page.token };
-  return answered(dataUrl(path), { method: "POST", headers, body: JSON.stringify(body) });
+  return answered(url, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 async function answered(url, options) {
@@ -30,5 +37,5 @@ async function answered(url, options) {
   });
   if (answer.ok) return answer;
   const { error } = await answer.json().catch(() => ({}));
-  throw new Error(error ?? `${answer.status} ${answer.statusText}`);
+  throw new Error(error?.message ?? `${answer.status} ${answer.statusText}`);
 }

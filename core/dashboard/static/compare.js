@@ -1,11 +1,11 @@
 // Two to five experiments side by side: their curves in one picture; the rest of the page is the server's.
 
 import { page } from "./api.js";
-import { Curves } from "./curves.js";
+import { Curves } from "./curve_cache.js";
 import { el } from "./dom.js";
 import { onTheme } from "./theme.js";
 import { drawCurves, stroke } from "./charts/curves.js";
-import { downloads } from "./charts/plot.js";
+import { downloads } from "./charts/picture.js";
 
 export async function start() {
   for (const log of document.querySelectorAll("#logs pre")) log.scrollTop = log.scrollHeight;

@@ -27,6 +27,27 @@ export function glyph(status) {
   return svg("svg", { class: `g ${status}`, viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("use", { href: `#g-${shape}` }));
 }
 
+// Puts HTML of the server in the place of what `parent` holds, touching only what differs: a text that is being selected, an
+// open <details> and the focus stay. Elements that match `kept` stay as they are where both have one.
+export function patch(parent, html, kept = ":not(*)") {
+  const made = document.createElement("template");
+  made.innerHTML = html; // Jinja has escaped all that is not ours
+  const next = [...made.content.childNodes].filter((node) => node.nodeType !== Node.TEXT_NODE || node.data.trim());
+  const old = [...parent.childNodes].filter((node) => node.nodeType !== Node.TEXT_NODE || node.data.trim());
+  next.forEach((node, at) => {
+    const before = old[at];
+    if (!before) parent.append(node);
+    else if (before.matches?.(kept) && node.matches?.(kept) && sameData(before, node)) before.hidden = false;
+    else if (!before.isEqualNode(node)) {
+      if (before.open && node.tagName === "DETAILS") node.open = true;
+      before.replaceWith(node);
+    }
+  });
+  for (const node of old.slice(next.length)) node.remove();
+}
+
+const sameData = (a, b) => JSON.stringify({ ...a.dataset }) === JSON.stringify({ ...b.dataset });
+
 // Calls `work` once, at the next frame, however often it is asked for.
 export function framed(work) {
   let asked = false;

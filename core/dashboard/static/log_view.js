@@ -6,7 +6,7 @@ import { getJson } from "./api.js";
 import { coloured } from "./ansi.js";
 import { delayed, el } from "./dom.js";
 import { counted, sizeText } from "./format.js";
-import { say } from "./said.js";
+import { say } from "./toast.js";
 
 const PIECE = 1 << 16; // bytes a request
 const WINDOW = 1 << 18;
@@ -20,14 +20,15 @@ export class LogView {
     this.pieces = []; // {from, next, element}
     this.note = el("span", { class: "note", role: "status" });
     this.earlier = el("button", { type: "button", class: "small", onclick: () => this.before() }, "Earlier");
+    this.latest = el("button", { type: "button", class: "small", hidden: true, onclick: () => this.toEnd() }, "Latest");
     this.query = el("input", { type: "search", placeholder: "Search the log", "aria-label": "Search the log", autocomplete: "off" });
     this.found = el("div", { class: "found", hidden: true });
     this.query.addEventListener("input", delayed(() => this.search(), 250));
     const old = section.querySelector("p.note"); // of the server, with the link to the whole file
-    section.querySelector("h2").after(el("div", { class: "tbar log-bar" }, this.query, this.earlier, this.note, old?.querySelector("a") ?? ""), this.found);
+    section.querySelector("h2").after(el("div", { class: "tbar log-bar" }, this.query, this.earlier, this.latest, this.note, old?.querySelector("a") ?? ""), this.found);
     old?.remove();
     this.state = {};
-    this.ready = this.end();
+    this.ready = this.end().catch((error) => (this.note.textContent = error.message)); // the next look tries again
   }
 
   // The last part of the file, in place of what is shown.
@@ -38,15 +39,16 @@ export class LogView {
   }
 
   clear() {
+    this.cut = false;
     this.pieces = [];
     this.state = {};
     this.box.replaceChildren();
   }
 
   push(piece, follow) {
-    const element = el("span", {}, ...coloured(piece.text, this.state));
+    const element = el("span", {}, ...coloured(folded(piece.text), this.state));
     this.box.append(element);
-    this.pieces.push({ from: piece.from, next: piece.next, element });
+    this.pieces.push({ from: piece.offset, next: piece.next, element });
     while (this.pieces.length > 1 && this.pieces.at(-1).next - this.pieces[0].from > WINDOW) this.pieces.shift().element.remove();
     if (follow) this.box.scrollTop = this.box.scrollHeight;
     this.tell(piece.size);
@@ -57,7 +59,14 @@ export class LogView {
     this.box.hidden = size === 0;
     const from = this.pieces[0]?.from ?? 0;
     this.earlier.hidden = from === 0;
+    this.latest.hidden = !this.cut && !this.away;
     this.note.textContent = size === 0 ? "Nothing was printed." : from === 0 ? sizeText(size) : `from ${sizeText(from)} of ${sizeText(size)}`;
+  }
+
+  async toEnd() {
+    this.away = false;
+    await this.end().catch((error) => say(error.message, { error: true }));
+    if (this.running) this.more();
   }
 
   async before() {
@@ -70,12 +79,15 @@ export class LogView {
 
   async prepend(first) {
     const begin = Math.max(0, first.from - PIECE);
-    const piece = await getJson(`${this.url}?from=${begin}&max=${first.from - begin}`);
+    const piece = await getJson(`${this.url}?offset=${begin}&limit=${first.from - begin}`);
     const height = this.box.scrollHeight;
-    const element = el("span", {}, ...coloured(piece.text));
+    const element = el("span", {}, ...coloured(folded(piece.text)));
     this.box.prepend(element);
-    this.pieces.unshift({ from: piece.from, next: piece.next, element });
-    while (this.pieces.length > 1 && this.pieces.at(-1).next - this.pieces[0].from > WINDOW) this.pieces.pop().element.remove();
+    this.pieces.unshift({ from: piece.offset, next: piece.next, element });
+    while (this.pieces.length > 1 && this.pieces.at(-1).next - this.pieces[0].from > WINDOW) {
+      this.pieces.pop().element.remove();
+      this.cut = true; // what is new would not follow what is shown
+    }
     this.box.scrollTop += this.box.scrollHeight - height;
     this.tell(piece.size);
   }
@@ -86,8 +98,9 @@ export class LogView {
     clearTimeout(this.timer);
     try {
       const last = this.pieces.at(-1);
-      if (!document.hidden && last && !this.away) {
-        const piece = await getJson(`${this.url}?from=${last.next}&max=${PIECE}`);
+      if (!last && !this.away) await this.end();
+      else if (!document.hidden && !this.away && !this.cut) {
+        const piece = await getJson(`${this.url}?offset=${last.next}&limit=${PIECE}`);
         if (piece.size < last.next) await this.end();
         else if (piece.text) this.push(piece, this.box.scrollTop + this.box.clientHeight > this.box.scrollHeight - 40);
       }
@@ -113,7 +126,7 @@ export class LogView {
     while (!found.matches.length && found.next !== null) {
       this.close(el("p", { class: "note", "aria-busy": "true" }, found.next ? `Nothing in ${sizeText(found.next)} of ${sizeText(this.size)}, searching on…` : "Searching…"));
       try {
-        found = await getJson(`${this.url}?search=${encodeURIComponent(text)}&from=${found.next}`);
+        found = await getJson(`${this.url}?search=${encodeURIComponent(text)}&offset=${found.next}`);
       } catch (error) {
         return this.close(el("p", { class: "reason", role: "alert" }, error.message));
       }
@@ -138,13 +151,13 @@ export class LogView {
   // The part of the file around a line that was found.
   async show(match) {
     this.away = true; // what is new is not appended to another part of the file
-    const begin = Math.max(0, match.from - PIECE / 4);
-    const piece = await getJson(`${this.url}?from=${begin}&max=${PIECE}`);
+    const begin = Math.max(0, match.offset - PIECE / 4);
+    const piece = await getJson(`${this.url}?offset=${begin}&limit=${PIECE}`);
     this.clear();
     this.push(piece, false);
     const walker = document.createTreeWalker(this.box, NodeFilter.SHOW_TEXT);
     const wanted = this.asked.toLowerCase();
-    const skipped = piece.text.slice(0, new TextDecoder().decode(new TextEncoder().encode(piece.text).slice(0, match.from - piece.from)).length).toLowerCase().split(wanted).length - 1;
+    const skipped = piece.text.slice(0, new TextDecoder().decode(new TextEncoder().encode(piece.text).slice(0, match.offset - piece.offset)).length).toLowerCase().split(wanted).length - 1;
     let seen = 0;
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
       for (let at = node.data.toLowerCase().indexOf(wanted); at >= 0; at = node.data.toLowerCase().indexOf(wanted, at + 1)) {
@@ -160,6 +173,11 @@ export class LogView {
     }
   }
 }
+
+// Lines of a megabyte would hold the page up while they are broken: a line is folded after LONG characters.
+const LONG = 4000;
+const TOO_LONG = new RegExp(`[^\\n]{${LONG}}(?=[^\\n])`, "g");
+const folded = (text) => text.replace(TOO_LONG, "$&\n");
 
 function marked(line, text) {
   const at = line.toLowerCase().indexOf(text.toLowerCase());

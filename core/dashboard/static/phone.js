@@ -1,10 +1,10 @@
 // What a phone has in place of what it has no room for: a menu of the header's other actions, and a choice of the order.
 
-import { isHidden, tableColumns } from "./columns.js";
+import { isHidden, tableColumns } from "./table_columns.js";
 import { el } from "./dom.js";
-import { exportItems } from "./export.js";
+import { exportItems } from "./download.js";
 import { menu } from "./menu.js";
-import { sorting } from "./order.js";
+import { sorting } from "./table_order.js";
 import { change, view } from "./view_state.js";
 
 // The actions of the header that are hidden there, and the table as CSV.

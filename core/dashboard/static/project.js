@@ -4,20 +4,23 @@
 //   events --> merge --> the same, only what changed
 //   a click anywhere --> view (the URL) --> the same
 
-import { dataUrl, getJson, page, projectUrl } from "./api.js";
+import { dataUrl, getJson, page, projectUrl, tableUrl, tensorboardAddress } from "./api.js";
 import { startActions } from "./actions.js";
-import { matching } from "./brush.js";
-import { Curves } from "./curves.js";
-import { Experiments } from "./data.js";
-import { breath, el } from "./dom.js";
-import { startKeys } from "./keys.js";
+import { matching } from "./filters.js";
+import { Curves } from "./curve_cache.js";
+import { Experiments } from "./experiments.js";
+import { breath, patch } from "./dom.js";
+import { startKeys } from "./shortcuts.js";
 import { follow, showLink } from "./live.js";
 import { moreMenu } from "./phone.js";
-import { Sparks } from "./sparks.js";
-import { drawStrip, STATE_WORDS } from "./strip.js";
+import { Sparks } from "./sparklines.js";
 import { Table } from "./table.js";
+import { tick, startTicking } from "./ticking.js";
+import { say } from "./toast.js";
 import { Toolbar } from "./toolbar.js";
-import { Tray } from "./tray.js";
+import { Tray } from "./compare_tray.js";
+import { colour } from "./theme.js";
+import { numberText } from "./format.js";
 import { change, onView, view } from "./view_state.js";
 
 const part = (id) => document.getElementById(id);
@@ -26,7 +29,7 @@ class App {
   constructor() {
     this.experiments = new Experiments();
     this.experiments.columns = page.columns ?? []; // buttons work before the data is there
-    this.keep(page.summary);
+    this.summary = page.summary;
     this.losses = 0; // of events whose rows could not be fetched
     this.curves = new Curves();
     this.sparks = new Sparks(this);
@@ -91,17 +94,11 @@ class App {
 
   // --- news -----------------------------------------------------------------------------------------------------------
 
-  keep(summary) {
-    this.summary = summary;
-    this.kept = Date.now();
-  }
-
-  // The summary with its times as they are now: while nothing is written no event brings them.
-  clocked() {
-    const { state, elapsed, left } = this.summary;
-    if (state !== "running") return this.summary; // a pause is no work
-    const passed = (Date.now() - this.kept) / 1000;
-    return { ...this.summary, elapsed: elapsed === null ? null : elapsed + passed, left: left === null ? null : Math.max(0, left - passed) };
+  // The parts that the server writes: strip and failures.
+  show(html) {
+    patch(part("strip"), html.strip);
+    patch(part("failures"), html.failures);
+    tick(part("strip"));
   }
 
   // One message after the other: an answer that was slow must not undo a later one. Those that came before rows were lost
@@ -111,12 +108,13 @@ class App {
     this.taking = (this.taking ?? Promise.resolve()).then(() => losses === this.losses && this.takeIn(data)).catch(reportError);
   }
 
-  async takeIn({ summary, experiments, version }) {
-    if (summary) this.keep(summary);
+  async takeIn({ project, experiments, version, html }) {
+    this.summary = project;
+    if (part("strip")) this.show(html);
     let message = experiments;
     if (!message && version !== this.experiments.version) {
       try {
-        message = await getJson(dataUrl(`/experiments?after=${encodeURIComponent(this.experiments.version)}`));
+        message = await getJson(tableUrl(this.experiments.version));
       } catch {
         this.losses += 1;
         return this.stream.again();
@@ -125,7 +123,7 @@ class App {
     const numbers = message ? this.experiments.merge(message) : [];
     this.curves.outdate(numbers);
     if (this.experiments.size && !this.table) return location.reload(); // the first experiment: the page gets its table
-    if (message?.whole) this.table?.refresh(); // rows may stand in other places of the columns now
+    if (message?.complete) this.table?.refresh(); // rows may stand in other places of the columns now
     else this.table?.update(numbers);
     this.toolbar?.refresh();
     this.showState();
@@ -133,13 +131,9 @@ class App {
     this.drawSoon(numbers.length > 0);
   }
 
-  drawStrip() {
-    drawStrip(part("strip"), this.clocked(), (number) => this.choose(number));
-  }
-
   showState() {
-    this.drawStrip();
-    showLink(part("live"), ...this.link, STATE_WORDS[this.summary.state] ?? this.summary.state);
+    showLink(part("live"), ...this.link, this.summary.state_text);
+    showProgress(this.summary);
     this.actions?.refresh();
   }
 
@@ -150,7 +144,6 @@ class App {
     if (!changed) return;
     this.showState();
     this.toolbar?.refresh();
-    this.inspector?.refresh();
   }
 
   // Pictures follow more slowly than the table, the more slowly the more there is to draw.
@@ -186,20 +179,18 @@ class App {
 export async function start(data) {
   const app = new App();
   const section = part("experiments");
-  const tensorboard = part("tensorboard");
-  if (tensorboard) tensorboard.hidden = false;
+  part("tensorboard")?.addEventListener("click", openTensorboard);
   app.actions = startActions(app);
+  app.showState();
+  if (!section) return wait(app);
   moreMenu(app);
   app.experiments.merge(await data);
-  // Rows come later than the page was made, and the stream goes on from them: what the strip says must not be older.
-  if (app.experiments.version !== page.version) app.keep(await getJson(dataUrl("/summary")));
-  app.showState();
-  const pictures = app.experiments.size ? import("./pictures.js") : null; // comes while the table is drawn
+  const pictures = app.experiments.size ? import("./charts.js") : null; // comes while the table is drawn
   await breath();
   if (app.experiments.size) {
-    takeOver(section);
+    adoptServerTable(section);
     app.toolbar = new Toolbar(app, section);
-    app.table = new Table(app, section.querySelector(".scroll"), app.toolbar.fresh);
+    app.table = new Table(app, section.querySelector(".scroll"), app.toolbar.newResults);
     app.table.refresh();
     app.toolbar.refresh();
     app.tray = new Tray(app, section);
@@ -208,32 +199,97 @@ export async function start(data) {
     await breath();
   }
   app.stream = follow({
-    url: (version) => dataUrl(`/events?after=${encodeURIComponent(version)}`),
-    version: () => app.experiments.version,
-    take: (data) => app.take(data),
-    gone: () => (location.href = "/"),
+    url: (version) => projectUrl(`/stream?changed_since=${encodeURIComponent(version)}`),
+    // Rows come later than the page was made: what the server wrote must not stay older than they are.
+    version: () => (app.heard ? app.experiments.version : page.version),
+    take: (data) => {
+      app.heard = true;
+      app.take(data);
+    },
+    gone: showGone,
     link: (state, last) => app.showLinkState(state, last),
   });
-  setInterval(() => tickTimes(app), 1000);
+  startTicking(() => !app.lost);
+  setInterval(() => tickRows(app), 1000);
+  part("strip").addEventListener("click", (event) => {
+    const { choose } = event.target.dataset;
+    if (!choose || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    app.choose(Number(choose));
+  });
+  part("failures").addEventListener("click", (event) => {
+    const { show, retry } = event.target.dataset;
+    if (retry) app.ask("retry", {}, Number(retry));
+    if (!show) return;
+    change({ state: show, query: "", brushes: new Map() });
+    const first = app.table.order[0];
+    if (first !== undefined) app.choose(app.experiments.number[first], { open: false });
+  });
   if (!pictures) return;
   startKeys(app);
   await (await pictures).startPictures(app);
 }
 
-// The server's plain table becomes the live one: what only that had goes.
-function takeOver(section) {
-  for (const old of section.querySelectorAll(":scope > .tbar, :scope > .why, :scope > .hint, :scope > nav, :scope > .empty")) old.remove();
-  const box = section.querySelector(".scroll") ?? section.appendChild(el("div", { class: "scroll" }, el("table", { id: "rows" })));
-  box.classList.add("cards");
+// The server's first rows become those of the live table.
+function adoptServerTable(section) {
+  const box = section.querySelector(".scroll");
   for (const name of ["tabindex", "role", "aria-labelledby"]) box.removeAttribute(name);
 }
 
-// The clocks of the strip, and of running experiments in rows that are in sight.
-function tickTimes(app) {
+// The times of running experiments in rows that are in sight.
+function tickRows(app) {
   if (document.hidden || app.lost) return;
-  app.drawStrip();
   const { experiments, table } = app;
   if (!table || app.summary.state !== "running") return;
   for (const number of table.made.keys()) if (experiments.status(experiments.rows.get(number)) === "running") table.stale.add(number);
   if (table.stale.size) table.draw();
+}
+
+// A project without experiments: the page is made anew when the first one starts.
+function wait(app) {
+  follow({
+    url: (version) => projectUrl(`/stream?changed_since=${encodeURIComponent(version)}`),
+    version: () => page.version,
+    take: ({ project }) => project.experiments && location.reload(),
+    gone: showGone,
+    link: (state, last) => showLink(part("live"), state, last, app.summary.state_text),
+  });
+}
+
+function showGone() {
+  say(`Project ${page.project} was removed or renamed. What is shown is its last state.`, { error: true, stays: true });
+  document.body.classList.add("gone");
+}
+
+async function openTensorboard() {
+  const tab = open("about:blank", "_blank"); // before the answer: a later one would be blocked
+  try {
+    const address = await tensorboardAddress();
+    if (tab) tab.location = address;
+    else location.href = address;
+  } catch (error) {
+    tab?.close();
+    say(error.message, { error: true });
+  }
+}
+
+// Progress in the title and in the icon of the tab.
+function showProgress({ project, state, finished, planned, experiments, best }) {
+  const size = Math.max(planned ?? 0, experiments);
+  const share = size && state === "running" ? `${Math.floor((100 * finished) / size)} % · ` : "";
+  const value = best ? `${numberText(best.metric?.value ?? best.fitness)} · ` : "";
+  document.title = `${share}${value}${project} · studio`;
+  const icon = document.querySelector('link[rel="icon"]');
+  if (state !== "running" || !size) return icon.setAttribute("href", "/static/icon.svg");
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 32;
+  const context = canvas.getContext("2d");
+  context.lineWidth = 6;
+  for (const [name, part] of [["queue", 1], ["best", finished / size]]) {
+    context.strokeStyle = colour(name);
+    context.beginPath();
+    context.arc(16, 16, 12, -Math.PI / 2, (2 * part - 0.5) * Math.PI);
+    context.stroke();
+  }
+  icon.setAttribute("href", canvas.toDataURL());
 }

@@ -57,6 +57,7 @@ export function parseQuery(text, columns, texts) {
     if (token.kind === "sign") throw new QueryError(`A name is missing before ${token.text}`);
     at += 1;
     const operator = tokens[at]?.kind === "sign" && OPERATORS.has(tokens[at].text) ? tokens[at].text : null;
+    if (!operator && /^#\d+$/.test(token.text)) return test("number", "=", token.text.slice(1), columns); // one experiment, not all with a 5
     if (!operator) return contains(token.text, texts);
     const value = tokens[at + 1];
     if (!value || value.kind === "sign") throw new QueryError(`A value is missing after ${token.text} ${operator}`);

@@ -3,29 +3,29 @@
 //   {title, words, fields: elements of the form, yes, doing: `yes` while it is done, no, danger, body: of the form's values}
 
 import { el } from "./dom.js";
-import { counted } from "./format.js";
+import { counted, numberText } from "./format.js";
 
 export function question(app, kind, body, count) {
   return ASKED[kind](app, body.numbers ?? null, count);
 }
 
-const ASKED = { pause, go, stop, retry, budget, queue };
+const ASKED = { pause, resume, stop, retry, "add-budget": budget, "add-values": queue };
 
 const isLive = ({ state }) => state === "running" || state === "paused";
-const runningOf = ({ summary }) => summary.counts.running ?? summary.busy ?? 0;
+const runningOf = ({ summary }) => summary.running ?? 0;
 
 // What is asked of a search that nobody is at work on starts it again, with all that it has yet to do.
-const goesOn = ({ summary }) => (isLive(summary) ? "" : summary.refused?.go ? " It runs here, on the dashboard's machine." : " The search goes on, too, here, on the dashboard's machine.");
+const goesOn = ({ summary }) => (isLive(summary) ? "" : summary.actions?.resume ? " It runs here, on the dashboard's machine." : " This also resumes the search, on this machine.");
 
 function pause(app) {
   const running = runningOf(app);
   const goOn = running ? `${counted(running, "running experiment")} will end on ${running === 1 ? "its" : "their"} own. ` : "";
-  return { title: "Pause the search?", words: `${goOn}No new ones start until you go on.`, yes: "Pause", doing: "Pausing…", no: "Keep running" };
+  return { title: "Pause the search?", words: `${goOn}No new ones start until you resume.`, yes: "Pause", doing: "Pausing…", no: "Keep running" };
 }
 
-function go(app) {
+function resume(app) {
   const words = app.summary.state === "paused" ? "Free slots are filled again." : "It starts on the dashboard's machine, where it stopped. Experiments that were stopped run again.";
-  return { title: "Go on with the search?", words, yes: "Go on", doing: "Starting…", no: "Not now" };
+  return { title: "Resume the search?", words, yes: "Resume", doing: "Starting…", no: "Not now" };
 }
 
 function stop(app, numbers) {
@@ -38,7 +38,7 @@ function stop(app, numbers) {
   const running = runningOf(app);
   const now = running ? `${counted(running, "running experiment")} end${running === 1 ? "s" : ""} now, marked stopped, and no new ones start.` : "No new experiments start.";
   const command = el("code", {}, `studio resume ${app.summary.project}`);
-  const words = [`${now} Nothing is lost: all results stay, and Go on here or `, command, ` in a terminal goes on${running ? `, running ${running === 1 ? "that one" : "those"} again` : ""}.`];
+  const words = [`${now} Results are kept. To continue: Resume here, or `, command, running ? "; stopped experiments run again." : "."];
   return { title: "Stop the whole search?", words, yes: "Stop the search", ...shared };
 }
 
@@ -52,7 +52,7 @@ function budget({ summary }) {
   const experiments = field("Experiments to add", { type: "number", min: 1, step: 1, name: "experiments", placeholder: "50" });
   const time = field("Time to add", { name: "time", placeholder: "1h30m" }, "such as 90s, 30m, 1h30m or 2d");
   // To what a search at work has no limit of, nothing can be added.
-  const fields = [isLive(summary) && summary.size === null ? null : experiments, isLive(summary) && !summary.max_time ? null : time].filter(Boolean);
+  const fields = [isLive(summary) && summary.planned === null ? null : experiments, isLive(summary) && !summary.max_time ? null : time].filter(Boolean);
   const body = (form) => filled({ experiments: form.get("experiments") ? Number(form.get("experiments")) : null, time: form.get("time")?.trim() ?? "" });
   return { title: "Add to the budget", words: `${fields.length > 1 ? "One of them, or both." : ""}${goesOn({ summary })}`.trim(), fields, yes: "Add", doing: "Adding…", no: "Cancel", body };
 }
@@ -62,7 +62,8 @@ function queue(app) {
   const columns = app.experiments.parameters.filter((column) => !column.array);
   const fields = columns.map((column) => {
     const given = { name: column.key, placeholder: String(best[column.key] ?? column.min ?? "") };
-    if (!column.choices) return field(column.label, { ...given, inputmode: "decimal" });
+    const range = column.min === null || column.min === undefined ? "" : `${numberText(column.min)} to ${numberText(column.max)}`;
+    if (!column.choices) return ranged(field(column.label, { ...given, inputmode: "decimal" }, range || " "), column, range);
     const asBest = best[column.key] === undefined ? "as the best" : `as the best: ${best[column.key]}`;
     const options = column.choices.map((choice, at) => el("option", { value: String(at) }, String(choice)));
     return el("label", {}, column.label, el("select", { name: column.key }, el("option", { value: "" }, asBest), ...options));
@@ -76,7 +77,19 @@ function queue(app) {
       }),
     ),
   });
-  return { title: "Run these values next", words: `What you leave out is as in the best experiment.${goesOn(app)}`, fields: [...fields, ...arrays], yes: "Add", doing: "Adding…", no: "Cancel", body };
+  return { title: "Run these values next", words: `Empty fields use the best experiment's values.${goesOn(app)}`, fields: [...fields, ...arrays], yes: "Add", doing: "Adding…", no: "Cancel", body };
+}
+
+// Says it where a value lies outside the range of the search: it runs all the same.
+function ranged(label, { min, max }, range) {
+  const [input, hint] = [label.querySelector("input"), label.querySelector("small")];
+  input.addEventListener("input", () => {
+    const value = Number(input.value);
+    const outside = range && input.value.trim() && (value < min || value > max);
+    hint.textContent = outside ? `outside ${range}; it runs all the same` : range;
+    hint.classList.toggle("reason", Boolean(outside));
+  });
+  return label;
 }
 
 let fields = 0;

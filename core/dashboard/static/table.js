@@ -8,8 +8,8 @@
 
 import { el, framed } from "./dom.js";
 import { counted, middle } from "./format.js";
-import { isHidden, tableColumns } from "./columns.js";
-import { ordered } from "./order.js";
+import { isHidden, tableColumns } from "./table_columns.js";
+import { ordered } from "./table_order.js";
 import { drawHead } from "./table_head.js";
 import { change, onView, view } from "./view_state.js";
 
@@ -21,7 +21,7 @@ export class Table {
   constructor(app, box, fresh) {
     this.app = app;
     this.box = box;
-    this.fresh = fresh;
+    this.newResults = fresh;
     this.table = box.querySelector("table");
     this.head = this.table.tHead ?? this.table.createTHead();
     this.body = this.table.tBodies[0] ?? this.table.createTBody();
@@ -40,9 +40,11 @@ export class Table {
     table.setAttribute("aria-label", "Experiments");
     table.tabIndex = 0;
     table.classList.add("live-table");
-    body.replaceChildren();
-    this.above = body.appendChild(pad());
-    this.below = body.appendChild(pad());
+    for (const tr of [...body.rows]) this.made.set(Number(tr.dataset.number), tr); // the server's first rows stay
+    this.above = pad();
+    this.below = pad();
+    body.prepend(this.above);
+    body.append(this.below);
     this.cards = CARDS;
     this.more = el("button", { type: "button", class: "rest-of", hidden: true, onclick: () => this.showMore() });
     this.box.after(this.more);
@@ -56,7 +58,7 @@ export class Table {
     });
     body.addEventListener("click", (event) => this.clicked(event));
     table.addEventListener("keydown", (event) => this.keyed(event));
-    this.fresh.addEventListener("click", () => {
+    this.newResults.addEventListener("click", () => {
       this.box.scrollTop = 0;
       this.refresh();
     });
@@ -76,7 +78,7 @@ export class Table {
     this.asRunning = new Set(running);
     this.order = running.concat(rest);
     this.waiting = 0;
-    this.fresh.hidden = true;
+    this.newResults.hidden = true;
     this.table.setAttribute("aria-rowcount", this.order.length + 1);
     this.app.tableChanged?.(this.order.length);
     this.render();
@@ -98,8 +100,8 @@ export class Table {
     // Results that are new, and rows that ended since the order was made: their place may be another now.
     const shown = new Set(this.order);
     this.waiting = ordered(this.app).rest.filter((row) => !shown.has(row) || this.asRunning.has(row)).length;
-    this.fresh.hidden = !this.waiting;
-    this.fresh.textContent = counted(this.waiting, "new result");
+    this.newResults.hidden = !this.waiting;
+    this.newResults.textContent = counted(this.waiting, "new result");
     if (!this.order.length) return this.refresh();
     this.draw();
   }

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { middle } from "./format.js";
-import { sortedBy, sorting } from "./order.js";
+import { sortedBy, sorting } from "./table_order.js";
 import { change } from "./view_state.js";
 
 const LONGEST = 26; // characters of a name

@@ -1,17 +1,15 @@
-// What stands above the table: states, brushes, query, columns, CSV, and why experiments failed.
+// What stands above the table: states, brushes, query, columns, CSV.
 
-import { isPossible } from "./actions.js";
-import { delayed, el, glyph } from "./dom.js";
-import { brushWords } from "./brush.js";
-import { tableColumns, isHidden } from "./columns.js";
-import { exportItems } from "./export.js";
+import { delayed, el } from "./dom.js";
+import { filterText } from "./filters.js";
+import { tableColumns, isHidden } from "./table_columns.js";
+import { exportItems } from "./download.js";
 import { STATUSES, middle } from "./format.js";
 import { menu } from "./menu.js";
 import { SortSelect } from "./phone.js";
 import { change, onView, view } from "./view_state.js";
 
 const STATES = ["all", ...STATUSES];
-const SEARCH_WORDS = { paused: " The search is paused.", failures: " The search has ended." };
 const ALWAYS = new Set(["all", "completed", "failed"]);
 
 export class Toolbar {
@@ -22,15 +20,15 @@ export class Toolbar {
     this.query = el("input", { type: "search", "aria-label": "Filter experiments", placeholder: example(app.experiments), spellcheck: "false", autocomplete: "off" });
     this.query.value = view.query;
     this.pending = el("p", { class: "still-running", hidden: true });
-    this.fresh = el("button", { type: "button", class: "fresh", hidden: true });
+    this.newResults = el("button", { type: "button", class: "fresh", hidden: true });
     this.hint = el("p", { class: "hint", role: "status", hidden: true });
-    this.why = el("p", { class: "why", hidden: true });
     this.count = el("span", { class: "vh", role: "status" });
     this.sort = new SortSelect(app);
     const columns = menu("Columns", () => this.columnBoxes());
     const csv = menu("CSV", () => exportItems(app), { class: "pop hidem" });
-    this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.fresh, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
-    section.prepend(this.bar, this.hint, this.pending, this.why);
+    this.bar = el("div", { class: "tbar" }, el("h2", { id: "experiments-title" }, "Experiments"), this.states, this.filters, this.newResults, el("span", { class: "sp" }), this.query, this.sort.element, columns, csv, this.count);
+    section.querySelector(":scope > .tbar").replaceWith(this.bar);
+    this.bar.after(this.hint, this.pending);
 
     this.query.addEventListener("input", delayed(() => change({ query: this.query.value }), 150));
     this.query.addEventListener("keydown", (event) => {
@@ -55,7 +53,6 @@ export class Toolbar {
     this.pending.textContent = pending && (view.state === "all" || view.state === "running") ? `${pending} running shown although ${pending === 1 ? "it has" : "they have"} no value yet` : "";
     this.pending.hidden = !this.pending.textContent;
     this.drawHint(error);
-    this.drawWhy();
     this.sort.refresh();
     this.count.textContent = [view.query || view.brushes.size ? `${count} match` : "", this.pending.textContent].filter(Boolean).join(", ");
   }
@@ -79,7 +76,7 @@ export class Toolbar {
 
   drawFilters(count) {
     const chips = [...view.brushes].map(([key, brush], at, all) => {
-      const words = brushWords(this.app.experiments, key, brush);
+      const words = filterText(this.app.experiments, key, brush);
       const match = at === all.length - 1 ? el("b", { class: "match" }, `${count} match`) : null;
       const chip = el("button", { type: "button", class: "filter", "data-brush": key, title: `Remove filter ${words}` }, el("span", {}, middle(words, 44)), " ", match, " ", el("span", { "aria-hidden": "true" }, "×"));
       chip.addEventListener("click", () => {
@@ -103,36 +100,9 @@ export class Toolbar {
     else if (nothing) {
       const clear = el("button", { type: "button", class: "link" }, "Clear filter");
       clear.addEventListener("click", () => change({ query: "", brushes: new Map(), state: "all" }));
-      const asked = view.query || [...view.brushes].map(([key, brush]) => brushWords(this.app.experiments, key, brush)).join(" and ") || view.state;
+      const asked = view.query || [...view.brushes].map(([key, brush]) => filterText(this.app.experiments, key, brush)).join(" and ") || view.state;
       this.hint.replaceChildren("No experiment matches ", el("code", {}, asked), ". ", clear);
     }
-  }
-
-  drawWhy() {
-    const { failures = [], state } = this.app.summary;
-    const failed = this.app.experiments.counts().failed ?? 0;
-    this.why.hidden = !failed;
-    if (!failed) return;
-    const signature = JSON.stringify([failed, failures, state, this.app.lost, this.app.experiments.size]);
-    if (signature === this.whyDrawn) return;
-    this.whyDrawn = signature;
-    const all = failed === this.app.experiments.size;
-    const named = failures.map((each) => ({ ...each, reason: each.reason || "no reason given" }));
-    const one = named.length === 1 ? named[0] : null;
-    const causes = named.slice(0, 3).map(({ reason, count, shared }) => (one ? `All with ${reason}${shared ? `, at ${shared}` : ""}.` : `${count} × ${reason}${shared ? `, all with ${shared}` : ""}.`));
-    if (failures.length > 3) causes.push(`And ${failures.length - 3} other reasons.`);
-    const lead = all ? `${failed} of ${failed} failed` : `${failed} failed`;
-    const search = all || state === "failures" ? SEARCH_WORDS[state] ?? "" : "";
-    const words = all && one ? [el("b", {}, `${lead}, all with ${one.reason}.`), search] : [el("b", {}, `${lead}.`), ` ${causes.join(" ")}${search}`];
-    const show = el("button", { type: "button", class: "link" }, "Show them");
-    show.addEventListener("click", () => {
-      change({ state: "failed", query: "", brushes: new Map() });
-      const first = this.app.table.order[0];
-      if (first !== undefined) this.app.choose(this.app.experiments.number[first], { open: false });
-    });
-    const retry = isPossible("retry", this.app.summary) ? el("button", { type: "button", class: "link", disabled: this.app.lost }, `Retry ${failed}`) : null;
-    retry?.addEventListener("click", () => this.app.ask("retry", {}, failed));
-    this.why.replaceChildren(glyph("failed"), ...words, " ", el("span", { class: "together" }, show, retry));
   }
 
   columnBoxes() {

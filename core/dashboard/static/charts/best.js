@@ -1,12 +1,12 @@
 // Best so far: all outcomes over experiments or over time, and the best until then as a step line. A drag brushes.
 
 import { el } from "../dom.js";
-import { openEnds } from "../brush.js";
-import { durationText, numberText } from "../format.js";
+import { openEnds } from "../filters.js";
+import { counted, durationText, numberText } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
-import { brokeOff, collect, extent, scaleOf } from "./best_data.js";
-import { axis, downloads, fitted, hideTip, library, showTip, ticksOf } from "./plot.js";
+import { hasNoResult, collect, extent, scaleOf } from "./best_data.js";
+import { axis, downloads, fitted, hideTip, library, showTip, ticksOf } from "./picture.js";
 
 const LANE = 14; // pixels at the bottom, for the crosses of failed ones
 
@@ -52,7 +52,7 @@ export class BestChart {
     const has = (wanted) => this.points.some(({ status }) => status === wanted);
     const pruned = has("pruned") ? [el("i", { class: "d2" }), "pruned"] : [];
     const failed = has("failed") ? [el("i", { class: "d3" }, "✕"), "failed"] : [];
-    this.key.replaceChildren(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "done", ...pruned, ...failed);
+    this.key.replaceChildren(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "completed", ...pruned, ...failed);
     this.scale.hidden = !this.mayLog;
     this.scale.setAttribute("aria-pressed", String(this.log));
   }
@@ -63,7 +63,7 @@ export class BestChart {
   }
 
   options(stepped) {
-    const budget = () => Math.max(this.app.summary.size ?? 0, this.app.experiments.size, 2);
+    const budget = () => Math.max(Math.min(this.app.summary.planned ?? 0, 1.25 * this.app.experiments.size + 1), this.app.experiments.size, 2); // what is queued takes a fifth at most
     const lastX = () => this.x.at(-1) ?? 1;
     return {
       width: this.element.clientWidth || 500,
@@ -75,7 +75,7 @@ export class BestChart {
         y: { range: () => this.range, distr: this.log ? 3 : 1 },
       },
       axes: [
-        axis({ size: 22, grid: { show: false }, space: 60 }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) ? String(value) : "")),
+        axis({ size: 22, grid: { show: false }, space: 60, incrs: view.by === "time" ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000] }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) ? String(value) : "")),
         axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => numberText(value)),
       ],
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
@@ -90,7 +90,7 @@ export class BestChart {
   }
 
   drawQueued(plot) {
-    const left = this.app.summary.size - this.app.experiments.size + (this.app.experiments.counts().queued ?? 0);
+    const left = this.app.summary.planned - this.app.experiments.size + (this.app.experiments.counts().queued ?? 0);
     if (view.by === "time" || this.app.summary.state !== "running" || !(left > 0)) return;
     const { ctx, bbox } = plot;
     const from = plot.valToPos(this.x.at(-1) + 0.5, "x", true);
@@ -100,7 +100,7 @@ export class BestChart {
     ctx.fillStyle = colour("ink-3");
     ctx.textAlign = "center";
     ctx.font = plotFont("");
-    if (bbox.left + bbox.width - from > 70 * devicePixelRatio) ctx.fillText(`${left} to come`, (from + bbox.left + bbox.width) / 2, bbox.top + 14 * devicePixelRatio);
+    if (bbox.left + bbox.width - from > 70 * devicePixelRatio) ctx.fillText(`${counted(left, "experiment").split(" ")[0]} queued`, (from + bbox.left + bbox.width) / 2, bbox.top + 14 * devicePixelRatio);
     ctx.restore();
   }
 
@@ -118,7 +118,7 @@ export class BestChart {
       const x = plot.valToPos(point.x, "x", true);
       point.at = null;
       ctx.globalAlpha = shown ? 0.2 + 0.58 * many : 0.14 * many;
-      if (brokeOff(point)) {
+      if (hasNoResult(point)) {
         const y = bbox.top + bbox.height - (LANE / 2) * scale;
         point.at = [x, y];
         ctx.strokeStyle = colour(point.status === "failed" ? "bad" : "prune");

@@ -27,9 +27,10 @@ export function collect(experiments, by) {
 // count: it stands at the edge. `wanted`: "log", "linear" or "" for as the values are.
 export function scaleOf(points, sign, wanted) {
   const values = valuesOf(points);
-  const lane = points.some(brokeOff) ? 0.13 : 0.06; // crosses have the bottom for themselves
+  const lane = points.some(hasNoResult) ? 0.13 : 0.06; // crosses have the bottom for themselves
   if (!values.length) return { log: false, mayLog: false, range: [0, 1] };
-  const mayLog = values.every((value) => value > 0);
+  const [least, most] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
+  const mayLog = least > 0 && (most > 10 * least || wanted === "log"); // elsewhere it changes nothing that can be seen
   const [low, high, log] = visibleRange(values, sign, wanted);
   if (log) {
     const [from, to] = [Math.log10(low), Math.log10(high)];
@@ -40,9 +41,9 @@ export function scaleOf(points, sign, wanted) {
   return { log: false, mayLog, range: [low - lane * room, high + 0.08 * room] };
 }
 
-export const brokeOff = ({ status }) => status === "failed" || status === "stopped";
+export const hasNoResult = ({ status }) => status === "failed" || status === "stopped";
 
-const valuesOf = (points) => points.filter((point) => Number.isFinite(point.value) && !brokeOff(point)).map(({ value }) => value);
+const valuesOf = (points) => points.filter((point) => Number.isFinite(point.value) && !hasNoResult(point)).map(({ value }) => value);
 
 export function extent(points) {
   const finite = valuesOf(points);

@@ -5,7 +5,7 @@ import { el } from "../dom.js";
 import { middle, numberText } from "../format.js";
 import { colour, rgb } from "../theme.js";
 import { change, view } from "../view_state.js";
-import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
+import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./picture.js";
 import { constant, makeAxis } from "./axis.js";
 
 const CELLS = 56; // a side
@@ -44,7 +44,7 @@ export class ContourPanel {
     this.element.hidden = columns.length < 2 || ranked.length < 5;
     for (const select of this.selects) select.hidden = columns.length < 2;
     if (this.element.hidden) {
-      this.note.textContent = columns.length < 2 ? "A contour needs two hyperparameters." : "The contour appears after 5 experiments are done.";
+      this.note.textContent = columns.length < 2 ? "A contour needs two hyperparameters." : "The contour appears after 5 experiments have completed.";
       return;
     }
     this.fillSelects(columns);

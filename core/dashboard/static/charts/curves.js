@@ -4,7 +4,7 @@ import { el } from "../dom.js";
 import { numberText } from "../format.js";
 import { category, colour, faded, onTheme, sequence } from "../theme.js";
 import { dataUrl, getJson } from "../api.js";
-import { axis, downloads, fitted, hideTip, library, showTip } from "./plot.js";
+import { axis, downloads, fitted, hideTip, library, showTip } from "./picture.js";
 
 const MOST = 100; // curves in one picture
 
@@ -15,7 +15,7 @@ export async function drawCurves(element, curves, { band = null, choose = null }
   element.plot?.destroy();
   const tables = curves.map(({ step, value }) => [step, value]);
   const banded = band && band.count > 2 && band.step.length > 1;
-  if (banded) tables.unshift([band.step, band.low, band.high, band.middle]);
+  if (banded) tables.unshift([band.step, band.q25, band.q75, band.median]);
   if (!tables.length) return null;
   const data = uplot.default.join(tables);
   const median = banded ? [{ stroke: "transparent" }, { stroke: "transparent" }, { stroke: () => colour("prune"), width: 1.4, dash: [3, 3] }] : [];
@@ -27,7 +27,7 @@ export async function drawCurves(element, curves, { band = null, choose = null }
       legend: { show: false },
       padding: [8, labels.length ? 46 : 10, 0, 0],
       scales: { x: { time: false }, y: scaleOf(data) },
-      axes: [axis({ size: 20, grid: { show: false }, space: 50 }), axis({ size: 40, space: 28 }, (value) => numberText(value))],
+      axes: [axis({ size: 20, grid: { show: false }, space: 50, incrs: Array.from({ length: 24 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3)) }), axis({ size: 40, space: 28 }, (value) => numberText(value))],
       series: [{}, ...median, ...curves.map(({ stroke, width = 2 }) => ({ stroke, width, spanGaps: true }))].map((each) => ({ points: { show: false }, spanGaps: true, ...each })),
       bands: banded ? [{ series: [2, 1], fill: () => faded("prune", 0.18) }] : [],
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
@@ -103,10 +103,10 @@ let bandAsked = null;
 let bandAt = 0;
 
 // The quartiles over finished experiments, asked for anew after ten seconds at the earliest.
-export function band() {
+export function quartiles() {
   if (!bandAsked || Date.now() - bandAt > 10_000) {
     bandAt = Date.now();
-    bandAsked = getJson(dataUrl("/band?most=64")).catch(() => null);
+    bandAsked = getJson(dataUrl("/curve-quartiles?points=64")).catch(() => null);
   }
   return bandAsked;
 }

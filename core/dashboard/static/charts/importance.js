@@ -1,12 +1,12 @@
-// Importance: how much each hyperparameter matters, with how sure that is. Bars are elements: a screen reader has them too.
+// Importance: a bar for each hyperparameter; a click opens its slice. Bars are elements: a screen reader has them too.
 
 import { el } from "../dom.js";
-import { middle } from "../format.js";
+import { counted, middle } from "../format.js";
 import { dataUrl, getJson, page } from "../api.js";
-import { saveCsv } from "../save.js";
+import { saveCsv } from "../download.js";
 
 export const ENOUGH = 10; // finished experiments
-const GROWTH = 1.25; // a forest takes seconds: not anew for each experiment
+const GROWTH = 1.25; // not anew for each experiment
 
 // What the server found, asked for when there are a quarter more finished experiments than the last time.
 export function importanceOf(app) {
@@ -14,18 +14,12 @@ export function importanceOf(app) {
   if (!app.importanceAsked || ranked > GROWTH * app.importanceAt || (app.importanceAt < ENOUGH && ranked >= ENOUGH)) {
     app.importanceAt = ranked;
     app.importanceAsked = getJson(dataUrl("/importance")).then((found) => {
-      app.importance = new Map((found.parameters ?? []).map(({ name, importance }) => [name, Math.max(0, importance)]));
-      app.leader = found.leader ?? ""; // only where the server's test tells it from chance
+      app.importance = new Map(found.parameters.map(({ name, importance }) => [name, importance]));
       return found;
     });
     app.importanceAsked.catch(() => (app.importanceAsked = null));
   }
   return app.importanceAsked;
-}
-
-// `lr matters most`, where one hyperparameter stands out from chance and from the others.
-export function mattersMost(app) {
-  return app.leader ? `${app.leader} matters most` : "";
 }
 
 export class ImportancePanel {
@@ -45,29 +39,22 @@ export class ImportancePanel {
     }
     if (found === this.found) return;
     this.found = found;
-    const { parameters = [], note, method, count } = found;
-    const rows = [...parameters].sort((a, b) => b.importance - a.importance);
-    if (!rows.length) return this.panel.replaceChildren(el("p", { class: "note" }, note || "Importance appears when more experiments are done."));
-    const total = rows.reduce((sum, { importance }) => sum + Math.max(0, importance), 0) || 1; // shares of what all explain
-    const most = Math.max(1e-9, ...rows.map(({ importance, high }) => Math.max(importance, high ?? 0)));
+    const { parameters, count } = found;
+    const { experiments } = this.app;
+    if (count < ENOUGH) return this.panel.replaceChildren(el("p", { class: "note" }, `Importance appears after ${ENOUGH} completed experiments.`));
+    if (!parameters.some(({ importance }) => importance > 0)) return this.panel.replaceChildren(el("p", { class: "note" }, `No measurable effect yet (${counted(count, "experiment")}).`));
     const bars = el("div", { class: "bars" });
-    for (const { name, importance, low, high, trend } of rows) {
-      const fill = el("i");
-      fill.style.width = `${(100 * Math.max(0, importance)) / most}%`;
-      const bar = el("div", { class: "bar", "aria-hidden": "true" }, fill);
-      if (low !== null && high !== null && low !== undefined) {
-        const range = el("u");
-        range.style.left = `${(100 * Math.max(0, low)) / most}%`;
-        range.style.width = `${(100 * (Math.max(0, high) - Math.max(0, low))) / most}%`;
-        bar.append(range);
-      }
-      const share = (part) => `${Math.round((100 * Math.max(0, part)) / total)}%`;
-      const range = low === null || low === undefined ? "" : ` (${share(low)} to ${share(high)})`;
-      const better = trend ? ` · ${trend > 0 ? "larger" : "smaller"} is better` : "";
-      bars.append(el("span", { title: name }, middle(name, 36)), bar, el("span", { class: "v" }, `${share(importance)}${range}${better}`));
+    for (const { name, importance, low, high } of parameters) {
+      const [fill, range] = [el("i"), el("u")];
+      fill.style.width = `${100 * importance}%`;
+      range.style.left = `${100 * low}%`;
+      range.style.width = `${100 * (high - low)}%`;
+      const label = experiments.columns.find(({ key }) => key === name)?.label ?? name;
+      const open = el("button", { type: "button", class: "link", title: `${label}: show its slice`, onclick: () => this.app.panels.openSlice(name) }, middle(label, 36));
+      bars.append(open, el("div", { class: "bar", "aria-hidden": "true" }, fill, range), el("span", { class: "v" }, `${Math.round(100 * importance)} % (${Math.round(100 * low)} to ${Math.round(100 * high)} %)`));
     }
     const csvButton = el("button", { type: "button", class: "mini hidem", "aria-label": "Save Importance as CSV" }, "CSV");
-    csvButton.addEventListener("click", () => saveCsv([["name", "importance", "low", "high", "correlation"], ...rows.map((row) => [row.name, row.importance, row.low, row.high, row.correlation])], `${page.project}-importance`));
-    this.panel.replaceChildren(el("figcaption", {}, el("p", { class: "note" }, `${method}, from ${count} experiments.${note ? ` ${note}` : ""}`), csvButton), bars);
+    csvButton.addEventListener("click", () => saveCsv([["name", "importance", "low", "high"], ...parameters.map((row) => [row.name, row.importance, row.low, row.high])], `${page.project}-importance`));
+    this.panel.replaceChildren(el("figcaption", {}, el("p", { class: "note" }, `Share of the variation of ${experiments.objective.label} that each hyperparameter explains by itself, in ${counted(count, "experiment")}; the line is its 90 % interval.`), csvButton), bars);
   }
 }

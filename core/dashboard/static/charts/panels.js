@@ -50,6 +50,11 @@ export class Panels {
     return this.draw();
   }
 
+  openSlice(key) {
+    this.show(0);
+    this.panels[0].draw().then(() => this.boxes[0].querySelector(`[data-slice="${CSS.escape(key)}"]`)?.scrollIntoView({ block: "center" }));
+  }
+
   draw() {
     return this.seen ? this.panels[this.now].draw() : undefined;
   }

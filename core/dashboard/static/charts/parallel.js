@@ -3,13 +3,13 @@
 // Lines on one canvas, axes, names and brushes on another over it: a drag draws no line anew.
 
 import { el } from "../dom.js";
-import { openEnds } from "../brush.js";
-import { counted, middle, valueText } from "../format.js";
+import { openEnds } from "../filters.js";
+import { counted, valueText } from "../format.js";
 import { colour, faded, sequenceAt } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { constant, makeAxis } from "./axis.js";
-import { ENOUGH, importanceOf, mattersMost } from "./importance.js";
-import { canvasOf, cutTo, downloads } from "./plot.js";
+import { ENOUGH, importanceOf } from "./importance.js";
+import { canvasOf, cutTo, downloads } from "./picture.js";
 
 const MOST = 1000; // lines: more of them are one grey
 const AXES = 9; // hyperparameters at most, those first that matter most where that is known
@@ -59,20 +59,15 @@ export class ParallelChart {
     this.rows = this.drawn();
     const total = experiments.ranking().length;
     const axes = varying > AXES ? `${AXES} of ${varying} hyperparameters · ` : "";
-    this.words = `${axes}${this.rows.length < total ? `${counted(this.rows.length, "line")} of ${counted(total, "experiment")} · ` : ""}drag an axis to filter`;
-    this.tell();
-    if (total >= ENOUGH) importanceOf(this.app).then(() => this.tell(), () => null);
+    const words = `${axes}${this.rows.length < total ? `${counted(this.rows.length, "line")} of ${counted(total, "experiment")} · ` : ""}drag an axis to filter`;
+    this.key.textContent = words;
+    if (varying > AXES && total >= ENOUGH && !this.app.importance) importanceOf(this.app).then(() => this.draw(), () => null);
     this.drawAll();
   }
 
   drawAll() {
     this.drawLines(this.rows);
     this.drawOverlay();
-  }
-
-  tell() {
-    const most = mattersMost(this.app);
-    this.key.replaceChildren(...(most ? [el("b", { title: most }, middle(most, 44)), ` · ${this.words}`] : [this.words]));
   }
 
   // Rows that get a line: all, or the best third and an even choice of the others.

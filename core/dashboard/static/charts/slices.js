@@ -3,7 +3,7 @@
 import { breath, el } from "../dom.js";
 import { counted, middle, numberText, valueText } from "../format.js";
 import { colour } from "../theme.js";
-import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./plot.js";
+import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./picture.js";
 import { constant, makeAxis } from "./axis.js";
 import { view } from "../view_state.js";
 
@@ -25,12 +25,12 @@ export class SlicesPanel {
     const { experiments } = this.app;
     const columns = experiments.parameters.filter((column) => !constant(column)).slice(0, MOST);
     const ranked = experiments.ranking();
-    this.note.textContent = ranked.length >= ENOUGH ? `${experiments.objective.label} over each hyperparameter, ${counted(ranked.length, "experiment")} done` : `Slices appear after ${ENOUGH} experiments are done.`;
+    this.note.textContent = ranked.length >= ENOUGH ? `${experiments.objective.label} over each hyperparameter, ${counted(ranked.length, "experiment")} completed` : `Slices appear after ${ENOUGH} experiments have completed.`;
     if (ranked.length < ENOUGH) return this.grid.replaceChildren();
     if (this.slices.map(({ key }) => key).join("\n") !== columns.map(({ key }) => key).join("\n")) {
       this.slices = columns.map((column) => {
         const element = el("div", { class: "plot", role: "img", "aria-label": `${experiments.objective.label} over ${column.label}` });
-        const slice = { key: column.key, element, box: el("div", {}, el("h3", { title: column.label }, middle(column.label, 36)), element) };
+        const slice = { key: column.key, element, box: el("div", { "data-slice": column.key }, el("h3", { title: column.label }, middle(column.label, 36)), element) };
         element.addEventListener("pointermove", (event) => this.hover(slice, event));
         element.addEventListener("pointerleave", hideTip);
         element.addEventListener("click", (event) => {

@@ -1,10 +1,10 @@
 // Slots: which experiment each slot ran, over time. Gaps are idle slots, long bars stragglers.
 
 import { el } from "../dom.js";
-import { durationText, numberText } from "../format.js";
+import { counted, durationText, numberText } from "../format.js";
 import { colour } from "../theme.js";
 import { onView, view } from "../view_state.js";
-import { canvasOf, downloads, FONT, hideTip, showTip, ticksOf } from "./plot.js";
+import { canvasOf, downloads, FONT, hideTip, showTip, ticksOf } from "./picture.js";
 
 const LEFT = 44; // pixels for the names of the slots
 const FOOT = 20;
@@ -15,7 +15,9 @@ export class Timeline {
     this.section = section;
     this.element = el("div", { class: "plot lanes", role: "img", tabindex: "0", "aria-label": "Slots" });
     this.busy = el("span", { class: "key" });
-    section.replaceChildren(el("figcaption", {}, el("h2", {}, "Slots"), this.busy, downloads("Slots", this.element, () => this.rows())), this.element);
+    this.open = el("button", { type: "button", class: "mini", "aria-expanded": "false", onclick: () => this.toggle() }, "Slots");
+    section.classList.add("closed");
+    section.replaceChildren(el("figcaption", {}, el("h2", {}, this.open), this.busy, downloads("Slots", this.element, () => this.rows())), this.element);
     this.element.addEventListener("pointermove", (event) => this.hover(event));
     this.element.addEventListener("pointerleave", hideTip);
     this.element.addEventListener("click", (event) => {
@@ -24,6 +26,13 @@ export class Timeline {
     });
     new ResizeObserver(() => this.draw()).observe(section);
     onView((what) => what.has("selected") && this.draw());
+  }
+
+  // Closed, one line says how many slots were busy when; open, each has its lane.
+  toggle() {
+    const closed = this.section.classList.toggle("closed");
+    this.open.setAttribute("aria-expanded", String(!closed));
+    this.draw();
   }
 
   draw() {
@@ -44,6 +53,11 @@ export class Timeline {
     this.section.hidden = !bars.length;
     if (!bars.length || !this.section.clientWidth) return;
     if (live) last = Math.max(last, Date.now() / 1000);
+    this.lanes = lanes;
+    const share = Math.min(1, bars.reduce((sum, { from, to }) => sum + to - from, 0) / (lanes * (last - first) || 1));
+    this.busy.textContent = `${Math.round(100 * share)} % busy`;
+    this.element.setAttribute("aria-label", `${counted(lanes, "slot")} over ${durationText(last - first)}, ${Math.round(100 * share)} % busy`);
+    if (this.section.classList.contains("closed")) return this.drawLine(bars, first, last);
     const pitch = lanes > 8 ? 8 : 16;
     const height = lanes * pitch + FOOT;
     this.element.style.height = `${Math.min(160, height)}px`;
@@ -90,9 +104,23 @@ export class Timeline {
       ctx.stroke();
       ctx.setLineDash([]);
     }
-    const share = Math.min(1, bars.reduce((sum, { from, to }) => sum + to - from, 0) / (lanes * (last - first) || 1));
-    this.busy.textContent = `${Math.round(100 * share)}% busy`;
-    this.element.setAttribute("aria-label", `${lanes} slots over ${durationText(last - first)}, ${Math.round(100 * share)}% busy`);
+  }
+
+  drawLine(bars, first, last) {
+    this.element.style.height = "10px";
+    const { context: ctx, width } = canvasOf(this.element, 10);
+    this.x = (time) => ((time - first) / (last - first || 1)) * width;
+    this.pitch = Infinity;
+    const busy = new Float64Array(Math.ceil(width) + 1);
+    for (const { from, to } of bars) {
+      const [begin, end] = [Math.floor(this.x(from)), Math.max(Math.floor(this.x(from)) + 1, Math.ceil(this.x(to)))];
+      for (let at = begin; at < Math.min(end, busy.length); at += 1) busy[at] += 1;
+    }
+    ctx.fillStyle = colour("done");
+    busy.forEach((count, at) => {
+      const high = 10 * Math.min(1, count / this.lanes);
+      ctx.fillRect(at, 10 - high, 1, high);
+    });
   }
 
   drawTicks(ctx, first, last, bottom) {
@@ -113,7 +141,7 @@ export class Timeline {
   }
 
   at(event) {
-    if (!this.bars?.length) return null;
+    if (!this.bars?.length || this.pitch === Infinity) return null;
     const box = this.element.getBoundingClientRect();
     const x = event.clientX - box.left;
     const lane = Math.floor((event.clientY - box.top + this.element.scrollTop) / this.pitch);

@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { page } from "../api.js";
-import { save, saveCsv } from "../save.js";
+import { save, saveCsv } from "../download.js";
 import { middle, numberText } from "../format.js";
 import { colour } from "../theme.js";
 

@@ -1,6 +1,6 @@
 // Which rows the table shows, and in which order.
 
-import { sortKeys } from "./columns.js";
+import { sortKeys } from "./table_columns.js";
 import { view } from "./view_state.js";
 
 // What was asked for, or the best first: [{name, down}].

@@ -2,8 +2,8 @@
 
 import { parseQuery, PENDING, QueryError } from "./query.js";
 import { STATUSES, valueText } from "./format.js";
-import { isMeasured } from "./data.js";
-import { elapsed } from "./columns.js";
+import { isMeasured } from "./experiments.js";
+import { elapsed } from "./table_columns.js";
 
 const PASSES = 2;
 
@@ -47,7 +47,7 @@ export function within(brush, value) {
   return brush.values ? brush.values.has(String(value)) : value >= brush.low && value <= brush.high;
 }
 
-export function brushWords(experiments, key, brush) {
+export function filterText(experiments, key, brush) {
   const name = columnOf(experiments, key)?.label ?? key;
   if (brush.values) return `${name} = ${[...brush.values].join(" or ")}`;
   if (!Number.isFinite(brush.low)) return `${name} ≤ ${valueText(brush.high)}`;
@@ -90,7 +90,7 @@ const STATUS_WORDS = new Map([...STATUSES.map((status) => [status, status]), ["d
 
 function rowTexts(experiments, row) {
   const status = experiments.status(row);
-  const found = [status, status, experiments.lists.reason[row] ?? "", `#${experiments.number[row]}`];
+  const found = [status, experiments.lists.reason[row] ?? ""];
   for (const column of experiments.parameters) {
     const value = experiments.get(column, row);
     if (typeof value === "string") found.push(value);

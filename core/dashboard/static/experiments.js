@@ -1,4 +1,4 @@
-// The experiments in the browser: columns of values, as /api/p/NAME/experiments sends them, kept up to date by number.
+// The experiments in the browser: columns of values, as the API sends them with layout=columns, kept up to date by number.
 
 const LISTS = ["status", "fitness", "started", "finished", "duration", "slot", "reason", "failure", "attempts", "exit_code", "step", "cost"];
 
@@ -30,10 +30,10 @@ export class Experiments {
 
   // Takes a message of the server. Returns the numbers that are new or changed.
   merge(message) {
-    if (message.whole) this.clear();
+    if (message.complete) this.clear();
     this.version = message.version;
     if (message.columns) this.columns = message.columns;
-    if (message.sign) this.sign = message.sign;
+    if (message.direction) this.sign = message.direction === "min" ? -1 : 1;
     const { number } = message;
     const rows = number.map((each) => {
       let row = this.rows.get(each);
@@ -131,9 +131,4 @@ export class Experiments {
     for (const status of this.lists.status) counts[status] = (counts[status] ?? 0) + 1;
     return counts;
   }
-}
-
-// Whether bigger numbers are worse, in the words of the page.
-export function betterWords(direction) {
-  return direction === "min" ? "lower is better" : "higher is better";
 }

@@ -1,7 +1,7 @@
 // The columns of the table of experiments: which there are, what orders a row, what a cell shows.
 
-import { el, glyph } from "./dom.js";
-import { durationText, middle, moneyText, numberText, valueText } from "./format.js";
+import { el, glyph, svg } from "./dom.js";
+import { durationText, exactText, middle, moneyText, numberText, valueText } from "./format.js";
 import { category } from "./theme.js";
 import { view } from "./view_state.js";
 
@@ -42,18 +42,16 @@ export function tableColumns(app) {
     const value = experiments.outcome(row);
     if (status === "failed" || status === "stopped") {
       const reason = experiments.lists.reason[row] || status;
-      cell.append(el("span", { class: "reason", title: reason }, reason));
+      cell.append(el("span", { class: "reason", title: reason }, reason.replace(/^exit code \d+: /, "")));
       return;
     }
-    if (value !== null) cell.append(el("b", {}, numberText(value)));
+    if (value !== null) cell.append(el("b", { title: String(value) }, numberText(value)));
     if (status === "running") {
       const step = experiments.lists.step[row];
       if (step !== null && step !== undefined) cell.append(el("small", {}, app.steps() ? `step ${step}/${app.steps()}` : `step ${step}`));
       else if (value === null) cell.append(el("small", {}, "started"));
     } else if (status === "completed" && value !== null) {
-      const bar = el("span", { class: "vb" });
-      bar.style.width = `${app.barWidth(row)}px`;
-      cell.append(bar);
+      cell.append(svg("svg", { class: "vb", width: app.barWidth(row), height: 7, "aria-hidden": "true" }));
       if (row === experiments.best()) cell.append(el("em", { class: "tag" }, "best"));
     } else if (status === "pruned") cell.append(el("small", {}, "pruned"));
   }
@@ -62,9 +60,9 @@ export function tableColumns(app) {
     return (cell, row) => {
       const value = experiments.get(column, row);
       if (value === null) return;
-      if (column.choices) cell.append(dot(column, value), middle(String(value), 24));
+      if (column.choices) cell.append(dot(column, value), middle(exactText(value), 24));
       else cell.append(valueText(value));
-      if (cell.textContent !== String(value)) cell.title = String(value);
+      if (cell.textContent !== exactText(value)) cell.title = exactText(value);
     };
   }
 

@@ -27,7 +27,7 @@ export class Curves {
   async fetch(numbers, most) {
     const old = numbers.filter((number) => this.old.delete(number));
     try {
-      return await getJson(dataUrl(`/curves?e=${numbers.join(",")}&most=${most}`));
+      return await getJson(dataUrl(`/curves?experiments=${numbers.join(",")}&points=${most}`));
     } catch (error) {
       for (const number of old) this.old.add(number);
       throw error;

@@ -1,7 +1,8 @@
 // The entry of every page: the theme, then the module of the page's kind.
 
-import { dataUrl, getJson, page } from "./api.js";
+import { getJson, page, tableUrl } from "./api.js";
 import { startTheme } from "./theme.js";
+import { copy } from "./toast.js";
 
 const theme = document.getElementById("theme");
 if (theme) theme.hidden = false;
@@ -9,8 +10,12 @@ startTheme(theme);
 
 const MODULES = { project: "./project.js", experiment: "./experiment.js", compare: "./compare.js", projects: "./projects.js" };
 let data;
-if (page.page === "project") {
-  data = getJson(dataUrl("/experiments")); // the rows, and the first chart's library, come while the page's own modules do
+addEventListener("click", (event) => {
+  const { copy: text, said } = event.target.closest?.("[data-copy]")?.dataset ?? {};
+  if (text !== undefined) copy(text, said);
+});
+if (page.page === "project" && page.summary.experiments) {
+  data = getJson(tableUrl()); // the rows, and the first chart's library, come while the page's own modules do
   data.catch(() => null); // start() has it, and its error
   import("/vendor/uplot.js").catch(() => null);
 }

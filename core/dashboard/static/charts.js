@@ -20,11 +20,11 @@ export async function startPictures(app) {
   await app.best.draw();
   performance.mark("studio-best");
   await breath();
+  const shown = Number(part("inspector").querySelector("[data-compare]")?.dataset.compare) || null;
   app.inspector = new Inspector(app, part("inspector"));
-  app.inspector.refresh();
+  app.inspector.refresh(shown);
   await breath();
   app.timeline = new Timeline(app, part("slots"));
-  part("slots").hidden = false;
   app.timeline.draw();
   await breath();
   await app.parallel.draw();

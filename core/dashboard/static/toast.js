@@ -4,14 +4,14 @@ const [LASTS, ERROR_LASTS] = [5000, 15_000]; // milliseconds; a click ends it, t
 
 let quiet = 0;
 
-export function say(words, { error = false } = {}) {
+export function say(words, { error = false, stays = false } = {}) {
   const place = document.getElementById("said");
   place.className = `toast${error ? " wrong" : ""}`;
   place.setAttribute("role", error ? "alert" : "status");
   place.textContent = words;
   place.onclick = clear;
   clearTimeout(quiet);
-  quiet = setTimeout(clear, error ? ERROR_LASTS : LASTS);
+  if (!stays) quiet = setTimeout(clear, error ? ERROR_LASTS : LASTS);
 
   function clear() {
     place.className = "";

@@ -1,0 +1,88 @@
+"""Requests and answers: words of an address, JSON in and out, zipped, and files with their length."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from studio.dashboard.access import is_loopback, without_port
+from studio.dashboard.experiment_table import parse_index
+from studio.errors import BadInput
+from studio.format import finite
+
+PIECE = 1 << 18  # bytes of a file that are sent at once
+
+
+class Json(Response):
+    """ASCII, with null for what JSON cannot say."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        try:
+            return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+        except ValueError:
+            return json.dumps(finite(content), separators=(",", ":"), allow_nan=False).encode()
+
+
+def json_error(code: str, message: str, status: int) -> Json:
+    return Json({"error": {"code": code, "message": message}}, status)
+
+
+class Zip(GZipMiddleware):
+    """Zips all but downloads, whose length is said beforehand."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self.app if "/files/" in scope.get("path", "") else super().__call__
+        await handler(scope, receive, send)
+
+
+def pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
+    """Yield the first `left` bytes: a log may grow while it is sent."""
+    with file:
+        while chunk := file.read(min(PIECE, left)):
+            left -= len(chunk)
+            yield chunk
+
+
+def is_here(request: Request) -> bool:
+    """Return whether the browser calls this machine by a name that means itself."""
+    return is_loopback(without_port(request.headers["host"]))
+
+
+def numbers(request: Request, name: str) -> list[int]:
+    """Return the numbers of `?name=1,2`, each once."""
+    given = request.query_params.get(name, "").split(",")
+    return list(dict.fromkeys(number for number in map(parse_index, given) if number is not None))
+
+
+def count(request: Request, name: str, default: int, most: int) -> int:
+    """Return the whole number of a parameter, at most `most`. BadInput for anything else."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    given = parse_index(text)
+    if given is None:
+        raise BadInput(f"{name}={text!r} is not a whole number")
+    return min(most, given)
+
+
+async def posted(request: Request, most: int) -> dict[str, Any]:
+    """Return the JSON object of a POST; BadInput where it is none, 413 where it has more than `most` bytes."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise HTTPException(413, "the request is too large")
+    try:
+        given = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise BadInput("the request is no JSON") from None
+    if not isinstance(given, dict):
+        raise BadInput("the request is no JSON object")
+    return given

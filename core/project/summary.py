@@ -1,0 +1,223 @@
+"""A project in a line: what `studio runs list`, `Project.summary`, the API and the list of the dashboard say of it.
+
+SQLite counts, so that a project of 10,000 experiments costs some milliseconds and not the reading of all of them.
+"""
+
+import sqlite3
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.experiment import Experiment, Metric
+from studio.format import STATUSES
+from studio.project.costs import cost_of_project
+from studio.project.lock import is_locked
+from studio.project.records import Session, iso, read_experiment, read_session
+from studio.project.store import read_meta, reading
+from studio.settings import parse_direction, parse_metric
+
+FINISHED = ("completed", "failed", "pruned")  # a stopped one runs again
+STATES = {  # of a search, each with the words that people read
+    "running": "Live",
+    "paused": "Paused",
+    "incomplete": "Program exited",
+    "done": "Done",
+    "time": "Time limit reached",
+    "exhausted": "Nothing left to try",
+    "failures": "Stopped: too many failures",
+    "disk": "Stopped: the disk is full",
+    "cost": "Stopped: cost limit",
+    "stopped": "Stopped",
+    "interrupted": "Interrupted",
+    "failed": "Crashed",
+    "damaged": "Damaged",
+}
+_COUNTS = """
+SELECT status, COUNT(*) FROM attempts AS a
+WHERE attempt = (SELECT MAX(attempt) FROM attempts WHERE number = a.number) GROUP BY status
+"""
+_JOURNAL = """
+SELECT CASE WHEN told.id IS NULL THEN 'queued' WHEN told.fitness IS NULL THEN 'failed' ELSE 'completed' END AS status, COUNT(*)
+FROM events AS asked
+LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)
+WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = asked.number) GROUP BY 1
+"""
+_BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number"
+_RISES = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY id"
+
+
+@dataclass(frozen=True)
+class ProjectSummary:
+    """One project. Times are ISO 8601 UTC; `as_dict` has the keys of `studio runs list --json`.
+
+    experiments  how many there are; finished, how many of them have come to an end
+    planned      how many the search wants to run, None where it has no such limit
+    metric       name, mode and direction, which is `min` or `max`
+    best         the experiment with the largest fitness, the first of equals
+    cost         dollars, None where nothing was ordered or nobody knows
+    problem      why the record cannot be read, else empty
+    """
+
+    project: str
+    state: str
+    experiments: int = 0
+    finished: int = 0
+    planned: int | None = None
+    counts: dict[str, int] | None = None
+    metric: dict[str, str] | None = None
+    best: Experiment | None = None
+    optimizer: str | None = None
+    script: str | None = None
+    seed: int | None = None
+    started: str | None = None
+    changed: str | None = None
+    cost: float | None = None
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        best = self.best.as_dict() if self.best else None
+        return asdict(self) | {"counts": self.counts or {}, "best": best, "state_text": self.state_text}
+
+    @property
+    def state_text(self) -> str:
+        return state_text(self.state, self.counts or {})
+
+
+def summarize(folder: Path) -> ProjectSummary:
+    """Return the summary of the project in `folder`. StoreError where its record cannot be read."""
+    at_work = is_locked(folder)
+    with reading(folder) as connection:
+        connection.execute("BEGIN")  # all that is read is of one moment
+        settings, session = read_meta(connection, "settings") or {}, read_session(connection)
+        metric = parse_metric(settings.get("metric"))
+        counts = _counts(connection, at_work)
+        first, last = (
+            connection.execute(f"SELECT at FROM events ORDER BY id {order} LIMIT 1").fetchone()
+            for order in ("", "DESC")
+        )
+        sign = parse_direction(settings.get("direction"), metric)
+        return ProjectSummary(
+            project=folder.name,
+            state=state_of(at_work, settings, session),
+            experiments=sum(counts.values()),
+            finished=sum(counts.get(status, 0) for status in FINISHED),
+            planned=(session.size if session else None) or settings.get("max_experiments"),
+            counts=counts,
+            metric={"name": metric.name, "mode": metric.mode, "direction": "min" if sign < 0 else "max"},
+            best=_best(connection, folder, metric),
+            optimizer=settings.get("optimizer"),
+            script=settings.get("script"),
+            seed=read_meta(connection, "seed"),
+            started=iso(
+                first[0] if first else (folder / "lock").stat().st_ctime if (folder / "lock").exists() else None
+            ),
+            changed=iso(max((at for at in (last and last[0], session and session.ended) if at), default=None)),
+            cost=cost_of_project(folder),
+        )
+
+
+def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
+    """Return (number of results until then, best fitness until then) for each improvement, the last `most` of them."""
+    rises: list[tuple[int, float]] = []
+    count = 0
+    with reading(folder) as connection:
+        for _, fitness in connection.execute(_RISES):
+            count += 1
+            if not rises or fitness > rises[-1][1]:
+                rises.append((count, fitness))
+    return [*rises[-most:], (count, rises[-1][1])] if rises else []
+
+
+def state_of(at_work: bool, settings: dict[str, Any] | None, session: Session | None) -> str:
+    """Return the state of a project, by its settings and its latest session."""
+    if at_work:
+        return "paused" if session is not None and session.paused else "running"
+    if session is not None and session.state:
+        return session.state
+    return "interrupted" if (settings or {}).get("script") else "incomplete"
+
+
+def state_text(self) -> str:
+    return state_text(self.state, self.counts or {})
+
+
+def summarize(folder: Path) -> ProjectSummary:
+    """Return the summary of the project in `folder`. StoreError where its record cannot be read."""
+    at_work = is_locked(folder)
+    with reading(folder) as connection:
+        connection.execute("BEGIN")  # all that is read is of one moment
+        settings, session = read_meta(connection, "settings") or {}, read_session(connection)
+        metric = parse_metric(settings.get("metric"))
+        counts = _counts(connection, at_work)
+        first, last = (
+            connection.execute(f"SELECT at FROM events ORDER BY id {order} LIMIT 1").fetchone()
+            for order in ("", "DESC")
+        )
+        sign = parse_direction(settings.get("direction"), metric)
+        return ProjectSummary(
+            project=folder.name,
+            state=state_of(at_work, settings, session),
+            experiments=sum(counts.values()),
+            finished=sum(counts.get(status, 0) for status in FINISHED),
+            planned=(session.size if session else None) or settings.get("max_experiments"),
+            counts=counts,
+            metric={"name": metric.name, "mode": metric.mode, "direction": "min" if sign < 0 else "max"},
+            best=_best(connection, folder, metric),
+            optimizer=settings.get("optimizer"),
+            script=settings.get("script"),
+            seed=read_meta(connection, "seed"),
+            started=iso(
+                first[0] if first else (folder / "lock").stat().st_ctime if (folder / "lock").exists() else None
+            ),
+            changed=iso(max((at for at in (last and last[0], session and session.ended) if at), default=None)),
+            cost=cost_of_project(folder),
+        )
+
+
+def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
+    """Return (number of results until then, best fitness until then) for each improvement, the last `most` of them."""
+    rises: list[tuple[int, float]] = []
+    count = 0
+    with reading(folder) as connection:
+        for _, fitness in connection.execute(_RISES):
+            count += 1
+            if not rises or fitness > rises[-1][1]:
+                rises.append((count, fitness))
+    return [*rises[-most:], (count, rises[-1][1])] if rises else []
+
+
+def state_of(
+    at_work: bool, settings: dict[str, Any] | None, session: dict[str, Any] | None, state: dict[str, Any] | None
+) -> str:
+    """Return the state of a project by what its record has under these names."""
+    if at_work:
+        return "paused" if (session or {}).get("paused") else "running"
+    if state:
+        return str(state.get("state", "begun"))
+    return "begun" if (settings or {}).get("script") else "ended"
+
+
+def state_text(state: str, counts: dict[str, int]) -> str:
+    """Return the state in words: a search without any result, or without any experiment, is not `Done`."""
+    if state == "done" and not counts:
+        return "Nothing ran"
+    if state == "done" and counts.get("failed") and not any(counts.get(each) for each in ("completed", "pruned")):
+        return "All failed"
+    return STATES.get(state, state)
+
+
+def _counts(connection: sqlite3.Connection, at_work: bool) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for query in (_COUNTS, _JOURNAL):
+        for status, count in connection.execute(query):
+            status = "stopped" if status == "running" and not at_work else status
+            found[status] = found.get(status, 0) + count
+    return {status: found[status] for status in STATUSES if status in found}
+
+
+def _best(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Experiment | None:
+    for number, fitness in connection.execute(_BEST):  # a retry may have taken a fitness back: then the next one
+        found = read_experiment(connection, folder, metric, number)
+        if found is not None and found.fitness == fitness:
+            return found
+    return None
