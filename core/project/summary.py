@@ -137,66 +137,6 @@ def state_of(at_work: bool, settings: dict[str, Any] | None, session: Session | 
     return "interrupted" if (settings or {}).get("script") else "incomplete"
 
 
-def state_text(self) -> str:
-    return state_text(self.state, self.counts or {})
-
-
-def summarize(folder: Path) -> ProjectSummary:
-    """Return the summary of the project in `folder`. StoreError where its record cannot be read."""
-    at_work = is_locked(folder)
-    with reading(folder) as connection:
-        connection.execute("BEGIN")  # all that is read is of one moment
-        settings, session = read_meta(connection, "settings") or {}, read_session(connection)
-        metric = parse_metric(settings.get("metric"))
-        counts = _counts(connection, at_work)
-        first, last = (
-            connection.execute(f"SELECT at FROM events ORDER BY id {order} LIMIT 1").fetchone()
-            for order in ("", "DESC")
-        )
-        sign = parse_direction(settings.get("direction"), metric)
-        return ProjectSummary(
-            project=folder.name,
-            state=state_of(at_work, settings, session),
-            experiments=sum(counts.values()),
-            finished=sum(counts.get(status, 0) for status in FINISHED),
-            planned=(session.size if session else None) or settings.get("max_experiments"),
-            counts=counts,
-            metric={"name": metric.name, "mode": metric.mode, "direction": "min" if sign < 0 else "max"},
-            best=_best(connection, folder, metric),
-            optimizer=settings.get("optimizer"),
-            script=settings.get("script"),
-            seed=read_meta(connection, "seed"),
-            started=iso(
-                first[0] if first else (folder / "lock").stat().st_ctime if (folder / "lock").exists() else None
-            ),
-            changed=iso(max((at for at in (last and last[0], session and session.ended) if at), default=None)),
-            cost=cost_of_project(folder),
-        )
-
-
-def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
-    """Return (number of results until then, best fitness until then) for each improvement, the last `most` of them."""
-    rises: list[tuple[int, float]] = []
-    count = 0
-    with reading(folder) as connection:
-        for _, fitness in connection.execute(_RISES):
-            count += 1
-            if not rises or fitness > rises[-1][1]:
-                rises.append((count, fitness))
-    return [*rises[-most:], (count, rises[-1][1])] if rises else []
-
-
-def state_of(
-    at_work: bool, settings: dict[str, Any] | None, session: dict[str, Any] | None, state: dict[str, Any] | None
-) -> str:
-    """Return the state of a project by what its record has under these names."""
-    if at_work:
-        return "paused" if (session or {}).get("paused") else "running"
-    if state:
-        return str(state.get("state", "begun"))
-    return "begun" if (settings or {}).get("script") else "ended"
-
-
 def state_text(state: str, counts: dict[str, int]) -> str:
     """Return the state in words: a search without any result, or without any experiment, is not `Done`."""
     if state == "done" and not counts:

@@ -39,7 +39,7 @@ class Browser(httpx.Client):
 
     def act(self, project: str, action: str, given: object = None, **headers: str) -> httpx.Response:
         page = {"Origin": str(self.base_url).rstrip("/"), "X-Studio-Token": self.token}
-        return self.post(f"/api/p/{project}/actions/{action}", json=given or {}, headers={**page, **headers})
+        return self.post(f"/api/projects/{project}/actions/{action}", json=given or {}, headers={**page, **headers})
 
     def json(self, path: str) -> dict:
         answer = self.get(path)

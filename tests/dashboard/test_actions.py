@@ -56,13 +56,13 @@ class Pairs(studio.Optimizer):
 
 
 def status_of(browser, name):
-    data = browser.json(f"/api/p/{name}/experiments")
+    data = browser.json(f"/api/projects/{name}/experiments?layout=columns")
     return dict(zip(data["number"], data["status"], strict=True))
 
 
 def ok(answer):
     assert answer.status_code == 200, answer.text
-    said = answer.json()["ok"]
+    said = answer.json()["message"]
     assert "driver" not in said  # a word of the inside
     assert "studio" not in said  # a person at a page types no command
     return said
@@ -70,22 +70,22 @@ def ok(answer):
 
 def refused(answer):
     assert answer.status_code == 400, answer.text
-    return answer.json()["error"]
+    return answer.json()["error"]["message"]
 
 
 def test_pause_and_go_on(browser, live, home):
     live("digits", "--max-experiments=200", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.3)\n")
     assert "pause" in ok(browser.act("digits", "pause"))
-    wait_for(lambda: browser.json("/api/p/digits/summary")["state"] == "paused")
+    wait_for(lambda: browser.json("/api/projects/digits")["state"] == "paused")
     wait_for(lambda: "running" not in status_of(browser, "digits").values())  # what ran goes on to its end
     before = len(status_of(browser, "digits"))
     time.sleep(1)
     assert len(status_of(browser, "digits")) == before
     assert studio.Project("digits").state == "paused"
     assert "to pause" in ok(browser.act("digits", "pause"))  # once more is no error
-    assert "go on" in ok(browser.act("digits", "go"))
+    assert "go on" in ok(browser.act("digits", "resume"))
     wait_for(lambda: len(status_of(browser, "digits")) > before)
-    assert browser.json("/api/p/digits/summary")["state"] == "running"
+    assert browser.json("/api/projects/digits")["state"] == "running"
 
 
 def test_stop_and_go_on(browser, live):
@@ -93,12 +93,12 @@ def test_stop_and_go_on(browser, live):
     wait_for(lambda: status_of(browser, "digits").get(1) == "running")
     assert "stop" in ok(browser.act("digits", "stop"))
     process.wait(20)
-    assert browser.json("/api/p/digits/summary")["state"] == "stopped"
+    assert browser.json("/api/projects/digits")["state"] == "stopped"
     assert status_of(browser, "digits")[1] == "stopped"
-    assert "goes on" in ok(browser.act("digits", "go"))
+    assert "goes on" in ok(browser.act("digits", "resume"))
     wait_for(lambda: status_of(browser, "digits")[1] == "running")
     ok(browser.act("digits", "stop"))
-    wait_for(lambda: browser.json("/api/p/digits/summary")["state"] == "stopped")
+    wait_for(lambda: browser.json("/api/projects/digits")["state"] == "stopped")
 
 
 def test_stop_one_experiment(browser, live):
@@ -119,18 +119,18 @@ def test_retry_what_failed(browser, live, home):
         browser.act("digits", "retry", {"numbers": [2]})
     )  # nobody is at work: a resume is started
     wait_for(lambda: status_of(browser, "digits") == {1: "failed", 2: "completed"})
-    wait_for(lambda: browser.json("/api/p/digits/summary")["state"] != "running")
+    wait_for(lambda: browser.json("/api/projects/digits")["state"] != "running")
     assert "1 experiment" in ok(browser.act("digits", "retry"))
     wait_for(lambda: status_of(browser, "digits") == {1: "completed", 2: "completed"})
-    assert browser.json("/api/p/digits/experiments")["attempts"] == [2, 2]
+    assert browser.json("/api/projects/digits/experiments?layout=columns")["attempts"] == [2, 2]
     assert "nothing failed" in ok(browser.act("digits", "retry"))
     assert "no experiment 9" in refused(browser.act("digits", "retry", {"numbers": [9]}))
 
 
 def test_more_experiments_while_it_runs(browser, live):
     process = live("digits", "--max-experiments=2", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
-    assert "1 experiment" in ok(browser.act("digits", "budget", {"experiments": 1}))
-    wait_for(lambda: browser.json("/api/p/digits/summary")["size"] == 3)
+    assert "1 experiment" in ok(browser.act("digits", "add-budget", {"experiments": 1}))
+    wait_for(lambda: browser.json("/api/projects/digits")["planned"] == 3)
     process.wait(30)
     assert list(status_of(browser, "digits")) == [1, 2, 3]
     assert studio.Project("digits").settings["max_experiments"] == 3  # a resume keeps to it
@@ -138,14 +138,14 @@ def test_more_experiments_while_it_runs(browser, live):
 
 def test_more_experiments_after_its_end(browser, live):
     live("digits", "--max-experiments=2", text=QUICK).wait(30)
-    assert "goes on" in ok(browser.act("digits", "budget", {"experiments": 2}))
+    assert "goes on" in ok(browser.act("digits", "add-budget", {"experiments": 2}))
     wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
 
 
 def test_more_time(browser, live):
     process = live("digits", "--max-experiments=9", "--max-time=3s", text=SLOW)
-    assert "1m" in ok(browser.act("digits", "budget", {"time": "1m"}))
-    wait_for(lambda: browser.json("/api/p/digits/summary")["max_time"] == 63)
+    assert "1m" in ok(browser.act("digits", "add-budget", {"time": "1m"}))
+    wait_for(lambda: browser.json("/api/projects/digits")["max_time"] == 63)
     time.sleep(3)
     assert process.poll() is None
     ok(browser.act("digits", "stop"))
@@ -159,16 +159,16 @@ def test_values_by_hand(browser, live, home):
         text="import time\nlr = 1\nn = 1\nprint('fitness:', lr * n)\ntime.sleep(0.5)\n",
     )
     assert "next" in ok(
-        browser.act("digits", "queue", {"values": {"lr": "0.5", "n": 80}})
+        browser.act("digits", "add-values", {"values": {"lr": "0.5", "n": 80}})
     )  # beyond its range: it is meant
     process.wait(30)
-    data = browser.json("/api/p/digits/experiments")
+    data = browser.json("/api/projects/digits/experiments?layout=columns")
     at = data["values"]["n"].index(80)
     assert (data["values"]["lr"][at], data["metric"]["fitness"][at]) == (0.5, 40.0)
     assert len(data["number"]) == 4  # beside the budget
     assert studio.Project("digits").best.values == {"lr": 0.5, "n": 80}
     # What is left out is the best's; nobody is at work any more, so that the search goes on for it.
-    ok(browser.act("digits", "queue", {"values": {"n": 90}}))
+    ok(browser.act("digits", "add-values", {"values": {"n": 90}}))
     wait_for(lambda: (best := studio.Project("digits").best) and best.values == {"lr": 0.5, "n": 90})
 
 
@@ -189,20 +189,20 @@ def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
 @pytest.mark.parametrize(
     ("action", "given", "words"),
     [
-        ("queue", {"values": {"optt": 1}}, "did you mean 'opt'"),
-        ("queue", {"values": {"lr": "fast"}}, "'fast' is not a number"),
-        ("queue", {"values": {"n": "1.5"}}, "not a whole number"),
-        ("queue", {"values": {"opt": "adm"}}, "none of adam, sgd"),
-        ("queue", {"values": {"w": [1, 2]}}, "needs 3 numbers"),
-        ("queue", {"values": {"w": "1,2,x"}}, "needs 3 numbers"),
-        ("queue", {"values": {}}, "no values"),
-        ("queue", {"values": {"lr": 1}}, "no value for hyperparameter n, opt, w"),
-        ("queue", {"values": "lr=1"}, "names with values"),
-        ("queue", {}, "names with values"),
-        ("budget", {}, "at least 1"),
-        ("budget", {"experiments": -5}, "at least 1"),
-        ("budget", {"experiments": "many"}, "not a whole number"),
-        ("budget", {"time": "soon"}, "no duration"),
+        ("add-values", {"values": {"optt": 1}}, "did you mean 'opt'"),
+        ("add-values", {"values": {"lr": "fast"}}, "'fast' is not a number"),
+        ("add-values", {"values": {"n": "1.5"}}, "not a whole number"),
+        ("add-values", {"values": {"opt": "adm"}}, "none of adam, sgd"),
+        ("add-values", {"values": {"w": [1, 2]}}, "needs 3 numbers"),
+        ("add-values", {"values": {"w": "1,2,x"}}, "needs 3 numbers"),
+        ("add-values", {"values": {}}, "no values"),
+        ("add-values", {"values": {"lr": 1}}, "no value for hyperparameter n, opt, w"),
+        ("add-values", {"values": "lr=1"}, "names with values"),
+        ("add-values", {}, "names with values"),
+        ("add-budget", {}, "at least 1"),
+        ("add-budget", {"experiments": -5}, "at least 1"),
+        ("add-budget", {"experiments": "many"}, "not a whole number"),
+        ("add-budget", {"time": "soon"}, "no duration"),
         ("retry", {"numbers": [0]}, "whole numbers"),
         ("retry", {"numbers": ["1"]}, "whole numbers"),
     ],
@@ -222,8 +222,8 @@ def test_unknown_actions_and_projects(browser, project):
 def test_a_resume_that_cannot_begin_says_why(browser, live, workdir):
     live("digits", "--max-experiments=1", text=QUICK).wait(30)
     (workdir / "train.py").write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
-    assert "changed since the search began" in refused(browser.act("digits", "budget", {"experiments": 1}))
-    assert "changed since the search began" in refused(browser.act("digits", "queue", {"values": {"lr": 0.5}}))
+    assert "changed since the search began" in refused(browser.act("digits", "add-budget", {"experiments": 1}))
+    assert "changed since the search began" in refused(browser.act("digits", "add-values", {"values": {"lr": 0.5}}))
     assert "changed since the search began" in refused(browser.act("digits", "retry", {"numbers": [1]}))
 
 
@@ -261,7 +261,7 @@ def test_a_driver_that_ends_takes_no_note_with_it(project):
         asked = ask()
         assert words in asked.words
         waits = [request.action for _, request in requests.pending(store.folder)]
-        assert waits == {"again": ["retry"], "queued": ["queue"]}.get(name, [])
+        assert waits == {"again": ["retry"], "queued": ["add-values"]}.get(name, [])
         assert asked.resume == {"more": {"max_experiments": "15"}, "again": {}, "queued": {}}.get(name)
 
 
@@ -270,7 +270,7 @@ def test_a_note_is_carried_out_once(command, script, home):
     script("train.py", QUICK)
     command("run", "--project=digits", "--hp=lr=0.25,0.5", "train.py")
     folder = home / "projects" / "digits"
-    note = requests.leave(folder, Request("queue", values={"lr": 7}))
+    note = requests.leave(folder, Request("add-values", values={"lr": 7}))
     text = note.read_text()
     assert command("resume", "digits", "--quiet").code == 0
     assert not note.exists()
@@ -289,7 +289,7 @@ def test_stopping_one_that_the_optimizer_waits_for_ends_the_search(browser, live
     process.wait(20)
     assert studio.Project("digits").state == "stopped"
     (home / "mark").touch()
-    ok(browser.act("digits", "go"))
+    ok(browser.act("digits", "resume"))
     wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
 
 
@@ -300,7 +300,7 @@ def test_stopping_one_that_the_optimizer_waits_for_ends_the_search(browser, live
 def test_a_number_that_would_do_nothing_is_refused(browser, project, settings, size, words):
     store = project(**settings)
     store.begin_session(size=size)
-    assert words in refused(browser.act("digits", "budget", {"experiments": 5}))
+    assert words in refused(browser.act("digits", "add-budget", {"experiments": 5}))
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), 2**63, "9" * 5000, "1" + "0" * 400, 1e300])
@@ -318,34 +318,34 @@ def test_numbers_too_large_for_a_number(project, value, name):
 
 def test_the_server_says_what_can_be_done(browser, live):
     def possible():
-        refused = browser.json("/api/p/digits/summary")["refused"]
+        refused = browser.json("/api/projects/digits")["actions"]
         return {action for action, why in refused.items() if not why}
 
     process = live("digits", "--max-experiments=3", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
-    assert possible() == {"pause", "stop", "budget", "queue"}
+    assert possible() == {"pause", "stop", "add-budget", "add-values"}
     ok(browser.act("digits", "pause"))
-    wait_for(lambda: possible() == {"go", "stop", "budget", "queue"})
-    ok(browser.act("digits", "go"))
+    wait_for(lambda: possible() == {"resume", "stop", "add-budget", "add-values"})
+    ok(browser.act("digits", "resume"))
     process.wait(30)
-    assert browser.json("/api/p/digits/summary")["state"] == "done"
-    assert possible() == {"budget", "queue"}  # nothing failed, and nothing is left to go on with
-    pauses = browser.json("/api/p/digits/summary")
+    assert browser.json("/api/projects/digits")["state"] == "done"
+    assert possible() == {"add-budget", "add-values"}  # nothing failed, and nothing is left to go on with
+    pauses = browser.json("/api/projects/digits")
     assert 0 < pauses["elapsed"] < 30
 
 
 def test_a_grid_that_is_done_takes_no_budget(browser, command, script):
     script("train.py", QUICK)
     assert command("run", "--project=digits", "--hp=lr=1,2", "train.py").code == 0
-    refused = browser.json("/api/p/digits/summary")["refused"]
-    assert "ends with the 2 experiments of grid" in refused["budget"]
-    assert refused["queue"] == ""
+    refused = browser.json("/api/projects/digits")["actions"]
+    assert "ends with the 2 experiments of grid" in refused["add-budget"]
+    assert refused["add-values"] == ""
 
 
 @pytest.mark.parametrize("time", ["1h30m", "90s", " 2d ", "1H 30M", "1.5h", 90])
 def test_time_in_any_spelling(browser, live, time):
     live("digits", "--max-experiments=2", "--max-time=1h", text=SLOW)
-    assert str(time) in ok(browser.act("digits", "budget", {"time": time}))
-    wait_for(lambda: browser.json("/api/p/digits/summary")["max_time"] > 3600)
+    assert str(time) in ok(browser.act("digits", "add-budget", {"time": time}))
+    wait_for(lambda: browser.json("/api/projects/digits")["max_time"] > 3600)
 
 
 def test_the_same_from_the_command_line(command, live, home):

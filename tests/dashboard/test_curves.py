@@ -22,20 +22,23 @@ def running(store, number, losses):
 def test_what_runs_when_the_dashboard_first_looks_has_its_curve(browser, project):
     store = project(count=0, metric="jsonl:metrics.jsonl:loss:min")
     running(store, 1, [0.5, 0.25])
-    assert browser.json("/api/p/digits/experiments")["step"] == [2]
-    assert browser.json("/api/p/digits/curves?e=1")["curves"]["1"] == {"step": [1, 2], "value": [0.5, 0.25]}
+    assert browser.json("/api/projects/digits/experiments?layout=columns")["step"] == [2]
+    assert browser.json("/api/projects/digits/curves?experiments=1")["curves"]["1"] == {
+        "step": [1, 2],
+        "value": [0.5, 0.25],
+    }
 
 
 def test_of_a_project_made_anew_nothing_old_is_shown(browser, project, home):
     store = project(count=0, metric="jsonl:metrics.jsonl:loss:min")
     running(store, 1, [0.5, 0.25])
-    browser.json("/api/p/digits/curves?e=1")
+    browser.json("/api/projects/digits/curves?experiments=1")
     store.close()
     (home / "projects" / "digits").rename(home / "old")
     store = project(count=0, metric="jsonl:metrics.jsonl:loss:min")
     running(store, 1, [4.0, 3.0, 2.0])
-    assert browser.json("/api/p/digits/curves?e=1")["curves"]["1"]["value"] == [4.0, 3.0, 2.0]
-    assert browser.json("/api/p/digits/experiments")["step"] == [3]
+    assert browser.json("/api/projects/digits/curves?experiments=1")["curves"]["1"]["value"] == [4.0, 3.0, 2.0]
+    assert browser.json("/api/projects/digits/experiments?layout=columns")["step"] == [3]
 
 
 def test_while_files_of_one_are_read_slowly_the_table_goes_on(project, monkeypatch):

@@ -18,42 +18,48 @@ def log(browser, project, home):
     def ask(query, data=None):
         if data is not None:
             (folder / "output.log").write_bytes(data)
-        return browser.json(f"/api/p/digits/1/log?{query}")
+        return browser.json(f"/api/projects/digits/experiments/1/log?{query}")
 
     return ask
 
 
 def test_from_a_place_on(log):
-    found = log("from=0&max=6", b"epoch 1\nepoch 2\n")
-    assert (found["text"], found["from"], found["next"], found["size"], found["running"]) == ("epoch ", 0, 6, 16, False)
-    assert log("from=6")["text"] == "1\nepoch 2\n"
-    assert log("from=16") == {**found, "text": "", "from": 16, "next": 16}
-    assert log("from=99")["text"] == "epoch 1\nepoch 2\n"  # it was emptied and began anew
-    assert log("from=x&max=-1")["text"] == "epoch 1\nepoch 2\n"
+    found = log("offset=0&limit=6", b"epoch 1\nepoch 2\n")
+    assert (found["text"], found["offset"], found["next"], found["size"], found["running"]) == (
+        "epoch ",
+        0,
+        6,
+        16,
+        False,
+    )
+    assert log("offset=6")["text"] == "1\nepoch 2\n"
+    assert log("offset=16") == {**found, "text": "", "offset": 16, "next": 16}
+    assert log("offset=99")["text"] == "epoch 1\nepoch 2\n"  # it was emptied and began anew
+    assert log("")["text"] == "epoch 1\nepoch 2\n"
 
 
 def test_read_on_to_the_end_it_is_whole(log):
     text = "é€😀\x1b[31mred\x1b[0m\n" * 5
     begin, found = 0, ""
     log("", text.encode())
-    while (piece := log(f"from={begin}&max=7"))["text"]:
+    while (piece := log(f"offset={begin}&limit=7"))["text"]:
         found += piece["text"]
         begin = piece["next"]
     assert found == text  # no character was cut in two
 
 
 def test_bytes_that_are_no_text(log):
-    assert log("from=0", b"\xff\xfe\x80 ok \xc3")["text"] == "\ufffd\ufffd\ufffd ok \ufffd"
+    assert log("offset=0", b"\xff\xfe\x80 ok \xc3")["text"] == "\ufffd\ufffd\ufffd ok \ufffd"
     begin = 0
     log("", b"\xff\x80\x80\x80\x80\x80" * 3)
     for _ in range(20):
-        begin = log(f"from={begin}&max=3")["next"]
+        begin = log(f"offset={begin}&limit=3")["next"]
     assert begin == 18  # it does not stand still
 
 
 def test_the_end_begins_with_a_line(log):
     found = log("tail=12", b"first line\nsecond line\nthird\n")
-    assert (found["text"], found["from"]) == ("third\n", 23)
+    assert (found["text"], found["offset"]) == ("third\n", 23)
     assert log("tail=1000")["text"] == "first line\nsecond line\nthird\n"
     assert log("tail=4", b"x" * 100)["text"] == "xxxx"  # one line, longer than that
 
@@ -61,12 +67,12 @@ def test_the_end_begins_with_a_line(log):
 def test_search(log):
     found = log("search=ERR", b"ok\nAn error here\nok\nerr\xc3\xa4r\n")
     assert found == {
-        "matches": [{"from": 3, "line": 2, "text": "An error here"}, {"from": 20, "line": 4, "text": "errär"}],
+        "matches": [{"offset": 3, "line": 2, "text": "An error here"}, {"offset": 20, "line": 4, "text": "errär"}],
         "next": None,
     }
     assert log("search=nix") == {"matches": [], "next": None}
     assert log("search=") == {"matches": [], "next": None}
-    assert [match["from"] for match in log("search=e&from=17")["matches"]] == [20]
+    assert [match["offset"] for match in log("search=e&offset=17")["matches"]] == [20]
 
 
 def test_search_for_letters_beyond_ascii(log):
@@ -78,7 +84,7 @@ def test_search_for_letters_beyond_ascii(log):
 def test_search_finds_what_lies_between_two_pieces(log):
     chunk = 1 << 20
     found = log("search=needle", b"x" * (chunk - 3) + b"needle and more\n" + b"y" * chunk + b"\nneedle")
-    assert [match["from"] for match in found["matches"]] == [0, chunk - 3 + 16 + chunk + 1]
+    assert [match["offset"] for match in found["matches"]] == [0, chunk - 3 + 16 + chunk + 1]
     assert all("needle" in match["text"] for match in found["matches"])
     assert all(len(match["text"]) < 1000 for match in found["matches"])
 
@@ -87,7 +93,7 @@ def test_search_goes_on(log):
     log("", b"".join(b"hit %d\n" % number for number in range(MATCHES + 50)))
     first = log("search=hit")
     assert len(first["matches"]) == MATCHES
-    rest = log(f"search=hit&from={first['next']}")
+    rest = log(f"search=hit&offset={first['next']}")
     assert [match["text"] for match in rest["matches"]] == [f"hit {number}" for number in range(MATCHES, MATCHES + 50)]
     assert rest["next"] is None
 
@@ -101,15 +107,15 @@ def test_a_gigabyte_with_a_hole(log, home):
         file.write(b"\nthe end\n")
     assert log("tail=20")["text"].endswith("the end\n")
     assert (
-        "the end" in log(f"from={1 << 20}")["text"] or log(f"from={1 << 20}")["from"] > 1 << 20
+        "the end" in log(f"offset={1 << 20}")["text"] or log(f"offset={1 << 20}")["offset"] > 1 << 20
     )  # what lies between is left out
     assert [match["text"].strip("\0") for match in log("search=the end")["matches"]] == ["the end"]
-    assert len(log(f"from=0&max={1 << 40}")["text"]) <= MOST
+    assert len(log(f"offset=0&limit={1 << 40}")["text"]) <= MOST
 
 
 def test_what_a_script_may_put_there(log, home):
     folder = home / "projects" / "digits" / "1" / "1"
-    empty = {"text": "", "from": 0, "next": 0, "size": 0, "running": False, "attempt": 1}
+    empty = {"text": "", "offset": 0, "next": 0, "size": 0, "running": False, "attempt": 1}
     assert log("tail=10") == empty
     os.mkfifo(folder / "output.log")
     assert log("tail=10") == empty

@@ -16,9 +16,9 @@ PAGES = [
     "/p/digits",
     "/p/digits/1",
     "/api/projects",
-    "/api/p/digits/experiments",
+    "/api/projects/digits/experiments?layout=columns",
     "/static/studio.css",
-    "/p/digits/1/files/x",
+    "/api/projects/digits/experiments/1/files/x",
 ]
 HOSTILE = '<img src=x onerror="alert(1)">'
 
@@ -120,7 +120,7 @@ def test_two_hosts_in_one_request(server):
 def test_beyond_loopback_it_warns_and_still_needs_the_link(home):
     said = []
     with Server("0.0.0.0", 0, said.append) as server:
-        assert "whoever reaches this machine" in said[0]
+        assert "anyone who can reach this machine" in said[0]
         assert server.link.startswith("http://127.0.0.1:")
         assert httpx.get(f"{server.address}/").status_code == 403
         client = httpx.Client(base_url=server.address)
@@ -144,14 +144,16 @@ def test_beyond_loopback_it_warns_and_still_needs_the_link(home):
 def test_a_foreign_origin_cannot_act(browser, server, project, home, origin):
     project()
     answer = browser.act("digits", "retry", Origin=origin.format(port=server.port))
-    assert (answer.status_code, answer.json()["error"]) == (403, "Origin is not this dashboard")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (403, "Origin is not this dashboard")
     assert not (home / "projects" / "digits" / "requests").exists()
 
 
 def test_without_an_origin_nothing_is_done(browser, project):
     project()
     assert (
-        browser.post("/api/p/digits/actions/retry", json={}, headers={"X-Studio-Token": browser.token}).status_code
+        browser.post(
+            "/api/projects/digits/actions/retry", json={}, headers={"X-Studio-Token": browser.token}
+        ).status_code
         == 403
     )
 
@@ -160,7 +162,10 @@ def test_without_an_origin_nothing_is_done(browser, project):
 def test_without_the_pages_token_nothing_is_done(browser, project, token):
     project()
     answer = browser.act("digits", "retry", **{"X-Studio-Token": token})
-    assert (answer.status_code, answer.json()["error"]) == (403, "the header X-Studio-Token is missing or wrong")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        403,
+        "the header X-Studio-Token is missing or wrong",
+    )
 
 
 def test_the_links_token_is_not_the_pages(browser, server, project):
@@ -171,24 +176,34 @@ def test_the_links_token_is_not_the_pages(browser, server, project):
 def test_without_the_cookie_nothing_is_done(browser, server, project):
     project()
     headers = {"Origin": server.address, "X-Studio-Token": browser.token}
-    assert httpx.post(f"{server.address}/api/p/digits/actions/retry", json={}, headers=headers).status_code == 403
+    assert (
+        httpx.post(f"{server.address}/api/projects/digits/actions/retry", json={}, headers=headers).status_code == 403
+    )
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_do_nothing(browser, project, method):
     project()
-    assert browser.request(method, "/api/p/digits/experiments").status_code in (403, 405)
-    assert browser.request(method, "/api/p/digits/actions/stop").status_code in (403, 405)
-    assert browser.get("/api/p/digits/actions/stop").status_code == 405
+    assert browser.request(method, "/api/projects/digits/experiments?layout=columns").status_code in (403, 405)
+    assert browser.request(method, "/api/projects/digits/actions/stop").status_code in (403, 405)
+    assert browser.get("/api/projects/digits/actions/stop").status_code == 405
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_sites_read_no_data(browser, project, site):
     """`same-site` is another port of localhost, whose pages the cookie would be sent for."""
     project()
-    assert browser.get("/api/p/digits/experiments", headers={"Sec-Fetch-Site": site}).status_code == 403
-    assert browser.get("/p/digits/tensorboard", headers={"Sec-Fetch-Site": site}).status_code == 403
-    assert browser.get("/api/p/digits/experiments", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert (
+        browser.get("/api/projects/digits/experiments?layout=columns", headers={"Sec-Fetch-Site": site}).status_code
+        == 403
+    )
+    assert browser.post("/p/digits/tensorboard", headers={"Sec-Fetch-Site": site}).status_code == 403
+    assert (
+        browser.get(
+            "/api/projects/digits/experiments?layout=columns", headers={"Sec-Fetch-Site": "same-origin"}
+        ).status_code
+        == 200
+    )
     assert "access-control-allow-origin" not in browser.get("/", headers={"Origin": "http://evil.example"}).headers
 
 
@@ -230,9 +245,14 @@ def test_a_run_that_puts_a_link_in_place_of_its_folder_shows_nothing(browser, pr
     place = home / "projects" / "digits" / linked
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(outside)
-    assert browser.json("/api/p/digits/1")["files"] == []
-    assert browser.get("/p/digits/1/files/output.log").status_code == 404
-    for path in ("/p/digits/1", "/api/p/digits/1", "/api/p/digits/1/log?tail=99", "/api/p/digits/1/log?search=the"):
+    assert browser.json("/api/projects/digits/experiments/1")["files"] == []
+    assert browser.get("/api/projects/digits/experiments/1/files/output.log").status_code == 404
+    for path in (
+        "/p/digits/1",
+        "/api/projects/digits/experiments/1",
+        "/api/projects/digits/experiments/1/log?tail=99",
+        "/api/projects/digits/experiments/1/log?search=the",
+    ):
         assert "treasure" not in browser.get(path).text
 
 
@@ -247,12 +267,12 @@ def test_curves_of_a_run_that_is_elsewhere_are_not_read(browser, project, home, 
     place = store.folder / linked
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(outside)
-    assert browser.json("/api/p/digits/curves?e=1")["curves"]["1"] == {"step": [], "value": []}
-    assert browser.json("/api/p/digits/band")["count"] == 0
+    assert browser.json("/api/projects/digits/curves?experiments=1")["curves"]["1"] == {"step": [], "value": []}
+    assert browser.json("/api/projects/digits/curve-quartiles")["count"] == 0
     place.unlink()
     outside.rename(place)  # and in its own place they are
     with Browser(browser.server) as again:
-        assert again.json("/api/p/digits/curves?e=1")["curves"]["1"]["value"] == [4711.0, 4712.0]
+        assert again.json("/api/projects/digits/curves?experiments=1")["curves"]["1"]["value"] == [4711.0, 4712.0]
 
 
 def test_files_with_any_name_and_their_length(browser, project, home):
@@ -260,7 +280,7 @@ def test_files_with_any_name_and_their_length(browser, project, home):
     folder = home / "projects" / "digits" / "1" / "1"
     folder.mkdir(parents=True)
     (folder / "two\nlines").write_bytes(b"x" * 5000)
-    (file,) = browser.json("/api/p/digits/1")["files"]
+    (file,) = browser.json("/api/projects/digits/experiments/1")["files"]
     answer = browser.get(file["url"])
     assert (answer.content, answer.headers["content-length"]) == (b"x" * 5000, "5000")
 
@@ -270,8 +290,10 @@ def test_tensorboard_is_opened_under_another_name_which_gets_no_cookie(browser, 
     monkeypatch.setattr(server._dashboard.tensorboards, "port", lambda name: 6006)
     for host, address in (("127.0.0.1", "http://localhost:6006/"), ("localhost", "http://127.0.0.1:6006/")):
         cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-        answer = httpx.get(f"{server.address}/p/digits/tensorboard", headers={"Host": host, "Cookie": cookie})
-        assert (answer.status_code, answer.headers["location"]) == (303, address)
+        page = {"Origin": f"http://{host}", "X-Studio-Token": browser.token}
+        answer = httpx.post(f"{server.address}/p/digits/tensorboard", headers={"Host": host, "Cookie": cookie, **page})
+        assert (answer.status_code, answer.json()) == (200, {"address": address})
+        assert browser.get("/p/digits/tensorboard").status_code == 405  # a GET starts nothing
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "0.0.0.0"])
@@ -285,7 +307,8 @@ def test_the_address_that_it_listens_on_is_its_own(project, host):
         if host == "0.0.0.0":
             elsewhere = {"Host": "192.0.2.7"}
             assert 'id="tensorboard"' not in client.get("/p/digits", headers=elsewhere).text
-            assert client.get("/p/digits/tensorboard", headers=elsewhere).status_code == 400
+            token = {"Authorization": f"Bearer {server.token}"}
+            assert client.post("/p/digits/tensorboard", headers={**elsewhere, **token}).status_code == 400
 
 
 def test_texts_of_runs_are_shown_as_texts(browser, project, home):
@@ -322,7 +345,7 @@ def test_no_path_leads_out_of_a_run(browser, project, home):
     (folder / "artifacts" / "link").symlink_to(home / "secret")
     (folder / "away").symlink_to(home)
     os.mkfifo(folder / "fifo")
-    good = browser.get("/p/digits/1/files/artifacts/model.bin")
+    good = browser.get("/api/projects/digits/experiments/1/files/artifacts/model.bin")
     assert good.content == b"weights"
     assert good.headers["content-disposition"].startswith("attachment")
     assert good.headers["content-type"] == "application/octet-stream"
@@ -332,7 +355,7 @@ def test_no_path_leads_out_of_a_run(browser, project, home):
         "/etc/passwd", "%2fetc%2fpasswd", "fifo", "artifacts", "", ".", "%00", "artifacts/../../1/artifacts/model.bin",
     ]  # fmt: skip
     for path in paths:
-        answer = raw_get(browser, f"/p/digits/1/files/{path}")
+        answer = raw_get(browser, f"/api/projects/digits/experiments/1/files/{path}")
         assert answer.startswith((b"HTTP/1.1 404", b"HTTP/1.1 400", b"HTTP/1.1 307")), path
         assert b"treasure" not in answer
 
@@ -348,7 +371,7 @@ def test_no_path_leads_out_of_the_static_files(browser, path):
 @pytest.mark.parametrize("name", ["..", "%2e%2e", ".hidden", "a%2fb", "-x", "x" * 300, "%C3%A9"])
 def test_names_that_are_no_project(browser, name):
     assert raw_get(browser, f"/p/{name}").split()[1] == b"404"
-    assert raw_get(browser, f"/api/p/{name}/summary").split()[1] == b"404"
+    assert raw_get(browser, f"/api/projects/{name}").split()[1] == b"404"
 
 
 def raw_get(browser, path):
@@ -368,6 +391,6 @@ def raw_get(browser, path):
 def test_bodies_that_are_no_request(browser, project, body):
     project()
     headers = {"Origin": str(browser.base_url).rstrip("/"), "X-Studio-Token": browser.token}
-    answer = browser.post("/api/p/digits/actions/retry", content=body, headers=headers)
+    answer = browser.post("/api/projects/digits/actions/retry", content=body, headers=headers)
     assert answer.status_code in (400, 413)
     assert answer.json()["error"]

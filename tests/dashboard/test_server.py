@@ -47,7 +47,7 @@ def test_it_prints_a_link_and_ends_at_once(run_ui, project):
     assert answer.status_code == 303
     address = link.partition("/?")[0]
     assert "digits" in httpx.get(address, cookies=answer.cookies).text
-    with httpx.stream("GET", f"{address}/api/p/digits/events", cookies=answer.cookies) as stream:
+    with httpx.stream("GET", f"{address}/api/projects/digits/events", cookies=answer.cookies) as stream:
         next(stream.iter_lines())
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -82,8 +82,9 @@ def test_ctrl_c_while_a_page_loads_is_quiet_and_at_once(run_ui, project, delay):
 
 
 PARTS = [
-    "/p/digits", "/static/page.js", "/static/studio.css", "/api/p/digits/experiments", "/api/p/digits/importance",
-    "/api/p/digits/curves?e=1,2,3", "/api/p/digits/events", "/api/events",
+    "/p/digits", "/static/main.js", "/static/studio.css", "/api/projects/digits/experiments?layout=columns",
+        "/api/projects/digits/importance",
+    "/api/projects/digits/curves?experiments=1,2,3", "/api/projects/digits/events", "/api/events",
 ]  # fmt: skip
 
 
@@ -153,8 +154,8 @@ def test_a_dashboard_that_is_killed_leaves_no_tensorboard(run_ui, project):
     project()
     process, link = run_ui("--port=0")
     with httpx.Client(base_url=link.partition("/?")[0], timeout=60) as client:
-        client.get(link)
-        address = client.get("/p/digits/tensorboard").headers["location"]
+        token = {"Authorization": f"Bearer {link.partition('token=')[2]}"}
+        address = client.post("/p/digits/tensorboard", headers=token).json()["address"]
     port = int(address.split(":")[2].strip("/"))
     socket.create_connection(("127.0.0.1", port)).close()
     process.kill()
@@ -174,7 +175,7 @@ def test_an_answer_that_is_cut_off_at_the_end_is_no_error(run_ui, project):
         file.truncate(1 << 28)
     process, link = run_ui("--port=0")
     address, cookies = link.partition("/?")[0], httpx.get(link).cookies
-    with httpx.stream("GET", f"{address}/p/digits/1/files/large", cookies=cookies) as stream:
+    with httpx.stream("GET", f"{address}/api/projects/digits/experiments/1/files/large", cookies=cookies) as stream:
         assert stream.status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
@@ -182,11 +183,11 @@ def test_an_answer_that_is_cut_off_at_the_end_is_no_error(run_ui, project):
 
 
 def test_an_error_in_the_server_is_one_page_not_a_traceback(browser, project, monkeypatch):
-    from studio.dashboard import app
+    from studio.dashboard import open_projects
 
     project()
-    monkeypatch.setattr(app, "summary", lambda table: 1 / 0)
-    answer = browser.get("/api/p/digits/summary")
+    monkeypatch.setattr(open_projects, "live_summary", lambda *given: 1 / 0)
+    answer = browser.get("/api/projects/digits")
     assert answer.status_code == 500
     assert "Traceback" not in answer.text
 

@@ -46,8 +46,8 @@ class Stream:
 
 def test_a_change_comes_with_its_rows(browser, project):
     store = project(count=2)
-    version = browser.json("/api/p/digits/experiments")["version"]
-    stream = Stream(browser, f"/api/p/digits/events?after={version}")
+    version = browser.json("/api/projects/digits/experiments?layout=columns")["version"]
+    stream = Stream(browser, f"/api/projects/digits/events?changed_since={version}")
     time.sleep(0.5)
     assert stream.events == []  # nothing changed since
     with store.transaction():
@@ -57,16 +57,16 @@ def test_a_change_comes_with_its_rows(browser, project):
     )
     assert (kind, number) == ("change", data["version"])
     assert data["experiments"]["metric"] == {"val_loss": [0.33333333]}
-    assert data["summary"]["best"]["number"] == 3
+    assert data["project"]["best"]["number"] == 3
 
 
 def test_whoever_comes_back_misses_nothing_and_gets_nothing_twice(browser, project):
     store = project(count=2)
-    version = browser.json("/api/p/digits/experiments")["version"]
+    version = browser.json("/api/projects/digits/experiments?layout=columns")["version"]
     ran(store, 3)
     for stream in (
-        Stream(browser, f"/api/p/digits/events?after={version}"),
-        Stream(browser, "/api/p/digits/events", {"Last-Event-ID": version}),
+        Stream(browser, f"/api/projects/digits/events?changed_since={version}"),
+        Stream(browser, "/api/projects/digits/events", {"Last-Event-ID": version}),
     ):
         (event,) = wait_for(lambda stream=stream: stream.events)
         assert event[2]["experiments"]["number"] == [3]
@@ -75,19 +75,19 @@ def test_whoever_comes_back_misses_nothing_and_gets_nothing_twice(browser, proje
 def test_after_another_server_everything_comes(home, project):
     project(count=2)
     with Server(port=0) as server, Browser(server) as browser:
-        version = browser.json("/api/p/digits/experiments")["version"]
+        version = browser.json("/api/projects/digits/experiments?layout=columns")["version"]
         cookies = dict(browser.cookies)
     with Server(port=server.port) as again, Browser(again) as browser:
         assert dict(browser.cookies) == cookies  # open pages go on
-        stream = Stream(browser, f"/api/p/digits/events?after={version}")
+        stream = Stream(browser, f"/api/projects/digits/events?changed_since={version}")
         (event,) = wait_for(lambda: stream.events)
-        assert (event[2]["experiments"]["whole"], event[2]["experiments"]["number"]) == (True, [1, 2])
+        assert (event[2]["experiments"]["complete"], event[2]["experiments"]["number"]) == (True, [1, 2])
 
 
 def test_a_quiet_stream_shows_that_it_lives(browser, project, monkeypatch):
     monkeypatch.setattr(watch, "HEARTBEAT", 0.3)
     project(count=1)
-    with browser.stream("GET", "/api/p/digits/events") as answer:
+    with browser.stream("GET", "/api/projects/digits/events") as answer:
         lines = (line for line in answer.iter_lines() if line.startswith(":"))
         assert next(lines) == ": still here"
         assert next(lines) == ": still here"
@@ -95,13 +95,13 @@ def test_a_quiet_stream_shows_that_it_lives(browser, project, monkeypatch):
 
 def test_a_large_change_is_to_be_fetched(browser, project):
     store = project(count=0)
-    version = browser.json("/api/p/digits/experiments")["version"]
+    version = browser.json("/api/projects/digits/experiments?layout=columns")["version"]
     with store.transaction():
         for number in range(1, 700):
             ran(store, number)
-    stream = Stream(browser, f"/api/p/digits/events?after={version}")
+    stream = Stream(browser, f"/api/projects/digits/events?changed_since={version}")
     (event,) = wait_for(lambda: stream.events)
-    assert (event[2]["experiments"], event[2]["summary"]["finished"]) == (None, 699)
+    assert (event[2]["experiments"], event[2]["project"]["finished"]) == (None, 699)
 
 
 def test_a_metric_is_seen_within_a_second_of_being_printed(browser, live):
@@ -110,7 +110,7 @@ def test_a_metric_is_seen_within_a_second_of_being_printed(browser, live):
         "clock",
         text="import time\nlr = 1\nprint(lr)\nwhile True:\n    print('fitness:', time.time() % 10000, flush=True)\n    time.sleep(0.1)\n",
     )
-    stream = Stream(browser, "/api/p/clock/events")
+    stream = Stream(browser, "/api/projects/clock/events")
     wait_for(lambda: len(stream.events) > 8)
     late = [
         came % 10000 - data["experiments"]["metric"]["fitness"][0]
@@ -136,12 +136,12 @@ def test_the_list_of_projects(browser, project, home):
 
 def test_a_project_that_is_removed(browser, project, home):
     project(count=1).close()
-    stream = Stream(browser, "/api/p/digits/events")
+    stream = Stream(browser, "/api/projects/digits/events")
     wait_for(lambda: stream.events)
     shutil.rmtree(home / "projects" / "digits")
     wait_for(lambda: stream.ended)
     assert stream.events[-1][0] == "gone"
-    stream = Stream(browser, "/api/p/nix/events")
+    stream = Stream(browser, "/api/projects/nix/events")
     wait_for(lambda: stream.ended)
     assert [event[0] for event in stream.events] == ["gone"]
 
@@ -149,7 +149,7 @@ def test_a_project_that_is_removed(browser, project, home):
 def test_the_server_ends_with_streams_open(home, project):
     project(count=1)
     with Server(port=0) as server, Browser(server) as browser:
-        streams = [Stream(browser, "/api/p/digits/events") for _ in range(3)]
+        streams = [Stream(browser, "/api/projects/digits/events") for _ in range(3)]
         wait_for(lambda: all(stream.events for stream in streams))
         began = time.monotonic()
     assert time.monotonic() - began < 2
@@ -158,7 +158,7 @@ def test_the_server_ends_with_streams_open(home, project):
 
 def test_idle_streams_cost_next_to_nothing(browser, project):
     project(count=30)
-    streams = [Stream(browser, "/api/p/digits/events"), Stream(browser, "/api/events")]
+    streams = [Stream(browser, "/api/projects/digits/events"), Stream(browser, "/api/events")]
     wait_for(lambda: all(stream.events for stream in streams))
     time.sleep(0.5)
     before, began = time.process_time(), time.monotonic()
@@ -172,7 +172,7 @@ def test_a_record_that_cannot_be_read_yet_is_not_gone(browser, home, project):
     record = store.folder / "studio.db"
     good = record.read_bytes()
     record.write_bytes(b"damaged")
-    stream = Stream(browser, "/api/p/digits/events")
+    stream = Stream(browser, "/api/projects/digits/events")
     time.sleep(0.6)
     assert (stream.events, stream.ended) == ([], False)
     record.write_bytes(good)

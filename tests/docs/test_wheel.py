@@ -87,7 +87,7 @@ def check_contents(wheel, source):
     } <= names
     assert {
         "studio/dashboard/templates/project.html",
-        "studio/dashboard/static/page.js",
+        "studio/dashboard/static/main.js",
         "studio/dashboard/static/studio.css",
     } <= expected
     assert {name.split("/")[0] for name in names} == {"studio", info}
@@ -150,13 +150,13 @@ def check_dashboard(tmp_path):
             (project,) = re.findall(r'href="(/p/[^"/]+)"', page)
             text = client.get(project).text
             files = set(re.findall(r'(?:src|href)="(/(?:static|vendor)/[^"]+)"', text))
-            assert files >= {"/static/page.js", "/static/studio.css", "/vendor/uplot.css"}
+            assert files >= {"/static/main.js", "/static/studio.css", "/vendor/uplot.css"}
             for path in [
                 *files,
                 "/vendor/uplot.js",
                 "/static/charts/best.js",
                 f"{project}/1",
-                f"/api{project}/summary",
+                f"/api/projects/{project.removeprefix('/p/')}",
             ]:
                 assert client.get(path).status_code == 200, path
     finally:

@@ -12,11 +12,10 @@ export async function start() {
   const section = document.getElementById("curves");
   const found = await new Curves().of(page.numbers, 1000);
   const numbers = page.numbers.filter((number) => found.get(number)?.step.length > 1);
-  if (!numbers.length ) return;
+  if (!numbers.length) return (section.hidden = true);
   const plot = el("div", { class: "plot", role: "img", "aria-label": `Curves of experiments ${numbers.join(", ")}` });
-  const rows = () => [["number", "step", page.summary.metric], ...numbers.flatMap((number) => found.get(number).step.map((step, at) => [number, step, found.get(number).value[at]]))];
-  section.hidden = false;
-  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric), downloads("Curves", plot, rows)), plot);
+  const rows = () => [["number", "step", page.summary.metric.name], ...numbers.flatMap((number) => found.get(number).step.map((step, at) => [number, step, found.get(number).value[at]]))];
+  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric.name), downloads("Curves", plot, rows)), plot);
   await drawCurves(plot, numbers.map((number) => ({ number, ...found.get(number), stroke: stroke(page.numbers.indexOf(number)), label: `#${number}` })));
   onTheme(() => plot.plot?.redraw());
 }

@@ -159,7 +159,7 @@ class App {
 
   // Without any value there is nothing to draw: no empty axes.
   showCharts() {
-    part("charts").hidden = !this.experiments.anyResult();
+    part("charts").hidden = part("more").hidden = !this.experiments.anyResult();
   }
 
   async drawPictures() {

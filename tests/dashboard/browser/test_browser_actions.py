@@ -17,10 +17,10 @@ def test_a_programs_own_loop_has_no_button_that_cannot_work(dashboard: Any, open
     )
     page = open_page(dashboard, "/p/own")
     expect(page.locator("#inspector h2")).to_contain_text("Experiment")
-    expect(page.locator("#experiments .why")).to_contain_text("1 failed")
+    expect(page.locator("#failures .why")).to_contain_text("1 failed")
     expect(page.locator("[data-action]:visible")).to_have_count(0)
-    expect(page.get_by_role("button", name=re.compile("Retry|Stop|Go on"))).to_have_count(0)
-    expect(page.locator("#strip")).to_contain_text("a program's own loop")
+    expect(page.get_by_role("button", name=re.compile("Retry|Stop|Resume"))).to_have_count(0)
+    expect(page.locator("#strip")).to_contain_text("a Python program")
     page.goto(page.url.split("?")[0] + "/2")
     expect(page.locator("#log input")).to_be_visible()
     expect(page.locator("[data-action]:visible")).to_have_count(0)
@@ -32,7 +32,7 @@ def test_stop_says_what_happens_to_what(dashboard: Any, open_page: Callable[...,
     page.get_by_role("button", name="Stop…", exact=True).click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Stop the whole search?")
-    for words in ("3 running experiments end now", "Nothing is lost", "studio resume to-stop"):
+    for words in ("3 running experiments end now", "Results are kept", "studio resume to-stop"):
         expect(dialog).to_contain_text(words)
     expect(dialog.get_by_role("button", name="Keep running")).to_be_focused()
     page.keyboard.press("Escape")
@@ -81,6 +81,7 @@ def test_a_refusal_is_an_error_with_its_reason(shared: Any, open_page: Callable[
 
 def test_tensorboard_opens_beside_the_page(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/p/hundred")
-    link = page.get_by_role("link", name="Open in TensorBoard")
-    expect(link).to_have_attribute("target", "_blank")
-    expect(link).to_have_attribute("rel", "noopener")
+    page.route("**/tensorboard", lambda route: route.fulfill(json={"address": f"{shared.address}/static/icon.svg"}))
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="Open in TensorBoard").click()
+    expect(opened.value).to_have_url(f"{shared.address}/static/icon.svg")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from studio.format import number
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 expect = sync_api.expect
 
@@ -31,7 +33,7 @@ def page(shared: Any, open_page: Callable[..., Any]) -> Any:
 def test_the_best_comes_first(page: Any, shared: Any) -> None:
     best = min(e["metric"]["value"] for e in shared.experiments("hundred") if e["status"] == "completed")
     first = page.locator(ROWS).first
-    assert first.locator("td.m b").inner_text() == f"{best:#.4g}"
+    assert first.locator("td.m b").inner_text() == number(best)
     expect(first.locator(".tag")).to_have_text("best")
     expect(page.locator("th.m")).to_have_attribute("aria-sort", "ascending")
 
@@ -91,8 +93,8 @@ WRONG = {
     "lrr < 1": "No column is called lrr.",
     "lr <": "A value is missing after lr <",
     "lr < fast": "< needs a number, not fast.",
-    "state = finished": "finished is no state; there are completed, done, pruned, failed, stopped, running, queued.",
-    "status > 3": "3 is no status; there are completed, done, pruned, failed, stopped, running, queued.",
+    "state = finished": "finished is no state; there are completed, pruned, failed, stopped, running, queued, done.",
+    "status > 3": "3 is no status; there are completed, pruned, failed, stopped, running, queued, done.",
     "(lr < 1": "A closing ) is missing.",
     "lr < 1 )": ") has no place here.",
 }

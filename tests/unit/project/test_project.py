@@ -64,9 +64,9 @@ def test_its_summary_is_what_the_list_shows(store: Store) -> None:
     summary = Project("digits").summary()
     assert summary["counts"] == {"completed": 1, "failed": 1, "running": 1, "queued": 1}
     assert (summary["project"], summary["experiments"], summary["optimizer"]) == ("digits", 4, "random")
-    assert summary["metric"] == {"name": "val_loss", "mode": "min", "value": 0.5}
+    assert summary["metric"] == {"name": "val_loss", "mode": "min", "direction": "min"}
     assert summary["best"]["experiment"] == "digits/1"
-    assert summary["begun"] == "1970-01-01T00:00:10.000Z"
+    assert summary["started"] == "1970-01-01T00:00:10.000Z"
 
 
 def test_its_state_is_how_its_last_session_ended(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_a_project_without_experiments_has_no_best(home: Path) -> None:
     Store.create(home / "projects" / "empty", {"script": "a.py"}).close()
     project = Project("empty")
     assert (project.experiments, project.best, project.seed) == ([], None, None)
-    assert project.summary()["begun"]
+    assert project.summary()["started"]
 
 
 def test_a_project_that_does_not_exist_draws_the_close_ones(store: Store, home: Path) -> None:

@@ -20,7 +20,6 @@ export class Panels {
     this.tabs = KINDS.map(([id, word]) => el("button", { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}` }, word));
     this.boxes = KINDS.map(([id]) => el("div", { class: "panel", role: "tabpanel", id: `panel-${id}`, "aria-labelledby": `tab-${id}`, tabindex: 0, hidden: true }));
     this.section.replaceChildren(el("div", { class: "more", role: "tablist", "aria-label": "More charts" }, ...this.tabs), ...this.boxes);
-    this.section.hidden = false;
     this.panels = KINDS.map(([, , Kind], at) => new Kind(this.app, this.boxes[at]));
     this.tabs.forEach((tab, at) => {
       tab.addEventListener("click", () => this.show(at));
