@@ -72,6 +72,7 @@ class Filler:
         }  # fmt: skip
         self.store = Store.create(self.folder, settings)
         self.store.set_meta("seed", 7)
+        self.store.begin_session(SLOTS, size, begun=time.time() - BEFORE)
         self.number = 0
         self.spent = 0.0  # dollars
 
@@ -94,7 +95,7 @@ class Filler:
         self.number += 1
         values = self.values()
         self.store.ask(self.number, values, [0.5])
-        self.store.attempt_started(self.number, 1)
+        self.store.attempt_started(self.number, 1, FIRST_SNAPSHOT, (self.number - 1) % SLOTS)
         self.store._write("UPDATE attempts SET started = ? WHERE number = ?", (when, self.number))
         return self.number, values
 
@@ -184,7 +185,7 @@ def main() -> None:
     filler.fill(given.count)
     if given.running:
         filler.live(given.running, given.live)
-    filler.store.set_meta("state", {"state": "done", "at": time.time()})
+    filler.store.end_session("done", time.time())
     filler.store.close()
     Path(filler.folder, "requests").mkdir(exist_ok=True)
 
