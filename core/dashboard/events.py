@@ -18,6 +18,8 @@ LOOK_EVERY = 0.15  # seconds
 HEARTBEAT = 15.0  # seconds
 LARGEST = 500  # rows in an event; more are fetched
 RETRY = 1000  # milliseconds until a browser comes back
+MOST = 4  # streams of one browser: over HTTP/1.1 it has six connections, and a seventh window would wait for ever
+_OPEN: dict[tuple[str, str], list[object]] = {}  # browser -> its streams, the oldest first
 
 
 class Gone(Exception):
@@ -40,9 +42,10 @@ def stream(
 ) -> StreamingResponse:
     """`source()` is asked at each look: None where it cannot be read now, Gone where it is no more. `news(source, after)`
     is the data of an event."""
+    browser = (request.client.host if request.client else "", request.headers.get("user-agent", ""))
     after = request.headers.get("last-event-id") or request.query_params.get("changed_since", "")
     return StreamingResponse(
-        _events(source, news, after, closing, every),
+        _events(source, news, after, closing, every, browser),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )
@@ -54,10 +57,33 @@ async def _events(
     after: str,
     closing: Callable[[], bool],
     every: float,
+    browser: tuple[str, str],
 ) -> AsyncIterator[bytes]:
     yield f"retry: {RETRY}\n\n".encode()
     heard = time.monotonic()
-    while not closing():
+    own = object()
+    streams = _OPEN.setdefault(browser, [])
+    streams.append(own)
+    try:
+        async for data in _changes(source, news, after, lambda: closing() or own not in streams[-MOST:], every, heard):
+            yield data
+        if own not in streams[-MOST:]:
+            yield b"event: turn\ndata: {}\n\n"
+    finally:
+        streams.remove(own)
+        if not streams:
+            _OPEN.pop(browser, None)
+
+
+async def _changes(
+    source: Callable[[], Source | None],
+    news: Callable[[Any, str], dict[str, Any]],
+    after: str,
+    ended: Callable[[], bool],
+    every: float,
+    heard: float,
+) -> AsyncIterator[bytes]:
+    while not ended():
         try:
             found = await run_in_threadpool(source)
         except Gone:

@@ -126,9 +126,9 @@ def test_the_list_of_projects(browser, project, home):
     stream = Stream(browser, "/api/events")
     wait_for(lambda: stream.events)
     store = project("digits", 1)
-    wait_for(lambda: any(line["name"] == "digits" for event in stream.events for line in event[2]["projects"]))
+    wait_for(lambda: any(line["project"] == "digits" for event in stream.events for line in event[2]["projects"]))
     ran(store, 2)
-    wait_for(lambda: any(line["total"] == 2 for event in stream.events for line in event[2]["projects"]))
+    wait_for(lambda: any(line["experiments"] == 2 for event in stream.events for line in event[2]["projects"]))
     store.close()
     shutil.rmtree(home / "projects" / "digits")
     wait_for(lambda: stream.events[-1][2]["gone"] == ["digits"])
@@ -178,3 +178,17 @@ def test_a_record_that_cannot_be_read_yet_is_not_gone(browser, home, project):
     record.write_bytes(good)
     wait_for(lambda: stream.events)
     assert stream.events[0][0] == "change"
+
+
+def test_windows_take_turns_where_a_browser_has_too_few_connections(browser, project):
+    """Over HTTP/1.1 it has six: a page of the seventh window would never load."""
+    project()
+    streams = []
+    for _ in range(watch.MOST + 1):
+        streams.append(Stream(browser, "/api/projects/digits/events"))
+        wait_for(lambda: streams[-1].events)
+    wait_for(lambda: streams[0].ended)
+    assert streams[0].events[-1][0] == "turn"
+    other = Stream(browser, "/api/projects/digits/events", {"User-Agent": "another browser"})
+    wait_for(lambda: other.events)
+    assert not any(stream.ended for stream in streams[1:])

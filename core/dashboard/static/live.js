@@ -1,6 +1,7 @@
 // The stream of changes: `change` events, the state of the link in the header, and its loss.
 
 const RETRY = 2000; // milliseconds. A browser's own tries would ask from the version of the first one, and end after an HTTP error
+const TURN = 3000; // milliseconds
 const AWAY = 5000; // milliseconds that a hidden page keeps its stream: over HTTP/1.1 a browser has six connections to a host, for all tabs
 
 // `url(version)` gives the address that goes on after a version; `take(data)` takes an event. Returns {again}: the stream is
@@ -27,6 +28,10 @@ export function follow({ url, version, take, gone, link }) {
     source.addEventListener("gone", () => {
       source.close();
       gone?.();
+    });
+    source.addEventListener("turn", () => {
+      close(); // another window has the connection now; this one takes its turn a moment later
+      if (!document.hidden) timer = setTimeout(open, TURN);
     });
     source.addEventListener("error", again);
     if (document.hidden) timer = setTimeout(close, AWAY);

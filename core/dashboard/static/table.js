@@ -14,6 +14,7 @@ import { drawHead } from "./table_head.js";
 import { change, onView, view } from "./view_state.js";
 
 const AROUND = 8; // rows beyond either end of the window
+const PRINTED = 2000; // rows on paper
 const CARDS = 25; // at first on a phone, and more at a time
 
 export class Table {
@@ -61,7 +62,14 @@ export class Table {
     this.newResults.addEventListener("click", () => {
       this.box.scrollTop = 0;
       this.refresh();
+      this.table.focus({ preventScroll: true }); // the button that had the focus is gone
     });
+    for (const [event, printing] of [["beforeprint", true], ["afterprint", false]]) {
+      addEventListener(event, () => {
+        this.printing = printing;
+        this.render();
+      });
+    }
     onView((what) => {
       if (what.has("sort")) this.box.scrollTop = 0;
       if (["query", "state", "sort", "brushes", "hidden", "shown"].some((key) => what.has(key))) this.refresh();
@@ -156,8 +164,8 @@ export class Table {
     const top = Math.max(this.narrow.matches ? 0 : box.top, 0) - body.top;
     const bottom = Math.min(this.narrow.matches ? innerHeight : box.bottom, innerHeight) - body.top;
     const count = this.count;
-    const from = Math.max(0, Math.min(count, Math.floor(top / height)) - AROUND);
-    const to = Math.max(from, Math.min(count, Math.max(Math.ceil(bottom / height) + AROUND, Math.min(count, 24))));
+    const from = this.printing ? 0 : Math.max(0, Math.min(count, Math.floor(top / height)) - AROUND);
+    const to = this.printing ? Math.min(count, PRINTED) : Math.max(from, Math.min(count, Math.max(Math.ceil(bottom / height) + AROUND, Math.min(count, 24))));
     const wanted = this.order.slice(from, to).map((row) => experiments.number[row]);
     const keep = new Set(wanted);
     for (const [number, tr] of this.made) {

@@ -110,7 +110,7 @@ def test_the_lower_pictures_are_tabs(page: Any) -> None:
     page.locator("#panel-contour select").first.select_option("width")
     assert "pair=width" in page.url
     page.click("#tab-curves")
-    expect(page.locator("#panel-curves .note")).to_contain_text("curves of val_loss")
+    expect(page.locator("#panel-curves .note")).to_contain_text("10 curves of val_loss")
     expect(page.locator("#panel-curves canvas")).to_be_visible()
 
 

@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { openEnds } from "../filters.js";
-import { counted, durationText, numberText } from "../format.js";
+import { counted, durationText, middle, numberText, valueText } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
 import { hasNoResult, collect, extent, scaleOf } from "./best_data.js";
@@ -223,7 +223,7 @@ export class BestChart {
       const point = nearest(event);
       if (!point) return hideTip();
       const { experiments } = this.app;
-      showTip(event, `#${experiments.number[point.row]} ${numberText(point.value)}`, point.status, experiments.lists.reason[point.row]);
+      showTip(event, `#${experiments.number[point.row]} ${numberText(point.value)}`, point.status, experiments.lists.reason[point.row], valuesLine(experiments, point.row));
     });
     plot.over.addEventListener("pointerleave", hideTip);
     plot.over.addEventListener("click", (event) => {
@@ -245,6 +245,9 @@ export class BestChart {
     return [head, ...this.points.map((point, at) => [point.x, experiments.number[point.row], point.status, point.value, this.line[at]])];
   }
 }
+
+// The first hyperparameters of an experiment, in one line.
+const valuesLine = (experiments, row) => experiments.parameters.slice(0, 5).map((column) => `${middle(column.label, 16)} ${middle(valueText(experiments.get(column, row)), 16)}`).join(" · ");
 
 const plotFont = (weight) => `${weight}${11 * (devicePixelRatio || 1)}px Inter, system-ui, sans-serif`;
 

@@ -6,10 +6,10 @@ import { category, colour, faded, onTheme, sequence } from "../theme.js";
 import { dataUrl, getJson } from "../api.js";
 import { axis, downloads, fitted, hideTip, library, showTip } from "./picture.js";
 
-const MOST = 100; // curves in one picture
+const [FEW, MOST] = [10, 100]; // curves in one picture, at first and at most
 
 // Draws curves into `element`: [{number, step, value, stroke: () => css colour, width, label}], with an optional band.
-export async function drawCurves(element, curves, { band = null, choose = null } = {}) {
+export async function drawCurves(element, curves, { band = null, choose = null, log = null } = {}) {
   const uplot = await library("uplot");
   if (!uplot || !element.isConnected) return null;
   element.plot?.destroy();
@@ -26,11 +26,12 @@ export async function drawCurves(element, curves, { band = null, choose = null }
       height: element.clientHeight || 132,
       legend: { show: false },
       padding: [8, labels.length ? 46 : 10, 0, 0],
-      scales: { x: { time: false }, y: scaleOf(data) },
+      scales: { x: { time: false }, y: scaleOf(data, log) },
       axes: [axis({ size: 20, grid: { show: false }, space: 50, incrs: Array.from({ length: 24 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3)) }), axis({ size: 40, space: 28 }, (value) => numberText(value))],
       series: [{}, ...median, ...curves.map(({ stroke, width = 2 }) => ({ stroke, width, spanGaps: true }))].map((each) => ({ points: { show: false }, spanGaps: true, ...each })),
       bands: banded ? [{ series: [2, 1], fill: () => faded("prune", 0.18) }] : [],
-      cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
+      cursor: { drag: { x: false, y: false }, points: { show: false }, y: false, ...(choose ? { focus: { prox: 24 } } : {}) },
+      ...(choose ? { focus: { alpha: 0.2 } } : {}),
       hooks: { draw: [(drawn) => drawLabels(drawn, labels)], ready: [(made) => choose !== null && listen(made, curves, median.length, choose)] },
     },
     data,
@@ -41,10 +42,10 @@ export async function drawCurves(element, curves, { band = null, choose = null }
 }
 
 // A log scale where the values span more than three powers of ten.
-function scaleOf(data) {
+function scaleOf(data, log) {
   const values = data.slice(1).flat().filter((value) => Number.isFinite(value));
   const [low, high] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
-  if (low > 0 && high / low > 1000) return { distr: 3 };
+  if (low > 0 && (log ?? high / low > 1000)) return { distr: 3 };
   const room = high - low || Math.abs(high) || 1;
   return { range: [low - 0.06 * room, high + 0.06 * room] };
 }
@@ -99,6 +100,18 @@ function listen(plot, curves, offset, choose) {
   });
 }
 
+// The exponential mean of a curve's values, unbiased at its beginning, as TensorBoard draws it.
+function smoothed({ step, value }, weight) {
+  if (!weight) return { step, value };
+  let [mean, norm] = [0, 0];
+  return { step, value: value.map((each) => {
+    if (!Number.isFinite(each)) return each;
+    mean = weight * mean + (1 - weight) * each;
+    norm = weight * norm + (1 - weight);
+    return mean / norm;
+  }) };
+}
+
 let bandAsked = null;
 let bandAt = 0;
 
@@ -122,24 +135,31 @@ export class CurvesPanel {
     this.element.style.height = "260px";
     this.note = el("p", { class: "note" });
     this.curves = [];
-    panel.replaceChildren(el("figcaption", {}, this.note, downloads("Curves", this.element, () => this.rows())), this.element);
+    const again = () => this.draw();
+    this.most = el("select", { "aria-label": "Curves", onchange: again }, el("option", { value: FEW }, `${FEW} first rows`), el("option", { value: MOST }, `${MOST} first rows`));
+    this.smooth = el("select", { "aria-label": "Smoothing", onchange: again }, ...[["0", "no smoothing"], ["0.6", "smoothing 0.6"], ["0.9", "smoothing 0.9"]].map(([value, words]) => el("option", { value }, words)));
+    this.scale = el("button", { type: "button", class: "mini", "aria-pressed": "false", onclick: () => {
+      this.scale.setAttribute("aria-pressed", String(this.scale.getAttribute("aria-pressed") === "false"));
+      this.draw();
+    } }, "log");
+    panel.replaceChildren(el("figcaption", {}, this.most, this.smooth, this.scale, this.note, el("span", { class: "sp" }), downloads("Curves", this.element, () => this.rows())), this.element);
     onTheme(() => this.element.plot?.redraw());
   }
 
   async draw() {
     const { experiments, curves } = this.app;
-    const rows = this.app.table.order.filter((row) => experiments.status(row) !== "queued").slice(0, MOST);
+    const rows = this.app.table.order.filter((row) => experiments.status(row) !== "queued").slice(0, Number(this.most.value));
     const found = await curves.of(rows.map((row) => experiments.number[row]), 60);
     const numbers = [...found.keys()].filter((number) => found.get(number).step.length > 1);
-    this.note.textContent = numbers.length ? `${numbers.length} curves of ${experiments.objective.label}, the first of the table` : "No experiment reported its metric more than once.";
+    this.note.textContent = numbers.length ? `${numbers.length} curves of ${experiments.objective.label}` : "No experiment reported its metric more than once.";
     this.element.hidden = !numbers.length;
     const best = experiments.number[experiments.best()];
     this.curves = numbers.toReversed().map((number) => {
       const place = numbers.indexOf(number) / numbers.length;
       const running = experiments.status(experiments.rows.get(number)) === "running";
-      return { number, ...found.get(number), stroke: () => (number === best ? colour("best") : running ? colour("run-fill") : sequence()[Math.floor(place * 4)]), width: number === best ? 2.4 : 1.1, label: number === best ? `#${number}` : "" };
+      return { number, ...smoothed(found.get(number), Number(this.smooth.value)), stroke: () => (number === best ? colour("best") : running ? colour("run-fill") : sequence()[Math.floor(place * 4)]), width: number === best ? 2.4 : 1.1, label: number === best ? `#${number}` : "" };
     });
-    await drawCurves(this.element, this.curves, { choose: (number) => this.app.choose(number) });
+    await drawCurves(this.element, this.curves, { choose: (number) => this.app.choose(number), log: this.scale.getAttribute("aria-pressed") === "true" });
   }
 
   rows() {
