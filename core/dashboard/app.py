@@ -87,7 +87,8 @@ def create_app(secrets: Secrets, projects: OpenProjects, *, host: str, port: int
         Route("/p/{project}/card/{number:number}", pages.card),
         Route("/p/{project}/tensorboard", pages.tensorboard, methods=["POST"]),
         Route("/p/{project}/{number:number}", pages.experiment),
-        Mount("/api", routes=api_routes(api)),
+        # No Mount: its address has no newline, and the name of a file may.
+        *(Route(f"/api{route.path}", route.endpoint, methods=list(route.methods or ())) for route in api_routes(api)),
         Mount("/static", StaticFiles(directory=HERE / "static")),
         *([Mount("/vendor", StaticFiles(directory=vendor))] if vendor.is_dir() else []),  # without `make ui`: 404
     ]

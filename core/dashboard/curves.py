@@ -108,11 +108,11 @@ class Curves:
         if curve.complete:
             return
         if not curve.opened:
+            if not is_own(attempt_folder(self._folder, number, attempt)):
+                return  # a script has put a link in its place; it is looked at again
             curve.opened = True
-            if is_own(attempt_folder(self._folder, number, attempt)):
-                curve.reader = open_reader(
-                    self._folder, number, attempt, metric, self._host, read_snapshot(self._folder, number, attempt)
-                )
+            snapshot = read_snapshot(self._folder, number, attempt)
+            curve.reader = open_reader(self._folder, number, attempt, metric, self._host, snapshot)
         curve.complete = ended
         if curve.reader is None:
             return

@@ -41,7 +41,7 @@ class Details:
             at = table.row_of.get(number)
             if at is None:
                 return None
-            slot, status = table.lists["slot"][at], table.lists["status"][at]
+            status = table.lists["status"][at]
             step, reason = table.step[at], table.lists["reason"][at]
             rank, ranked = _rank(table, at)
             meta = dict(table.meta)
@@ -59,7 +59,6 @@ class Details:
             **found.as_dict(),
             "status": status,
             "reason": reason,
-            "slot": slot,
             "step": step,
             "rank": rank,
             "ranked": ranked,

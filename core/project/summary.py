@@ -42,6 +42,8 @@ FROM events AS asked
 LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)
 WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = asked.number) GROUP BY 1
 """
+_FIRST = "SELECT COALESCE((SELECT MIN(started) FROM attempts), (SELECT MIN(at) FROM events))"
+_LAST = "SELECT MAX(at) FROM events"
 _BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number"
 _RISES = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY id"
 
@@ -91,10 +93,7 @@ def summarize(folder: Path) -> ProjectSummary:
         settings, session = read_meta(connection, "settings") or {}, read_session(connection)
         metric = parse_metric(settings.get("metric"))
         counts = _counts(connection, at_work)
-        first, last = (
-            connection.execute(f"SELECT at FROM events ORDER BY id {order} LIMIT 1").fetchone()
-            for order in ("", "DESC")
-        )
+        first, last = (connection.execute(query).fetchone()[0] for query in (_FIRST, _LAST))
         sign = parse_direction(settings.get("direction"), metric)
         return ProjectSummary(
             project=folder.name,
@@ -108,10 +107,8 @@ def summarize(folder: Path) -> ProjectSummary:
             optimizer=settings.get("optimizer"),
             script=settings.get("script"),
             seed=read_meta(connection, "seed"),
-            started=iso(
-                first[0] if first else (folder / "lock").stat().st_ctime if (folder / "lock").exists() else None
-            ),
-            changed=iso(max((at for at in (last and last[0], session and session.ended) if at), default=None)),
+            started=iso((folder / "lock").stat().st_ctime if first is None and (folder / "lock").exists() else first),
+            changed=iso(max((at for at in (last, session and session.ended) if at), default=None)),
             cost=cost_of_project(folder),
         )
 
