@@ -35,8 +35,9 @@ class Details:
         self._host = host
         self._plans: dict[str, Plan | None] = {}
 
-    def of(self, table: ExperimentTable, number: int) -> dict[str, Any] | None:
-        """Return all that is known of experiment `number`; None where there is no such experiment."""
+    def of(self, table: ExperimentTable, number: int, *, quick: bool = False) -> dict[str, Any] | None:
+        """Return all that is known of experiment `number`; None where there is no such experiment. `quick`: without what takes the
+        script to be parsed, its diff and how it ran."""
         with table.lock:
             at = table.row_of.get(number)
             if at is None:
@@ -52,7 +53,7 @@ class Details:
             return None
         folder = attempt_folder(self._folder, number, found.attempt)
         snapshot = found.snapshot or FIRST_SNAPSHOT
-        plan = self._plan(snapshot, meta)
+        plan = None if quick else self._plan(snapshot, meta)
         with Log(folder) as log:
             tail = log.tail(LAST_LINES)
         return {

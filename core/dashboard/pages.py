@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, Response
 from studio import format as text
 from studio.dashboard.access import Secrets, without_port
 from studio.dashboard.api import Api, no_experiment
-from studio.dashboard.columns import Column
+from studio.dashboard.columns import Column, round_8
 from studio.dashboard.events import Gone, stream
 from studio.dashboard.experiment_table import UNFINISHED, ExperimentTable, parse_index
 from studio.dashboard.http import Json, is_here, numbers
@@ -169,7 +169,7 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
                 {
                     "number": lists["number"][at],
                     "status": status[at],
-                    "value": None if failed else table.measured[at],
+                    "value": None if failed else round_8(table.measured[at]),
                     "reason": (lists["reason"][at] or status[at]) if failed else "",
                     "step": table.step[at],
                     "bar": width(at) if status[at] == "completed" and table.measured[at] is not None else None,
@@ -323,7 +323,7 @@ class Pages:
         summary = project.summary()
         own = any(name in request.query_params for name in OTHER_VIEW)
         number = parse_index(request.query_params.get("e", "")) or (summary["best"] or {}).get("number")
-        one = project.details.of(project.table, number) if number else None
+        one = project.details.of(project.table, number, quick=True) if number else None
         data = self._data("project", project, summary, version)
         parts: dict[str, Any] = {
             "table": {**table, "rows": [] if own else table["rows"]},

@@ -33,7 +33,7 @@ export class Inspector {
     if (number === null || !other) return;
     if (number === shown) {
       this.mark();
-      return this.drawCurve();
+      this.drawCurve(); // what changed in the script comes later: it has to be parsed
     }
     this.load();
   }

@@ -261,7 +261,9 @@ def test_nothing_moves_while_a_page_loads(
     shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], path: str, width: int
 ) -> None:
     """Layout shift, as https://web.dev/cls has it: at most 0.02."""
-    page = open_page(shared, path, viewport={"width": width, "height": 900})
+    page = open_page(shared, "/p/hundred/1", fresh=True)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(shared.address + path)
     settled(page)
     page.wait_for_timeout(500)
     shift = page.evaluate("""new Promise(done => new PerformanceObserver(list => done(list.getEntries()

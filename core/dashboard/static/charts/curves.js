@@ -136,7 +136,7 @@ export class CurvesPanel {
     this.note = el("p", { class: "note" });
     this.curves = [];
     const again = () => this.draw();
-    this.most = el("select", { "aria-label": "Curves", onchange: again }, el("option", { value: FEW }, `${FEW} first rows`), el("option", { value: MOST }, `${MOST} first rows`));
+    this.most = el("select", { "aria-label": "Curves", onchange: again }, el("option", { value: FEW }, `first ${FEW}`), el("option", { value: MOST }, `first ${MOST}`));
     this.smooth = el("select", { "aria-label": "Smoothing", onchange: again }, ...[["0", "no smoothing"], ["0.6", "smoothing 0.6"], ["0.9", "smoothing 0.9"]].map(([value, words]) => el("option", { value }, words)));
     this.scale = el("button", { type: "button", class: "mini", "aria-pressed": "false", onclick: () => {
       this.scale.setAttribute("aria-pressed", String(this.scale.getAttribute("aria-pressed") === "false"));
@@ -148,9 +148,9 @@ export class CurvesPanel {
 
   async draw() {
     const { experiments, curves } = this.app;
-    const rows = this.app.table.order.filter((row) => experiments.status(row) !== "queued").slice(0, Number(this.most.value));
+    const rows = this.app.table.order.filter((row) => experiments.status(row) !== "queued").slice(0, MOST);
     const found = await curves.of(rows.map((row) => experiments.number[row]), 60);
-    const numbers = [...found.keys()].filter((number) => found.get(number).step.length > 1);
+    const numbers = [...found.keys()].filter((number) => found.get(number).step.length > 1).slice(0, Number(this.most.value));
     this.note.textContent = numbers.length ? `${numbers.length} curves of ${experiments.objective.label}` : "No experiment reported its metric more than once.";
     this.element.hidden = !numbers.length;
     const best = experiments.number[experiments.best()];
