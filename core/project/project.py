@@ -5,7 +5,7 @@ from typing import Any
 
 from studio.experiment import Experiment, Metric
 from studio.project.lock import is_locked
-from studio.project.paths import database, existing_project_folder, project_names
+from studio.project.paths import existing_project_folder, project_names
 from studio.project.records import read_attempts, read_experiment, read_experiments, read_session
 from studio.project.store import read_meta, reading
 from studio.project.summary import state_of, summarize
@@ -84,12 +84,6 @@ class Project:
     def summary(self) -> dict[str, Any]:
         """Return a line about the project, JSON-able; the keys of `studio runs list --json`."""
         return summarize(self.folder).as_dict()
-
-    @property
-    def _made(self) -> str | None:
-        with reading(self.folder) as connection:
-            session = read_session(connection)
-        return iso(session.begun if session else database(self.folder).stat().st_mtime)
 
     def to_dataframe(self) -> Any:
         """A pandas.DataFrame, a row an experiment: number, status, hyperparameters, metric, fitness, times, reason. Arrays

@@ -12,6 +12,7 @@ from studio.experiment import Experiment, Metric
 from studio.format import STATUSES
 from studio.project.costs import cost_of_project
 from studio.project.lock import is_locked
+from studio.project.paths import database
 from studio.project.records import Session, iso, read_experiment, read_session
 from studio.project.store import read_meta, reading
 from studio.settings import parse_direction, parse_metric
@@ -107,7 +108,7 @@ def summarize(folder: Path) -> ProjectSummary:
             optimizer=settings.get("optimizer"),
             script=settings.get("script"),
             seed=read_meta(connection, "seed"),
-            started=iso((folder / "lock").stat().st_ctime if first is None and (folder / "lock").exists() else first),
+            started=iso(first if first is not None else session.begun if session else database(folder).stat().st_mtime),
             changed=iso(max((at for at in (last, session and session.ended) if at), default=None)),
             cost=cost_of_project(folder),
         )
