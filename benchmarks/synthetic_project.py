@@ -118,6 +118,7 @@ class Filler:
             finished,
             finished - started,
             failure="crash" if failed else "",
+            cost=self.cost or None,
         )
         self.store.tell(number, -loss if status == "completed" else None, duration=finished - started)
         reported = None if reason == REASONS[0] else 0.1 if failed else loss  # some look good until they break off

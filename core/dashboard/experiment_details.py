@@ -135,7 +135,7 @@ def parsed_diff(text: str) -> list[dict[str, Any]]:
         if line.startswith("--- "):
             continue
         if line.startswith("+++ "):
-            files.append({"path": line[4:].split("\t")[0], "lines": []})
+            files.append({"path": line[4:].split("\t")[0].removeprefix("b/"), "lines": []})
         elif hunk := _HUNK.match(line):
             old, new = int(hunk[1]), int(hunk[2])
         elif files and line[:1] in (" ", "+", "-"):
