@@ -286,7 +286,9 @@ class Settings:
     )
 
     module: bool = option(False, "", "SCRIPT is a module name.", group=SCRIPT, names=("-m",))
-    python: str | None = option(None, "PATH", "The script's interpreter. Default: Studio's own.", group=SCRIPT)
+    python: str | None = option(
+        None, "PATH", "The script's interpreter. Default: that of the active environment.", group=SCRIPT
+    )
     env: dict[str, str | None] = option(
         {},
         "NAME[=VALUE]",
@@ -297,6 +299,9 @@ class Settings:
         secret=True,
     )
     substitute: list[str] = option([], "PATH", "Write values into this file, too. Repeatable.", group=SCRIPT)
+    link: list[str] = option(
+        [], "PATH", "Link what is beside the working directory, such as ../data. Repeatable.", group=SCRIPT
+    )
     capture: list[str] = option(
         [], "PATH:TAG", "Keep PATH of each experiment as artifact TAG. Repeatable.", group=SCRIPT
     )
@@ -421,6 +426,7 @@ class RunOptions(ResumeOptions, total=False):
     python: str | os.PathLike[str] | None
     env: Mapping[str, str | None] | Sequence[str] | None
     substitute: str | Sequence[str] | None
+    link: str | Sequence[str] | None
     capture: str | Sequence[str] | None
     capture_once: str | Sequence[str] | None
     reuse: str | Sequence[str] | None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 _INT = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # int() refuses longer ones
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 SHOWN = 12  # names that a hint lists
-_WORDS = {"True": True, "False": False, "None": None}
+_WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False}
 
 
 def clean(text: str) -> str:
@@ -17,7 +17,7 @@ def clean(text: str) -> str:
 
 
 def literal(text: str) -> object:
-    """The value that `text` writes: int, float, True, False, None, a quoted string, else the text itself.
+    """The value that `text` writes: int, float, True, true, False, false, None, a quoted string, else the text itself.
 
     `nan`, `inf` and what a float cannot hold stay text: nothing searches over them.
     """

@@ -33,6 +33,7 @@ from studio.plugins.range_text import (
     optimizer_range,
     read_values,
     spelled,
+    words_notice,
 )
 from studio.space import LARGEST_INTEGER, Array, Constant, Integer, Parameter, Real
 
@@ -49,9 +50,9 @@ def studio_parse_range(name: str, text: str, grid: bool) -> Parameter | None:
 
 
 def _read(given: Given) -> Parameter:
-    listed = read_values(given)
+    listed = read_values(given, grid=False)
     if listed is not None:
-        return one_of(given.name, listed)
+        return one_of(given.name, listed, words_notice(listed))
     asked = optimizer_range(given.text)
     if asked is None:
         raise _not_a_range(given)

@@ -22,6 +22,9 @@ SIX_DECADES = Decimal("1e-6")  # what an end of 0 is read as on a log scale, in 
 EXACT = Context(prec=1400)  # sums and products of any two doubles; both plugins read all of a range in it
 FLAGS = "urlai"
 BRACKETS = "()[]{}"
+_LIKE_NUMBER = re.compile(r"[+-]?(?:\d|\.\d)", re.ASCII)
+_END = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_ENDS = re.compile(rf"{_END}\s*(?:\.\.\.?|…|–|-|~|to|\.\.=|;|\s)\s*{_END}", re.ASCII)
 _ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(,|\Z)""")
 
 
@@ -135,8 +138,9 @@ def one_of(name: str, values: Sequence[object], notice: str = "") -> Choice | Co
     return Choice(name, tuple(values), notice) if len(values) > 1 else Constant(name, values[0], notice)
 
 
-def read_values(given: Given) -> list[object] | None:
-    """The values of a list or of a single literal; None for a text with colons, which must be a range."""
+def read_values(given: Given, *, grid: bool) -> list[object] | None:
+    """The values of a list or of a single literal; None for a text with colons, which must be a range. `grid` says which
+    grammar a refusal shows."""
     _check_name(given)
     if not given.text.strip():
         raise given.error(f"the range is empty; write a value, a list or a range, such as {given.write('0.1')}")
@@ -147,7 +151,10 @@ def read_values(given: Given) -> list[object] | None:
         for part in _parts(given.text):
             _check_plain(given, part)
         return None
+    for item in bare:
+        _check_like_number(given, item, grid)
     _check_items(given, items)
+    _check_mixed(given, items)
     return [literal(item) for item in items]
 
 
@@ -180,7 +187,7 @@ def _check_brackets(given: Given, bare: list[str]) -> None:
 
 def _is_list(given: Given) -> bool:
     try:
-        return not any(bracket in given.text for bracket in BRACKETS) and read_values(given) is not None
+        return not any(bracket in given.text for bracket in BRACKETS) and read_values(given, grid=True) is not None
     except RangeError:
         return False
 
@@ -191,7 +198,8 @@ def _check_items(given: Given, items: list[str]) -> None:
             _check_item(given, item)
     if not all(items):
         rest = ",".join(filter(None, items))
-        raise given.error("a value is missing beside a comma" + (f"; write {given.write(rest)}" if rest else ""))
+        proposal = f"; write {given.write(rest)}" if rest and ":" not in rest else ""
+        raise given.error(f"a value is missing beside a comma{proposal}")
 
 
 def _check_item(given: Given, item: str) -> None:
@@ -212,6 +220,55 @@ def _check_plain(given: Given, part: str) -> None:
         raise given.error(f"{part} is not a finite number (quotes would make it text)")
     if not is_number(part):
         raise given.error(f"{part} is not written as a number is here, in digits without underscores")
+
+
+def _check_like_number(given: Given, item: str, grid: bool) -> None:
+    """Refuses a text that begins like a number, as other programs write ranges: `0.1..0.5`, `10%`, `1e-4..1e-1`."""
+    if is_number(item) or not _LIKE_NUMBER.match(item) or ":" in item:
+        return
+    if ends := _ENDS.fullmatch(item):
+        raise given.error(
+            f"{item} is not written as a range is here; write {given.write(_spread(ends[1], ends[2], grid))}"
+        )
+    if item.endswith("%") and is_number(item[:-1]):
+        part = spelled(Decimal(item[:-1].strip()) / 100)
+        raise given.error(f"{item} is no number; write {given.write(given.text.replace(item, part, 1).strip())}")
+    try:
+        float(item)
+    except ValueError:
+        quoted = given.text.replace(item, f"'{item}'", 1).strip()
+        text = f'`"{given.name}={quoted}"`' if "'" not in item else "quotes around it"
+        raise given.error(
+            f"{_one_line(item)} begins like a number and is none; where a text is meant, write {text}"
+        ) from None
+
+
+def _spread(low: str, high: str, grid: bool) -> str:
+    """A range between two numbers; on a log scale where they are two decades apart."""
+    if float(low) > float(high):
+        low, high = high, low
+    wide = float(low) > 0 and float(high) >= 100 * float(low)
+    if grid:
+        return f"{low}:{'l5' if wide else 'u10'}:{high}"
+    return f"{low}:{high}:l" if wide else f"{low}:{high}"
+
+
+def _check_mixed(given: Given, items: Sequence[str]) -> None:
+    """Refuses `0.1,foo`: a slip, unless the text has quotes."""
+    texts = [item for item in items if isinstance(literal(item), str) and not is_quoted(item)]
+    if texts and any(is_number(item) for item in items):
+        quoted = ",".join(f"'{item}'" if item in texts else item for item in items)
+        raise given.error(
+            f'{_one_line(texts[0])} is a text among numbers; where that is meant, write `"{given.name}={quoted}"`'
+        )
+
+
+def words_notice(values: Sequence[object]) -> str:
+    """What to say of `yes,no`, which are texts."""
+    words = [str(value) for value in values if str(value).lower() in ("yes", "no", "on", "off")]
+    if len(values) != 2 or len(words) != 2:
+        return ""
+    return f"{words[0]} and {words[1]} are texts; for a switch write true,false"
 
 
 def misread(given: Given, usage: str, most: int) -> RangeError:

@@ -1,6 +1,7 @@
 """`studio run --dry-run`: the plan, the values and the changes to the script; nothing is started or written."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def show(
                 "diff": diff,
                 "command": run.argv if run else [],
                 "again": command_line(plan.settings, backend_fields(plan.backend)),
+                "places": plan.substitution.described(),
+                "links": plan.outside,
                 "notices": plan.notices,
                 **({"estimate": estimate.text} if estimate else {}),
                 **({"preview": preview} if preview else {}),
@@ -61,10 +64,15 @@ def show(
     print(clean(f"copies {len(snapshot.files)} files of {snapshot.source} for each"))
     if run is not None:
         print(clean(f"command: {shlex.join(run.argv)}"))
+    for name, place in plan.substitution.described().items():
+        print(clean(f"{name} goes to {place}"))
+    for path, target in plan.outside.items():
+        print(clean(f"link: {path} is {target}, not copied; a script that writes there writes to yours"))
     print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)
     if plan.size is None or plan.size > len(suggestions):
         print("…")
-    print(harmless(diff) or "nothing in the script changes", end="" if diff else "\n")
+    shown = harmless(diff) if sys.stdout.isatty() else diff  # `studio run --dry-run … | git apply` takes it as it is
+    print(shown or "nothing in the script changes", end="" if diff else "\n")
     if estimate:
         print(f"\n{harmless(estimate.text)}")
     if preview:

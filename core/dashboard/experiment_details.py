@@ -142,9 +142,6 @@ def parsed_diff(text: str) -> list[dict[str, Any]]:
             kind = line[0]
             files[-1]["lines"].append({"kind": kind, "line": old if kind == "-" else new, "text": line[1:]})
             old, new = old + (kind != "+"), new + (kind != "-")
-    for file in files:
-        if file["lines"][-1:] and file["lines"][-1]["kind"] == " " and not file["lines"][-1]["text"]:
-            file["lines"].pop()  # what stands behind the last end of a line
     return files
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from studio.errors import SubstitutionError
+from studio.script.notebook import NotebookFile
 from studio.script.outline import Outline
 from studio.script.python_file import PythonFile
 from studio.script.reads import FileReads, find_reads
@@ -25,7 +26,7 @@ class Source:
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
-        self.file = PythonFile(path, data)
+        self.file = NotebookFile(path, data) if path.endswith(".ipynb") else PythonFile(path, data)
 
     @cached_property
     def reads(self) -> FileReads:
@@ -40,6 +41,7 @@ class Program:
     """What is started, and the files that it may be made of.
 
     script      path of the file that runs, below the source; None for a module that lies elsewhere
+    command     what stands before those, with the script
     arguments   the script's own
     env         what `--env` sets
     more        paths of files that take values as the script does: `--substitute`
@@ -53,16 +55,17 @@ class Program:
         env: Mapping[str, str] | None = None,
         more: Sequence[str] = (),
         *,
+        command: Sequence[str] = (),
         read: Callable[[str], bytes | None],
     ) -> None:
         self.script = script
+        self.command = list(command)
         self.arguments = list(arguments)
         self.env = dict(env or {})
         self.more = list(more)
         self._read = read
         self._data: dict[str, bytes | None] = {}
         self._sources: dict[str, Source] = {}
-        self.notices: list[str] = []
 
     @classmethod
     def at(cls, source: Path, script: str | None, arguments: Sequence[str] = (), **others: object) -> "Program":
@@ -76,9 +79,11 @@ class Program:
 
         return cls(script, arguments, read=read, **others)  # type: ignore[arg-type]
 
-    def within(self, path: str) -> "Program":
-        """The program as if the file at `path` were its script."""
-        return Program(path, self.arguments, self.env, read=self._read)
+    def with_module(self, path: str) -> "Program":
+        """A program whose one file is the module at `path`."""
+        inner = Program(None, self.arguments, self.env, read=self._read)
+        inner.modules = [inner.source(path)]
+        return inner
 
     def data(self, path: str) -> bytes | None:
         """The content of the file at `path` below the source; None where there is none."""
@@ -98,7 +103,7 @@ class Program:
     def own(self) -> list[Source]:
         """The script and what `--substitute` added, as far as they are Python. They have to parse."""
         paths = [path for path in [self.script, *self.more] if path is not None]
-        return [self.source(path) for path in dict.fromkeys(paths) if path.endswith(".py")]
+        return [self.source(path) for path in dict.fromkeys(paths) if path.endswith((".py", ".ipynb"))]
 
     @cached_property
     def modules(self) -> list[Source]:

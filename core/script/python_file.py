@@ -55,6 +55,10 @@ class PythonFile:
     def encode(self, text: str) -> bytes:
         return self._bom + text.encode(self.encoding)
 
+    def shown(self, text: str) -> str:
+        """What a diff of the file shows for its `text`."""
+        return text
+
     def can_encode(self, value: str) -> bool:
         try:
             value.encode(self.encoding)

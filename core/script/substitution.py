@@ -20,9 +20,11 @@ _VALUES_FILE = "hyperparameters.json"  # a script that names it reads all values
 
 @dataclass(frozen=True)
 class Written:
-    """What one experiment runs: `files` that change, path -> whole new content; `arguments`; `env` on top of the user's."""
+    """What one experiment runs: `files` that change, path -> whole new content; the `command` with the script, and its
+    `arguments`; `env` on top of the user's."""
 
     files: dict[str, bytes]
+    command: list[str]
     arguments: list[str]
     env: dict[str, str]
 
@@ -77,7 +79,8 @@ class Substitution:
         """
         draft = self._draft(values, array_paths or {})
         texts = apply_edits(self._texts_of(draft.edits), draft.edits)
-        return Written({path: self._encode(path, text) for path, text in texts.items()}, draft.arguments, draft.env)
+        files = {path: self._encode(path, text) for path, text in texts.items()}
+        return Written(files, draft.command, draft.arguments, draft.env)
 
     def changes(self, values: Mapping[str, object]) -> dict[str, bytes]:
         """The files that change, path -> whole new content."""
@@ -92,7 +95,10 @@ class Substitution:
         draft = self._draft(values, {})
         before = self._texts_of(draft.edits)
         after = apply_edits(before, draft.edits)
-        return "".join(unified_diff(path, before[path], text) for path, text in after.items())
+        return "".join(
+            unified_diff(path, self._shown_text(path, before[path]), self._shown_text(path, text))
+            for path, text in after.items()
+        )
 
     def described(self) -> dict[str, str]:
         """For each hyperparameter, where its value goes, on one line."""
@@ -101,7 +107,7 @@ class Substitution:
     # --- one experiment ---
 
     def _draft(self, values: Mapping[str, object], array_paths: Mapping[str, str]) -> Draft:
-        draft = Draft(list(self.program.arguments), dict(self.program.env))
+        draft = Draft(list(self.program.command), list(self.program.arguments), dict(self.program.env))
         draft.brackets = {name: array_paths.get(name, f"{name}.npy") for name in self._arrays}
         for first in (True, False):
             for name, place in self.places.items():
@@ -122,6 +128,10 @@ class Substitution:
         source = self._python(path)
         return source.file.text if source is not None else (self.program.data(path) or b"").decode()
 
+    def _shown_text(self, path: str, text: str) -> str:
+        source = self._python(path)
+        return source.file.shown(text) if source is not None else text
+
     def _encode(self, path: str, text: str) -> bytes:
         source = self._python(path)
         return source.file.encode(text) if source is not None else text.encode()
@@ -134,10 +144,10 @@ class Substitution:
     def _reads_values_file(self) -> bool:
         paths = [path for path in [self.program.script, *self.program.more] if path is not None]
         in_file = any(_VALUES_FILE.encode() in (self.program.data(path) or b"") for path in paths)
-        return in_file or any(_VALUES_FILE in argument for argument in self.program.arguments)
+        return in_file or any(_VALUES_FILE in word for word in [*self.program.command, *self.program.arguments])
 
     def _check_array(self, name: str) -> None:
-        texts = [*self.program.arguments, *self.program.env.values()]
+        texts = [*self.program.command, *self.program.arguments, *self.program.env.values()]
         if any(f"{{{name}}}" in text for text in texts):
             return
         if not any(name in source.reads.artifacts for source in self.program.parsed(self.program.python)):

@@ -3,10 +3,7 @@
 settings --prepare--> Plan --run_of(suggestion)--> Run
 """
 
-import importlib.util
 import os
-import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,8 @@ from studio.experiment import Metric, Resources, Run
 from studio.host import Host, blame, colon_field, read_backend_options
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
+from studio.script.command import Command, active_interpreter, read_command
+from studio.script.outside import outside_paths
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
@@ -36,7 +35,6 @@ from studio.settings import (
 )
 from studio.space import Choice, Constant, Space, Suggestion
 from studio.system.machine import usable_cpus, visible_gpus
-from studio.text import did_you_mean
 
 
 @dataclass
@@ -57,6 +55,7 @@ class Plan:
     substitution: Substitution
     artifacts: Artifacts
     command: list[str]
+    outside: dict[str, str]  # links that each workspace needs: `../data` -> where that is
     notices: list[str]
     starts: list[dict[str, Any]]  # values that are tried first
 
@@ -90,7 +89,7 @@ class Plan:
             snapshot=str(project / self.snapshot),
             changes=written.files,
             values=suggestion.values,
-            argv=[*self.command, *written.arguments],
+            argv=[*written.command, *written.arguments],
             env={**written.env, **self._python_path(project)},
             folder=str(folder),
             max_duration=self.settings.max_duration,
@@ -101,7 +100,7 @@ class Plan:
             copies={tag: str(path) for tag, path in self.artifacts.copied.items()},
             shared={tag: str(captured / tag) for tag in self.artifacts.shared}
             | {tag: str(reused / tag) for tag in self.artifacts.reused},
-            links={path: str(captured / tag) for path, tag in self.artifacts.links.items()},
+            links=self.outside | {path: str(captured / tag) for path, tag in self.artifacts.links.items()},
         )
 
     def _python_path(self, project: Path) -> dict[str, str]:
@@ -132,7 +131,15 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     artifacts = read_artifacts(settings, source)
     settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
     files = snapshot or source
-    script = _script_file(settings, files)
+    notices = []
+    if settings.python is None and (active := active_interpreter()) is not None:
+        settings = replace(settings, python=active)
+        notices.append(f"scripts run with {active}, which is active here; --python names another")
+    command = read_command(settings.script, settings.arguments, files, module=settings.module, python=settings.python)
+    program = _program(settings, files, command)
+    if command.notebook:
+        artifacts.captured.setdefault("executed.ipynb", command.notebook)
+    links = outside_paths(program, source, settings.link)
     plan = Plan(
         settings=settings,
         source=source,
@@ -145,10 +152,15 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         sign=parse_direction(settings.direction, metric),
         max_experiments=settings.max_experiments,
         size=None,
-        substitution=_substitution(settings, files, script, space),
+        substitution=Substitution(program, space.names, array_names(space), settings.script),
         artifacts=artifacts,
-        command=_command(settings, script),
-        notices=[chosen] * bool(chosen) + [parameter.notice for parameter in space if parameter.notice],
+        command=command.argv,
+        outside=links,
+        notices=[
+            *notices,
+            *([chosen] if chosen else []),
+            *(parameter.notice for parameter in space if parameter.notice),
+        ],
         starts=[read_start(text, space) for text in settings.start_from],
     )
     plan.notices += plan.substitution.notices
@@ -243,67 +255,12 @@ def _below(script: str, source: Path) -> str:
     return str(path.relative_to(source)) if path.is_relative_to(source) else script
 
 
-# --- the script -------------------------------------------------------------------------------------------------------
-
-
-def _script_file(settings: Settings, source: Path) -> str | None:
-    """The script's path below `source`; None for a module that is not there and runs from where it is installed."""
-    if settings.module:
-        return _module_file(settings, source)
-    path = Path(os.path.normpath(source / os.path.expanduser(settings.script)))
-    if not os.path.exists(path):  # unlike Path.exists, no error for what can be no path
-        scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]
-        raise BadInput(f"there is no script {settings.script!r}{_close(settings.script, scripts)}")
-    if path.is_dir():
-        raise BadInput(f"{settings.script!r} is a folder; name the script in it, or use -m for a package")
-    if not os.access(path, os.R_OK):
-        raise BadInput(f"script {settings.script!r} cannot be read; see its permissions")
-    if not path.is_relative_to(source):
-        raise BadInput(
-            f"script {settings.script!r} lies outside the working directory, which is what is copied; cd {path.parent} first"
-        )
-    if path.suffix != ".py" and not os.access(path, os.X_OK):
-        raise BadInput(f"{settings.script!r} is neither a .py script nor executable; chmod +x it")
-    return str(path.relative_to(source))
-
-
-def _close(word: str, known: list[str]) -> str:
-    return did_you_mean(word, known) if known else " in this folder"
-
-
-def _module_file(settings: Settings, source: Path) -> str | None:
-    module = settings.script
-    if not all(part.isidentifier() for part in module.split(".")) or (source / module).is_file():
-        raise BadInput(f"-m {module!r} is no module name; write it with dots and without .py, such as package.train")
-    base = module.replace(".", "/")
-    for candidate in (f"{base}.py", f"{base}/__main__.py"):
-        if (source / candidate).is_file():
-            return candidate
-    if settings.python is None and importlib.util.find_spec(module.split(".")[0]) is None:
-        raise BadInput(f"-m {module!r}: there is no such module, neither here nor installed")
-    return None
-
-
-def _command(settings: Settings, script: str | None) -> list[str]:
-    if not settings.module and script is not None and not script.endswith(".py"):
-        return [f"./{script}"]
-    python = sys.executable
-    if settings.python is not None:
-        found = shutil.which(os.path.expanduser(settings.python))
-        if found is None:
-            raise BadInput(f"--python {settings.python!r} is no program; give the path of an interpreter")
-        python = os.path.abspath(found)
-    if settings.module or script is None:
-        return [python, "-m", settings.script]
-    return [python, f"./{script}" if script.startswith("-") else script]
-
-
-def _substitution(settings: Settings, source: Path, script: str | None, space: Space) -> Substitution:
+def _program(settings: Settings, source: Path, command: Command) -> Program:
     more = []
     for name in settings.substitute:
         path = Path(os.path.normpath(source / name))
         if not path.is_file() or not path.is_relative_to(source):
             raise BadInput(f"--substitute {name!r} is no file below the working directory")
         more.append(str(path.relative_to(source)))
-    program = Program.at(source, script, settings.arguments, env=resolve_environment(settings.env), more=more)
-    return Substitution(program, space.names, array_names(space), settings.script)
+    env = resolve_environment(settings.env)
+    return Program.at(source, command.script, command.arguments, env=env, more=more, command=command.argv)

@@ -9,7 +9,8 @@ positionals      arguments by their position
 hydra            overrides of a Hydra configuration
 variables        variables that are read
 constants        keywords of calls, dict keys, attributes, fields, defaults
-config_files     YAML, JSON, TOML, INI: yaml_file, json_file, toml_file, ini_file find each `scalar`
+config_files     YAML, JSON, TOML, INI: yaml_file, toml_file, ini_file, and json_file one level up, find each scalar
+words            assignments in shell, R, Julia and Make files
 environment      `os.environ["LR"]`
 giving           how a value enters the command line
 finding          all places of a program, in the order in which a name is looked for; the one that a name means

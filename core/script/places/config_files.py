@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from studio.errors import SubstitutionError
+from studio.script.json_file import json_scalars
 from studio.script.places.ini_file import ini_scalars
-from studio.script.places.json_file import json_scalars
 from studio.script.places.place import Edit, Place
-from studio.script.places.scalar import Scalar
 from studio.script.places.toml_file import toml_scalars
 from studio.script.places.yaml_file import yaml_scalars
 from studio.script.program import Program
+from studio.script.scalar import Scalar
 
 FORMATS: dict[str, Callable[[str, str], list[Scalar]]] = {
     ".yaml": yaml_scalars,

@@ -7,7 +7,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from studio.errors import SubstitutionError
-from studio.script.places import brackets, config_files, constants, environment, hydra, options, positionals, variables
+from studio.script.places import (
+    brackets,
+    config_files,
+    constants,
+    environment,
+    hydra,
+    options,
+    positionals,
+    variables,
+    words,
+)
 from studio.script.places.command_parsers import absl, argparse, click, configurator, docopt, own_parser
 from studio.script.places.place import Place
 from studio.script.places.typed_parsers import lightning, signatures, tap, typer
@@ -22,8 +32,8 @@ PARSERS = (argparse, click, typer, signatures, tap, lightning, absl, docopt, con
 KINDS: tuple[tuple[Finder, ...], ...] = (
     (brackets.find_brackets,),
     (partial(options.find_options, parsers=PARSERS), hydra.find_overrides),
-    (positionals.find_positionals,),
-    (variables.find_assigned,),
+    (positionals.find_positionals, words.find_arguments),
+    (variables.find_assigned, words.find_words),
     (constants.find_constants, variables.find_scopes),
     (variables.find_in_modules, constants.find_in_modules),
     (config_files.find_in_files,),
@@ -93,12 +103,10 @@ class Places:
         """The places that `address` may mean: one where it is clear, none where it is wrong."""
         if (special := self._special(address)) is not None:
             return special
-        word = _words(address)[-1].partition("[")[0]
         for exact in (True, False):
             for row in range(len(KINDS)):
-                found = _matching(
-                    self._row(row, word if exact else word.upper()), address if exact else address.upper()
-                )
+                wanted = address if exact else address.upper()
+                found = _matching(self._row(row, wanted), wanted)
                 if found and not exact:
                     found = [place for place in found if place.name.isupper()]
                 if found:
@@ -150,20 +158,23 @@ class Places:
 
     def _of_python(self, path: str, key: str) -> list[Place]:
         """Places in one Python file, in the order in which a name is looked for in the script."""
-        word = _words(key)[-1].partition("[")[0]
         known = {source.path for source in self.program.own}
-        inner = self if path in known else Places(self.program.within(path))
+        inner = self if path in known else Places(self.program.with_module(path))
         for row in range(2, len(KINDS)):
-            found = [place for place in _matching(inner._row(row, word), key) if place.file == path and place.edits]
+            found = [place for place in _matching(inner._row(row, key), key) if place.file == path and place.edits]
             if found:
                 return found
         rows = [inner._row(row, None) for row in range(2, len(KINDS))]
         return [place for row in rows for place in row if place.file == path and place.edits]
 
-    def _row(self, row: int, word: str | None) -> list[Place]:
-        key = (row, word)
+    def _row(self, row: int, address: str | None) -> list[Place]:
+        """Places of one row that `address` may mean; all for None."""
+        key = (row, address)
         if key not in self._found:
-            words = None if word is None else {word, word.replace("-", "_"), word.replace("_", "-")}
+            words: set[str] | None = None
+            if address is not None:
+                last = {_words(address)[-1].partition("[")[0], address}
+                words = {form for word in last for form in (word, word.replace("-", "_"), word.replace("_", "-"))}
             self._found[key] = [place for kind in KINDS[row] for place in kind(self.program, words)]
         return self._found[key]
 
@@ -222,7 +233,9 @@ def _matching(places: Sequence[Place], address: str) -> list[Place]:
     found = []
     for place in places:
         names = {options.known_as(place.name), *place.also}
-        if name in names or (not around and address in (place.name, *place.also)):
+        if address == place.name:
+            found.append(place)
+        elif name in names:
             within = [options.known_as(part) for one in place.within for part in one.split(".")]
             rest = iter(within)
             if all(options.known_as(part) in rest for part in around):

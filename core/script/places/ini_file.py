@@ -5,10 +5,12 @@ from functools import partial
 
 from studio.errors import SubstitutionError
 from studio.experiment import plain
-from studio.script.places.scalar import Scalar
+from studio.script.scalar import Scalar
 from studio.text import literal
 
-_LINE = re.compile(r"^(?P<name>\s*(?:export\s+)?[\w.\- ]*[\w\]])(?P<is>\s*[=:]\s*)(?P<value>[^\n\r]*)", re.ASCII)
+_LINE = re.compile(
+    r"^(?P<name>[ \t]*(?:export[ \t]+)?[\w.\- ]*[\w\]])(?P<is>[ \t]*[=:][ \t]*)(?P<value>[^\n\r]*)", re.ASCII
+)
 _SECTION = re.compile(r"^\s*\[([^\]\n]+)\]\s*([#;].*)?$")
 _COMMENT = re.compile(r"\s+[#;].*$")
 

@@ -22,9 +22,10 @@ class Edit:
 
 @dataclass
 class Draft:
-    """What one experiment changes: `edits` of files, with their texts; the script's `arguments`; `env`;
-    `brackets`, the texts for `{name}` in these two."""
+    """What one experiment changes: `edits` of files, with their texts; the `command` with the script and its `arguments`;
+    `env`; `brackets`, the texts for `{name}` in these."""
 
+    command: list[str]
     arguments: list[str]
     env: dict[str, str] = field(default_factory=dict)
     edits: list[tuple[Edit, str]] = field(default_factory=list)
@@ -34,7 +35,8 @@ class Draft:
         """Replace what stands in brackets, each once: a value is no bracket of another."""
         if self.brackets:
             known = re.compile("{(" + "|".join(map(re.escape, self.brackets)) + ")}")
-            self.arguments[:] = [known.sub(lambda m: self.brackets[m[1]], text) for text in self.arguments]
+            for words in (self.command, self.arguments):
+                words[:] = [known.sub(lambda m: self.brackets[m[1]], text) for text in words]
             self.env = {name: known.sub(lambda m: self.brackets[m[1]], text) for name, text in self.env.items()}
 
 

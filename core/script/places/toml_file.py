@@ -7,9 +7,9 @@ from typing import Any
 
 from studio.errors import SubstitutionError
 from studio.experiment import plain
-from studio.script.places.json_file import joined
-from studio.script.places.scalar import Scalar
+from studio.script.json_file import joined
 from studio.script.python_file import check_depth
+from studio.script.scalar import Scalar
 
 
 def toml_scalars(path: str, text: str) -> list[Scalar]:

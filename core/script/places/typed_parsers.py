@@ -27,7 +27,7 @@ _MAKERS = {
     "CLI": _Style(False, "="),  # jsonargparse
     "auto_cli": _Style(False, "="),
     "Fire": _Style(False, "="),
-    "run": _Style(True, "pair"),  # typer.run, CliApp.run
+    "run": _Style(True, "pair"),  # CliApp.run of pydantic-settings
     "add_arguments": _Style(False, "="),  # simple-parsing
     "add_dataclass_arguments": _Style(False, "="),
     "add_class_arguments": _Style(False, "="),
@@ -39,7 +39,7 @@ _OF_LIBRARY = {
     "cli": ("tyro",),
     "CLI": ("jsonargparse",),
     "auto_cli": ("jsonargparse",),
-    "run": ("typer", "CliApp"),
+    "run": ("CliApp",),
     "parse": ("simple_parsing", "pyrallis", "datargs", "draccus"),
     "wrap": ("pyrallis", "draccus"),
     "entrypoint": ("chz",),

@@ -6,7 +6,6 @@ SGD(lr=lr)            SGD(lr=0.03)
 lr = 0.01             lr = 0.03, since `lr *= 0.9` further down would be lost at the reads
 """
 
-import builtins
 from collections.abc import Collection, Iterator
 from functools import partial
 
@@ -28,8 +27,9 @@ def find_assigned(program: Program, words: Collection[str] | None) -> Iterator[P
     for source in program.parsed(program.own):
         for name, scopes in source.reads.variables.items():
             if (words is None or name in words) and not (name in elsewhere and not _in_class(scopes)):
-                known = [scope for scope in scopes if scope.reads and _first(scope) is not None]
-                if known and not any(scope.reads and _first(scope) is None for scope in scopes):
+                used = [scope for scope in scopes if scope.reads or source.path.endswith(".ipynb")]
+                known = [scope for scope in used if _first(scope) is not None]
+                if known and len(known) == len(used):
                     yield _merged(source, known)
 
 
@@ -45,15 +45,13 @@ def find_scopes(program: Program, words: Collection[str] | None) -> Iterator[Pla
 
 
 def find_computed(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Variables that are read, and assigned what is no constant, or nothing at all."""
+    """Variables that are read, and assigned what is no constant, or nothing at all; only where they are named."""
+    if words is None:
+        return
     for source in program.parsed(program.own):
         for name, scopes in source.reads.variables.items():
-            if words is not None and name not in words:
-                continue
-            read = [scope for scope in scopes if scope.reads]
-            if words is None and (hasattr(builtins, name) or not any(scope.assigned for scope in read)):
-                continue
-            if read and any(_first(scope) is None for scope in read):
+            read = [scope for scope in scopes if scope.reads] if name in words else []
+            if any(_first(scope) is None for scope in read):
                 yield _merged(source, read)
 
 
@@ -114,9 +112,12 @@ def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()
     schedule: Assigned | None = None
     for scope, start in zip(scopes, firsts, strict=True):
         lines = [one.line for one in scope.assigned]
-        if start is not None and start.literal is not None and _is_schedule(scope):
+        again_or_cell = _is_schedule(scope) or source.path.endswith(".ipynb")
+        if start is not None and start.literal is not None and again_or_cell:
             edits.append(literal_edit(source, start.literal))
             schedule = schedule or start
+            if not _is_schedule(scope):
+                continue
             again = lines_of([line for line in lines if line != start.line] or lines)
             notes.append(
                 f"{name!r} is assigned on {lines_of(lines)} of {source.path!r}; "

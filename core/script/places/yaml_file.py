@@ -11,9 +11,9 @@ from typing import Any
 
 from studio.errors import SubstitutionError
 from studio.experiment import plain
-from studio.script.places.json_file import joined
-from studio.script.places.scalar import Scalar
+from studio.script.json_file import joined
 from studio.script.python_file import check_depth
+from studio.script.scalar import Scalar
 
 _SAFE = re.compile(r"[A-Za-z_][\w./+ -]*[\w./+-]|[A-Za-z_]", re.ASCII)
 _SPECIAL = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "none", "nan", "inf"}
@@ -45,20 +45,20 @@ def yaml_scalars(path: str, text: str) -> list[Scalar]:
 def _scalars(text: str, root: Any, keys: list[str]) -> Iterator[Scalar]:
     import ruamel.yaml
 
-    stack: list[tuple[Any, list[str]]] = [(root, keys)]
+    stack: list[tuple[Any, list[str], int]] = [(root, keys, 0)]  # the last: where the key ends
     seen: set[int] = set()
     while stack:
-        node, path = stack.pop()
+        node, path, key_end = stack.pop()
         if id(node) in seen:  # an alias: its value stands at the anchor
             continue
         seen.add(id(node))
         if isinstance(node, ruamel.yaml.nodes.MappingNode):
             for key, value in reversed(node.value):
                 if isinstance(key, ruamel.yaml.nodes.ScalarNode):
-                    stack.append((value, [*path, str(key.value)]))
+                    stack.append((value, [*path, str(key.value)], key.end_mark.index))
         elif isinstance(node, ruamel.yaml.nodes.SequenceNode):
             for index in reversed(range(len(node.value))):
-                stack.append((node.value[index], [*path, f"[{index}]"]))
+                stack.append((node.value[index], [*path, f"[{index}]"], node.start_mark.index))
         elif path and node.end_mark.index >= node.start_mark.index and not _is_tagged(text, node):
             start, stop = node.start_mark.index, node.end_mark.index
             if node.anchor:
@@ -66,6 +66,8 @@ def _scalars(text: str, root: Any, keys: list[str]) -> Iterator[Scalar]:
                 start += len(shown) - len(re.sub(r"^&\S+\s*", "", shown))
             if node.style in ("|", ">"):
                 continue
+            if start == stop and (colon := text.find(":", key_end)) >= 0:  # nothing: its mark is further down
+                start = stop = colon + 1
             begin = start if text.isascii() else len(text[:start].encode())
             raw = text[start:stop]
             empty = not raw
@@ -101,9 +103,8 @@ def write_yaml(value: object, quote: str = "", lead: str = "") -> str:
 
 
 def _double_quoted(value: str) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
 
 
 def _value(node: Any) -> object:

@@ -198,6 +198,29 @@ def test_errors(text, says):
     assert says in error(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0.1..0.5", "`lr=0.1:u10:0.5`"),
+        ("0.1-0.5", "`lr=0.1:u10:0.5`"),
+        ("1e-4..1e-1", "`lr=1e-4:l5:1e-1`"),
+        ("0.1 to 0.5", "`lr=0.1:u10:0.5`"),
+        ("10%", "`lr=0.1`"),
+        ("0.1,foo", "`\"lr=0.1,'foo'\"`"),
+        ("16-mixed", "`\"lr='16-mixed'\"`"),
+        ("3x", "begins like a number"),
+    ],
+)
+def test_what_begins_like_a_number_is_no_text(text, says):
+    assert says in error(text, "lr")
+
+
+def test_switches():
+    assert grid_ranges.studio_parse_range("x", "true,false", True).values == (True, False)
+    assert "write true,false" in grid_ranges.studio_parse_range("x", "yes,no", True).notice
+    assert grid_ranges.studio_parse_range("x", "'16-mixed',bf16", True).values == ("16-mixed", "bf16")
+
+
 def test_errors_quote_what_was_given():
     assert error("0.001:0.1", "lr").startswith("hyperparameter lr=0.001:0.1: ")
 

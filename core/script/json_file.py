@@ -8,7 +8,7 @@ from functools import partial
 
 from studio.errors import SubstitutionError
 from studio.experiment import plain
-from studio.script.places.scalar import Scalar
+from studio.script.scalar import Scalar
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*|\#[^\n]*|/\*.*?\*/)|(?P<text>"(?:\\.|[^"\\])*")|(?P<mark>[\[\]{}:,])|(?P<word>[^\s\[\]{}:,"]+)""",
