@@ -24,6 +24,7 @@ from studio.errors import BadInput, StudioError
 from studio.project.paths import project_folder, project_names, studio_home
 from studio.settings import Settings
 
+FRESH = 600.0  # seconds after which offers are asked for again
 PORTS = 90.0  # seconds: a machine of EC2 keeps its security group until it has ended
 SETUP = "setup/"  # keys of what machines install
 
@@ -39,7 +40,7 @@ class BeforeSearch:
     bids: ClassVar[bool] = True  # whether the cloud takes them
     extra: ClassVar[str] = ""  # of the wheel
     earlier: ClassVar[int] = 0  # seconds by which a machine ends itself before the cloud would end it
-    _last: ClassVar[tuple[Any, CloudSettings] | None] = None
+    _last: ClassVar[tuple[Any, float, CloudSettings] | None] = None
 
     # --- what a subclass says ---------------------------------------------------------------------------------------
 
@@ -213,14 +214,15 @@ class BeforeSearch:
 
     @classmethod
     def _settled(cls, settings: Settings, wishes: Wishes) -> CloudSettings:
-        """Asked for once for a quote, and once for the search: the cloud takes seconds to answer."""
-        asked = (cls, settings, wishes)
-        if BeforeSearch._last is None or BeforeSearch._last[0] != asked:
+        """Asked for once for a quote and the search after it, as the cloud takes seconds to answer; anew where the answer of
+        the user took so long that prices may have changed."""
+        asked, last, now = (cls, settings, wishes), BeforeSearch._last, time.monotonic()
+        if last is None or last[0] != asked or now - last[1] > FRESH:
             if wishes.ssh_keypair is not None:
                 wishes = replace(wishes, ssh_keypair=cls.keypair(wishes.ssh_keypair))
             settled = settle(cls.open_cloud(), settings, wishes, spot=cls.spot, bids=cls.bids)
-            BeforeSearch._last = asked, settled
-        return BeforeSearch._last[1]
+            last = BeforeSearch._last = asked, now, settled
+        return last[2]
 
     @classmethod
     def _order(

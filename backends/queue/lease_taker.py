@@ -91,9 +91,7 @@ class LeaseTaker:
     def _try(self, job: str) -> Lease | None:
         if job in self._leases:
             return None
-        submitted, found = self._bucket.get(JOBS + job), self._bucket.get(LEASES + job)
-        if submitted is None:
-            return None  # listed and not there: nothing that we could work on
+        found = self._bucket.get(LEASES + job)  # first: of most jobs it says that another worker is at them
         record, version = LeaseRecord("", attempt=0, ttl=self._ttl), None
         try:
             if found is not None:
@@ -102,6 +100,9 @@ class LeaseTaker:
                 # What has our name and is none of our leases we lost, and killed: no need to wait for its silence.
                 if record.worker not in ("", self.worker) and not self._watch.silent(job, version, record.ttl):
                     return None
+            submitted = self._bucket.get(JOBS + job)
+            if submitted is None:
+                return None  # listed and not there: nothing that we could work on
             attempts, body = _job(submitted[0])
         except Damaged as error:
             close(self._bucket, job, record, version, damaged(error))
