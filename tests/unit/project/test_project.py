@@ -172,7 +172,7 @@ def test_an_empty_project_without_a_lock_file_has_a_summary(store: Store) -> Non
         store._execute("DELETE FROM events")
     store.close()
     (store.folder / "lock").unlink()
-    assert Project("digits").summary()["begun"] is not None
+    assert Project("digits").summary()["started"] is not None
 
 
 def test_values_that_are_no_utf8_come_back(store: Store) -> None:
