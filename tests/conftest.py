@@ -71,7 +71,7 @@ def studio(home: Path) -> Callable[..., Result]:
     """`studio("run", "train.py")` runs the command in a process of its own; `env` is set on top of the environment."""
 
     def call(
-        *arguments: str, cwd: Path | str | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
+        *arguments: str, cwd: Path | str | None = None, env: Mapping[str, str] | None = None, timeout: float = 100
     ) -> Result:
         done = subprocess.run(
             [Path(sys.executable).with_name("studio"), *arguments],

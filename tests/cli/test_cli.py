@@ -34,7 +34,7 @@ ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 
 
 def wait_for(condition, what="it"):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} never came"
         time.sleep(0.02)
@@ -85,7 +85,7 @@ def background(home, tmp_path):
             process.send_signal(signal.SIGTERM)
         if process.stdout is not None:
             process.stdout.close()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 # --- a first look -----------------------------------------------------------------------------------------------------
@@ -670,7 +670,7 @@ def test_interrupt_once_drains_and_resume_goes_on(command, experiments, backgrou
     wait_for(lambda: "waiting for 2 running experiments" in (tmp_path / "err").read_text(), "the notice")
     assert search.poll() is None
     (outside / "go").touch()
-    assert search.wait(timeout=30) == 130
+    assert search.wait(timeout=60) == 130
     assert "interrupted; go on with: studio resume p" in (tmp_path / "err").read_text()
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert statuses(experiments("p")[:2]) == ["completed"] * 2
@@ -695,7 +695,7 @@ def test_interrupt_twice_ends_whatever_runs(command, experiments, background, sc
     search.send_signal(signal.SIGINT)
     wait_for(lambda: "waiting for 1 running" in (tmp_path / "err").read_text(), "the notice")
     search.send_signal(signal.SIGINT)
-    assert search.wait(timeout=30) == 130
+    assert search.wait(timeout=60) == 130
     assert not alive(pid)
     assert experiments("p")[0]["status"] == "stopped"
     (outside / "go").touch()
@@ -737,8 +737,8 @@ def test_other_processes_see_and_stop_a_search(command, experiments, background,
 
     result = command("stop", "p")
     assert (result.code, result.out) == (0, "")
-    assert search.wait(timeout=30) == 4
-    assert follower.wait(timeout=30) == 0
+    assert search.wait(timeout=60) == 4
+    assert follower.wait(timeout=60) == 0
     assert statuses(experiments("p"))[:2] == ["stopped", "stopped"]
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "stopped"
     assert "not running" in command("stop", "p").err

@@ -60,7 +60,7 @@ class Terminal:
 
     def until(self, *words):
         """Reads until all `words` were shown, each somewhere; without any, until the command has ended."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not words or not all(word in self.text for word in words):
             assert time.monotonic() < deadline, f"{words} never came: {self.text[-2000:]}"
             if not select.select([self.master], [], [], 1)[0]:
@@ -77,7 +77,7 @@ class Terminal:
 
     def end(self):
         self.until()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
     @property
     def text(self):

@@ -227,7 +227,7 @@ def test_processes_without_a_driver(
         assert command(*resume.split()[1:]).code == 3
     else:
         subprocess.run(kill, shell=True, check=True)
-    assert [process.wait(10) < 0 for process in strays] == [True, True]
+    assert [process.wait(60) < 0 for process in strays] == [True, True]
     assert findings("p") == []
 
 

@@ -327,14 +327,14 @@ def address(driver):
     finally:
         process.send_signal(signal.SIGTERM)
         process.stderr.close()
-        assert process.wait(30) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def ask(address, body, until):
     """The HParams tab's own question, until its answer is what is waited for."""
     url = f"{address}/data/plugin/hparams/session_groups"
     data = json.dumps({"allowedStatuses": [0, 1, 2, 3], "sliceSize": 100, **body}).encode()
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while True:
         request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as answer:

@@ -31,7 +31,7 @@ class Browser(httpx.Client):
     def __init__(self, server: Server):
         self.server = server
         answer = httpx.get(server.link)
-        super().__init__(base_url=server.address, timeout=30, cookies=answer.cookies)
+        super().__init__(base_url=server.address, timeout=60, cookies=answer.cookies)
 
     @property
     def token(self) -> str:
@@ -122,10 +122,10 @@ def live(home: Path, script: Callable[[str, str], Path]) -> Iterator[Callable[..
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> object:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> object:
     """The first true value of `condition()`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

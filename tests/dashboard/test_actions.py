@@ -92,7 +92,7 @@ def test_stop_and_go_on(browser, live):
     process = live("digits", "--max-experiments=2", text=SLOW)
     wait_for(lambda: status_of(browser, "digits").get(1) == "running")
     assert "stop" in ok(browser.act("digits", "stop"))
-    process.wait(20)
+    process.wait(60)
     assert browser.json("/api/projects/digits")["state"] == "stopped"
     assert status_of(browser, "digits")[1] == "stopped"
     assert "goes on" in ok(browser.act("digits", "resume"))
@@ -112,7 +112,7 @@ def test_stop_one_experiment(browser, live):
 
 
 def test_retry_what_failed(browser, live, home):
-    live("digits", "--max-experiments=2", text=FAILS_ONCE).wait(30)
+    live("digits", "--max-experiments=2", text=FAILS_ONCE).wait(60)
     assert status_of(browser, "digits") == {1: "failed", 2: "failed"}
     (home / "mark").touch()
     assert "1 experiment" in ok(
@@ -131,13 +131,13 @@ def test_more_experiments_while_it_runs(browser, live):
     process = live("digits", "--max-experiments=2", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
     assert "1 experiment" in ok(browser.act("digits", "add-budget", {"experiments": 1}))
     wait_for(lambda: browser.json("/api/projects/digits")["planned"] == 3)
-    process.wait(30)
+    process.wait(60)
     assert list(status_of(browser, "digits")) == [1, 2, 3]
     assert studio.Project("digits").settings["max_experiments"] == 3  # a resume keeps to it
 
 
 def test_more_experiments_after_its_end(browser, live):
-    live("digits", "--max-experiments=2", text=QUICK).wait(30)
+    live("digits", "--max-experiments=2", text=QUICK).wait(60)
     assert "goes on" in ok(browser.act("digits", "add-budget", {"experiments": 2}))
     wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
 
@@ -161,7 +161,7 @@ def test_values_by_hand(browser, live, home):
     assert "next" in ok(
         browser.act("digits", "add-values", {"values": {"lr": "0.5", "n": 80}})
     )  # beyond its range: it is meant
-    process.wait(30)
+    process.wait(60)
     data = browser.json("/api/projects/digits/experiments?layout=columns")
     at = data["values"]["n"].index(80)
     assert (data["values"]["lr"][at], data["metric"]["fitness"][at]) == (0.5, 40.0)
@@ -220,7 +220,7 @@ def test_unknown_actions_and_projects(browser, project):
 
 
 def test_a_resume_that_cannot_begin_says_why(browser, live, workdir):
-    live("digits", "--max-experiments=1", text=QUICK).wait(30)
+    live("digits", "--max-experiments=1", text=QUICK).wait(60)
     (workdir / "train.py").write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
     assert "changed since the search began" in refused(browser.act("digits", "add-budget", {"experiments": 1}))
     assert "changed since the search began" in refused(browser.act("digits", "add-values", {"values": {"lr": 0.5}}))
@@ -286,7 +286,7 @@ def test_stopping_one_that_the_optimizer_waits_for_ends_the_search(browser, live
     process = live("digits", "--optimizer=pairs.py", "--num-workers=2", "--max-experiments=4", text=SLOW_IF_SMALL)
     wait_for(lambda: status_of(browser, "digits") == {1: "running", 2: "completed"})
     ok(browser.act("digits", "stop", {"numbers": [1]}))
-    process.wait(20)
+    process.wait(60)
     assert studio.Project("digits").state == "stopped"
     (home / "mark").touch()
     ok(browser.act("digits", "resume"))
@@ -326,7 +326,7 @@ def test_the_server_says_what_can_be_done(browser, live):
     ok(browser.act("digits", "pause"))
     wait_for(lambda: possible() == {"resume", "stop", "add-budget", "add-values"})
     ok(browser.act("digits", "resume"))
-    process.wait(30)
+    process.wait(60)
     assert browser.json("/api/projects/digits")["state"] == "done"
     assert possible() == {"add-budget", "add-values"}  # nothing failed, and nothing is left to go on with
     pauses = browser.json("/api/projects/digits")

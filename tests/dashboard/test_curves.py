@@ -51,7 +51,7 @@ def test_while_files_of_one_are_read_slowly_the_table_goes_on(project, monkeypat
         def read(self):
             if self._path.endswith("/2/1/workspace/metrics.jsonl"):
                 reads.set()
-                assert may_end.wait(30)
+                assert may_end.wait(60)
             return super().read()
 
     monkeypatch.setattr(host, "open_metric", lambda metric, run: Slow("metrics.jsonl", "loss", run))
@@ -59,7 +59,7 @@ def test_while_files_of_one_are_read_slowly_the_table_goes_on(project, monkeypat
     metric = Metric("jsonl:metrics.jsonl:loss", "min")
     reading = threading.Thread(target=curves.points, args=(metric, 2, 1), kwargs={"ended": False, "most": 9})
     reading.start()
-    assert reads.wait(10)
+    assert reads.wait(60)
     (alarm := threading.Timer(20, may_end.set)).start()
     assert (curves.last_step(metric, 2, 1), curves.last_step(metric, 3, 1)) == (None, 2)
     assert not may_end.is_set()

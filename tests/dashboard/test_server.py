@@ -51,7 +51,7 @@ def test_it_prints_a_link_and_ends_at_once(run_ui, project):
         next(stream.iter_lines())
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert time.monotonic() - began < 3
     assert process.stderr.read() == ""
 
@@ -74,7 +74,7 @@ def test_ctrl_c_while_a_page_loads_is_quiet_and_at_once(run_ui, project, delay):
         for _ in range(3):
             process.send_signal(signal.SIGINT)
             time.sleep(0.02)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert time.monotonic() - began < 2  # 0.4 s where nothing else is at work
         assert process.stderr.read() == ""
         for thread in threads:
@@ -99,7 +99,7 @@ def test_other_signals_end_it_as_well(run_ui, number):
     process, link = run_ui("--port=0")
     assert httpx.get(link).status_code == 303
     process.send_signal(number)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_a_port_in_use_picks_the_next_and_says_so(run_ui):
@@ -178,7 +178,7 @@ def test_an_answer_that_is_cut_off_at_the_end_is_no_error(run_ui, project):
     with httpx.stream("GET", f"{address}/api/projects/digits/experiments/1/files/large", cookies=cookies) as stream:
         assert stream.status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert process.stderr.read() == ""
 
 

@@ -90,7 +90,7 @@ main()
 """
 
 
-def _until(condition, seconds=20.0, what=""):
+def _until(condition, seconds=60.0, what=""):
     """Wait for `condition()` to be true; its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -197,7 +197,7 @@ class Driver:
         if self.running:
             os.killpg(self.pid, number)
 
-    def wait(self, seconds=30.0):
+    def wait(self, seconds=60.0):
         """Its exit code."""
         _until(lambda: not self.running, seconds, f"it does not end: {self.err}")
         return self.code
@@ -360,7 +360,7 @@ def everything(home):
 def nothing_stays(home):
     """No process outlives a test."""
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (left := _of_home(home)) and time.monotonic() < deadline:
         time.sleep(0.01)
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}/cmdline").exists()]

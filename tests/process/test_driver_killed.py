@@ -76,7 +76,7 @@ class Lab:
             time.sleep(self.random.uniform(0, 0.4))
         else:
             wanted = self.random.randint(1, 3)
-            self.until(lambda: len(one.shown) >= wanted or not one.running, 30)
+            self.until(lambda: len(one.shown) >= wanted or not one.running)
             time.sleep(self.random.uniform(0, 0.08))
 
     def look(self, one):
@@ -252,7 +252,7 @@ def test_its_scripts_are_gone_soon(driver, lasting, notes, until, alive):
     trees = notes.processes()
     assert len(trees) == 6
     one.kill()
-    until(lambda: not any(map(alive, trees)), 3)
+    until(lambda: not any(map(alive, trees)))
 
 
 @linux
@@ -370,7 +370,7 @@ def test_a_project_whose_name_begins_with_this_ones_is_not_touched(driver, lasti
 
 def test_the_end_of_experiment_1_is_not_that_of_10(driver, lasting, notes, until, alive, go):
     one = driver("run", "--project=p", "--num-workers=10", "--hp=lr=1:10", "train.py")
-    until(lambda: notes.count("up") == 10, 30)
+    until(lambda: notes.count("up") == 10)
     go(1)
     until(lambda: 1 in one.shown)
     assert not any(map(alive, notes.processes("p/1")))

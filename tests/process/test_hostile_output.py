@@ -84,7 +84,7 @@ def terminal(home):
             env.pop(name, None)
         process = subprocess.Popen([STUDIO, *arguments], stdin=slave, stdout=slave, stderr=slave, env=env)
         os.close(slave)
-        output, deadline = b"", time.monotonic() + 40
+        output, deadline = b"", time.monotonic() + 60
         with contextlib.suppress(OSError):  # as Linux says that the other end is closed
             while time.monotonic() < deadline:
                 if not select.select([master], [], [], 0.5)[0]:

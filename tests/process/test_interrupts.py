@@ -182,7 +182,7 @@ def test_a_driver_that_was_stopped_and_goes_on_has_lost_nothing(lab):
     one = lab.start()
     one.signal(signal.SIGTSTP)
     lab.go()
-    lab.until(lambda: not any(map(lab.alive, lab.notes.of("p/1", "up"))), 5)
+    lab.until(lambda: not any(map(lab.alive, lab.notes.of("p/1", "up"))))
     one.signal(signal.SIGCONT)
     assert one.wait() == 0
     assert lab.statuses == ["completed"] * 4
@@ -220,7 +220,7 @@ def check_ended(one, driver, home):
 def test_ctrl_c_while_it_starts(driver, tree, home, until, module):
     tree("train.py", SHORT)
     one = driver("run", *OPTIONS, cold=True, env={"PYTHONPROFILEIMPORTTIME": "1"})
-    until(lambda: any(line.split()[-1] == module for line in one.err.split("\n")[:-1] if line), 30)
+    until(lambda: any(line.split()[-1] == module for line in one.err.split("\n")[:-1] if line))
     one.signal(signal.SIGINT)
     check_ended(one, driver, home)
     assert one.code == 130

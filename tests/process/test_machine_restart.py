@@ -117,7 +117,7 @@ import json, os, signal, subprocess, sys, time
 
 studio, notes, out = sys.argv[1:4]
 driver = subprocess.Popen([studio, *sys.argv[4:]], stdout=subprocess.DEVNULL, stderr=open(out, "w"))
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 60
 while not os.path.exists(notes) or open(notes).read().count(" up ") < 2:
     assert time.monotonic() < deadline, open(out).read()
     time.sleep(0.01)

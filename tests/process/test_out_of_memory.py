@@ -128,7 +128,7 @@ def group():
         with contextlib.suppress(OSError):
             (folder / file).write_text("0" if "max" in file else str(200 * MB))
     yield folder
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (folder / "cgroup.procs").read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
     folder.rmdir()

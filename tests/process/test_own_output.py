@@ -52,7 +52,7 @@ def test_nobody_reads_it_any_more(home, go, studio_to):
     with open(reading) as shown:
         assert shown.readline() == "project p: 3 experiments\n"
     go()
-    search.wait(30)
+    search.wait(60)
     assert Project("p").state == "done"
     assert [e.status for e in Project("p").experiments] == ["completed"] * 3
 

@@ -122,6 +122,6 @@ def test_a_script_that_kills_its_parent_process_ends_the_driver_and_resume_goes_
     tree("train.py", text.replace("notes_count()", "open(os.environ['NOTES']).read().count('killing')"))
     one = driver("run", "--project=p", "--hp=lr=1:3", "train.py")
     assert one.wait() == -signal.SIGKILL
-    until(lambda: not any(map(alive, notes.processes())), 5)
+    until(lambda: not any(map(alive, notes.processes())))
     assert driver("resume", "p").wait() == 0
     assert [(e.fitness, e.attempt) for e in Project("p").experiments] == [(1, 1), (2, 1), (3, 1)]

@@ -360,7 +360,7 @@ def test_a_pipe_in_the_place_of_a_file_holds_up_nobody(scripted, cut_off, driver
     """)
     cut_off()
     go()
-    assert driver("resume", "p").wait(20) == 1
+    assert driver("resume", "p").wait(60) == 1
     assert (only().status, only().reason) == ("failed", "exit code 3")
 
 

@@ -21,7 +21,7 @@ from studio.project.project import Project
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
-sync_api.expect.set_options(timeout=20_000)  # milliseconds: other tests share the machine
+sync_api.expect.set_options(timeout=45_000)  # milliseconds: other tests share the machine
 ROOT = Path(__file__).parents[3]
 SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 STUDIO = Path(sys.executable).with_name("studio")
@@ -70,14 +70,14 @@ class Dashboard:
     def close(self) -> None:
         self.end_others()
         self._server.terminate()
-        self._server.communicate(timeout=20)
+        self._server.communicate(timeout=60)
 
     def end_others(self) -> None:
         """Drivers and searches that a test left at work."""
         for other in self._others:
             other.terminate()
         for other in self._others:
-            other.communicate(timeout=20)
+            other.communicate(timeout=60)
         self._others.clear()
 
     def fill(self, name: str, count: int, *options: str) -> None:
