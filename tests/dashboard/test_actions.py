@@ -341,8 +341,8 @@ def test_a_grid_that_is_done_takes_no_budget(browser, command, script):
     assert refused["add-values"] == ""
 
 
-@pytest.mark.parametrize("time", ["1h30m", "90s", " 2d ", "1H 30M", "1.5h", 90])
-def test_time_in_any_spelling(browser, live, time):
+@pytest.mark.parametrize("time", ["1H 30M", 90])  # parse_duration has all spellings
+def test_time_as_a_person_writes_it(browser, live, time):
     live("digits", "--max-experiments=2", "--max-time=1h", text=SLOW)
     assert str(time) in ok(browser.act("digits", "add-budget", {"time": time}))
     wait_for(lambda: browser.json("/api/projects/digits")["max_time"] > 3600)
