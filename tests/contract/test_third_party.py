@@ -150,7 +150,12 @@ def test_they_are_listed(environment: Environment, home: Path) -> None:
     assert ours == {distribution: (*piece, "0.1.0") for distribution, piece in PACKAGES.items()}
 
 
-SLOW = ("studio-optuna", "studio-nevergrad", "studio-subprocess-pool")  # a search with each is enough every day
+SLOW = (
+    "studio-optuna",
+    "studio-nevergrad",
+    "studio-subprocess-pool",
+    "studio-normal-range",
+)  # a search with each is enough every day
 
 
 @pytest.mark.parametrize(
@@ -249,6 +254,7 @@ def test_killed_and_resumed_is_as_uninterrupted(
     assert of_both[0] == of_both[1]
 
 
+@pytest.mark.slow
 def test_nevergrad_ends_with_its_budget(environment: Environment, train: None) -> None:
     options = ["--optimizer=nevergrad", "-O", "budget=20", "-O", "num_workers=2", "--num-workers=2", "--seed=1"]
     found = environment.experiments("run", "--project=p", *options, *MIXED, "train.py")

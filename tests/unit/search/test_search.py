@@ -238,9 +238,9 @@ def test_ranges_are_texts_lists_tuples_scalars_parameters_or_a_space() -> None:
     ("space", "complaint"),
     [
         ({"x": []}, "empty list"),
-        ({"no name": "0:1"}, "a name is letters"),
-        ({"": [1, 2]}, "a name is letters"),
-        ({3: [1, 2]}, "a name is letters"),
+        ({" lr": "0:1"}, "name a variable, an option or another place"),
+        ({"": [1, 2]}, "name a variable"),
+        ({3: [1, 2]}, "name a variable"),
         ({"x": "1:"}, "x=1:"),
     ],
 )
