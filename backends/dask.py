@@ -17,6 +17,7 @@ from studio.backends.engine_task import aside, carry_out
 from studio.errors import BadInput
 from studio.experiment import Run
 from studio.hookspecs import hookimpl
+from studio.settings import Settings
 from studio.system.machine import usable_cpus
 
 CONNECT_TIMEOUT = 15.0  # seconds
@@ -61,6 +62,17 @@ class DaskBackend(EngineBackend):
     def is_connected(self) -> bool:
         return str(self._client.status) in ("running", "connecting")
 
+    def check(self, settings: Settings) -> None:
+        """Compare with what workers declare; `--cpus` counts where they declare CPU."""
+        if not settings.gpus:
+            return
+        most = max((worker.get("resources", {}).get("GPU", 0.0) for worker in self._workers().values()), default=0.0)
+        if settings.gpus > most:
+            raise BadInput(
+                f"--gpus {settings.gpus}: no Dask worker declares as many ({most:g}); "
+                f'start workers with --resources "GPU={settings.gpus}"'
+            )
+
     def submit(self, job: dict[str, Any], run: Run, done: Callable[[Any], None]) -> Any:
         key = f"studio-{job['search']}-{run.number}-{run.attempt}"
         future = self._client.submit(carry_out, job, key=key, pure=False, resources=self._resources(run) or None)
@@ -90,18 +102,11 @@ class DaskBackend(EngineBackend):
         return workers
 
     def _resources(self, run: Run) -> dict[str, float]:
-        """Return the worker resources that the run takes. BadInput if no worker declares them."""
+        """Return the worker resources that the run takes, as far as workers declare them."""
         wanted = {"CPU": float(run.resources.cpus or 0), "GPU": float(run.resources.gpus)}
         if not any(wanted.values()):
             return {}
         declared = [worker.get("resources", {}) for worker in self._workers().values()]
-        for name, amount in wanted.items():
-            most = max((each.get(name, 0.0) for each in declared), default=0.0)
-            if name == "GPU" and amount > most:
-                raise BadInput(
-                    f"--gpus {amount:g}: no Dask worker declares as many ({most:g}); "
-                    f'start workers with --resources "GPU={amount:g}"'
-                )
         return {
             name: amount
             for name, amount in wanted.items()

@@ -22,25 +22,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from studio.backends import engine_task
 from studio.backends.queue.archives import Unreadable, unpack
 from studio.backends.queue.outcomes import lost, on_our_clock, stopped
 from studio.backends.queue.shipping import BLOBS, OUTPUTS, Shipper
-from studio.errors import StudioError
+from studio.errors import EndSearch, StudioError
 from studio.experiment import Outcome, Report, Run
-from studio.interfaces import Backend
+from studio.interfaces import Backend, BackendContext
+from studio.options import option
+from studio.settings import Settings
 
 LOOK = 1.0  # seconds between two looks at what runs
 CALL_TIMEOUT = 20.0  # seconds that a machine may take to answer a short call
 CLOSE_TIMEOUT = 30.0
 GONE = 30.0  # seconds without the scheduler, after which the search ends
 KILL_TIMEOUT = 15.0  # seconds after a kill until the outcome is taken for granted
-
-
-class EngineLost(StudioError):
-    """The scheduler does not answer any more."""
 
 
 @dataclass
@@ -59,20 +57,20 @@ class _Task:
 
 
 class EngineBackend(Backend):
-    """Experiments on an engine. A subclass says how its engine is reached, in the six methods at the end.
+    """Experiments on an engine. A subclass says how its engine is reached, in the methods at the end.
 
-    `slots` is how many experiments are given to the engine at a time; how many run depends on its workers.
+    `context.slots` is how many experiments are given to the engine at a time; how many run depends on its workers.
     """
 
-    def __init__(
-        self,
-        *,
-        slots: int,
-        url: str = "",
-        project: Path | None = None,
-        notice: Callable[[str], None] | None = None,
-    ):
-        self._slots, self._address, self._notice = slots, url, notice or (lambda text: None)
+    @dataclass(frozen=True)
+    class Options(Backend.Options):
+        address: str = option("", "ADDRESS", "Where the engine is. Default: one that this process starts.")
+
+        after_colon: ClassVar[str | None] = "address"
+
+    def __init__(self, options: Options, context: BackendContext):
+        super().__init__(options, context)
+        self._slots, self._address, self._notice = context.slots, options.address, context.notify
         self._search = f"{int(time.time()):x}{secrets.token_hex(4)}"
         self._tasks: dict[tuple[int, int], _Task] = {}
         self._lock = threading.RLock()
@@ -82,24 +80,39 @@ class EngineBackend(Backend):
         self._pushed: dict[tuple[str, str], int] = {}  # machine, blob -> bytes that it has
         self._finished: list[str] = []
         self._answered = time.monotonic()
-        self._project = project
+        self._project: Path | None = None
         self._shipper: Shipper | None = None
         self._blobs = _PackedBlobs()
         self._token = secrets.token_hex(16)
         self._shared = True
         self._calls = ThreadPoolExecutor(16, thread_name_prefix="studio-engine")
-        self.connect()
         self._looker = threading.Thread(target=self._keep_looking, daemon=True)
-        self._looker.start()
+        self._connected = False
 
     # --- the interface of a backend ---------------------------------------------------------------------------------
+
+    def place(self) -> str:
+        return f"{self.name}:{self._address}"
+
+    def estimate(self) -> None:
+        """Reach the engine, and see that a worker has what one experiment takes; nothing here costs money."""
+        self._connect()
+        self.check(self.context.settings)
+
+    def open(self, project: Path) -> None:
+        self._connect()
+        self._meet(project)
+        self._looker.start()
+
+    def _connect(self) -> None:
+        if not self._connected:
+            self.connect()
+            self._connected = True
 
     def start(self, run: Run) -> None:
         with self._lock:
             if (run.number, run.attempt) in self._tasks:
                 return
-            if (not self._tasks and self._project is None) or self._shipper is None:
-                self._meet(Path(run.folder).parent.parent)
             task = self._tasks[run.number, run.attempt] = _Task(run)
             self._submit(task)
 
@@ -127,7 +140,10 @@ class EngineBackend(Backend):
         """End all that runs on the engine, within `CLOSE_TIMEOUT` seconds."""
         self._closing.set()
         self._wake.set()
-        self._looker.join(CALL_TIMEOUT)
+        if not self._connected:
+            return
+        if self._looker.is_alive():
+            self._looker.join(CALL_TIMEOUT)
         with self._lock:
             for task in self._tasks.values():
                 with contextlib.suppress(Exception):
@@ -214,12 +230,7 @@ class EngineBackend(Backend):
                 self._give_up_on_deaf()
             except Exception as error:  # of the engine's client: it is asked again
                 if time.monotonic() - self._answered > GONE or not self.is_connected():
-                    self._events.put(
-                        EngineLost(
-                            f"{self.name} does not answer any more ({_one_line(error)}); continue with: "
-                            f"studio resume {self._project and self._project.name} --backend={self.name}:ADDRESS"
-                        )
-                    )
+                    self._events.put(EndSearch(f"{self.name} does not answer any more ({_one_line(error)})"))
                     return
 
     def _look(self) -> None:
@@ -387,6 +398,10 @@ class EngineBackend(Backend):
     @abstractmethod
     def is_connected(self) -> bool:
         """Return whether the scheduler still answers."""
+
+    @abstractmethod
+    def check(self, settings: Settings) -> None:
+        """Raise BadInput if no worker has what one experiment takes: its task would wait for ever."""
 
     @abstractmethod
     def submit(self, job: dict[str, Any], run: Run, done: Callable[[Any], None]) -> Any:

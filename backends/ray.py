@@ -19,6 +19,7 @@ from studio.errors import BadInput
 from studio.experiment import Run
 from studio.hookspecs import hookimpl
 from studio.options import parse_bytes
+from studio.settings import Settings
 from studio.system.machine import usable_cpus
 
 CALL_TIMEOUT = 20.0  # seconds
@@ -61,13 +62,21 @@ class RayBackend(EngineBackend):
     def is_connected(self) -> bool:
         return bool(self._ray.is_initialized())
 
+    def check(self, settings: Settings) -> None:
+        wanted = self._wanted(settings.cpus, settings.gpus, settings.ram)
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
+            asked = ", ".join(f"{name} {amount:g}" for name, amount in wanted.items() if amount)
+            largest = ", ".join(f"{name} {max((n.get(name, 0.0) for n in nodes), default=0.0):g}" for name in wanted)
+            raise BadInput(f"no Ray node has {asked}; the most that one has: {largest}")
+
+    def _wanted(self, cpus: int | None, gpus: int, ram: str | None) -> dict[str, float]:
+        """Return what Ray schedules one experiment by; on a Ray of our own a slot is a CPU."""
+        wanted = {"CPU": float(cpus or 1) if self._address else 1.0, "GPU": float(gpus)}
+        return wanted | ({"memory": float(parse_bytes(ram, "--ram"))} if ram else {})
+
     def submit(self, job: dict[str, Any], run: Run, done: Callable[[Any], None]) -> Any:
-        wanted = {"CPU": float(run.resources.cpus or 1), "GPU": float(run.resources.gpus)}
-        if not self._address:
-            wanted["CPU"] = 1.0  # a slot
-        if run.resources.ram:
-            wanted["memory"] = float(parse_bytes(run.resources.ram, "--ram"))
-        self._check(wanted)
+        wanted = self._wanted(run.resources.cpus, run.resources.gpus, run.resources.ram)
         task = self._ray.remote(carry_out).options(
             num_cpus=wanted["CPU"],
             num_gpus=wanted["GPU"],
@@ -102,14 +111,6 @@ class RayBackend(EngineBackend):
 
     def threads(self) -> int | None:
         return None if self._address else max(1, usable_cpus() // self._slots)
-
-    def _check(self, wanted: dict[str, float]) -> None:
-        """BadInput if no node has what one experiment takes: its task would wait for ever."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if not any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
-            asked = ", ".join(f"{name} {amount:g}" for name, amount in wanted.items() if amount)
-            largest = ", ".join(f"{name} {max((n.get(name, 0.0) for n in nodes), default=0.0):g}" for name in wanted)
-            raise BadInput(f"no Ray node has {asked}; the most that one has: {largest}")
 
 
 def _check_port(address: str) -> None:
