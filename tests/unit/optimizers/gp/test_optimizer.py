@@ -83,6 +83,13 @@ def test_what_does_not_fit_into_memory_is_asked_for_no_more():
     assert sum(failed[12:]) <= 5
 
 
+def test_few_failures_do_not_keep_it_from_the_best():
+    """Two that did not fit say little about the rest: the search stays where it is good."""
+    optimizer = GaussianProcess(PLANE, seed=1)
+    told = search(optimizer, valley, 30, lambda values: "memory" if values["x"] > 0.8 else "")
+    assert best(told) > -1e-3
+
+
 def test_lost_experiments_are_missing_values():
     optimizer, other = GaussianProcess(PLANE, seed=1), GaussianProcess(PLANE, seed=1)
     for number in range(25):
