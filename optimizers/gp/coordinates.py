@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from studio.space import Array, Choice, Floats, Integer, Parameter, Space
 
-MOST_LEVELS = 1000  # whole numbers with more values than this are continuous to the model
+MOST_LEVELS = 20_000  # whole numbers with more values than this are continuous to the model
 HALF_BOX = 0.5  # how far from the best point an unconstrained coordinate is searched, in widths of its range
 ROUNDING = 7  # decimals of a continuous coordinate, so that rounding errors do not decide about a replay
 
