@@ -44,6 +44,16 @@ COMMANDS = {
     "report": ("studio.cli.report", "Write a report about a project: HTML, or Markdown."),
     "export": ("studio.cli.export", "Write all experiments for other programs: CSV, JSON, Optuna."),
 }
+ELSEWHERE = {  # names that other tools have for it
+    "ls": "runs list [PROJECT]",
+    "list": "runs list [PROJECT]",
+    "ps": "runs list [PROJECT]",
+    "show": "runs show PROJECT/NUMBER",
+    "logs": "runs logs PROJECT/NUMBER",
+    "delete": "rm PROJECT",
+    "remove": "rm PROJECT",
+    "dashboard": "ui",
+}
 LATER: tuple[str, ...] = ()  # announced
 
 
@@ -127,6 +137,8 @@ def _app() -> Any:
 
                 if args[0] in LATER:
                     raise BadInput(f"`studio {args[0]}` is not in this version; experiments run on this machine")
+                if args[0] in ELSEWHERE:
+                    raise BadInput(f"there is no command {args[0]!r}; it is studio {ELSEWHERE[args[0]]}")
                 raise BadInput(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
             return super().resolve_command(ctx, args)
 

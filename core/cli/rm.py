@@ -1,4 +1,4 @@
-"""`studio rm PROJECT`."""
+"""`studio rm PROJECT…`."""
 
 import contextlib
 import sys
@@ -17,13 +17,20 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command(cls=PlainUsage)
 def rm(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    projects: Annotated[list[str], typer.Argument(metavar="PROJECT…")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
-    """Delete PROJECT: its record, its workspaces, its artifacts."""
+    """Delete each PROJECT: its record, its workspaces, its artifacts."""
+    found = [Project(name) for name in dict.fromkeys(projects)]  # all are there, before one is deleted
+    for project in found:
+        _remove(project, yes)
+    return 0
+
+
+def _remove(found: Project, yes: bool) -> None:
     from studio.search.run import remove
 
-    found = Project(project)
+    project = found.name
     try:
         what = f"{project} with {len(found.experiments)} experiments"
     except StoreError:  # its record is damaged, which may be why it is to go
@@ -40,7 +47,6 @@ def rm(
         _forget(found, host)
     remove(project)
     print(f"studio: deleted {what}", file=sys.stderr)
-    return 0
 
 
 def _check_machines(project: Project, host: Host) -> None:

@@ -6,14 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from studio.cli.console import harmless, print_experiments, print_json, print_table
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
-from studio.experiment import Experiment
+from studio.experiment import Experiment, is_number
 from studio.format import assignments, counts, duration, money, short
 from studio.project.paths import split_key
 from studio.project.project import Project, all_projects
@@ -34,12 +34,29 @@ def runs() -> None:
 
 
 @app.command("list")
-def list_(project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = None, json: Json = False) -> int:
-    """List the experiments of PROJECT, or all projects."""
+def list_(
+    project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", min=1, help="The last N of the list alone.")
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="Those with this status alone, such as failed; of projects, the state."),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort", metavar="COLUMN", help="number, fitness, time or a hyperparameter; of projects started or name."
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """List the experiments of PROJECT, or all projects, the newest last."""
     if project is None:
-        return _list_projects(json)
+        return _list_projects(json, last, status, sort or "started")
     found = Project(project)
-    experiments = found.experiments
+    experiments = [one for one in found.experiments if status in (None, one.status)]
+    experiments = _sorted(experiments, sort or "number")[-(last or 0) :]
     if json:
         print_json([experiment.as_dict() for experiment in experiments])
     else:
@@ -117,17 +134,39 @@ def logs(
     return 0
 
 
-def _list_projects(json: bool) -> int:
+def _sorted(experiments: list[Experiment], column: str) -> list[Experiment]:
+    """In order of `column`, those without a value first."""
+    own = {"number": lambda one: one.number, "fitness": lambda one: one.fitness, "time": lambda one: one.duration}
+    names = {name for experiment in experiments for name in experiment.values}
+    if column not in own and column not in names and experiments:
+        raise BadInput(f"--sort {column!r}: sort by {', '.join([*own, *sorted(names)])}")
+
+    def rank(experiment: Experiment) -> tuple[bool, bool, Any]:
+        value = own[column](experiment) if column in own else experiment.values.get(column)
+        number = is_number(value)
+        return value is not None, not number, value if number else str(value)
+
+    return sorted(experiments, key=rank)
+
+
+def _list_projects(json: bool, last: int | None, status: str | None, sort: str) -> int:
+    if sort not in ("started", "name"):
+        raise BadInput(f"--sort {sort!r}: projects are sorted by started or name")
     summaries = []
     for project in all_projects():
         try:
             summaries.append(project.summary())
         except (StudioError, OSError) as error:  # one that cannot be read hides no other
             print(f"studio: project {project.name}: {error}", file=sys.stderr)
+    none = not summaries
+    summaries = [summary for summary in summaries if status in (None, summary["state"])]
+    if sort == "started":
+        summaries.sort(key=lambda summary: summary["started"] or "")
+    summaries = summaries[-(last or 0) :]
     if json:
         print_json(summaries)
         return 0
-    if not summaries:
+    if none:
         print("studio: no projects yet; studio run starts one", file=sys.stderr)
     rows = []
     for summary in summaries:
@@ -135,12 +174,12 @@ def _list_projects(json: bool) -> int:
         metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
         started = f"{summary['started'][:16]}Z".replace("T", " ") if summary["started"] else ""
-        spent = money(summary["cost"])
-        rows.append([summary["project"], summary["state"], counts(summary["counts"]), metric, values, started, spent])
-    columns = ["project", "state", "experiments", "best", "values", "started", "cost"]
+        state = [summary["project"], summary["state"], counts(summary["counts"])]
+        rows.append([*state, metric, values, started, summary["script"] or "", money(summary["cost"])])
+    columns = ["project", "state", "experiments", "best", "values", "started", "script", "cost"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    print_table(columns, rows, flexible=[4], optional=[4, 5])
+    print_table(columns, rows, flexible=[4, 6], optional=[4, 5, 6])
     return 0
 
 

@@ -530,6 +530,45 @@ def test_one_project_that_cannot_be_read_hides_no_other(command, script, home):
     assert "project bad: " in listed.err
 
 
+def test_lists_are_sorted_and_cut(command, script):
+    script("train.py", "x = 1\nif x == 2: raise SystemExit(1)\nprint('fitness:', -x)\n")
+    for name in ("b", "a"):
+        command("run", f"--project={name}", "--hp=x=3,2,1", "train.py")
+
+    def numbers(*options):
+        return [one["number"] for one in json.loads(command("runs", "list", "a", "--json", *options).out)]
+
+    assert numbers() == [1, 2, 3]
+    assert numbers("--last=2") == [2, 3]
+    assert numbers("--status=failed") == [2]
+    assert numbers("--sort=fitness") == [2, 1, 3]  # the one without a fitness first, the best last
+    assert numbers("--sort=x", "--last=1") == [1]
+    refused = command("runs", "list", "a", "--sort=y")
+    assert (refused.code, "sort by number, fitness, time, x" in refused.err) == (2, True)
+
+    def projects(*options):
+        return [one["project"] for one in json.loads(command("runs", "list", "--json", *options).out)]
+
+    assert (projects(), projects("--sort=name"), projects("--last=1")) == (["b", "a"], ["a", "b"], ["a"])
+    assert projects("--status=running") == []
+    assert "train.py" in command("runs", "list").out
+
+
+def test_several_projects_are_deleted_or_none(command, script, home):
+    script("train.py", "print('fitness: 1')\n")
+    for name in ("a", "b", "c"):
+        command("run", f"--project={name}", "train.py")
+    assert command("rm", "--yes", "a", "nobody").code == 2
+    assert command("rm", "--yes", "a", "b", "a").code == 0
+    assert [path.name for path in (home / "projects").iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize(("name", "meant"), [("ls", "runs list"), ("list", "runs list"), ("show", "runs show")])
+def test_a_name_of_other_tools_is_answered_with_ours(command, name, meant):
+    answer = command(name)
+    assert (answer.code, f"it is studio {meant}" in answer.err) == (2, True)
+
+
 def test_threads_are_shared(command, script, monkeypatch):
     script("train.py", "import os\nx = 1\nprint(x, os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])\n")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
