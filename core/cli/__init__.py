@@ -1,8 +1,10 @@
 """The command `studio`: one file a command, each imported only when it is called.
 
-Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export. Beside them: console
+Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export inspect init apply
+confirm mcp. Beside them: console
 streams usage saving (what all say and write), options (of run and resume), display dry_run result (a search in the
-terminal), skeleton.
+terminal), skeleton. config has studio.toml, mcp_tools the
+tools of mcp.
 """
 
 import importlib
@@ -27,11 +29,15 @@ Help: studio --help, studio run --help.
 # name -> module and the line that `studio --help` shows, so that the help imports no command
 COMMANDS = {
     "run": ("studio.cli.run", "Search hyperparameters of a script."),
+    "inspect": ("studio.cli.inspect", "Show where values can go in a script, its metrics, and a command for it."),
+    "init": ("studio.cli.init", "Write a search of a script into studio.toml, which `studio run` alone reads."),
     "resume": ("studio.cli.resume", "Go on with a project where it stopped."),
     "retry": ("studio.cli.retry", "Run failed experiments of a project once more."),
     "add": ("studio.cli.add", "Add values by hand, experiments or time to a search."),
     "pause": ("studio.cli.pause", "Start no more experiments for now; resume goes on."),
     "stop": ("studio.cli.stop", "End a running search; it can be resumed."),
+    "apply": ("studio.cli.apply", "Write the best values into your own files."),
+    "confirm": ("studio.cli.confirm", "Run the best experiments again, with other seeds."),
     "rm": ("studio.cli.rm", "Delete a project and its files."),
     "runs": ("studio.cli.runs", "List and show projects and experiments, and their logs."),
     "doctor": ("studio.cli.doctor", "Say what is wrong with a project, and mend it."),
@@ -43,6 +49,7 @@ COMMANDS = {
     "plot": ("studio.cli.plot", "Draw the results of a project in the terminal."),
     "report": ("studio.cli.report", "Write a report about a project: HTML, or Markdown."),
     "export": ("studio.cli.export", "Write all experiments for other programs: CSV, JSON, Optuna."),
+    "mcp": ("studio.cli.mcp", "Serve tools to a coding agent: inspect, start, status, best, patch."),
 }
 ELSEWHERE = {  # names that other tools have for it
     "ls": "runs list [PROJECT]",

@@ -3,14 +3,16 @@
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from studio.cli import options
+from studio.cli.config import FILE, config_text, merged, read_config
 from studio.cli.usage import COMMAND, PlainUsage, consent
 from studio.host import Host, create_host
-from studio.settings import OPTIONS
+from studio.settings import OPTIONS, OUTPUT
 
 SLOW_IMPORT = 1.0  # seconds, from which --verbose names a plugin
 # Found behind the script, they draw a hint. Scripts often have options such as --seed of their own.
@@ -52,7 +54,12 @@ def app() -> typer.Typer:
 
 def run(
     ctx: typer.Context,
-    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")],
+    script: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SCRIPT", help="The script, as it is. Its arguments follow. Default: as studio.toml says."
+        ),
+    ] = None,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ARGS]...", help="Arguments of the script; {lr} becomes the value of lr."),
@@ -67,6 +74,9 @@ def run(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print the search as a studio.toml and exit.", rich_help_panel=OUTPUT)
+    ] = False,
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""
@@ -79,6 +89,12 @@ def run(
     words = arguments or []
     if not is_command:
         _hint_at_misplaced(words)
+    if script is None:
+        script, words, stored = read_config(Path(FILE))
+        given = merged(stored, given)
+    if show_config:
+        print(config_text(script, words, given), end="")
+        return 0
     given = {**given, "backend_options": options.backend_options(host, given.get("backend"), placed)}
     if dry_run:
         from studio.cli.dry_run import show

@@ -120,8 +120,8 @@ def seen_metrics(run: Run, host: Host) -> list[Seen]:
     for one in reader.readers if isinstance(reader, FirstOf) else [reader]:
         values = _names_of(one)
         for name in values:
-            found.setdefault(name, Seen(name, one.source, values[name], _mode(name)))
-    return sorted(found.values(), key=lambda seen: _rank(seen.name))
+            found.setdefault(name, Seen(name, one.source, values[name], likely_mode(name)))
+    return sorted(found.values(), key=lambda seen: result_rank(seen.name))
 
 
 def _names_of(reader: MetricReader) -> dict[str, float | None]:
@@ -137,7 +137,7 @@ def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[\W_]+", plain) if word]
 
 
-def _mode(name: str) -> str:
+def likely_mode(name: str) -> str:
     """Which way is better, by the last word of the name that tells; empty where none does."""
     for word in reversed(_words(name)):
         if _LARGE.fullmatch(word):
@@ -147,10 +147,10 @@ def _mode(name: str) -> str:
     return ""
 
 
-def _rank(name: str) -> int:
+def result_rank(name: str) -> int:
     """0 for what looks like a result on held-out data, then other results, what nobody knows, and settings."""
     words = _words(name.casefold())
-    if _mode(name):
+    if likely_mode(name):
         return 0 if {"val", "valid", "validation", "test", "eval", "cv"} & set(words) else 2 if "train" in words else 1
     return 4 if any(map(_NO_RESULT.fullmatch, words)) else 3
 
@@ -161,7 +161,7 @@ def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
     name = run.metric.name
     own = [] if name == FITNESS.name else _close_first(_names_of(reader) if reader else {}, name)[:MOST_NAMES]
     elsewhere = seen_metrics(run, host) if host is not None and not own else []
-    results = [seen for seen in elsewhere if _rank(seen.name) < 3] or elsewhere
+    results = [seen for seen in elsewhere if result_rank(seen.name) < 3] or elsewhere
     offered = ", ".join(map(str, results[:MOST_OPTIONS]))
     if name == FITNESS.name:
         near = next((seen for seen in elsewhere if "fitness" in seen.name.casefold()), None)

@@ -1,11 +1,12 @@
 """A project on disk, as programs, the CLI and the UI read it. Nothing here writes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from studio.experiment import Experiment, Metric
 from studio.project.lock import is_locked
-from studio.project.paths import existing_project_folder, project_names
+from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, project_names
 from studio.project.records import read_attempts, read_experiment, read_experiments, read_session
 from studio.project.store import read_meta, reading
 from studio.project.summary import state_of, summarize
@@ -58,6 +59,11 @@ class Project:
     def settings(self) -> dict[str, Any]:
         """What the search was begun with, as `studio.settings.Settings` has it."""
         return self._meta("settings") or {}
+
+    @property
+    def source(self) -> Path:
+        """The user's folder that the search was started in."""
+        return Path((self._meta("source") or {"folder": self.folder / FIRST_SNAPSHOT})["folder"])
 
     @property
     def metric(self) -> Metric:

@@ -14,4 +14,7 @@ literals      a value as Python text
 places/       the kinds of places that a value can go to, and the one that a name means
 substitution  values written into a program
 diff          what changes, as `git apply` takes it
+printed       what a program would print and log
+proposal      ranges, and what is worth searching first
+apply         values written into the user's own files
 """

@@ -10,6 +10,8 @@ plan            everything that is checked before anything is written
 creation        a project made whole or not at all
 driver          the loop, with attempts, slots, repeats, keeping and control
 failures        what a failure means, and when to give up
+inspection      what a script offers to a search
+confirm         the best experiments again, several times
 observer        what a driver tells whoever watches
 billing         costs agreed to
 run, resume     `studio.run`, `studio.resume`

@@ -1,0 +1,70 @@
+"""`studio apply PROJECT[/N]`: write the winner's values into the user's own files."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage, ask
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(cls=PlainUsage)
+def apply(
+    experiment: Annotated[
+        str, typer.Argument(metavar="PROJECT[/N]", help="A project, for its best experiment; or one experiment.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="PATCH", help="Write a patch for git apply; change nothing.")
+    ] = None,
+) -> int:
+    """Write the values of the best experiment into your files, after showing what changes. Only today's literals change."""
+    import os
+    import sys
+    from pathlib import Path
+
+    from studio.cli.console import harmless
+    from studio.cli.saving import save
+    from studio.cli.usage import say
+    from studio.errors import BadInput
+    from studio.project.project import Project
+    from studio.script.apply import apply_values
+    from studio.search.inspection import program_of
+    from studio.settings import Settings
+
+    name, _, number = experiment.partition("/")
+    project = Project(name)
+    if number and not number.isdecimal():
+        raise BadInput(f"{experiment!r} is no experiment; write {name}/3, or {name} for its best one")
+    chosen = project.experiment(int(number)) if number else project.best
+    if chosen is None:
+        raise BadInput(f"project {name} has no completed experiment with a fitness; name one: studio apply {name}/1")
+    settings, source = Settings.from_dict(project.settings), project.source
+    arrays = [key for key, value in chosen.values.items() if isinstance(value, list)]
+    if arrays:
+        raise BadInput(f"{', '.join(arrays)}: an array is a file, {name}/{chosen.number} has it among its artifacts")
+    applied = apply_values(program_of(settings, source), chosen.values)
+    for text in applied.passed.values():
+        say(f"not in a file, pass it yourself: {text}")
+    if not applied.diff:
+        say("nothing changes: your files have these values already")
+        return 0
+    if output is not None:
+        save([applied.diff], output, None)
+        return 0
+    sys.stdout.write(harmless(applied.diff))
+    sys.stdout.flush()
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise BadInput(f"not a terminal: confirm with studio apply {experiment} --yes")
+        if not ask(f"Write the values of {name}/{chosen.number} into {len(applied.files)} file(s) in {source}?"):
+            return 0
+    for path, (_, after) in applied.files.items():
+        target = Path(os.path.realpath(source / path))
+        part = target.with_name(f".{target.name}.studio-{os.getpid()}")
+        part.write_bytes(after)
+        os.chmod(part, target.stat().st_mode)
+        os.replace(part, target)
+    say(f"wrote the values of {name}/{chosen.number} into {', '.join(applied.files)}")
+    return 0

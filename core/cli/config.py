@@ -1,0 +1,108 @@
+"""`studio.toml`: a search written down. `studio run` without a script reads it; what the command line says wins.
+
+    script = "train.py"
+    arguments = ["30"]
+    optimizer = "auto"
+    metric = "val_loss:min"
+
+    [hyperparams]
+    lr = "1e-5:0.1:l"
+
+Keys are the options of `studio run`, with `-` or `_`; those that repeat are lists or tables.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.errors import BadInput
+from studio.settings import OPTIONS
+from studio.text import did_you_mean
+
+FILE = "studio.toml"
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read_config(path: Path) -> tuple[str, list[str], dict[str, Any]]:
+    """Return script, arguments and options, the latter by the keywords of `studio.run`. BadInput for what is wrong."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(
+            f"there is no SCRIPT and no {FILE} here; write studio run train.py, or make one: studio init train.py"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path.name} cannot be read: {error}") from error
+    keywords = {option.keyword for option in OPTIONS.values()}
+    given: dict[str, Any] = {}
+    for key, value in data.items():
+        name = key.replace("-", "_")
+        if name in ("script", "arguments"):
+            continue
+        if name not in keywords:
+            raise BadInput(f"{path.name}: there is no option {key!r}{did_you_mean(name, keywords)}")
+        given[name] = _as_typed(path.name, key, value)
+    script, arguments = data.get("script"), data.get("arguments", [])
+    if not isinstance(script, str) or not script:
+        raise BadInput(f'{path.name} names no script; add a line script = "train.py"')
+    if not isinstance(arguments, list):
+        raise BadInput(f'{path.name}: arguments must be a list, such as ["--epochs", "3"]')
+    return script, [str(argument) for argument in arguments], given
+
+
+def merged(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the file with those of the command line on top; hyperparameters are merged by name."""
+    result = {**config, **typed}
+    if "hyperparams" in config and "hyperparams" in typed:
+        names = {text.partition("=")[0] for text in typed["hyperparams"]}
+        kept = [text for text in config["hyperparams"] if text.partition("=")[0] not in names]
+        result["hyperparams"] = [*kept, *typed["hyperparams"]]
+    return result
+
+
+def config_text(script: str, arguments: list[str], given: Mapping[str, Any]) -> str:
+    """Return the text of a `studio.toml`."""
+    lines = [f"script = {_toml(script)}"]
+    if arguments:
+        lines.append(f"arguments = {_toml(arguments)}")
+    tables = []
+    for name, value in given.items():
+        if name == "hyperparams":
+            pairs = [text.partition("=") for text in value]
+            tables = ["", "[hyperparams]", *(f"{_key(key)} = {_toml(text)}" for key, _, text in pairs)]
+        else:
+            lines.append(f"{name} = {_toml(value)}")
+    return "\n".join([*lines, *tables, ""])
+
+
+def _as_typed(file: str, key: str, value: Any) -> Any:
+    """A value as the command line gives it: texts, lists of texts, True."""
+    if isinstance(value, dict):
+        return [f"{name}={_text(inner)}" for name, inner in value.items()]
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str | int | float):
+        return _text(value)
+    raise BadInput(f"{file}: {key} = {value} is no text, number or list")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML; its strings are written as those of JSON are."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)

@@ -1,0 +1,43 @@
+"""`studio confirm PROJECT`: run the best experiments again, and see which is the best by the mean."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import PlainUsage
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(cls=PlainUsage)
+def confirm(
+    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the best experiments. Default: 3.")] = 3,
+    replicates: Annotated[int, typer.Option(min=2, metavar="N", help="How often each runs. Default: 5.")] = 5,
+    num_workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="How many at a time. Default: as the search.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> int:
+    """Run the best experiments of PROJECT again, with other seeds where the script has one; the winner is by the mean."""
+    from studio.cli.console import print_json, print_table
+    from studio.cli.usage import say
+    from studio.format import assignments, short
+    from studio.search.confirm import confirm as confirmed
+
+    results = confirmed(project, top=top, replicates=replicates, num_workers=num_workers, notice=say)
+    if json:
+        print_json([one.as_dict() for one in results])
+    else:
+        rows = [
+            [
+                one.experiment.key,
+                assignments(one.experiment.values),
+                str(len(one.values)),
+                short(one.mean) if one.mean is not None else "",
+                f"{short(one.low)} to {short(one.high)}" if one.low is not None else "",
+            ]
+            for one in results
+        ]
+        print_table(["experiment", "values", "runs", "mean", "95 % interval"], rows, flexible=(1,))
+    return 0 if any(one.mean is not None for one in results) else 1

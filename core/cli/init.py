@@ -1,0 +1,46 @@
+"""`studio init SCRIPT [ARGS]…`: write the search that `studio inspect` proposes into `studio.toml`."""
+
+from typing import Annotated
+
+import typer
+
+from studio.cli.usage import COMMAND, PlainUsage
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(
+    cls=PlainUsage,
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 110},
+)
+def init(
+    ctx: typer.Context,
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script.")] = None,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is the name of a module.")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Run the script once in a copy to see its metrics.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a studio.toml that is there.")] = False,
+) -> int:
+    """Write studio.toml: hyperparameters with ranges and the metric of SCRIPT. Then `studio run` alone searches."""
+    from pathlib import Path
+
+    from studio.cli.config import FILE, config_text
+    from studio.cli.saving import save
+    from studio.errors import BadInput
+    from studio.host import create_host
+    from studio.search.inspection import inspect_script
+
+    if Path(FILE).exists() and not force:
+        raise BadInput(f"{FILE} is here already; replace it with studio init --force {script}, or edit it")
+    is_command = bool(ctx.meta.get(COMMAND))
+    seen = inspect_script(script, arguments or [], create_host(), module=module, is_command=is_command, run=run)
+    given = dict(seen.options)
+    if module:
+        given["module"] = True
+    text = config_text(script, arguments or [], given)
+    save([text], FILE, None)
+    print(text, end="")
+    if "hyperparams" not in given:
+        print('# no hyperparameter is seen: add lines such as lr = "1e-5:0.1:l" under [hyperparams]')
+    print("\nstudio run --dry-run\nstudio run")
+    return 0

@@ -1,0 +1,64 @@
+"""`studio inspect SCRIPT [ARGS]…`: where values can go, what is printed and logged, and a command that is ready to run."""
+
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from studio.cli.usage import COMMAND, PlainUsage
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(
+    cls=PlainUsage,
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 110},
+)
+def inspect(
+    ctx: typer.Context,
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script.")] = None,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is the name of a module.")] = False,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run the script once in a copy, and list the metrics that it has.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List every place, also those that are no hyperparameters by their names.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the places, metrics and command as JSON.")] = False,
+) -> int:
+    """Show where values can go in SCRIPT, which metrics it has, and a `studio run` command for it. Nothing is changed."""
+    from studio.cli.console import print_json, print_table
+    from studio.host import create_host
+    from studio.search.inspection import inspect_script
+
+    is_command = bool(ctx.meta.get(COMMAND))
+    seen = inspect_script(script, arguments or [], create_host(), module=module, is_command=is_command, run=run)
+    if json:
+        print_json(seen.as_dict())
+        return 0
+    places = seen.proposals if everything else [one for one in seen.proposals if one.range]
+    if places:
+        rows = [
+            [one.place.address, _value(one.place.value), one.place.kind, str(one.place), one.range] for one in places
+        ]
+        print_table(["hyperparameter", "value", "kind", "where", "range"], rows, flexible=(3,))
+    else:
+        print("no place for a value is seen; name one that Studio does not see: --hp=--OPTION=RANGE")
+    print()
+    if seen.metrics:
+        rows = [
+            [one.name, one.source, "" if one.value is None else f"{one.value:.6g}", one.option] for one in seen.metrics
+        ]
+        print_table(["metric", "source", "value", "option"], rows, flexible=(0,))
+    else:
+        print(f"no metric is seen{'' if run else '; --run runs the script once to see more'}")
+    for notice in seen.notices:
+        print(f"notice: {notice}")
+    print(f"\n{shlex.join(seen.command)}")
+    return 0
+
+
+def _value(value: Any) -> str:
+    text = repr(value)
+    return text if text != "unknown" else ""

@@ -1,0 +1,25 @@
+"""`studio mcp`: Studio as tools for coding agents, by the Model Context Protocol on standard input and output."""
+
+import typer
+
+from studio.cli.usage import PlainUsage
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(cls=PlainUsage)
+def mcp() -> int:
+    """Serve tools to a coding agent: inspect a script, start a search here, see its state, its best, a patch. Changes no file of yours."""
+    try:
+        from mcp.server.mcpserver import MCPServer
+    except ImportError:
+        from studio.errors import BadInput
+
+        raise BadInput("studio mcp needs the Model Context Protocol: pip install 'studio-search[mcp]'") from None
+    from studio.cli import mcp_tools
+
+    server = MCPServer("studio", instructions=mcp_tools.INSTRUCTIONS)
+    for tool in mcp_tools.TOOLS:
+        server.tool()(tool)
+    server.run()
+    return 0

@@ -1,0 +1,120 @@
+"""What a program would print and log, read off its text: lines with a number in the place of what it computes.
+
+    print(f"epoch {e}: val_loss {loss:.4f}")   -->   `epoch 1: val_loss 0.5`
+    writer.add_scalar("loss/val", loss, e)     -->   loss/val, TensorBoard
+
+The lines are for the readers of metrics, which say what is a metric in them.
+"""
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+
+from studio.script.outline import Call, text_of
+from studio.script.program import Program
+
+_PRINTING = {"print", "info", "debug", "warning", "write", "echo", "secho", "set_description", "log_message"}
+_COUNTING = re.compile(r"(?i)(epoch|step|iter|it|i|e|t|round|fold|batch|idx|num|n)\w*")
+_PERCENT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?([diouxXeEfFgGcrsa%])")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+# call -> where its names end up; the names are keys of a dict, or the first argument
+_TRACKERS = {
+    "add_scalar": "TensorBoard",
+    "add_scalars": "TensorBoard",
+    "log_metric": "MLflow",
+    "log_metrics": "MLflow",
+    "log_dict": "Lightning",
+    "log": "its logger",
+    "scalar": "TensorBoard",
+}
+
+
+def printed_lines(program: Program) -> list[str]:
+    """Return the lines that the program's `print` and logging calls would write."""
+    lines = []
+    for source in program.parsed(program.python):
+        for call in source.outline.calls:
+            if call.last in _PRINTING:
+                text = _line(call)
+                if text and re.search(r"\d", text):
+                    lines += text.splitlines()
+    return list(dict.fromkeys(lines))
+
+
+def logged_names(program: Program) -> dict[str, str]:
+    """Return the metrics that the program hands to a tracker: name -> which."""
+    names: dict[str, str] = {}
+    for source in program.parsed(program.python):
+        for call in source.outline.calls:
+            if call.last in _TRACKERS:
+                for name in _names(call):
+                    names.setdefault(name, _TRACKERS[call.last])
+    return names
+
+
+def _names(call: Call) -> Iterator[str]:
+    for argument in call.positionals[:2]:
+        if isinstance(argument, cst.Dict):
+            for element in argument.elements:
+                if isinstance(element, cst.DictElement) and (name := text_of(element.key)):
+                    yield name
+    first = call.positionals[0] if call.positionals else None
+    if (name := text_of(first)) and len(call.positionals) > 1:
+        yield name
+
+
+def _line(call: Call) -> str:
+    """The text that the call prints; empty where it has no constant text of its own."""
+    arguments = call.positionals
+    if not arguments:
+        return ""
+    first = _text(arguments[0])
+    if first is not None and call.last not in ("print", "echo", "secho") and len(arguments) > 1 and "%" in first:
+        return _filled(first)
+    parts = [_text(argument) for argument in arguments]
+    if not any(part is not None for part in parts):
+        return ""
+    return " ".join(
+        _number(argument) if part is None else part for part, argument in zip(parts, arguments, strict=True)
+    )
+
+
+def _text(node: cst.BaseExpression) -> str | None:
+    """The text of a string expression with numbers filled in; None for any other expression."""
+    match node:
+        case cst.FormattedString():
+            pieces = []
+            for part in node.parts:
+                if isinstance(part, cst.FormattedStringText):
+                    pieces.append(part.value.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r"))
+                elif isinstance(part, cst.FormattedStringExpression):
+                    pieces.append(_number(part.expression))
+            return "".join(pieces)
+        case cst.ConcatenatedString():
+            left, right = _text(node.left), _text(node.right)
+            return None if left is None or right is None else left + right
+        case cst.SimpleString():
+            return text_of(node)
+        case cst.BinaryOperation(operator=cst.Modulo()):
+            template = _text(node.left)
+            return None if template is None else _filled(template)
+        case cst.BinaryOperation(operator=cst.Add()):
+            texts = [_text(node.left), _text(node.right)]
+            if texts == [None, None]:
+                return None
+            return "".join("0.5" if text is None else text for text in texts)
+        case cst.Call(func=cst.Attribute(value=inner, attr=cst.Name("format"))):
+            template = _text(inner)
+            return None if template is None else _BRACES.sub("0.5", template)
+    return None
+
+
+def _filled(template: str) -> str:
+    return _PERCENT.sub(lambda m: {"%": "%", "d": "1", "i": "1"}.get(m[1], "0.5"), template)
+
+
+def _number(node: cst.BaseExpression) -> str:
+    """`1` for what counts, as an epoch does; else `0.5`."""
+    inner = node.left if isinstance(node, cst.BinaryOperation) else node
+    return "1" if isinstance(inner, cst.Name) and _COUNTING.fullmatch(inner.value) else "0.5"

@@ -1,0 +1,116 @@
+"""What to search: a range for a place, by its name and the value that stands there, and the places worth searching first.
+
+Learning rates and the like span a decade on each side of their value; whole numbers a factor of four; flags and known
+families of names (optimizers, kernels) their members.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from studio.script.places import Place
+
+MOST_SEARCHED = 5  # hyperparameters of a proposed command
+
+# Names of hyperparameters, the most telling first; a name is compared by its words, so `--optim.weight-decay` has one.
+KNOWN = (
+    r"lr|lr0|(base_|max_|init_|initial_)?learning_rate|eta|eta0|step_size|alpha|c|gamma|lambda|lam|reg|l1|l2",
+    r"weight_decay|wd|dropout|p_?drop|momentum|beta1|beta2|reg_(alpha|lambda)|l1_ratio|penalty|tau|epsilon|temperature",
+    r"hidden(_?(size|dim|units|layers?|layer_sizes))?|n_?hidden|width|units|layers|n_?layers?|num_layers|depth|max_depth"
+    r"|num_leaves|n_?embd|n_?heads?|d_model|embed(ding)?_dim|latent(_dim)?|k|n_neighbors|n_components|rank",
+    r"batch(_?size)?|bs|optimizer|optim|activation|kernel|solver|n_estimators|num_rounds?|subsample|colsample_bytree"
+    r"|min_child_weight|min_samples_(leaf|split)|max_features|warmup(_steps|_iters)?|grad_clip|clip|degree|nesterov",
+)
+NEVER = re.compile(
+    r"(?i)(random_)?(seed|state)|epochs?|max_(iters?|steps|epochs)|(num|n)_(epochs|iters|steps|workers|jobs|threads|classes|samples"
+    r"|features|informative|redundant|inputs?|outputs?|splits|folds)|iters?|iterations|steps|total_?timesteps|(log|eval|save|print)_.*|.*_(interval|every|freq|path|dir|file|name|port|url)"
+    r"|device|gpus?|cuda|workers|n_jobs|verbose|verbosity|debug|port|host|path|file|name|version|dpi|figsize|test_size|train_size"
+    r"|loss|acc|accuracy|best|total|correct|count|score|error|sum|i|j|n|x|y|t|step|epoch|batch|idx|index|start|end|now|time"
+    r"|axis|dim|shape|dtype|mode|level|format|indent|encoding|exist_ok|default|nargs|required|help|type|cv|end|sep|flush|shuffle"
+    r"|in_features|out_features|in_channels|out_channels|input_(dim|size)|output_(dim|size)|num_classes|as_frame|return_X_y"
+)
+FAMILIES = {
+    r"optim(izer)?": ("adam", "adamw", "sgd", "rmsprop", "adagrad"),
+    r"kernel": ("rbf", "linear", "poly", "sigmoid"),
+    r"activation|act": ("relu", "tanh", "gelu", "elu", "silu"),
+    r"penalty": ("l1", "l2", "elasticnet"),
+    r"criterion": ("gini", "entropy", "log_loss"),
+    r"weights": ("uniform", "distance"),
+    r"scheduler|schedule|lr_schedule": ("constant", "linear", "cosine"),
+}
+SHARES = re.compile(r"(?i).*(dropout|p_?drop|subsample|colsample|l1_ratio|fraction|ratio)\w*")
+NEAR_ONE = re.compile(r"(?i)momentum|beta_?[12]?|betas?\[\d\]|gamma|discount|decay|ema|gae_lambda")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A place, and the text of a range for it; empty where none is obvious."""
+
+    place: Place
+    range: str
+
+
+def propose(places: Sequence[Place]) -> list[Proposal]:
+    """Return a proposal for each place that has an address, in the order of the places."""
+    return [Proposal(place, range_of(place.name, place.value)) for place in places if place.address]
+
+
+def worth_searching(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the few that a first search should vary: names of hyperparameters before others, each name once."""
+    ranked: list[tuple[int, int, Proposal]] = []
+    names: set[str] = set()
+    for order, proposal in enumerate(proposals):
+        name = proposal.place.name.casefold()
+        rank = _rank(proposal.place.name)
+        if proposal.range and rank is not None and name not in names:
+            names.add(name)
+            ranked.append((rank, order, proposal))
+    ranked.sort(key=lambda one: one[:2])
+    known = [proposal for rank, _, proposal in ranked if rank < len(KNOWN)]
+    return (known or [proposal for _, _, proposal in ranked])[:MOST_SEARCHED]
+
+
+def range_of(name: str, value: object) -> str:
+    """Return the range to search around `value`, as the command line takes it; empty where none is obvious."""
+    if isinstance(value, bool):
+        return "true,false"
+    if isinstance(value, str):
+        for names, members in FAMILIES.items():
+            if re.fullmatch(names, name, re.IGNORECASE) and value.casefold() in members:
+                others = [member.capitalize() if value[:1].isupper() else member for member in members]
+                return ",".join(dict.fromkeys([value, *others]))
+        return ""
+    if isinstance(value, int):
+        return _whole_range(value)
+    if isinstance(value, float):
+        return _real_range(name, value)
+    return ""
+
+
+def _whole_range(value: int) -> str:
+    if value < 1:
+        return "0:4:i" if value == 0 else ""
+    low, high = max(1, value // 4), value * 4
+    return f"{low}:{high}:{'il' if value >= 16 else 'i'}"
+
+
+def _real_range(name: str, value: float) -> str:
+    if value < 0:
+        return ""
+    if SHARES.fullmatch(name) and value <= 1:
+        return "0:0.6" if value <= 0.6 else "0.3:1"
+    if NEAR_ONE.fullmatch(name) and 0.5 <= value < 1:
+        return "0.5:0.999"
+    if value == 0:
+        return "1e-6:0.1:l"
+    return f"{value / 10:.3g}:{value * 10:.3g}:l"
+
+
+def _rank(name: str) -> int | None:
+    """The row of `KNOWN` that has the name, or a row behind the last; None for what is no hyperparameter."""
+    word = re.sub(r"(?<=[a-z])(?=[A-Z])|[-.]", "_", name).casefold()
+    word = re.sub(r"\[\d+\]\Z", "", word)
+    for row, names in enumerate(KNOWN):
+        if re.fullmatch(names, word):
+            return row
+    return None if NEVER.fullmatch(word) else len(KNOWN)

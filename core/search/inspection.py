@@ -1,0 +1,175 @@
+"""What a script offers to a search: places for values, metrics, and the command that searches them."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from studio.errors import BadInput
+from studio.execution.metric import Seen, likely_mode, result_rank, seen_metrics
+from studio.experiment import Run
+from studio.host import Host
+from studio.script.command import read_command
+from studio.script.constants import UNKNOWN
+from studio.script.places import Place, Places
+from studio.script.places.options import by_its_name
+from studio.script.printed import logged_names, printed_lines
+from studio.script.program import Program
+from studio.script.proposal import Proposal, propose, worth_searching
+from studio.settings import Settings
+from studio.text import literal as parse_literal
+
+HELP_TIMEOUT = 30.0  # seconds
+RUN_TIMEOUT = "30m"
+_OPTION = re.compile(
+    r"^\s+(?:-\w[ ,][^-]*)?(--[A-Za-z][\w.-]*)(?:[ =]\S+)?.*?(?:\[?\(?default: ?'?([^)'\]]*)'?[)\]])?\s*$", re.M
+)
+
+
+@dataclass
+class Inspection:
+    """What was found. `metrics` come with the likely objective first."""
+
+    words: list[str]  # the script and its arguments, as `studio run` takes them
+    proposals: list[Proposal]
+    metrics: list[Seen]
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a search of what is worth it would be given, by the keywords of `studio.run`."""
+        searched = worth_searching(self.proposals)
+        options: dict[str, Any] = {"optimizer": "auto"} if searched else {}
+        if self.metrics and self.metrics[0].name != "fitness":
+            best = self.metrics[0]
+            options["metric"] = f"{best.name}:{best.mode or 'max'}"
+        if searched:
+            options["hyperparams"] = [f"{one.place.address}={one.range}" for one in searched]
+        return options
+
+    @property
+    def command(self) -> list[str]:
+        """The `studio run` that searches it, as words of a command line."""
+        options = self.options
+        words = [f"--hp={text}" for text in options.pop("hyperparams", [])]
+        return ["studio", "run", *(f"--{name}={value}" for name, value in options.items()), *words, *self.words]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: {"command", "places", "metrics", "notices"}."""
+        return {
+            "command": self.command,
+            "places": [
+                {
+                    "name": one.place.address,
+                    "file": (one.place.home or one.place).file,
+                    "line": (one.place.home or one.place).line,
+                    "kind": one.place.kind,
+                    "value": None if one.place.value is UNKNOWN else one.place.value,
+                    "range": one.range,
+                }
+                for one in self.proposals
+            ],
+            "metrics": [
+                {"name": one.name, "source": one.source, "value": one.value, "mode": one.mode} for one in self.metrics
+            ],
+            "notices": self.notices,
+        }
+
+
+def inspect_script(
+    script: str,
+    arguments: Sequence[str],
+    host: Host,
+    *,
+    module: bool = False,
+    is_command: bool = False,
+    run: bool = False,
+) -> Inspection:
+    """Look at the script in the working directory. With `run` it is started once, in a copy, and asked for its --help.
+
+    Raises BadInput for a script that is not there, SubstitutionError for one that cannot be read.
+    """
+    source = Path.cwd()
+    command = read_command(script, arguments, source, module=module)
+    program = Program.at(source, command.script, command.arguments, command=command.argv)
+    places = Places(program, script).every()
+    metrics = _metrics_in_text(program, host)
+    words = [*(["-m"] if module else []), *(["--"] if is_command else []), script, *arguments]
+    notices: list[str] = []
+    if run:
+        places += _options_in_help([*command.argv, *command.arguments], program, places)
+        had, notice = _metrics_of_a_run(words, host)
+        names = {seen.name for seen in had}
+        metrics = had + [seen for seen in metrics if seen.name not in names and not had]
+        notices += [notice] if notice else []
+    return Inspection(words, propose(places), metrics, notices)
+
+
+def program_of(settings: Settings, source: Path) -> Program:
+    """Return the program that `settings` name, with its files in `source`."""
+    command = read_command(settings.script, settings.arguments, source, module=settings.module, python=settings.python)
+    return Program.at(source, command.script, command.arguments, more=settings.substitute, command=command.argv)
+
+
+def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
+    """Metrics that the program's text would print or log: what readers make of its lines, without values."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "output.log").write_text("\n".join([*printed_lines(program), ""]), encoding="utf-8")
+        printed = [replace(seen, value=None) for seen in seen_metrics(_run_in(folder), host)]
+    names = {seen.name for seen in printed}
+    logged = logged_names(program)
+    printed += [Seen(name, tracker, None, likely_mode(name)) for name, tracker in logged.items() if name not in names]
+    return sorted(printed, key=lambda seen: result_rank(seen.name))
+
+
+def _metrics_of_a_run(words: Sequence[str], host: Host) -> tuple[list[Seen], str]:
+    """Metrics of one run of the script as it is, in a copy; and what went wrong."""
+    with tempfile.TemporaryDirectory() as home:
+        start = "from studio.cli import main; main()"
+        limits = ["--project=inspect", "--quiet", f"--max-duration={RUN_TIMEOUT}"]
+        done = subprocess.run(
+            [sys.executable, "-c", start, "run", *limits, *words],
+            env={**os.environ, "STUDIO_HOME": home},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        folder = Path(home, "projects", "inspect", "1", "1")
+        if not folder.is_dir():
+            raise BadInput(f"the script could not be run: {_last_line(done.stderr)}")
+        reason = "" if done.returncode == 0 else f"the run of the script failed: {_last_line(done.stderr)}"
+        return seen_metrics(_run_in(str(folder)), host), reason
+
+
+def _run_in(folder: str) -> Run:
+    return Run("inspect", 1, 1, folder, {}, {}, [], {}, folder)
+
+
+def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Place]) -> list[Place]:
+    """Options that the script's own --help shows and its source does not, as of a parser in a library."""
+    try:
+        done = subprocess.run(
+            [*argv, "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=HELP_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    spellings = {place.prefix for place in known}
+    places = []
+    for match in _OPTION.finditer(done.stdout.decode(errors="replace")):
+        spelling, default = match[1], match[2]
+        if spelling not in spellings and spelling not in ("--help", "--version"):
+            spellings.add(spelling)
+            place = by_its_name(spelling, program.arguments)
+            value = parse_literal(default) if default else place.value
+            places.append(replace(place, address=spelling, value=value))
+    return places
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("studio: ") if lines else "it said nothing"

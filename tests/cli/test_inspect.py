@@ -1,0 +1,118 @@
+"""From a script to a search in one step: inspect, init, run, apply, confirm, and the same as tools for agents."""
+
+import json
+import shlex
+
+import pytest
+
+from studio.project.project import Project
+
+SCRIPT = """
+import argparse
+p = argparse.ArgumentParser()
+p.add_argument("--lr", type=float, default=0.1)
+p.add_argument("--seed", type=int, default=0)
+args = p.parse_args()
+depth = 3
+for epoch in range(2):
+    print(f"epoch {epoch}: val_loss: {(args.lr - 0.3) ** 2 + depth / 100 + args.seed / 1000:.5f}")
+"""
+
+
+@pytest.fixture
+def train(script):
+    return script("train.py", SCRIPT)
+
+
+def test_inspect_prints_a_command_that_works(train, command):
+    seen = json.loads(command("inspect", "--json", "train.py").out)
+    assert [(one["name"], one["line"], one["value"]) for one in seen["places"] if one["range"]] == [
+        ("lr", 4, 0.1),
+        ("seed", 5, 0),
+        ("depth", 7, 3),
+    ]
+    assert seen["metrics"][0]["name"] == "val_loss"
+    assert seen["command"] == [
+        *("studio", "run", "--optimizer=auto", "--metric=val_loss:min", "--hp=lr=0.01:1:l", "--hp=depth=1:12:i"),
+        "train.py",
+    ]
+    shown = command("inspect", "train.py")
+    assert shown.out.splitlines()[-1] == shlex.join(seen["command"])
+    result = command(*seen["command"][1:2], "--project=p", "--max-experiments=3", *seen["command"][2:])
+    assert result.code == 0, result.err
+    assert Project("p").best.metric["name"] == "val_loss"
+
+
+def test_inspect_runs_the_script_for_its_metrics(script, command):
+    script("train.py", "import sys\nlr = 0.5\nsys.stdout.write(''.join(['score', ': ', str(lr), chr(10)]))\n")
+    assert json.loads(command("inspect", "--json", "train.py").out)["metrics"] == []
+    (metric,) = json.loads(command("inspect", "--json", "--run", "train.py").out)["metrics"]
+    assert (metric["name"], metric["value"]) == ("score", 0.5)
+
+
+def test_a_file_holds_the_search_and_the_command_line_wins(train, command, workdir):
+    assert command("init", "train.py").code == 0
+    again = command("init", "train.py")
+    assert (again.code, "studio init --force train.py" in again.err) == (2, True)
+    text = (workdir / "studio.toml").read_text()
+    assert command("run", "--show-config").out == text
+    result = command("run", "--project=p", "--max-experiments=2", "--hp=depth=4:5:i")
+    assert result.code == 0, result.err
+    assert {experiment.values["depth"] for experiment in Project("p").experiments} <= {3, 4, 5}
+    assert Project("p").settings["ranges"]["depth"] == "4:5:i"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "studio init train.py"),
+        ("script = 3\n", 'script = "train.py"'),
+        ('script = "train.py"\nmetrc = "x"\n', "did you mean 'metric'"),
+        ("script = \n", "cannot be read"),
+        ('script = "train.py"\narguments = "30"\n', "arguments must be a list"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_one_line(text, words, train, command, workdir):
+    if text is not None:
+        (workdir / "studio.toml").write_text(text)
+    result = command("run")
+    assert result.code == 2
+    assert words in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_apply_writes_the_best_values(train, command, workdir):
+    assert (
+        command("run", "--project=p", "--metric=val_loss:min", "--hp=lr=0.2,0.3", "--hp=depth=1,2", "train.py").code
+        == 0
+    )
+    refused = command("apply", "p")
+    assert (refused.code, "--yes" in refused.err) == (2, True)
+    assert train.read_text() == SCRIPT
+    assert command("apply", "p", "--output=best.patch").code == 0
+    assert train.read_text() == SCRIPT
+    assert command("apply", "p", "--yes").code == 0
+    assert train.read_text() == SCRIPT.replace("default=0.1", "default=0.3").replace("depth = 3", "depth = 1")
+    assert "have these values already" in command("apply", "p").err
+    assert command("apply", "p/1", "--yes").code == 0
+    assert "default=0.2" in train.read_text()
+
+
+def test_confirm_ranks_by_the_mean_over_seeds(train, command):
+    assert command("run", "--project=p", "--metric=val_loss:min", "--hp=lr=0.1,0.2,0.3", "train.py").code == 0
+    result = command("confirm", "p", "--top=2", "--replicates=3", "--json")
+    assert result.code == 0, result.err
+    first, second = json.loads(result.out)
+    assert (first["experiment"], second["experiment"]) == ("p/3", "p/2")
+    assert first["metric"] == pytest.approx([0.031, 0.032, 0.033])
+    assert first["low"] < first["mean"] < first["high"]
+    again = json.loads(command("confirm", "p", "--top=2", "--replicates=3", "--json").out)
+    assert again == [first, second]
+    assert len(Project("p-confirm-3").experiments) == 3
+
+
+def test_confirm_without_a_seed_repeats(script, command):
+    script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
+    assert command("run", "--project=p", "--hp=lr=0.1,0.2", "train.py").code == 0
+    (first,) = json.loads(command("confirm", "p", "--top=1", "--replicates=2", "--json").out)
+    assert (first["metric"], first["mean"]) == ([0.2, 0.2], 0.2)

@@ -1,0 +1,39 @@
+"""Values written into the user's own files: today's literal changes, and nothing else."""
+
+import subprocess
+
+import pytest
+
+from studio.script.apply import apply_values
+from studio.script.program import Program
+
+
+@pytest.mark.parametrize(
+    ("before", "values", "after"),
+    [
+        ("lr = 0.1  # rate\nfit(lr)\n", {"lr": 0.03}, "lr = 0.03  # rate\nfit(lr)\n"),
+        ("fit(SVC(C=1.0))\n", {"C": 2.5}, "fit(SVC(C=2.5))\n"),
+        ("p = {'eta': 0.3}\nfit(p)\n", {"eta": 0.1}, "p = {'eta': 0.1}\nfit(p)\n"),
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, default=0.1)\n"
+            "args = p.parse_args()\nfit(args.lr)\n",
+            {"lr": 0.5},
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, default=0.5)\n"
+            "args = p.parse_args()\nfit(args.lr)\n",
+        ),
+    ],
+)
+def test_the_literal_of_today_takes_the_value(tmp_path, before, values, after):
+    path = tmp_path / "train.py"
+    path.write_text(before)
+    applied = apply_values(Program.at(tmp_path, "train.py"), values)
+    assert {name: new.decode() for name, (_, new) in applied.files.items()} == {"train.py": after}
+    subprocess.run(["git", "apply", "-"], input=applied.diff, text=True, cwd=tmp_path, check=True)
+    assert path.read_text() == after
+
+
+def test_what_stands_in_no_file_is_said(tmp_path):
+    (tmp_path / "train.py").write_text("print(1)\n")
+    program = Program.at(tmp_path, "train.py", ["--lr", "{lr}"])
+    applied = apply_values(program, {"lr": 0.5})
+    assert (applied.diff, list(applied.passed)) == ("", ["lr"])
