@@ -25,8 +25,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The library of the dashboard's charts, from the npm registry or the one that NPM_CONFIG_REGISTRY names. No Node is needed.
 ui: core/dashboard/vendor/uplot.version
 
-core/dashboard/vendor/uplot.version: core/dashboard/vendor.lock.json tools/fetch_charts.py
-	$(PYTHON) tools/fetch_charts.py
+core/dashboard/vendor/uplot.version: core/dashboard/vendor.lock.json core/dashboard/fetch_charts.py
+	$(PYTHON) -I core/dashboard/fetch_charts.py
 	touch $@
 
 # The main job on real data: a grid on TensorBoard logs, then CMA-ES on `fitness:`. Installs what that needs, if `setup` has not.

@@ -14,4 +14,5 @@ actions, tensorboard what buttons start
 api                  handlers of /api
 pages                handlers of HTML pages
 app, server          routes; the port
+fetch_charts         libraries of the charts, fetched by `make ui`
 """

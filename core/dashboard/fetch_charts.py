@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-DASHBOARD = Path(__file__).parents[1] / "core/dashboard"
+DASHBOARD = Path(__file__).parent
 REGISTRY = "https://registry.npmjs.org/"
 LARGEST = 50_000_000  # bytes of a tarball
 
@@ -43,7 +43,7 @@ def fetch(lock: Path, vendor: Path, registry: str) -> None:
                     sys.exit(f"{url}: {member} is no file")
                 (vendor / target).write_bytes(found.read())
         mark.write_text(entry["integrity"])
-        print(f"{name} {entry['version']}: {', '.join(entry['files'])}")
+        sys.stdout.write(f"{name} {entry['version']}: {', '.join(entry['files'])}\n")
 
 
 if __name__ == "__main__":
