@@ -20,7 +20,10 @@ TAIL, DEEP = -1.0, -1e3  # below them h(z) is computed by the scaled complementa
 
 
 class Chance(Protocol):
-    """A probability of success: its logarithm at points (m, d), and at one point with its gradient (d,)."""
+    """A probability of success: its logarithm at points (m, d), and at one point with its gradient (d,). `frequent`: more
+    failed so far than a search should pay for."""
+
+    frequent: bool
 
     def log(self, A: Floats) -> Floats: ...
 

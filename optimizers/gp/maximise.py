@@ -22,8 +22,8 @@ APART = 0.1  # how far, in one coordinate, two starts lie from each other
 ROUNDS = 3  # of continuous and discrete steps
 GRADIENT_STEPS = 20
 ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
-NEARLY, LEAST = 0.9, 0.75  # of the probability at the best result, but not below that probability
 LIKELY = 0.95  # probability of success below which no point is taken, as long as there are others
+NEARLY, LEAST = 0.9, 0.75  # while few fail: of the probability at the best result, but not below that probability
 ENUMERATED = 1024  # a space with so many points is searched whole
 
 Allowed = Callable[[Floats], NDArray[np.bool_]]
@@ -47,9 +47,11 @@ class Maximiser:
         likely = np.log(LIKELY)
         if acquisition.chance is not None:
             chances = acquisition.chance.log(candidates)
-            # The best result did not fail: what is nearly as likely to succeed as its place always remains.
-            at_best = float(acquisition.chance.log(top[:1])[0]) + np.log(NEARLY)
-            likely = min(likely, max(at_best, np.log(LEAST)), float(chances.max()))
+            if not acquisition.chance.frequent:
+                # The best result did not fail: while failures are few, what is nearly as likely to succeed remains.
+                at_best = float(acquisition.chance.log(top[:1])[0]) + np.log(NEARLY)
+                likely = min(likely, max(at_best, np.log(LEAST)))
+            likely = min(likely, float(chances.max()))
             candidates = candidates[chances >= likely]
         order = np.argsort(-acquisition.score(candidates), kind="stable")
         ends = np.vstack([self.climb(acquisition, candidates[i], low, high) for i in self.starts(candidates, order)])

@@ -214,6 +214,7 @@ class Product:
 
     def __init__(self, chances: list[Success]):
         self.chances = chances
+        self.frequent = any(chance.frequent for chance in chances)
 
     def log(self, A: Floats) -> Floats:
         return np.sum([chance.log(A) for chance in self.chances], axis=0)

@@ -36,6 +36,7 @@ class Shape:
     width: float
 
 
+FEW, TOLERATED = 4, 0.05  # failures that say little; the share of failures that a search may have
 SHAPES = (Shape(2.0, 8.0, 0.5, 0.3), Shape(1.0, 3.0, 3.0, 0.3))
 
 
@@ -56,6 +57,7 @@ class Success:
         self._models = [Latent(coordinates.columns(X) - 0.5, signs, shape, coordinates.dimensions) for shape in SHAPES]
         evidence = [model.log_evidence for model in self._models]
         # each experiment fails with one probability, a priori uniform: evidence B(losses + 1, n - losses + 1)
+        self.frequent = losses >= FEW and losses > TOLERATED * n
         self._rate = (n - losses + 1) / (n + 2)
         evidence.append(-np.inf if depends else float(betaln(losses + 1, n - losses + 1)))
         weights = np.exp(np.array(evidence) - max(evidence))
