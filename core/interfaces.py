@@ -1,5 +1,6 @@
 """What a plugin writes: an `Optimizer`, a `Backend` or a `MetricReader`. Three small interfaces, no base behaviour."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,19 @@ class Optimizer(ABC):
 
     Several suggestions may be out at once and are told in any order; one may be told again after a retry. The same
     seed and the same interleaving of asks and tells must give the same suggestions: a search is resumed by repeating them.
+
+    A subclass gets more where its methods say that they take it. Give further parameters of `tell` a default.
+
+    | ability       | an optimizer has it when                    | what comes                                              |
+    |---------------|---------------------------------------------|---------------------------------------------------------|
+    | `reports`     | it overrides `report`                       | each value of the metric while the experiment runs      |
+    | `cost`        | its `tell` has a parameter `cost`           | how long the experiment took, in seconds                |
+    | `constraints` | its `tell` has a parameter `constraints`    | a list of numbers, each at most 0 where it is satisfied |
+    | `objectives`  | its `tell` has a parameter `objectives`     | a list of fitnesses, the first one being `fitness`      |
+    | `failure`     | its `tell` has a parameter `failure`        | with fitness None, its class: memory, timeout, lost ... |
     """
+
+    ABILITIES: ClassVar[tuple[str, ...]] = ("reports", "cost", "constraints", "objectives", "failure")
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -44,11 +57,18 @@ class Optimizer(ABC):
 
     @abstractmethod
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
-        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed.
+        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed."""
 
-        A subclass may take more, by keyword, and may have `report(suggestion, step, fitness) -> bool` for values of a
-        running experiment: the table in `studio.abilities`.
-        """
+    def report(self, suggestion: Suggestion, step: int, fitness: float) -> bool:
+        """A value of a running experiment. True ends it. Override this to prune."""
+        return False
+
+    @classmethod
+    def takes(cls, ability: str) -> bool:
+        """Whether this optimizer has one of `ABILITIES`."""
+        if ability == "reports":
+            return cls.report is not Optimizer.report
+        return ability in inspect.signature(cls.tell).parameters
 
 
 @dataclass(frozen=True)

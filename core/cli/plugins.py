@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.abilities import abilities_of
 from studio.cli.console import print_json, print_table
 from studio.errors import BadInput
 from studio.host import Host, Piece, backend_fields, create_host
@@ -97,7 +96,7 @@ def describe(piece: Piece) -> dict[str, Any]:
         "distribution": piece.distribution,
         "version": piece.version,
         "aliases": list(getattr(piece.cls, "aliases", ())),
-        "abilities": sorted(abilities_of(piece.cls)) if piece.kind == "optimizer" else [],
+        "abilities": sorted(filter(piece.cls.takes, piece.cls.ABILITIES)) if piece.kind == "optimizer" else [],
         "options": _options_of(piece),
     }
 

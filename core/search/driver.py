@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from studio.abilities import abilities_of
 from studio.errors import EndSearch, Stalled, StoreError
 from studio.execution.metric import Summary, judge
 from studio.experiment import Experiment, Outcome, Report, Run, Status
@@ -60,7 +59,6 @@ class Driver:
         self.project = store.folder
         self.ending = "failed"  # why the search is over: done, time, failures, stopped, interrupted; or it broke off
         self.progress = Progress(plan.metric, plan.size)
-        self._abilities = abilities_of(plan.optimizer)
         self._interrupts = Interrupts()
         self._slots: dict[int, Slot] = {}
         self._attempts = Attempts(store, plan.settings.retry_failed)
@@ -214,7 +212,7 @@ class Driver:
             return
         slot.summary.add(report.value, report.source)
         slot.reports += 1
-        if "reports" in self._abilities and not slot.pruned and math.isfinite(report.value):
+        if self.plan.optimizer.takes("reports") and not slot.pruned and math.isfinite(report.value):
             step = slot.reports if report.step is None else report.step
             slot.pruned = self.search.report(slot.run.number, step, self.plan.sign * report.value)
             if slot.pruned:
@@ -281,8 +279,8 @@ class Driver:
     def _tell(self, number: int, status: Status, value: float | None, duration: float, failure: str) -> None:
         """The one place where a metric becomes a fitness, which is maximised."""
         fitness = None if status == "failed" or value is None else self.plan.sign * value
-        cost = duration if "cost" in self._abilities else None
-        heard = failure if failure and "failure" in self._abilities else None
+        cost = duration if self.plan.optimizer.takes("cost") else None
+        heard = failure if failure and self.plan.optimizer.takes("failure") else None
         self.search.tell(number, fitness, cost=cost, failure=heard)
 
     # --- ends -------------------------------------------------------------------------------------------------------

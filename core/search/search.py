@@ -13,9 +13,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from studio.abilities import checked_extras, require
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
-from studio.experiment import Experiment, plain
+from studio.experiment import FAILURES, Experiment, plain
 from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
 from studio.options import typed
@@ -162,13 +161,13 @@ class Search:
     ) -> None:
         """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed.
 
-        What is told beside it goes to optimizers with that ability, and is BadInput for others: `studio.abilities`.
+        What is told beside it goes to optimizers with that ability, and is BadInput for others: see `Optimizer`.
         """
         number = self._known(suggestion)
         if fitness is not None:
             fitness = float(fitness) if math.isfinite(fitness) else None
         told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
-        extras = checked_extras(self.optimizer_class, told)
+        extras = _checked_extras(self.optimizer_class, told)
         if self._journal is not None:
             asked = self._asked_at.pop(number, None)
             self._journal.tell(number, fitness, extras, None if asked is None else time.monotonic() - asked)
@@ -182,7 +181,7 @@ class Search:
         BadInput where the optimizer does not take reports.
         """
         number = self._known(suggestion)
-        require(self.optimizer_class, "reports")
+        _require(self.optimizer_class, "reports")
         if self._journal is not None:
             self._journal.report(number, step, fitness)
         return self._report_to_optimizer(number, step, fitness)
@@ -279,7 +278,7 @@ class Search:
         if number in self._by_hand:
             return False
         with blame(self._optimizer, "report"):
-            ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))  # type: ignore[attr-defined]
+            ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))
         if ends:
             self._pruned.add(number)
         return ends
@@ -393,3 +392,31 @@ def _same(stored: Any, now: Any) -> bool:
             and math.isclose(stored, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         )
     return bool(stored == now)
+
+
+def _require(optimizer: type[Optimizer], ability: str) -> None:
+    """BadInput where `optimizer` lacks an ability that the search needs."""
+    if not optimizer.takes(ability):
+        has = ", ".join(sorted(filter(optimizer.takes, Optimizer.ABILITIES))) or "none"
+        raise BadInput(
+            f"optimizer {optimizer.name} does not take {ability} (it has of the optional abilities: {has}); "
+            "`studio plugins` shows which do"
+        )
+
+
+def _checked_extras(optimizer: type[Optimizer], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told beside the fitness, as the journal keeps it."""
+    extras = {}
+    for name, value in given.items():
+        if value is not None:
+            _require(optimizer, name)
+            extras[name] = _plain_extra(name, value)
+    return extras
+
+
+def _plain_extra(name: str, value: Any) -> Any:
+    if name == "failure":
+        if value not in FAILURES:
+            raise BadInput(f"failure={value!r} is no class of failure; there are {', '.join(FAILURES)}")
+        return value
+    return float(value) if name == "cost" else [float(item) for item in value]

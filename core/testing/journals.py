@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from studio.abilities import abilities_of
 from studio.errors import BadInput
 from studio.interfaces import Optimizer
 from studio.space import Array, Parameter, Real, Space, Suggestion
@@ -107,7 +106,7 @@ def tell(optimizer: Optimizer, suggestion: Suggestion, fitness: float | None) ->
 
 def report_all(optimizer: Optimizer, running: list[Suggestion], fitness: Fitness, time: int) -> list[Reported]:
     """One report of each suggestion that runs, where the optimizer takes reports: it comes near to the fitness with time."""
-    if "reports" not in abilities_of(type(optimizer)):
+    if not optimizer.takes("reports"):
         return []
     found = []
     for suggestion in running:
@@ -121,7 +120,7 @@ def report_all(optimizer: Optimizer, running: list[Suggestion], fitness: Fitness
 
 def report(optimizer: Optimizer, suggestion: Suggestion, step: int, fitness: float) -> bool:
     with complaint(f"report(suggestion, {step}, {fitness!r})"):
-        ended = optimizer.report(suggestion, step, fitness)  # type: ignore[attr-defined]
+        ended = optimizer.report(suggestion, step, fitness)
     assert isinstance(ended, bool | np.bool_), (
         f"report() must give True, to end the experiment, or False, not {ended!r}"
     )

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from studio.abilities import abilities_of
 from studio.interfaces import Optimizer
 from studio.space import Array, Choice, Constant, Integer, Real, Space, Suggestion
 from studio.testing.journals import (
@@ -138,7 +137,7 @@ class OptimizerContract:
 
     def test_answers_reports(self) -> None:
         """Where it takes reports: True or False to each, also when all experiments fail, and to those that come after True."""
-        if "reports" not in abilities_of(self.optimizer):
+        if not self.optimizer.takes("reports"):
             return
         space = self._mixed_space()
         for fitness in (middle_is_best(space), lambda suggestion: None):
@@ -162,7 +161,7 @@ class OptimizerContract:
 
     def test_survives_every_class_of_failure(self) -> None:
         """Where it takes the class of a failure: each of them, none, and one that it never heard of."""
-        if "failure" not in abilities_of(self.optimizer):
+        if not self.optimizer.takes("failure"):
             return
         space = self._mixed_space()
         optimizer, fitness = self._new(space), middle_is_best(space)

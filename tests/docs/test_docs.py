@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 
 import studio.optimizers
-from studio import abilities, hookspecs, settings
+from studio import hookspecs, settings
 from studio.cli import COMMANDS, load
 from studio.cli.options import BACKENDS
 from studio.cli.plugins import describe
@@ -299,7 +299,7 @@ def summary(piece: Piece) -> str:
 
 
 def ability_table() -> str:
-    rows = [line for line in (abilities.__doc__ or "").splitlines() if line.startswith("|")]
+    rows = [line for line in inspect.cleandoc(studio.Optimizer.__doc__ or "").splitlines() if line.startswith("|")]
     return "\n".join(re.sub(r" +", " ", row) for row in rows) + "\n"
 
 

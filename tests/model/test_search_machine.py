@@ -159,7 +159,8 @@ class Bench(Backend):
 
     name = "bench"
 
-    def __init__(self, *, slots):
+    def __init__(self, options, context):
+        super().__init__(options, context)
         self.machine = None
 
     def start(self, run):
