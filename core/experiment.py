@@ -4,6 +4,7 @@ Suggestion --> Run --> [Report ...] Outcome --> Experiment
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -245,3 +246,14 @@ def is_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
         return False
+
+
+def rank_key(fitness: float, number: int) -> tuple[float, int]:
+    """The one order of results: the larger comes first, of equals the lowest number."""
+    return -fitness, number
+
+
+def ranked(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """Experiments with a fitness, the best first."""
+    rated = [(e.fitness, e.number, e) for e in experiments if e.fitness is not None]
+    return [e for fitness, number, e in sorted(rated, key=lambda item: rank_key(item[0], item[1]))]

@@ -57,7 +57,7 @@ def show(
         return 0
     for notice in plan.notices:
         print(f"notice: {clean(notice)}")
-    total = "experiments until the time is over" if plan.size is None else f"{plan.size} experiments"
+    total = "experiments until the time limit" if plan.size is None else f"{plan.size} experiments"
     print(
         f"{total}, {plan.settings.num_workers} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from studio.cli.console import print_experiments, print_json
 from studio.errors import Interrupted
-from studio.experiment import Experiment
+from studio.experiment import Experiment, ranked
 from studio.format import assignments, metric_value
 from studio.project.project import Project
 from studio.text import clean
@@ -39,7 +39,7 @@ def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
 
 
 def _print_best(project: Project, experiments: list[Experiment]) -> None:
-    rated = sorted((e for e in experiments if e.fitness is not None), key=lambda e: (-(e.fitness or 0.0), e.number))
+    rated = ranked(experiments)
     shown = rated[:SHOWN] if rated else experiments[:SHOWN]
     print_experiments(shown, project.metric.name)
     if len(experiments) > len(shown):

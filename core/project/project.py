@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from studio.experiment import Experiment, Metric
+from studio.experiment import Experiment, Metric, ranked
 from studio.project.lock import is_locked
 from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, project_names
 from studio.project.records import read_attempts, read_experiment, read_experiments, read_session
@@ -53,7 +53,7 @@ class Project:
     @property
     def best(self) -> Experiment | None:
         """The experiment with the largest fitness, the first of equals."""
-        return _best_of(self.experiments)
+        return next(iter(ranked(self.experiments)), None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -103,11 +103,6 @@ class Project:
     def _meta(self, key: str) -> Any:
         with reading(self.folder) as connection:
             return read_meta(connection, key)
-
-
-def _best_of(experiments: list[Experiment]) -> Experiment | None:
-    rated = [experiment for experiment in experiments if experiment.fitness is not None]
-    return max(rated, key=lambda experiment: experiment.fitness or 0.0, default=None)
 
 
 def _at_rest(experiment: Experiment) -> Experiment:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.errors import BadInput
-from studio.experiment import Experiment, Metric, plain
+from studio.experiment import Experiment, Metric, plain, ranked
 from studio.format import clipped, counts, duration, metric_value, short
 
 BEFORE = ("number", "status")
@@ -58,7 +58,7 @@ def data_frame(experiments: Sequence[Experiment], metric: Metric) -> Any:
 def notebook_html(name: str, state: str, experiments: Sequence[Experiment], metric: Metric) -> str:
     """A few lines for Jupyter: how many there are, and a table of the best. All texts are escaped."""
     line = counts(Counter(experiment.status for experiment in experiments)) or "no experiments yet"
-    top = best_of(experiments, BEST)
+    top = ranked(experiments)[:BEST]
     names = value_names(top)
     shown = names[:MOST_COLUMNS]
     left = f"<p>{len(names) - len(shown)} more hyperparameters</p>" if len(names) > len(shown) else ""
@@ -69,12 +69,6 @@ def notebook_html(name: str, state: str, experiments: Sequence[Experiment], metr
     ]
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>" if rows else ""
     return f"<div><p><b>{_text(name)}</b> · {_text(state)} · {_text(line)}</p>{table}{left}</div>"
-
-
-def best_of(experiments: Sequence[Experiment], most: int) -> list[Experiment]:
-    """Those with the largest fitness, the first of equals first."""
-    rated = [experiment for experiment in experiments if experiment.fitness is not None]
-    return sorted(rated, key=lambda experiment: -(experiment.fitness or 0.0))[:most]
 
 
 def _row(tag: str, texts: Sequence[str]) -> str:

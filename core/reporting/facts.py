@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from studio.errors import StudioError
-from studio.experiment import Experiment
+from studio.experiment import Experiment, ranked
 from studio.host import Host, backend_fields
 from studio.project.project import Project
-from studio.project.table import best_of
 from studio.reporting.axes import Axis
 from studio.reporting.scales import Point, points_of
 from studio.settings import Settings, command_line
@@ -68,7 +67,7 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
         begun=min((e.started for e in experiments if e.started), default=""),
         ended=max((e.finished for e in experiments if e.finished), default=""),
         seconds=sum(experiment.duration or 0.0 for experiment in experiments),
-        best=best_of(experiments, top),
+        best=ranked(experiments)[:top],
         failures=failures_of(experiments),
         points=points_of(experiments, sign),
         axes=axes,

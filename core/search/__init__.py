@@ -1,19 +1,17 @@
 """From settings to a finished project.
 
 search          `studio.Search`: ask and tell, numbered, recorded, replayed
-ledger, journals      what was asked and told; the same, recorded
 ranges          texts and values to a Space
 optimizer_file  an optimizer in the user's own file
 studioml        StudioML's optimizers as they are
 artifacts       --capture, --capture-once, --reuse
 plan            everything that is checked before anything is written
 creation        a project made whole or not at all
-driver          the loop, with attempts, slots, repeats, keeping and control
+driver          the loop, with attempts and control
 failures        what a failure means, and when to give up
 inspection      what a script offers to a search
 confirm         the best experiments again, several times
 observer        what a driver tells whoever watches
-billing         costs agreed to
 run, resume     `studio.run`, `studio.resume`
 steering        what a person may ask of a search
 """

@@ -3,15 +3,19 @@
 signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -> copied, shown, started -> poll
 """
 
+import contextlib
+import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from studio.errors import EndSearch, Stalled, StoreError
 from studio.execution.metric import Summary, judge
-from studio.experiment import Experiment, Outcome, Report, Run, Status
+from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
 from studio.host import blame
 from studio.interfaces import Backend
 from studio.project import inbox as requests
@@ -20,29 +24,115 @@ from studio.project.store import Store
 from studio.search.attempts import Attempts
 from studio.search.control import Control
 from studio.search.failures import FailureWatch
-from studio.search.keeping import KeptWorkspaces
 from studio.search.observer import Observer, Progress
 from studio.search.plan import Plan
-from studio.search.repeats import Repeats
 from studio.search.search import Search
-from studio.search.slots import LiveMetrics, Slot
 from studio.space import Suggestion
+from studio.system.copying import remove_tree
 from studio.system.files import out_of_space
 from studio.system.signals import WORDS, Interrupts
 
+WRITE_EVERY = 0.3  # seconds between two writes of live values: soon enough for whoever watches a page
 POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
 EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
 ENDINGS = {
     "cost": "the limit of its cost is reached",
     "disk": "the disk is full: free some space",
-    "exhausted": "only values that were seen before are suggested any more",
-    "failed": "the search broke off",
+    "exhausted": "the optimizer only repeats values that were tried before",
+    "failed": "the search ended with an error",
     "failures": "ended because of failures",
     "interrupted": "interrupted",
     "stopped": "stopped",
-    "time": "the time is over",
+    "time": "time limit reached",
 }
+
+
+@dataclass
+class Slot:
+    """What is known of an experiment while it runs."""
+
+    run: Run
+    summary: Summary
+    slot: int  # from 0, the lowest that was free
+    written: float | None = None  # the metric value that the record has
+    reports: int = 0
+    pruned: bool = False  # the optimizer asked for its end
+
+
+class LiveMetrics:
+    """The latest values of running experiments, on their way into the record."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]):
+        self._store = store
+        self._clock = clock
+        self._written = clock()
+
+    def write(self, slots: Mapping[int, Slot], progress: Progress) -> None:
+        """Bring the values of running experiments into the record and before the user's eyes, where it is time."""
+        if self._clock() - self._written < WRITE_EVERY:
+            return
+        self._written = self._clock()
+        for number, slot in slots.items():
+            if slot.summary.finite and slot.summary.value != slot.written:
+                slot.written = slot.summary.value
+                self._store.attempt_metric(number, slot.run.attempt, slot.written)
+                values, started, _ = progress.running[number]
+                progress.running[number] = (values, started, slot.written)
+
+
+class KeptWorkspaces:
+    """Which workspaces stay when their experiments have ended: `--keep all|best|none`."""
+
+    def __init__(self, keep: str):
+        self._keep = keep
+        self.best: Experiment | None = None  # whose workspace stays, under `best`
+
+    def ended(self, experiment: Experiment, best: Experiment | None) -> None:
+        """Remove what need not stay now that `experiment` has ended and `best` is the best."""
+        drop: Experiment | None = experiment
+        if self._keep == "best" and best is not None and best.number == experiment.number:
+            drop, self.best = self.best, experiment
+        if drop is not None and drop.folder is not None:
+            self.remove(drop.folder)
+
+    def remove(self, folder: str) -> None:
+        """Remove the workspace of the attempt in `folder`, which can be the best no more."""
+        if self._keep != "all":
+            with contextlib.suppress(OSError):
+                remove_tree(Path(folder) / "workspace")
+
+
+class Repeats:
+    """Which experiment had which values first, and which suggestions wait for one that still runs."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        self._waiting: dict[int, list[Suggestion]] = {}
+
+    def note(self, number: int, values: dict[str, Any]) -> None:
+        self._first.setdefault(_identity(values), number)
+
+    def first_with(self, suggestion: Suggestion) -> int | None:
+        """The number of another experiment with these values."""
+        number = self._first.get(_identity(suggestion.values))
+        return None if number == suggestion.number else number
+
+    def wait(self, number: int, suggestion: Suggestion) -> None:
+        self._waiting.setdefault(number, []).append(suggestion)
+
+    def release(self, number: int) -> list[Suggestion]:
+        """Suggestions that waited for experiment `number`."""
+        return self._waiting.pop(number, [])
+
+    def forget(self, number: int, values: dict[str, Any]) -> None:
+        """Experiment `number` gave no outcome: the next one with its values has to run."""
+        if self._first.get(_identity(values)) == number:
+            del self._first[_identity(values)]
+
+
+def _identity(values: dict[str, Any]) -> str:
+    return json.dumps({name: plain(value) for name, value in values.items()}, sort_keys=True)
 
 
 class Driver:

@@ -9,20 +9,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
-from studio.experiment import FAILURES, Experiment, plain
+from studio.experiment import FAILURES, Experiment, Status, plain, ranked
 from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
 from studio.options import typed
+from studio.project import paths as home
 from studio.project.store import Event, Store
-from studio.search.journals import End, as_json, open_for_program, written
-from studio.search.ledger import Ledger
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
-from studio.space import Space, Suggestion
+from studio.space import Parameter, Space, Suggestion
+from studio.system import files as disk
 
 START = {"start": True}  # marks an ask of values that the search began with
 BY_HAND = {"by_hand": True}  # marks an ask of the user's own in the journal
@@ -39,6 +41,124 @@ def _one_at_a_time(method: _Method) -> _Method:
             return method(self, *given, **named)
 
     return cast(_Method, call)
+
+
+class Ledger:
+    """What a search knows: its suggestions, what was told of them, and the best."""
+
+    def __init__(self, project: str):
+        self.project = project
+        self.suggestions: dict[int, Suggestion] = {}
+        self.experiments: dict[int, Experiment] = {}
+        self._untold: dict[int, None] = {}  # an ordered set
+        self._best: int | None = None
+
+    def asked(self, suggestion: Suggestion) -> None:
+        assert suggestion.number is not None
+        self.suggestions[suggestion.number] = suggestion
+        self.experiments[suggestion.number] = Experiment(self.project, suggestion.number, "queued", suggestion.values)
+        self._untold[suggestion.number] = None
+
+    def told(self, number: int, fitness: float | None, *, pruned: bool = False) -> None:
+        status: Status = "failed" if fitness is None else "pruned" if pruned else "completed"
+        before = self.experiments[number]
+        self.experiments[number] = replace(before, status=status, fitness=fitness if status == "completed" else None)
+        self._untold.pop(number, None)
+        if number == self._best:  # a retry told it again
+            self._best = self._find_best()
+        elif status == "completed":
+            self._best = ranked(filter(None, [self.best, self.experiments[number]]))[0].number
+
+    @property
+    def next_number(self) -> int:
+        return next(reversed(self.suggestions), 0) + 1  # a rebuilt record may have holes
+
+    @property
+    def untold(self) -> list[int]:
+        """Numbers that were asked for and never told, in the order of their asks."""
+        return list(self._untold)
+
+    @property
+    def best(self) -> Experiment | None:
+        return None if self._best is None else self.experiments[self._best]
+
+    def _find_best(self) -> int | None:
+        return next((experiment.number for experiment in ranked(self.experiments.values())), None)
+
+
+# The journals that programs opened in this process: a cell of a notebook that is run again takes over from itself.
+_OPENED: WeakValueDictionary[str, Store] = WeakValueDictionary()
+
+
+def open_for_program(name: str, settings: dict[str, Any]) -> Store:
+    """The journal of project `name`, new or resumed; what was asked for must not have changed."""
+    folder = home.project_folder(name)
+    earlier = _OPENED.pop(str(folder), None)
+    if earlier is not None:
+        earlier.close()
+    _OPENED[str(folder)] = journal = _open(name, folder, settings)
+    last = journal.session()
+    if last is None or last.state is None:  # else it is over, until more is asked for
+        journal.begin_session()
+    return journal
+
+
+def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
+    if not home.database(folder).is_file():
+        disk.make_folder(folder)
+        return Store.create(folder, settings)
+    journal = Store.open(folder)
+    stored = journal.meta("settings")
+    for key in ("ranges", "optimizer", "options"):
+        if stored.get(key) != settings[key]:
+            journal.close()
+            raise BadInput(
+                f"project {name!r} was begun with {key} {stored.get(key)!r}, not {settings[key]!r}; choose another project name"
+            )
+    return journal
+
+
+class End:
+    """Writes down that a program's own search is over, or goes on after all: for those who look at its project."""
+
+    def __init__(self, journal: Store | None):
+        self._journal = journal
+        session = None if journal is None else journal.session()
+        self._over = session is not None and session.state is not None
+
+    def note(self, over: bool) -> None:
+        if self._journal is None or over == self._over:
+            return
+        self._over = over
+        if over:
+            self._journal.end_session("done")
+        else:
+            self._journal.begin_session()
+
+
+def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
+    """The ranges as the journal keeps them, to compare on resume."""
+    items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
+    result = {}
+    for name, given in items:
+        result[name] = repr(given) if isinstance(given, Parameter) else as_json(given, f"hyperparameter {name}")
+    return result
+
+
+def as_json(given: Any, about: str) -> Any:
+    """`given` as it comes back from the journal: tuples as lists, numpy's numbers as Python's. BadInput for what the journal
+    cannot keep."""
+    given = plain(given)
+    if isinstance(given, list | tuple):
+        return [as_json(one, about) for one in given]
+    if isinstance(given, Mapping):
+        return {str(key): as_json(one, about) for key, one in given.items()}
+    if not isinstance(given, str | int | float | bool | None):
+        raise BadInput(
+            f"{about}: a project keeps texts, numbers, True, False, None and lists of them, not {given!r:.100};"
+            " give one of these, or leave project= out"
+        )
+    return given
 
 
 class Search:

@@ -289,7 +289,7 @@ def test_time_is_over_before_anything_completed(command, experiments, script, ou
     script("train.py", WAITS)
     result = command("run", "--project=p", "--max-time=0.4s", "--hp=lr=1,2", "train.py")
     assert result.code == 4
-    assert "the time is over; go on with: studio resume p" in result.err
+    assert "time limit reached; go on with: studio resume p" in result.err
     assert statuses(experiments("p"))[0] == "stopped"
     (outside / "go").touch()
     assert command("resume", "p", "--max-time=1m").code == 0

@@ -354,7 +354,7 @@ def test_max_time_stops_the_running_ones_and_resume_runs_them_again(lab: Lab) ->
     ]
     assert sorted(lab.fake.stops) == [(3, False), (4, False)]
     assert [number for number, _ in lab.tells] == [1, 2]
-    assert "the time is over; go on with: studio resume p" in lab.watcher.notices
+    assert "time limit reached; go on with: studio resume p" in lab.watcher.notices
     project = lab.resume(x, max_time=60)
     assert lab.started == [(3, 2), (4, 2), (5, 1), (6, 1)]
     assert (project.state, fitnesses(project)) == ("done", [1, 2, 3, 4, 5, 6])
