@@ -33,8 +33,8 @@ class Records:
     off and written over, what comes after it is found. A record that is not complete waits for the rest of it.
     """
 
-    def __init__(self, path: str):
-        self._tail = Tail(path)
+    def __init__(self, path: str, original: str | None = None):
+        self._tail = Tail(path, original=original)
         self._generation = 0
         self._forget()
 

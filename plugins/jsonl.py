@@ -14,7 +14,6 @@ from studio.system.tail import Lines, Value, bounded, soon
 LONGEST_LINE = 1 << 20
 MOST_NAMES = 1_000
 STEPS = ("step", "epoch", "global_step")
-COMPARED = 1 << 12
 DEEPEST = 8  # dots of a name that is listed
 
 
@@ -63,8 +62,7 @@ class JsonLinesReader(MetricReader):
         if self._lines is None:
             if not os.path.exists(self._path):
                 return []
-            start = _copied(self._path, self._original)
-            self._lines = Lines(self._path, longest=LONGEST_LINE, start=start)
+            self._lines = Lines(self._path, longest=LONGEST_LINE, original=self._original)
         values: list[Value] = []
         for block in self._lines.read(last=last, until=soon()):
             values += (value for line in block.split(b"\n") if (value := self._value(line)))
@@ -87,26 +85,6 @@ class JsonLinesReader(MetricReader):
             if len(self.names) >= MOST_NAMES:
                 return
             self.names[f"jsonl:{self._file}:{key}"] = None
-
-
-def _copied(path: str, original: str) -> int:
-    """How many bytes at the beginning of `path` came with the source, 0 when the script wrote the file anew.
-
-    Tells by the last 4 KiB of them, before anything of the file is read.
-    """
-    try:
-        now, then = os.stat(path), os.stat(original)
-        if now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns:
-            return 0  # written since: a copy keeps its time, and what is appended makes it longer
-        at = max(0, then.st_size - COMPARED)
-        return then.st_size if _bytes(path, at, then.st_size) == _bytes(original, at, then.st_size) else 0
-    except (OSError, ValueError):
-        return 0
-
-
-def _bytes(path: str, begin: int, end: int) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return os.pread(file.fileno(), end - begin, begin)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.event_files import Records, scalars
+from studio.system.copying import is_original
 from studio.system.tail import Value, bounded, soon
 
 SPLITS = {"train", "training", "validation", "val", "valid", "eval", "test"}
@@ -110,7 +111,7 @@ class TensorBoardReader(MetricReader):
         for file in files:
             path = os.path.join(logdir.path(folder), file)
             if path not in self._records:
-                self._records[path] = Records(path)
+                self._records[path] = Records(path, logdir.original(os.path.join(folder, file)))
             yield from scalars(self._records[path].read(last=last, until=until))
 
     def _match(self, root: int, folder: str, top: str, tag: str, value: float) -> Source | None:
@@ -205,4 +206,10 @@ class Logdir:
         return _Listing(changed, settled, files, sorted(folders))
 
     def _is_old(self, file: str) -> bool:
-        return self._old is not None and os.path.lexists(os.path.join(self._old, file))
+        original = self.original(file)
+        return original is not None and is_original(os.path.join(self._top, file), original)
+
+    def original(self, file: str) -> str | None:
+        """The file that `file` is a copy of, where it came with the source."""
+        path = self._old and os.path.join(self._old, file)
+        return path if path and os.path.lexists(path) else None

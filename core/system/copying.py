@@ -170,3 +170,36 @@ def _clone(source: Path, target: Path) -> bool:
                 raise
             return False
     return True
+
+
+COMPARED = 1 << 12  # bytes at the end of what was copied
+
+
+def original_bytes(path: str, original: str) -> int:
+    """How many bytes at the beginning of `path` came with its original, 0 when somebody wrote the file anew.
+
+    By the last 4 KiB of them. A script may write it anew at any time: until something else was read of it, ask again.
+    """
+    try:
+        now, then = os.stat(path), os.stat(original)
+        if not stat.S_ISREG(now.st_mode) or not stat.S_ISREG(then.st_mode):
+            return 0
+        if now.st_size < then.st_size or (now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns):
+            return 0  # a copy keeps its time, and what is appended makes it longer
+        at = max(0, then.st_size - COMPARED)
+        return then.st_size if _part(path, at, then.st_size) == _part(original, at, then.st_size) else 0
+    except (OSError, ValueError):
+        return 0
+
+
+def is_original(path: str, original: str) -> bool:
+    """Whether `path` is as it was copied from `original`: no file of this run."""
+    try:
+        return os.stat(path).st_size == os.stat(original).st_size == original_bytes(path, original)
+    except (OSError, ValueError):
+        return False
+
+
+def _part(path: str, begin: int, end: int) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return os.pread(file.fileno(), end - begin, begin)

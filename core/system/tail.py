@@ -17,6 +17,8 @@ import stat
 import time
 from collections.abc import Iterator
 
+from studio.system.copying import original_bytes
+
 CHUNK = 1 << 18
 LONGEST_LINE = 1 << 16
 MOST_VALUES = 20_000
@@ -30,12 +32,14 @@ _GONE = (0, 0)  # identity of a file that was deleted: the next one may get the 
 class Tail:
     """Bytes of the file `path`, which may come later, grow, be cut, be replaced or never be a file at all.
 
-    start  how many bytes of the first file seen are not wanted
+    start     how many bytes of the first file seen are not wanted
+    original  a file that `path` may be a copy of: what came with it is not wanted
     """
 
-    def __init__(self, path: str, *, start: int = 0):
+    def __init__(self, path: str, *, start: int = 0, original: str | None = None):
         self.path = path
         self.position = start
+        self._original = original  # until something that is not of it was read: it may be written anew
         self.generation = 0  # how often the file was replaced: bytes kept from an earlier generation lead nowhere
         self._identity: tuple[int, int] | None = None
 
@@ -49,6 +53,7 @@ class Tail:
             end = os.fstat(descriptor).st_size
             while self.position < end and (chunk := self._chunk(descriptor, end - self.position)):
                 self.position += len(chunk)
+                self._original = None
                 if len(chunk) == CHUNK and not any(
                     chunk
                 ):  # in a hole, as a capped log has: it may be larger than memory
@@ -67,7 +72,10 @@ class Tail:
 
     def _open(self) -> int | None:
         try:
-            if not self._has_more(os.stat(self.path)):  # before opening, which would wake devices
+            found = os.stat(self.path)
+            if self._original is not None and stat.S_ISREG(found.st_mode):
+                self.position = original_bytes(self.path, self._original)
+            if not self._has_more(found):  # before opening, which would wake devices
                 return None
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -99,12 +107,24 @@ class Lines:
     lines should leave out all that are longer.
     """
 
-    def __init__(self, path: str, *, ends: tuple[bytes, ...] = (b"\n",), longest: int = LONGEST_LINE, start: int = 0):
-        self._tail = Tail(path, start=start)
+    def __init__(
+        self,
+        path: str,
+        *,
+        ends: tuple[bytes, ...] = (b"\n",),
+        longest: int = LONGEST_LINE,
+        start: int = 0,
+        original: str | None = None,
+    ):
+        self._tail = Tail(path, start=start, original=original)
         self._ends = ends
         self._longest = longest
         self._generation = 0
         self._forget()
+
+    @property
+    def generation(self) -> int:
+        return self._tail.generation
 
     def _forget(self) -> None:
         self._rest = b""  # of a line whose end has not come

@@ -13,7 +13,7 @@ import pytest
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.plugins import fitness, jsonl, printed, tensorboard
+from studio.plugins import fitness, jsonl, printed, regex_lines, run_files, tensorboard
 from studio.system.tail import Lines
 from studio.testing.readers import MetricReaderContract
 
@@ -36,6 +36,46 @@ class TestPrinted(MetricReaderContract):
         with open(run.folder + "/output.log", "a") as file:
             for value in values:
                 print("epoch", 3, "loss: 0.5, val_loss:", value, file=file)
+
+
+class TestRegex(MetricReaderContract):
+    plugin = regex_lines
+    metric = Metric(r"regex:score (\S+) after")
+
+    def write(self, run: Run, values: Sequence[float]) -> None:
+        with open(run.folder + "/output.log", "a") as file:
+            file.writelines(f"the score {value} after\n" for value in values)
+
+
+class TestCsv(MetricReaderContract):
+    plugin = run_files
+    metric = Metric("csv:logs/*.csv:val_loss")
+    test_claims_its_metric_and_no_other: Any = None  # it also reads names without a prefix
+
+    def write(self, run: Run, values: Sequence[float]) -> None:
+        file = Path(run.folder, "workspace/logs/metrics.csv")
+        file.parent.mkdir(exist_ok=True)
+        new = not file.exists()
+        with open(file, "a") as lines:
+            lines.write("epoch,   val_loss, lr\n" if new else "")
+            lines.writelines(f"{step}, {value}, 0.1\n" for step, value in enumerate(values))
+
+
+class TestCsvByName(TestCsv):
+    metric = Metric("val_loss")
+    test_claims_its_metric_and_no_other = MetricReaderContract.test_claims_its_metric_and_no_other
+
+
+class TestJson(MetricReaderContract):
+    plugin = run_files
+    metric = Metric("json:results.json:history.val_loss")
+    test_claims_its_metric_and_no_other: Any = None
+    test_reads_no_byte_twice: Any = None  # a document is understood when it is whole, and is written anew each time
+
+    def write(self, run: Run, values: Sequence[float]) -> None:
+        file = Path(run.folder, "workspace/results.json")
+        before = json.loads(file.read_text())["history"]["val_loss"] if file.exists() else []
+        file.write_text(json.dumps({"history": {"val_loss": [*before, *values]}, "seed": 3}) + "\n")
 
 
 class TestJsonLines(MetricReaderContract):

@@ -1,0 +1,113 @@
+"""The metric `regex:PATTERN`: a number in each printed line that PATTERN finds, in its group `value`, its first group or whole.
+
+--metric='regex:score=(\\S+) after:max'        a group `(?P<step>\\d+)` is the step
+"""
+
+import os
+import re
+import time
+from re import _constants as constants
+from re import _parser as parser
+from typing import Any
+
+from studio.errors import BadInput, StudioError
+from studio.experiment import Metric, Report, Run
+from studio.hookspecs import hookimpl
+from studio.interfaces import MetricReader
+from studio.system.escapes import without_escapes
+from studio.system.tail import Lines, Value, bounded, soon
+
+LONGEST_LINE = 1_000  # characters: a pattern may take the square of them, and more
+MOST_REPEATS = 3  # without an end, of a pattern
+SLOWEST = 2.0  # seconds of one line
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)")
+
+
+@hookimpl(trylast=True)
+def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
+    prefix, colon, pattern = metric.name.partition(":")
+    if prefix != "regex" or not colon:
+        return None
+    return RegexReader(_compiled(pattern), run)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadInput(f"--metric 'regex:{pattern}': {error}; write for example 'regex:score=(\\S+)'") from None
+    if not pattern:
+        raise BadInput("--metric 'regex:' has no pattern; write for example 'regex:score=(\\S+)'")
+    repeats = _endless(parser.parse(pattern), inside=False, pattern=pattern)
+    if repeats > MOST_REPEATS:
+        raise BadInput(
+            f"--metric 'regex:{pattern}': {repeats} repeats without an end may take for ever; leave `.*` out at both ends, or"
+            " write {0,50} for *"
+        )
+    return compiled
+
+
+def _endless(parsed: Any, *, inside: bool, pattern: str) -> int:
+    """How many repeats without an end there are. BadInput for one inside another: it may take for ever."""
+    count = 0
+    for operation, argument in parsed:
+        if operation in (constants.MAX_REPEAT, constants.MIN_REPEAT):
+            low, high, body = argument
+            endless = high == constants.MAXREPEAT or high > 100
+            if inside and (endless or low != high):
+                raise BadInput(
+                    f"--metric 'regex:{pattern}': a repeat inside a repeat may take for ever; write {{0,50}} without the inner one"
+                )
+            count += endless + _endless(body, inside=inside or endless, pattern=pattern)
+        elif operation is constants.BRANCH:
+            if inside:
+                raise BadInput(f"--metric 'regex:{pattern}': `|` inside a repeat may take for ever; write [ab] for a|b")
+            count += max((_endless(one, inside=inside, pattern=pattern) for one in argument[1]), default=0)
+        elif isinstance(argument, tuple | list):
+            for part in argument:
+                if isinstance(part, parser.SubPattern):
+                    count += _endless(part, inside=inside, pattern=pattern)
+    return count
+
+
+class RegexReader(MetricReader):
+    """Reads the lines that `pattern` finds, stdout and stderr alike. Longer lines are cut at 1,000 characters."""
+
+    source = "printed lines"
+
+    def __init__(self, pattern: re.Pattern[str], run: Run):
+        self._pattern = pattern
+        self._lines = Lines(os.path.join(run.folder, "output.log"), ends=(b"\n", b"\r"))
+        self.names: dict[str, float | None] = {}
+
+    def read(self) -> list[Report]:
+        return self._read(last=False)
+
+    def close(self) -> list[Report]:
+        return self._read(last=True)
+
+    def _read(self, *, last: bool) -> list[Report]:
+        values: list[Value] = []
+        for block in self._lines.read(last=last, until=soon()):
+            for line in without_escapes(block).replace(b"\r", b"\n").split(b"\n"):
+                values += self._values(line[: 4 * LONGEST_LINE].decode(errors="replace")[:LONGEST_LINE])
+            values = bounded(values)
+        return [Report(step, value) for step, value in values]
+
+    def _values(self, line: str) -> list[Value]:
+        begun = time.thread_time()
+        found = self._pattern.search(line)
+        if time.thread_time() - begun > SLOWEST:
+            raise StudioError(
+                f"the pattern {self._pattern.pattern!r} took {time.thread_time() - begun:.0f} s for one line"
+            )
+        if found is None:
+            return []
+        groups = found.groupdict()
+        text = groups.get("value") or (found[1] if self._pattern.groups and "value" not in groups else found[0]) or ""
+        number = _NUMBER.search(text)
+        if number is None:
+            return []
+        value, step = float(number[0]), groups.get("step") or ""
+        self.names[f"regex:{self._pattern.pattern}"] = value
+        return [(int(step) if step.isdecimal() else None, value)]
