@@ -3,11 +3,10 @@
 --metric='regex:score=(\\S+) after:max'        a group `(?P<step>\\d+)` is the step
 """
 
+import importlib
 import os
 import re
 import time
-from re import _constants as constants
-from re import _parser as parser
 from typing import Any
 
 from studio.errors import BadInput, StudioError
@@ -17,6 +16,9 @@ from studio.interfaces import MetricReader
 from studio.system.escapes import without_escapes
 from studio.system.tail import Lines, Value, bounded, soon
 
+# The tree of a pattern, for which `re` has no public name: without it one pattern could hold a search up for ever.
+parser: Any = importlib.import_module("re._parser")
+constants: Any = importlib.import_module("re._constants")
 LONGEST_LINE = 1_000  # characters: a pattern may take the square of them, and more
 MOST_REPEATS = 3  # without an end, of a pattern
 SLOWEST = 2.0  # seconds of one line

@@ -125,7 +125,7 @@ class RunFilesReader(MetricReader):
                 continue
             full, original = os.path.join(self._workspace, path), os.path.join(self._snapshot, path)
             if self._kind:
-                self._sources[path] = {"csv": CsvFile, "json": JsonFile}[self._kind](full, original)
+                self._sources[path] = (CsvFile if self._kind == "csv" else JsonFile)(full, original)
             else:
                 self._sources[path] = source_of(full, path, original)
         self._sources = dict(sorted(self._sources.items(), key=lambda item: _natural(item[0])))
