@@ -240,3 +240,11 @@ def test_an_empty_file_of_the_source_that_became_something_else(run: Run) -> Non
     copy_from_source(run, "").unlink()
     os.mkfifo(Path(run.folder, "workspace/m.jsonl"))
     assert values(reader_of("jsonl:m.jsonl:a", run)) == []
+
+
+def test_a_file_of_an_earlier_run_that_is_written_anew_between_two_looks(run: Run) -> None:
+    copy = copy_from_source(run, OLD)
+    reader = reader_of("jsonl:m.jsonl:a", run)
+    assert reader.read() == []
+    copy.write_text('{"a": 7}\n{"a": 8}\n{"a": 9}\n')  # longer than it was: nothing shows that it was cut
+    assert values(reader) == [7.0, 8.0, 9.0]
