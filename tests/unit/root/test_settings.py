@@ -193,6 +193,7 @@ SAMPLES = {  # of each option, a text as it may be typed
     "options": ["popsize=8", "x=a=b"],
     "seed": "7",
     "metric": "val_loss:min",
+    "link": ["data"],
     "direction": "minimize",
     "python": "/usr/bin/python3",
     "env": ["A", "HOME"],
