@@ -198,7 +198,8 @@ def _check_items(given: Given, items: list[str]) -> None:
             _check_item(given, item)
     if not all(items):
         rest = ",".join(filter(None, items))
-        proposal = f"; write {given.write(rest)}" if rest and ":" not in rest else ""
+        plain = rest and ":" not in rest and not _texts_among_numbers(items)
+        proposal = f"; write {given.write(rest)}" if plain else ""
         raise given.error(f"a value is missing beside a comma{proposal}")
 
 
@@ -255,12 +256,17 @@ def _spread(low: str, high: str, grid: bool) -> str:
 
 def _check_mixed(given: Given, items: Sequence[str]) -> None:
     """Refuses `0.1,foo`: a slip, unless the text has quotes."""
-    texts = [item for item in items if isinstance(literal(item), str) and not is_quoted(item)]
-    if texts and any(is_number(item) for item in items):
+    if texts := _texts_among_numbers(items):
         quoted = ",".join(f"'{item}'" if item in texts else item for item in items)
         raise given.error(
             f'{_one_line(texts[0])} is a text among numbers; where that is meant, write `"{given.name}={quoted}"`'
         )
+
+
+def _texts_among_numbers(items: Sequence[str]) -> list[str]:
+    """The items that are texts without quotes, where others are numbers."""
+    texts = [item for item in items if item and isinstance(literal(item), str) and not is_quoted(item)]
+    return texts if any(is_number(item) for item in items) else []
 
 
 def words_notice(values: Sequence[object]) -> str:

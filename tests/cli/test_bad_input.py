@@ -21,7 +21,7 @@ LR = ["--hp=lr=1,2"]
 OPTIONS = [
     # pieces that do not exist
     (["run", "--optimizer=cme", *LR], ["'cme'", "did you mean 'cma'"]),
-    (["run", "--optimizer=", *LR], ["optimizer ''", "cma, grid, random"]),
+    (["run", "--optimizer=", *LR], ["optimizer ''", "auto, cma, gp, grid, random"]),
     (["run", "--optimizer=a\nb\x1b[31m", *LR], [r"'a\nb\x1b[31m'"]),
     (["run", "--backend=locl", *LR], ["'locl'", "did you mean 'local'"]),
     (["run", "--cloud=ec2spot", *LR], ["--cloud", "no bucket is known"]),
@@ -51,8 +51,8 @@ OPTIONS = [
     (["run", "--hp=lr=1,,2"], ["lr=1,,2", "`lr=1,2`"]),
     (["run", "--hp=lr=[1,2]"], ["lr=[1,2]", "`lr=1,2`"]),
     (["run", "--hp=lr=1:2:3:4"], ["lr=1:2:3:4"]),
-    (["run", "--hp=lr=1e-5:0.1:l"], ["lr=1e-5:0.1:l", "1e-5:l"]),
-    (["run", "--hp=lr=0:1:10:urla"], ["lr=0:1:10:urla", "--optimizer"]),
+    (["run", "--optimizer=grid", "--hp=lr=1e-5:0.1:l"], ["lr=1e-5:0.1:l", "1e-5:l"]),
+    (["run", "--optimizer=grid", "--hp=lr=0:1:10:urla"], ["lr=0:1:10:urla", "--optimizer"]),
     (["run", "--hp=lr=0:u20001:1"], ["20,001", "--max-experiments"]),
     (["run", "-O", "a=1", *LR], ["'a'", "it takes none"]),
     # ranges of the other optimizers

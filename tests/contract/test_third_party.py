@@ -193,8 +193,11 @@ def test_without_a_package_the_error_says_what_there_is(
 ) -> None:
     bare = Environment(make_environment(tmp_path / "bare"), shared)
     for options, message in (
-        (["--optimizer=optuna"], "there is no optimizer 'optuna'; there are: cma, grid, random"),
-        (["--backend=pool"], "there is no backend 'pool'; there are: ec2, ec2spot, folder, gce, gcspot, local"),
+        (["--optimizer=optuna"], "there is no optimizer 'optuna'; there are: auto, cma, gp, grid, random, sobol, tpe"),
+        (
+            ["--backend=pool"],
+            "there is no backend 'pool'; there are: dask, ec2, ec2spot, folder, gce, gcspot, kubernetes, local, ray, skypilot, slurm, ssh",
+        ),
         (["--optimizer=random", "--hp=x=normal(0,1)"], "x=normal(0,1)"),
     ):
         done = bare.studio("run", *options, "--hp=lr=0.1", "train.py")
