@@ -191,6 +191,8 @@ def is_optimizer_file(optimizer: str) -> bool:
 
 def _parse_optimizer(given: Any, flag: str) -> str:
     text = os.fspath(given)
+    if not text:
+        raise BadInput(f"{flag} '' names no optimizer; `studio plugins` lists them")
     return os.path.abspath(os.path.expanduser(text)) if is_optimizer_file(text) else text
 
 

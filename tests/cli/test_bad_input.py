@@ -21,7 +21,7 @@ LR = ["--hp=lr=1,2"]
 OPTIONS = [
     # pieces that do not exist
     (["run", "--optimizer=cme", *LR], ["'cme'", "did you mean 'cma'"]),
-    (["run", "--optimizer=", *LR], ["optimizer ''", "auto, cma, gp, grid, random"]),
+    (["run", "--optimizer=", *LR], ["--optimizer ''", "studio plugins"]),
     (["run", "--optimizer=a\nb\x1b[31m", *LR], [r"'a\nb\x1b[31m'"]),
     (["run", "--backend=locl", *LR], ["'locl'", "did you mean 'local'"]),
     (["run", "--cloud=ec2spot", *LR], ["--cloud", "no bucket is known"]),

@@ -166,7 +166,8 @@ WITHOUT_PLUGINS = [*HEAVY, "pluggy", "studio.host", "studio.plugins", "studio.op
         ("import studio", [*WITHOUT_PLUGINS, "typer"]),
         ("from studio import fs_tracker", [*WITHOUT_PLUGINS, "typer"]),
         ("call()", [*WITHOUT_PLUGINS, "typer"]),
-        ("call('--help'), call('run', '--help'), call('resume', '--help')", WITHOUT_PLUGINS),
+        ("call('--help')", WITHOUT_PLUGINS),
+        ("call('run', '--help'), call('resume', '--help')", ["scipy", "libcst", "cma", "tensorboard"]),
         ("call('runs', 'list'), call('runs', 'show', 'a/1'), call('runs', 'logs', 'a/1')", WITHOUT_PLUGINS),
         ("call('plugins')", ["scipy", "libcst", "cma", "tensorboard"]),
     ],
@@ -195,10 +196,10 @@ def test_stdout_is_data_and_stderr_is_talk(studio, script, workdir, home):
     script("train.py", SCORES)
     result = studio("run", "--project=p", "--hp=lr=1,2", "train.py")
     assert result.code == 0
-    assert [line.split()[:5] for line in result.out.splitlines()] == [
-        ["#", "status", "fitness", "lr", "time"],
-        ["1", "completed", "-1", "1", "0:00"],
-        ["2", "completed", "-2", "2", "0:00"],
+    assert [line.split()[:4] for line in result.out.splitlines()] == [
+        ["#", "status", "fitness", "lr"],
+        ["1", "completed", "-1", "1"],
+        ["2", "completed", "-2", "2"],
     ]
     lines = result.err.splitlines()
     assert lines[0] == "project p: 2 experiments"
@@ -217,7 +218,7 @@ def test_some_failed(command, experiments, script):
     script("train.py", FAILS_ON_TWO)
     result = command("run", "--project=p", "--hp=lr=1,2,3", "train.py")
     assert result.code == 3
-    assert "#2/3  failed  lr=2  0:00  (exit code 1: ValueError: no good)" in result.err
+    assert re.search(r"#2/3  failed  lr=2  0\.\d+ s  \(exit code 1: ValueError: no good\)", result.err)
     assert "best: p/3" in result.err
     one, two, three = experiments("p")
     assert statuses([one, two, three]) == ["completed", "failed", "completed"]
@@ -461,9 +462,7 @@ def test_seed_is_shown_and_repeats_the_search(command, experiments, script):
     assert "studio: seed" not in result.err
     first, second = ([(e["values"], e["fitness"]) for e in experiments(project)] for project in "pq")
     assert first == second
-    assert (
-        command("run", "--project=r", "--hp=x=1", *arguments[3:]).err.count("studio: seed") == 0
-    )  # the grid draws nothing
+    assert "studio: seed" not in command("run", "--project=r", "--hp=x=1,2", "train.py").err  # a grid draws nothing
 
 
 def test_budget_of_an_optimizer_without_end(command, script):
@@ -574,7 +573,7 @@ def test_threads_are_shared(command, script, monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     cpus = len(os.sched_getaffinity(0))
-    command("run", "--project=p", f"--num-workers={cpus}", "--hp=x=1", "train.py")
+    command("run", "--project=p", f"--num-workers={cpus}", f"--hp=x=1:{max(2, cpus)}", "train.py")
     assert command("runs", "logs", "p/1").out == "1 1 1\n"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     command("run", "--project=q", "--hp=x=1", "train.py")
@@ -604,7 +603,7 @@ def test_gpus_are_given_out(command, script, monkeypatch):
     assert third in (first, second)
     assert command("run", "--project=q", "--gpus=2", "--hp=x=3", "train.py").code == 0
     assert command("runs", "logs", "q/1").out == "4,7\n"
-    result = command("run", "--gpus=2", "--num-workers=2", "--hp=x=3", "train.py")
+    result = command("run", "--gpus=2", "--num-workers=2", "--hp=x=3,4", "train.py")
     assert (result.code, "2 GPUs" in result.err) == (2, True)
 
 

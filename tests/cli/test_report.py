@@ -169,7 +169,7 @@ def test_markdown_is_short_and_goes_to_stdout(project, command):
     assert lines[0] == "### Search `digits`"
     assert "**Best: `-0.25`** with `lr = 0.25`, `name = a` (experiment 3)" in lines
     assert "| # | `fitness` | `lr` | `name` | time |" in lines
-    assert "- 2 × ``exit code 1: step 1: </td><script>alert(1)</script> `x` \\| @everyone [2J``" in lines
+    assert "- 2 × ``exit code 1: step 1: </td><script>alert(1)</script> `x` \\| @everyone``" in lines
     assert result.out.rstrip().endswith("train.py\n```")
     assert len(lines) < 30
 
