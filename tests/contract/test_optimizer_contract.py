@@ -298,6 +298,13 @@ class GivesInTheEnd(Counts):
         return super().ask()
 
 
+class KnowsThreeClasses(RandomSearch):
+    """Breaks on a class of failure that it never heard of."""
+
+    def tell(self, suggestion, fitness, failure=""):
+        {"": 0, "memory": 1, "timeout": 2, "crash": 3}[failure]
+
+
 class BreaksOnNone(Sound):
     def tell(self, suggestion, fitness):
         super().tell(suggestion, 0.0 + fitness)
@@ -493,6 +500,7 @@ BROKEN = [
     (PrunesAtRandom, "test_leaves_global_generators_alone", "`numpy.random` changed"),
     (PrunesByTheClock, "test_replays_with_4_outstanding", "on replay report("),
     (BreaksOnNone, "test_survives_failures", "tell(suggestion, None) raised TypeError"),
+    (KnowsThreeClasses, "test_survives_every_class_of_failure", "raised KeyError"),
     (NeedsOneSuccess, "test_survives_failures_only", "ask() raised ValueError"),
     (Averages, "test_survives_nan_and_infinity", "ask() raised ValueError"),
     (Normalises, "test_survives_equal_fitness", "ZeroDivisionError"),
