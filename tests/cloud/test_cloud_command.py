@@ -1,8 +1,10 @@
 """`studio cloud list|gc`, and what `studio run --cloud` says before it orders anything."""
 
+import contextlib
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import time
@@ -443,7 +445,7 @@ def test_what_a_search_cost_is_listed(command, train, home):
     command("run", "--quiet", "--project=p", "--hp=lr=1,2", "train.py")
     assert "cost" not in command("runs", "list").out + command("runs", "list", "p").out
     (home / "projects/p/cost.json").write_text('{"dollars": 1.5}')
-    (home / "projects/p/1/1/machine.json").write_text('{"machine": "studio-p-1", "dollars": 0.0123}')
+    set_cost(home, 0.0123)
     lines = command("runs", "list").out.splitlines()
     assert (lines[0].split()[-1], lines[1].split()[-1]) == ("cost", "$1.50")
     lines = [line.split() for line in command("runs", "list", "p").out.splitlines()]
@@ -453,14 +455,17 @@ def test_what_a_search_cost_is_listed(command, train, home):
     assert [experiment.get("cost") for experiment in found] == [0.0123, None]
 
 
+def set_cost(home, dollars):
+    with contextlib.closing(sqlite3.connect(home / "projects/p/studio.db")) as connection, connection:
+        connection.execute("UPDATE attempts SET cost = ? WHERE experiment = 1", (dollars,))
+
+
 def test_what_an_experiment_cost(command, train, home):
     command("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
-    assert "cost" not in json.loads(command("runs", "show", "p/1", "--json").out)
-    (home / "projects/p/1/1/machine.json").write_text('{"machine": "studio-p-1", "dollars": 0.0123}')
-    assert json.loads(command("runs", "show", "p/1", "--json").out)["cost"] == 0.0123
+    assert "$" not in command("runs", "show", "p/1").out
+    set_cost(home, 0.0123)
+    assert json.loads(command("runs", "show", "p/1", "--json").out)["attempts"][0]["cost"] == 0.0123
     assert "$0.0123" in command("runs", "show", "p/1").out
-    (home / "projects/p/1/1/machine.json").write_text('{"machine": "studio-p-1", "dollars": null}')
-    assert "\ncost" not in command("runs", "show", "p/1").out
 
 
 def test_a_local_search_loads_no_sdk(home, train):

@@ -22,13 +22,14 @@ from studio.backends.queue import shipping
 from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket import BucketFull, BucketUnreachable
 from studio.backends.queue.bucket_url import open_bucket
+from studio.backends.queue.folder_backend import FolderBackend
 from studio.backends.queue.lease_records import JobOutcome
 from studio.backends.queue.lease_taker import LeaseTaker
 from studio.backends.queue.shipping import DiskFull, outputs_key
 from studio.experiment import Outcome, Report, Resources
+from studio.host import backend_fields
 from studio.project.project import Project
 from studio.project.store import Store, whole
-from studio.search.run import make_settings
 from studio.system.processes import marked
 from studio.testing import BackendContract
 
@@ -415,7 +416,14 @@ class TestContract(BackendContract):
     @pytest.fixture(autouse=True)
     def place(self, worker, share, tmp_path):
         self.tmp = tmp_path / "tmp"
-        self.backend = lambda slots: BucketBackend(slots=slots, bucket=open_bucket(str(share)), look=0.1)
+
+        class Shared(BucketBackend):
+            name = "shared"
+
+            def __init__(self, *, slots):
+                super().__init__(slots=slots, bucket=open_bucket(str(share)), look=0.1)
+
+        self.backend = Shared
         self.worker = worker("--slots=3")
 
     def processes_of(self, run):
@@ -699,8 +707,8 @@ def test_closing_is_not_held_up_by_a_bucket_that_does_not_answer(own, until, mon
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("folder", "backend folder needs an option: write --backend=folder:/shared/dir"),
-        ("folder:", "backend folder needs an option: write --backend=folder:/shared/dir"),
+        ("folder", "backend folder needs an option: write --backend=folder:URL"),
+        ("folder:", "--backend=folder: names no folder; write --backend=folder:/shared/dir, or a bucket"),
         (
             "folder:/dev/null/x",
             "/dev/null/x cannot be used: Not a directory; name a folder that all machines can write to",
@@ -717,9 +725,10 @@ def test_a_place_that_cannot_be_is_said_in_one_line_and_nothing_stays(place, say
 
 
 def test_a_folder_is_kept_with_its_whole_path(workdir):
-    assert make_settings("train.py", backend="folder:shared").backend_options == {"url": f"{os.getcwd()}/shared"}
-    assert make_settings("train.py", backend="folder:~/x").backend_options == {"url": os.path.expanduser("~/x")}
-    assert make_settings("train.py", backend="folder:s3://b/x").backend_options == {"url": "s3://b/x"}
+    read = backend_fields(FolderBackend)["url"].read
+    assert read("shared") == f"{os.getcwd()}/shared"
+    assert read("~/x") == os.path.expanduser("~/x")
+    assert read("s3://b/x") == "s3://b/x"
 
 
 # --- searches that move -----------------------------------------------------------------------------------------------
