@@ -221,7 +221,7 @@ def rows(page: str, heading: str, columns: str) -> list[list[str]]:
 def test_grid_ranges_are_what_the_table_says():
     host = create_host()
     found = rows("ranges.md", "Grid ranges", "| range | values | how many |")
-    assert len(found) == 14
+    assert len(found) == 15
     for text, shown, count in found:
         parameter = host.parse_range("x", text.strip("`"), grid=True)
         values = [str(value) for value in getattr(parameter, "values", None) or [parameter.value]]
