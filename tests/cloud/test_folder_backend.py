@@ -707,7 +707,7 @@ def test_closing_is_not_held_up_by_a_bucket_that_does_not_answer(own, until, mon
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("folder", "backend folder needs an option: write --backend=folder:URL"),
+        ("folder", "backend folder needs URL: write --backend=folder:URL"),
         ("folder:", "--backend=folder: names no folder; write --backend=folder:/shared/dir, or a bucket"),
         (
             "folder:/dev/null/x",
