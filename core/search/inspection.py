@@ -104,8 +104,7 @@ def inspect_script(
     if run:
         places += _options_in_help([*command.argv, *command.arguments], program, places)
         had, notice = _metrics_of_a_run(words, host)
-        names = {seen.name for seen in had}
-        metrics = had + [seen for seen in metrics if seen.name not in names and not had]
+        metrics = had or metrics
         notices += [notice] if notice else []
     return Inspection(words, propose(places), metrics, notices)
 
