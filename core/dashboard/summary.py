@@ -8,7 +8,7 @@ from typing import Any
 from studio.dashboard.elapsed import pauses_of, seconds_outside
 from studio.dashboard.experiment_table import ExperimentTable
 from studio.project.records import iso
-from studio.project.summary import FINISHED, ProjectSummary, state_of
+from studio.project.summary import FINISHED, ProjectSummary
 from studio.reporting.facts import by_cause
 from studio.search.steering import refusals
 
@@ -26,9 +26,8 @@ def live_summary(table: ExperimentTable, summary: ProjectSummary) -> dict[str, A
         finished = sum(counts[status] for status in FINISHED)
         slots = (session.slots if session else None) or settings.get("num_workers", 1)
         ended, rate = _ended(table), _rate(table, slots)
-        state = state_of(table.at_work, table.meta["settings"], session)
         best = summary.best.number if summary.best else 0
-        refused = refusals(settings, session, state, counts)
+        refused = refusals(settings, session, summary.state, counts)
         return {
             **summary.as_dict(),
             "experiments_since_best": sum(

@@ -1,5 +1,6 @@
 """The axis of each hyperparameter: how its values are placed where they are drawn or exported."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +47,13 @@ def axes_of(settings: Mapping[str, Any], experiments: Sequence[Experiment], host
     """One for each hyperparameter, in the order in which they were given. A range that nobody here can read any more is
     known by the values that were drawn from it."""
     ranges = settings.get("ranges") or {}
-    try:
+    known: dict[str, Axis | None] = {}
+    with contextlib.suppress(StudioError):  # the plugin is gone
         grid = host.optimizer(settings.get("optimizer") or "grid").grid
-        known = {parameter.name: _axis(parameter) for parameter in read_space(ranges, host, grid=grid)}
-    except StudioError:  # the plugin is gone, or a program had ranges of its own kind
-        known = {}
+        for name, given in ranges.items():
+            with contextlib.suppress(StudioError):  # of a plugin that is gone, or of a program's own kind
+                (parameter,) = read_space({name: given}, host, grid=grid)
+                known[name] = _axis(parameter)
     seen = dict.fromkeys(name for experiment in experiments for name in experiment.values)
     names = dict.fromkeys([*ranges, *seen])
     return [

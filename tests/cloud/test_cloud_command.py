@@ -449,7 +449,7 @@ def test_what_a_search_cost_is_listed(command, train, home):
     lines = command("runs", "list").out.splitlines()
     assert (lines[0].split()[-1], lines[1].split()[-1]) == ("cost", "$1.50")
     lines = [line.split() for line in command("runs", "list", "p").out.splitlines()]
-    assert [line[4] for line in lines[:2]] == ["cost", "$0.0123"]
+    assert [line[4] for line in lines[:2]] == ["cost", "$0.012"]
     assert json.loads(command("runs", "list", "--json").out)[0]["cost"] == 1.5
     found = json.loads(command("runs", "list", "p", "--json").out)
     assert [experiment.get("cost") for experiment in found] == [0.0123, None]
@@ -457,7 +457,7 @@ def test_what_a_search_cost_is_listed(command, train, home):
 
 def set_cost(home, dollars):
     with contextlib.closing(sqlite3.connect(home / "projects/p/studio.db")) as connection, connection:
-        connection.execute("UPDATE attempts SET cost = ? WHERE experiment = 1", (dollars,))
+        connection.execute("UPDATE attempts SET cost = ? WHERE number = 1", (dollars,))
 
 
 def test_what_an_experiment_cost(command, train, home):
@@ -465,7 +465,7 @@ def test_what_an_experiment_cost(command, train, home):
     assert "$" not in command("runs", "show", "p/1").out
     set_cost(home, 0.0123)
     assert json.loads(command("runs", "show", "p/1", "--json").out)["attempts"][0]["cost"] == 0.0123
-    assert "$0.0123" in command("runs", "show", "p/1").out
+    assert "$0.012" in command("runs", "show", "p/1").out
 
 
 def test_a_local_search_loads_no_sdk(home, train):

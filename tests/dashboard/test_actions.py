@@ -7,12 +7,15 @@ import time
 import pytest
 
 import studio
+from studio.dashboard.experiment_table import ExperimentTable
+from studio.dashboard.summary import live_summary
 from studio.errors import BadInput
 from studio.host import create_host
 from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.records import read_rows
 from studio.project.store import reading
+from studio.project.summary import summarize
 from studio.search import steering
 from tests.dashboard.conftest import wait_for
 
@@ -261,7 +264,7 @@ def test_a_driver_that_ends_takes_no_note_with_it(project):
         asked = ask()
         assert words in asked.words
         waits = [request.action for _, request in requests.pending(store.folder)]
-        assert waits == {"again": ["retry"], "queued": ["add-values"]}.get(name, [])
+        assert waits == {"again": ["retry"], "queued": ["queue"]}.get(name, [])
         assert asked.resume == {"more": {"max_experiments": "15"}, "again": {}, "queued": {}}.get(name)
 
 
@@ -270,7 +273,7 @@ def test_a_note_is_carried_out_once(command, script, home):
     script("train.py", QUICK)
     command("run", "--project=digits", "--hp=lr=0.25,0.5", "train.py")
     folder = home / "projects" / "digits"
-    note = requests.leave(folder, Request("add-values", values={"lr": 7}))
+    note = requests.leave(folder, Request("queue", values={"lr": 7}))
     text = note.read_text()
     assert command("resume", "digits", "--quiet").code == 0
     assert not note.exists()
@@ -338,7 +341,17 @@ def test_a_grid_that_is_done_takes_no_budget(browser, command, script):
     assert command("run", "--project=digits", "--hp=lr=1,2", "train.py").code == 0
     refused = browser.json("/api/projects/digits")["actions"]
     assert "ends with the 2 experiments of grid" in refused["add-budget"]
-    assert refused["add-values"] == ""
+    assert refused["add-values"] is None
+
+
+def test_the_state_and_its_buttons_are_of_one_moment(project):
+    """The driver ends between the look at the table and the one at the record."""
+    store = project()
+    table = ExperimentTable(store.folder, create_host())
+    table.refresh()
+    store.close()
+    found = live_summary(table, summarize(store.folder))
+    assert (found["state"], found["actions"]["resume"]) == ("interrupted", None)
 
 
 @pytest.mark.parametrize("time", ["1H 30M", 90])  # parse_duration has all spellings

@@ -79,7 +79,8 @@ def test_columns_say_how_to_show_them(browser, project):
 
 
 def test_lists_of_numbers_have_an_axis(browser, project):
-    project(count=0, ranges={"lr": "1e-5:l5:0.1", "n": "2,3,4", "mixed": "1,auto"}, optimizer="grid")
+    ranges = {"unreadable": "1,auto", "lr": "1e-5:l5:0.1", "n": "2,3,4", "mixed": "1,'auto'"}
+    project(count=0, ranges=ranges, optimizer="grid")
     columns = {
         column["key"]: column for column in browser.json("/api/projects/digits/experiments?layout=columns")["columns"]
     }

@@ -14,6 +14,7 @@ export function startActions(app) {
   for (const button of buttons) {
     const number = Number(button.dataset.number) || null;
     button.addEventListener("click", () => app.ask(button.dataset.action, number ? { numbers: [number] } : {}, number ? 1 : null));
+    button.disabled = app.lost; // before, a click would be lost
   }
   return {
     refresh() {

@@ -19,5 +19,6 @@ if (page.page === "project" && page.summary.experiments) {
   data.catch(() => null); // start() has it, and its error
   import("/vendor/uplot.js").catch(() => null);
 }
+document.body.classList.add("awake");
 if (MODULES[page.page]) await (await import(MODULES[page.page])).start(data);
 performance.mark("studio-ready");

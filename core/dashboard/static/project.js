@@ -179,7 +179,8 @@ class App {
 export async function start(data) {
   const app = new App();
   const section = part("experiments");
-  part("tensorboard")?.addEventListener("click", openTensorboard);
+  const tensorboard = part("tensorboard");
+  if (tensorboard) Object.assign(tensorboard, { onclick: openTensorboard, disabled: false }); // before, a click would be lost
   app.actions = startActions(app);
   app.showState();
   if (!section) return wait(app);

@@ -25,7 +25,7 @@ export function tableColumns(app) {
   }
   list.push({ key: "duration", label: "Time", class: "num t", fill: fillTime });
   if (experiments.lists.slot.some((slot) => slot !== null)) list.push({ key: "slot", label: "Slot", class: "w", fill: (cell, row) => text(cell, experiments.lists.slot[row], (slot) => `slot ${slot}`) });
-  if (experiments.lists.cost.some(Boolean)) list.push({ key: "cost", label: "Cost", class: "num", fill: (cell, row) => text(cell, experiments.lists.cost[row], dollars) });
+  if (experiments.lists.cost.some(Boolean)) list.push({ key: "cost", label: "Cost", class: "num", fill: (cell, row) => text(cell, experiments.lists.cost[row], moneyText) });
   list.push({ key: "started", label: "Started", class: "t", hidden: true, fill: (cell, row) => text(cell, experiments.lists.started[row], when) });
   list.push({ key: "exit_code", label: "Exit", class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.lists.exit_code[row], String) });
   list.push({ key: "attempts", label: "Attempts", class: "num", hidden: true, fill: (cell, row) => text(cell, experiments.lists.attempts[row], String) });

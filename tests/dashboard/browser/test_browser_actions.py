@@ -26,7 +26,6 @@ def test_a_programs_own_loop_has_no_button_that_cannot_work(dashboard: Any, open
     expect(page.locator("[data-action]:visible")).to_have_count(0)
 
 
-@pytest.mark.xfail(strict=False, reason="red since the strip comes from the server; to be looked into")
 def test_stop_says_what_happens_to_what(dashboard: Any, open_page: Callable[..., Any]) -> None:
     dashboard.fill("to-stop", 20, "--running", "3", "--size", "90", "--curves", "0")
     page = open_page(dashboard, "/p/to-stop")
@@ -44,7 +43,6 @@ def test_stop_says_what_happens_to_what(dashboard: Any, open_page: Callable[...,
     expect(dialog).to_contain_text("The search goes on")
 
 
-@pytest.mark.xfail(strict=False, reason="red since the strip comes from the server; to be looked into")
 def test_an_action_is_busy_at_once_and_a_lost_network_is_an_error(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/p/hundred")
     held: list[Any] = []
@@ -69,6 +67,18 @@ def test_an_action_is_busy_at_once_and_a_lost_network_is_an_error(shared: Any, o
     expect(page.locator("#said")).to_have_attribute("role", "alert")
 
 
+def test_no_click_is_lost_before_the_script_is_there(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/empty")
+    held: list[Any] = []
+    page.route("**/project.js", lambda route: held.append(route))
+    page.goto(f"{shared.address}/p/hundred")
+    buttons = page.locator("[data-action], #tensorboard")
+    assert buttons.evaluate_all("all => all.every(button => button.disabled)")
+    held[0].continue_()
+    page.get_by_role("button", name="Add budget").click()  # waits until it is enabled
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_a_refusal_is_an_error_with_its_reason(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/p/hundred")
     page.get_by_role("button", name="Add budget").click()
@@ -81,7 +91,6 @@ def test_a_refusal_is_an_error_with_its_reason(shared: Any, open_page: Callable[
     expect(dialog).to_be_hidden()
 
 
-@pytest.mark.xfail(strict=False, reason="red since the strip comes from the server; to be looked into")
 def test_tensorboard_opens_beside_the_page(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/p/hundred")
     page.route("**/tensorboard", lambda route: route.fulfill(json={"address": f"{shared.address}/static/icon.svg"}))

@@ -222,8 +222,8 @@ def test_rows_that_could_not_be_fetched_come_with_the_next_try(alone: Any, open_
     alone.kill()
     expect(page.locator("#live")).to_contain_text("Reconnecting")
     time.sleep(1)  # for experiments that only a fetch brings: more rows than an event holds
-    page.route(re.compile(r"/experiments\?after="), lambda route: route.abort("connectionreset"), times=1)
-    with page.expect_event("requestfailed", lambda request: "/experiments?after=" in request.url):
+    page.route(re.compile(r"/experiments\?layout=columns"), lambda route: route.abort("connectionreset"), times=1)
+    with page.expect_event("requestfailed", lambda request: "/experiments?layout=columns" in request.url):
         alone.start()
     expect(page.locator("#live")).to_have_text("Live")
     numbers = "[...document.querySelectorAll('#rows tr[data-number]')].map(row => Number(row.dataset.number))"
@@ -240,12 +240,12 @@ def test_a_hidden_page_holds_no_connection(dashboard: Any, open_page: Callable[.
         " document.dispatchEvent(new Event('visibilitychange')) }"
     )
     with page.expect_event(
-        "requestfailed", lambda request: "/events?changed_since=" in request.url
+        "requestfailed", lambda request: "/stream?changed_since=" in request.url
     ):  # closed by the page
         page.evaluate(show, True)
     count = len(dashboard.experiments("tab"))
     assert int(page.locator(".chips b").first.inner_text()) <= count
-    with page.expect_request(re.compile(r"/events\?after=")):
+    with page.expect_request(re.compile(r"/stream\?changed_since=")):
         page.evaluate(show, False)
     wait_until(lambda: int(page.locator(".chips b").first.inner_text()) >= count)
 
@@ -307,8 +307,8 @@ def test_the_log_of_a_running_experiment_grows_and_is_searched(
 
 
 KEPT = """async () => {
-    const { Curves } = await import("/static/curves.js");
-    const { Experiments } = await import("/static/data.js");
+    const { Curves } = await import("/static/curve_cache.js");
+    const { Experiments } = await import("/static/experiments.js");
     const experiments = new Experiments();
     const take = (status) => experiments.merge({ version: "1", number: [1], status: [status] });
     take("running");
@@ -337,9 +337,9 @@ def test_a_curve_stays_old_until_it_is_there(shared: Any, open_page: Callable[..
     def answer(route: Any) -> None:
         step = next(steps)
         if step is None:
-            route.fulfill(status=400, json={"error": "not now"})
+            route.fulfill(status=400, json={"error": {"code": "bad_request", "message": "not now"}})
         else:
             route.fulfill(json={"curves": {"1": {"step": step, "value": step}}})
 
-    page.route("**/curves?e=1&*", answer)
+    page.route("**/curves?experiments=1&*", answer)
     assert page.evaluate(KEPT) == [[1, None], ["no answer", None], [2, None], 2, [3, 3]]
