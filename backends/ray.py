@@ -38,7 +38,7 @@ class RayBackend(EngineBackend):
             raise BadInput("--backend=ray needs Ray: pip install 'studio-search[ray]'") from None
         self._ray = ray
         self._mine = not ray.is_initialized()
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
         try:
             if not self._mine:
                 return
