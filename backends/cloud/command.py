@@ -1,4 +1,4 @@
-"""`studio cloud list|gc|setup`: the machines that Studio made in clouds, and what an account needs for them."""
+"""List and end machines of clouds; set an account up for them."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""`studio worker URL`."""
+"""Run experiments that a search on another machine gives out."""
 
 import contextlib
 import os

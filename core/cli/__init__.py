@@ -7,6 +7,8 @@ terminal), skeleton. config has studio.toml, mcp_tools the
 tools of mcp.
 """
 
+import ast
+import functools
 import importlib
 import os
 import signal
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.cli.streams import settle_streams
+from studio.entry_points import EntryPoint, find_entry_points
 from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
 
 HELLO = """\
@@ -26,7 +29,8 @@ Then: studio runs list, studio runs show PROJECT/1, studio resume PROJECT.
 Help: studio --help, studio run --help.
 """
 
-# name -> module and the line that `studio --help` shows, so that the help imports no command
+# name -> module and the line that `studio --help` shows, so that the help imports no command. Packages add commands by
+# the entry-point group `studio.commands`, as backends that have a command of their own do.
 COMMANDS = {
     "run": ("studio.cli.run", "Search hyperparameters of a script."),
     "inspect": ("studio.cli.inspect", "Show where values can go in a script, its metrics, and a command for it."),
@@ -42,8 +46,6 @@ COMMANDS = {
     "runs": ("studio.cli.runs", "List and show projects and experiments, and their logs."),
     "doctor": ("studio.cli.doctor", "Say what is wrong with a project, and mend it."),
     "plugins": ("studio.cli.plugins", "List what is installed: optimizers, backends, range parsers, metrics."),
-    "worker": ("studio.backends.queue.command", "Run experiments that a search on another machine gives out."),
-    "cloud": ("studio.backends.cloud.command", "List and end machines of clouds; set an account up for them."),
     "ui": ("studio.cli.ui", "Open the dashboard on all projects in a browser."),
     "tensorboard": ("studio.cli.tensorboard", "Compare the experiments of a project in TensorBoard."),
     "plot": ("studio.cli.plot", "Draw the results of a project in the terminal."),
@@ -61,7 +63,6 @@ ELSEWHERE = {  # names that other tools have for it
     "remove": "rm PROJECT",
     "dashboard": "ui",
 }
-LATER: tuple[str, ...] = ()  # announced
 
 
 def main() -> None:
@@ -130,28 +131,29 @@ def _app() -> Any:
 
     class Commands(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return list(COMMANDS)
+            return [*COMMANDS, *plugin_commands()]
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            if cmd_name not in COMMANDS:
+            if cmd_name not in COMMANDS and cmd_name not in plugin_commands():
                 return None
             return load(cmd_name)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            if args and args[0] not in COMMANDS:
+            if args and args[0] not in COMMANDS and args[0] not in plugin_commands():
                 from studio.errors import BadInput
                 from studio.text import did_you_mean
 
-                if args[0] in LATER:
-                    raise BadInput(f"`studio {args[0]}` is not in this version; experiments run on this machine")
                 if args[0] in ELSEWHERE:
                     raise BadInput(f"there is no command {args[0]!r}; it is studio {ELSEWHERE[args[0]]}")
-                raise BadInput(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+                raise BadInput(
+                    f"there is no command {args[0]!r}{did_you_mean(args[0], [*COMMANDS, *plugin_commands()])}"
+                )
             return super().resolve_command(ctx, args)
 
         def format_commands(self, ctx: Any, formatter: Any) -> None:
             with formatter.section("Commands"):
-                formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+                added = [(name, _first_line(point.module)) for name, point in plugin_commands().items()]
+                formatter.write_dl([*((name, line) for name, (_, line) in COMMANDS.items()), *added])
 
     app = typer.Typer(
         cls=Commands,
@@ -172,11 +174,52 @@ def _app() -> Any:
 
 
 def load(name: str) -> Any:
-    """The command called `name`, from its module."""
+    """Return the command called `name`, from its module. BadInput where the module of a plugin cannot be loaded."""
     import typer
 
-    app = importlib.import_module(COMMANDS[name][0]).app  # or a function that makes it
+    if name in COMMANDS:
+        app = importlib.import_module(COMMANDS[name][0]).app  # or a function that makes it
+    else:
+        app = _load_plugin_command(plugin_commands()[name])
     command = typer.main.get_command(app if isinstance(app, typer.Typer) else app())
     command.name = name
     check_interrupted()
     return command
+
+
+@functools.cache
+def plugin_commands() -> dict[str, EntryPoint]:
+    """Return the commands that packages add, by name. A name of a built-in command stays with that."""
+    points = find_entry_points("studio.commands")
+    return {point.name: point for point in points if point.name not in COMMANDS}
+
+
+def _load_plugin_command(point: EntryPoint) -> Any:
+    try:
+        return getattr(importlib.import_module(point.module), point.attribute or "app")
+    except Exception as error:
+        from studio.errors import BadInput
+
+        said = f"{type(error).__name__}: {error}"
+        raise BadInput(
+            f"the command {point.name!r} of {point.distribution} {point.version} cannot be loaded: {said}; "
+            f"update that package, or remove it: pip uninstall {point.distribution}"
+        ) from error
+
+
+def _first_line(module: str) -> str:
+    """Return the first line of a module's docstring, read from its file: nothing is imported for a help text."""
+    path, name = None, ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+        spec = next(filter(None, specs), None)
+        if spec is None:
+            return ""
+        path = spec.submodule_search_locations
+    try:
+        with open(str(spec.origin), encoding="utf-8") as file:
+            doc = ast.get_docstring(ast.parse(file.read())) or ""
+    except (OSError, ValueError, SyntaxError):
+        return ""
+    return doc.partition("\n")[0]

@@ -99,7 +99,7 @@ def test_without_arguments_six_lines(command):
         assert words in result.out
 
 
-@pytest.mark.parametrize("name", [*studio.cli.COMMANDS, "runs list", "runs show", "runs logs"])
+@pytest.mark.parametrize("name", [*studio.cli.COMMANDS, "worker", "cloud", "runs list", "runs show", "runs logs"])
 def test_help(command, home, name):
     result = command(*name.split(), "--help")
     assert (result.code, result.err) == (0, "")
@@ -130,8 +130,33 @@ def test_usage_of_run(command):
 
 def test_help_lists_the_commands_and_version(command):
     text = command("--help").out
-    assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in studio.cli.COMMANDS)
+    assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in [*studio.cli.COMMANDS, "worker", "cloud"])
     assert command("--version").out == f"studio {studio.__version__}\n"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package on PYTHONPATH that adds the commands `greet`, `broken` and `run`."""
+    info = tmp_path / "site" / "studio_greet-1.2.dist-info"
+    info.mkdir(parents=True)
+    entries = "greet = greeting:app\nbroken = greeting.missing:app\nrun = greeting:app\n"
+    (info / "entry_points.txt").write_text(f"[studio.commands]\n{entries}")
+    (info.parent / "greeting.py").write_text(
+        '"""Say hello."""\nimport typer\nprint("loaded")\napp = typer.Typer()\n'
+        "@app.command()\ndef greet(name: str):\n    print(f'hello {name}')\n"
+    )
+    return {"PYTHONPATH": str(info.parent)}
+
+
+def test_a_package_adds_commands(studio, package):
+    listed = studio("--help", env=package)
+    assert re.search(r"^  greet +Say hello\.$", listed.out, re.MULTILINE)
+    assert "loaded" not in listed.out
+    assert len(re.findall(r"^  run ", listed.out, re.MULTILINE)) == 1  # the built-in one
+    assert studio("greet", "Ada", env=package).out == "loaded\nhello Ada\n"
+    broken = studio("broken", env=package)
+    assert broken.code == 2
+    assert "the command 'broken' of studio-greet 1.2 cannot be loaded: ModuleNotFoundError" in broken.err
 
 
 @pytest.mark.parametrize(
