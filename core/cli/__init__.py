@@ -209,17 +209,16 @@ def _load_plugin_command(point: EntryPoint) -> Any:
 
 def _first_line(module: str) -> str:
     """Return the first line of a module's docstring, read from its file: nothing is imported for a help text."""
-    path, name = None, ""
+    folders, name, file = None, "", ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-        spec = next(filter(None, specs), None)
+        spec = next(filter(None, (finder.find_spec(name, folders) for finder in sys.meta_path)), None)
         if spec is None:
             return ""
-        path = spec.submodule_search_locations
+        folders, file = spec.submodule_search_locations, str(spec.origin)
     try:
-        with open(str(spec.origin), encoding="utf-8") as file:
-            doc = ast.get_docstring(ast.parse(file.read())) or ""
+        with open(file, encoding="utf-8") as source:
+            doc = ast.get_docstring(ast.parse(source.read())) or ""
     except (OSError, ValueError, SyntaxError):
         return ""
     return doc.partition("\n")[0]
