@@ -88,6 +88,7 @@ class EngineBackend(Backend):
         self._calls = ThreadPoolExecutor(16, thread_name_prefix="studio-engine")
         self._looker = threading.Thread(target=self._keep_looking, daemon=True)
         self._connected = False
+        self._is_lost = False  # whether the engine answers no more
 
     # --- the interface of a backend ---------------------------------------------------------------------------------
 
@@ -158,8 +159,9 @@ class EngineBackend(Backend):
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def _leave(self) -> None:
-        with contextlib.suppress(Exception):
-            self._everywhere(engine_task.leave, self._search)
+        if not self._is_lost:
+            with contextlib.suppress(Exception):
+                self._everywhere(engine_task.leave, self._search)
         with contextlib.suppress(Exception):
             self.disconnect()
 
@@ -230,8 +232,16 @@ class EngineBackend(Backend):
                 self._give_up_on_deaf()
             except Exception as error:  # of the engine's client: it is asked again
                 if time.monotonic() - self._answered > GONE or not self.is_connected():
-                    self._events.put(EndSearch(f"{self.name} does not answer any more ({_one_line(error)})"))
+                    self._lose(f"{self.name} does not answer any more ({_one_line(error)})")
                     return
+
+    def _lose(self, reason: str) -> None:
+        """End the search: nobody will say how what ran there ended, so it counts as stopped and runs again on resume."""
+        self._is_lost = True
+        self._events.put(EndSearch(reason, "failed"))
+        with self._lock:
+            for task in list(self._tasks.values()):
+                self._end(task, stopped(task.run, task.started, reason))
 
     def _look(self) -> None:
         with self._lock:

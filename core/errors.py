@@ -72,7 +72,7 @@ class StoreError(StudioError):
 class EndSearch(StudioError):
     """Raised by `Backend.poll`: the search ends, as if somebody had stopped it. Its text says why.
 
-    ending  the state of the project: "stopped", or "cost" where a limit of money is reached
+    ending  the state of the project: "stopped", "cost" where a limit of money is reached, or "failed"
     """
 
     def __init__(self, reason: str, ending: str = "stopped"):

@@ -41,6 +41,8 @@ class FirstOf(MetricReader):
             try:
                 found = reader.close() if last else reader.read()
             except Exception as error:  # a plugin's: the others may have it
+                if at == self._answering:  # its last value may be an old one
+                    raise
                 self._problem = error
                 continue
             if found or at == self._answering:

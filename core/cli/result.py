@@ -31,7 +31,7 @@ def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
     elif not quiet:
         _print_best(project, experiments)
     counts = Counter(experiment.status for experiment in experiments)
-    if project.state in ("failures", "disk"):
+    if project.state in ("failed", "failures", "disk"):
         return 1
     if not counts["completed"]:
         return 1 if counts["failed"] else 4

@@ -9,6 +9,7 @@ import contextlib
 import os
 import queue
 import secrets
+import shutil
 import signal
 import subprocess
 import threading
@@ -33,6 +34,7 @@ from studio.system.tail import PATIENCE
 GRACE = 5.0  # seconds between the polite end and the kill
 CLOSING = 30.0  # seconds that killed processes may take to be gone
 UNREAD = 4  # times --max-log may wait to be read
+SPARE = 20  # and as much as one in so many bytes that are free on the disk: a metric in the middle of a flood is found
 READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
 
 
@@ -257,7 +259,7 @@ class Runner:
             unread = time.monotonic() - begun > PATIENCE
         finally:
             execution.reading.release()
-        if unread and size - execution.log.end < UNREAD * execution.run.max_log:
+        if unread and size - execution.log.end < _may_wait(execution):
             return reports  # a script that prints faster than anybody reads loses the middle, at last
         if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
             most = byte_size(execution.run.max_log)
@@ -313,6 +315,13 @@ class Runner:
 
 def _lock_of(run: Run) -> Path:
     return Path(run.folder).parent.parent / "lock"
+
+
+def _may_wait(execution: _Execution) -> int:
+    """Bytes of its log that may stay until they were read."""
+    with contextlib.suppress(OSError):
+        return max(UNREAD * execution.run.max_log, shutil.disk_usage(execution.run.folder).free // SPARE)
+    return UNREAD * execution.run.max_log
 
 
 # --- how it ended -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from studio.errors import StoreError
-from studio.experiment import Experiment, Metric, Outcome, Status, plain
+from studio.experiment import Experiment, Metric, Outcome, Status, plain, storable
 from studio.project.formats import VERSION, migrate, show_as_latest
 from studio.project.lock import take_lock
 from studio.project.paths import COPY, database
@@ -173,7 +173,7 @@ class Store:
 
     def attempt_ended(self, outcome: Outcome, status: Status, metric: float | None) -> None:
         row = {"number": outcome.number, "attempt": outcome.attempt, "status": status, "metric": metric}
-        row |= {name: getattr(outcome, name) for name in _OF_OUTCOME}
+        row |= {name: getattr(outcome, name) for name in _OF_OUTCOME} | {"reason": storable(outcome.reason)}
         marks, updates = ", ".join("?" * len(row)), ", ".join(f"{name} = excluded.{name}" for name in row)
         self._write(
             f"INSERT INTO attempts ({', '.join(row)}) VALUES ({marks}) ON CONFLICT (number, attempt) DO UPDATE SET {updates}",

@@ -50,13 +50,14 @@ def read_command(
     if module:
         return _module(words, source, python)
     path = Path(os.path.normpath(source / os.path.expanduser(script)))
-    if os.path.exists(path) and not path.is_dir():  # unlike Path.exists, no error for what can be no path
+    is_folder = os.path.isdir(path)  # unlike Path.is_dir, no error for what can be no path
+    if os.path.exists(path) and not is_folder:
         return _file(script, path, list(arguments), source, python)
     if _PYTHON.fullmatch(script):
         return _of_python(words, source, python)
-    if path.is_dir() and os.path.exists(path / "__main__.py") and not shutil.which(script):
+    if is_folder and os.path.exists(path / "__main__.py") and not shutil.which(script):
         return _file(f"{script}/__main__.py", path / "__main__.py", list(arguments), source, python)
-    if path.is_dir() and not shutil.which(script):
+    if is_folder and not shutil.which(script):
         raise BadInput(f"{script!r} is a folder; name the script in it, or use -m for a package")
     if not script or shutil.which(os.path.expanduser(script)) is None:
         scripts = [str(p.relative_to(source)) for p in source.glob("*.py")]

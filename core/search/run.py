@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from studio.errors import BadInput, Interrupted, ProjectError
+from studio.errors import BadInput, Interrupted, ProjectError, StudioError
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
 from studio.project import inbox as requests
@@ -183,13 +183,22 @@ def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host:
     if before.place() == backend.place():
         return
     unfinished = [
-        (experiment.number, experiment.attempt)
+        experiment
         for experiment in Project(store.folder.name).experiments
         if experiment.status in ("running", "queued")
     ]
+    try:
+        with blame(before, "open"):
+            before.open(store.folder)
+    except StudioError as error:
+        if any(experiment.status == "running" for experiment in unfinished):
+            raise
+        observer.notice(
+            f"{str(error).rstrip('.:')}. Nothing of this search was running there, and it goes on elsewhere"
+        )
+        return
     with blame(before, "migrate"):
-        before.open(store.folder)
-        before.migrate(unfinished)
+        before.migrate([(experiment.number, experiment.attempt) for experiment in unfinished])
 
 
 def _carry_out(

@@ -137,7 +137,6 @@ def test_damage_costs_what_is_damaged_alone(outcome, text):
         ("write(event(1, tag='accuracy') + event(1)[:-1])", "seen: accuracy"),
     ],
 )
-@pytest.mark.xfail(strict=False, reason="the words for no metric list other sources now")
 def test_without_any_whole_value_the_experiment_failed_and_says_so(outcome, text, seen):
     experiment = outcome(text)
     assert (experiment["status"], experiment["fitness"], experiment["metric"]) == ("failed", None, None)

@@ -226,7 +226,7 @@ def test_an_array_of_a_parser_of_its_own_reaches_the_script_as_a_file(script):
     assert [len(experiment.values["mix"]) for experiment in project.experiments] == [3, 3]
 
 
-@pytest.mark.parametrize("ranges", [{"x": []}, {"x": "nan"}, {"not a name": "0:1"}, {3: "0:1"}, {"x": "0:1:l"}])
+@pytest.mark.parametrize("ranges", [{"x": []}, {"x": "nan"}, {"x=y": "0:1"}, {3: "0:1"}, {"x": "-1:1:l"}])
 def test_spaces_that_are_none(ranges):
     with pytest.raises(BadInput):
         studio.Search(ranges)

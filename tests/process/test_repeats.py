@@ -56,7 +56,7 @@ def test_an_exhausted_space_says_so_and_ends(command, ran):
     assert result.code == 0
     assert sorted(ran()) == [1, 2, 3]
     assert len(experiments(command)) < 2000
-    (line,) = [line for line in result.err.splitlines() if "seen before are suggested" in line]
+    (line,) = [line for line in result.err.splitlines() if "the optimizer only repeats" in line]
     assert line == "studio: the optimizer only repeats values that were tried before; go on with: studio resume p"
     (summary,) = json.loads(command("runs", "list", "--json").out)
     assert summary["state"] == "exhausted"
@@ -65,7 +65,7 @@ def test_an_exhausted_space_says_so_and_ends(command, ran):
 def test_without_any_budget_too(command, ran):
     result = command("run", "--project=p", "--max-time=5m", *FEW, "train.py")
     assert (result.code, sorted(ran())) == (0, [1, 2, 3])
-    assert "only values that were seen before" in result.err
+    assert "the optimizer only repeats values that were tried before" in result.err
 
 
 def test_a_failure_is_answered_as_a_failure(command, ran, script, tmp_path):

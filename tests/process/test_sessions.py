@@ -109,7 +109,7 @@ def test_an_exhausted_search_ends_and_says_so(home, script):
 
     project = run("train.py", hyperparams={"lr": [1, 2]}, optimizer="random", max_time=60, observer=Listener())
     assert project.state == "exhausted"
-    assert any("seen before" in text for text in heard)
+    assert any("tried before" in text for text in heard)
     assert len(project.experiments) < 1000
 
 

@@ -265,6 +265,27 @@ class Fixed(PrintedReader):
     close = read
 
 
+class Breaks(Fixed):
+    def read(self):  # type: ignore[no-untyped-def]
+        if not self.values:
+            raise ValueError("nothing more")
+        return super().read()
+
+    close = read
+
+
+def test_a_source_that_breaks_after_it_answered_is_heard() -> None:
+    reader = FirstOf([Fixed([], 30), Breaks([[1.0]], 10)])
+    assert [report.value for report in reader.read()] == [1.0]
+    with pytest.raises(ValueError, match="nothing more"):
+        reader.close()
+
+
+def test_a_source_that_breaks_before_another_answers_is_passed_over() -> None:
+    reader = FirstOf([Fixed([[2.0]], 30), Breaks([], 10)])
+    assert [report.value for report in reader.close()] == [2.0]
+
+
 def test_an_earlier_source_replaces_a_later_one() -> None:
     reader = FirstOf([Fixed([[1.0], [2.0], [3.0]], 30), Fixed([[], [9.0], [], [8.0]], 10)])
     summary = Summary(Metric("a", "max"))

@@ -316,3 +316,10 @@ def test_the_lock_in_one_process_counts_too(store: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(lock, "LOCK_WAIT", 0.0)
     with pytest.raises(ProjectError, match="is being run by process"):
         Store.open(store.folder)
+
+
+def test_a_reason_that_is_no_text_is_kept_as_far_as_it_is(store: Store) -> None:
+    store.ask(1, {"x": 1}, None)
+    store.attempt_ended(outcome(1, reason="tag was not kept: \udcff"), "completed", None)
+    (one,) = store.experiments(LOSS)
+    assert one.reason == "tag was not kept: ?"

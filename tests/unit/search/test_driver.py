@@ -7,14 +7,14 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import studio
 from studio import hookimpl
-from studio.errors import BadInput, PluginFailed, ProjectError, Stalled
-from studio.experiment import Experiment, Run
+from studio.errors import BadInput, EndSearch, PluginFailed, ProjectError, Stalled
+from studio.experiment import Experiment, Outcome, Report, Run
 from studio.host import Host, create_host
 from studio.interfaces import Optimizer
 from studio.project import inbox as requests
@@ -777,3 +777,49 @@ def test_what_stands_in_the_way_is_said(lab: Lab) -> None:
     search.close()
     with pytest.raises(BadInput, match="belongs to a program's own loop"):
         launch.resume("loop", host=lab.host())
+
+
+# --- a backend that is lost ---------------------------------------------------------------------------------------------
+
+
+class Lost(FakeBackend):
+    """Goes away when experiment 2 runs, and answers nobody afterwards."""
+
+    name = "lost"
+    gone: ClassVar[bool] = False
+
+    def open(self, project: Path) -> None:
+        if self.gone:
+            raise BadInput("nobody answers at lost:")
+
+    def poll(self, timeout: float) -> list[Report | Outcome]:
+        if 2 in self._running and not self.gone:
+            type(self).gone = True
+            self._stopped += self._running
+            raise EndSearch("lost does not answer any more", "failed")
+        return super().poll(timeout)
+
+
+@pytest.fixture
+def lost(lab: Lab) -> Lab:
+    made = type("Lost", (Lost,), {"behave": staticmethod(x), "order": staticmethod(newest), "started": [], "stops": []})
+    host = create_host(plugins=[made.plugin(), lab.fake.plugin()])
+    lab.host = lambda: host  # type: ignore[method-assign]
+    launch.run("train.py", hyperparams={"x": "1:3"}, project="p", backend="lost", host=host, observer=lab.watcher)
+    return lab
+
+
+def test_a_lost_backend_ends_the_search_with_the_command_to_go_on(lost: Lab) -> None:
+    assert (Project("p").state, statuses(Project("p"))) == ("failed", ["completed", "stopped", "queued"])
+    assert lost.watcher.notices[-2:] == [
+        "lost does not answer any more",
+        "the search ended with an error; go on with: studio resume p",
+    ]
+
+
+def test_it_goes_on_elsewhere_although_the_lost_one_does_not_answer(lost: Lab) -> None:
+    assert fitnesses(launch.resume("p", host=lost.host(), observer=lost.watcher, backend="fake")) == [1, 0, 0]
+    assert (
+        "nobody answers at lost. Nothing of this search was running there, and it goes on elsewhere"
+        in lost.watcher.notices
+    )
