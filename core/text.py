@@ -1,4 +1,4 @@
-"""Words and literals: how a user's text becomes a value, and how a near miss becomes a hint."""
+"""Texts: without control characters, as the values that they write, and near misses as hints."""
 
 import difflib
 import math
@@ -10,10 +10,20 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 SHOWN = 12  # names that a hint lists
 _WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False}
 
+# ECMA-48: CSI; OSC, DCS, PM, APC and SOS with their text up to BEL or ST; a charset (`tput sgr0`); the other two-byte ones
+_SEQUENCE = re.compile(
+    rb"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|[\]PX^_][^\x07\x1b\r\n]{0,4000}+(?:\x07|\x1b\\)|[()*+][0-9A-Za-z]|[6-9=>@-OQ-WYZ\\|}~cno])"
+)
+
 
 def clean(text: str) -> str:
     """`text` without control characters, escape sequences among them, and on one line."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def without_escapes(text: bytes) -> bytes:
+    """`text` without its control sequences. A sequence that is cut off stays."""
+    return _SEQUENCE.sub(b"", text) if b"\x1b" in text else text
 
 
 def literal(text: str) -> object:

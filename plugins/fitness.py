@@ -6,8 +6,8 @@ import re
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.system.escapes import without_escapes
 from studio.system.tail import Lines, Value, bounded, soon
+from studio.text import without_escapes
 
 # Begins with one certain byte, so that the search leaps from line to line. No digit can be matched in two ways, so that
 # a line of 60,000 of them fails quickly. What it matches is short, so that no such line was left out for its length.

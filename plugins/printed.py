@@ -15,8 +15,8 @@ from studio.experiment import ANY, Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.printed_lines import closeness, fraction_of, is_headline, pairs, step_of, words
-from studio.system.escapes import without_escapes
 from studio.system.tail import Lines, Value, bounded, soon
+from studio.text import without_escapes
 
 LONGEST_LINE = 1 << 14  # bytes; a longer one is no line for people
 MOST_SHAPES = 4_000

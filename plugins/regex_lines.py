@@ -13,8 +13,8 @@ from studio.errors import BadInput, StudioError
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.system.escapes import without_escapes
 from studio.system.tail import Lines, Value, bounded, soon
+from studio.text import without_escapes
 
 # The tree of a pattern, for which `re` has no public name: without it one pattern could hold a search up for ever.
 parser: Any = importlib.import_module("re._parser")

@@ -3,11 +3,11 @@
 cloud           what Studio asks of a cloud, and its errors
 machine_types   which type is enough; what comes closest
 prices          prices kept for a day
-amounts, rates, spending, quote   dollars: typed, per hour, spent, said
+amounts, spending, quote   dollars: typed, spent, said
 ledger          machines.json, written before each order
 plan            options and offers: how many of which machine
 ordering, fleet one order and its answer; as many machines as are needed, none left
 built_wheel, requirements, startup   what machines install and run first
 before_search, machines_backend      what is said before a search; the backend itself
-refusals, setup, command             errors by code; an account set up; `studio cloud`
+setup, command             an account set up; `studio cloud`
 """

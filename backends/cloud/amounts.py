@@ -1,4 +1,4 @@
-"""Dollars and times as the user types and reads them."""
+"""Dollars as the user types them."""
 
 import re
 
@@ -40,20 +40,3 @@ def _amount(text: str) -> float | None:
         return None
     amount = float(text)
     return amount if 0 < amount < 1e9 else None
-
-
-def dollars(amount: float | None) -> str:
-    """`$0.042`, `$3.86`, `$1,204`; prices an hour keep the digits that matter."""
-    if amount is None:
-        return "not known"
-    if amount >= 1000:
-        return f"${amount:,.0f}"
-    return f"${amount:.2f}" if amount >= 0.0995 or amount == 0 else f"${amount:.2g}"
-
-
-def hours(seconds: float) -> str:
-    """`5 minutes`, `1.5 hours`, `24 hours`"""
-    if seconds < 2 * HOUR:
-        whole = max(round(seconds / 60), 1)
-        return "1 minute" if whole == 1 else f"{whole} minutes"
-    return f"{round(seconds / HOUR, 1):g} hours"

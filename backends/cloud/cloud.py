@@ -60,6 +60,28 @@ class CloudUnreachable(CloudError):
 
 
 @dataclass(frozen=True)
+class Refusals:
+    """Codes of one cloud; what is none of them is a `CloudDenied`. `quota_page`: where a person asks for more."""
+
+    no_capacity: set[str]
+    quota: set[str]
+    busy: set[str]
+    quota_page: str
+    credentials: set[str] = field(default_factory=set)
+
+    def error(self, code: str, said: str) -> CloudError:
+        if code in self.credentials:
+            return CloudCredentials(said)
+        if code in self.no_capacity:
+            return NoCapacity(said)
+        if code in self.busy:
+            return CloudUnreachable(said)
+        if code in self.quota or code.endswith("LimitExceeded"):  # VcpuLimitExceeded, InstanceLimitExceeded, …
+            return QuotaRefused(f"{said} (ask for more: {self.quota_page})")
+        return CloudDenied(said)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What one machine must have. Sizes are bytes; None as the cloud likes. `machine_type` is taken as it is. `ram_given`: as it
     was typed, for errors."""

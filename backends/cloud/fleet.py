@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from studio.backends.cloud.amounts import dollars
 from studio.backends.cloud.cloud import Cloud, CloudCredentials, CloudDenied, CloudError, Machine
 from studio.backends.cloud.ledger import Ledger
 from studio.backends.cloud.ordering import Member, NoMachines, Ordering, Terms
-from studio.backends.cloud.rates import Rate
-from studio.backends.cloud.spending import committed, spent
+from studio.backends.cloud.spending import Rate, committed, spent
 from studio.errors import StudioError
+from studio.format import money
 
 BREAKER = 2  # machines that came to nothing one after the other, after which nothing more is launched
 TAKEN = 6  # the same of spot machines that tell of no failure: they were taken away, or cannot write to the bucket
@@ -124,7 +123,7 @@ class Fleet:
         self._end_some()
         cap = self._terms.max_cost
         if cap is not None and self.spent >= cap * 0.999:
-            raise CostReached(f"--max-cost: the machines have cost {dollars(self.spent)} of {dollars(cap)}")
+            raise CostReached(f"--max-cost: the machines have cost {money(self.spent)} of {money(cap)}")
         self._ordering.launch(needed)
         made = any(member.machine is not None and not member.out for member in list(self._members.values()))
         if made or needed <= 0:
@@ -230,8 +229,8 @@ class Fleet:
 
     def _left(self) -> str:
         cap, most = self._terms.max_cost, committed(self._ledger.spells, self._wall())
-        spot = f" (up to {dollars(most)}, had prices risen)" if most > self.spent * 1.01 else ""
-        return f"{dollars(self.spent)} of {dollars(cap)} are spent{spot}, and the rest pays for no machine"
+        spot = f" (up to {money(most)}, had prices risen)" if most > self.spent * 1.01 else ""
+        return f"{money(self.spent)} of {money(cap)} are spent{spot}, and the rest pays for no machine"
 
     # --- ending machines --------------------------------------------------------------------------------------------
 

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.backends.cloud.rates import Rate
-from studio.backends.cloud.spending import Spell
+from studio.backends.cloud.spending import Rate, Spell
 from studio.errors import StudioError
 from studio.system.files import write_json
 

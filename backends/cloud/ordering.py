@@ -36,8 +36,7 @@ from studio.backends.cloud.cloud import (
     QuotaRefused,
 )
 from studio.backends.cloud.ledger import Entry, Ledger
-from studio.backends.cloud.rates import Rate
-from studio.backends.cloud.spending import affordable_lifetime, committed
+from studio.backends.cloud.spending import Rate, affordable_lifetime, committed
 from studio.backends.queue.shipping import slug
 from studio.errors import StudioError
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from studio.backends.cloud.amounts import dollars, parse_bid, parse_dollars
+from studio.backends.cloud.amounts import parse_bid, parse_dollars
 from studio.backends.cloud.cloud import Cloud, CloudError, Offer, Order, Wanted
 from studio.backends.cloud.quote import Quote
-from studio.backends.cloud.rates import Rate, rate_of
 from studio.backends.cloud.requirements import is_local
-from studio.backends.cloud.spending import affordable_lifetime
+from studio.backends.cloud.spending import Rate, affordable_lifetime, rate_of
 from studio.errors import BadInput
+from studio.format import money
 from studio.interfaces import Backend
 from studio.options import option, parse_bytes
 from studio.settings import Settings, parse_duration
@@ -252,9 +252,9 @@ def _check_bid(settled: CloudSettings) -> None:
         return
     least, offer = min(known, key=lambda entry: entry[0])
     if settled.bid < least:
-        given = "" if settled.wishes.bid == f"{settled.bid:g}" else f", which is {dollars(settled.bid)} an hour"
+        given = "" if settled.wishes.bid == f"{settled.bid:g}" else f", which is {money(settled.bid)} an hour"
         raise BadInput(
-            f"--bid {settled.wishes.bid}{given}: {offer.machine_type} in {offer.zone} costs {dollars(least)} an hour now, "
+            f"--bid {settled.wishes.bid}{given}: {offer.machine_type} in {offer.zone} costs {money(least)} an hour now, "
             "and no zone less; bid more, or leave --bid out"
         )
 
@@ -290,7 +290,7 @@ def _check_cap(settled: CloudSettings) -> None:
     if rate.ceiling is None and rate.now is not None:
         ways = "--bid or --price" if settled.bids else "--price"
         raise BadInput(
-            f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} costs {dollars(rate.now)} an hour as a spot machine, "
+            f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} costs {money(rate.now)} an hour as a spot machine, "
             f"and nobody says how far that may rise; give {ways} DOLLARS an hour"
         )
     if rate.ceiling is None:
@@ -299,7 +299,7 @@ def _check_cap(settled: CloudSettings) -> None:
         )
     if not affordable_lifetime(settled.max_cost, rate, 1, settled.lifetime):
         raise BadInput(
-            f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} can cost {dollars(rate.ceiling)} an hour, "
+            f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} can cost {money(rate.ceiling)} an hour, "
             f"and a quarter of an hour is the least that makes sense"
         )
 

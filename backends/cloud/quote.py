@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from studio.backends.cloud.amounts import HOUR, dollars, hours
+from studio.backends.cloud.amounts import HOUR
 from studio.backends.cloud.cloud import Offer
-from studio.backends.cloud.rates import rate_of
+from studio.backends.cloud.spending import rate_of
+from studio.format import money
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Quote:
             lines.append(self._line("spot", offer.spot, self.spot))
             lines.append(self._line("on demand", offer.on_demand, not self.spot))
         if self.spot and self.bid is not None:
-            lines.append(f"  a spot machine is given up when it costs more than {dollars(self.bid)} an hour")
+            lines.append(f"  a spot machine is given up when it costs more than {money(self.bid)} an hour")
         lines.append(f"  a machine ends after {hours(self.idle)} without work, and with the search")
         if self.max_cost is not None:
-            lines.append(f"  --max-cost ends the search before it costs more than {dollars(self.max_cost)}")
+            lines.append(f"  --max-cost ends the search before it costs more than {money(self.max_cost)}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     @property
@@ -64,6 +65,14 @@ class Quote:
             return f"{mark} {kind:10} price not known{self._unknown if chosen else ''}"
         whole = price * self.machines
         return (
-            f"{mark} {kind:10} {dollars(price)} an hour each, {dollars(whole)} together: "
-            f"{dollars(whole * self.lifetime / HOUR)} in all that time"
+            f"{mark} {kind:10} {money(price)} an hour each, {money(whole)} together: "
+            f"{money(whole * self.lifetime / HOUR)} in all that time"
         )
+
+
+def hours(seconds: float) -> str:
+    """`5 minutes`, `1.5 hours`, `24 hours`"""
+    if seconds < 2 * HOUR:
+        whole = max(round(seconds / 60), 1)
+        return "1 minute" if whole == 1 else f"{whole} minutes"
+    return f"{round(seconds / HOUR, 1):g} hours"

@@ -1,4 +1,4 @@
-"""What machines have cost, and what may still be spent. Pure: dollars, hours' prices, seconds.
+"""Dollars: what a machine costs an hour, what machines have cost, and what may still be spent. Pure: dollars, hours' prices, seconds.
 
 The promise of `--max-cost`: what all machines can have cost until now, and what those that are alive can still cost
 until their lifetime ends them, never exceeds it together. Each hour counts with the most that its price may have risen
@@ -10,10 +10,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from studio.backends.cloud.amounts import HOUR
-from studio.backends.cloud.rates import Rate
+from studio.backends.cloud.cloud import Offer
 
 LEAST_BILLED = 60.0  # seconds; Amazon and Google bill seconds from there on
 LEAST_LIFETIME = 900  # seconds: in less a machine does little more than start
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Dollars an hour of one machine. None: not known.
+
+    now      what it costs
+    ceiling  what it can come to cost: a spot price may rise to the bid, or without one to the price on demand
+    """
+
+    now: float | None
+    ceiling: float | None
+
+
+def rate_of(offer: Offer, *, spot: bool, price: float | None = None, bid: float | None = None) -> Rate:
+    """`price` is what the user says that a machine costs an hour, in place of what the cloud says."""
+    if price is not None:
+        return Rate(price, max(price, bid or 0.0) if spot else price)
+    if not spot:
+        return Rate(offer.on_demand, offer.on_demand)
+    if offer.spot is None:  # it is less than that, and how much less nobody says
+        return Rate(offer.on_demand, offer.on_demand)
+    dearest = [price for price in (offer.on_demand, None if bid is None else bid + offer.besides) if price is not None]
+    return Rate(offer.spot, max(offer.spot, min(dearest)) if dearest else None)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from studio.execution.log_cap import open_regular
-from studio.system.escapes import without_escapes
+from studio.text import without_escapes
 
 READ = 1 << 16  # bytes of the end of the output
 LONGEST = 300  # characters of a reason

@@ -6,5 +6,4 @@ processes    all processes of a run, by group and mark; the watchdog
 machine      CPUs and GPUs, and shares of them
 signals      Ctrl-C once drains, twice ends, three times kills
 tail         files that grow, each byte read once
-escapes      control sequences of terminals, taken out
 """

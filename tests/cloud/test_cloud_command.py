@@ -16,7 +16,7 @@ from studio.backends.cloud.cloud import Order
 from studio.backends.cloud.ec2.cloud import EC2Cloud
 from studio.backends.cloud.gce.backend import GCEBackend
 from studio.backends.cloud.ledger import Entry, Ledger
-from studio.backends.cloud.rates import Rate
+from studio.backends.cloud.spending import Rate
 from studio.project.lock import take_lock
 
 CHEAPEST = ["--cloud=ec2", "--bucket=s3://studio-test/search"]

@@ -22,8 +22,7 @@ from studio.backends.cloud.cloud import (
 from studio.backends.cloud.fleet import LIST_LAG, PATIENCE, SILENT, TAKEN, CostReached, Fleet
 from studio.backends.cloud.ledger import Ledger, read
 from studio.backends.cloud.ordering import CAPACITY_PAUSE, QUOTA_PAUSE, NoMachines, Terms
-from studio.backends.cloud.rates import Rate, rate_of
-from studio.backends.cloud.spending import committed
+from studio.backends.cloud.spending import Rate, committed, rate_of
 from studio.errors import StudioError
 
 

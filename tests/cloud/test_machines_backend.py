@@ -14,7 +14,7 @@ from studio.backends.cloud.gce.backend import GCEBackend
 from studio.backends.cloud.ledger import Entry, Ledger
 from studio.backends.cloud.machines_backend import MachinesBackend
 from studio.backends.cloud.plan import Wishes, settle
-from studio.backends.cloud.rates import Rate
+from studio.backends.cloud.spending import Rate
 from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.lease_records import OUTCOMES, JobOutcome

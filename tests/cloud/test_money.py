@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.backends.cloud.amounts import HOUR, dollars, hours, parse_bid, parse_dollars
+from studio.backends.cloud.amounts import HOUR, parse_bid, parse_dollars
 from studio.backends.cloud.cloud import Offer
-from studio.backends.cloud.quote import Quote
-from studio.backends.cloud.rates import Rate, rate_of
-from studio.backends.cloud.spending import Spell, affordable_lifetime, committed, experiment_cost, spent
+from studio.backends.cloud.quote import Quote, hours
+from studio.backends.cloud.spending import Rate, Spell, affordable_lifetime, committed, experiment_cost, rate_of, spent
 from studio.errors import BadInput
 
 GIB = 1 << 30
@@ -121,14 +120,6 @@ def test_bids():
         parse_bid("cheap", 0.10)
     with pytest.raises(BadInput, match="is no percentage"):
         parse_bid("%", 0.10)
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(None, "not known"), (0, "$0.00"), (0.0416, "$0.042"), (0.999, "$1.00"), (3.857, "$3.86"), (1203.6, "$1,204")],
-)
-def test_dollars_are_shown(amount, text):
-    assert dollars(amount) == text
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from studio.backends.cloud.cloud import (
     CloudUnreachable,
     Gone,
     NoCredentials,
+    Refusals,
 )
-from studio.backends.cloud.refusals import Refusals
 from studio.backends.queue.bucket import sdk
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html

@@ -12,8 +12,8 @@ from studio.backends.cloud.cloud import (
     CloudError,
     CloudUnreachable,
     NoCredentials,
+    Refusals,
 )
-from studio.backends.cloud.refusals import Refusals
 from studio.backends.queue.bucket import sdk
 
 # https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-vm-creation
