@@ -9,6 +9,7 @@ outline       what a file defines and calls, and its constants under a name
 program       the script, its local modules, what it is started with
 json_file     each scalar of a JSON text, and where it stands
 notebook      a notebook's code as Python; run_notebook runs one
+paths         paths that Python code makes, as far as they can be told
 outside       files beside the working directory, such as `../data`
 literals      a value as Python text
 places/       the kinds of places that a value can go to, and the one that a name means

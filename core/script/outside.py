@@ -1,13 +1,17 @@
-"""Files beside the working directory that a script reads by a relative path: `../data`. They are linked, not copied."""
+"""Files beside the working directory that a script reads: `../data`, `Path(__file__).parent.parent / "data"`, and modules of a
+folder that it adds to `sys.path`. They are linked, not copied."""
 
+import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from studio.errors import BadInput
-from studio.script.program import Program
+from studio.script.paths import PathReader
+from studio.script.program import Program, imports_of
 
+MOST_FILES = 300  # of a package that is looked at
 LEVELS = 2  # above it lie the folders of other experiments
 # What Studio has beside a workspace: those names are its own.
 _TAKEN = {"workspace", "tb", "modeldir", "artifacts", "output.log"}
@@ -21,39 +25,62 @@ def outside_paths(program: Program, source: Path, more: Sequence[str] = ()) -> d
     """
     found: dict[str, str] = {}
     for text in more:
-        link = _link(text, source, source)
+        link = _link(os.path.join(source, text), source)
         if link is None:
             raise BadInput(
                 f"--link {text!r} is no path that exists outside the working directory, at most {LEVELS} folders above it"
             )
         found[link[0]] = link[1]
-    for text, folder in _mentioned(program):
-        link = _link(text, source / folder, source)
+    for path in _mentioned(program, source):
+        link = _link(path, source)
         if link is not None:
             found.setdefault(*link)
     return found
 
 
-def _mentioned(program: Program) -> Iterator[tuple[str, str]]:
-    """Texts that may be such paths, each with the folder it is relative to: the working directory, or the script's."""
-    texts = [part for argument in program.arguments for part in [argument, argument.partition("=")[2]]]
-    folders = dict.fromkeys(["", os.path.dirname(program.script or "")])
-    for text in texts:
-        if text.startswith(("../", "./../")):
-            yield text, ""
-    paths = [path for path in [program.script, *program.more] if path is not None]
-    contents = [(program.data(path) or b"").decode(errors="replace") for path in paths]
-    contents += [source.file.text for source in program.modules]
-    for content in contents:
-        for match in _TEXT.finditer(content):
-            for folder in folders:
-                yield match[1], folder
+def _mentioned(program: Program, source: Path) -> Iterator[str]:
+    """What may be such a path, absolute: relative ones are those of the working directory and of the script's folder."""
+    folders = [source, source / os.path.dirname(program.script or "")]
+    for argument in program.arguments:
+        for text in (argument, argument.partition("=")[2]):
+            if text.startswith(("../", "./../")):
+                yield os.path.join(source, text)
+    reader = PathReader(str(source))
+    imported: list[str] = []
+    for path in dict.fromkeys(filter(None, [program.script, *program.more, *(one.path for one in program.modules)])):
+        python = path.endswith((".py", ".ipynb"))
+        text = program.source(path).file.text if python else (program.data(path) or b"").decode(errors="replace")
+        try:
+            texts = list(reader.read(text, path)) if python else _TEXT.findall(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # magics of a notebook, or no Python of today
+            texts = _TEXT.findall(text)
+        for found in texts:
+            yield from dict.fromkeys(os.path.join(folder, found) for folder in folders)
+        if python and "sys.path" in text:
+            imported += [os.path.join(folder, found) for found in texts for folder in folders]
+    yield from _modules(program, source, dict.fromkeys(map(os.path.normpath, imported)))
 
 
-def _link(text: str, folder: Path, source: Path) -> tuple[str, str] | None:
-    """`("../data", "/home/me/data")` of `../data/train.csv`."""
+def _modules(program: Program, source: Path, folders: Iterable[str]) -> Iterator[str]:
+    """Modules that lie in one of `folders`, outside of `source`, and are imported by the program or by one another."""
+    outside = [folder for folder in folders if not Path(folder).is_relative_to(source) and os.path.isdir(folder)]
+    waiting = [one.file.text for one in program.python] if outside else []
+    seen: set[str] = set()
+    while waiting:
+        for module, _ in imports_of(waiting.pop()):
+            top = module.partition(".")[0]
+            for folder in outside if top and top not in seen else ():
+                for path in (os.path.join(folder, top), os.path.join(folder, f"{top}.py")):
+                    if os.path.exists(path):
+                        seen.add(top)
+                        yield path
+                        files = Path(path).rglob("*.py") if os.path.isdir(path) else [Path(path)]
+                        waiting += [file.read_text(errors="replace") for file in itertools.islice(files, MOST_FILES)]
+
+
+def _link(full: str, source: Path) -> tuple[str, str] | None:
+    """`("../data", "/home/me/data")` of `/home/me/data/train.csv`."""
     try:
-        full = os.path.normpath(folder / text)
         relative = os.path.relpath(full, source)
         parts = Path(relative).parts
         up = sum(1 for part in parts if part == "..")
