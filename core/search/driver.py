@@ -339,6 +339,7 @@ class Driver:
         else:
             self._tell(outcome.number, status, value, outcome.duration, failure)
         experiment = self.store.experiment(outcome.number, self.plan.metric)
+        self._words += filter(None, [self._failures.advice(experiment, self.plan.command[0], self.plan.source)])
         nothing = failure == "metric" and slot.summary.value is None
         self._give_up = self._failures.hopeless(experiment, without_metric=nothing) or self._give_up
         if failure in self.plan.settings.on_failure:

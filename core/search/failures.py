@@ -1,11 +1,14 @@
-"""When a search should stop because nothing works any more."""
+"""When a search should stop because nothing works any more, and what may help."""
 
+import re
 from collections import Counter, deque
+from pathlib import Path
 
 from studio.experiment import Experiment
 
 FIRST = 5  # that many fail and nothing ever completed
 IN_A_ROW = 20  # or that many fail one after the other
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 
 class FailureWatch:
@@ -15,6 +18,21 @@ class FailureWatch:
         self._learns = learns
         self._reasons: deque[str] = deque(maxlen=IN_A_ROW)
         self.any_completed = False
+        self._advised = False
+
+    def advice(self, experiment: Experiment, python: str, source: Path) -> str:
+        """Once, while nothing completed: what to type where `python`, which ran the script, has not the packages of the
+        user; empty for any other failure, and for a module that lies in `source`."""
+        missing = _MISSING.search(experiment.reason)
+        if missing is None or self._advised or self.any_completed:
+            return ""
+        top = missing[1].partition(".")[0]
+        if (source / top).is_dir() or (source / f"{top}.py").is_file():
+            return ""
+        self._advised = True
+        if not Path(python).name.startswith("python"):
+            return f"{python} has no module {missing[1]!r}; write the path of the one that has it"
+        return f"{python} has no module {missing[1]!r}; name the Python that has it: --python PATH"
 
     def hopeless(self, experiment: Experiment, *, without_metric: bool = False) -> str:
         """Take note of an experiment that ended; the word to the user when the search should be given up, else empty.

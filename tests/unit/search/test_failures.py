@@ -179,3 +179,52 @@ def test_a_completed_one_in_between_begins_the_count_anew():
 def test_what_was_ended_on_purpose_says_nothing(status):
     assert set(watch(*["a"] * (FIRST - 1), *[status] * 10)) == {""}
     assert watch(*["a"] * (FIRST - 1), status, "a")[-1] != ""
+
+
+# --- a package that is not there ----------------------------------------------------------------------------------------
+
+NO_TORCH = "exit code 1: ModuleNotFoundError: No module named 'torch'"
+
+
+def failed(reason):
+    return Experiment("p", 1, "failed", {}, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "python", "words"),
+    [
+        (NO_TORCH, "/v/bin/python", "/v/bin/python has no module 'torch'; name the Python that has it: --python PATH"),
+        (NO_TORCH, "/v/bin/torchrun", "/v/bin/torchrun has no module 'torch'; write the path of the one that has it"),
+        (
+            NO_TORCH.replace("torch", "sklearn.svm"),
+            "/v/bin/python3.11",
+            "/v/bin/python3.11 has no module 'sklearn.svm'; ",
+        ),
+        (NO_TORCH.replace("torch", "mine"), "/v/bin/python", ""),
+        (NO_TORCH.replace("torch", "lib.data"), "/v/bin/python", ""),
+        ("exit code 1: ImportError: cannot import name 'x' from 'torch'", "/v/bin/python", ""),
+        ("exit code 1", "/v/bin/python", ""),
+    ],
+)
+def test_a_missing_module_names_the_option(tmp_path, reason, python, words):
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "lib").mkdir()
+    found = FailureWatch(True).advice(failed(reason), python, tmp_path)
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+
+
+def test_it_is_named_once_and_never_after_a_success(tmp_path):
+    watch = FailureWatch(True)
+    assert watch.advice(failed(NO_TORCH), "python", tmp_path)
+    assert not watch.advice(failed(NO_TORCH), "python", tmp_path)
+    watch = FailureWatch(True)
+    watch.hopeless(Experiment("p", 1, "completed", {}))
+    assert not watch.advice(failed(NO_TORCH), "python", tmp_path)
+
+
+def test_a_search_says_it(command, script):
+    script("train.py", "import no_such_package_here\nlr = 1\nprint('fitness:', lr)\n")
+    result = command("run", "--hp=lr=1,2", "train.py")
+    assert result.code == 1
+    assert result.err.count("has no module 'no_such_package_here'; name the Python that has it: --python PATH") == 1
