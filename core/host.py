@@ -16,6 +16,7 @@ import os
 import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,8 @@ from studio.experiment import FITNESS, Metric, Outcome, Report, Run
 from studio.interfaces import Backend, BackendContext, MetricReader, Optimizer
 from studio.metric_sources import FirstOf
 from studio.options import Field, fields_of, option, options_of, read_options
-from studio.plugin_files import import_file, own_optimizers
-from studio.settings import Settings, is_optimizer_file
+from studio.plugin_files import import_file, own_classes, own_optimizers
+from studio.settings import Settings, is_optimizer_file, metric_file
 from studio.space import Parameter
 from studio.text import did_you_mean
 
@@ -79,6 +80,7 @@ class Host:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._files: dict[str, type[Optimizer]] = {}
+        self._metric_files: dict[str, types.ModuleType] = {}
         self._origins: dict[int, tuple[str, str, str]] = {}  # id of a plugin -> its name, distribution, version
 
     # --- finding ----------------------------------------------------------------------------------------------------
@@ -248,6 +250,8 @@ class Host:
 
     def open_metric(self, metric: Metric, run: Run) -> MetricReader | None:
         """A reader of `metric`: where its name has no prefix, one that asks all that read it."""
+        if metric_file(metric.name) is not None:
+            return self._open_metric_of_file(metric, run)
         readers: list[MetricReader] = []
         for _, reader in self._call_each("studio_open_metric", metric=metric, run=run):
             if reader is not None:
@@ -255,6 +259,32 @@ class Host:
                 if ":" in metric.name or metric.name == FITNESS.name:
                     break
         return FirstOf(readers) if len(readers) > 1 else readers[0] if readers else None
+
+    def _open_metric_of_file(self, metric: Metric, run: Run) -> MetricReader:
+        """A reader by the file in `FILE:NAME`, in the snapshot of the run: its hook's, or its one subclass of MetricReader
+        as `Mine(NAME, run)`."""
+        file, _, name = metric.name.partition(":")
+        path = os.path.join(run.snapshot, file)
+        if path not in self._metric_files:
+            self._metric_files[path] = import_file(path, "metric")
+        module = self._metric_files[path]
+        if any(self._manager.parse_hookimpl_opts(module, each) for each in dir(module)):
+            alone = pluggy.PluginManager(hookspecs.PROJECT)
+            alone.add_hookspecs(hookspecs)
+            alone.register(module)
+            with blame(module, "studio_open_metric"):
+                reader = alone.hook.studio_open_metric(metric=dataclasses.replace(metric, name=name), run=run)
+            if reader is None:
+                raise PluginError(f"metric file {file} reads no metric {name!r}: its studio_open_metric returned None")
+            return cast(MetricReader, reader)
+        found = own_classes(module, MetricReader)
+        if len(found) != 1:
+            names = ", ".join(cls.__name__ for cls in found) or "none"
+            raise PluginError(
+                f"metric file {file} must hold one subclass of studio.MetricReader with read; found: {names}"
+            )
+        with blame(found[0], "its constructor"):
+            return cast(Any, found[0])(name, run)
 
     def _call_each(self, hook: str, **arguments: Any) -> Iterator[tuple[Any, Any]]:
         """Each plugin with its answer, in pluggy's order; one that raises is noted and passed over."""

@@ -43,6 +43,9 @@ class Optimizer(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     grid: ClassVar[bool] = False  # which range grammar its users write: docs/ranges.md
     needs_fitness: ClassVar[bool] = True  # False: may be asked ahead, and a run without fitness is no failure
+    takes_known: ClassVar[bool] = (
+        False  # True: is told of values that others asked for, with their point of the unit cube
+    )
 
     size: int | None = None  # how many suggestions it will make, when it knows
     done: bool = False  # set by the optimizer, when it will ask for nothing more
@@ -57,7 +60,8 @@ class Optimizer(ABC):
 
     @abstractmethod
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
-        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed."""
+        """The fitness (larger is better) of a suggestion that `ask` returned, or None because it failed. With `takes_known`
+        also of the script's own values and of `--start-from`: their `point` is a list as `Space.suggestion` makes it."""
 
     def report(self, suggestion: Suggestion, step: int, fitness: float) -> bool:
         """A value of a running experiment. True ends it. Override this to prune."""

@@ -1,4 +1,4 @@
-"""An optimizer in a file of the user's: its import, and the classes that it defines itself."""
+"""An optimizer or a metric in a file of the user's: its import, and the classes that it defines itself."""
 
 import contextlib
 import hashlib
@@ -8,6 +8,7 @@ import sys
 import traceback
 import types
 from pathlib import Path
+from typing import Any
 
 from studio import studioml
 from studio.errors import PluginError
@@ -16,16 +17,24 @@ from studio.interfaces import Optimizer
 
 def own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:
     """The optimizer classes that a file defines itself, those of StudioML among them."""
-    own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
-    found = [cls for cls in own if issubclass(cls, Optimizer) and not inspect.isabstract(cls)]
-    return found + [studioml.adapt(cls, name) for cls in own if studioml.is_studioml_optimizer(cls)]
+    adapted = [studioml.adapt(cls, name) for cls in _classes(module) if studioml.is_studioml_optimizer(cls)]
+    return own_classes(module, Optimizer) + adapted
 
 
-def import_file(path: str) -> types.ModuleType:
+def own_classes(module: types.ModuleType, base: type) -> list[Any]:
+    """The subclasses of `base` that a file defines itself, but for abstract ones."""
+    return [cls for cls in _classes(module) if issubclass(cls, base) and not inspect.isabstract(cls)]
+
+
+def _classes(module: types.ModuleType) -> list[type]:
+    return [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+
+
+def import_file(path: str, kind: str = "optimizer") -> types.ModuleType:
     """The file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise PluginError(f"optimizer file {path!r} does not exist")
+        raise PluginError(f"{kind} file {path!r} does not exist")
     package = "_studio_file_" + hashlib.sha256(str(file.parent).encode()).hexdigest()[:12]
     if package not in sys.modules:
         parent = types.ModuleType(package)
@@ -36,7 +45,7 @@ def import_file(path: str) -> types.ModuleType:
     name = f"{package}.{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise PluginError(f"optimizer file {path!r} is not a Python file; its name must end in .py")
+        raise PluginError(f"{kind} file {path!r} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -44,7 +53,7 @@ def import_file(path: str) -> types.ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise PluginError(f"optimizer file {path}: {_where(error, file)}") from error
+        raise PluginError(f"{kind} file {path}: {_where(error, file)}") from error
     return module
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from studio.errors import BadInput, RangeError
 from studio.experiment import FAILURES, FITNESS, MAX_LOG, Metric, Mode
-from studio.options import Field, fields_of, option, parse_bytes, read_options, whole, words_of, write_bytes
+from studio.options import Field, fields_of, option, parse_bytes, read_as, read_options, whole, words_of, write_bytes
 from studio.text import did_you_mean, literal
 
 DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
@@ -201,6 +201,29 @@ def _write_optimizer(optimizer: str) -> list[str]:
     return [] if optimizer == "grid" else [optimizer]
 
 
+def metric_file(name: str) -> str | None:
+    """The path of the file that reads a metric `mine.py:NAME`; None for a metric of any other name."""
+    file = name.partition(":")[0]
+    return file if file.endswith(".py") else None
+
+
+def _parse_metric_text(given: Any, flag: str) -> str:
+    """The text of a metric. A file that reads it is named from the working directory, whose copy goes where the script
+    runs; one that lies elsewhere by its whole path."""
+    text: str = read_as(str | None, given, flag)
+    file = metric_file(text)
+    if file is None:
+        return text
+    path = os.path.abspath(os.path.expanduser(file))
+    below = os.path.relpath(path)
+    if not os.path.isfile(path):
+        raise BadInput(f"{flag} {text!r}: there is no file {file!r}")
+    name = text.partition(":")[2]
+    if name in ("", "min", "max", "last"):
+        raise BadInput(f"{flag} {text!r} names no metric of the file; write {file}:NAME, such as {file}:val_loss:min")
+    return f"{path if below.startswith(os.pardir) else below}:{name}"
+
+
 def _parse_workers(given: Any, flag: str) -> int:
     if given == "auto":
         return AUTO
@@ -271,13 +294,15 @@ class Settings:
         "Values to begin with, such as those of today; the others from the middle. Repeatable.",
         group=SEARCH,
     )
+    no_baseline: bool = option(False, "", "Do not begin with the script's own values.", group=SEARCH)
     repeat: bool = option(False, "", "Run values again that were tried before.", group=SEARCH)
 
     metric: str | None = option(
         None,
         "NAME[:min|:max]",
-        "A TensorBoard scalar, or jsonl:FILE:KEY. Without it, `fitness: NUMBER` on stdout.",
+        "A scalar of TensorBoard, files or printed lines; or FILE.py:NAME. Without it, `fitness: NUMBER` on stdout.",
         group=METRIC,
+        parse=_parse_metric_text,
     )
     direction: Literal["min", "max"] | None = option(
         None,
@@ -396,9 +421,9 @@ class Settings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        """Settings from the journal; what this version does not know is left out."""
+        """Settings from the journal; what this version does not know is left out. An older one ran no baseline."""
         known = {item.name for item in fields(cls)}
-        return cls(**{"script": "", **{key: value for key, value in data.items() if key in known}})
+        return cls(**{"script": "", "no_baseline": True, **{key: value for key, value in data.items() if key in known}})
 
 
 class ResumeOptions(TypedDict, total=False):
@@ -421,6 +446,7 @@ class RunOptions(ResumeOptions, total=False):
     options: Mapping[str, Any] | Sequence[str] | None
     seed: int | str | None
     start_from: str | Sequence[str] | None
+    no_baseline: bool | None
     repeat: bool | None
     metric: str | None
     direction: Literal["min", "max", "minimize", "maximize"] | None

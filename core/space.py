@@ -299,6 +299,11 @@ class Space:
         parts = [parameter.to_unit(values[parameter.name]) for parameter in self.parameters]
         return np.concatenate(parts) if parts else np.empty(0)
 
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` as the kinds of hyperparameters have them, whole numbers as ints; BadInput as for `point`."""
+        near = self.values(self.point(values))
+        return {name: float(values[name]) if type(value) is float else value for name, value in near.items()}
+
     def start(self, rng: np.random.Generator) -> Floats:
         """Where an optimizer starts, shape (dimensions,): the middle, or random coordinates under the flag `r`."""
         drawn = rng.random(self.dimensions)

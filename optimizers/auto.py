@@ -35,6 +35,7 @@ class Auto(Optimizer):
     """
 
     name: ClassVar[str] = "auto"
+    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space, self._seed = space, seed
@@ -50,13 +51,17 @@ class Auto(Optimizer):
         if isinstance(self._engine, GaussianProcess) and len(self._told) >= MOST_RESULTS:
             self._change()
         suggestion = self._engine.ask()
-        self.done, self.done_reason = self._engine.done, self._engine.done_reason
+        self._note_end()
         return suggestion
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         self._engine.tell(suggestion, fitness, failure=failure)
         if isinstance(self._engine, GaussianProcess):
             self._told[suggestion.number, str(suggestion.point)] = suggestion, fitness, failure
+        self._note_end()
+
+    def _note_end(self) -> None:
+        self.done, self.done_reason = self._engine.done, self._engine.done_reason
 
     def _change(self) -> None:
         log.info("auto: %d experiments are known; CMA-ES goes on from the best of them", len(self._told))

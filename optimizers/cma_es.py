@@ -63,6 +63,7 @@ class CMAES(Optimizer):
 
     name: ClassVar[str] = "cma"
     aliases: ClassVar[tuple[str, ...]] = ("cmaes", "cma-es")
+    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int, popsize: int | None = None, sigma0: float | None = None):
         if popsize is not None and popsize < 3:

@@ -27,6 +27,7 @@ class RandomSearch(Optimizer):
 
     name: ClassVar[str] = "random"
     needs_fitness: ClassVar[bool] = False
+    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space

@@ -30,6 +30,7 @@ class Sobol(Optimizer):
     name: ClassVar[str] = "sobol"
     aliases: ClassVar[tuple[str, ...]] = ("quasi-random",)
     needs_fitness: ClassVar[bool] = False
+    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space

@@ -41,6 +41,7 @@ class TPE(Optimizer):
     """
 
     name: ClassVar[str] = "tpe"
+    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space

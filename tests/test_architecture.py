@@ -150,7 +150,13 @@ def test_the_value_that_is_walked_through(home, script):
     assert [str(suggestion.point) in row[1] for row in table("where")].count(True) == 2
     log = "\\n".join(f'{{"val_loss": {loss}}}' for loss in (0.7, 0.4, 0.5))
     script("train.py", f"lr=0.01\nprint(lr)\nopen('log', 'w').write('''{log}\\n''')\n")
-    options = {"optimizer": "random", "seed": 1, "max_experiments": 1, "metric": "jsonl:log:val_loss:min"}
+    options = {
+        "optimizer": "random",
+        "seed": 1,
+        "max_experiments": 1,
+        "no_baseline": True,
+        "metric": "jsonl:log:val_loss:min",
+    }
     (experiment,) = studio.run("train.py", hyperparams={"lr": "1e-5:0.1:l"}, **options).experiments
     assert (experiment.values, experiment.metric["value"], experiment.fitness) == (suggestion.values, 0.4, -0.4)
     assert "fitness `-0.4`" in PAGE

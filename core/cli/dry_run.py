@@ -8,6 +8,7 @@ from typing import Any
 
 from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
+from studio.format import assignments
 from studio.host import Host, backend_fields
 from studio.search.observer import Observer
 from studio.search.run import check, make_backend
@@ -30,6 +31,7 @@ def show(
         seed=plan.settings.seed,
         max_experiments=plan.max_experiments,
         host=host,
+        start_from=plan.starts,
     )
     suggestions: list[Suggestion] = []
     while len(suggestions) < SHOWN and (suggestion := search.ask()) is not None:
@@ -49,6 +51,7 @@ def show(
                 "again": command_line(plan.settings, backend_fields(plan.backend)),
                 "places": plan.substitution.described(),
                 "links": plan.outside,
+                "baseline": plan.baseline,
                 "notices": plan.notices,
                 **({"estimate": estimate.text} if estimate else {}),
                 **({"preview": preview} if preview else {}),
@@ -66,6 +69,10 @@ def show(
         print(clean(f"command: {shlex.join(run.argv)}"))
     for name, place in plan.substitution.described().items():
         print(clean(f"{name} goes to {place}"))
+    if plan.baseline is not None:
+        print(clean(f"begins with the script's own values: {assignments(plan.baseline)}"))
+    elif plan.no_baseline:
+        print(clean(f"does not begin with the script's own values: {plan.no_baseline}"))
     for path, target in plan.outside.items():
         print(clean(f"link: {path} is {target}, not copied; a script that writes there writes to yours"))
     print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)

@@ -75,15 +75,16 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> int:
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="optimizer")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What users will write behind --optimizer.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="optimizer or metric")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="What users will write behind --optimizer, or before a metric's own name."),
+    ],
 ) -> int:
-    """Write a package with an optimizer of your own: entry point, class, contract test. It passes its tests as it is."""
-    from studio.cli.skeleton import write_optimizer
+    """Write a package with an optimizer or a metric of your own: entry point, class, contract test. It passes its tests as it is."""
+    from studio.cli.skeleton import write_package
 
-    if kind != "optimizer":
-        raise BadInput(f"{kind!r} has no skeleton; write: studio plugins new optimizer NAME")
-    folder = write_optimizer(name, Path.cwd())
+    folder = write_package(kind, name, Path.cwd())
     print(f"wrote {folder}. Try it: pip install -e {folder.name} && pytest {folder.name}")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from studio.cli.console import print_experiments, print_json
 from studio.errors import Interrupted
 from studio.experiment import Experiment, ranked
-from studio.format import assignments, metric_value
+from studio.format import assignments, metric_value, short
 from studio.project.project import Project
 from studio.text import clean
 
@@ -55,4 +55,19 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
             clean(f"best: {best.key}  {project.metric.name} {metric_value(best)}  {assignments(best.values)}"),
             file=sys.stderr,
         )
+        own = project.baseline
+        if own is not None and own.metric is not None:
+            print(clean(gained(own, best, project.metric.name)), file=sys.stderr)
         print(f"files: {best.folder}", file=sys.stderr)
+
+
+def gained(own: Experiment, best: Experiment, metric: str) -> str:
+    """Return `lr 0.1 → 0.003: val_loss 0.52 → 0.31 over the script's own values`."""
+    if own.fitness == best.fitness:
+        return f"nothing was better than the script's own values: {metric} {metric_value(own)}"
+    changes = [
+        f"{name} {short(before)} → {short(best.values[name])}"
+        for name, before in own.values.items()
+        if best.values[name] != before
+    ]
+    return f"{', '.join(changes)}: {metric} {metric_value(own)} → {metric_value(best)} over the script's own values"

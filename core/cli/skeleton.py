@@ -1,4 +1,4 @@
-"""The package that `studio plugins new optimizer NAME` writes."""
+"""The packages that `studio plugins new optimizer NAME` and `new metric NAME` write."""
 
 import re
 from importlib import resources
@@ -6,19 +6,21 @@ from pathlib import Path
 
 from studio.errors import BadInput
 
+KINDS = ("optimizer", "metric")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
-def write_optimizer(name: str, parent: Path) -> Path:
+def write_package(kind: str, name: str, parent: Path) -> Path:
     """Write the package below `parent`; returns its folder. BadInput for an impossible name or a folder that exists."""
+    if kind not in KINDS:
+        raise BadInput(f"{kind!r} has no skeleton; write: studio plugins new {' or '.join(KINDS)} NAME")
     if not _NAME.fullmatch(name):
-        raise BadInput(
-            f"{name!r} is no name for an optimizer: lower-case letters, digits and - only, such as my-search"
-        )
+        raise BadInput(f"{name!r} is no name of a plugin: lower-case letters, digits and - only, such as my-search")
     folder = parent / f"studio-{name}"
     if folder.exists():
         raise BadInput(f"{folder.name} exists here; choose another name")
     words = {
+        "kind": kind,
         "name": name,
         "module": f"studio_{name.replace('-', '_')}",
         "class": "".join(part.capitalize() for part in name.split("-")),
@@ -26,9 +28,9 @@ def write_optimizer(name: str, parent: Path) -> Path:
     templates = resources.files("studio.cli") / "templates"
     for template, target in (
         ("pyproject.toml", "pyproject.toml"),
-        ("README.md", "README.md"),
-        ("optimizer.py", f"{words['module']}.py"),
-        ("test_optimizer.py", f"tests/test_{words['module']}.py"),
+        (f"README-{kind}.md", "README.md"),
+        (f"{kind}.py", f"{words['module']}.py"),
+        (f"test_{kind}.py", f"tests/test_{words['module']}.py"),
     ):
         path = folder / target
         text = (templates / f"{template}.txt").read_text(encoding="utf-8")
@@ -41,4 +43,4 @@ def write_optimizer(name: str, parent: Path) -> Path:
 
 
 def _fill(text: str, words: dict[str, str]) -> str:
-    return re.sub(r"@(name|module|class)@", lambda match: words[match[1]], text)
+    return re.sub(r"@(kind|name|module|class)@", lambda match: words[match[1]], text)

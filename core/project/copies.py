@@ -21,6 +21,7 @@ META = {
     "source": (dict, type(None)),
     "optimizer_file": (str, type(None)),
     "environment": (dict, type(None)),
+    "baseline": (dict, type(None)),
 }
 
 

@@ -56,6 +56,12 @@ class Project:
         return next(iter(ranked(self.experiments)), None)
 
     @property
+    def baseline(self) -> Experiment | None:
+        """The experiment with the script's own values; None where the search did not begin with them."""
+        own = self._meta("baseline")
+        return None if own is None else next((one for one in self.experiments if one.values == own), None)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What the search was begun with, as `studio.settings.Settings` has it."""
         return self._meta("settings") or {}

@@ -5,6 +5,7 @@ ranges          texts and values to a Space
 optimizer_file  an optimizer in the user's own file
 studioml        StudioML's optimizers as they are
 artifacts       --capture, --capture-once, --reuse
+baseline        the script's own values, to begin with
 plan            everything that is checked before anything is written
 creation        a project made whole or not at all
 driver          the loop, with attempts and control

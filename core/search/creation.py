@@ -35,6 +35,7 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
         store.set_meta("optimizer_file", fingerprint(plan.settings))
         store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
         store.set_meta("environment", describe(plan.command[0], plan.source))
+        store.set_meta("baseline", plan.baseline)
         store.set_meta("settings", plan.settings.as_dict())
     except BaseException as error:  # Ctrl-C, too: nothing of it stays
         with contextlib.suppress(OSError):

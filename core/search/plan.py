@@ -22,6 +22,7 @@ from studio.script.outside import outside_paths
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
+from studio.search.baseline import own_values
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.settings import (
     AUTO,
@@ -58,6 +59,8 @@ class Plan:
     outside: dict[str, str]  # links that each workspace needs: `../data` -> where that is
     notices: list[str]
     starts: list[dict[str, Any]]  # values that are tried first
+    baseline: dict[str, Any] | None = None  # the first of these, where it is what the script has of its own
+    no_baseline: str = ""  # why there is none
 
     @property
     def metric_required(self) -> bool:
@@ -115,6 +118,7 @@ class Plan:
 def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
     """Check `settings` against the files in `source`, or in its `snapshot`. BadInput for whatever cannot work."""
     chosen = ""
+    notices = []
     if not settings.optimizer:
         searched = range_to_search(settings.ranges, host)
         settings = replace(settings, optimizer=SEARCH if searched else GRID)
@@ -124,6 +128,8 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     optimizer = host.optimizer(settings.optimizer)
     if settings.start_from and optimizer.grid:
         raise BadInput("--start-from is for ranges to search; a grid goes through all of its values")
+    if settings.start_from and not optimizer.takes_known:
+        notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
     chosen_options = options.typed(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
     settings, backend = place(settings, host)
@@ -131,7 +137,6 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     artifacts = read_artifacts(settings, source)
     settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
     files = snapshot or source
-    notices = []
     if settings.python is None and (active := active_interpreter()) is not None:
         settings = replace(settings, python=active)
         notices.append(f"scripts run with {active}, which is active here; --python names another")
@@ -164,9 +169,10 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         starts=[read_start(text, space) for text in settings.start_from],
     )
     plan.notices += plan.substitution.notices
+    _begin_with_own_values(plan)
     _check_literals(plan)
     _settle_budget(plan)
-    _check_metric(plan, host)
+    _check_metric(plan, host, files)
     return plan
 
 
@@ -196,6 +202,15 @@ def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
     return replace(settings, backend=name, backend_options=values, num_workers=slots), backend
 
 
+def _begin_with_own_values(plan: Plan) -> None:
+    """The script's own values are the first of those that the search starts from, where it is no grid."""
+    if plan.optimizer.grid or plan.settings.no_baseline or not plan.space.dimensions:
+        return
+    plan.baseline, plan.no_baseline = own_values(plan.substitution.places, plan.space)
+    if plan.baseline is not None:
+        plan.starts = [plan.baseline, *(values for values in plan.starts if values != plan.baseline)]
+
+
 # --- the checks -------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +233,7 @@ def _settle_budget(plan: Plan) -> None:
         raise
     except StudioError as error:  # before anything ran, whatever it complains about was given by the user
         raise PluginError(str(error)) from error
+    size = None if size is None else size + len(plan.starts)
     limit = plan.settings.max_experiments
     if plan.optimizer.grid and size is not None and size > GRID_LIMIT and limit is None:
         raise BadInput(
@@ -233,18 +249,24 @@ def _settle_budget(plan: Plan) -> None:
     plan.size = min(sizes) if sizes else None
 
 
-def _check_metric(plan: Plan, host: Host) -> None:
-    probe = _probe(plan)
-    if host.open_metric(plan.metric, probe) is None:
+def _check_metric(plan: Plan, host: Host, files: Path) -> None:
+    probe = _probe(plan, files)
+    try:
+        reader = host.open_metric(plan.metric, probe)
+    except BadInput:
+        raise
+    except StudioError as error:  # before anything ran, whatever it complains about was given by the user
+        raise PluginError(str(error)) from error
+    if reader is None:
         raise unread_metric(plan.settings.metric or plan.metric.name)
     if plan.settings.metric is not None and plan.metric.mode == "last" and plan.settings.direction is None:
         plan.notices.append(f"{plan.metric.name} is maximised; for a loss write --metric={plan.metric.name}:min")
 
 
-def _probe(plan: Plan) -> Run:
+def _probe(plan: Plan, files: Path) -> Run:
     """A run that is never started: its folder does not exist."""
     nowhere = os.path.join(os.sep, "nonexistent", "studio")
-    return Run("probe", 1, 1, nowhere, {}, {}, [], {}, nowhere, metric=plan.metric)
+    return Run("probe", 1, 1, str(files), {}, {}, [], {}, nowhere, metric=plan.metric)
 
 
 def _below(script: str, source: Path) -> str:

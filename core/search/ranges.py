@@ -39,7 +39,7 @@ def read_start(text: str, space: Space) -> dict[str, Any]:
             raise BadInput(f"--start-from {text!r}: {part.strip()!r} names no hyperparameter{known}")
         values[name] = literal(value)
     try:
-        return space.values(space.point(values))
+        return space.checked(values)
     except BadInput as error:
         raise BadInput(f"--start-from {text!r}: {error}") from error
 

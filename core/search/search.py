@@ -176,7 +176,8 @@ class Search:
     options          the optimizer's own
     max_experiments  how many suggestions are made; the optimizer decides when left out
     project          stores it, and resumes it where it exists
-    start_from       values for all names, to be tried before the optimizer is asked, which is told of them
+    start_from       values for all names, to be tried before the optimizer is asked, which is told of them if it
+                     `takes_known`
     accept_changes   go on with a fresh optimizer where a resumed one asks for something else than it did
 
     Without `project` no disk is touched. Threads of one program may share a search: each call is carried out whole.
@@ -215,7 +216,9 @@ class Search:
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told, or by hand
         self._by_hand: set[int] = set()
-        self._starts = deque(self.space.values(self.space.point(values)) for values in start_from)
+        self._starts = deque(self.space.checked(values) for values in start_from)
+        self._start_count = len(self._starts)
+        self._unasked: set[int] = set()  # numbers of starts that the optimizer is not told of
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
         self._optimizer = self._new_optimizer(self.seed)
         if journal is not None:
@@ -246,10 +249,10 @@ class Search:
         return suggestion
 
     def _ask_start(self) -> Suggestion:
-        """The next values to begin with: part of the budget, and told to the optimizer, although it did not ask for them."""
+        """The next values to begin with: part of the budget, and told to an optimizer that takes what it did not ask for."""
         values = self._starts.popleft()
         number, point = self._ledger.next_number, self.space.point(values).tolist()
-        suggestion = self._take_in(values, number, point, by_hand=False)
+        suggestion = self._take_start(values, number, point)
         if self._journal is not None:
             self._journal.ask(number, suggestion.values, point, START)
             self._asked_at[number] = time.monotonic()
@@ -321,7 +324,7 @@ class Search:
     @property
     def done(self) -> bool:
         """Whether `ask` will never return a suggestion again."""
-        return not self._queue and (self._budget_spent() or self._optimizer.done)
+        return not self._queue and (self._budget_spent() or (self._optimizer.done and not self._starts))
 
     @property
     def _is_over(self) -> bool:
@@ -336,7 +339,8 @@ class Search:
     @property
     def size(self) -> int | None:
         """How many suggestions this search will make, when that is known."""
-        sizes = [size for size in (self._optimizer.size, self.max_experiments) if size is not None]
+        own = None if self._optimizer.size is None else self._optimizer.size + self._start_count
+        sizes = [size for size in (own, self.max_experiments) if size is not None]
         return min(sizes) + len(self._by_hand) if sizes else None
 
     def stalled_text(self) -> str:
@@ -390,12 +394,12 @@ class Search:
     def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any]) -> None:
         self._ledger.told(number, fitness, pruned=number in self._pruned)
         self._pruned.discard(number)
-        if number not in self._by_hand:
+        if number not in self._by_hand | self._unasked:
             with blame(self._optimizer, "tell"):
                 self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
 
     def _report_to_optimizer(self, number: int, step: int, fitness: float) -> bool:
-        if number in self._by_hand:
+        if number in self._by_hand | self._unasked:
             return False
         with blame(self._optimizer, "report"):
             ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))
@@ -428,9 +432,11 @@ class Search:
 
     def _resume(self, journal: Store, accept_changes: bool) -> None:
         """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""
-        for event in journal.events():
-            if event.extra == START and self._starts:
-                self._starts.popleft()
+        asked = [event for event in journal.events() if event.kind == "ask" and event.extra != BY_HAND]
+        begun = [event for event in asked if event.extra == START]
+        self._start_count = max(self._start_count, len(begun)) if len(begun) == len(asked) else len(begun)
+        for _ in range(len(self._starts) if len(begun) < len(asked) else min(len(begun), len(self._starts))):
+            self._starts.popleft()  # they were asked for before everything else
         restart = journal.last_restart()
         try:
             if restart is not None:
@@ -449,7 +455,7 @@ class Search:
         if event.kind == "ask" and event.extra == BY_HAND:
             self._take_in(event.values or {}, event.experiment, by_hand=True)
         elif event.kind == "ask" and event.extra == START:
-            self._take_in(event.values or {}, event.experiment, event.point, by_hand=False)
+            self._take_start(event.values or {}, event.experiment, event.point)
         elif event.kind == "ask":
             self._repeat_ask(event)
         elif event.kind == "tell":
@@ -476,6 +482,10 @@ class Search:
         self._by_hand |= {number} if by_hand else set()
         return suggestion
 
+    def _take_start(self, values: Mapping[str, Any], number: int, point: Any) -> Suggestion:
+        self._unasked |= set() if self.optimizer_class.takes_known else {number}
+        return self._take_in(values, number, point, by_hand=False)
+
     def _start_afresh(self, journal: Store) -> None:
         seed = self.seed + 1 + sum(event.kind == "restart" for event in journal.events())
         restart = journal.restart(seed)
@@ -485,9 +495,12 @@ class Search:
         """A fresh optimizer that is told the stored points, in the order in which they were told."""
         self._ledger = Ledger(self._ledger.project)
         self._by_hand.clear()
+        self._unasked.clear()
         self._optimizer = self._new_optimizer(seed)
         for event in journal.events(until=until):
-            if event.kind == "ask":
+            if event.kind == "ask" and event.extra == START:
+                self._take_start(event.values or {}, event.experiment, event.point)
+            elif event.kind == "ask":
                 self._take_in(event.values or {}, event.experiment, event.point, by_hand=event.extra == BY_HAND)
             elif event.kind == "tell":
                 self._tell_optimizer(event.experiment, event.fitness, event.extra)

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,6 +88,21 @@ class OptimizerContract:
             assert count == size, f"{label} space: size is {size}, but ask() gave {count} suggestions"
             assert ask(optimizer, space) is None, f"{label} space: ask() gave more than size={size} suggestions"
             assert optimizer.done, f"{label} space: done is not set after all {size} suggestions"
+
+    def test_takes_known_values(self) -> None:
+        """With `takes_known`: it hears of values that it did not ask for, and goes on, the same way each time."""
+        if not self.optimizer.takes_known:
+            return
+        for label, space in self._spaces().items():
+            paths = []
+            for _ in range(2):
+                optimizer, fitness = self._new(space), middle_is_best(space)
+                for number, part in enumerate((0.25, 0.75), 1):
+                    known = replace(space.suggestion(np.full(space.dimensions, part)), number=number)
+                    tell(optimizer, known, fitness(known) if number == 1 else None)
+                paths.append(values_of(search(optimizer, space, fitness, ASKS)))
+            assert paths[0] or optimizer.done, f"{label} space: it asks for nothing when it was told of values before"
+            assert paths[0] == paths[1], f"{label} space: values that it was told of make it ask differently each time"
 
     # -- several at a time, replay
 

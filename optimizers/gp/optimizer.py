@@ -58,6 +58,7 @@ class GaussianProcess(Optimizer):
 
     name: ClassVar[str] = "gp"
     aliases: ClassVar[tuple[str, ...]] = ("bayes",)
+    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space
@@ -92,9 +93,12 @@ class GaussianProcess(Optimizer):
         self._count += 1
         suggestion = self._space.suggestion(self._coordinates.decode(x))
         self._pending[tuple(suggestion.point)] = x
+        self._end_when_all_are_known()
+        return suggestion
+
+    def _end_when_all_are_known(self) -> None:
         if len(self._asked) == self._coordinates.size:
             self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were asked for"
-        return suggestion
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         if self.size == 1:
@@ -106,6 +110,7 @@ class GaussianProcess(Optimizer):
         if key(x) not in self._asked:  # a point of an earlier optimizer, or where the user starts
             self._asked.add(key(x))
             self._foreign += 1
+            self._end_when_all_are_known()
         # A retry replaces what was told of the same suggestion.
         self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
 

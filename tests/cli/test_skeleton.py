@@ -1,4 +1,4 @@
-"""`studio plugins new optimizer NAME`: the package passes its own tests, untouched, and runs a search."""
+"""`studio plugins new optimizer NAME`, `new metric NAME`: the package passes its own tests, untouched, and works."""
 
 import os
 import subprocess
@@ -8,11 +8,19 @@ import pytest
 
 
 @pytest.fixture
-def package(command, workdir, monkeypatch):
-    result = command("plugins", "new", "optimizer", "my-search")
-    assert (result.code, result.err) == (0, "")
-    assert "pip install -e studio-my-search" in result.out
-    return workdir / "studio-my-search"
+def new(command, workdir):
+    def make(kind):
+        result = command("plugins", "new", kind, "my-search")
+        assert (result.code, result.err) == (0, "")
+        assert "pip install -e studio-my-search" in result.out
+        return workdir / "studio-my-search"
+
+    return make
+
+
+@pytest.fixture
+def package(new):
+    return new("optimizer")
 
 
 def installed(package, tmp_path):
@@ -24,7 +32,9 @@ def installed(package, tmp_path):
     return {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{info.parent}"}
 
 
-def test_it_passes_its_tests(package, tmp_path):
+@pytest.mark.parametrize("kind", ["optimizer", "metric"])
+def test_it_passes_its_tests(new, kind, tmp_path):
+    package = new(kind)
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(package)]
     done = subprocess.run(command, env=installed(package, tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -38,11 +48,20 @@ def test_it_runs_a_search(package, tmp_path, studio, script):
     assert "my-search" in studio("plugins", env=installed(package, tmp_path)).out
 
 
+def test_a_metric_ranks_a_search(new, tmp_path, studio, script):
+    package = new("metric")
+    script("train.py", "lr = 1\nopen('log.txt', 'w').write(f'loss={lr}\\n')\n")
+    options = ("--metric=my-search:log.txt:loss:min", "--hp=lr=0.5,0.25")
+    result = studio("run", *options, "train.py", env=installed(package, tmp_path))
+    assert result.code == 0, result.err
+    assert "my-search:log.txt:loss 0.25  lr=0.25" in result.err
+
+
 def test_names_and_kinds_that_cannot_be(command, package):
     for arguments, complaint in (
-        (("optimizer", "My Search"), "'My Search' is no name for an optimizer"),
+        (("optimizer", "My Search"), "'My Search' is no name of a plugin"),
         (("optimizer", "my-search"), "studio-my-search exists here"),
-        (("backend", "x"), "'backend' has no skeleton"),
+        (("backend", "x"), "'backend' has no skeleton; write: studio plugins new optimizer or metric NAME"),
     ):
         result = command("plugins", "new", *arguments)
         assert result.code == 2

@@ -355,6 +355,24 @@ class WantsOneTell(Counts):
         self.out.remove(suggestion.point)
 
 
+class KnowsItsOwnAlone(Sound):
+    takes_known = True
+
+    def __init__(self, space, *, seed):
+        super().__init__(space, seed=seed)
+        self.out = set()
+
+    def ask(self):
+        suggestion = super().ask()
+        self.out.add(str(suggestion.point))
+        return suggestion
+
+    def tell(self, suggestion, fitness):
+        if str(suggestion.point) not in self.out:
+            raise KeyError(suggestion.number)
+        super().tell(suggestion, fitness)
+
+
 class ChangesWhatItIsTold(Sound):
     def tell(self, suggestion, fitness):
         super().tell(suggestion, fitness)
@@ -505,6 +523,7 @@ BROKEN = [
     (Averages, "test_survives_nan_and_infinity", "ask() raised ValueError"),
     (Normalises, "test_survives_equal_fitness", "ZeroDivisionError"),
     (WantsOneTell, "test_survives_a_second_tell", "raised ValueError"),
+    (KnowsItsOwnAlone, "test_takes_known_values", "raised KeyError"),
     (ChangesWhatItIsTold, "test_does_not_change_suggestions", "changed after ask()"),
     (ReusesItsBuffer, "test_does_not_change_suggestions", "changed after ask()"),
     (SaysItNeedsNoFitness, "test_needs_no_fitness_if_it_says_so", "needs_fitness is False"),

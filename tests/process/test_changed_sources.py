@@ -464,7 +464,7 @@ def mine(request, command, files, tmp_path):
     inside = files("mine.py", MINE)
     if path != inside:
         inside.rename(path)
-    options = ["--project=p", "--quiet", "--max-experiments=1", "--hp=lr=0:1", f"--optimizer={path}"]
+    options = ["--project=p", "--quiet", "--max-experiments=1", "--hp=lr=0:1", "--no-baseline", f"--optimizer={path}"]
     assert command("run", *options, "train.py").code == 0
     return path
 

@@ -212,14 +212,16 @@ def hears(script, notes):
 
 def test_the_optimizer_hears_the_last_attempt_only(command, fails, hears):
     fails("crash")
-    options = ["--optimizer=./hears.py", "--retry-failed=1", "--hp=lr=1:2:i"]
+    options = ["--optimizer=./hears.py", "--no-baseline", "--retry-failed=1", "--hp=lr=1:2:i"]
     assert command("run", "--project=p", *options, "train.py").code == 3
     assert hears() == [(1, "None"), (2, "1.0")]
 
 
 def test_after_a_retry_by_hand_it_hears_once_more(command, fails, hears, told):
     fails("crash")
-    assert command("run", "--project=p", "--optimizer=./hears.py", "--hp=lr=1:2:i", "train.py").code == 1
+    assert (
+        command("run", "--project=p", "--optimizer=./hears.py", "--no-baseline", "--hp=lr=1:2:i", "train.py").code == 1
+    )
     assert hears() == [(1, "None"), (2, "None")]
     assert command("retry", "p", "2").code == 3
     assert hears()[2:] == [(1, "None"), (2, "None"), (2, "1.0")]  # the journal again, then the news

@@ -181,7 +181,7 @@ def test_smaller_is_better_changes_the_sign_of_the_fitness_alone(outcome):
 )
 def test_an_optimizer_is_told_none_where_there_is_no_fitness(outcome, script, tmp_path, words, then, told):
     script("listener.py", LISTENER.format(path=str(tmp_path / "told")))
-    outcome(words, "--optimizer=listener.py", "--hp=lr=0:1", then=then)
+    outcome(words, "--optimizer=listener.py", "--no-baseline", "--hp=lr=0:1", then=then)
     assert (tmp_path / "told").read_text() == f"{told!r}\n"
 
 

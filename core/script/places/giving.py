@@ -36,6 +36,15 @@ def set_option(
         arguments[end:end] = new
 
 
+def given_text(arguments: Sequence[str], spellings: Sequence[str]) -> str | None:
+    """The text that is given to one of `spellings` today; empty for a flag, None where it does not stand there."""
+    at = index_of(arguments, spellings)
+    if at is None:
+        return None
+    _, equals, text = arguments[at].partition("=")
+    return text if equals else arguments[at + 1] if at + 1 < len(arguments) else ""
+
+
 def index_of(arguments: Sequence[str], spellings: Sequence[str]) -> int | None:
     """The last argument that is one of `spellings`, or begins with it and `=`: the last one counts in most parsers."""
     stop = arguments.index("--") if "--" in arguments else len(arguments)

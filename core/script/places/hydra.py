@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -12,10 +13,12 @@ from studio.experiment import plain
 from studio.script.constants import UNKNOWN
 from studio.script.outline import Call, dotted, text_of
 from studio.script.places.config_files import file_text, places_in
+from studio.script.places.giving import given_text
 from studio.script.places.options import Option, place_of_option
 from studio.script.places.place import Draft, Place
 from studio.script.places.typed_parsers import fields_of
 from studio.script.program import Program, Source
+from studio.text import literal
 
 _PLAIN = re.compile(r"[\w./+:-]+")
 
@@ -27,11 +30,19 @@ def find_overrides(program: Program, words: Collection[str] | None) -> Iterator[
             folder = _folder(program, source, call)
             name = text_of(call.keyword("config_name")) or next(iter(_texts(call)[1:2]), None)
             if folder is not None and name:
-                yield from _of_file(program, folder, name, (), set())
+                for place in _of_file(program, folder, name, (), set()):
+                    yield _today(place, program)
     for source in program.parsed(program.python):
         for option in _registered(program, source):
             place = place_of_option(option)
-            yield override(".".join([*place.within, place.name]), place)
+            yield _today(override(".".join([*place.within, place.name]), place), program)
+
+
+def _today(place: Place, program: Program) -> Place:
+    """With the value that the arguments give it."""
+    key = ".".join([*place.within, place.name])
+    text = given_text([argument.lstrip("+") for argument in program.arguments], (key,))
+    return place if text is None else replace(place, value=literal(text))
 
 
 def override(key: str, known: Place | None = None) -> Place:

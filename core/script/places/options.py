@@ -5,8 +5,8 @@
 To know another library, add a function to `PARSERS` that yields `Option`s.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -16,9 +16,10 @@ from studio.errors import SubstitutionError
 from studio.script.constants import UNKNOWN, constant
 from studio.script.outline import Named
 from studio.script.places.constants import place_of
-from studio.script.places.giving import as_switch, as_text, set_option
+from studio.script.places.giving import as_switch, as_text, given_text, index_of, set_option
 from studio.script.places.place import Draft, Place
 from studio.script.program import Program, Source
+from studio.text import literal
 
 Style = Literal["=", " ", "on", "off", "pair", "bool"]
 
@@ -67,7 +68,19 @@ def find_options(program: Program, words: Collection[str] | None, parsers: Colle
                     continue
                 seen.add(option.spellings[0])
                 if words is None or any(known_as(name) in words for name in option.names):
-                    yield place_of_option(option)
+                    place = place_of_option(option)
+                    yield replace(place, value=_today(option, program.arguments, place.value))
+
+
+def _today(option: Option, arguments: Sequence[str], default: object) -> object:
+    """What the arguments give it, else its default."""
+    if option.style in ("on", "off", "pair"):
+        at = index_of(arguments, (*option.spellings, option.negative))
+        if at is None:
+            return default
+        return arguments[at] != option.negative and option.style != "off"
+    text = given_text(arguments, option.spellings)
+    return default if text is None else bool(text) if option.style == "bool" else literal(text)
 
 
 def known_as(name: str) -> str:
@@ -137,6 +150,7 @@ def by_its_name(spelling: str, arguments: Collection[str]) -> Place:
         for i, a in enumerate(given)
     )
     joined = any(a.startswith("--") and "=" in a for a in given)
+    text = given_text(given, (spelling,))
     style: Style = " " if (spaced and not joined) or not spelling.startswith("--") else "="
     return Place(
         spelling.lstrip("-"),
@@ -144,7 +158,7 @@ def by_its_name(spelling: str, arguments: Collection[str]) -> Place:
         "option",
         "",
         0,
-        UNKNOWN,
+        UNKNOWN if text is None else literal(text),
         f"{spelling}{style}VALUE",
         give=partial(_give_unseen, spelling, style),
         prefix=spelling,

@@ -62,6 +62,7 @@ class Place:
     prefix    what an address begins with: `--` of an option, `hydra:`, `env:`, `config.yaml:`
     note      what the user should know, said once
     scale     "flag" for a place that is on or off
+    varies    whether other values than `value` stand there, too: reads of a variable with two constants
     """
 
     name: str
@@ -78,6 +79,7 @@ class Place:
     prefix: str = ""
     note: str = ""
     scale: str = ""
+    varies: bool = False
     address: str = ""  # the shortest form that picks it among the places of its script
 
     def __str__(self) -> str:

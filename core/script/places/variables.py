@@ -146,8 +146,16 @@ def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()
             shown += f" ({home.shown})"
     value = first.value if first is not None else UNKNOWN
     return Place(
-        name, within, "variable", source.path, line, value, shown, tuple(edits), home=home, note="; ".join(notes)
-    )
+        name, within, "variable", source.path, line, value, shown, tuple(edits), home=home, note="; ".join(notes),
+        varies=any(_varies(scope, first) for scope in scopes),
+    )  # fmt: skip
+
+
+def _varies(scope: Variable, first: Assigned | None) -> bool:
+    """Whether `scope` takes another value than that of `first` from the constants that an experiment replaces."""
+    start = _first(scope)
+    constants = [start] if _is_schedule(scope) else scope.assigned
+    return first is not None and any(one is not None and one.value != first.value for one in constants)
 
 
 def _at_constant(source: Source, scope: Variable, first: Assigned) -> Place:
@@ -156,8 +164,9 @@ def _at_constant(source: Source, scope: Variable, first: Assigned) -> Place:
     edits = tuple(literal_edit(source, one.literal) for one in (first, *others) if one.literal is not None)
     note = f"{scope.name!r} goes to {source.path}:{first.line} {first.shown}"
     return Place(
-        scope.name, scope.where, "variable", source.path, first.line, first.value, first.shown, edits, note=note
-    )
+        scope.name, scope.where, "variable", source.path, first.line, first.value, first.shown, edits, note=note,
+        varies=any(one.value != first.value for one in others),
+    )  # fmt: skip
 
 
 def _constant(source: Source, first: Assigned) -> Place:

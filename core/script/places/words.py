@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from studio.errors import SubstitutionError
 from studio.experiment import plain
 from studio.script.constants import UNKNOWN
-from studio.script.places.giving import as_text, set_option
+from studio.script.places.giving import as_text, given_text, set_option
 from studio.script.places.place import Draft, Edit, Place
 from studio.script.program import Program
 from studio.text import literal
@@ -101,8 +101,10 @@ def find_arguments(program: Program, words: Collection[str] | None) -> Iterator[
             if (words is None or name in words) and not _in_comment(text, match.start()):
                 line = text.count("\n", 0, match.start()) + 1
                 joined = bool(match["is"]) or language != _SHELL
+                given = given_text(program.arguments, (match["option"],))
+                value = UNKNOWN if given is None else literal(given)
                 give = partial(_give_option, match["option"], joined)
-                yield Place(name, (), "option", path, line, UNKNOWN, match["option"], give=give, prefix=match["option"])
+                yield Place(name, (), "option", path, line, value, match["option"], give=give, prefix=match["option"])
 
 
 def _place(path: str, text: str, match: re.Match[str], name: str, language: str, kind: str) -> Place:

@@ -95,7 +95,15 @@ class Prunes(studio.Optimizer):
 def test_the_driver_ends_what_the_optimizer_gives_up(home, script):
     script("prunes.py", PRUNES)
     script("train.py", "import time\nx = 0\nprint('fitness:', x)\ntime.sleep(30 if x < 0.5 else 0)\n")
-    run("train.py", hyperparams={"x": "0:1"}, optimizer="./prunes.py", max_experiments=2, num_workers=2, project="p")
+    run(
+        "train.py",
+        hyperparams={"x": "0:1"},
+        optimizer="./prunes.py",
+        max_experiments=2,
+        num_workers=2,
+        project="p",
+        no_baseline=True,
+    )
     bad, good = Project("p").experiments
     assert (bad.status, bad.fitness, bad.reason) == ("pruned", None, "prunes ended it after 1 reports")
     assert bad.metric["value"] == pytest.approx(0.1)

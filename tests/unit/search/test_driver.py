@@ -112,7 +112,7 @@ class Lab:
     def run(self, behave: Callable[[Run], Any], x: Any = "1:6", *, order: Any = None, **options: Any) -> Project:
         self.fake = fake_backend(behave, order) if order else fake_backend(behave)
         hyperparams = {"x": x}
-        given = {"project": "p", "backend": "fake", "host": self.host(), "observer": self.watcher}
+        given = {"project": "p", "backend": "fake", "host": self.host(), "observer": self.watcher, "no_baseline": True}
         return launch.run("train.py", hyperparams=hyperparams, **given, **options)
 
     def resume(self, behave: Callable[[Run], Any], *, order: Any = None, **options: Any) -> Project:

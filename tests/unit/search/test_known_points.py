@@ -118,7 +118,7 @@ def test_resume_goes_on_after_the_starts(home):
 
 def test_a_run_begins_where_it_is_told(home, script):
     script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
-    given = {"hyperparams": {"lr": "0.001:1:l"}, "project": "p", "seed": 1}
+    given = {"hyperparams": {"lr": "0.001:1:l"}, "project": "p", "seed": 1, "no_baseline": True}
     run("train.py", start_from=["lr=0.05", "lr=0.5"], max_experiments=3, **given)
     assert [e.values["lr"] for e in Project("p").experiments][:2] == pytest.approx([0.05, 0.5])
     resume("p", max_experiments=5)
