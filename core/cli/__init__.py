@@ -1,7 +1,7 @@
 """The command `studio`: one file a command, each imported only when it is called.
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export inspect init apply
-confirm mcp. Beside them: console
+confirm mcp. Beside them: names (which project is meant), console
 streams usage saving (what all say and write), options (of run and resume), display dry_run result (a search in the
 terminal), skeleton. config has studio.toml, mcp_tools the
 tools of mcp.

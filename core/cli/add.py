@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage, say, whole
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -11,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command(cls=PlainUsage)
 def add(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    project: names.Named = None,
     values: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME=VALUE]...", help="Values to run next; those left out are the best's."),
@@ -28,8 +29,11 @@ def add(
     from studio.options import split_pairs
     from studio.search import steering
 
+    if project is not None and "=" in project:
+        values, project = [project, *(values or [])], None
     if not values and not experiments and time is None:
         raise BadInput("nothing was given to add; write lr=0.01, --experiments 50 or --time 30m")
+    project = names.project_of(project)
     asked = []
     if values:
         asked.append(steering.queue(project, split_pairs(values, "value"), create_host()))

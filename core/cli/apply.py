@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage, ask
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -12,8 +13,13 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 @app.command(cls=PlainUsage)
 def apply(
     experiment: Annotated[
-        str, typer.Argument(metavar="PROJECT[/N]", help="A project, for its best experiment; or one experiment.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[PROJECT[/N]]",
+            help="A project, for its best experiment; or one experiment. Default: the newest project.",
+            autocompletion=names.complete_project,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="PATCH", help="Write a patch for git apply; change nothing.")
@@ -33,7 +39,10 @@ def apply(
     from studio.search.inspection import program_of
     from studio.settings import Settings
 
-    name, _, number = experiment.partition("/")
+    if yes and experiment is None:
+        raise BadInput("files are written without asking for a project that is named alone: studio apply PROJECT --yes")
+    name, _, number = (experiment or "").partition("/")
+    name = names.project_of(name or None)
     project = Project(name)
     if number and not number.isdecimal():
         raise BadInput(f"{experiment!r} is no experiment; write {name}/3, or {name} for its best one")
@@ -57,7 +66,7 @@ def apply(
     sys.stdout.flush()
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise BadInput(f"not a terminal: confirm with studio apply {experiment} --yes")
+            raise BadInput(f"not a terminal: confirm with studio apply {name}/{chosen.number} --yes")
         if not ask(f"Write the values of {name}/{chosen.number} into {len(applied.files)} file(s) in {source}?"):
             return 0
     for path, (_, after) in applied.files.items():

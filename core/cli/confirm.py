@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -11,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command(cls=PlainUsage)
 def confirm(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    project: names.Named = None,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the best experiments. Default: 3.")] = 3,
     replicates: Annotated[int, typer.Option(min=2, metavar="N", help="How often each runs. Default: 5.")] = 5,
     num_workers: Annotated[
@@ -25,7 +26,7 @@ def confirm(
     from studio.format import assignments, short
     from studio.search.confirm import confirm as confirmed
 
-    results = confirmed(project, top=top, replicates=replicates, num_workers=num_workers, notice=say)
+    results = confirmed(names.project_of(project), top=top, replicates=replicates, num_workers=num_workers, notice=say)
     if json:
         print_json([one.as_dict() for one in results])
     else:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.console import print_json
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput, ProjectError
@@ -17,7 +18,10 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command(cls=PlainUsage)
 def doctor(
-    project: Annotated[str | None, typer.Argument(metavar="[PROJECT]", help="Default: all projects.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROJECT]", help="Default: all projects.", autocompletion=names.complete_project),
+    ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the record of PROJECT anew from the copies beside its runs.")
     ] = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage, say
 from studio.project.project import Project
 
@@ -15,7 +16,7 @@ MOST_STEPS = 1000  # intermediate values of one experiment
 
 @app.command(cls=PlainUsage)
 def export(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    project: names.Named = None,
     format_: Annotated[
         str | None, typer.Option("--format", metavar="csv|json|optuna", help="Default: what FILE ends with, else csv.")
     ] = None,
@@ -29,7 +30,7 @@ def export(
 
     by_name = {".json": "json", ".journal": "optuna"}.get(Path(output or "").suffix.lower(), "csv")
     kind = chosen_format(format_ or by_name, ("csv", "json", "optuna"))
-    found = Project(project)
+    found = Project(names.project_of(project))
     experiments = found.experiments
     if kind != "optuna":
         from studio.project.exports import csv_text, json_text
@@ -46,6 +47,6 @@ def export(
     lines = journal_lines(
         found, experiments, axes, lambda experiment: curve_of(experiment, found.folder, metric, host, MOST_STEPS)
     )
-    if path := save(lines, output, f"{project}.journal"):
+    if path := save(lines, output, f"{found.name}.journal"):
         say(f"look at it with: optuna-dashboard {path}")
     return 0

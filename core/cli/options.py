@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.cli.names import completing
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.host import Host, backend_fields
@@ -120,7 +121,15 @@ def _parameter(name: str, field: Field, group: str, help: str) -> inspect.Parame
     """A parameter by which the command-line library knows an option. Every value stays a text until the schema reads it."""
     kind: Any = bool if field.is_switch else list[str] | None if field.is_repeatable else str | None
     metavar = None if field.is_switch else field.option.metavar
-    made = typer.Option(*field.names, metavar=metavar, help=help, rich_help_panel=group, show_default=False)
+    kind_of_plugin = {"optimizer": "optimizer", "backend": "backend"}.get(field.name)
+    made = typer.Option(
+        *field.names,
+        metavar=metavar,
+        help=help,
+        rich_help_panel=group,
+        show_default=False,
+        autocompletion=completing(kind_of_plugin) if kind_of_plugin else None,
+    )
     default = False if field.is_switch else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made])
 

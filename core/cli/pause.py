@@ -1,19 +1,19 @@
 """`studio pause PROJECT`."""
 
-from typing import Annotated
-
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage, say
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)
-def pause(project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
-    """Start no more experiments of PROJECT; those that run go on. `studio resume` ends the pause."""
+def pause(project: names.Named = None) -> int:
+    """Start no more experiments of PROJECT; those that run go on. Without PROJECT: of the one that runs. `studio resume` ends the pause."""
     from studio.search import steering
 
+    project = names.project_of(project, at_work=True)
     asked = steering.pause(project).words
     say(asked if asked == steering.NOT_RUNNING else f"{asked}; studio resume {project} goes on")
     return 0

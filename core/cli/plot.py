@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.project.project import Project
@@ -21,7 +22,7 @@ GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 @app.command(cls=PlainUsage)
 def plot(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    project: names.Named = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -43,7 +44,7 @@ def plot(
     from studio.reporting.scales import points_of, scale_of
     from studio.text import did_you_mean
 
-    found = Project(project)
+    found = Project(names.project_of(project))
     experiments, host = found.experiments, create_host()
     axes = axes_of(found.settings, experiments, host)
     for name in hyperparam or ():
@@ -57,7 +58,7 @@ def plot(
         from studio.format import counts
 
         known = counts(found.summary()["counts"]) or "it has none"
-        print(f"studio: no experiment of {project} has a result yet: {known}", file=sys.stderr)
+        print(f"studio: no experiment of {found.name} has a result yet: {known}", file=sys.stderr)
         return 0
     print(_best(points, sign, name))
     for axis in axes:

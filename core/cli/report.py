@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage
 from studio.project.project import Project
 
@@ -12,7 +13,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command(cls=PlainUsage)
 def report(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    project: names.Named = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -32,10 +33,10 @@ def report(
 
     by_name = "md" if (output or "").endswith((".md", ".markdown")) else "html"
     kind = chosen_format(format_ or by_name, ("html", "md"))
-    found = Project(project)
+    found = Project(names.project_of(project))
     experiments = found.experiments
     host = create_host()
     facts = facts_of(found, experiments, axes_of(found.settings, experiments, host), BEST, host)
     text = markdown_report(facts) if kind == "md" else html_report(facts)
-    save([text], output, f"{project}.html" if kind == "html" else None)
+    save([text], output, f"{found.name}.html" if kind == "html" else None)
     return 0

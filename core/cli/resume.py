@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.cli import options
+from studio.cli import names, options
 from studio.cli.usage import PlainUsage, consent, say
 from studio.errors import BadInput
 from studio.host import Host, create_host
@@ -29,7 +29,7 @@ def app() -> typer.Typer:
 
 
 def resume(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
+    project: names.Named = None,
     *,
     given: Mapping[str, Any] | None = None,
     placed: Mapping[str, Any] | None = None,
@@ -63,6 +63,7 @@ def resume(
     from studio.search import run as launch
     from studio.search import steering
 
+    project = names.project_of(project)
     found, given, host = Project(project), given or {}, host or create_host()
     if found.state == "paused":
         if any(name in given for name in ("max_experiments", "max_time", "num_workers")):

@@ -4,17 +4,16 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.usage import PlainUsage, say, which
+from studio.cli import names
+from studio.cli.usage import PlainUsage, say
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)
 def retry(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
-    experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="Numbers or keys. Default: those that failed.")
-    ] = None,
+    project: names.Named = None,
+    experiments: names.Experiments = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Take your files as they are now, for these and later experiments.")
     ] = False,
@@ -24,13 +23,15 @@ def retry(
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
-    """Run experiments of PROJECT once more, under their numbers: by the driver that is at work, else by a new one, here."""
+    """Run the experiments of PROJECT that failed, or those given, once more under their numbers: by the driver that is at
+    work, else by a new one, here."""
     from studio.cli.resume import resume
     from studio.search import steering
 
-    asked = steering.retry(project, which(project, experiments))
+    name, numbers = names.project_and_experiments([project, *(experiments or [])])
+    asked = steering.retry(name, numbers)
     if asked.resume is None:
         say(asked.words)
         return 0
     with steering.taken_back_if_refused(asked):
-        return resume(project, accept_changes=accept_changes, keep_source=keep_source, json=json, quiet=quiet)
+        return resume(name, accept_changes=accept_changes, keep_source=keep_source, json=json, quiet=quiet)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage, say
 from studio.errors import BadInput, StoreError, StudioError
 from studio.host import Host, create_host
@@ -17,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command(cls=PlainUsage)
 def rm(
-    projects: Annotated[list[str], typer.Argument(metavar="PROJECT…")],
+    projects: Annotated[list[str], typer.Argument(metavar="PROJECT…", autocompletion=names.complete_project)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete each PROJECT: its record, its workspaces, its artifacts."""

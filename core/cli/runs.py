@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.cli import names
 from studio.cli.console import harmless, print_experiments, print_json, print_table
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, is_number
 from studio.format import assignments, counts, duration, money, short
-from studio.project.paths import split_key
 from studio.project.project import Project, all_projects
 from studio.system.tail import next_data
 from studio.text import clean
@@ -35,7 +35,10 @@ def runs() -> None:
 
 @app.command("list")
 def list_(
-    project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = None,
+    project: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROJECT]", help="Default: all projects.", autocompletion=names.complete_project),
+    ] = None,
     last: Annotated[
         int | None, typer.Option("--last", metavar="N", min=1, help="The last N of the list alone.")
     ] = None,
@@ -54,7 +57,7 @@ def list_(
     """List the experiments of PROJECT, or all projects, the newest last."""
     if project is None:
         return _list_projects(json, last, status, sort or "started")
-    found = Project(project)
+    found = Project(names.project_of(project))
     experiments = [one for one in found.experiments if status in (None, one.status)]
     experiments = _sorted(experiments, sort or "number")[-(last or 0) :]
     if json:
@@ -65,9 +68,7 @@ def list_(
 
 
 @app.command()
-def show(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="PROJECT/NUMBER")], json: Json = False
-) -> int:
+def show(experiment: names.NamedExperiment = None, json: Json = False) -> int:
     """Show one experiment: values, outcome, files, attempts."""
     project, found = _find(experiment)
     attempts = project.attempts(found.number)
@@ -86,10 +87,10 @@ def show(
     ]
     rows += [["time", duration(found.duration)]] if found.duration is not None else []
     rows += [["cost", money(found.cost)]] if found.cost is not None else []
-    names = [clean(name) for name, _ in rows]
-    width = max(len(name) for name in names if len(name) <= NAME)
-    for name, (_, value) in zip(names, rows, strict=True):
-        print(f"{name:<{width}}  {clean(value)}")
+    titles = [clean(name) for name, _ in rows]
+    width = max(len(title) for title in titles if len(title) <= NAME)
+    for title, (_, value) in zip(titles, rows, strict=True):
+        print(f"{title:<{width}}  {clean(value)}")
     if len(attempts) > 1:
         print()
         lines = [[str(a["attempt"]), a["status"], duration(a["duration"]), clean(a["reason"])] for a in attempts]
@@ -99,7 +100,7 @@ def show(
 
 @app.command()
 def logs(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="PROJECT/NUMBER")],
+    experiment: names.NamedExperiment = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the experiment ends.")] = False,
     json: Json = False,
 ) -> int:
@@ -137,9 +138,9 @@ def logs(
 def _sorted(experiments: list[Experiment], column: str) -> list[Experiment]:
     """In order of `column`, those without a value first."""
     own = {"number": lambda one: one.number, "fitness": lambda one: one.fitness, "time": lambda one: one.duration}
-    names = {name for experiment in experiments for name in experiment.values}
-    if column not in own and column not in names and experiments:
-        raise BadInput(f"--sort {column!r}: sort by {', '.join([*own, *sorted(names)])}")
+    varied = {name for experiment in experiments for name in experiment.values}
+    if column not in own and column not in varied and experiments:
+        raise BadInput(f"--sort {column!r}: sort by {', '.join([*own, *sorted(varied)])}")
 
     def rank(experiment: Experiment) -> tuple[bool, bool, Any]:
         value = own[column](experiment) if column in own else experiment.values.get(column)
@@ -175,16 +176,22 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
         values = assignments(best["values"]) if best else ""
         started = f"{summary['started'][:16]}Z".replace("T", " ") if summary["started"] else ""
         state = [summary["project"], summary["state"], counts(summary["counts"])]
-        rows.append([*state, metric, values, started, summary["script"] or "", money(summary["cost"])])
-    columns = ["project", "state", "experiments", "best", "values", "started", "script", "cost"]
+        place = [summary["script"] or "", _from_home(summary["folder"] or "")]
+        rows.append([*state, metric, values, started, *place, money(summary["cost"])])
+    columns = ["project", "state", "experiments", "best", "values", "started", "script", "folder", "cost"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    print_table(columns, rows, flexible=[4, 6], optional=[4, 5, 6])
+    print_table(columns, rows, flexible=[4, 6, 7], optional=[4, 5, 6, 7])
     return 0
 
 
-def _find(key: str) -> tuple[Project, Experiment]:
-    name, number = split_key(key)
+def _from_home(folder: str) -> str:
+    home = os.path.expanduser("~")
+    return "~" + folder[len(home) :] if f"{folder}/".startswith(f"{home}/") and home != "/" else folder
+
+
+def _find(text: str | None) -> tuple[Project, Experiment]:
+    name, number = names.experiment_of(text)
     project = Project(name)
     found = project.experiment(number)
     if found is None:

@@ -1,23 +1,22 @@
 """`studio stop PROJECT [EXPERIMENT…]`."""
 
-from typing import Annotated
-
 import typer
 
-from studio.cli.usage import PlainUsage, say, which
+from studio.cli import names
+from studio.cli.usage import PlainUsage, say
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(cls=PlainUsage)
 def stop(
-    project: Annotated[str, typer.Argument(metavar="PROJECT")],
-    experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="Numbers or keys. Default: the whole search.")
-    ] = None,
+    project: names.Named = None,
+    experiments: names.Experiments = None,
 ) -> int:
-    """End the search of PROJECT: running experiments are ended and marked stopped; `studio resume` runs them again."""
+    """End the search of PROJECT, or of the one that runs, or only those experiments: what runs is ended and marked stopped;
+    `studio resume` runs it again."""
     from studio.search import steering
 
-    say(steering.stop(project, which(project, experiments)).words)
+    name, numbers = names.project_and_experiments([project, *(experiments or [])], at_work=True)
+    say(steering.stop(name, numbers).words)
     return 0

@@ -6,10 +6,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from studio.cli import names
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput
 from studio.project.project import Project
@@ -23,14 +23,14 @@ IDLE = 20  # times as long as looking took, at least, until the next look: many 
 
 
 @app.command(cls=PlainUsage, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def tensorboard(ctx: typer.Context, project: Annotated[str, typer.Argument(metavar="PROJECT")]) -> int:
+def tensorboard(ctx: typer.Context, project: names.Named = None) -> int:
     """Start TensorBoard on PROJECT: scalars of all experiments, and the HParams tab. Further options go to TensorBoard.
 
     Experiments that start or end while it is open appear within seconds. Its files are in a temporary folder.
     """
-    found = Project(project)
+    found = Project(names.project_of(project))
     if not found.experiments:
-        raise BadInput(f"project {project!r} has no experiments yet")
+        raise BadInput(f"project {found.name!r} has no experiments yet")
     from studio.host import create_host
     from studio.reporting.axes import axes_of
     from studio.reporting.tensorboard import LogFolder

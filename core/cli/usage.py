@@ -1,14 +1,12 @@
 """What the command-line library does not do by itself: a plain usage line, help in groups, errors that quote what was given, and words."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
-from studio.errors import BadInput
-from studio.project.paths import split_key
 from studio.settings import GROUPS
 
 COMMAND = "studio.command"  # in a context's `meta`: `--` stood before the first argument
@@ -77,17 +75,3 @@ def ask(text: str) -> bool:
 def consent(yes: bool) -> bool | Callable[[str], bool]:
     """What `studio.run` takes as `yes`: `ask`, where somebody would hear it."""
     return ask if not yes and sys.stdin.isatty() and sys.stderr.isatty() else yes
-
-
-def which(project: str, texts: Sequence[str] | None) -> list[int]:
-    """The experiments of `project` that are named by number or by key."""
-    return [_number(project, text) for text in texts or ()]
-
-
-def _number(project: str, text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    named, number = split_key(text)
-    if named != project:
-        raise BadInput(f"experiment {text!r} is not of project {project!r}")
-    return number

@@ -54,6 +54,7 @@ class ProjectSummary:
     """One project. Times are ISO 8601 UTC; `as_dict` has the keys of `studio runs list --json`.
 
     experiments  how many there are; finished, how many of them have come to an end
+    folder       where the script lies, which the search was begun in
     planned      how many the search wants to run, None where it has no such limit
     metric       name, mode and direction, which is `min` or `max`
     best         the experiment with the largest fitness, the first of equals
@@ -71,6 +72,7 @@ class ProjectSummary:
     best: Experiment | None = None
     optimizer: str | None = None
     script: str | None = None
+    folder: str | None = None
     seed: int | None = None
     started: str | None = None
     changed: str | None = None
@@ -94,7 +96,7 @@ def summarize(folder: Path) -> ProjectSummary:
         settings, session = read_meta(connection, "settings") or {}, read_session(connection)
         metric = parse_metric(settings.get("metric"))
         counts = _counts(connection, at_work)
-        first, last = (connection.execute(query).fetchone()[0] for query in (_FIRST, _LAST))
+        last = connection.execute(_LAST).fetchone()[0]
         sign = parse_direction(settings.get("direction"), metric)
         return ProjectSummary(
             project=folder.name,
@@ -107,11 +109,23 @@ def summarize(folder: Path) -> ProjectSummary:
             best=_best(connection, folder, metric),
             optimizer=settings.get("optimizer"),
             script=settings.get("script"),
+            folder=(read_meta(connection, "source") or {}).get("folder"),
             seed=read_meta(connection, "seed"),
-            started=iso(first if first is not None else session.begun if session else database(folder).stat().st_mtime),
+            started=iso(_begun(connection, folder, session)),
             changed=iso(max((at for at in (last, session and session.ended) if at), default=None)),
             cost=cost_of_project(folder),
         )
+
+
+def begun(folder: Path) -> float:
+    """Return when the search of the project in `folder` was begun, in seconds since the epoch."""
+    with reading(folder) as connection:
+        return _begun(connection, folder, read_session(connection))
+
+
+def _begun(connection: sqlite3.Connection, folder: Path, session: Session | None) -> float:
+    first: float | None = connection.execute(_FIRST).fetchone()[0]
+    return first if first is not None else session.begun if session else database(folder).stat().st_mtime
 
 
 def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:

@@ -146,7 +146,7 @@ COMMANDS = [
     (["stop", "digits"], ["'digits'"]),
     (["rm", "digits"], ["'digits'"]),
     (["tensorboard", "digits"], ["'digits'"]),
-    (["resume"], ["PROJECT"]),
+    (["resume"], ["there are no projects yet"]),
     (["resume", "--max-experiment=3", "digits"], ["--max-experiment", "--max-experiments"]),
 ]
 

@@ -165,9 +165,16 @@ def test_a_package_adds_commands(studio, package):
         ("studio ru", "run runs"),
         ("studio runs l", "list logs"),
         ("studio run --max-t", "--max-time"),
+        ("studio run --optimizer c", "cma"),
+        ("studio run --backend d", "dask"),
+        ("studio plot d", "digits"),
+        ("studio runs show d", "digits/"),
+        ("studio runs show digits/", "digits/1 digits/2"),
     ],
 )
-def test_shell_completion(command, monkeypatch, words, expected):
+def test_shell_completion(command, script, monkeypatch, words, expected):
+    script("train.py", "x = 1\nprint('fitness:', x)\n")
+    command("run", "--quiet", "--project=digits", "--hp=x=1,2", "train.py")
     monkeypatch.setenv("_STUDIO_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
