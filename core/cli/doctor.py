@@ -10,6 +10,7 @@ from studio.cli import names
 from studio.cli.console import print_json
 from studio.cli.usage import PlainUsage
 from studio.errors import BadInput, ProjectError
+from studio.format import age, counted
 from studio.project.paths import project_folder, projects_folder
 from studio.text import clean, did_you_mean
 
@@ -22,16 +23,16 @@ def doctor(
         str | None,
         typer.Argument(metavar="[PROJECT]", help="Default: all projects.", autocompletion=names.complete_project),
     ] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make the record of PROJECT anew from the copies beside its runs.")
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Put the backup of PROJECT's record in the place of a damaged one.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> int:
     """Say what is wrong with the folder of Studio and with PROJECT, and how it is mended. Exit code 1 if something is."""
     from studio.project.doctor import examine, examine_home
 
-    if rebuild:
-        return _rebuild(project)
+    if restore:
+        return _restore(project)
     findings = list(examine_home())
     folders = [_folder(project)] if project else sorted(filter(lambda path: path.is_dir(), projects_folder().glob("*")))
     for folder in folders:
@@ -46,25 +47,18 @@ def doctor(
     return 1 if any(finding.mend for finding in findings) else 0
 
 
-def _rebuild(project: str | None) -> int:
-    from studio.project.rebuilding import rebuild
+def _restore(project: str | None) -> int:
+    from studio.project.backup import restore
 
     if project is None:
-        raise BadInput("--rebuild needs the name of a project: studio doctor PROJECT --rebuild")
-    found = rebuild(_folder(project))
-    for path in found.unreadable:
-        print(f"studio: {path} could not be read and is left out", file=sys.stderr)
-    on = f"go on with: studio resume {project}"
-    if found.missing:
-        lost = ", ".join(map(_span, found.missing[:20]))
-        print(f"studio: nothing is left of experiments {lost}: a fresh optimizer hears of the others", file=sys.stderr)
-        on += " --accept-changes"
-    print(f"studio: {project} has {len(found.told)} outcomes again; {on}", file=sys.stderr)
+        raise BadInput("--restore needs the name of a project: studio doctor PROJECT --restore")
+    held = restore(_folder(project))
+    print(
+        f"studio: {project} has {counted(len(held.told), 'outcome')} again, as it was {age(held.made)}; go on with: "
+        f"studio resume {project}, which takes later outcomes from the folders of their runs",
+        file=sys.stderr,
+    )
     return 0
-
-
-def _span(numbers: range) -> str:
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _folder(project: str) -> Path:

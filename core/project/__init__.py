@@ -14,6 +14,6 @@ inbox        requests to the driver, one file each
 costs        what machines cost
 table        all experiments as rows
 exports      the rows as CSV, JSON
-copies, rebuilding   a second copy of the record, and the database made from it
+backup       a second copy of the record, and the way back from it
 doctor       what is wrong, and how to fix it
 """

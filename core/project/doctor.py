@@ -6,25 +6,21 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from studio.errors import StudioError
 from studio.experiment import FITNESS
-from studio.format import byte_size
+from studio.format import age, byte_size, clipped, counted
 from studio.project import inbox as requests
-from studio.project.copies import copied_through, copy_of
+from studio.project.backup import Backup, examine_backup
 from studio.project.lock import is_locked
-from studio.project.paths import COPY, database, projects_folder, studio_home
-from studio.project.rebuilding import read_copies
+from studio.project.paths import backup, database, projects_folder, studio_home
 from studio.project.records import read_experiments
 from studio.project.store import read_events, read_meta, reading
 from studio.system.files import is_network, make_folder, out_of_space
 from studio.system.processes import marked
 
 WAL_RESET_FIXED = (3, 51, 3)  # https://www.sqlite.org/releaselog/3_51_3.html: needs two writers at once; Studio has one
-_LINE = ("kind", "number", '"values"', "point", "fitness", "extra")  # what a journal line says, as its columns
 
 
 @dataclass(frozen=True)
@@ -68,20 +64,31 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield Finding(name, f"a driver is at work: {(folder / 'lock').read_text().strip()}")
     else:
         yield from _left_over(folder)
-    lines = None
+    held, unreadable = None, ""
     try:
-        lines = _check_database(folder)
-        told = {number for kind, number, *_ in lines.values() if kind == "tell"}
-        yield Finding(name, f"the record is whole: {len(told)} outcomes")
+        held = examine_backup(folder)
+    except StudioError as error:
+        unreadable = str(error) if backup(folder).is_file() else ""
+    try:
+        told, last = _check_database(folder)
+        yield Finding(name, f"the record is whole: {counted(len(told), 'outcome')}")
     except StudioError as error:
         text, _, advice = str(error).partition("; ")
-        yield Finding(name, text, advice if advice and "--rebuild" not in advice else _mend_database(folder))
-    yield from _compare_copies(folder, lines)
+        yield Finding(name, text, advice if advice and "--restore" not in advice else _mend_database(folder, held))
+        if held is not None:
+            yield Finding(name, f"its backup of {age(held.made)} has {counted(len(held.told), 'outcome')}")
+    else:
+        if unreadable:
+            yield Finding(name, unreadable, f"remove {backup(folder)}: the next studio resume {name} makes it anew")
+        if held is not None and held.last_event > last and not is_locked(folder):
+            newer = ", ".join(map(str, sorted(held.told - told))) or "none"
+            text = f"the record ends before its backup, which has more outcomes: {clipped(newer, 60)}"
+            yield Finding(name, text, f"studio doctor {name} --restore")
     yield from _check_snapshot(folder)
 
 
-def _check_database(folder: Path) -> dict[int, tuple[Any, ...]]:
-    """The lines of the journal, by their ids. StoreError where the database cannot be read in full."""
+def _check_database(folder: Path) -> tuple[set[int], int]:
+    """Return the experiments with an outcome, and the last line of the journal. StoreError where it cannot be read in full."""
     if not database(folder).is_file():
         raise StudioError(f"{database(folder)} is missing")
     with reading(folder) as connection:
@@ -90,9 +97,10 @@ def _check_database(folder: Path) -> dict[int, tuple[Any, ...]]:
             raise StudioError(f"{database(folder)} is damaged: {'; '.join(complaints)}")
         if read_meta(connection, "settings") is None:
             raise StudioError("it was cut off while it was made")
-        for _ in chain(read_events(connection), read_experiments(connection, folder, FITNESS)):
+        for _ in read_experiments(connection, folder, FITNESS):
             pass  # SQLite keeps what Studio never wrote: reading finds it
-        return {id_: tuple(line) for id_, *line in connection.execute(f"SELECT id, {', '.join(_LINE)} FROM events")}
+        events = list(read_events(connection))
+    return {event.experiment for event in events if event.kind == "tell"}, events[-1].id if events else 0
 
 
 def _check_snapshot(folder: Path) -> Iterator[Finding]:
@@ -105,12 +113,12 @@ def _check_snapshot(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _mend_database(folder: Path) -> str:
-    copies = read_copies(folder)
-    if copies.meta.get("settings") is None:
-        kept = f"no search can go on without its settings; keep what you need of {folder}, such as */{COPY}, and "
-        return f"{kept if copies.told else ''}remove {folder}"
-    return f"studio doctor {folder.name} --rebuild"
+def _mend_database(folder: Path, held: Backup | None) -> str:
+    if held is not None:
+        return f"studio doctor {folder.name} --restore"
+    runs = any(entry.name.isdecimal() for entry in folder.iterdir())
+    kept = f"no search can go on without its settings; keep what you need of {folder}, such as */*/outcome.json, and "
+    return f"{kept if runs else ''}remove {folder}"
 
 
 def _left_over(folder: Path) -> Iterator[Finding]:
@@ -121,31 +129,3 @@ def _left_over(folder: Path) -> Iterator[Finding]:
     waiting = [request.action for _, request in requests.pending(folder)]
     if "retry" in waiting:
         yield Finding(name, "a retry waits for a driver", f"studio resume {name}")
-
-
-def _compare_copies(folder: Path, lines: dict[int, tuple[Any, ...]] | None) -> Iterator[Finding]:
-    name, copies = folder.name, read_copies(folder)
-    anew = f"remove {copy_of(folder, None)}: the next studio resume {name} writes all copies anew"
-    for path in copies.unreadable:
-        mend = "a rebuild leaves it out" if lines is None and path != copy_of(folder, None) else anew
-        yield Finding(name, f"the copy of the record in {path} cannot be read", mend)
-    if lines is None:
-        holes = sum(map(len, copies.missing))
-        missing = f"; of {holes} experiments nothing is left" if holes else ""
-        yield Finding(name, f"copies beside the runs hold {len(copies.told)} outcomes{missing}")
-        return
-    copied = {event["id"]: tuple(event[column.strip('"')] for column in _LINE) for event in copies.events}
-    newer = {line[1] for id_, line in copied.items() if id_ > max(lines, default=0)}
-    through = copied_through(folder)
-    other = {line[1] for id_, line in lines.items() if id_ <= through and copied.get(id_) != line}
-    if newer and not is_locked(folder):
-        text = f"the record ends before the copies beside its runs: experiments {_some(newer)}"
-        yield Finding(name, text, f"studio doctor {name} --rebuild")
-    elif other and not copies.unreadable and not is_locked(folder):
-        yield Finding(name, f"copies differ from the record, or are missing: experiments {_some(other)}", anew)
-
-
-def _some(numbers: set[int | None]) -> str:
-    """`None` is the project."""
-    shown = ", ".join(map(str, sorted(number or 0 for number in numbers)[:10]))
-    return f"{shown}, …" if len(numbers) > 10 else shown

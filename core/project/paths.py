@@ -9,7 +9,6 @@ from studio.text import did_you_mean
 
 FIRST_SNAPSHOT = "source"
 SHARED = "artifacts"  # what all experiments read; and beside a later snapshot, its own
-COPY = "record.json"  # of the record, beside the runs: `studio.project.copies`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -48,12 +47,16 @@ def project_names() -> list[str]:
 
 
 def _is_project(folder: Path) -> bool:
-    """One that lost its database is one, too: it can be made anew."""
-    return database(folder).is_file() or (folder / COPY).is_file()
+    """Return whether `folder` holds a project. One that lost its database is one, too: it has a backup."""
+    return database(folder).is_file() or backup(folder).is_file()
 
 
 def database(folder: Path) -> Path:
     return folder / "studio.db"
+
+
+def backup(folder: Path) -> Path:
+    return folder / "studio.db.backup"
 
 
 def attempt_folder(project: Path, number: int, attempt: int) -> Path:

@@ -20,7 +20,7 @@ from studio.errors import StoreError
 from studio.experiment import Experiment, Metric, Outcome, Status, plain, storable
 from studio.project.formats import VERSION, migrate, show_as_latest
 from studio.project.lock import take_lock
-from studio.project.paths import COPY, database
+from studio.project.paths import backup, database
 from studio.project.records import Session, read_experiment, read_experiments, read_session
 from studio.system.files import identity, is_network, is_read_only
 
@@ -231,19 +231,17 @@ class Store:
         with plain_errors(self.folder):
             return read_meta(self._connection, key)
 
-    # --- copies (studio.project.copies) ---------------------------------------------------------------------------------------
+    def last_event(self) -> int:
+        """Return the id of the last line of the journal; 0 where it is empty."""
+        return int(self._select("SELECT COALESCE(MAX(id), 0) AS last FROM events")[0]["last"])
 
-    def rows_of(self, number: int | None) -> dict[str, list[dict[str, Any]]]:
-        """All that stands in the tables about experiment `number`; with None what is about none."""
-        return {
-            name: self._select(f"SELECT * FROM {name} WHERE number IS ?", number) for name in ("events", "attempts")
-        }
-
-    def insert(self, table: str, row: dict[str, Any]) -> None:
-        """A row as `rows_of` gave it."""
-        columns = [column["name"] for column in self._select(f"PRAGMA table_info({table})") if column["name"] in row]
-        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
-        self._write(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row[name] for name in columns))
+    def copy_to(self, path: Path) -> None:
+        """Write all that is committed into a new database, for this user's eyes only, and onto the disk."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
+            target.execute("PRAGMA synchronous = FULL")
+            self._connection.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
 
     def _select(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with plain_errors(self.folder):
@@ -264,7 +262,7 @@ class Store:
         """StoreError where a later driver has the project, or the database is gone."""
         found = identity(database(self.folder))
         if found == (0, 0):
-            raise StoreError(f"{database(self.folder)} is missing{_REBUILD.format(project=self.folder.name)}")
+            raise StoreError(f"{database(self.folder)} is missing{_RESTORE.format(project=self.folder.name)}")
         if self.meta("fence") != self._fence or found != self._file:
             name = self.folder.name
             raise StoreError(f"project {name!r} was taken over by another driver; the record has no news of this one")
@@ -301,7 +299,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the journal in `folder`."""
     with plain_errors(folder):
         if not database(folder).exists():
-            raise StoreError(f"{database(folder)} is missing{_REBUILD.format(project=folder.name)}")
+            raise StoreError(f"{database(folder)} is missing{_RESTORE.format(project=folder.name)}")
         frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
         uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
@@ -311,10 +309,10 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
     """The version of the record's format. StoreError for one that is not known yet, or that Studio never wrote."""
-    begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or (folder / COPY).is_file()
+    begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or backup(folder).is_file()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version < 0 or (version == 0 and begun):
-        raise StoreError(f"{database(folder)} is no whole record{_REBUILD.format(project=folder.name)}")
+        raise StoreError(f"{database(folder)} is no whole record{_RESTORE.format(project=folder.name)}")
     if version > VERSION:
         raise StoreError(
             f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
@@ -363,14 +361,14 @@ def plain_errors(folder: Path) -> Iterator[None]:
         raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
 
 
-_REBUILD = "; make it anew from the copies beside the runs: studio doctor {project} --rebuild"
+_RESTORE = "; put its backup in its place: studio doctor {project} --restore"
 _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
     "SQLITE_FULL": "; free some space, then: studio resume {project}",
     "SQLITE_IOERR": "; see whether the disk is full or gone, then: studio resume {project}",
     "SQLITE_BUSY": "; another program holds it: end that one, then: studio resume {project}",
     "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
     "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
-    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], _REBUILD),  # the last: a table is missing
+    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], _RESTORE),  # the last: a table is missing
 }
 
 

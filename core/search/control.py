@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput
-from studio.project.copies import Copies
 from studio.project.inbox import Request
 from studio.project.store import Store
 from studio.search.attempts import Attempts
@@ -22,11 +21,9 @@ class Control:
     meta "taken": names of notes that were carried out, and perhaps not removed
     """
 
-    def __init__(
-        self, plan: Plan, search: Search, store: Store, attempts: Attempts, copies: Copies, progress: Progress
-    ):
+    def __init__(self, plan: Plan, search: Search, store: Store, attempts: Attempts, progress: Progress):
         self._plan, self._search, self._store = plan, search, store
-        self._attempts, self._copies, self._progress = attempts, copies, progress
+        self._attempts, self._progress = attempts, progress
         self.paused = False
         self._pauses: list[list[float | None]] = []
         self.max_time = plan.settings.max_time
@@ -77,7 +74,6 @@ class Control:
                 words.append(f"#{number} is not over: it can be retried when it has ended")
             elif number in told:
                 self._attempts.again(number)
-                self._copies.due(number)
         return "; ".join(words)
 
     def _queue(self, values: dict[str, Any]) -> str:
@@ -85,7 +81,6 @@ class Control:
             number = self._search.add(values)
         except BadInput as error:  # it was checked when it was asked for; whoever wrote this file did not
             return str(error)
-        self._copies.due(number)
         self._resize()
         return f"#{number} was added by hand"
 

@@ -12,7 +12,7 @@ from studio import fs_tracker
 from studio.errors import BadInput, ProjectError, StoreError
 from studio.project.environment import describe
 from studio.project.lock import take_lock
-from studio.project.paths import COPY, FIRST_SNAPSHOT, SHARED, database, project_folder, projects_folder, studio_home
+from studio.project.paths import FIRST_SNAPSHOT, SHARED, backup, database, project_folder, projects_folder, studio_home
 from studio.project.source import Snapshot, own_output, plan_snapshot, write_snapshot
 from studio.project.store import Store, whole
 from studio.search.plan import Plan
@@ -105,7 +105,7 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
 
 def is_whole(folder: Path) -> bool:
     """Whether a project stands there, well or damaged; else it is free, or was cut off while it was made."""
-    return (folder / COPY).is_file() or (database(folder).is_file() and whole(folder))
+    return backup(folder).is_file() or (database(folder).is_file() and whole(folder))
 
 
 def _free_names(script: str) -> list[str]:

@@ -19,7 +19,7 @@ from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
 from studio.host import blame
 from studio.interfaces import Backend
 from studio.project import inbox as requests
-from studio.project.copies import Copies
+from studio.project.backup import Backups
 from studio.project.store import Store
 from studio.search.attempts import Attempts
 from studio.search.control import Control
@@ -152,7 +152,7 @@ class Driver:
         self._interrupts = Interrupts()
         self._slots: dict[int, Slot] = {}
         self._attempts = Attempts(store, plan.settings.retry_failed)
-        self._copies = Copies(store)
+        self._backups = Backups(store, clock)
         self._live = LiveMetrics(store, clock)
         self._clock, self._begun = clock, clock()
         self._words: list[str] = []  # to the user, once what they speak of is committed
@@ -167,7 +167,7 @@ class Driver:
         self._draining = False
         self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
         self._take_up()
-        self._control = Control(plan, search, store, self._attempts, self._copies, self.progress)
+        self._control = Control(plan, search, store, self._attempts, self.progress)
 
     def run(self) -> str:
         """Carry the search to its end; returns why it ended."""
@@ -204,6 +204,8 @@ class Driver:
             self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
         try:
             self.store.end_session(self.ending)
+            if problem := self._backups.write():
+                self.observer.notice(problem)
         except StoreError:
             if self.ending != "failed":  # else whatever broke the loop is the error to show
                 raise
@@ -236,7 +238,7 @@ class Driver:
                     break
                 runs.append(self._occupy(suggestion))
             self._ask_ahead()
-        self._words += filter(None, [self._copies.write()])
+        self._words += filter(None, [self._backups.write_if_due()])
         for experiment in ended:
             self._show(experiment)
         while self._words:
@@ -252,7 +254,7 @@ class Driver:
         if self._attempts:
             return self.search.suggestion(self._attempts.next())
         for _ in range(ANSWERS_AT_ONCE):
-            suggestion = self._ahead.popleft() if self._ahead else self._ask()
+            suggestion = self._ahead.popleft() if self._ahead else self.search.ask()
             if suggestion is None or self.plan.settings.repeat:
                 return suggestion
             known = self._repeats.first_with(suggestion)
@@ -272,24 +274,17 @@ class Driver:
         number = _number(suggestion)
         slot = min(set(range(len(self._slots) + 1)) - {running.slot for running in self._slots.values()})
         attempt = self._attempts.begin(number, self.plan.snapshot, slot)
-        self._copies.due(number)
         self._repeats.note(number, suggestion.values)
         run = self.plan.run_of(suggestion, attempt, self.project)
         self._slots[number] = Slot(run, Summary(self.plan.metric), slot)
         self.progress.running[number] = (suggestion.values, self._clock(), None)
         return run
 
-    def _ask(self) -> Suggestion | None:
-        suggestion = self.search.ask()
-        if suggestion is not None:
-            self._copies.due(_number(suggestion))
-        return suggestion
-
     def _ask_ahead(self) -> None:
         """An optimizer that does not wait for fitness fills the next slots in the same commit."""
         waits, slots = self.plan.optimizer.needs_fitness, self.plan.settings.num_workers
         while not waits and not self._at_rest and len(self._ahead) < slots:
-            suggestion = self._ask()
+            suggestion = self.search.ask()
             if suggestion is None:
                 break
             self._ahead.append(suggestion)
@@ -313,7 +308,6 @@ class Driver:
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second word about an attempt that is over
         del self._slots[outcome.number], self.progress.running[outcome.number]
-        self._copies.due(outcome.number)
         if outcome.failed and out_of_space(self.project):  # which is no fault of its values: it runs again on resume
             outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
@@ -361,7 +355,6 @@ class Driver:
         value = record.metric["value"] if record.metric else None
         reason = f"same values as experiment {known}: answered from the record"
         self._attempts.answered(number)
-        self._copies.due(number)
         answer = Outcome(number, 1, record.exit_code, None, reason, now, now, failure=record.failure)
         self.store.attempt_ended(answer, record.status, value)
         self._tell(number, record.status, value, record.duration or 0.0, record.failure)
@@ -448,8 +441,6 @@ class Driver:
                 self._repeats.note(experiment.number, experiment.values)
                 self.progress.count(experiment)
                 self._failures.any_completed |= experiment.status == "completed"
-            else:  # no line of the journal says how far it came: a driver may have ended between the commit and its copy
-                self._copies.due(experiment.number)
         self._update_best()
         self._workspaces.best = self.progress.best
         self.progress.session_finished = 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from studio.errors import BadInput, ProjectError
 from studio.host import Host
 from studio.project.changes import changed_files, difference
-from studio.project.paths import COPY, FIRST_SNAPSHOT
+from studio.project.paths import FIRST_SNAPSHOT, backup
 from studio.project.store import Store
 from studio.search.creation import source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
@@ -16,9 +16,9 @@ from studio.settings import Settings
 def stored_settings(store: Store) -> Settings:
     name, stored = store.folder.name, store.meta("settings")
     if stored is None:
-        if (store.folder / COPY).is_file():
+        if backup(store.folder).is_file():
             raise ProjectError(
-                f"project {name!r} has lost its settings; make its record anew: studio doctor {name} --rebuild"
+                f"project {name!r} has lost its settings; put the backup of its record in its place: studio doctor {name} --restore"
             )
         raise ProjectError(f"project {name!r} was cut off while it was made; `studio rm {name}` removes it")
     settings = Settings.from_dict({"script": "", **stored})

@@ -16,9 +16,8 @@ import pytest
 import studio
 from studio.project import doctor as doctor_module
 from studio.project import inbox as requests
-from studio.project.copies import copy_of
 from studio.project.lock import take_lock
-from studio.project.paths import database
+from studio.project.paths import backup, database
 from studio.project.store import Store
 from studio.system.files import LOW_SPACE
 from studio.system.processes import MARKS, marked
@@ -51,7 +50,7 @@ def follow(command: Callable[..., Any]) -> Callable[[str], None]:
     """Do what a mend says."""
 
     def do(mend: str) -> None:
-        steps = re.fullmatch(r"remove (\S+)(?:: the next (studio resume p) writes all copies anew)?", mend)
+        steps = re.fullmatch(r"remove (\S+)(?:: the next (studio resume p) makes it anew)?", mend)
         if steps:
             path = Path(steps[1])
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -76,17 +75,6 @@ def cut_off(folder: Path) -> None:
     Store(folder, take_lock(folder)).close()
 
 
-def spoil_copy(folder: Path) -> None:
-    copy_of(folder, 2).write_text('{"events": [')
-
-
-def edit_copy(folder: Path) -> None:
-    path = copy_of(folder, 3)
-    copy = json.loads(path.read_text())
-    copy["events"][-1]["fitness"] = 1000.0
-    path.write_text(json.dumps(copy))
-
-
 def put_back(folder: Path) -> None:
     """A database of an earlier day."""
     with sqlite3.connect(database(folder)) as connection:
@@ -95,29 +83,14 @@ def put_back(folder: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "damaged": (damage, r"studio\.db: file is not a database", r"studio doctor p --rebuild"),
-    "missing": (lambda folder: database(folder).unlink(), r"studio\.db is missing", r"studio doctor p --rebuild"),
+    "damaged": (damage, r"studio\.db: file is not a database", r"studio doctor p --restore"),
+    "missing": (lambda folder: database(folder).unlink(), r"studio\.db is missing", r"studio doctor p --restore"),
     "cut off": (cut_off, r"it was cut off while it was made", r"remove \S+/projects/p"),
-    "older": (put_back, r"ends before the copies .*: experiments 3", r"studio doctor p --rebuild"),
-    "copy damaged": (
-        spoil_copy,
-        r"the copy of the record in \S+/2/record\.json cannot be read",
-        r"remove \S+/p/record\.json: .*",
-    ),
-    "copy edited": (
-        edit_copy,
-        r"copies differ from the record, or are missing: experiments 3",
-        r"remove \S+/p/record\.json: .*",
-    ),
-    "copies lost": (
-        lambda folder: [copy_of(folder, number).unlink() for number in (1, 2)],
-        r"copies differ from the record, or are missing: experiments 1, 2",
-        r"remove \S+/p/record\.json: .*",
-    ),
-    "copy of the project damaged": (
-        lambda folder: copy_of(folder, None).write_text("{"),
-        r"the copy of the record in \S+/p/record\.json cannot be read",
-        r"remove \S+/p/record\.json: .*",
+    "older": (put_back, r"ends before its backup, which has more outcomes: 3", r"studio doctor p --restore"),
+    "backup damaged": (
+        lambda folder: backup(folder).write_bytes(b"no database" * 1000),
+        r"the backup \S+/p/studio\.db\.backup cannot be read: .*not a database",
+        r"remove \S+/p/studio\.db\.backup: .*",
     ),
     "retry waits": (
         lambda folder: requests.leave(folder, requests.Request("retry", [2])),
@@ -151,39 +124,23 @@ def test_what_is_wrong_is_found_and_the_mend_mends_it(
         assert command("runs", "list", "p", "--json").out == listed
 
 
-def test_a_damaged_database_and_damaged_copies_are_mended_one_after_the_other(
-    project: Path, findings: Callable[..., list[dict[str, str]]], follow: Callable[[str], None], command: Any
+def test_a_damaged_database_with_a_damaged_backup_keeps_the_outcomes_of_runs(
+    project: Path, findings: Callable[..., list[dict[str, str]]], command: Any
 ) -> None:
     damage(project)
-    copy_of(project, 1).write_text("{")
-    record, copy = findings("p")
-    assert (record["mend"], copy["mend"]) == ("studio doctor p --rebuild", "a rebuild leaves it out")
-    assert "copies beside the runs hold 2 outcomes; of 1 experiments nothing is left" in command("doctor", "p").out
-    rebuilt = command("doctor", "p", "--rebuild")
-    assert rebuilt.err.splitlines() == [
-        f"studio: {copy_of(project, 1)} could not be read and is left out",
-        "studio: nothing is left of experiments 1: a fresh optimizer hears of the others",
-        "studio: p has 2 outcomes again; go on with: studio resume p --accept-changes",
-    ]
-    assert findings("p") == []
-    assert copy_of(project, 1).with_name("record.json.left-out").read_text() == "{"
-
-
-def test_a_record_with_a_hole_goes_on_with_a_fresh_optimizer(project: Path, command: Any) -> None:
-    damage(project)
-    copy_of(project, 1).unlink()
-    assert (
-        "p has 2 outcomes again; go on with: studio resume p --accept-changes"
-        in command("doctor", "p", "--rebuild").err
+    backup(project).write_text("no database")
+    (wrong,) = findings("p")
+    assert wrong["mend"] == (
+        f"no search can go on without its settings; keep what you need of {project}, such as */*/outcome.json, "
+        f"and remove {project}"
     )
-    assert command("resume", "p").code == 1  # its optimizer asks for experiment 1 first
-    assert command("resume", "p", "--accept-changes", "--max-experiments=6").code == 3
-    experiments = studio.Project("p").experiments
-    assert [e.number for e in experiments] == [2, 3, 4, 5, 6]
-    assert [e.values["lr"] for e in experiments] == [2, 3, 1, 2, 3]
+    before = database(project).read_bytes()
+    refused = command("doctor", "p", "--restore")
+    assert (refused.code, "studio.db.backup cannot be read" in refused.err) == (2, True)
+    assert database(project).read_bytes() == before
 
 
-def test_a_loop_of_a_program_has_no_copies_and_is_well(
+def test_a_loop_of_a_program_has_no_backup_and_is_well(
     home: Path, findings: Callable[..., list[dict[str, str]]], follow: Callable[[str], None]
 ) -> None:
     search = studio.Search({"x": "0:1"}, optimizer="random", seed=1, max_experiments=3, project="loop")
@@ -282,25 +239,25 @@ def test_every_project_is_looked_at(project: Path, findings: Callable[..., list[
 
 
 def test_a_project_that_is_not_there(project: Path, command: Any) -> None:
-    for arguments in (["q"], ["q", "--rebuild"]):
+    for arguments in (["q"], ["q", "--restore"]):
         result = command("doctor", *arguments)
         assert (result.code, result.err.startswith("studio: there is no project 'q' in ")) == (2, True)
     result = command("doctor", "../p")
     assert (result.code, "is no project name" in result.err) == (2, True)
 
 
-def test_a_rebuild_is_of_one_project(project: Path, command: Any) -> None:
-    result = command("doctor", "--rebuild")
+def test_a_restore_is_of_one_project(project: Path, command: Any) -> None:
+    result = command("doctor", "--restore")
     assert (result.code, result.err) == (
         2,
-        "studio: --rebuild needs the name of a project: studio doctor PROJECT --rebuild\n",
+        "studio: --restore needs the name of a project: studio doctor PROJECT --restore\n",
     )
 
 
-def test_a_rebuild_that_cannot_be_says_why_and_changes_nothing(project: Path, command: Any) -> None:
-    damage(project)
-    copy_of(project, None).unlink()
-    before = database(project).read_bytes()
-    result = command("doctor", "p", "--rebuild")
-    assert (result.code, "project 'p' has no copy of its settings" in result.err) == (2, True)
-    assert database(project).read_bytes() == before
+def test_a_record_that_is_well_and_knows_more_stays(project: Path, command: Any) -> None:
+    shutil.copy(backup(project), project / "early")
+    assert command("retry", "p").code == 3
+    shutil.copy(project / "early", backup(project))
+    refused = command("doctor", "p", "--restore")
+    assert refused.code == 2
+    assert "is whole, and its backup lacks 1 outcome: it stays" in refused.err

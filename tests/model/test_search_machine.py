@@ -31,7 +31,7 @@ from studio.interfaces import Backend, Optimizer
 from studio.optimizers.cma_es import CMAES
 from studio.optimizers.grid import Grid
 from studio.optimizers.random_search import RandomSearch
-from studio.project import copies, rebuilding
+from studio.project import backup
 from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.paths import project_folder
@@ -220,7 +220,6 @@ class DriverMachine(RuleBasedStateMachine):
         self.shown = {}  # (number, attempt) -> (status, metric)
         self.journal = []  # as it was after the step before
         self.ended_attempts = {}
-        self.settled = False  # the driver came to the end of a turn
 
     # --- sessions
 
@@ -305,7 +304,6 @@ class DriverMachine(RuleBasedStateMachine):
     def crashes(self):
         self.store.close()  # as the kernel does with its files
         self.driver = None
-        self.settled = False
         self.mail.clear()
         self.running.clear()
         self.unheard.clear()
@@ -323,7 +321,6 @@ class DriverMachine(RuleBasedStateMachine):
         try:
             over = self.takes_a_turn(events)
             assert len(self.driver._slots) == len(self.unheard) <= self.plan.settings.num_workers
-            self.settled = True
             self.check_counts()
             if over:
                 self.ends()
@@ -530,8 +527,6 @@ class DriverMachine(RuleBasedStateMachine):
         self.check_tells(events, attempts)
         if self.driver is not None:
             self.check_what_was_heard(events)
-        if self.settled:
-            self.check_copies(rows, attempts)
 
     def check_that_it_only_grows(self, rows, attempts):
         assert rows[: len(self.journal)] == self.journal, "lines of the journal changed"
@@ -604,18 +599,6 @@ class DriverMachine(RuleBasedStateMachine):
         ]
         assert self.search._optimizer.heard == said
 
-    def check_copies(self, rows, attempts):
-        found = rebuilding.read_copies(self.folder)
-        assert found.unreadable == []
-        through = copies.copied_through(self.folder)  # reports alone wait for the next ask or tell
-        due = [row for row in rows if row["kind"] != "report" or row["id"] <= through]
-        assert [row for row in found.events if row in due] == due, "the copies lack lines of the journal"
-        assert all(row in rows for row in found.events), "the copies have another journal"
-        assert [_lasting(row) for row in found.attempts] == [
-            _lasting(row) for of_one in attempts.values() for row in of_one
-        ], "the copies have other attempts"
-        assert found.meta["seed"] == self.search.seed
-
     def check_counts(self):
         for number, rows in self.attempts().items():
             if rows[-1]["status"] in FINAL and (number, rows[-1]["attempt"]) not in self.before:
@@ -655,18 +638,13 @@ class DriverMachine(RuleBasedStateMachine):
         assert {e.status for e in experiments} <= {"completed", "failed", "pruned"}
         assert len(experiments) == self.plan.size or self.search._optimizer.done
         before = self.events(), self.attempts()
-        rebuilding.rebuild(self.folder)
-        assert (self.events(), self.attempts()) == before, "the database made anew from its copies is another"
+        backup.restore(self.folder)
+        assert (self.events(), self.attempts()) == before, "the backup is another"
 
     def is_complete(self):
         waiting = [r for _, r in requests.pending(self.folder) if r.action == "retry"]
         at_work = [e for e in Project(self.name).experiments if e.status not in ("completed", "failed", "pruned")]
         return self.search.done and not self.search.untold and not waiting and not at_work
-
-
-def _lasting(row):
-    """Without the live value of what runs, which is no outcome and changes every second."""
-    return row if row["status"] in FINAL else {**row, "metric": None}
 
 
 @pytest.mark.timeout(600)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from studio.project import store as store_module
-from studio.project.paths import database
+from studio.project.paths import backup, database
 from studio.project.project import Project
 from studio.project.store import VERSION
 
@@ -361,7 +361,7 @@ def test_a_disk_that_fails_in_mid_search(
 
 # --- damaged ----------------------------------------------------------------------------------------------------------
 
-REBUILD = "studio doctor p --rebuild"
+RESTORE = "studio doctor p --restore"
 PAGE = 4096
 
 
@@ -430,18 +430,18 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_database_is_made_anew_from_the_copies(damage, many, listed, command, folder):
+def test_the_backup_takes_the_place_of_a_damaged_database(damage, many, listed, command, folder):
     DAMAGES[damage](database(folder))
     resumed = command("resume", "p", "--max-experiments=152")
-    assert_said(resumed, str(database(folder)), REBUILD)
-    assert REBUILD in command("runs", "list", "p").err
+    assert_said(resumed, str(database(folder)), RESTORE)
+    assert RESTORE in command("runs", "list", "p").err
     sick = command("doctor", "p")
     assert sick.code == 1
-    assert f"mend: {REBUILD}" in sick.out
-    assert "copies beside the runs hold 150 outcomes" in sick.out
-    mended = command(*REBUILD.split()[1:])
+    assert f"mend: {RESTORE}" in sick.out
+    assert "its backup of just now has 150 outcomes" in sick.out
+    mended = command(*RESTORE.split()[1:])
     assert mended.code == 0, mended
-    assert mended.err == "studio: p has 150 outcomes again; go on with: studio resume p\n"
+    assert mended.err.startswith("studio: p has 150 outcomes again, as it was just now; go on with: studio resume p")
     assert command("doctor", "p").code == 0
     assert listed() == many
     assert command("resume", "p", "--max-experiments=152").code == 0
@@ -452,9 +452,9 @@ def test_a_damaged_database_is_made_anew_from_the_copies(damage, many, listed, c
 def test_a_time_that_no_clock_shows_is_damage(change, many, command, folder, listed):
     with_statement(f"UPDATE attempts SET {change} WHERE number = 7")(database(folder))
     for arguments in (("runs", "list", "p"), ("resume", "p")):
-        assert_said(command(*arguments), str(database(folder)), REBUILD)
-    assert f"mend: {REBUILD}" in command("doctor", "p").out
-    assert command("doctor", "p", "--rebuild").code == 0
+        assert_said(command(*arguments), str(database(folder)), RESTORE)
+    assert f"mend: {RESTORE}" in command("doctor", "p").out
+    assert command("doctor", "p", "--restore").code == 0
     assert (listed(), command("doctor", "p").code) == (many, 0)
 
 
@@ -462,15 +462,15 @@ def test_a_time_that_no_clock_shows_is_damage(change, many, command, folder, lis
 def test_a_line_that_studio_never_wrote_ends_the_resume(change, many, command, folder, listed):
     """SQLite keeps anything in any column, and its own check finds nothing wrong with it."""
     with_statement(f"PRAGMA ignore_check_constraints = ON; UPDATE events SET {change} WHERE id = 8")(database(folder))
-    assert_said(command("resume", "p"), "line 8 of the journal is damaged", REBUILD)
-    assert f"mend: {REBUILD}" in command("doctor", "p").out
-    assert command("doctor", "p", "--rebuild").code == 0
+    assert_said(command("resume", "p"), "line 8 of the journal is damaged", RESTORE)
+    assert f"mend: {RESTORE}" in command("doctor", "p").out
+    assert command("doctor", "p", "--restore").code == 0
     assert (listed(), command("doctor", "p").code) == (many, 0)
 
 
 @pytest.mark.parametrize("seed", range(60 if LONG else 3))
 def test_wherever_the_damage_is_there_is_one_line_and_no_crash(seed, many, listed, command, folder):
-    """Random bytes in random places: Studio reads it all the same, or says so; a rebuild brings all back."""
+    """Random bytes in random places: Studio reads it all the same, or says so; its backup brings all back."""
     draw = random.Random(seed)
     whole = database(folder).read_bytes()
     for _ in range(12):
@@ -481,24 +481,24 @@ def test_wherever_the_damage_is_there_is_one_line_and_no_crash(seed, many, liste
             assert "Traceback" not in result.err
             assert result.code in (0, 1), result
         for path in folder.glob("studio.db*"):
-            path.unlink()
-    assert command("doctor", "p", "--rebuild").code == 0
+            if path != backup(folder):
+                path.unlink()
+    assert command("doctor", "p", "--restore").code == 0
     assert listed() == many
 
 
-REBUILDING = [
-    ("before", "studio.project.rebuilding:read_copies", 1),
-    ("after", "studio.project.store:Store.insert", 3),
-    ("after", "studio.project.rebuilding:_write", 1),
-    *((when, "os:replace", count) for count in (1, 2, 3, 4) for when in ("before", "after")),
-    ("before", "shutil:rmtree", 2),
+RESTORING = [
+    ("before", "studio.project.backup:examine_backup", 1),
+    ("after", "studio.project.backup:_check_gain", 1),
+    ("after", "shutil:copyfile", 1),
+    *((when, "os:replace", count) for count in (1, 2, 3) for when in ("before", "after")),
 ]
 
 
 @pytest.mark.parametrize(
-    "moment", REBUILDING, ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]} {moment[2]}"
+    "moment", RESTORING, ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]} {moment[2]}"
 )
-def test_a_rebuild_that_is_killed_is_done_again(
+def test_a_restore_that_is_killed_is_done_again(
     moment, driver, tree, command, notes, folder, record, undisturbed, until
 ):
     """Whenever that was, the doctor knows what is next, and nothing is lost."""
@@ -509,13 +509,12 @@ def test_a_rebuild_that_is_killed_is_done_again(
     for path in (database(folder), Path(f"{database(folder)}-wal")):
         overwrite(path, 0, b"damaged!")
     Path(f"{notes.path}-go").touch()
-    assert driver("doctor", "p", "--rebuild", dies=moment).wait() == -signal.SIGKILL
+    assert driver("doctor", "p", "--restore", dies=moment).wait() == -signal.SIGKILL
     sick = command("doctor", "p")
     if sick.code:
-        assert f"mend: {REBUILD}" in sick.out
-        assert_said(command("resume", "p"), REBUILD)
-        assert command("doctor", "p", "--rebuild").code == 0
-        assert not (folder / ".rebuild").exists()
+        assert f"mend: {RESTORE}" in sick.out
+        assert_said(command("resume", "p"), RESTORE)
+        assert command("doctor", "p", "--restore").code == 0
     assert command("doctor", "p").code == 0
     assert command("resume", "p").code == 0
     assert record("p") == undisturbed
@@ -527,7 +526,7 @@ def test_a_newer_format_is_left_alone(begun, command, folder, record, notes, und
     for arguments in (("resume", "p"), ("runs", "list", "p"), ("retry", "p")):
         assert_said(command(*arguments), f"written by a newer Studio (format {VERSION + 1}", "upgrade Studio")
     sick = command("doctor", "p")
-    assert (sick.code, "mend: upgrade Studio" in sick.out, "--rebuild" in sick.out) == (1, True, False)
+    assert (sick.code, "mend: upgrade Studio" in sick.out, "--restore" in sick.out) == (1, True, False)
     with_statement(f"PRAGMA user_version = {VERSION}")(database(folder))
     assert_goes_on(command, record, notes, undisturbed)
 
@@ -535,7 +534,7 @@ def test_a_newer_format_is_left_alone(begun, command, folder, record, notes, und
 # --- its log, or all of it, is gone -----------------------------------------------------------------------------------
 
 
-def test_a_log_that_was_lost_takes_outcomes_with_it_and_the_copies_have_them(
+def test_a_log_that_was_lost_takes_outcomes_with_it_and_their_folders_have_them(
     driver, tree, command, notes, folder, record, undisturbed, until
 ):
     """After a kill -9 the last outcomes stand in the write-ahead log alone."""
@@ -546,17 +545,17 @@ def test_a_log_that_was_lost_takes_outcomes_with_it_and_the_copies_have_them(
     Path(f"{database(folder)}-wal").unlink()
     Path(f"{notes.path}-go").touch()
     notes.path.unlink()
-    assert_said(command("resume", "p"), REBUILD)
+    assert_said(command("resume", "p"), RESTORE)
     sick = command("doctor", "p")
-    assert (sick.code, f"mend: {REBUILD}" in sick.out) == (1, True)
-    assert command("doctor", "p", "--rebuild").code == 0
+    assert (sick.code, f"mend: {RESTORE}" in sick.out) == (1, True)
+    assert command("doctor", "p", "--restore").code == 0
     assert command("resume", "p").code == 0
     assert record("p") == undisturbed
     assert notes.of("p/1") == []
 
 
 @pytest.mark.parametrize("outcomes", [1, 2, 3])
-def test_a_backup_that_is_older_than_the_copies_is_refused(
+def test_a_database_that_is_older_than_its_backup_is_refused(
     begun, command, folder, record, notes, undisturbed, outcomes, tmp_path
 ):
     """Put back in the place of the database, it would lose what came after it."""
@@ -566,10 +565,10 @@ def test_a_backup_that_is_older_than_the_copies_is_refused(
         shutil.copy(tmp_path / "backup", database(folder))
     else:
         with_statement(f"DELETE FROM events WHERE number > {outcomes - 1}")(database(folder))
-    assert_said(command("resume", "p"), "older than the copies", REBUILD)
+    assert_said(command("resume", "p"), "older than its backup", RESTORE)
     sick = command("doctor", "p")
-    assert (sick.code, f"mend: {REBUILD}" in sick.out) == (1, True)
-    assert command("doctor", "p", "--rebuild").code == 0
+    assert (sick.code, f"mend: {RESTORE}" in sick.out) == (1, True)
+    assert command("doctor", "p", "--restore").code == 0
     assert command("doctor", "p").code == 0
     assert_goes_on(command, record, notes, undisturbed)
 
@@ -585,11 +584,11 @@ def test_a_database_that_is_deleted_under_a_driver(
         path.unlink()
     Path(f"{notes.path}-go").touch()
     assert one.wait() == 1
-    assert_said(one, "studio.db is missing", REBUILD)
+    assert_said(one, "studio.db is missing", RESTORE)
     assert list(one.shown) == [1]
     until(lambda: not everything())
-    assert_said(command("resume", "p"), REBUILD)
-    assert command("doctor", "p", "--rebuild").code == 0
+    assert_said(command("resume", "p"), RESTORE)
+    assert command("doctor", "p", "--restore").code == 0
     assert_goes_on(command, record, notes, undisturbed, cut_off=2)
 
 

@@ -445,7 +445,7 @@ MOMENTS = [
     ("after", "studio.project.store:Store.attempt_ended", 1),
     ("before", "studio.search.attempts:Attempts.again", 1),
     ("after", "studio.search.attempts:Attempts.again", 1),
-    ("before", "studio.project.copies:Copies.write", 2),
+    ("before", "studio.project.backup:Backups.write_if_due", 2),
     ("after", "studio.search.attempts:Attempts.begin", 2),
     ("after", "studio.execution.runner:Runner.start", 2),
     ("after", "studio.execution.run_folder:prepare", 2),

@@ -289,7 +289,7 @@ def test_a_capture_that_the_script_put_in_its_place_itself_is_left_there(scripte
 def test_experiments_whose_record_is_gone_are_not_overwritten(scripted, command, folder):
     scripted("print('fitness:', lr)")
     assert command(*once()).code == 0
-    for path in [*folder.glob("studio.db*"), folder / "record.json"]:
+    for path in folder.glob("studio.db*"):
         path.unlink()
     before = sorted(folder.rglob("*"))
     refused = command(*once())
@@ -437,19 +437,6 @@ def test_what_ended_while_the_search_broke_off_is_not_done_again(scripted, searc
     assert notes.count("begins") == 2
 
 
-def test_a_record_is_not_rebuilt_where_the_copy_knows_less_of_a_retry(scripted, command, folder):
-    scripted("raise SystemExit(3) if first() else 0")
-    assert command(*once()).code == 1
-    copy = folder / "1" / "record.json"
-    early = copy.read_text()
-    assert command("retry", "p").code == 1
-    copy.write_text(early)
-    refused = command("doctor", "p", "--rebuild")
-    assert refused.code == 2
-    assert "is whole, and 1 of its outcomes have no copy: it stays" in refused.err
-    assert only().attempt == 2
-
-
 def test_on_a_full_disk_the_scripts_own_reason_stays(scripted, command, home):
     scripted("""
         print("no room for weights", flush=True)
@@ -535,7 +522,7 @@ def test_a_grid_without_a_fitness_says_so(scripted, command):
 
 @pytest.mark.parametrize(
     ("damaged", "code", "advice"),
-    [(False, 2, "nobody can be asked here; write studio rm p --yes"), (True, 1, "studio doctor p --rebuild")],
+    [(False, 2, "nobody can be asked here; write studio rm p --yes"), (True, 1, "studio doctor p --restore")],
     ids=["well", "damaged"],
 )
 def test_rm_wants_a_yes_where_nobody_can_be_asked(begun, command, folder, damaged, code, advice):

@@ -106,7 +106,7 @@ def test_what_else_needs_the_project_for_itself_says_who_has_it(begun, driver, c
     one = driver("resume", "p", "--max-experiments=3")
     until(lambda: notes.count("lasts"))
     holder = f"process {one.pid} on {hostname}"
-    for arguments in (("rm", "-y", "p"), ("doctor", "p", "--rebuild")):
+    for arguments in (("rm", "-y", "p"), ("doctor", "p", "--restore")):
         refused = command(*arguments)
         assert (refused.code, f"project 'p' is being run by {holder}" in refused.err) == (2, True)
     assert f"ok  p: a driver is at work: {holder}" in command("doctor", "p").out
@@ -202,8 +202,8 @@ def test_a_driver_that_wakes_up_while_another_is_at_work(
 
 
 MOMENTS = [
-    ("before", "studio.project.copies:Copies.write", 2),
-    ("after", "studio.project.copies:Copies.write", 2),
+    ("before", "studio.project.backup:Backups.write_if_due", 2),
+    ("after", "studio.project.backup:Backups.write_if_due", 2),
     ("before", "studio.cli.display:PlainLines.finished", 1),
     ("before", "studio.execution.runner:Runner.start", 2),
     ("after", "studio.execution.runner:Runner.start", 2),
@@ -229,12 +229,12 @@ def test_wherever_it_was_paused(
     assert_as_one(record, journal, undisturbed)
 
 
-def test_a_driver_that_wakes_up_on_a_database_that_was_made_anew(
+def test_a_driver_that_wakes_up_on_a_database_that_was_restored(
     paused, driver, until, notes, go, command, record, journal, undisturbed, folder
 ):
     """Its own file has another name by now; the one in its place, and its log, belong to the other driver."""
     first = paused()
-    assert command("doctor", "p", "--rebuild").code == 0
+    assert command("doctor", "p", "--restore").code == 0
     second = driver("resume", "p")
     until(lambda: notes.count("lasts") == 2)
     wakes(first)

@@ -19,7 +19,6 @@ from studio.host import Host, create_host
 from studio.interfaces import Optimizer
 from studio.project import inbox as requests
 from studio.project.project import Project
-from studio.project.rebuilding import read_copies
 from studio.project.records import read_session
 from studio.project.store import read_events, reading
 from studio.search import run as launch
@@ -434,23 +433,6 @@ def test_a_retry_that_was_stopped_runs_again_on_resume(lab: Lab) -> None:
 
     assert lab.resume(behave).experiments[1].status == "stopped"
     assert statuses(lab.resume(x)) == ["completed"] * 6
-
-
-def test_what_was_cut_off_before_its_copy_was_written_is_copied_by_the_next_driver(lab: Lab, monkeypatch) -> None:
-    def crash(whatever: Any) -> Any:
-        raise Crash
-
-    with pytest.raises(Crash):
-        lab.run(crash, "1:2")  # begun, copied, and cut off
-    with monkeypatch.context() as patch:
-        patch.setattr("studio.project.copies.Copies.write", crash)
-        with pytest.raises(Crash):
-            lab.resume(x)  # begun once more, which the journal has no line for, and not copied
-    lab.resume(x, max_time="0.0001s")  # nothing begins
-    with reading(lab.folder) as connection:
-        started = connection.execute("SELECT started FROM attempts").fetchall()
-    assert lab.started == []
-    assert [attempt["started"] for attempt in read_copies(lab.folder).attempts] == [time for (time,) in started]
 
 
 def test_a_retry_that_was_cut_off_runs_again_on_resume(lab: Lab) -> None:
