@@ -1,6 +1,6 @@
 """A second copy of the record, by SQLite's own backup, and the way back from it.
 
-projects/P/studio.db.backup   made when a session begins and ends, and every minute between; whole at any time
+projects/P/studio.db.backup   made when a driver begins and ends, and every minute between; whole at any time
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from studio.format import counted
 from studio.project.lock import take_lock
 from studio.project.paths import backup, database
 from studio.project.records import read_experiments
-from studio.project.store import Store, checked_version, plain_errors, read_events, read_meta, reading
+from studio.project.store import RESTORE, Store, checked_version, plain_errors, read_events, read_meta, reading
 
 EVERY = 60.0  # seconds between two backups
 SHARE = 50  # a backup of a large record is made again after so many times what it took
@@ -34,30 +34,37 @@ class Backups:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic):
         self._store, self._clock = store, clock
         self._due = clock()
-        self._failed = False
+        self._last = -1  # line of the journal that the backup has
+        self._wrote = self._failed = False
         with contextlib.suppress(ProjectError):  # none yet, or one that cannot be read: a new one takes its place
-            held = examine_backup(store.folder)
-            if held.last_event > store.last_event():
-                raise StoreError(
-                    f"{database(store.folder)} is older than its backup; put that in its place:"
-                    f" studio doctor {store.folder.name} --restore"
-                )
+            self._last = examine_backup(store.folder).last_event
+        if self._last > store.last_event():
+            raise StoreError(
+                f"{database(store.folder)} is older than its backup{RESTORE.format(project=store.folder.name)}"
+            )
 
     def write_if_due(self) -> str:
-        """Make a backup where it is time. Returns why it could not be written, once until it works again."""
-        return self.write() if self._clock() >= self._due else ""
+        """Make a backup where it is time and there is news. Returns why it failed, once until one succeeds again."""
+        return self._write() if self._clock() >= self._due and self._store.last_event() != self._last else ""
 
-    def write(self) -> str:
-        begun = self._clock()
+    def write_last(self) -> str:
+        """Make the backup of a session's end, unless nothing came of the session."""
+        return self._write() if self._wrote or self._store.last_event() != self._last else ""
+
+    def _write(self) -> str:
+        """Make a backup. StoreError where the database is damaged: the backup before stays."""
+        begun, last = self._clock(), self._store.last_event()
         part = backup(self._store.folder).with_suffix(".part")
+        error = ""
         try:
             part.unlink(missing_ok=True)
             self._store.copy_to(part)
             self._store.check_fence()  # a driver that lost its project leaves the backup to its successor
             os.replace(part, backup(self._store.folder))
-            error = ""
-        except (OSError, sqlite3.Error) as problem:
+            self._last, self._wrote = last, True
+        except (OSError, sqlite3.OperationalError) as problem:
             error = str(getattr(problem, "strerror", None) or problem)
+        finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         now = self._clock()

@@ -236,12 +236,17 @@ class Store:
         return int(self._select("SELECT COALESCE(MAX(id), 0) AS last FROM events")[0]["last"])
 
     def copy_to(self, path: Path) -> None:
-        """Write all that is committed into a new database, for this user's eyes only, and onto the disk."""
+        """Write all that is committed into a new database, for this user's eyes only. StoreError where it is damaged."""
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
             target.execute("PRAGMA synchronous = FULL")
             self._connection.backup(target)
             target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            (complaint,) = target.execute("PRAGMA quick_check(1)").fetchone()
+        if complaint != "ok":
+            raise StoreError(
+                f"{database(self.folder)} is damaged: {complaint}{RESTORE.format(project=self.folder.name)}"
+            )
 
     def _select(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with plain_errors(self.folder):
@@ -262,7 +267,7 @@ class Store:
         """StoreError where a later driver has the project, or the database is gone."""
         found = identity(database(self.folder))
         if found == (0, 0):
-            raise StoreError(f"{database(self.folder)} is missing{_RESTORE.format(project=self.folder.name)}")
+            raise StoreError(f"{database(self.folder)} is missing{RESTORE.format(project=self.folder.name)}")
         if self.meta("fence") != self._fence or found != self._file:
             name = self.folder.name
             raise StoreError(f"project {name!r} was taken over by another driver; the record has no news of this one")
@@ -299,7 +304,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the journal in `folder`."""
     with plain_errors(folder):
         if not database(folder).exists():
-            raise StoreError(f"{database(folder)} is missing{_RESTORE.format(project=folder.name)}")
+            raise StoreError(f"{database(folder)} is missing{RESTORE.format(project=folder.name)}")
         frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
         uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
@@ -312,7 +317,7 @@ def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
     begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or backup(folder).is_file()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version < 0 or (version == 0 and begun):
-        raise StoreError(f"{database(folder)} is no whole record{_RESTORE.format(project=folder.name)}")
+        raise StoreError(f"{database(folder)} is no whole record{RESTORE.format(project=folder.name)}")
     if version > VERSION:
         raise StoreError(
             f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
@@ -361,14 +366,14 @@ def plain_errors(folder: Path) -> Iterator[None]:
         raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
 
 
-_RESTORE = "; put its backup in its place: studio doctor {project} --restore"
+RESTORE = "; put its backup in its place: studio doctor {project} --restore"
 _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
     "SQLITE_FULL": "; free some space, then: studio resume {project}",
     "SQLITE_IOERR": "; see whether the disk is full or gone, then: studio resume {project}",
     "SQLITE_BUSY": "; another program holds it: end that one, then: studio resume {project}",
     "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
     "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
-    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], _RESTORE),  # the last: a table is missing
+    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], RESTORE),  # the last: a table is missing
 }
 
 

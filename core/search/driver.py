@@ -204,7 +204,7 @@ class Driver:
             self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
         try:
             self.store.end_session(self.ending)
-            if problem := self._backups.write():
+            if problem := self._backups.write_last():
                 self.observer.notice(problem)
         except StoreError:
             if self.ending != "failed":  # else whatever broke the loop is the error to show
