@@ -71,7 +71,7 @@ class Ledger:
 
     @property
     def next_number(self) -> int:
-        return next(reversed(self.suggestions), 0) + 1  # a rebuilt record may have holes
+        return next(reversed(self.suggestions), 0) + 1
 
     @property
     def untold(self) -> list[int]:

@@ -235,8 +235,7 @@ def test_a_driver_that_wakes_up_on_a_database_that_was_restored(
     """Its own file has another name by now; the one in its place, and its log, belong to the other driver."""
     first = paused()
     for path in (database(folder), Path(f"{database(folder)}-wal")):
-        with open(path, "r+b") as file:
-            file.write(b"damaged!")
+        path.write_bytes(b"damaged!" * 1000)
     assert command("doctor", "p", "--restore").code == 0
     second = driver("resume", "p")
     until(lambda: notes.count("lasts") == 2)
