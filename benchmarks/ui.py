@@ -3,10 +3,10 @@
     make ui && python benchmarks/ui.py [--counts 100 1000 10000 50000] [--rounds 3]
                                        [--optuna PATH/TO/optuna-dashboard] [--optuna-counts 100 1000 10000]
 
-Printed are medians. table, chart: milliseconds from `goto` until rows and the first picture are in the page (of optuna-dashboard: its
-list of trials, and the first of its plots). sort:
-until the frame after a click is drawn. task: the longest piece of work that blocked the page. wire: bytes, compressed.
-memory: MB of the server, after it.
+Printed are medians. row: milliseconds from `goto` until the first row of the server is painted, with a warm cache. shift: layout
+shift until all is drawn, as https://web.dev/cls has it. table, chart: until the table is alive and the first picture is there (of
+optuna-dashboard: its list of trials, and the first of its plots). sort: until the frame after a click is drawn. task: the longest
+piece of work that blocked the page. wire: bytes, compressed. memory: MB of the server, after it.
 late: from a metric written by a script until its row shows it. idle: CPU of the server with one page open and no news.
 """
 
@@ -30,6 +30,17 @@ WATCH_TASKS = """
 window.tasks = [0];
 new PerformanceObserver(list => { for (const each of list.getEntries()) tasks.push(each.duration) })
   .observe({ type: "longtask", buffered: true });
+"""
+WATCH_ROW = """
+window.painted = new Promise(done => {
+  const look = () => document.querySelector("#rows tbody td.m b")
+    ? requestAnimationFrame(() => done(performance.now()))
+    : requestAnimationFrame(look);
+  look();
+});
+window.shift = 0;
+new PerformanceObserver(list => { for (const each of list.getEntries()) if (!each.hadRecentInput) shift += each.value })
+  .observe({ type: "layout-shift", buffered: true });
 """
 SORT = """async () => {
   const begun = performance.now();
@@ -85,14 +96,18 @@ def measure_studio(browser: Any, folder: Path, counts: list[int], rounds: int) -
     link = server.stdout.readline().strip()
     address = link.split("/?")[0]
     try:
-        print(f"{'studio':>8} {'table':>6} {'chart':>6} {'sort':>5} {'task':>5} {'nodes':>6} {'wire':>8} {'memory':>6}")
+        names = ("studio", "row", "shift", "table", "chart", "sort", "task", "nodes", "wire", "memory")
+        print("".join(f"{name:>8}" for name in names))
         for count in counts:
             found = [studio_round(browser, link, f"{address}/p/p{count}") for _ in range(rounds + 1)][
                 1:
             ]  # the first warms up
-            table, chart, sort, task, nodes, wire = (statistics.median(column) for column in zip(*found, strict=True))
+            medians = [statistics.median(column) for column in zip(*found, strict=True)]
             print(
-                f"{count:>8} {table:>6.0f} {chart:>6.0f} {sort:>5.0f} {task:>5.0f} {nodes:>6.0f} {wire:>8.0f} {memory(server.pid):>6}"
+                "".join(
+                    f"{each:>8.3f}" if at == 1 else f"{each:>8.0f}" for at, each in enumerate([count, *medians], -1)
+                ),
+                memory(server.pid),
             )
         late = delays(browser, link, f"{address}/p/live", folder / "home/projects/live/1/1/output.log")
         print(f"late: median {statistics.median(late):.2f} s, most {max(late):.2f} s of {len(late)}")
@@ -107,17 +122,20 @@ def measure_studio(browser: Any, folder: Path, counts: list[int], rounds: int) -
 def studio_round(browser: Any, link: str, url: str) -> tuple[float, ...]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.add_init_script(WATCH_TASKS)
+    page.add_init_script(WATCH_TASKS + WATCH_ROW)
     page.goto(link)
     page.goto(url)
+    page.wait_for_selector("#more [role=tab]")
+    page.goto(url)  # the cache is warm
     page.wait_for_selector("#more [role=tab]")
     page.wait_for_timeout(1500)
     marks = "name => performance.getEntriesByName(name)[0].startTime"
     found = (page.evaluate(marks, "studio-table"), page.evaluate(marks, "studio-best"))
     task, nodes, wire = page.evaluate(f"[Math.max(...tasks), document.querySelectorAll('*').length, {WIRE}]")
     sort = statistics.median(page.evaluate(SORT) for _ in range(3))
+    row, shift = page.evaluate("painted"), page.evaluate("shift")
     context.close()
-    return (*found, sort, task, nodes, wire)
+    return (row, shift, *found, sort, task, nodes, wire)
 
 
 def delays(browser: Any, link: str, url: str, log: Path) -> list[float]:

@@ -7,6 +7,7 @@ page adopt them, and draw the rest of the table, the charts and the dialogs. Eve
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,7 +29,7 @@ from studio.dashboard.open_projects import NotFound, OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.errors import BadInput, StudioError
 from studio.format import finite
-from studio.project.summary import STATES, ProjectSummary
+from studio.project.summary import ProjectSummary
 
 FIRST_ROWS = 40  # of the table, that the server writes
 PROJECTS = 100  # on a page
@@ -59,7 +60,7 @@ def environment() -> Environment:
         "timestamp": _timestamp, "time_text": time_text, "no_result_text": no_result_text, "legend": legend, "bar": bar,
         "cause": cause, "spark": spark, "middle": middle,
     }  # fmt: skip
-    made.globals |= {"statuses": text.STATUSES, "states": STATES, "no_result": NO_RESULT}
+    made.globals |= {"statuses": text.STATUSES, "no_result": NO_RESULT}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return made
 
@@ -183,14 +184,18 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
 
 
 def _default_order(table: ExperimentTable) -> list[int]:
-    """Return rows: running ones first, then the best first; failed and stopped ones, which have no result, last."""
-    status, number = table.lists["status"], table.lists["number"]
+    """Return rows: running ones first, then the best first; failed and stopped ones, which have no result, last, by cause."""
+    status, number, reason = table.lists["status"], table.lists["number"], table.lists["reason"]
+    causes = Counter(reason[at] for at in range(len(table)) if status[at] in NO_RESULT)
+    place = {cause: at for at, (cause, _) in enumerate(causes.most_common())}  # the most frequent first
 
-    def key(at: int) -> tuple[bool, bool, float, int]:
+    def key(at: int) -> tuple[bool, bool, float, int, int]:
         value = table.measured[at]
-        none = value is None or status[at] in NO_RESULT
+        without = status[at] in NO_RESULT
+        none = value is None or without
         running = status[at] == "running"
-        return not running, not running and none, 0.0 if running or none else -table.sign * (value or 0.0), number[at]
+        worth = 0.0 if running or none else -table.sign * (value or 0.0)
+        return not running, not running and none, worth, place[reason[at]] if without else 0, number[at]
 
     return sorted(range(len(table)), key=key)
 

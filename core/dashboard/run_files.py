@@ -19,6 +19,7 @@ from studio.system.processes import marked
 MOST = 500  # files that are listed
 _TICKS = os.sysconf("SC_CLK_TCK")
 OWN = (
+    "artifacts.json",
     "usage.json",
     "outcome.json",
     "hyperparameters.json",

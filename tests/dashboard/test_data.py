@@ -17,6 +17,7 @@ from studio.dashboard.experiment_details import experiment_command
 from studio.experiment import Outcome
 from studio.host import create_host
 from studio.project.store import Store
+from studio.project.summary import summarize
 from studio.search.ranges import read_space
 from tests.dashboard.conftest import Browser, ran
 
@@ -482,6 +483,66 @@ def test_comparing(browser, project):
     assert re.search(r"1 hyperparameter with equal values.*data-key=.opt.", text, re.DOTALL)  # both adam
     assert browser.get("/p/digits/compare").status_code == 404
     assert browser.get("/p/digits/compare?e=1,99").status_code == 404
+
+
+def test_a_comparison_begins_with_the_best_and_marks_what_differs(browser, project):
+    project(count=8)
+    text = browser.get("/p/digits/compare?e=1,2,3").text
+    assert re.findall(r'<i class="dot c-\d"></i><a href="/p/digits/(\d)">', text) == ["2", "1", "3"]  # 3 failed
+    assert "#2 is the best of 3" in text
+    row = re.search(r'<tr data-key="lr".*?</tr>', text)[0]
+    assert re.findall(r"<(span|b)>([\d.]+)</", row) == [("span", "0.05"), ("b", "0.1"), ("b", "0.03333")]
+    assert re.findall(r'class="delta">(.*?)<', row) == ["+0.05", "-0.01667"]
+    for given, words in (("1", "two to five"), ("1,2,3,4,5,6,7", "7 experiments are named; at most 5")):
+        answer = browser.get(f"/p/digits/compare?e={given}")
+        assert (answer.status_code, words in answer.text) == (404, True)
+
+
+def test_the_page_of_an_experiment_is_about_it_alone(browser, project):
+    store = project(count=4)
+    folder = store.folder / "3" / "1"
+    folder.mkdir(parents=True)
+    for name in ("outcome.json", "artifacts.json", "usage.json", "model.npz"):
+        (folder / name).write_text("{}")
+    text = browser.get("/p/digits/3").text
+    assert "<i></i>failed</span>" in re.search(r'id="live".*', text)[0]  # not the project's state
+    assert re.findall(r'rel="(\w+)" href="/p/digits/(\d)"', text) == [("prev", "2"), ("next", "4")]
+    assert 'href="/p/digits/compare?e=4,3"' in text  # with the best
+    for card in ("environment", "diff", "attempts"):  # nothing is known of them
+        assert f'id="{card}"' not in text
+    assert "Nothing was printed." in text
+    assert ">download</a>" not in text  # of a log that is not there
+    assert re.findall(r"download>([\w.]+)</a>", text) == ["model.npz", "artifacts.json", "outcome.json", "usage.json"]
+
+
+def test_the_list_shows_how_each_search_goes(browser, project, home):
+    store = project("digits", count=5)
+    store.end_session("done", 1_700_000_100.0)
+    failing = project("failing", count=0)
+    ran(failing, 1, failed=True)
+    failing.begin_session(1, 1, begun=1e9)
+    failing.end_session("done", 2e9)
+    failing.close()
+    rows = dict(re.findall(r'<tr data-project="(\w+)">(.*?)</tr>', browser.get("/").text, re.DOTALL))
+    assert re.search(r'<svg class="rise".*?<path d="M[\d.]+ [\d.]+H', rows["digits"])
+    assert re.search(r'<b title="0.2">0.2</b> <span class="w">val_loss ↓</span>', rows["digits"])
+    assert 'data-state="All failed"' in rows["failing"]
+    assert "No result: it failed" in rows["failing"]
+
+
+def test_the_record_is_summed_up_once_a_version(browser, project, monkeypatch):
+    from studio.dashboard import open_projects
+
+    store = project()
+    asked = []
+    monkeypatch.setattr(open_projects, "summarize", lambda folder: asked.append(folder) or summarize(folder))
+    for _ in range(3):
+        browser.get("/p/digits")
+        browser.json("/api/projects/digits")
+    assert len(asked) == 1
+    ran(store, 4)
+    assert browser.json("/api/projects/digits")["experiments"] == 4
+    assert len(asked) == 2
 
 
 def test_searching_projects(browser, project):

@@ -275,6 +275,12 @@ def test_curves_of_a_run_that_is_elsewhere_are_not_read(browser, project, home, 
         assert again.json("/api/projects/digits/curves?experiments=1")["curves"]["1"]["value"] == [4711.0, 4712.0]
 
 
+def test_a_get_starts_no_tensorboard(browser, project, monkeypatch):
+    project()
+    monkeypatch.setattr("studio.dashboard.tensorboard.TensorBoards.port", lambda *given: pytest.fail("it was started"))
+    assert browser.get("/p/digits/tensorboard").status_code == 405
+
+
 def test_files_with_any_name_and_their_length(browser, project, home):
     project(count=1)
     folder = home / "projects" / "digits" / "1" / "1"

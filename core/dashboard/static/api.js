@@ -7,6 +7,9 @@ export const dataUrl = (path = "") => `/api/projects/${encodeURIComponent(page.p
 export const experimentsUrl = (path = "") => dataUrl(`/experiments${path}`);
 export const tableUrl = (version = "") => experimentsUrl(`?layout=columns&changed_since=${encodeURIComponent(version)}`);
 
+// The server is away: the header says so, and what could not be fetched comes when it is back.
+export class Away extends Error {}
+
 export async function getJson(url) {
   return (await answered(url, { headers: { accept: "application/json" } })).json();
 }
@@ -33,7 +36,7 @@ function post(url, body) {
 
 async function answered(url, options) {
   const answer = await fetch(url, options).catch(() => {
-    throw new Error("The dashboard does not answer. Is studio ui still running?");
+    throw new Away("The dashboard does not answer. Is studio ui still running?");
   });
   if (answer.ok) return answer;
   const { error } = await answer.json().catch(() => ({}));

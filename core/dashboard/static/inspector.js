@@ -1,6 +1,6 @@
 // The inspector: the card of the chosen experiment, or the best. The server writes the card; this draws its curve.
 
-import { experimentsUrl, getJson, projectUrl } from "./api.js";
+import { Away, experimentsUrl, getJson, projectUrl } from "./api.js";
 import { delayed, el, patch } from "./dom.js";
 import { colour, onTheme } from "./theme.js";
 import { tick } from "./ticking.js";
@@ -50,7 +50,7 @@ export class Inspector {
       this.mark();
       await this.drawCurve();
     } catch (error) {
-      if (number === this.number) this.element.replaceChildren(el("p", { class: "note" }, error.message));
+      if (number === this.number && !(error instanceof Away)) this.element.replaceChildren(el("p", { class: "note" }, error.message));
     }
   }
 

@@ -107,7 +107,7 @@ export class LogView {
     } catch {
       // the link is lost: the next look finds it again
     }
-    if (this.running) this.timer = setTimeout(() => this.more(), POLL);
+    if (this.running || !this.pieces.length) this.timer = setTimeout(() => this.more(), POLL); // where nothing came yet, it asks again
   }
 
   // Lines with what was typed, from a place in the file on. The server looks through a part at a time; as long as it finds

@@ -1,6 +1,6 @@
 // The entry of every page: the theme, then the module of the page's kind.
 
-import { getJson, page, tableUrl } from "./api.js";
+import { Away, getJson, page, tableUrl } from "./api.js";
 import { startTheme } from "./theme.js";
 import { copy } from "./toast.js";
 
@@ -10,6 +10,7 @@ startTheme(theme);
 
 const MODULES = { project: "./project.js", experiment: "./experiment.js", compare: "./compare.js", projects: "./projects.js" };
 let data;
+addEventListener("unhandledrejection", (event) => event.reason instanceof Away && event.preventDefault());
 addEventListener("click", (event) => {
   const { copy: text, said } = event.target.closest?.("[data-copy]")?.dataset ?? {};
   if (text !== undefined) copy(text, said);

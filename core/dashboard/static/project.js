@@ -144,6 +144,7 @@ class App {
     if (!changed) return;
     this.showState();
     this.toolbar?.refresh();
+    if (!this.lost) this.inspector?.load();
   }
 
   // Pictures follow more slowly than the table, the more slowly the more there is to draw.

@@ -31,6 +31,7 @@ export function ordered(app) {
   }
   running.sort((a, b) => experiments.number[a] - experiments.number[b]);
   const keys = sorting(experiments).map(({ name, down }) => [sortKeys(experiments, name), down ? -1 : 1]);
+  if (!view.sort.length) keys.push([causes(experiments, rest), 1]);
   rest.sort((a, b) => {
     for (const [key, sign] of keys) {
       const [x, y] = [key[a], key[b]];
@@ -45,4 +46,15 @@ export function ordered(app) {
     return experiments.number[a] - experiments.number[b];
   });
   return { running, rest };
+}
+
+// What orders rows without a result, unless something else was asked for: those of the most frequent cause first.
+function causes({ lists: { reason, status }, size }, rows) {
+  const without = rows.filter((row) => status[row] === "failed" || status[row] === "stopped");
+  const counts = new Map();
+  for (const row of without) counts.set(reason[row], (counts.get(reason[row]) ?? 0) + 1);
+  const places = new Map([...counts].sort((a, b) => b[1] - a[1]).map(([cause], place) => [cause, place]));
+  const keys = new Float64Array(size);
+  for (const row of without) keys[row] = places.get(reason[row]);
+  return keys;
 }

@@ -85,6 +85,26 @@ def test_a_phone_shows_the_best_and_the_progress_first(
     expect(page.locator("h1")).to_contain_text("Experiment")
 
 
+def test_a_phone_leads_back_and_shows_values_before_the_log(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred/3")
+    page.set_viewport_size(PHONE)
+    h1 = page.locator("h1")
+    assert h1.evaluate("it => it.scrollWidth <= it.clientWidth")  # all of it
+    tops = [page.locator(part).bounding_box()["y"] for part in ("#curve", "#values", "#log")]
+    assert tops == sorted(tops)
+    page.locator(".back").click()
+    expect(page.locator("h1")).to_have_text("hundred")
+    page.locator(".brand").click()
+    expect(page.locator("h1")).to_have_text("Projects")
+
+
+def test_the_tab_shows_progress(dashboard: Any, open_page: Callable[..., Any]) -> None:
+    dashboard.fill("tabbed", 30, "--running", "2", "--size", "60", "--curves", "0")
+    page = open_page(dashboard, "/p/tabbed")
+    expect(page).to_have_title(re.compile(r"^50 % · 0\.\d+ · tabbed · studio$"))
+    assert page.locator('link[rel="icon"]').get_attribute("href").startswith("data:image/png")
+
+
 def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(shared, "/p/hundred")
     page.set_viewport_size(PHONE)
@@ -255,7 +275,14 @@ def test_a_command_breaks_between_its_words(shared: Any, open_page: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("path", "width"), [("/", 1440), ("/p/hundred", 1440), ("/p/hundred/3", 1440), ("/p/hundred", 390)]
+    ("path", "width"),
+    [
+        ("/", 1440),
+        ("/p/hundred", 1440),
+        ("/p/hundred/3", 1440),
+        ("/p/hundred/compare?e=1,3", 1440),
+        ("/p/hundred", 390),
+    ],
 )
 def test_nothing_moves_while_a_page_loads(
     shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], path: str, width: int
@@ -314,6 +341,8 @@ def test_projects_are_searched_while_one_types(shared: Any, open_page: Callable[
         page.fill("#query", words)
         expect(page.locator("#rows tbody tr")).to_have_count(1)
         expect(page).to_have_url(re.compile("q="))
+    count = len(list((shared.home / "projects").iterdir()))
+    expect(page.locator("#live")).to_have_text(f"{count} projects")  # of all, the new one with them
     page.click("text=zebra")
     expect(page.locator("h1")).to_have_text("zebra")
 

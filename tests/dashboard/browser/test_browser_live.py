@@ -306,6 +306,49 @@ def test_the_log_of_a_running_experiment_grows_and_is_searched(
     expect(page.locator("#state")).to_contain_text("stopped", timeout=60_000)
 
 
+def test_a_run_that_ends_leaves_the_search_in_its_log(
+    dashboard: Any, open_page: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "train.py").write_text(
+        "import pathlib, time\nlr = 0.5\nfor n in range(90):\n    print('line', n, flush=True)\n"
+        f"while not pathlib.Path({str(folder / 'end')!r}).exists():\n    time.sleep(0.05)\nprint('fitness:', lr)\n"
+    )
+    dashboard.search("searched", "--hyperparam=lr=0.5", "train.py", cwd=folder)
+    page = open_page(dashboard, "/p/searched/1")
+    page.get_by_label("Search the log").fill("line 77")
+    expect(page.locator(".hit")).to_contain_text("line 77")
+    expect(page.locator("#live")).to_have_text("running")
+    page.evaluate("window.kept = true")
+    (folder / "end").touch()
+    expect(page.locator("#live")).to_have_text("completed", timeout=60_000)
+    expect(page.locator("#state")).to_contain_text("completed")
+    expect(page.locator("#value")).to_have_text("0.5")
+    expect(page.get_by_label("Search the log")).to_have_value("line 77")
+    expect(page.locator(".hit")).to_contain_text("line 77")
+    assert page.evaluate("window.kept")
+
+
+def test_a_log_survives_a_request_that_fails(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/empty")
+    page.route(re.compile(r"/log\?tail="), lambda route: route.abort("connectionrefused"), times=2)
+    page.goto(f"{shared.address}/p/hundred/1")
+    expect(page.locator(".log-bar .note")).to_have_text(re.compile(r"^[\d.]+ k?B$"))
+    expect(page.locator("#log-text")).to_contain_text("epoch 20")
+
+
+def test_while_the_server_is_away_what_is_shown_stays(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred")
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    page.route(re.compile("/card/|/curves|/importance"), lambda route: route.abort("connectionrefused"))
+    title = page.locator("#inspector h2").inner_text()
+    with page.expect_event("requestfailed", lambda request: "/card/" in request.url):
+        page.locator(f"{ROWS} >> nth=3").click()
+    page.locator("#more").scroll_into_view_if_needed()
+    for tab in ("importance", "curves"):
+        page.click(f"#tab-{tab}")
+    assert page.locator("#inspector h2").inner_text() == title  # and no error: `open_page` looks
+
+
 KEPT = """async () => {
     const { Curves } = await import("/static/curve_cache.js");
     const { Experiments } = await import("/static/experiments.js");

@@ -158,3 +158,77 @@ def test_a_hyperparameter_may_be_called_proto(dashboard: Any, open_page: Callabl
     expect(page.locator("#rows tbody td[data-key=__proto__]").first).to_have_text("0.1")
     expect(page.locator("#charts figure:nth-child(2) canvas").first).to_be_visible()
     expect(page.locator("#more [role=tab]").first).to_be_visible()
+
+
+RECORD = """window.texts = []; window.heights = [];
+const { fillText, bezierCurveTo } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) { texts.push(text); return fillText.call(this, text, ...rest) };
+CanvasRenderingContext2D.prototype.bezierCurveTo = function (...given) {
+    heights.push(given[1], given[3], given[5]);
+    return bezierCurveTo.apply(this, given);
+};"""
+
+
+def drawn(shared: Any, open_page: Callable[..., Any], path: str) -> Any:
+    """A page whose canvases keep the texts and the curves that they draw."""
+    page = open_page(shared, "/p/empty", fresh=True)
+    page.add_init_script(RECORD)
+    page.goto(shared.address + path)
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    return page
+
+
+def test_axes_tell_the_truth_and_which_way_is_better(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = drawn(shared, open_page, "/p/hundred")
+    page.wait_for_timeout(0)
+    texts = set(page.evaluate("texts"))
+    assert {"val_loss ↓", "1024", "16", "8", "1", "0.6", "1e-5"} <= texts
+    height = page.locator("#charts figure:nth-child(2) .plot").bounding_box()["height"]
+    lowest, highest = page.evaluate("[Math.min(...heights), Math.max(...heights)]")
+    assert 44 <= lowest < highest <= height - 22  # no line leaves its axes
+
+
+def test_improvements_are_numbered_along_the_line(shared: Any, open_page: Callable[..., Any]) -> None:
+    best, rises = None, []
+    for each in shared.experiments("hundred"):
+        if each["status"] == "completed" and (best is None or each["fitness"] > best):
+            best, rises = each["fitness"], [*rises, each["number"]]
+    page = drawn(shared, open_page, "/p/hundred")
+    found = page.evaluate("""async () => {
+        const { rises } = await import("/static/charts/best_data.js");
+        const points = [[1, 5], [2, 6], [3, 4], [4, 4], [9, 3]].map(([x, value]) => ({ x, value }));
+        return rises(points, [5, 5, 4, 4, 3]).map(({ point, until }) => [point.x, until]);
+    }""")
+    assert found == [[1, 3], [3, 9], [9, 9]]
+    assert any(text.startswith(f"#{rises[-1]} · ") for text in page.evaluate("texts"))
+
+
+def test_a_library_that_fails_once_is_asked_for_again(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/empty", fresh=True)
+    page.route("**/vendor/uplot.js", lambda route: route.abort("connectionrefused"))
+    number = next(e["number"] for e in shared.experiments("hundred") if e["status"] == "completed")
+    page.goto(f"{shared.address}/p/hundred?e={number}")
+    expect(page.locator("#charts figure:first-child canvas").first).to_be_visible()
+    expect(page.locator("#inspector canvas").first).to_be_visible()
+
+
+def test_a_click_on_a_bar_opens_its_slice(page: Any) -> None:
+    page.locator("#more").scroll_into_view_if_needed()
+    page.click("#tab-importance")
+    page.locator("#panel-importance .bars > button").first.click()
+    expect(page.locator("#tab-slices")).to_have_attribute("aria-selected", "true")
+    expect(page.locator('[data-slice="lr"] canvas')).to_be_visible()
+    expect(page.locator("#panel-importance")).not_to_contain_text("matters")
+
+
+def test_curves_are_ten_smoothed_and_on_a_log_scale_when_asked(page: Any) -> None:
+    page.locator("#more").scroll_into_view_if_needed()
+    page.click("#tab-curves")
+    panel = page.locator("#panel-curves")
+    expect(panel.locator(".note")).to_contain_text("10 curves of val_loss")
+    panel.get_by_label("Smoothing").select_option("0.9")
+    panel.get_by_role("button", name="log").click()
+    expect(panel.get_by_role("button", name="log")).to_have_attribute("aria-pressed", "true")
+    panel.get_by_label("Curves", exact=True).select_option("100")
+    expect(panel.locator(".note")).not_to_contain_text("10 curves")
+    expect(panel.locator("canvas").first).to_be_visible()

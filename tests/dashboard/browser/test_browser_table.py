@@ -188,6 +188,34 @@ def test_the_inspector_shows_a_failure_with_its_log(page: Any) -> None:
     expect(page.locator("#inspector .log")).to_contain_text("<b>not bold</b>")  # escapes are gone, text is text
 
 
+def test_failures_of_one_cause_stand_together(page: Any, shared: Any) -> None:
+    reasons = [e["reason"] for e in shared.experiments("hundred") if e["status"] == "failed"]
+    wanted = sorted(reasons, key=lambda reason: (-reasons.count(reason), reasons.index(reason)))
+    page.click("text=Show them")
+    assert len(set(wanted)) == 2
+    expect(page.locator(f"{ROWS} .reason")).to_have_text([reason.removeprefix("exit code 1: ") for reason in wanted])
+    expect(page.locator("#failures .causes")).to_contain_text(wanted[0].removeprefix("exit code 1: "))
+
+
+def test_twelve_rows_are_above_the_fold(page: Any) -> None:
+    expect(page.locator("#more [role=tab]").first).to_be_visible()
+    expect(page.locator("#failures .why")).to_be_visible()
+    box = page.locator(ROWS).nth(11).bounding_box()
+    assert box["y"] + box["height"] <= 900
+
+
+def test_values_come_first_and_are_copied_in_all_their_digits(shared: Any, open_page: Callable[..., Any]) -> None:
+    one = next(e for e in shared.experiments("hundred") if e["status"] == "completed")
+    card = open_page(shared, f"/p/hundred?e={one['number']}", permissions=["clipboard-read", "clipboard-write"])
+    expect(card.locator("#inspector canvas").first).to_be_visible()
+    value = card.locator("#inspector .values button").first
+    assert value.inner_text() == number(one["values"]["lr"])
+    assert value.bounding_box()["y"] < card.locator("#inspector .plot").bounding_box()["y"]
+    value.click()
+    expect(card.locator("#said")).to_have_text("Copied.")
+    assert card.evaluate("navigator.clipboard.readText()") == str(one["values"]["lr"])
+
+
 def test_two_to_five_are_compared(page: Any) -> None:
     for at in (0, 1, 2):
         page.locator(ROWS).nth(at).click(modifiers=["ControlOrMeta"])

@@ -5,7 +5,7 @@ import { openEnds } from "../filters.js";
 import { counted, durationText, middle, numberText, valueText } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
-import { hasNoResult, collect, extent, scaleOf } from "./best_data.js";
+import { hasNoResult, collect, extent, rises, scaleOf } from "./best_data.js";
 import { axis, downloads, fitted, hideTip, library, showTip, ticksOf } from "./picture.js";
 
 const LANE = 14; // pixels at the bottom, for the crosses of failed ones
@@ -75,7 +75,7 @@ export class BestChart {
         y: { range: () => this.range, distr: this.log ? 3 : 1 },
       },
       axes: [
-        axis({ size: 22, grid: { show: false }, space: 60, incrs: view.by === "time" ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000] }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) ? String(value) : "")),
+        axis({ size: 22, grid: { show: false }, space: 60, incrs: view.by === "time" ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000] }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) && value > 0 ? String(value) : "")),
         axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => numberText(value)),
       ],
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
@@ -148,8 +148,27 @@ export class BestChart {
       }
     }
     ctx.globalAlpha = 1;
+    this.drawRises(plot, scale);
     this.drawWinner(plot, scale);
     ctx.restore();
+  }
+
+  // The numbers of those that were the best for a while, where there is room beside the line.
+  drawRises(plot, scale) {
+    const { ctx } = plot;
+    ctx.font = plotFont("");
+    ctx.fillStyle = colour("best");
+    ctx.textAlign = "left";
+    let free = -Infinity;
+    for (const { point, until } of rises(this.points, this.line)) {
+      if (!point.at || point === this.winner) continue;
+      const label = `#${this.app.experiments.number[point.row]}`;
+      const [x, width] = [point.at[0] + 4 * scale, ctx.measureText(label).width];
+      const end = Math.min(plot.valToPos(until, "x", true), this.winner?.at?.[0] ?? Infinity);
+      if (x < free || x + width > end) continue;
+      ctx.fillText(label, x, point.at[1] - 5 * scale);
+      free = x + width + 4 * scale;
+    }
   }
 
   drawWinner(plot, scale) {

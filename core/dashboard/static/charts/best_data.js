@@ -23,6 +23,12 @@ export function collect(experiments, by) {
   return { points, x: points.map(({ x }) => x), line, winner };
 }
 
+// Those that were better than all before: {point, until: where the next one is}, in order of x.
+export function rises(points, line) {
+  const found = points.filter((point, at) => line[at] !== null && line[at] !== (at ? line[at - 1] : null));
+  return found.map((point, at) => ({ point, until: found[at + 1]?.x ?? points.at(-1).x }));
+}
+
 // {log, mayLog: whether a log scale is possible, range: [low, high] of the axis}. What is far worse than the bulk does not
 // count: it stands at the edge. `wanted`: "log", "linear" or "" for as the values are.
 export function scaleOf(points, sign, wanted) {

@@ -1,7 +1,7 @@
 // What the pictures share: the libraries, loaded when the first picture needs them; axes in the page's colours; PNG and CSV.
 
 import { el } from "../dom.js";
-import { page } from "../api.js";
+import { Away, page } from "../api.js";
 import { save, saveCsv } from "../download.js";
 import { middle, numberText } from "../format.js";
 import { colour } from "../theme.js";
@@ -10,14 +10,13 @@ export const FONT = "11px Inter, system-ui, sans-serif";
 const loaded = new Map();
 let failures = 0;
 
-// A module of /vendor. One that could not be loaded is asked for again by the next picture.
+// A module of /vendor. One that could not be loaded is asked for once more at once, and again by the next picture.
 export function library(name) {
+  const again = () => import(`/vendor/${name}.js?again=${(failures += 1)}`); // a browser keeps a failed import
   if (!loaded.has(name)) {
-    const address = failures ? `/vendor/${name}.js?again=${failures}` : `/vendor/${name}.js`; // a browser keeps a failed import
-    loaded.set(name, import(address).catch((error) => {
-      failures += 1;
+    loaded.set(name, (failures ? again() : import(`/vendor/${name}.js`).catch(again)).catch((error) => {
       loaded.delete(name);
-      throw error;
+      throw new Away(error.message);
     }));
   }
   return loaded.get(name);
