@@ -60,7 +60,7 @@ def apply(
         say("nothing changes: your files have these values already")
         return 0
     if output is not None:
-        save([applied.diff], output, None)
+        save([applied.patch], output, None)
         return 0
     sys.stdout.write(harmless(applied.diff))
     sys.stdout.flush()

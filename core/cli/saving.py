@@ -11,17 +11,21 @@ from studio.errors import BadInput
 from studio.format import byte_size
 
 
-def save(pieces: Iterable[str], given: str | None, usual: str | None) -> Path | None:
+def save(pieces: Iterable[str | bytes], given: str | None, usual: str | None) -> Path | None:
     """Write to the file `given`, else to `usual`; `-`, or neither, is standard output. Returns the file, said on stderr."""
     name = given or usual or "-"
     if name == "-":
         for piece in pieces:
-            sys.stdout.write(piece)
+            if isinstance(piece, str):
+                sys.stdout.write(piece)
+            else:
+                sys.stdout.flush()
+                sys.stdout.buffer.write(piece)
         return None
     path = Path(name)
     try:
         if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: nothing takes its place
-            path.write_text("".join(pieces), encoding="utf-8", errors="replace")
+            path.write_bytes(b"".join(map(_encoded, pieces)))
         else:
             _write_whole(Path(os.path.realpath(path)), pieces)
     except OSError as error:
@@ -30,15 +34,19 @@ def save(pieces: Iterable[str], given: str | None, usual: str | None) -> Path | 
     return path
 
 
-def _write_whole(path: Path, pieces: Iterable[str]) -> None:
+def _write_whole(path: Path, pieces: Iterable[str | bytes]) -> None:
     part = path.parent / f"{path.name}.part-{os.getpid()}"
     try:
-        with open(part, "x", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.writelines(pieces)
+        with open(part, "xb") as file:
+            file.writelines(map(_encoded, pieces))
         os.replace(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _encoded(piece: str | bytes) -> bytes:
+    return piece.encode(errors="replace") if isinstance(piece, str) else piece
 
 
 def chosen_format(given: str, formats: Iterable[str]) -> str:

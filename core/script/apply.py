@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from studio.errors import SubstitutionError
 from studio.script.diff import unified_diff
 from studio.script.places import Place, Places, apply_edits
 from studio.script.places.place import Edit
@@ -12,17 +11,19 @@ from studio.script.program import Program
 
 @dataclass(frozen=True)
 class Applied:
-    """What changes: path -> (text before, text after); and for names that stand in no file, how to pass them."""
+    """What changes: `files`, path -> (content before, content after), shown as `diff`; and for names that stand in no file,
+    how they are `passed`."""
 
     files: dict[str, tuple[bytes, bytes]]
+    diff: str
     passed: dict[str, str]
 
     @property
-    def diff(self) -> str:
-        """One patch that `git apply` takes."""
-        return "".join(
-            unified_diff(path, before.decode(), after.decode()) for path, (before, after) in self.files.items()
-        )
+    def patch(self) -> bytes:
+        """One patch that `git apply` takes, each file in its own encoding."""
+        keep = "surrogateescape"  # bytes that are no UTF-8
+        pairs = {path: (old.decode(errors=keep), new.decode(errors=keep)) for path, (old, new) in self.files.items()}
+        return "".join(unified_diff(path, *pair) for path, pair in pairs.items()).encode(errors=keep)
 
 
 def apply_values(program: Program, values: Mapping[str, object]) -> Applied:
@@ -37,10 +38,11 @@ def apply_values(program: Program, values: Mapping[str, object]) -> Applied:
             passed[name] = _as_passed(place, value)
         else:
             edits += [(edit, edit.write(value)) for edit in home.edits]
-    texts = {edit.file: _text(program, edit.file) for edit, _ in edits}
-    after = apply_edits(texts, edits)
-    files = {path: (program.data(path) or b"", _encoded(program, path, text)) for path, text in after.items()}
-    return Applied({path: pair for path, pair in files.items() if pair[0] != pair[1]}, passed)
+    before = {edit.file: program.text(edit.file) for edit, _ in edits}
+    after = {path: text for path, text in apply_edits(before, edits).items() if text != before[path]}
+    files = {path: (program.data(path) or b"", program.encoded(path, text)) for path, text in after.items()}
+    shown = [unified_diff(path, *(program.shown(path, each) for each in (before[path], after[path]))) for path in after]
+    return Applied(files, "".join(shown), passed)
 
 
 def _as_passed(place: Place, value: object) -> str:
@@ -49,16 +51,3 @@ def _as_passed(place: Place, value: object) -> str:
     if place.prefix == "env:":
         return f"{place.name}={value} in the environment"
     return f"{place.name} = {value}: {place}"
-
-
-def _text(program: Program, path: str) -> str:
-    if path.endswith((".py", ".ipynb")):
-        return program.source(path).file.text
-    try:
-        return (program.data(path) or b"").decode()
-    except UnicodeDecodeError:
-        raise SubstitutionError(f"{path!r} is no UTF-8 text") from None
-
-
-def _encoded(program: Program, path: str, text: str) -> bytes:
-    return program.source(path).file.encode(text) if path.endswith((".py", ".ipynb")) else text.encode()

@@ -48,15 +48,15 @@ def _mentioned(program: Program, source: Path) -> Iterator[str]:
     reader = PathReader(str(source))
     imported: list[str] = []
     for path in dict.fromkeys(filter(None, [program.script, *program.more, *(one.path for one in program.modules)])):
-        python = path.endswith((".py", ".ipynb"))
-        text = program.source(path).file.text if python else (program.data(path) or b"").decode(errors="replace")
+        python = program.python_source(path)
+        text = (program.data(path) or b"").decode(errors="replace") if python is None else python.file.text
         try:
-            texts = list(reader.read(text, path)) if python else _TEXT.findall(text)
+            texts = list(reader.read(text, path)) if python is not None else _TEXT.findall(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # magics of a notebook, or no Python of today
             texts = _TEXT.findall(text)
         for found in texts:
             yield from dict.fromkeys(os.path.join(folder, found) for folder in folders)
-        if python and "sys.path" in text:
+        if python is not None and "sys.path" in text:
             imported += [os.path.join(folder, found) for found in texts for folder in folders]
     yield from _modules(program, source, dict.fromkeys(map(os.path.normpath, imported)))
 

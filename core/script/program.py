@@ -18,6 +18,7 @@ from studio.script.python_file import PythonFile
 from studio.script.reads import FileReads, find_reads
 
 MOST_MODULES = 300  # local modules that are looked at
+_PYTHON = (".py", ".ipynb")
 _IMPORT = re.compile(r"^\s*(?:from\s+([.\w]+)\s+import\s+([^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
 
 
@@ -99,11 +100,34 @@ class Program:
             self._sources[path] = Source(path, self.data(path) or b"")
         return self._sources[path]
 
+    def python_source(self, path: str) -> Source | None:
+        """The source at `path`, where it is Python by its name."""
+        return self.source(path) if path.endswith(_PYTHON) else None
+
+    def text(self, path: str) -> str:
+        """The text of the file at `path`, in its own encoding. SubstitutionError for other than Python that is no UTF-8."""
+        if (source := self.python_source(path)) is not None:
+            return source.file.text
+        try:
+            return (self.data(path) or b"").decode()
+        except UnicodeDecodeError:
+            raise SubstitutionError(f"{path!r} is not UTF-8: save it as UTF-8") from None
+
+    def encoded(self, path: str, text: str) -> bytes:
+        """The content of the file at `path` with `text` in it."""
+        source = self.python_source(path)
+        return text.encode() if source is None else source.file.encode(text)
+
+    def shown(self, path: str, text: str) -> str:
+        """The text that a diff of the file at `path` shows for its `text`: of a notebook its JSON."""
+        source = self.python_source(path)
+        return text if source is None else source.file.shown(text)
+
     @cached_property
     def own(self) -> list[Source]:
         """The script and what `--substitute` added, as far as they are Python. They have to parse."""
         paths = [path for path in [self.script, *self.more] if path is not None]
-        return [self.source(path) for path in dict.fromkeys(paths) if path.endswith((".py", ".ipynb"))]
+        return [source for path in dict.fromkeys(paths) if (source := self.python_source(path)) is not None]
 
     @cached_property
     def modules(self) -> list[Source]:

@@ -12,7 +12,7 @@ from studio.script.diff import unified_diff
 from studio.script.literals import compiles
 from studio.script.places import Draft, Edit, Place, Places, apply_edits
 from studio.script.places.brackets import BRACKETS, check_brackets
-from studio.script.program import Program, Source
+from studio.script.program import Program
 from studio.script.reads import Debug
 
 _VALUES_FILE = "hyperparameters.json"  # a script that names it reads all values from there
@@ -79,7 +79,7 @@ class Substitution:
         """
         draft = self._draft(values, array_paths or {})
         texts = apply_edits(self._texts_of(draft.edits), draft.edits)
-        files = {path: self._encode(path, text) for path, text in texts.items()}
+        files = {path: self.program.encoded(path, text) for path, text in texts.items()}
         return Written(files, draft.command, draft.arguments, draft.env)
 
     def changes(self, values: Mapping[str, object]) -> dict[str, bytes]:
@@ -96,7 +96,7 @@ class Substitution:
         before = self._texts_of(draft.edits)
         after = apply_edits(before, draft.edits)
         return "".join(
-            unified_diff(path, self._shown_text(path, before[path]), self._shown_text(path, text))
+            unified_diff(path, self.program.shown(path, before[path]), self.program.shown(path, text))
             for path, text in after.items()
         )
 
@@ -121,23 +121,8 @@ class Substitution:
     def _texts_of(self, edits: Sequence[tuple[Edit, str]]) -> dict[str, str]:
         for edit, _ in edits:
             if edit.file not in self._texts:
-                self._texts[edit.file] = self._text(edit.file)
+                self._texts[edit.file] = self.program.text(edit.file)
         return self._texts
-
-    def _text(self, path: str) -> str:
-        source = self._python(path)
-        return source.file.text if source is not None else (self.program.data(path) or b"").decode()
-
-    def _shown_text(self, path: str, text: str) -> str:
-        source = self._python(path)
-        return source.file.shown(text) if source is not None else text
-
-    def _encode(self, path: str, text: str) -> bytes:
-        source = self._python(path)
-        return source.file.encode(text) if source is not None else text.encode()
-
-    def _python(self, path: str) -> Source | None:
-        return self.program.source(path) if path.endswith((".py", ".ipynb")) else None
 
     # --- the checks ---
 
@@ -160,7 +145,7 @@ class Substitution:
         """`{lr=}` prints its own text: `lr={0.1!r}` keeps that."""
         edits = [edit for place in self.places.values() for edit in place.edits]
         for path in dict.fromkeys(edit.file for edit in edits):
-            source = self._python(path)
+            source = self.program.python_source(path)
             if source is None:
                 continue
             data = source.file.text.encode()
@@ -172,7 +157,10 @@ class Substitution:
         """What compiled still does, with the value that is hardest to place; other literals stand where it does."""
         places = {name: place for name, place in self.places.items() if place.edits}
         edits = [
-            (edit, edit.write(-0.5)) for place in places.values() for edit in place.edits if self._python(edit.file)
+            (edit, edit.write(-0.5))
+            for place in places.values()
+            for edit in place.edits
+            if self.program.python_source(edit.file) is not None
         ]
         edits += [(edit, edit.write(None)) for edit in self._fixed]
         before = self._texts_of(edits)

@@ -92,10 +92,9 @@ def _write(path: str, scalar: Scalar, value: object) -> str:
 
 def file_text(program: Program, path: str) -> str | None:
     """The text of a configuration file; None for one that is not there or is no UTF-8."""
-    data = program.data(path)
     try:
-        return None if data is None else data.decode()
-    except UnicodeDecodeError:
+        return None if program.data(path) is None else program.text(path)
+    except SubstitutionError:
         return None
 
 

@@ -57,10 +57,7 @@ def _texts(program: Program) -> Iterator[tuple[str, str, str]]:
         data = program.data(path) or b""
         language = language_of(path, data)
         if language is not None:
-            try:
-                yield path, data.decode(), language
-            except UnicodeDecodeError:
-                raise SubstitutionError(f"{path!r} is not UTF-8: save it as UTF-8") from None
+            yield path, program.text(path), language
 
 
 def find_words(program: Program, words: Collection[str] | None) -> Iterator[Place]:

@@ -28,8 +28,18 @@ def test_the_literal_of_today_takes_the_value(tmp_path, before, values, after):
     path.write_text(before)
     applied = apply_values(Program.at(tmp_path, "train.py"), values)
     assert {name: new.decode() for name, (_, new) in applied.files.items()} == {"train.py": after}
-    subprocess.run(["git", "apply", "-"], input=applied.diff, text=True, cwd=tmp_path, check=True)
+    subprocess.run(["git", "apply", "-"], input=applied.patch, cwd=tmp_path, check=True)
     assert path.read_text() == after
+
+
+def test_a_file_keeps_its_encoding(tmp_path):
+    path = tmp_path / "train.py"
+    before = "# -*- coding: latin-1 -*-\nlr = 0.1  # caf\xe9\nfit(lr)\n"
+    path.write_bytes(before.encode("latin-1"))
+    applied = apply_values(Program.at(tmp_path, "train.py"), {"lr": 0.03})
+    assert "+lr = 0.03  # caf\xe9\n" in applied.diff
+    subprocess.run(["git", "apply", "-"], input=applied.patch, cwd=tmp_path, check=True)
+    assert path.read_bytes() == applied.files["train.py"][1] == before.replace("0.1", "0.03").encode("latin-1")
 
 
 def test_what_stands_in_no_file_is_said(tmp_path):
