@@ -15,6 +15,7 @@ from studio.project.paths import attempt_folder, database
 
 _QUERY = """
 SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
+       told.extra ->> 'pruned' AS pruned,
        told.duration AS told_after, a.snapshot, a.slot, a.cpu, a.memory,
        (SELECT SUM(cost) FROM attempts WHERE number = asked.number) AS cost,
        a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.failure, a.metric
@@ -53,12 +54,27 @@ def read_rows(
 ) -> Iterator[Row]:
     """`which`: the end of the query, with a mark for each number of `given`."""
     for row in connection.execute(f"{_QUERY} {which}", given):
-        number, values, asked_at, told, fitness, told_at, told_after, snapshot, slot, cpu, memory, cost, *rest = row
+        (
+            number,
+            values,
+            asked_at,
+            told,
+            fitness,
+            told_at,
+            pruned,
+            told_after,
+            snapshot,
+            slot,
+            cpu,
+            memory,
+            cost,
+            *rest,
+        ) = row
         attempt, status, *of_attempt = rest
         if not isinstance(fitness, float | None):
             raise sqlite3.DatabaseError(f"the fitness of experiment {number} is damaged")
         if attempt is None:  # a program's own loop: there is a journal and nothing else
-            status = _journal_status(bool(told), fitness)
+            status = _journal_status(bool(told), fitness, bool(pruned))
             of_attempt = [told_at and asked_at, told_at, told_after, None, None, None, fitness]
         started, finished, duration, exit_code, reason, failure, value = of_attempt
         fitness = fitness if status == "completed" else None
@@ -169,10 +185,10 @@ def _session(row: tuple[Any, ...]) -> Session:
     return Session(begun, ended, state, slots, size, max_time, spans)
 
 
-def _journal_status(told: bool, fitness: float | None) -> Status:
+def _journal_status(told: bool, fitness: float | None, pruned: bool) -> Status:
     if not told:
         return "queued"
-    return "failed" if fitness is None else "completed"
+    return "failed" if fitness is None else "pruned" if pruned else "completed"
 
 
 def iso(seconds: float | None) -> str | None:

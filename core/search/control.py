@@ -67,14 +67,17 @@ class Control:
         self.paused = paused
 
     def _retry(self, numbers: Collection[int], running: Collection[int]) -> str:
-        told = {experiment.number for experiment in self._search.experiments} - set(self._search.untold)
+        asked, untold = {experiment.number for experiment in self._search.experiments}, set(self._search.untold)
         words = []
         for number in numbers:
             if number in running or number in self._attempts:
                 words.append(f"#{number} is not over: it can be retried when it has ended")
-            elif number in told:
+            elif number in asked and (number not in untold or self._was_stopped(number)):
                 self._attempts.again(number)
         return "; ".join(words)
+
+    def _was_stopped(self, number: int) -> bool:
+        return self._store.experiment(number, self._plan.metric).status == "stopped"
 
     def _queue(self, values: dict[str, Any]) -> str:
         try:

@@ -35,6 +35,7 @@ from studio.system.signals import WORDS, Interrupts
 WRITE_EVERY = 0.3  # seconds between two writes of live values: soon enough for whoever watches a page
 POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
+MOST_WAITING = 100  # repeats of what still runs: an optimizer that knows nothing else would fill the journal with them
 EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
 ENDINGS = {
     "cost": "the limit of its cost is reached",
@@ -117,6 +118,11 @@ class Repeats:
         """The number of another experiment with these values."""
         number = self._first.get(_identity(suggestion.values))
         return None if number == suggestion.number else number
+
+    @property
+    def waiting(self) -> int:
+        """How many suggestions wait."""
+        return sum(map(len, self._waiting.values()))
 
     def wait(self, number: int, suggestion: Suggestion) -> None:
         self._waiting.setdefault(number, []).append(suggestion)
@@ -254,6 +260,8 @@ class Driver:
         if self._attempts:
             return self.search.suggestion(self._attempts.next())
         for _ in range(ANSWERS_AT_ONCE):
+            if self._repeats.waiting >= MOST_WAITING:
+                return None
             suggestion = self._ahead.popleft() if self._ahead else self.search.ask()
             if suggestion is None or self.plan.settings.repeat:
                 return suggestion
@@ -265,7 +273,6 @@ class Driver:
                 self._repeats.wait(known, suggestion)
             else:
                 ended.append(self._answer(suggestion, known))
-                self._answers_in_a_row += 1
         if self._answers_in_a_row >= EXHAUSTED:
             self._end("exhausted", 0)
         return None
@@ -350,6 +357,7 @@ class Driver:
 
     def _answer(self, suggestion: Suggestion, known: int) -> Experiment:
         """The outcome of experiment `known`, which had the same values."""
+        self._answers_in_a_row += 1
         number, now = _number(suggestion), time.time()
         record = self.store.experiment(known, self.plan.metric)
         value = record.metric["value"] if record.metric else None
@@ -365,7 +373,7 @@ class Driver:
         fitness = None if status == "failed" or value is None else self.plan.sign * value
         cost = duration if self.plan.optimizer.takes("cost") else None
         heard = failure if failure and self.plan.optimizer.takes("failure") else None
-        self.search.tell(number, fitness, cost=cost, failure=heard)
+        self.search.tell(number, fitness, cost=cost, failure=heard, pruned=status == "pruned")
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
@@ -421,13 +429,13 @@ class Driver:
 
     def _show(self, experiment: Experiment) -> None:
         self.progress.count(experiment)
-        self._update_best()
+        self._update_best(experiment)
         self._workspaces.ended(experiment, self.progress.best)
         self.observer.finished(experiment, self.progress)
 
-    def _update_best(self) -> None:
-        best = self.search.best
-        if best is None or self.progress.best is None or best.number != self.progress.best.number:
+    def _update_best(self, ended: Experiment | None = None) -> None:
+        best, shown = self.search.best, self.progress.best
+        if best is None or shown is None or best.number != shown.number or (ended and ended.number == best.number):
             self.progress.best = best and self.store.experiment(best.number, self.plan.metric)
 
     # --- resuming ---------------------------------------------------------------------------------------------------

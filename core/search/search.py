@@ -281,20 +281,24 @@ class Search:
         constraints: Sequence[float] | None = None,
         objectives: Sequence[float] | None = None,
         failure: str | None = None,
+        pruned: bool | None = None,
     ) -> None:
         """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed.
 
         What is told beside it goes to optimizers with that ability, and is BadInput for others: see `Optimizer`.
+        `pruned`: it was ended early, so its fitness is no candidate for the best; by default, where `report` said so.
         """
         number = self._known(suggestion)
         if fitness is not None:
             fitness = float(fitness) if math.isfinite(fitness) else None
         told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
         extras = _checked_extras(self.optimizer_class, told)
+        pruned = number in self._pruned if pruned is None else pruned
         if self._journal is not None:
             asked = self._asked_at.pop(number, None)
-            self._journal.tell(number, fitness, extras, None if asked is None else time.monotonic() - asked)
-        self._tell_optimizer(number, fitness, extras)
+            kept = {**extras, "pruned": True} if pruned else extras
+            self._journal.tell(number, fitness, kept, None if asked is None else time.monotonic() - asked)
+        self._tell_optimizer(number, fitness, extras, pruned=pruned)
         self._end.note(self._is_over)
 
     @_one_at_a_time
@@ -391,8 +395,8 @@ class Search:
             raise PluginFailed(f"{name} suggested a point that JSON cannot hold: {error}") from error
         return replace(suggestion, number=self._ledger.next_number)
 
-    def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any]) -> None:
-        self._ledger.told(number, fitness, pruned=number in self._pruned)
+    def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any], *, pruned: bool) -> None:
+        self._ledger.told(number, fitness, pruned=pruned)
         self._pruned.discard(number)
         if number not in self._by_hand | self._unasked:
             with blame(self._optimizer, "tell"):
@@ -459,7 +463,7 @@ class Search:
         elif event.kind == "ask":
             self._repeat_ask(event)
         elif event.kind == "tell":
-            self._tell_optimizer(event.experiment, event.fitness, event.extra)
+            self._repeat_tell(event)
         else:
             assert event.fitness is not None
             self._report_to_optimizer(event.experiment, event.extra["step"], event.fitness)
@@ -473,6 +477,10 @@ class Search:
                 " its code or its libraries changed. Go on with a fresh optimizer that is told the record: --accept-changes"
             )
         self._ledger.asked(suggestion)
+
+    def _repeat_tell(self, event: Event) -> None:
+        extras = dict(event.extra)
+        self._tell_optimizer(event.experiment, event.fitness, extras, pruned=extras.pop("pruned", False))
 
     def _take_in(self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool) -> Suggestion:
         """A suggestion that the optimizer did not ask for, or that one before it did."""
@@ -503,7 +511,7 @@ class Search:
             elif event.kind == "ask":
                 self._take_in(event.values or {}, event.experiment, event.point, by_hand=event.extra == BY_HAND)
             elif event.kind == "tell":
-                self._tell_optimizer(event.experiment, event.fitness, event.extra)
+                self._repeat_tell(event)
 
 
 def _checked_budget(max_experiments: int | None) -> int | None:

@@ -249,6 +249,19 @@ def test_they_wait_where_the_first_still_runs(lab: Lab) -> None:
     assert fitnesses(project) == [5, 5, 7, 5, 8]
 
 
+def test_few_wait_for_what_still_runs(lab: Lab) -> None:
+    """An optimizer that only repeats two values would fill the journal while these run."""
+    asked = []
+
+    def behave(run: Run) -> Any:
+        asked.append(len(Project("p").experiments))
+        return FOREVER if len(asked) < 40 else x(run)
+
+    project = lab.run(behave, "1,2", optimizer="random", seed=1, num_workers=3, max_experiments=10_000)
+    assert asked[39] <= 2 + 100 + 3  # running, waiting, asked ahead
+    assert (project.state, len(lab.started)) == ("exhausted", 2)
+
+
 def test_one_that_waits_runs_itself_where_the_first_was_stopped(lab: Lab) -> None:
     def behave(run: Run) -> Any:
         if run.number == 1:
@@ -408,6 +421,19 @@ def test_a_retry_of_a_running_search_is_taken_up_at_once(lab: Lab) -> None:
     assert fitnesses(lab.run(behave, "1:4"))[0] == 3
     assert lab.started == [(1, 1), (2, 1), (3, 1), (1, 2), (4, 1)]
     assert "#3 is not over: it can be retried when it has ended" in lab.watcher.notices
+
+
+def test_one_that_was_stopped_is_retried_by_the_driver_at_work(lab: Lab) -> None:
+    def behave(run: Run) -> Any:
+        if (run.number, run.attempt) == (1, 1):
+            lab.ask("stop", 1)
+            return FOREVER
+        if run.number == 2:
+            lab.ask("retry", 1)
+        return x(run)
+
+    assert statuses(lab.run(behave, "1:3")) == ["completed"] * 3
+    assert lab.started == [(1, 1), (2, 1), (1, 2), (3, 1)]
 
 
 def test_what_is_no_request_is_thrown_away(lab: Lab) -> None:
@@ -674,6 +700,18 @@ def test_an_optimizer_ends_what_reports_too_little(lab: Lab) -> None:
     assert [number for number, _ in lab.tells] == [1, 2, 3, 4]
 
 
+def test_a_repeat_of_what_was_pruned_is_no_candidate_for_the_best(lab: Lab) -> None:
+    options: dict[str, Any] = {"optimizer": "impatient", "options": {"repeat_from": 2}}
+    project = lab.run(
+        lambda run: [4.0, outcome_of(run, exit_code=None, stopped=True)], "0:9", max_experiments=4, **options
+    )
+    assert statuses(project) == ["pruned"] * 4
+    assert lab.watcher.progress is not None
+    assert (lab.watcher.progress.best, project.best) == (None, None)
+    lab.resume(x, max_experiments=4)
+    assert lab.watcher.progress.best is None
+
+
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
@@ -731,6 +769,15 @@ def test_the_best_so_far_follows_a_retry(lab: Lab) -> None:
     assert lab.watcher.progress is not None
     assert lab.watcher.progress.best is not None
     assert lab.watcher.progress.best.number == 2
+
+
+def test_the_best_so_far_has_the_value_of_its_retry(lab: Lab) -> None:
+    lab.run(x, "1:3")
+    lab.ask("retry", 3)
+    lab.resume(lambda run: 8.0)
+    assert lab.watcher.progress is not None
+    assert lab.watcher.progress.best is not None
+    assert (lab.watcher.progress.best.fitness, lab.watcher.progress.best.attempt) == (8.0, 2)
 
 
 def test_the_best_so_far_is_the_best_of_the_record(lab: Lab) -> None:
