@@ -30,12 +30,14 @@ class Axis:
     unit      the coordinate u of each level
     nominal   values without order: two of them differ or do not, and there is nothing between
     free      unconstrained: may leave [0, 1]
+    size      whole numbers: more of something, which may need more memory and time
     """
 
     levels: Floats | None = None
     unit: Floats | None = None
     nominal: bool = False
     free: bool = False
+    size: bool = False
 
 
 class Coordinates:
@@ -46,9 +48,12 @@ class Coordinates:
         self.dimensions = len(self.axes)
         self.nominal = np.array([axis.nominal for axis in self.axes], dtype=bool)
         self.free = np.array([axis.free for axis in self.axes], dtype=bool)
+        self.sizes = np.array([axis.size for axis in self.axes], dtype=bool)
         self.continuous = np.array([axis.levels is None for axis in self.axes], dtype=bool)
-        widths = [len(axis.levels) if axis.nominal and axis.levels is not None else 1 for axis in self.axes]
-        self.owner = np.repeat(np.arange(self.dimensions), widths)
+        levels = [axis.levels if axis.nominal and axis.levels is not None else np.zeros(1) for axis in self.axes]
+        self.owner = np.repeat(np.arange(self.dimensions), [len(each) for each in levels])
+        self._level = np.concatenate(levels) if levels else np.empty(0)  # of each column that belongs to a choice
+        self._hot = self.nominal[self.owner] if levels else np.empty(0, dtype=bool)
 
     @property
     def size(self) -> int | None:
@@ -100,13 +105,10 @@ class Coordinates:
     def columns(self, X: Floats) -> Floats:
         """Columns of the kernel, shape (n, C). A choice without order has one for each value, 1/sqrt(2) where it is chosen,
         so that the squared distance of two different ones is 1."""
-        parts = []
-        for i, axis in enumerate(self.axes):
-            column = X[:, i : i + 1]
-            if axis.nominal and axis.levels is not None:
-                column = (np.abs(column - axis.levels) < 1e-9) / np.sqrt(2.0)
-            parts.append(column)
-        return np.hstack(parts)
+        Z = X[:, self.owner]
+        if self.nominal.any():
+            Z[:, self._hot] = (np.abs(Z[:, self._hot] - self._level[self._hot]) < 1e-9) / np.sqrt(2.0)
+        return Z
 
     def everything(self) -> Floats:
         """All points of a finite space, shape (size, d)."""
@@ -124,8 +126,9 @@ def axes_of(parameter: Parameter) -> list[Axis]:
         low, high = int(parameter.low), int(parameter.high)
         if high - low < MOST_LEVELS:
             levels: Floats = np.round(parameter.encode(np.arange(low, high + 1)), 12)
-            return [Axis(levels)]
-    return [Axis(free=parameter.unconstrained)] * parameter.dimensions
+            return [Axis(levels, size=True)]
+    whole = isinstance(parameter, Integer)
+    return [Axis(free=parameter.unconstrained, size=whole)] * parameter.dimensions
 
 
 def choice_axis(values: tuple[Any, ...]) -> Axis:
@@ -141,7 +144,8 @@ def choice_axis(values: tuple[Any, ...]) -> Axis:
         scales.append(np.log(scales[0]))
     even = min(scales, key=unevenness)
     share = (even - even[0]) / (even[-1] - even[0])
-    return Axis(cells[0] + share * (cells[-1] - cells[0]), cells[order])
+    whole = all(type(value) is int for value in values)
+    return Axis(cells[0] + share * (cells[-1] - cells[0]), cells[order], size=whole)
 
 
 def unevenness(positions: NDArray[np.float64]) -> float:

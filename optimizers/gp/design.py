@@ -3,6 +3,8 @@
 A scrambled Sobol sequence: Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points", Journal of Complexity 14.
 """
 
+from typing import Any
+
 import numpy as np
 
 from studio.optimizers.gp.coordinates import Coordinates
@@ -10,7 +12,7 @@ from studio.space import Floats
 
 SMALLEST, LARGEST = 8, 20
 MOST_VALUES = 32  # a choice of more is not gone through before the model starts
-SPARE = 16  # points among which the one least likely to fail may be taken
+SPARE = 64  # points among which the one least likely to fail may be taken
 
 
 class Design:
@@ -26,8 +28,10 @@ class Design:
         counts = {i: len(levels) for i in chosen if (levels := coordinates.axes[i].levels) is not None}
         longest = max((count for count in counts.values() if count <= MOST_VALUES), default=0)
         self.size = max(min(max(SMALLEST, d + 2), LARGEST), longest)
-        U = sobol(d, self.size * (1 + SPARE), rng)
-        points = coordinates.spread(U).reshape(1 + SPARE, self.size, d)
+        # Not more of the sequence: its points k, k + 8, k + 16 ... lie in the same eighth of each coordinate.
+        spares = rng.random((SPARE, self.size, d))
+        U = np.concatenate([sobol(d, self.size, rng)[None], spares])
+        points = coordinates.spread(U.reshape(-1, d)).reshape(U.shape)
         for i, count in counts.items():
             levels = coordinates.axes[i].levels
             assert levels is not None
@@ -38,7 +42,12 @@ class Design:
 
 def sobol(d: int, count: int, rng: np.random.Generator) -> Floats:
     """The first points of a scrambled Sobol sequence, shape (count, d)."""
+    power = int(np.ceil(np.log2(max(count, 2))))
+    return np.asarray(sequence(d, rng).random_base2(power)[:count])
+
+
+def sequence(d: int, rng: np.random.Generator) -> Any:
+    """A scrambled Sobol sequence, scipy.stats.qmc.Sobol."""
     from scipy.stats import qmc
 
-    power = int(np.ceil(np.log2(max(count, 2))))
-    return np.asarray(qmc.Sobol(d, seed=rng).random_base2(power)[:count])
+    return qmc.Sobol(d, seed=rng)

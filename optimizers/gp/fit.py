@@ -33,6 +33,7 @@ LOG_W_BOUNDS = (-8.0, 8.0)
 LOG_NOISE_BOUNDS = (-14.0, 0.0)
 COMPRESSIONS = (np.inf, 1.0, 0.1, 0.01)  # s as a share of the spread of y; infinity is no compression
 FIRST_STEPS, STEPS = 40, 15  # of L-BFGS: from the prior median, and from where the last fit ended
+ALL_KERNELS = 3  # every so many fits all kernels are compared; between, only that which was chosen is fitted
 JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
 WORST = 1e12  # of a cost, in spreads above the best
 
@@ -50,6 +51,7 @@ class Fit:
         self.thetas = [self.median.copy() for _ in KERNELS]
         self.steps = FIRST_STEPS
         self.chosen = 0
+        self.fits = 0
 
     def posterior(self, X: Floats, y: Floats, *, optimise: bool) -> "Posterior":
         """The model of the results `y`, shape (n,), at `X`, shape (n, d); hyperparameters are fitted anew if asked."""
@@ -76,24 +78,25 @@ class Fit:
         return choices[int(np.argmin(losses))]
 
     def _optimise(self, columns: Floats, t: Floats) -> None:
-        """Each smoothness from where its last fit ended; the one with the largest posterior is taken."""
+        """Each smoothness from where its last fit ended; every third time the one with the largest posterior is taken."""
         from scipy.optimize import minimize
 
-        losses = []
-        for i, kernel in enumerate(KERNELS):
+        losses = np.full(len(KERNELS), np.inf)
+        for i in range(len(KERNELS)) if self.fits % ALL_KERNELS == 0 or self.fits < ALL_KERNELS else [self.chosen]:
             result: Any = minimize(
                 self._loss,
                 self.thetas[i],
-                (kernel, columns, t),
+                (KERNELS[i], columns, t),
                 jac=True,
                 method="L-BFGS-B",
                 bounds=self.bounds,
                 options={"maxiter": self.steps},
             )
             self.thetas[i] = result.x
-            losses.append(result.fun)
+            losses[i] = result.fun
         self.chosen = int(np.argmin(losses))
         self.steps = STEPS
+        self.fits += 1
 
     def _loss(self, theta: Floats, kernel: Kernel, columns: Floats, t: Floats) -> tuple[float, Floats]:
         """-log posterior of `theta` up to a constant, and its gradient."""
@@ -109,9 +112,10 @@ class Factor:
         d = fit.coordinates.dimensions
         self.fit, self.theta = fit, theta
         self.w = np.exp(theta[:d])[fit.coordinates.owner]
+        self.root_w = np.sqrt(self.w)
         self.noise = float(np.exp(theta[d]))
         self.Z = columns
-        self.scaled = self.Z * np.sqrt(self.w)
+        self.scaled = self.Z * self.root_w
         K, self.dK = kernel(squared_distances(self.scaled, self.scaled))
         self.L = factorised(K, self.noise)
         self.ones: Floats | None = None  # K^-1 1, when it is needed
@@ -194,7 +198,7 @@ class Posterior:
         return self.kernel(squared_distances(self._scaled(A), self._scaled(x[None])))[0][:, 0]
 
     def _scaled(self, A: Floats) -> Floats:
-        return self.fit.coordinates.columns(A) * np.sqrt(self.factor.w)
+        return self.fit.coordinates.columns(A) * self.factor.root_w
 
     def predict(self, A: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation without noise, shapes (m,), at `A`: equations 2.25, 2.26 of Rasmussen and Williams."""
@@ -214,7 +218,7 @@ class Posterior:
         sd = float(np.sqrt(self.variance * left))
         # dk/dx_c = 2 dk/dr^2 w_c (x_c - Z_c)
         owner, d = self.fit.coordinates.owner, self.fit.coordinates.dimensions
-        step = np.where(self.fit.coordinates.nominal[owner], 0.0, 2.0 * np.sqrt(self.factor.w))
+        step = np.where(self.fit.coordinates.nominal[owner], 0.0, 2.0 * self.factor.root_w)
         by_mean = step * ((self.alpha * dk) @ difference)
         by_sd = -self.variance / sd * step * ((v * dk) @ difference)
         return (

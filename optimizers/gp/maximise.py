@@ -5,15 +5,14 @@ Model-Based Optimization for General Algorithm Configuration", LION.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.optimizers.gp.acquisition import Acquisition
+from studio.optimizers.gp.acquisition import Acquisition, Chance
 from studio.optimizers.gp.coordinates import Axis, Coordinates
-from studio.optimizers.gp.design import sobol
+from studio.optimizers.gp.design import sequence
 from studio.space import Floats
 
 WIDE, NEAR = 256, 384  # candidates from the whole space, and mutations of the best results
@@ -22,49 +21,61 @@ APART = 0.1  # how far, in one coordinate, two starts lie from each other
 ROUNDS = 3  # of continuous and discrete steps
 GRADIENT_STEPS = 20
 ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
-LIKELY = 0.95  # probability of success below which no point is taken, as long as there are others
-NEARLY, LEAST = 0.9, 0.75  # while few fail: of the probability at the best result, but not below that probability
+LIKELY, SURE = 0.95, 0.98  # probability of success below which no point is taken, as long as there are others ...
+NEARLY, LEAST = (
+    0.9,
+    0.75,
+)  # ... which while few fail is a share of the probability at the best result, but not below that probability
 ENUMERATED = 1024  # a space with so many points is searched whole
 
-Allowed = Callable[[Floats], NDArray[np.bool_]]
+Test = Callable[[Floats], NDArray[np.bool_]]  # of points, shape (m, d)
 
 
-@dataclass
 class Maximiser:
-    """Maximises an acquisition over the points that are allowed."""
+    """Maximises an acquisition over the points that were not asked for."""
 
-    coordinates: Coordinates
-    rng: np.random.Generator
+    def __init__(self, coordinates: Coordinates, rng: np.random.Generator):
+        self.coordinates, self.rng = coordinates, rng
+        self.sequence = sequence(coordinates.dimensions, rng)
 
-    def best(self, acquisition: Acquisition, top: Floats, allowed: Allowed) -> Floats | None:
-        """The allowed point, shape (d,), with the largest score that was found; `top`, shape (m, d), are the best
-        results, the very best first. None where no candidate was allowed."""
+    def best(self, acquisition: Acquisition, top: Floats, new: Test, away: Test | None = None) -> Floats | None:
+        """The new point, shape (d,), with the largest score that was found; `top`, shape (m, d), are the best results, the
+        very best first. None where no candidate was new. `away`, where given: only such points, if any is likely to succeed.
+        """
         low, high = self.coordinates.box(top[0])
         candidates = self.candidates(top, low, high)
-        candidates = candidates[allowed(candidates)]
+        candidates = candidates[new(candidates)]
         if not len(candidates):
             return None
-        likely = np.log(LIKELY)
-        if acquisition.chance is not None:
-            chances = acquisition.chance.log(candidates)
-            if not acquisition.chance.frequent:
-                # The best result did not fail: while failures are few, what is nearly as likely to succeed remains.
-                at_best = float(acquisition.chance.log(top[:1])[0]) + np.log(NEARLY)
-                likely = min(likely, max(at_best, np.log(LEAST)))
-            likely = min(likely, float(chances.max()))
+        chance, likely = acquisition.chance, 0.0
+        if chance is not None:
+            chances = chance.log(candidates)
+            likely = min(self.threshold(chance, top[:1]), float(chances.max()))
             candidates = candidates[chances >= likely]
+        if away is not None:
+            far = away(candidates)
+            away, candidates = (away, candidates[far]) if far.any() else (None, candidates)
         order = np.argsort(-acquisition.score(candidates), kind="stable")
         ends = np.vstack([self.climb(acquisition, candidates[i], low, high) for i in self.starts(candidates, order)])
-        ends = ends[allowed(ends)]
-        if acquisition.chance is not None:
-            ends = ends[acquisition.chance.log(ends) >= likely]
+        ends = ends[new(ends)]
+        if away is not None:
+            ends = ends[away(ends)]
+        if chance is not None:
+            ends = ends[chance.log(ends) >= likely]
         pool = np.vstack([candidates[order[:1]], ends])
         return np.asarray(pool[np.argmax(acquisition.score(pool))])
+
+    def threshold(self, chance: Chance, best: Floats) -> float:
+        """The logarithm of the probability of success below which no point is taken. The best result, shape (1, d), did not
+        fail: while failures are few, what is nearly as likely to succeed remains."""
+        if chance.frequent:
+            return float(np.log(SURE))
+        return min(np.log(LIKELY), max(float(chance.log(best)[0]) + np.log(NEARLY), np.log(LEAST)))
 
     def candidates(self, top: Floats, low: Floats, high: Floats) -> Floats:
         if self.coordinates.size is not None and self.coordinates.size <= ENUMERATED:
             return self.coordinates.everything()
-        U = sobol(self.coordinates.dimensions, WIDE, self.rng)
+        U = self.sequence.random(WIDE)
         wide = self.coordinates.spread(U)
         free = self.coordinates.free
         wide[:, free] = low[free] + U[:, free] * (high - low)[free]

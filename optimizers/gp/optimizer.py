@@ -13,7 +13,7 @@ from studio.optimizers.gp.acquisition import Acquisition, Chance
 from studio.optimizers.gp.coordinates import Coordinates
 from studio.optimizers.gp.design import Design
 from studio.optimizers.gp.fit import Fit, Posterior
-from studio.optimizers.gp.maximise import Maximiser
+from studio.optimizers.gp.maximise import LIKELY, Maximiser
 from studio.optimizers.gp.success import Success
 from studio.space import Floats, Space, Suggestion
 
@@ -32,6 +32,14 @@ class Result:
     x: Floats
     cost: float | None
     failure: str
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The model of the costs, and points around which to look, shape (m, d), the best one first."""
+
+    model: Posterior
+    top: Floats
 
 
 class GaussianProcess(Optimizer):
@@ -80,6 +88,9 @@ class GaussianProcess(Optimizer):
         self._fitted = 0  # results at the last fit of the hyperparameters
         self._maximiser = Maximiser(self._coordinates, self._rng)
         self._stall = Stall()
+        self._learned: Learned | None = None  # from all results, until the next one comes
+        self._chance: Chance | None = None  # of success; None where nothing failed
+        self._heard = False  # whether results came that the chance does not know
 
     def ask(self) -> Suggestion | None:
         if self.done:
@@ -111,67 +122,63 @@ class GaussianProcess(Optimizer):
             self._asked.add(key(x))
             self._foreign += 1
             self._end_when_all_are_known()
+        self._learned, self._heard = None, True
         # A retry replaces what was told of the same suggestion.
         self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
 
     def _next(self) -> Floats:
-        known = [result for result in self._results.values() if result.cost is not None]
-        chances = self._chances()
+        if self._heard:
+            self._chance, self._heard = self._chance_of_success(), False
         if self._count < self._design.size and self._foreign < self._design.size:
-            return self._first(chances)
+            return self._likely(self._design.points[self._count])
+        if self._learned is None:
+            self._learned = self._learn()
+        if self._learned is None:
+            return self._likely(self._coordinates.spread(self._rng.random((64, self._coordinates.dimensions))))
+        return self._improvement(self._learned.model, self._learned.top)
+
+    def _learn(self) -> Learned | None:
+        known = [result for result in self._results.values() if result.cost is not None]
         if len(known) < FEWEST:
-            return self._likely(self._coordinates.spread(self._rng.random((64, self._coordinates.dimensions))), chances)
+            return None
         X = np.array([result.x for result in known])
         y = np.array([result.cost for result in known], dtype=float)
-        return self._improvement(X, y, chances)
+        best_first = np.argsort(y, kind="stable")
+        self._stall.note(y)
+        kept = np.arange(len(y))
+        if len(y) > MOST:
+            kept = np.union1d(best_first[:MOST_BEST], kept[-(MOST - MOST_BEST) :])
+        # The hyperparameters are fitted again when there are a twentieth more results.
+        optimise = len(y) >= self._fitted + max(1, len(y) // 20) or len(y) < self._fitted
+        if optimise:
+            self._fitted = len(y)
+        model = self._fit.posterior(X[kept], y[kept], optimise=optimise)
+        leader = X[np.argmin(model.predict(X)[0]) if model.noisy else best_first[0]]
+        return Learned(model, np.vstack([leader, X[best_first[:TOP]]]))
 
-    def _first(self, chance: Chance | None) -> Floats:
-        points = self._design.points[self._count]
-        return self._likely(points, chance)
-
-    def _likely(self, points: Floats, chance: Chance | None) -> Floats:
-        """The first of the points, shape (m, d), that was not asked for and is nearly as likely to succeed as any."""
+    def _likely(self, points: Floats) -> Floats:
+        """The first of the points, shape (m, d), that was not asked for and is likely to succeed, else the likeliest."""
         new = points[self._new(points)]
         if not len(new):
             new = self._unasked()
-        if chance is None:
+        if self._chance is None:
             return np.asarray(new[0])
-        log = chance.log(new)
-        return np.asarray(new[np.argmax(log >= log.max() + np.log(0.8))])
+        log = self._chance.log(new)
+        return np.asarray(new[np.argmax(log >= min(np.log(LIKELY), log.max()))])
 
-    def _improvement(self, X: Floats, y: Floats, chance: Chance | None) -> Floats:
-        best_first = np.argsort(y, kind="stable")
-        self._stall.note(y)
-        if len(y) > MOST:
-            kept = np.union1d(best_first[:MOST_BEST], np.arange(len(y) - MOST + MOST_BEST, len(y)))
-            model = self._model(X[kept], y[kept], len(y))
-        else:
-            model = self._model(X, y, len(y))
-        leader = X[best_first[0]]
-        if model.noisy:
-            leader = X[np.argmin(model.predict(X)[0])]
-        top = np.vstack([leader, X[best_first[:TOP]]])
-        leaves = self._stall.leaves(self._count, len(y) + len(self._pending), self._coordinates.dimensions)
-
-        def allowed(points: Floats) -> NDArray[np.bool_]:
-            new = self._new(points)
-            if leaves:
-                new &= model.correlations_with(leader, points) < NEAR_BEST
-            return new
-
+    def _improvement(self, model: Posterior, top: Floats) -> Floats:
         pending = list(self._pending.values())[-MOST_PENDING:]
         after = model.with_pending(np.array(pending)) if pending else model
-        found = self._maximiser.best(Acquisition(after, chance), top, allowed)
+        known = sum(result.cost is not None for result in self._results.values())
+        leaves = self._stall.leaves(self._count, known + len(self._pending), self._coordinates.dimensions)
+
+        def away(points: Floats) -> NDArray[np.bool_]:
+            return model.correlations_with(top[0], points) < NEAR_BEST
+
+        found = self._maximiser.best(Acquisition(after, self._chance), top, self._new, away if leaves else None)
         return found if found is not None else np.asarray(self._unasked()[0])
 
-    def _model(self, X: Floats, y: Floats, count: int) -> Posterior:
-        """The model; its hyperparameters are fitted again when there are a twentieth more results."""
-        optimise = count >= self._fitted + max(1, count // 20) or count < self._fitted
-        if optimise:
-            self._fitted = count
-        return self._fit.posterior(X, y, optimise=optimise)
-
-    def _chances(self) -> Chance | None:
+    def _chance_of_success(self) -> Chance | None:
         results = self._results.values()
         sure = [result for result in results if result.cost is not None or result.failure in SURE]
         unsure = [result for result in results if result.cost is not None or result.failure not in (*SURE, "lost")]
@@ -186,7 +193,7 @@ class GaussianProcess(Optimizer):
 
     def _new(self, points: Floats) -> NDArray[np.bool_]:
         """Which of the points, shape (m, d), were not asked for."""
-        return np.array([key(point) not in self._asked for point in points], dtype=bool)
+        return np.array([point.tobytes() not in self._asked for point in points + 0.0], dtype=bool)
 
     def _unasked(self) -> Floats:
         """Some point that was not asked for, shape (1, d); where chance does not find one, the space is gone through."""

@@ -95,6 +95,12 @@ def test_the_design_grows_with_the_space(dimensions, size):
     assert Design(Coordinates(space), np.random.default_rng(1)).size == size
 
 
+def test_spares_of_a_point_lie_everywhere():
+    points = Design(Coordinates(Space([Array("x", Real("x", 0.0, 1.0), 4)])), np.random.default_rng(1)).points
+    assert points[:, 1:].min(1).max() < 0.2
+    assert points[:, 1:].max(1).min() > 0.8
+
+
 # -- kernels and fit
 
 
@@ -207,6 +213,16 @@ def test_a_limit_is_learned_from_few_failures():
     low, high = np.exp(chance.log(np.array([[0.2, 0.2, 0.2], [0.9, 0.9, 0.9]])))
     assert low > 0.9
     assert high < 0.1
+
+
+def test_a_sharp_limit_of_sizes_is_known_from_ten():
+    """What it saw is believed, and that larger numbers need more memory is guessed from the first failures."""
+    space = Space([*(Integer(name, 1, 64, log=True) for name in "abc"), *(Real(name, 0.0, 1.0) for name in "de")])
+    coordinates, X, _ = results(310, space, seed=3)
+    failed = X[:, :3].sum(1) > 1.5
+    chance = Success(coordinates, X[:10], failed[:10], depends=True)
+    assert (np.exp(chance.log(X[:10]))[~failed[:10]] > 0.9).all()
+    assert np.mean((chance.log(X[10:]) < np.log(0.5)) == failed[10:]) > 0.85
 
 
 def test_failures_by_chance_change_nothing():

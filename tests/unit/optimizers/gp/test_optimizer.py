@@ -79,8 +79,9 @@ def test_what_does_not_fit_into_memory_is_asked_for_no_more():
 
     told = search(GaussianProcess(MEMORY, seed=1), fitness, 60, failure)
     failed = [value is None for value, _ in told]
-    assert sum(failed[:12]) <= 6
-    assert sum(failed[12:]) <= 5  # of 48, where the best lies at the limit; of random points half fail
+    assert sum(failed[:12]) <= 3
+    assert sum(failed[12:]) <= 3  # of 48, where the best lies at the limit; of random points half fail
+    assert best(told) > 9.05  # the best that fits has 9.30
 
 
 def test_few_failures_do_not_keep_it_from_the_best():
@@ -101,7 +102,7 @@ def test_lost_experiments_are_missing_values():
         else:
             optimizer.tell(one, valley(one.values))
             other.tell(two, valley(two.values))
-    assert optimizer._chances() is None
+    assert optimizer._chance is None
 
 
 def test_a_plateau_is_left():
