@@ -92,10 +92,96 @@ class CatCMA:
             self.batch = []
 
 
+class CMA:
+    """CMA-ES of the package cmaes on the unit cube, where choices are cells; a failure is told as the worst cost so far."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        from cmaes import CMA
+
+        self.space, self.worst = space, 1e3
+        bounds = np.array([[0.0, 1.0]] * space.dimensions)
+        self.es = CMA(mean=np.full(space.dimensions, 0.5), sigma=0.25, bounds=bounds, seed=seed)
+        self.batch: list[tuple[Any, float]] = []
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        point = self.es.ask()
+        return point, self.space.values(point)
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.worst = cost if cost is not None and self.worst == 1e3 else max(self.worst, cost or -np.inf)
+        self.batch.append((token, self.worst if cost is None else cost))
+        if len(self.batch) == self.es.population_size:
+            self.es.tell(self.batch)
+            self.batch = []
+
+
+class Skopt:
+    """gp_hedge of scikit-optimize; a failure is told as the worst cost so far."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        import skopt
+
+        warnings.filterwarnings("ignore", module="skopt")
+        self.names, dimensions = space.names, []
+        for one in space:
+            if isinstance(one, Choice):
+                dimensions.append(skopt.space.Categorical(one.values))
+            elif isinstance(one, Integer):
+                prior = "log-uniform" if one.log else "uniform"
+                dimensions.append(skopt.space.Integer(int(one.low), int(one.high), prior=prior))
+            elif isinstance(one, Real):
+                dimensions.append(skopt.space.Real(one.low, one.high, prior="log-uniform" if one.log else "uniform"))
+        self.optimizer = skopt.Optimizer(dimensions, "GP", n_initial_points=10, random_state=seed)
+        self.worst = -np.inf
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        point = self.optimizer.ask()
+        return point, {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in zip(self.names, point, strict=True)
+        }
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.worst = max(self.worst, -np.inf if cost is None else cost)
+        self.optimizer.tell(token, cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3)
+
+
+class Nevergrad:
+    """NGOpt of nevergrad; a failure is told as the worst cost so far."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        import nevergrad
+
+        warnings.filterwarnings("ignore", module="nevergrad")
+        parts: dict[str, Any] = {}
+        for one in space:
+            if isinstance(one, Choice):
+                parts[one.name] = nevergrad.p.Choice(one.values)
+            elif isinstance(one, Real):
+                kind = nevergrad.p.Log if one.log else nevergrad.p.Scalar
+                scalar = kind(lower=one.low, upper=one.high)
+                parts[one.name] = scalar.set_integer_casting() if isinstance(one, Integer) else scalar
+        described = nevergrad.p.Dict(**parts)
+        described.random_state.seed(seed)
+        self.optimizer = nevergrad.optimizers.NGOpt(described, budget=budget)
+        self.worst = -np.inf
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        candidate = self.optimizer.ask()
+        return candidate, dict(candidate.value)
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.worst = max(self.worst, -np.inf if cost is None else cost)
+        self.optimizer.tell(token, cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3)
+
+
 PEERS: dict[str, Any] = {
     "studio": Studio,
     "optuna-tpe": Optuna,
     "optuna-gp": Optuna,
     "optuna-cma": Optuna,
     "cmaes-catcmawm": CatCMA,
+    "cmaes-cma": CMA,
+    "skopt-gp": Skopt,
+    "nevergrad": Nevergrad,
 }

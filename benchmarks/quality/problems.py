@@ -6,6 +6,7 @@ tuned to one; a live task costs 10 to 130 ms an evaluation.
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -201,12 +202,91 @@ def pipeline(name: str, seed: int) -> Problem:
     return Problem(name, space, cost, 0.05)
 
 
+def forest(name: str, seed: int) -> Problem:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    space = Space(
+        [
+            Integer("max_depth", 1, 20),
+            Integer("min_samples_leaf", 1, 20, log=True),
+            Integer("max_features", 1, 13),
+            Choice("criterion", ("gini", "entropy")),
+            Choice("bootstrap", (True, False)),
+            Choice("n_estimators", (5, 10, 20, 40)),
+        ]
+    )
+
+    def cost(values: dict[str, Any]) -> float:
+        X, X_test, y, y_test = data("wine")
+        model = ExtraTreesClassifier(random_state=seed, **values).fit(X, y)
+        found = np.clip(model.predict_proba(X_test)[np.arange(len(y_test)), y_test], 1e-3, 1.0)
+        return float(-np.log(found).mean())
+
+    return Problem(name, space, cost, 0.05)
+
+
+def elastic(name: str, seed: int) -> Problem:
+    from sklearn.linear_model import SGDRegressor
+
+    space = Space(
+        [
+            Real("alpha", 1e-6, 1.0, log=True),
+            Real("l1_ratio", 0.0, 1.0),
+            Real("eta0", 1e-5, 1.0, log=True),
+            Real("power_t", 0.0, 1.0),
+            Choice("loss", ("squared_error", "huber", "epsilon_insensitive")),
+            Choice("learning_rate", ("constant", "invscaling", "adaptive")),
+        ]
+    )
+
+    def cost(values: dict[str, Any]) -> float:
+        X, X_test, y, y_test = data("diabetes")
+        model = SGDRegressor(penalty="elasticnet", max_iter=20, tol=None, random_state=seed, **values)
+        error = np.mean((model.fit(X, (y - y.mean()) / y.std()).predict(X_test) * y.std() + y.mean() - y_test) ** 2)
+        return float(min(error / np.var(y_test), 10.0))
+
+    return Problem(name, space, cost, 0.48)
+
+
+def perceptron(name: str, seed: int) -> Problem:
+    """Noisy: each evaluation starts from other weights."""
+    from sklearn.neural_network import MLPRegressor
+
+    space = Space(
+        [
+            Real("learning_rate_init", 1e-4, 0.3, log=True),
+            Real("alpha", 1e-6, 1.0, log=True),
+            Integer("hidden", 2, 64, log=True),
+            Choice("batch_size", (8, 16, 32, 64)),
+            Choice("activation", ("relu", "tanh", "logistic")),
+            Integer("max_iter", 2, 15),
+        ]
+    )
+    draws = np.random.default_rng(seed)
+
+    def cost(values: dict[str, Any]) -> float:
+        X, X_test, y, y_test = data("diabetes")
+        given = {key: value for key, value in values.items() if key != "hidden"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = MLPRegressor(
+                hidden_layer_sizes=(values["hidden"],), random_state=int(draws.integers(2**31)), **given
+            )
+            error = np.mean((model.fit(X, (y - y.mean()) / y.std()).predict(X_test) * y.std() + y.mean() - y_test) ** 2)
+        return float(min(error / np.var(y_test), 10.0))
+
+    return Problem(name, space, cost, 0.45)
+
+
 PROBLEMS: dict[str, Callable[[str, int], Problem]] = {
     **dict.fromkeys(SMOOTH, smooth),
     "network6": network,
     "memory6": memory,
     "live_boosting": boosting,
     "live_pipeline": pipeline,
+    "live_forest": forest,
+    "live_elastic": elastic,
+    "live_perceptron": perceptron,
 }
 
 
