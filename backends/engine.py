@@ -50,8 +50,8 @@ class _Task:
     started: float = field(default_factory=time.time)
     id: str = ""  # of the execution whose reports were passed on
     passed: int = 0  # how many of them
-    command: str = ""
-    commanded: float = 0.0  # monotonic time
+    command: str = ""  # "stop" or "kill", once somebody wants its end
+    killed: float = 0.0  # monotonic time of the first "kill"
     seen: dict[str, int] = field(default_factory=dict)  # file -> bytes that came home
     part: bytes = b""  # a last line of news without its end
 
@@ -132,7 +132,9 @@ class EngineBackend(Backend):
         with self._lock:
             for task in self._tasks.values():
                 if task.run.number == number:
-                    task.command, task.commanded = "kill" if kill else "stop", time.monotonic()
+                    if kill and task.command != "kill":
+                        task.killed = time.monotonic()
+                    task.command = "kill" if kill else task.command or "stop"
                     with contextlib.suppress(Exception):
                         self.cancel_waiting(task.handle)
         self._wake.set()
@@ -372,7 +374,7 @@ class EngineBackend(Backend):
         """A task that was to be killed and whose machine says nothing counts as stopped."""
         with self._lock:
             for task in list(self._tasks.values()):
-                if task.command == "kill" and time.monotonic() - task.commanded > KILL_TIMEOUT:
+                if task.command == "kill" and time.monotonic() - task.killed > KILL_TIMEOUT:
                     self._end(task, stopped(task.run, task.started, "stopped"))
 
     def _end(self, task: _Task, outcome: Outcome) -> None:

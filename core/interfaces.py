@@ -157,7 +157,10 @@ class Backend(ABC):
 
     @abstractmethod
     def stop(self, number: int, *, kill: bool) -> None:
-        """End experiment `number` and all its processes: politely, or with `kill` at once. Its outcome still comes."""
+        """End experiment `number` and all its processes: politely, or with `kill` at once. Its outcome still comes.
+
+        Asking for the same once more changes nothing.
+        """
 
     @abstractmethod
     def close(self) -> None:

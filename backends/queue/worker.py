@@ -49,7 +49,6 @@ class _Job:
     reports: Collected = field(default_factory=Collected)
     beaten: float = 0.0
     asked: str | None = None  # how the driver wants its end
-    passed_on: str | None = None  # what of that its backend was told
     trouble: tuple[str, type[BaseException]] | None = None  # what was last said to be tried again
     full: float | None = None  # monotonic time, since when the bucket has no room for its files
 
@@ -276,9 +275,7 @@ class Worker:
         self._pass_on_stop(job)
 
     def _pass_on_stop(self, job: _Job) -> None:
-        """Once: each time is a new start of the seconds that a script has to end."""
-        if job.asked and job.run is not None and job.backend is not None and job.asked != job.passed_on:
-            job.passed_on = job.asked
+        if job.asked and job.run is not None and job.backend is not None:
             job.backend.stop(job.run.number, kill=job.asked == "kill")
 
     def _drop(self, job: _Job) -> None:

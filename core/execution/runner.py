@@ -116,10 +116,13 @@ class Runner:
         return events
 
     def stop(self, number: int, *, kill: bool) -> None:
+        """Ask experiment `number` to end, or kill it. Each change counts once: a script that was asked to end has `GRACE`
+        seconds from the first time, however often it is asked."""
         for execution in self._running.values():
             if execution.run.number == number and not _has_ended(execution):
-                execution.stopping = True
-                self._end(execution, kill)
+                asked, execution.stopping = execution.stopping or bool(execution.limit_hit), True
+                if kill or not asked:
+                    self._end(execution, kill)
 
     def close(self) -> None:
         for execution in self._wait(0):  # those that ended meanwhile: the next driver finds their outcomes

@@ -469,6 +469,28 @@ def test_a_deaf_script_is_killed_at_once_or_after_the_grace(make: Callable[..., 
     assert kill or time.monotonic() - begun >= runner.GRACE
 
 
+def test_asking_again_gives_a_deaf_script_no_more_time(make: Callable[..., Run], host: Host) -> None:
+    script = """
+    import signal, time
+    signal.signal(signal.SIGTERM, lambda *_: print('term', flush=True))
+    print('ready', flush=True)
+    while True: time.sleep(0.01)
+    """
+    run = make(script)
+    one = opened(host)
+    one.start(run)
+    wait_for(run, "ready", one.poll)
+    events: list[Report | Outcome] = []
+    deadline = time.monotonic() + 30
+    while not events:
+        assert time.monotonic() < deadline, "it was given more time"
+        one.stop(1, kill=False)
+        events = one.poll(0.05)
+    assert isinstance(events[-1], Outcome)
+    assert (events[-1].stopped, events[-1].signal) == (True, "SIGKILL")
+    assert output(run).split() == ["ready", "term"]
+
+
 def test_a_stop_before_the_process_is_there_starts_none(
     make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
