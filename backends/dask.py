@@ -30,16 +30,21 @@ class DaskBackend(EngineBackend):
 
     def connect(self) -> None:
         try:
-            from distributed import Client, LocalCluster
+            from distributed import Client, Scheduler, SpecCluster, Worker
         except ImportError:
             raise BadInput("--backend=dask needs distributed: pip install 'studio-search[dask]'") from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the search says what is wrong
         self._cluster = None
         try:
             if not self._address:
-                # In this process: nothing listens, and no interpreter has to start.
-                self._cluster = LocalCluster(
-                    processes=False, n_workers=1, threads_per_worker=self._slots, dashboard_address=None
+                # In this process: no interpreter has to start. Both listen for HTTP whatever they are told, by default
+                # on all interfaces and on port 8787.
+                options = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+                worker = {"cls": Worker, "options": {**options, "nthreads": self._slots}}
+                self._cluster = SpecCluster(
+                    scheduler={"cls": Scheduler, "options": options},
+                    workers={0: worker},
+                    silence_logs=logging.CRITICAL,
                 )
                 self._client = Client(self._cluster)
             else:

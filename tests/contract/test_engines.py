@@ -1,5 +1,7 @@
 """Dask and Ray keep the contract of backends: in place, and on machines that do not see the project's folder."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from studio.backends import engine_task
@@ -11,8 +13,21 @@ from studio.testing import BackendContract
 pytest.importorskip("distributed")
 
 
+def listeners():
+    """Addresses at which this process listens."""
+    import psutil
+
+    return {each.laddr for each in psutil.Process().net_connections("inet") if each.status == psutil.CONN_LISTEN}
+
+
 class TestDask(BackendContract):
     backend = DaskBackend
+
+    def test_a_cluster_of_its_own_listens_on_loopback_alone(self):
+        before = listeners()
+        with self._open(slots=1):
+            made = listeners() - before
+        assert {address for address in made if not ip_address(address.ip).is_loopback} == set()
 
 
 class TestDaskElsewhere(TestDask):
