@@ -165,5 +165,6 @@ def experiment_command(key: str, settings: Mapping[str, Any], values: Mapping[st
         max_experiments=None,
         max_time=None,
         repeat=False,
+        no_baseline=False,  # a grid has none
     )
     return repeating_command(once, host)

@@ -9,7 +9,7 @@ from typing import Any
 from studio.dashboard.curves import Curves
 from studio.dashboard.experiment_details import Details
 from studio.dashboard.experiment_table import ExperimentTable
-from studio.dashboard.summary import live_summary
+from studio.dashboard.summary import Counted, counted, live_summary
 from studio.dashboard.tensorboard import TensorBoards
 from studio.errors import StudioError
 from studio.host import Host, create_host
@@ -35,7 +35,7 @@ class OpenProject:
         self.table = ExperimentTable(folder, host, self.curves.last_step)
         self.details = Details(folder, host)
         self._lock = threading.Lock()
-        self._summary: tuple[str, ProjectSummary] | None = None
+        self._summary: tuple[str, ProjectSummary, Counted] | None = None
         self._importance: tuple[int, dict[str, Any]] | None = None
 
     @property
@@ -47,9 +47,10 @@ class OpenProject:
         with self._lock:
             version = self.table.version
             if self._summary is None or self._summary[0] != version:
-                self._summary = version, summarize(self.folder)
-            found = self._summary[1]
-        return live_summary(self.table, found)
+                found = summarize(self.folder)
+                self._summary = version, found, counted(self.table, found)
+            _, found, known = self._summary
+        return live_summary(self.table, found, known)
 
     def importance(self) -> dict[str, Any]:
         """Return what /api/projects/NAME/importance answers, computed anew when the number of results has changed."""

@@ -4,6 +4,7 @@ The server writes the strip, the failures, the cards and the first rows of the t
 page adopt them, and draw the rest of the table, the charts and the dialogs. Everything is escaped.
 """
 
+import heapq
 import json
 import math
 import re
@@ -164,7 +165,7 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
         rest += ["cost"] if any(lists["cost"]) else []
         width = _bar_width(table)
         rows = []
-        for at in _default_order(table)[:FIRST_ROWS]:
+        for at in _default_order(table, FIRST_ROWS):
             failed = status[at] in NO_RESULT
             rows.append(
                 {
@@ -183,8 +184,8 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
         return {"metric": table.metric.name, "parameters": heads, "rest": rest, "rows": rows}
 
 
-def _default_order(table: ExperimentTable) -> list[int]:
-    """Return rows: running ones first, then the best first; failed and stopped ones, which have no result, last, by cause."""
+def _default_order(table: ExperimentTable, count: int) -> list[int]:
+    """Return the first `count` rows: running ones, then the best first, last by cause those without a result."""
     status, number, reason = table.lists["status"], table.lists["number"], table.lists["reason"]
     causes = Counter(reason[at] for at in range(len(table)) if status[at] in NO_RESULT)
     place = {cause: at for at, (cause, _) in enumerate(causes.most_common())}  # the most frequent first
@@ -197,7 +198,7 @@ def _default_order(table: ExperimentTable) -> list[int]:
         worth = 0.0 if running or none else -table.sign * (value or 0.0)
         return not running, not running and none, worth, place[reason[at]] if without else 0, number[at]
 
-    return sorted(range(len(table)), key=key)
+    return heapq.nsmallest(count, range(len(table)), key)
 
 
 def _class(column: Column, number: Column | None, choice: Column | None) -> str:

@@ -3,6 +3,7 @@
 import heapq
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from studio.dashboard.elapsed import pauses_of, seconds_outside
@@ -18,22 +19,36 @@ NUMBERS = 1000  # of experiments that a cause names
 RENAMED = {"go": "resume", "budget": "add-budget", "queue": "add-values"}  # what `steering` calls an action -> the API
 
 
-def live_summary(table: ExperimentTable, summary: ProjectSummary) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Counted:
+    """What takes a look at every experiment: kept for all pages as long as the table has the same version."""
+
+    statuses: Counter[str]
+    since_best: int
+    ended: float | None
+    failures: list[dict[str, Any]]
+
+
+def counted(table: ExperimentTable, summary: ProjectSummary) -> Counted:
+    best = summary.best.number if summary.best else 0
+    with table.lock:
+        both = zip(table.lists["number"], table.lists["status"], strict=True)
+        since = sum(status in FINISHED and number > best for number, status in both)
+        return Counted(Counter(table.lists["status"]), since, _ended(table), _failures(table))
+
+
+def live_summary(table: ExperimentTable, summary: ProjectSummary, known: Counted) -> dict[str, Any]:
     """Return what /api/projects/NAME answers: the keys of `summary`, and what the table knows of the present session."""
     with table.lock:
         settings, session = table.meta["settings"] or {}, table.session
-        counts = Counter(table.lists["status"])
+        counts, ended = known.statuses, known.ended
         finished = sum(counts[status] for status in FINISHED)
         slots = (session.slots if session else None) or settings.get("num_workers", 1)
-        ended, rate = _ended(table), _rate(table, slots)
-        best = summary.best.number if summary.best else 0
+        rate = _rate(table, slots)
         refused = refusals(settings, session, summary.state, counts)
         return {
             **summary.as_dict(),
-            "experiments_since_best": sum(
-                status in FINISHED and number > best
-                for number, status in zip(table.lists["number"], table.lists["status"], strict=True)
-            ),
+            "experiments_since_best": known.since_best,
             "elapsed": _elapsed(table, ended),
             "seconds_left": _left(table, summary.planned, finished, rate),
             "rate": rate,
@@ -44,7 +59,7 @@ def live_summary(table: ExperimentTable, summary: ProjectSummary) -> dict[str, A
             "hyperparameters": sum(column.kind == "param" for column in table.columns),
             "ended": iso(ended),
             "max_time": session.max_time if session else None,
-            "failures": _failures(table),
+            "failures": known.failures,
             "actions": {RENAMED.get(action, action): why or None for action, why in refused.items()},
         }
 

@@ -8,7 +8,7 @@ import pytest
 
 import studio
 from studio.dashboard.experiment_table import ExperimentTable
-from studio.dashboard.summary import live_summary
+from studio.dashboard.summary import counted, live_summary
 from studio.errors import BadInput
 from studio.host import create_host
 from studio.project import inbox as requests
@@ -350,7 +350,8 @@ def test_the_state_and_its_buttons_are_of_one_moment(project):
     table = ExperimentTable(store.folder, create_host())
     table.refresh()
     store.close()
-    found = live_summary(table, summarize(store.folder))
+    summary = summarize(store.folder)
+    found = live_summary(table, summary, counted(table, summary))
     assert (found["state"], found["actions"]["resume"]) == ("interrupted", None)
 
 

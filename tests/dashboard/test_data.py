@@ -14,6 +14,7 @@ import pytest
 import studio
 from studio.dashboard.actions import ACTIONS
 from studio.dashboard.experiment_details import experiment_command
+from studio.dashboard.summary import counted
 from studio.experiment import Outcome
 from studio.host import create_host
 from studio.project.store import Store
@@ -536,13 +537,14 @@ def test_the_record_is_summed_up_once_a_version(browser, project, monkeypatch):
     store = project()
     asked = []
     monkeypatch.setattr(open_projects, "summarize", lambda folder: asked.append(folder) or summarize(folder))
+    monkeypatch.setattr(open_projects, "counted", lambda *given: asked.append("counted") or counted(*given))
     for _ in range(3):
         browser.get("/p/digits")
         browser.json("/api/projects/digits")
-    assert len(asked) == 1
+    assert len(asked) == 2
     ran(store, 4)
     assert browser.json("/api/projects/digits")["experiments"] == 4
-    assert len(asked) == 2
+    assert len(asked) == 4
 
 
 def test_searching_projects(browser, project):
