@@ -8,6 +8,7 @@ import heapq
 import json
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -57,7 +58,7 @@ def environment() -> Environment:
     made.filters |= {
         "short": text.short, "number": text.number, "about": text.about, "size": text.byte_size, "money": text.money,
         "duration": text.duration, "counted": text.counted, "direction": _direction, "plain": text.without_colours,
-        "exact": _exact, "last_lines": _last_lines, "seconds": _seconds, "age": lambda when: text.age(_seconds(when)),
+        "exact": _exact, "last_lines": _last_lines, "seconds": _seconds, "taken": _taken, "age": lambda when: text.age(_seconds(when)),
         "timestamp": _timestamp, "time_text": time_text, "no_result_text": no_result_text, "legend": legend, "bar": bar,
         "cause": cause, "spark": spark, "middle": middle,
     }  # fmt: skip
@@ -85,6 +86,12 @@ def _last_lines(log: str, count: int) -> str:
 def _seconds(when: str | float | None) -> float | None:
     """Return ISO 8601 as seconds since the epoch."""
     return datetime.fromisoformat(when).timestamp() if isinstance(when, str) else when
+
+
+def _taken(experiment: Mapping[str, Any]) -> float | None:
+    """Return the seconds that an experiment took, or has taken so far."""
+    started, taken = _seconds(experiment["started"]), experiment["duration"]
+    return max(0.0, time.time() - started) if experiment["status"] == "running" and started is not None else taken
 
 
 def _timestamp(when: str | None) -> str:
@@ -167,6 +174,7 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
         rows = []
         for at in _default_order(table, FIRST_ROWS):
             failed = status[at] in NO_RESULT
+            row = {name: cells[at] for name, cells in lists.items()}
             rows.append(
                 {
                     "number": lists["number"][at],
@@ -177,7 +185,7 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
                     "bar": width(at) if status[at] == "completed" and table.measured[at] is not None else None,
                     "best": at == table.best,
                     "cells": [_parameter_cell(table, column, at, number, choice) for column in parameters],
-                    "rest": [(key, lists[key][at]) for key in rest],
+                    "rest": [(key, _taken(row) if key == "duration" else row[key]) for key in rest],
                 }
             )
         heads = [(_class(column, number, choice), column.label) for column in parameters]

@@ -516,6 +516,18 @@ def test_the_page_of_an_experiment_is_about_it_alone(browser, project):
     assert re.findall(r"download>([\w.]+)</a>", text) == ["model.npz", "artifacts.json", "outcome.json", "usage.json"]
 
 
+def test_what_runs_has_taken_its_time_so_far(browser, project):
+    store = project(count=1)
+    store.ask(2, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
+    store.attempt_started(2, 1)
+    text = browser.get("/p/digits/2").text
+    assert re.search(r'id="time" data-since="[\d.]+">[\d.]+ s<', text)
+    assert '<span class="live" id="live"' in text
+    assert re.search(r'running for <span data-since="[\d.]+">[\d.]+ s<', browser.get("/p/digits?e=2").text)
+    row = re.search(r'<tr id="row-2".*?</tr>', browser.get("/p/digits").text, re.DOTALL)[0]
+    assert re.search(r'data-key="duration"[^>]*>[\d.]+ s<', row)
+
+
 def test_the_list_shows_how_each_search_goes(browser, project, home):
     store = project("digits", count=5)
     store.end_session("done", 1_700_000_100.0)

@@ -58,7 +58,7 @@ export function follow({ url, version, take, gone, link }) {
 export function showLink(element, state, last, words) {
   if (!element) return;
   element.classList.toggle("lost", state === "lost");
-  element.classList.toggle("rest", state !== "lost" && words !== "Live");
+  element.classList.toggle("rest", state !== "lost" && words !== "Live" && words !== "running");
   element.dataset.state = words;
   const text = state === "lost" ? `Reconnecting, last update ${last.toLocaleTimeString("en-GB")}` : words;
   if (element.textContent.trim() !== text) element.replaceChildren(document.createElement("i"), text);

@@ -2,7 +2,7 @@
 // (Nadaraya-Watson); blank where no experiment is near.
 
 import { el } from "../dom.js";
-import { middle, numberText } from "../format.js";
+import { counted, middle, numberText } from "../format.js";
 import { colour, rgb } from "../theme.js";
 import { change, view } from "../view_state.js";
 import { canvasOf, cutTo, downloads, hideTip, showTip, ticksOf } from "./picture.js";
@@ -52,7 +52,7 @@ export class ContourPanel {
     const axes = [makeAxis(experiments, a), makeAxis(experiments, b)];
     const rows = ranked.length > MOST ? [...ranked].sort((x, y) => experiments.number[y] - experiments.number[x]).slice(0, MOST) : ranked;
     const places = rows.map((row) => ({ row, u: axes[0].spread(axes[0].place(experiments.get(a, row))), v: axes[1].spread(axes[1].place(experiments.get(b, row))), rank: experiments.rank(row) / Math.max(1, ranked.length - 1) }));
-    this.note.textContent = `${experiments.objective.label}, by rank, best to worst as the axis of Hyperparameters. ${rows.length} experiments`;
+    this.note.replaceChildren(`rank by ${experiments.objective.label}, ${counted(rows.length, "experiment")}: best `, el("i", { class: "seq", "aria-hidden": "true" }), " worst");
     this.element.setAttribute("aria-label", `${experiments.objective.label} over ${a.label} and ${b.label}`);
     const { context: ctx, width, height } = canvasOf(this.element);
     if (!width) return;
