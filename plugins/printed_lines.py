@@ -87,6 +87,8 @@ _PARTS = r"train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?|dev" 
 _PART = re.compile(
     rf"(?i)(?<![\w-])({_PARTS})(?:\s+(?:set|phase|data|split|results?|metrics))?\s*(?:[:|│\])>]|\s[-–—])+\s*\Z"
 )
+# The default form of `logging`: the name of a logger, which is often `train`, is no part of the data
+_LOGGER = re.compile(r"\A.{0,60}?\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.]+:")
 _BEGINS_WITH_PART = re.compile(rf"(?i)(?:{_PARTS})(?![a-z])")
 
 
@@ -97,7 +99,7 @@ class Pair(NamedTuple):
 
 def pairs(text: str) -> list[Pair]:
     """The named numbers of one line, in order."""
-    text = text.strip()
+    text = _LOGGER.sub("", text.strip(), count=1).lstrip()
     if text.startswith("{") and text.endswith("}") and (found := _of_json(text)) is not None:
         return found
     if "<tf." in text:

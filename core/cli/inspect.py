@@ -52,10 +52,11 @@ def inspect(
         ]
         print_table(["metric", "source", "value", "option"], rows, flexible=(0,))
     else:
-        print(f"no metric is seen{'' if run else '; --run runs the script once to see more'}")
+        print(f"no metric is seen{'' if run else ' in the text; one run of the script shows those that it has:'}")
     for notice in seen.notices:
         print(f"notice: {notice}")
-    print(f"\n{shlex.join(seen.command)}")
+    command = seen.command if seen.metrics or run else ["studio", "inspect", "--run", *seen.words]
+    print(f"\n{shlex.join(command)}")
     return 0
 
 

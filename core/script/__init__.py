@@ -16,6 +16,7 @@ places/       the kinds of places that a value can go to, and the one that a nam
 substitution  values written into a program
 diff          what changes, as `git apply` takes it
 printed       what a program would print and log
+library_metrics  what libraries report by themselves
 proposal      ranges, and what is worth searching first
 apply         values written into the user's own files
 """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from studio.script.outline import Call, text_of
+from studio.script.outline import Call, dotted, text_of
 from studio.script.program import Program
 
 _PRINTING = {"print", "info", "debug", "warning", "write", "echo", "secho", "set_description", "log_message"}
@@ -51,6 +51,45 @@ def logged_names(program: Program) -> dict[str, str]:
                 for name in _names(call):
                     names.setdefault(name, _TRACKERS[call.last])
     return names
+
+
+def bare_numbers(program: Program) -> dict[str, str]:
+    """Return patterns for lines of numbers without a word, `print(epoch, loss.item())`: pattern -> the expression."""
+    patterns: dict[str, str] = {}
+    for source in program.parsed(program.python):
+        for call in source.outline.calls:
+            if call.last != "print" or not call.positionals or call.keyword("sep") is not None:
+                continue
+            pieces = [piece for argument in call.positionals for piece in (" ", *_pieces(argument))][1:]
+            if any(isinstance(piece, str) and re.search(r"\w", piece) for piece in pieces):
+                continue
+            names = ["" if isinstance(piece, str) else _expression(piece) for piece in pieces]
+            at = next((i for i in reversed(range(len(names))) if names[i] and not _COUNTING.fullmatch(names[i])), None)
+            if at is not None:
+                parts = [re.escape(one) if isinstance(one, str) else r"\S+" for one in pieces[:at]]
+                pattern = f"^{''.join(parts)}(\\S+)".replace("\\ ", " ")
+                patterns.setdefault(pattern if at else f"{pattern}$", names[at])
+    return patterns
+
+
+def _pieces(node: cst.BaseExpression) -> list[str | cst.BaseExpression]:
+    """The texts and the expressions that an argument of `print` is made of."""
+    if isinstance(node, cst.FormattedString):
+        return [
+            part.value if isinstance(part, cst.FormattedStringText) else part.expression
+            for part in node.parts
+            if isinstance(part, cst.FormattedStringText | cst.FormattedStringExpression)
+        ]
+    text = _text(node)
+    return [node if text is None else text]
+
+
+def _expression(node: cst.BaseExpression) -> str:
+    """The names in an expression: `loss.item`, `round.accuracy_score`."""
+    if isinstance(node, cst.Call):
+        inner = [_expression(argument.value) for argument in node.args if argument.keyword is None][:1]
+        return ".".join(filter(None, [*(inner if not dotted(node.func).count(".") else []), dotted(node.func)]))
+    return dotted(node)
 
 
 def _names(call: Call) -> Iterator[str]:

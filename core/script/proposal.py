@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.script.places import Place
+from studio.settings import write_value
+from studio.text import literal
 
+MOST_CHOICES = 10
 MOST_SEARCHED = 5  # hyperparameters of a proposed command
 
 # Names of hyperparameters, the most telling first; a name is compared by its words, so `--optim.weight-decay` has one.
@@ -30,7 +33,7 @@ NEVER = re.compile(
     r"|in_features|out_features|in_channels|out_channels|input_(dim|size)|output_(dim|size)|num_classes|as_frame|return_X_y"
 )
 FAMILIES = {
-    r"optim(izer)?": ("adam", "adamw", "sgd", "rmsprop", "adagrad"),
+    r"opt(im(izer)?)?": ("adam", "adamw", "sgd", "rmsprop", "adagrad"),
     r"kernel": ("rbf", "linear", "poly", "sigmoid"),
     r"activation|act": ("relu", "tanh", "gelu", "elu", "silu"),
     r"penalty": ("l1", "l2", "elasticnet"),
@@ -52,7 +55,7 @@ class Proposal:
 
 def propose(places: Sequence[Place]) -> list[Proposal]:
     """Return a proposal for each place that has an address, in the order of the places."""
-    return [Proposal(place, range_of(place.name, place.value)) for place in places if place.address]
+    return [Proposal(place, range_for(place)) for place in places if place.address]
 
 
 def worth_searching(proposals: Sequence[Proposal]) -> list[Proposal]:
@@ -68,6 +71,16 @@ def worth_searching(proposals: Sequence[Proposal]) -> list[Proposal]:
     ranked.sort(key=lambda one: one[:2])
     known = [proposal for rank, _, proposal in ranked if rank < len(KNOWN)]
     return (known or [proposal for _, _, proposal in ranked])[:MOST_SEARCHED]
+
+
+def range_for(place: Place) -> str:
+    """Return the range to search for `place`: its choices, where the script names them, the one of today first."""
+    plain = [one for one in place.choices if isinstance(one, str | int | float) and not isinstance(one, bool)]
+    if plain and len(plain) == len(place.choices) <= MOST_CHOICES:
+        ordered = [*([place.value] if place.value in plain else []), *plain]
+        return ",".join(dict.fromkeys(map(write_value, ordered))) if len(plain) > 1 else ""
+    value = literal(place.value) if isinstance(place.value, str) else place.value  # `default="0.1"`
+    return range_of(place.name, value)
 
 
 def range_of(name: str, value: object) -> str:
@@ -90,7 +103,7 @@ def range_of(name: str, value: object) -> str:
 def _whole_range(value: int) -> str:
     if value < 1:
         return "0:4:i" if value == 0 else ""
-    low, high = max(1, value // 4), value * 4
+    low, high = max(1 if value < 4 else 2, value // 4), value * 4
     return f"{low}:{high}:{'il' if value >= 16 else 'i'}"
 
 

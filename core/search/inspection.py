@@ -16,9 +16,10 @@ from studio.experiment import Run
 from studio.host import Host
 from studio.script.command import read_command
 from studio.script.constants import UNKNOWN
+from studio.script.library_metrics import library_metrics
 from studio.script.places import Place, Places
 from studio.script.places.options import by_its_name
-from studio.script.printed import logged_names, printed_lines
+from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
 from studio.settings import Settings
@@ -26,6 +27,10 @@ from studio.text import literal as parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
 RUN_TIMEOUT = "30m"
+BARE_RANK = 2.5  # of a number without a name: behind what is named as a result, before what may be anything
+_PARSES = re.compile(
+    r"argv|(?i:pars(?:er|e_|ing)|\bcli\b|\bapp\b|\bclick\b|\btyper\b|\bfire\b|\bhydra\b|\bflags\b|settings)"
+)
 _OPTION = re.compile(
     r"^\s+(?:-\w[ ,][^-]*)?(--[A-Za-z][\w.-]*)(?:[ =]\S+)?.*?(?:\[?\(?default: ?'?([^)'\]]*)'?[)\]])?\s*$", re.M
 )
@@ -98,12 +103,15 @@ def inspect_script(
     command = read_command(script, arguments, source, module=module)
     program = Program.at(source, command.script, command.arguments, command=command.argv)
     places = Places(program, script).every()
-    metrics = _metrics_in_text(program, host)
+    own = {_letters(place.name) for place in places}  # a script often prints its hyperparameters, too
+    metrics = [one for one in _metrics_in_text(program, host) if _letters(one.name) not in own]
     words = [*(["-m"] if module else []), *(["--"] if is_command else []), script, *arguments]
     notices: list[str] = []
     if run:
-        places += _options_in_help([*command.argv, *command.arguments], program, places)
-        had, notice = _metrics_of_a_run(words, host)
+        with tempfile.TemporaryDirectory() as home:
+            had, notice = _metrics_of_a_run(words, host, home)
+            workspace = _folder_of_run(home) / "workspace"
+            places += _options_in_help([*command.argv, *command.arguments], program, places, workspace)
         metrics = had or metrics
         notices += [notice] if notice else []
     return Inspection(words, propose(places), metrics, notices)
@@ -121,39 +129,54 @@ def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
         Path(folder, "output.log").write_text("\n".join([*printed_lines(program), ""]), encoding="utf-8")
         printed = [replace(seen, value=None) for seen in seen_metrics(_run_in(folder), host)]
     names = {seen.name for seen in printed}
-    logged = logged_names(program)
+    logged = {**logged_names(program), **library_metrics(program)}
     printed += [Seen(name, tracker, None, likely_mode(name)) for name, tracker in logged.items() if name not in names]
-    return sorted(printed, key=lambda seen: result_rank(seen.name))
+    ranked: list[tuple[float, Seen]] = [(result_rank(seen.name), seen) for seen in printed]
+    for pattern, expression in bare_numbers(program).items():
+        if mode := likely_mode(expression):
+            ranked.append((BARE_RANK, Seen(f"regex:{pattern}", "printed lines", None, mode)))
+    return [seen for _, seen in sorted(ranked, key=lambda one: one[0])]
 
 
-def _metrics_of_a_run(words: Sequence[str], host: Host) -> tuple[list[Seen], str]:
-    """Metrics of one run of the script as it is, in a copy; and what went wrong."""
-    with tempfile.TemporaryDirectory() as home:
-        start = "from studio.cli import main; main()"
-        limits = ["--project=inspect", "--quiet", f"--max-duration={RUN_TIMEOUT}"]
-        done = subprocess.run(
-            [sys.executable, "-c", start, "run", *limits, *words],
-            env={**os.environ, "STUDIO_HOME": home},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        folder = Path(home, "projects", "inspect", "1", "1")
-        if not folder.is_dir():
-            raise BadInput(f"the script could not be run: {_last_line(done.stderr)}")
-        reason = "" if done.returncode == 0 else f"the run of the script failed: {_last_line(done.stderr)}"
-        return seen_metrics(_run_in(str(folder)), host), reason
+def _metrics_of_a_run(words: Sequence[str], host: Host, home: str) -> tuple[list[Seen], str]:
+    """Metrics of one run of the script as it is, in a copy below `home`; and what went wrong."""
+    start = "from studio.cli import main; main()"
+    limits = ["--project=inspect", "--quiet", f"--max-duration={RUN_TIMEOUT}"]
+    done = subprocess.run(
+        [sys.executable, "-c", start, "run", *limits, *words],
+        env={**os.environ, "STUDIO_HOME": home},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    folder = _folder_of_run(home)
+    if not folder.is_dir():
+        raise BadInput(f"the script could not be run: {_last_line(done.stderr)}")
+    reason = "" if done.returncode == 0 else f"the run of the script failed: {_last_line(done.stderr)}"
+    return seen_metrics(_run_in(str(folder)), host), reason
+
+
+def _folder_of_run(home: str) -> Path:
+    return Path(home, "projects", "inspect", "1", "1")
 
 
 def _run_in(folder: str) -> Run:
     return Run("inspect", 1, 1, folder, {}, {}, [], {}, folder)
 
 
-def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Place]) -> list[Place]:
-    """Options that the script's own --help shows and its source does not, as of a parser in a library."""
+def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Place], workspace: Path) -> list[Place]:
+    """Options that the script's own --help shows and its source does not, as of a parser in a library. A script that seems
+    to have no parser is not asked: it would train again."""
+    if not any(_PARSES.search(source.file.text) for source in program.python):
+        return []
     try:
         done = subprocess.run(
-            [*argv, "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=HELP_TIMEOUT, check=False
+            [*argv, "--help"],
+            cwd=workspace,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=HELP_TIMEOUT,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
@@ -167,6 +190,10 @@ def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Plac
             value = parse_literal(default) if default else place.value
             places.append(replace(place, address=spelling, value=value))
     return places
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def _last_line(output: bytes) -> str:

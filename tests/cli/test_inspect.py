@@ -50,6 +50,12 @@ def test_inspect_runs_the_script_for_its_metrics(script, command):
     assert (metric["name"], metric["value"]) == ("score", 0.5)
 
 
+def test_inspect_runs_nothing_in_the_users_folder(script, command, workdir):
+    script("train.py", "import sys\nlr = 0.5\nopen('ran', 'a').write('x')\nprint('loss', lr, len(sys.argv))\n")
+    assert json.loads(command("inspect", "--json", "--run", "train.py").out)["metrics"][0]["name"] == "loss"
+    assert [path.name for path in workdir.iterdir()] == ["train.py"]
+
+
 def test_a_file_holds_the_search_and_the_command_line_wins(train, command, workdir):
     assert command("init", "train.py").code == 0
     again = command("init", "train.py")

@@ -47,7 +47,8 @@ def argparse(program: Program, source: Source) -> Iterator[Option]:
             is_bool = dotted(call.keyword("type")) == "bool"
             nargs = text_of(call.keyword("nargs")) or ("2" if call.keyword("nargs") is not None else "")
             style: Style = "bool" if is_bool else " " if nargs in ("+", "*") else "="
-            yield Option(tuple(spellings), names, source, call.node, default, style, front=front)
+            choices = listed(call.keyword("choices"))
+            yield Option(tuple(spellings), names, source, call.node, default, style, front=front, choices=choices)
 
 
 def click(program: Program, source: Source) -> Iterator[Option]:
@@ -75,6 +76,7 @@ def click(program: Program, source: Source) -> Iterator[Option]:
                 style,
                 negative,
                 front=group,
+                choices=_click_choices(call.keyword("type")),
             )
 
 
@@ -100,7 +102,8 @@ def absl(program: Program, source: Source) -> Iterator[Option]:
         name = text_of(given[0]) if given else text_of(call.keyword("name"))
         if name:
             default = given[1] if len(given) > 1 else call.keyword("default")
-            yield Option((f"--{name}",), (name,), source, call.node, default)
+            choices = listed(given[2]) if len(given) > 2 and call.last.lower() == "define_enum" else ()
+            yield Option((f"--{name}",), (name,), source, call.node, default, choices=choices)
 
 
 def docopt(program: Program, source: Source) -> Iterator[Option]:
@@ -111,7 +114,7 @@ def docopt(program: Program, source: Source) -> Iterator[Option]:
         text = text_of(string) or ""
         if "usage:" not in text.lower():
             continue
-        for match in _DOCOPT.finditer(text):
+        for match in sorted(_DOCOPT.finditer(text), key=lambda one: one[2] is None):  # the usage has no defaults
             takes = re.match(r"--[\w-]+[ =](<|[A-Z])", match[0])
             value = match[2] if match[2] is not None else UNKNOWN
             style: Style = "=" if takes else "on"
@@ -167,6 +170,20 @@ def _action(call: Call) -> str:
     if node is None:
         return ""
     return text_of(node) or dotted(node).rpartition(".")[2]
+
+
+def listed(node: cst.BaseExpression | None) -> tuple[object, ...]:
+    """The constants in a list, tuple or set; empty where one of them is none."""
+    if not isinstance(node, cst.List | cst.Tuple | cst.Set):
+        return ()
+    values = [constant(element.value) for element in node.elements]
+    return () if UNKNOWN in values else tuple(values)
+
+
+def _click_choices(node: cst.BaseExpression | None) -> tuple[object, ...]:
+    if isinstance(node, cst.Call) and dotted(node.func).rpartition(".")[2] == "Choice" and node.args:
+        return listed(node.args[0].value)
+    return ()
 
 
 def _stripped(spellings: list[str]) -> list[str]:

@@ -31,6 +31,7 @@ FORMATS: dict[str, Callable[[str, str], list[Scalar]]] = {
     ".properties": ini_scalars,
 }
 _NAME = re.compile(r"[\w./-]+")
+_WRITTEN = re.compile(r"""["']([^"'\n]{1,200})["']\s*\)?,\s*(?:mode\s*=\s*)?["'][wax]""")  # `open("results.json", "w")`
 _WITHOUT_SUFFIX = ("", ".txt", ".config", ".local", ".example", ".params")
 
 
@@ -50,6 +51,7 @@ def find_in_files(program: Program, words: Collection[str] | None) -> Iterator[P
 def files_read(program: Program) -> list[str]:
     """Paths of configuration files that the program seems to read, those of the arguments first."""
     found: dict[str, None] = {}
+    written = {name for source in program.python for name in _WRITTEN.findall(source.file.text)}
     texts = [part for argument in program.arguments for part in re.split(r"[=,]", argument)]
     for source in program.python:
         texts += re.findall(r"""["']([^"'\n]{1,200})["']""", source.file.text)
@@ -59,7 +61,7 @@ def files_read(program: Program) -> list[str]:
         texts.append(more)
     folders = dict.fromkeys([".", str(PurePosixPath(program.script or "x").parent)])
     for text in texts:
-        if not _NAME.fullmatch(text) or text.endswith(".py"):
+        if not _NAME.fullmatch(text) or text.endswith(".py") or text in written:
             continue
         for folder in folders:
             path = str(PurePosixPath(folder, text))

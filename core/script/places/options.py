@@ -40,6 +40,7 @@ class Option:
                "pair"  --flag, or the spelling in `negative`
                "bool"  --flag=1, and --flag= for False, as `type=bool` needs it
     front      belongs before a subcommand
+    choices    the values that it takes, where they are listed
     within     the parts around the last one of a nested name: `optim` of `--optim.lr`
     """
 
@@ -53,6 +54,7 @@ class Option:
     front: bool = False
     within: tuple[str, ...] = ()
     value: object = UNKNOWN  # the default where no constant in the text says it
+    choices: tuple[object, ...] = ()
 
 
 Parser = Callable[[Program, Source], Iterator[Option]]
@@ -114,6 +116,7 @@ def place_of_option(option: Option) -> Place:
         home=home,
         prefix=spelling,
         scale=scale,
+        choices=option.choices,
         also=tuple(known_as(name) for name in option.names[1:]),
     )
 

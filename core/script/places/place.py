@@ -62,6 +62,7 @@ class Place:
     prefix    what an address begins with: `--` of an option, `hydra:`, `env:`, `config.yaml:`
     note      what the user should know, said once
     scale     "flag" for a place that is on or off
+    choices   the values that the script takes there, where it names them
     varies    whether other values than `value` stand there, too: reads of a variable with two constants
     """
 
@@ -80,6 +81,7 @@ class Place:
     note: str = ""
     scale: str = ""
     varies: bool = False
+    choices: tuple[object, ...] = ()
     address: str = ""  # the shortest form that picks it among the places of its script
 
     def __str__(self) -> str:

@@ -22,14 +22,16 @@ def find_positionals(program: Program, words: Collection[str] | None) -> Iterato
         for function in source.outline.functions:
             found += _of_click(function)
             found += _of_typer(source, function)
-        for name, index, node, raw in found:
+        for name, index, node, raw, default in found:
             if words is None or known_as(name) in words:
-                yield _place(program, source, name, index, node, raw)
+                yield _place(program, source, name, index, node, raw, default)
 
 
-def _place(program: Program, source: Source, name: str, index: int, node: cst.CSTNode, raw: bool) -> Place:
+def _place(
+    program: Program, source: Source, name: str, index: int, node: cst.CSTNode, raw: bool, default: object
+) -> Place:
     at = _index(program.arguments, index, raw)
-    value = literal(program.arguments[at]) if at is not None else UNKNOWN
+    value = literal(program.arguments[at]) if at is not None else default
     shown = f"argument {index + 1}, {name}" + ("" if at is None else f" ({program.arguments[at]})")
     line = source.file.line(node)
     give = partial(_give, name, index, raw)
@@ -74,7 +76,7 @@ def _indices(arguments: list[str], raw: bool) -> list[int]:
     return found
 
 
-_Found = tuple[str, int, cst.CSTNode, bool]
+_Found = tuple[str, int, cst.CSTNode, bool, object]  # name, index, node, whether of `sys.argv`, the default
 
 
 def _of_argv(source: Source) -> Iterator[_Found]:
@@ -84,7 +86,7 @@ def _of_argv(source: Source) -> Iterator[_Found]:
         finder = _Argv()
         value.visit(finder)
         if len(finder.indices) == 1 and finder.indices[0] >= 1:
-            yield name, finder.indices[0] - 1, node, True
+            yield name, finder.indices[0] - 1, node, True, _otherwise(value)
     for statement in source.outline.unpacked:
         target, value = statement.targets[0].target, statement.value
         if not isinstance(target, cst.Tuple | cst.List):
@@ -96,7 +98,16 @@ def _of_argv(source: Source) -> Iterator[_Found]:
             for offset, element in enumerate(target.elements):
                 index = first + offset - 1
                 if isinstance(element.value, cst.Name) and index >= 0 and isinstance(element, cst.Element):
-                    yield element.value.value, index, statement, True
+                    yield element.value.value, index, statement, True, UNKNOWN
+
+
+def _otherwise(value: cst.BaseExpression) -> object:
+    """The constant of `float(sys.argv[1]) if len(sys.argv) > 1 else 0.5`."""
+    return constant(value.orelse) if isinstance(value, cst.IfExp) else UNKNOWN
+
+
+def _constant(node: cst.BaseExpression | None) -> object:
+    return UNKNOWN if node is None else constant(node)
 
 
 class _Argv(cst.CSTVisitor):
@@ -139,7 +150,7 @@ def _of_argparse(source: Source) -> Iterator[_Found]:
             index = counts.get(parser, 0)
             counts[parser] = index + 1
             if call.keyword("nargs") is None or text_of(call.keyword("nargs")) == "?":
-                yield name, index, call.node, False
+                yield name, index, call.node, False, _constant(call.keyword("default"))
 
 
 def _of_click(function: Function) -> Iterator[_Found]:
@@ -149,7 +160,7 @@ def _of_click(function: Function) -> Iterator[_Found]:
             call = Call(dotted(decorator.func), decorator, ())
             name = text_of(call.positionals[0]) if call.positionals else None
             if name and "click" in dotted(decorator.func) + "click":
-                yield name, index, decorator, False
+                yield name, index, decorator, False, _constant(call.keyword("default"))
                 index += 1
 
 
@@ -172,5 +183,5 @@ def _of_typer(source: Source, function: Function) -> Iterator[_Found]:
             or "Argument(" in annotated
             or (parameter.default is None and "Option(" not in annotated)
         ):
-            yield parameter.name, index, parameter.node, False
+            yield parameter.name, index, parameter.node, False, _constant(parameter.default)
             index += 1

@@ -74,7 +74,7 @@ def typer(program: Program, source: Source) -> Iterator[Option]:
             style: Style = "pair" if negative else "on" if is_bool else "="
             yield Option(
                 tuple(spellings) or (plain,), (parameter.name,), source, parameter.node, default, style, negative,
-                front="callback" in marks,
+                front="callback" in marks, choices=_choices(source, parameter.annotation),
             )  # fmt: skip
 
 
@@ -256,7 +256,9 @@ def _one(
     head, _, last = spelling.rpartition(".")
     negative = (f"{head}.no-{last}" if head else f"--no-{last.lstrip('-')}") if made == "pair" else ""
     spellings = tuple(dict.fromkeys([spelling, other]))
-    yield Option(spellings, (name,), source, node, default, made, negative, within=within, value=UNKNOWN)
+    yield Option(
+        spellings, (name,), source, node, default, made, negative, within=within, choices=_choices(source, annotation)
+    )
 
 
 def _class_name(annotation: cst.BaseExpression | None) -> str:
@@ -272,6 +274,22 @@ def _class_name(annotation: cst.BaseExpression | None) -> str:
         first = annotation.slice[0].slice
         return _class_name(first.value) if isinstance(first, cst.Index) else ""
     return dotted(annotation)
+
+
+def _choices(source: Source, annotation: cst.BaseExpression | None) -> tuple[object, ...]:
+    """The values of `Literal["a", "b"]`, or of an `Enum` of the same file whose values are texts."""
+    if isinstance(annotation, cst.Subscript):
+        inner = [element.slice.value for element in annotation.slice if isinstance(element.slice, cst.Index)]
+        last = dotted(annotation.value).rpartition(".")[2]
+        if last == "Literal":
+            values = [constant(value) for value in inner]
+            return () if UNKNOWN in values else tuple(values)
+        return _choices(source, inner[0]) if last in ("Optional", "Annotated") and inner else ()
+    for found in source.outline.classes_by_name(dotted(annotation)) if annotation is not None else ():
+        if any(base.rpartition(".")[2] in ("Enum", "StrEnum") for base in found.bases):
+            values = [constant(field.value) for field in found.fields if field.value is not None]
+            return tuple(values) if values and all(isinstance(value, str) for value in values) else ()
+    return ()
 
 
 def _is_bool(annotation: cst.BaseExpression | None) -> bool:

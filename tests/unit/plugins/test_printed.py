@@ -66,6 +66,8 @@ LINES = [
     ("iter_dt 9.10ms; iter 10: train loss 2.1", "train loss", 2.1, 10),
     ("iter_dt 9.10ms; iter 10: train loss 2.1", "iter_dt", 9.1, 10),
     ("2026-11-28 10:02:11,123 INFO:root:val_r2: 0.48", "val_r2", 0.48, None),
+    ("INFO:train:Fold 2: f1 = 0.48", "f1", 0.48, None),
+    ("DEBUG:proj.train:loss 0.5", "loss", 0.5, None),
     ("[2026-11-28 10:02:11,123][__main__][INFO] - Test error: 0.12", "test_error", 0.12, None),
     ("I1128 10:02:11.1 123 train.py:29] eval_loss = 0.4", "eval_loss", 0.4, None),
     ("25/25 [=====] - 3s 2ms/step - loss: 0.4 - val_loss: 0.5", "val_loss", 0.5, 25),

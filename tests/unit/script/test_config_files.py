@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.errors import SubstitutionError
+from studio.script.places.config_files import files_read
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 
@@ -208,3 +209,9 @@ def test_ini_reads_back_what_was_written(value):
     before["optimizer"].pop("lr")
     assert after["optimizer"].pop("lr") == str(value)
     assert after == before
+
+
+def test_a_file_that_the_script_writes_is_no_configuration():
+    text = "c = open('c.json')\nwith open('r.json', 'w') as f: pass\nopen(str('s.json'), mode='a')\n"
+    files = {"train.py": text.encode(), "c.json": b'{"lr": 1}', "r.json": b'{"lr": 2}', "s.json": b'{"lr": 3}'}
+    assert files_read(Program("train.py", read=files.get)) == ["c.json"]

@@ -18,7 +18,7 @@ from studio.script.proposal import propose, range_of, worth_searching
         ("subsample", 0.8, "0.3:1"),
         ("momentum", 0.9, "0.5:0.999"),
         ("weight_decay", 0.0, "1e-6:0.1:l"),
-        ("depth", 6, "1:24:i"),
+        ("depth", 6, "2:24:i"),
         ("hidden", 64, "16:256:il"),
         ("n_layers", 0, "0:4:i"),
         ("nesterov", False, "true,false"),
@@ -31,6 +31,40 @@ from studio.script.proposal import propose, range_of, worth_searching
 )
 def test_range_around_a_value(name, value, text):
     assert range_of(name, value) == text
+
+
+ARGPARSE = "import argparse\np = argparse.ArgumentParser()\n"
+ENUM = "import typer\nfrom enum import Enum\nclass Act(str, Enum):\n    relu = 'relu'\n    tanh = 'tanh'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "shown"),
+    [
+        (ARGPARSE + "p.add_argument('--opt', choices=['sgd', 'lion'], default='lion')", "opt", "lion,sgd"),
+        (ARGPARSE + "p.add_argument('--opt', choices=('sgd', 'lion'))", "opt", "sgd,lion"),
+        (ARGPARSE + "p.add_argument('--n', type=int, choices=[1, 2, 4], default=2)", "n", "2,1,4"),
+        (ARGPARSE + "p.add_argument('--opt', choices=NAMES, default='sgd')", "opt", "sgd,adam,adamw,rmsprop,adagrad"),
+        (ARGPARSE + "p.add_argument('--rate', default='0.1')", "rate", "0.01:1:l"),
+        (
+            "import click\n@click.command()\n@click.option('--opt', type=click.Choice(['a', 'b']))\ndef f(opt): pass",
+            "opt",
+            "a,b",
+        ),
+        ("from absl import flags\nflags.DEFINE_enum('opt', 'b', ['a', 'b'], 'help')", "opt", "b,a"),
+        (
+            "import tyro\nfrom typing import Literal\ndef main(opt: Literal['a', 'b'] = 'b'): pass\ntyro.cli(main)",
+            "opt",
+            "b,a",
+        ),
+        (ENUM + "def main(act: Act = Act.relu): pass\ntyper.run(main)", "act", "relu,tanh"),
+        ('"""Usage: t [--rate=<r>]\n\n  --rate=<r>  Rate [default: 0.1]"""\ndocopt(__doc__)', "rate", "0.01:1:l"),
+        ("import sys\na = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5", "a", "0.05:5:l"),
+    ],
+)
+def test_the_choices_and_defaults_of_an_option(tmp_path, text, name, shown):
+    (tmp_path / "train.py").write_text(text)
+    found = [one.range for one in propose(find_places(tmp_path, "train.py")) if one.place.name == name]
+    assert found[0] == shown
 
 
 SCRIPT = """
