@@ -282,7 +282,8 @@ class EngineBackend(Backend):
 
     def _report(self, task: _Task, report: list[Any]) -> None:
         task.passed += 1
-        self._events.put(Report(report[0], float(report[1]), task.run.number, task.run.attempt))
+        step, value, source = report
+        self._events.put(Report(step, float(value), task.run.number, task.run.attempt, source))
 
     def _push(self, place: str, name: str) -> None:
         """Send a blob to a machine that wants it, piece by piece; other machines are looked at in between."""

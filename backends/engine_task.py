@@ -107,8 +107,8 @@ def _watch(run: Run, env: dict[str, str], search: Path, folder: Path) -> tuple[O
                     if isinstance(event, Outcome):
                         return event, reports
                     if isinstance(event, Report):
-                        reports.append([event.step, event.value])
-                        news.write(json.dumps([event.step, event.value]) + "\n")
+                        reports.append([event.step, event.value, event.source])
+                        news.write(json.dumps(reports[-1]) + "\n")
                 news.flush()
                 command = _text(folder / "command")
                 if command or time.time() - (search / "heard").stat().st_mtime > SILENCE:
