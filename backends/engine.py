@@ -29,6 +29,7 @@ from studio.backends.queue.archives import Unreadable, unpack
 from studio.backends.queue.outcomes import lost, on_our_clock, stopped
 from studio.backends.queue.shipping import BLOBS, OUTPUTS, Shipper
 from studio.errors import EndSearch, StudioError
+from studio.execution.run_folder import recorded_events
 from studio.experiment import Outcome, Report, Run
 from studio.interfaces import Backend, BackendContext
 from studio.options import option
@@ -113,6 +114,10 @@ class EngineBackend(Backend):
     def start(self, run: Run) -> None:
         with self._lock:
             if (run.number, run.attempt) in self._tasks:
+                return
+            if recorded := recorded_events(run):  # on this machine, or brought home from another place
+                for event in recorded:
+                    self._events.put(event)
                 return
             task = self._tasks[run.number, run.attempt] = _Task(run)
             self._submit(task)

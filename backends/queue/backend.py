@@ -19,7 +19,7 @@ from studio.backends.queue.lease_records import JobOutcome
 from studio.backends.queue.outcomes import lost, on_our_clock, outcome_of, stopped
 from studio.backends.queue.reports import PassedOn
 from studio.errors import StudioError
-from studio.execution.run_folder import recorded_outcome
+from studio.execution.run_folder import recorded_events
 from studio.experiment import Outcome, Report, Run
 from studio.interfaces import Backend
 
@@ -73,10 +73,8 @@ class BucketBackend(Backend):
         self._said: set[str] = set()
 
     def start(self, run: Run) -> None:
-        if (recorded := recorded_outcome(run)) is not None:  # on this machine, or brought home from another place
-            outcome, value = recorded
-            self._recorded += [Report(None, value, run.number, run.attempt)] if value is not None else []
-            self._recorded.append(outcome)
+        if recorded := recorded_events(run):  # on this machine, or brought home from another place
+            self._recorded += recorded
             return
         project = Path(run.folder).parent.parent
         project.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.execution.log_cap import open_regular
-from studio.experiment import Outcome, Run, plain
+from studio.experiment import Outcome, Report, Run, plain
 from studio.system.copying import copy_any, copy_tree, make_own, remove_tree
 from studio.system.files import write_json
 from studio.system.processes import kill_tree
@@ -16,8 +16,8 @@ from studio.system.processes import kill_tree
 HYPERPARAMETERS = "hyperparameters.json"
 
 
-def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
-    """The outcome in `outcome.json` and the value of its metric, if an earlier driver wrote them for this very run: the same
+def recorded_events(run: Run) -> list[Report | Outcome]:
+    """The value of its metric and the outcome in `outcome.json`, if an earlier driver wrote them for this very run: the same
     number, attempt and values. A script may have written there, too."""
     folder = Path(run.folder)
     try:
@@ -27,9 +27,11 @@ def recorded_outcome(run: Run) -> tuple[Outcome, float | None] | None:
         # After a database was put back from a backup, another suggestion may have this number.
         same_values = _read_json(folder / HYPERPARAMETERS) == json.loads(_values_json(run))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+        return []
     meant = (outcome.number, outcome.attempt, outcome.stopped) == (run.number, run.attempt, False)
-    return (outcome, value) if meant and same_values and isinstance(value, float | None) else None
+    if not (meant and same_values and isinstance(value, float | None)):
+        return []
+    return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
 
 
 def _read_json(path: Path) -> Any:

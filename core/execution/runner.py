@@ -21,7 +21,7 @@ from studio.execution.log_cap import LogCap
 from studio.execution.memory import oom_kills
 from studio.execution.metric import Summary, missing
 from studio.execution.reason import last_words, says_out_of_memory, signal_name
-from studio.execution.run_folder import Claim, keep_captures, prepare, recorded_outcome
+from studio.execution.run_folder import Claim, keep_captures, prepare, recorded_events
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
 from studio.experiment import FITNESS, Failure, Outcome, Report, Run
 from studio.format import byte_size
@@ -59,7 +59,7 @@ class _Execution:
     opened: bool = False  # whether a reader was asked for
     reader_error: str = ""
     returncode: int | None = None
-    recorded: tuple[Outcome, float | None] | None = None  # what an earlier driver saw, with the value of the metric
+    recorded: list[Report | Outcome] = field(default_factory=list)  # what an earlier driver saw
     summary: Summary = field(init=False)
     missing: str = ""  # what a run that ended well had instead of the metric
     last_reports: list[Report] = field(default_factory=list)
@@ -145,8 +145,8 @@ class Runner:
 
     def _carry_out(self, execution: _Execution, env: dict[str, str]) -> None:
         try:
-            execution.recorded = recorded_outcome(execution.run)
-            if execution.recorded is not None:
+            execution.recorded = recorded_events(execution.run)
+            if execution.recorded:
                 return
             if identity(_lock_of(execution.run)) != self._lock:  # paused since: the folder is another driver's by now
                 raise RuntimeError("another driver has the project")
@@ -158,7 +158,7 @@ class Runner:
         except Exception as error:  # of this experiment: the search goes on, and its reason says so
             execution.error = f"could not start: {error}"
         finally:
-            if execution.recorded is None and not self._closing:
+            if not execution.recorded and not self._closing:
                 self._read_to_the_end(execution)
             self._ended.put(execution)
 
@@ -239,9 +239,8 @@ class Runner:
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
         del self._running[self._key(execution)]
         run = execution.run
-        if execution.recorded is not None:  # not read again: the middle of its log may be gone
-            outcome, value = execution.recorded
-            return [outcome] if value is None else [Report(None, value, run.number, run.attempt), outcome]
+        if execution.recorded:  # not read again: the middle of its log may be gone
+            return execution.recorded
         events: list[Report | Outcome] = list(execution.last_reports)
         outcome = self._outcome(execution)
         outcome = replace(outcome, notice=keep_captures(run, expected=outcome.exit_code == 0))

@@ -14,6 +14,7 @@ import pytest
 from studio import hookimpl
 from studio.backends import engine_task
 from studio.backends.engine import EngineBackend
+from studio.execution.runner import Runner
 from studio.experiment import Metric, Outcome, Report, Run
 from studio.host import create_host
 from studio.interfaces import MetricReader
@@ -122,3 +123,15 @@ def test_reports_keep_their_source(project: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine_task, "_host", host)
     reports, _ = carry_out(project, run_of(project, "", metric=Metric("loss", "min")))
     assert [(one.value, one.source) for one in reports] == [(0.1, "printed"), (0.5, "file")]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_run_that_was_seen_to_its_end_is_not_repeated(project: Path) -> None:
+    run = run_of(project, "print('fitness: 4')")
+    local = Runner(create_host())
+    local.start(run)
+    while not any(isinstance(event, Outcome) for event in local.poll(0.1)):
+        pass
+    local.close()
+    reports, outcome = carry_out(project, replace(run, argv=["/bin/false"]))
+    assert ([one.value for one in reports], outcome.exit_code) == ([4.0], 0)
