@@ -13,6 +13,7 @@ import functools
 import importlib
 import inspect
 import os
+import re
 import sys
 import time
 import traceback
@@ -35,6 +36,8 @@ from studio.plugin_files import import_file, own_classes, own_optimizers
 from studio.settings import Settings, is_optimizer_file, metric_file
 from studio.space import Parameter
 from studio.text import did_you_mean
+
+EXAMPLES = ("nevergrad", "optuna")  # optimizers that are plugins, shipped as examples
 
 
 @dataclass(frozen=True)
@@ -231,9 +234,10 @@ class Host:
         broken = [problem for problem in self.problems if name in (problem.plugin, problem.distribution)]
         if broken:
             raise PluginError(f"{kind} {name!r} cannot be used: {broken[0]}")
-        hint = did_you_mean(name, [piece.name for piece in pieces])
+        hint = did_you_mean(name, [piece.name for piece in pieces], _meant(kind, name, pieces))
         left_out = "".join(f" ({problem})" for problem in self.problems)
-        raise PluginError(f"there is no {kind} {name!r}{hint}{left_out}")
+        example = f" (or install the plugin in examples/plugins/studio-{name})" if name in EXAMPLES else ""
+        raise PluginError(f"there is no {kind} {name!r}{hint}{example}{left_out}")
 
     # --- questions --------------------------------------------------------------------------------------------------
 
@@ -302,6 +306,20 @@ class Host:
                 continue
             firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
             yield plugin, answer if firstresult else answer[0] if answer else None
+
+
+def _meant(kind: str, name: str, pieces: Sequence[Piece]) -> list[str]:
+    """Pieces that are called so in another case or spelling, or that are close to what is called so; and a file of the
+    user's."""
+    asked = _spelled(name)
+    words = {piece.name: (piece.name, *piece.cls.aliases, *getattr(piece.cls, "related", ())) for piece in pieces}
+    found = [piece for piece, known in words.items() if asked in map(_spelled, known)]
+    is_file = kind == "optimizer" and os.path.isfile(f"{name}.py")
+    return [*found, f"./{name}.py"] if is_file else found
+
+
+def _spelled(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
 
 
 def backend_fields(backend: type[Backend]) -> dict[str, Field]:

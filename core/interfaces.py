@@ -41,6 +41,9 @@ class Optimizer(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    related: ClassVar[
+        tuple[str, ...]
+    ] = ()  # methods and programs that are close to it: who asks for one is told its name
     grid: ClassVar[bool] = False  # which range grammar its users write: docs/ranges.md
     needs_fitness: ClassVar[bool] = True  # False: may be asked ahead, and a run without fitness is no failure
     takes_known: ClassVar[bool] = (

@@ -48,10 +48,14 @@ def is_number(text: str) -> bool:
     return bool(_FLOAT.fullmatch(text.strip())) and math.isfinite(float(text))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` with the closest of `known`, or the whole list where nothing is close."""
+def did_you_mean(word: str, known: Iterable[str], meant: Iterable[str] = ()) -> str:
+    """`; did you mean 'x'?` with those that are `meant` for certain, else the closest of `known`, in whatever case, or the
+    whole list where nothing is close."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    alike = {name.casefold(): name for name in reversed(known)}
+    close = sorted(meant) or [
+        alike[name] for name in difflib.get_close_matches(word.casefold(), alike, n=3, cutoff=0.6)
+    ]
     if close:
         return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
     some = ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")

@@ -35,6 +35,7 @@ class Auto(Optimizer):
     """
 
     name: ClassVar[str] = "auto"
+    related: ClassVar[tuple[str, ...]] = ("best", "default")
     takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):

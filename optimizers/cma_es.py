@@ -63,6 +63,10 @@ class CMAES(Optimizer):
 
     name: ClassVar[str] = "cma"
     aliases: ClassVar[tuple[str, ...]] = ("cmaes", "cma-es")
+    related: ClassVar[tuple[str, ...]] = (
+        *("de", "differential-evolution", "es", "evolution", "evolutionary"),
+        *("ga", "genetic", "nevergrad", "pso"),
+    )
     takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int, popsize: int | None = None, sigma0: float | None = None):

@@ -25,6 +25,7 @@ class Grid(Optimizer):
     """
 
     name: ClassVar[str] = "grid"
+    related: ClassVar[tuple[str, ...]] = ("exhaustive", "grid-search", "sweep")
     grid: ClassVar[bool] = True
     needs_fitness: ClassVar[bool] = False
 

@@ -26,6 +26,7 @@ class RandomSearch(Optimizer):
     """
 
     name: ClassVar[str] = "random"
+    related: ClassVar[tuple[str, ...]] = ("random-search", "randomized", "uniform")
     needs_fitness: ClassVar[bool] = False
     takes_known: ClassVar[bool] = True
 

@@ -29,6 +29,7 @@ class Sobol(Optimizer):
 
     name: ClassVar[str] = "sobol"
     aliases: ClassVar[tuple[str, ...]] = ("quasi-random",)
+    related: ClassVar[tuple[str, ...]] = ("halton", "latin-hypercube", "lhs", "qmc")
     needs_fitness: ClassVar[bool] = False
     takes_known: ClassVar[bool] = True
 

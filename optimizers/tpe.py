@@ -41,6 +41,7 @@ class TPE(Optimizer):
     """
 
     name: ClassVar[str] = "tpe"
+    related: ClassVar[tuple[str, ...]] = ("bohb", "hyperopt", "optuna")
     takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):

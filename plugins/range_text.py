@@ -22,6 +22,7 @@ SIX_DECADES = Decimal("1e-6")  # what an end of 0 is read as on a log scale, in 
 EXACT = Context(prec=1400)  # sums and products of any two doubles; both plugins read all of a range in it
 FLAGS = "urlai"
 BRACKETS = "()[]{}"
+_CALL = re.compile(r"(?:\w+\.)*(\w+)\((.*)\)")
 _LIKE_NUMBER = re.compile(r"[+-]?(?:\d|\.\d)", re.ASCII)
 _END = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _ENDS = re.compile(rf"{_END}\s*(?:\.\.\.?|…|–|-|~|to|\.\.=|;|\s)\s*{_END}", re.ASCII)
@@ -146,7 +147,7 @@ def read_values(given: Given, *, grid: bool) -> list[object] | None:
         raise given.error(f"the range is empty; write a value, a list or a range, such as {given.write('0.1')}")
     items = _split(given.text)
     bare = [item for item in items if not is_quoted(item)]
-    _check_brackets(given, bare)
+    _check_brackets(given, bare, grid)
     if len(items) == 1 and bare and ":" in given.text:
         for part in _parts(given.text):
             _check_plain(given, part)
@@ -177,12 +178,35 @@ def _split(text: str) -> list[str]:
     return items
 
 
-def _check_brackets(given: Given, bare: list[str]) -> None:
+def _check_brackets(given: Given, bare: list[str], grid: bool) -> None:
     if not any(bracket in item for item in bare for bracket in BRACKETS):
         return
+    if meant := _of_a_call(given.text, grid):
+        raise given.error(f"that is a call of another program; write {given.write(meant)}")
     inner = given._replace(text=given.text.strip()[1:-1])
     plain = inner.text if _is_list(inner) else "1,2"
     raise given.error(f"lists are written without brackets, like {given.write(plain)}{_as_text(given)}")
+
+
+def _of_a_call(text: str, grid: bool) -> str:
+    """The range that `uniform(0, 1)`, `tune.loguniform(1e-5, 0.1)` or `choice([1, 2])` means; empty for anything else."""
+    call = _CALL.fullmatch(text.strip())
+    if call is None:
+        return ""
+    name, items = call[1].replace("_", "").casefold(), [item.strip() for item in call[2].strip("[]() ").split(",")]
+    if name in ("choice", "categorical", "gridsearch", "suggestcategorical"):
+        return "" if any(bracket in call[2].strip("[]() ") for bracket in BRACKETS) else ",".join(items)
+    if len(items) < 2 or not all(map(is_number, items[:2])):
+        return ""
+    low, high = items[:2]
+    if name in ("linspace", "geomspace"):
+        count = items[2] if len(items) > 2 and items[2].isdecimal() else "10"
+        return f"{low}:{'u' if name == 'linspace' else 'l'}{count}:{high}" if grid else ""
+    if name in ("loguniform", "reciprocal"):
+        return f"{low}:{high}:l"
+    if name in ("randint", "integers", "suggestint", "int", "qrandint"):
+        return f"{low}:{high}:i"
+    return _spread(low, high, grid) if name in ("uniform", "quniform", "suggestfloat", "float") else ""
 
 
 def _is_list(given: Given) -> bool:

@@ -1,8 +1,9 @@
 """`studio run [OPTIONS] SCRIPT [ARGS]…`: everything after the script belongs to the script."""
 
+import difflib
+import re
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,14 @@ import typer
 from studio.cli import options
 from studio.cli.config import FILE, config_text, merged, read_config
 from studio.cli.usage import COMMAND, PlainUsage, consent
+from studio.errors import BadInput
 from studio.host import Host, create_host
 from studio.settings import OPTIONS, OUTPUT
+from studio.text import literal
 
+CLOSE = 0.75  # how like one of ours an option is that is misspelt
 SLOW_IMPORT = 1.0  # seconds, from which --verbose names a plugin
-# Found behind the script, they draw a hint. Scripts often have options such as --seed of their own.
+# Behind the script they are refused, unless the script knows them. Scripts often have options such as --seed of their own.
 OURS = (
     "--hyperparam",
     "--hp",
@@ -43,12 +47,45 @@ Ranges for optimizers: min:max[:length][:flags], flags l (log) i (whole numbers)
 """
 
 
+class RunUsage(PlainUsage):
+    """Answers an option of the script's that stands before it with where it goes, and how its values are searched."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            name = getattr(error, "option_name", "")
+            if type(error).__name__ != "NoSuchOption" or not name.startswith("--"):
+                raise
+            ours = [spelling for param in self.params for spelling in param.opts]
+            if difflib.get_close_matches(name, ours, cutoff=CLOSE):
+                raise
+            raise BadInput(_of_the_script(name, given)) from None
+
+
+def _of_the_script(name: str, args: Sequence[str]) -> str:
+    from studio.script.proposal import range_of
+
+    at = next(number for number, word in enumerate(args) if word.partition("=")[0] == name)
+    _, equals, value = args[at].partition("=")
+    more = args[at + 1 : at + 2]
+    separate = not equals and bool(more) and not more[0].startswith("-") and len(args) > at + 2
+    given = f"{name} {more[0]}" if separate else args[at]
+    value = more[0] if separate else value
+    low_high = range_of(name.lstrip("-").replace("-", "_"), literal(value)) or "RANGE"
+    return (
+        f"{name} is no option of studio run. As an argument of the script it stands behind it: SCRIPT {given}; to search its"
+        f" values: --hp={name.lstrip('-')}={low_high}"
+    )
+
+
 def app() -> typer.Typer:
     """The command, with the options of the schema and of the backends that are installed."""
     made = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     context = {"allow_interspersed_args": False, "max_content_width": 110}
     callback = options.with_options(run, OPTIONS, create_host())
-    made.command(cls=PlainUsage, context_settings=context, epilog=EXAMPLES)(callback)
+    made.command(cls=RunUsage, context_settings=context, epilog=EXAMPLES)(callback)
     return made
 
 
@@ -88,7 +125,7 @@ def run(
     is_command = bool(ctx.meta.get(COMMAND))
     words = arguments or []
     if not is_command:
-        _hint_at_misplaced(words)
+        _refuse_misplaced(script, words)
     if script is None:
         script, words, stored = read_config(Path(FILE))
         given = merged(stored, given)
@@ -111,8 +148,21 @@ def run(
     )
 
 
-def _hint_at_misplaced(arguments: list[str]) -> None:
+def _refuse_misplaced(script: str | None, arguments: Sequence[str]) -> None:
+    """BadInput for options of ours behind the script: what they ask for would not be done."""
     found = [argument for argument in arguments if argument.split("=")[0] in OURS]
+    found = [argument for argument in found if not _knows(script or "", argument.split("=")[0])]
     if found:
-        where = "stands behind the script and goes to the script; put it before the script if it is meant for Studio"
-        print(f"studio: {shlex.join(found)} {where}", file=sys.stderr)
+        raise BadInput(
+            f"{shlex.join(found)} stands behind the script, where options are the script's. Put it before {script} if it is"
+            f" meant for Studio; if it is the script's: studio run … -- {shlex.join([script or 'SCRIPT', *arguments])}"
+        )
+
+
+def _knows(script: str, option: str) -> bool:
+    """Whether the text of the script has the option."""
+    try:
+        text = Path(script).read_text(errors="replace")
+    except (OSError, ValueError):
+        return False
+    return re.search(rf"{option}(?![\w-])", text) is not None

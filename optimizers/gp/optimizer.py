@@ -66,6 +66,10 @@ class GaussianProcess(Optimizer):
 
     name: ClassVar[str] = "gp"
     aliases: ClassVar[tuple[str, ...]] = ("bayes",)
+    related: ClassVar[tuple[str, ...]] = (
+        *("ax", "bayesian", "bayesian-optimization", "bayesopt", "bo"),
+        *("botorch", "gaussian-process", "skopt", "smac"),
+    )
     takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):

@@ -116,6 +116,16 @@ OPTIONS = [
     (["run", "--project=", *LR], ["project name"]),
     (["run", "--project=a b", *LR], ["'a b'"]),
     (["run", "--hyperparm=lr=1,2"], ["--hyperparm", "--hyperparam"]),
+    # what other programs call it
+    (["run", "--optimizer=CMA", *LR], ["'CMA'", "did you mean 'cma'?"]),
+    (["run", "--optimizer=Bayesian", *LR], ["'Bayesian'", "did you mean 'gp'?"]),
+    (["run", "--optimizer=optuna", *LR], ["'optuna'", "did you mean 'tpe'?", "examples/plugins/studio-optuna"]),
+    (["run", "--optimizer=de", *LR], ["'de'", "did you mean 'cma'?"]),
+    (["run", "--optimizer=two", *LR], ["'two'", "did you mean './two.py'?"]),
+    (["run", "--hp=lr=uniform(0, 1)"], ["write `lr=0:u10:1`"]),
+    (["run", "--hp=LR=1,2"], ["'LR'", "did you mean 'lr'?"]),
+    (["run", "--lr", "0.1"], ["--lr", "SCRIPT --lr 0.1", "--hp=lr=0.01:1:l"]),
+    (["run", "--epochs=3"], ["--epochs", "SCRIPT --epochs=3", "--hp=epochs=1:12:i"]),
 ]
 
 # The whole command.
@@ -131,6 +141,10 @@ COMMANDS = [
     (["run", "--hp=lrr=1,2", "train.py"], ["'lrr'", "'train.py'", "did you mean 'lr'"]),
     (["run", "--hp=lr=1,2", "empty.py"], ["'lr'", "'empty.py'", "append {lr}"]),
     ([*RANDOM, "--hp=lr=0:1:3:a", "train.py"], ["'lr'", "get_artifact('lr')"]),
+    (
+        ["run", *LR, "train.py", "--num-workers=2"],
+        ["--num-workers=2", "before train.py", "-- train.py --num-workers=2"],
+    ),
     (["run", "-m", *LR, "no-module"], ["'no-module'", "package.train"]),
     # commands and projects that do not exist
     (["rnu", "train.py"], ["'rnu'", "did you mean 'run'"]),

@@ -142,6 +142,8 @@ def test_grids_are_left_to_the_other_grammar():
     {
         "": "empty",
         "2,,5": "`x=2,5`",
+        "uniform(0,1)": "call of another program; write `x=0:1`",
+        "randint(1, 8)": "write `x=1:8:i`",
         "[1,2]": "without brackets, like `x=1,2`",
         "0:1,3": "a list holds values",
         "C:\\data": "`x='C:\\data'`",
