@@ -48,11 +48,11 @@ $(VENV)/demo: pyproject.toml constraints.txt
 	@touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n auto </dev/null
+	$(BIN)/python -m pytest -n auto --dist worksteal </dev/null
 
 # More rounds of the random tests, and those that take long.
 test-long: setup
-	STUDIO_TEST_LONG=1 $(BIN)/python -m pytest -n auto -m '' --timeout=1800 </dev/null
+	STUDIO_TEST_LONG=1 $(BIN)/python -m pytest -n auto --dist worksteal -m '' --timeout=1800 </dev/null
 
 # How good the answers of the optimizers are, beside peers that are installed: hours. Tables in benchmarks/results.
 bench-quality: setup

@@ -26,6 +26,11 @@ if not os.environ.get("STUDIO_TEST_LONG"):
     settings.load_profile("repeatable")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the workers of `-n auto`: two a CPU, as most tests wait for processes that they started."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @dataclass(frozen=True)
 class Result:
     """What the command left: its exit code, standard output and standard error."""
