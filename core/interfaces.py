@@ -70,6 +70,11 @@ class Optimizer(ABC):
         """A value of a running experiment. True ends it. Override this to prune."""
         return False
 
+    def recommend(self) -> Suggestion | None:
+        """Of the suggestions that were told, the one to take where results are noisy and the best one seen may be luck; None:
+        the best one seen. Must not change what is asked next."""
+        return None
+
     @classmethod
     def takes(cls, ability: str) -> bool:
         """Whether this optimizer has one of `ABILITIES`."""

@@ -64,6 +64,9 @@ class Auto(Optimizer):
     def _note_end(self) -> None:
         self.done, self.done_reason = self._engine.done, self._engine.done_reason
 
+    def recommend(self) -> Suggestion | None:
+        return self._engine.recommend()
+
     def _change(self) -> None:
         log.info("auto: %d experiments are known; CMA-ES goes on from the best of them", len(self._told))
         self._engine = CMAES(self._space, seed=self._seed)

@@ -58,6 +58,10 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
         own = project.baseline
         if own is not None and own.metric is not None:
             print(clean(gained(own, best, project.metric.name)), file=sys.stderr)
+        recommended = project.recommended
+        if recommended is not None and recommended.number != best.number:
+            text = f"recommended: {recommended.key}  {assignments(recommended.values)}"
+            print(clean(f"{text}  (best by the mean of a model: results are noisy)"), file=sys.stderr)
         print(f"files: {best.folder}", file=sys.stderr)
 
 

@@ -62,6 +62,12 @@ class Project:
         return None if own is None else next((one for one in self.experiments if one.values == own), None)
 
     @property
+    def recommended(self) -> Experiment | None:
+        """Where results are noisy: the best experiment by the mean of the optimizer's model, when the search last ended."""
+        number = self._meta("recommended")
+        return None if number is None else self.experiment(number)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What the search was begun with, as `studio.settings.Settings` has it."""
         return self._meta("settings") or {}

@@ -58,6 +58,7 @@ class ProjectSummary:
     planned      how many the search wants to run, None where it has no such limit
     metric       name, mode and direction, which is `min` or `max`
     best         the experiment with the largest fitness, the first of equals
+    recommended  where results are noisy: the best by the mean of the optimizer's model, when the search last ended
     cost         dollars, None where nothing was ordered or nobody knows
     problem      why the record cannot be read, else empty
     """
@@ -70,6 +71,7 @@ class ProjectSummary:
     counts: dict[str, int] | None = None
     metric: dict[str, str] | None = None
     best: Experiment | None = None
+    recommended: Experiment | None = None
     optimizer: str | None = None
     script: str | None = None
     folder: str | None = None
@@ -80,8 +82,8 @@ class ProjectSummary:
     problem: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        best = self.best.as_dict() if self.best else None
-        return asdict(self) | {"counts": self.counts or {}, "best": best, "state_text": self.state_text}
+        found = {name: one and one.as_dict() for name, one in (("best", self.best), ("recommended", self.recommended))}
+        return asdict(self) | found | {"counts": self.counts or {}, "state_text": self.state_text}
 
     @property
     def state_text(self) -> str:
@@ -95,7 +97,7 @@ def summarize(folder: Path) -> ProjectSummary:
         connection.execute("BEGIN")  # all that is read is of one moment
         settings, session = read_meta(connection, "settings") or {}, read_session(connection)
         metric = parse_metric(settings.get("metric"))
-        counts = _counts(connection, at_work)
+        counts, recommended = _counts(connection, at_work), read_meta(connection, "recommended")
         last = connection.execute(_LAST).fetchone()[0]
         sign = parse_direction(settings.get("direction"), metric)
         return ProjectSummary(
@@ -107,6 +109,7 @@ def summarize(folder: Path) -> ProjectSummary:
             counts=counts,
             metric={"name": metric.name, "mode": metric.mode, "direction": "min" if sign < 0 else "max"},
             best=_best(connection, folder, metric),
+            recommended=read_experiment(connection, folder, metric, recommended) if recommended else None,
             optimizer=settings.get("optimizer"),
             script=settings.get("script"),
             folder=(read_meta(connection, "source") or {}).get("folder"),

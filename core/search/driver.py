@@ -181,6 +181,7 @@ class Driver:
         with self._interrupts.heard():  # while closing, too: an impatient Ctrl-C must not leave processes behind
             try:
                 self._loop()
+                self._recommend()
             finally:
                 try:
                     with blame(self.backend, "close"):
@@ -188,6 +189,12 @@ class Driver:
                 finally:
                     self._wind_up()
         return self.ending
+
+    def _recommend(self) -> None:
+        """Write down which experiment is the best by the optimizer's model, where it has an opinion."""
+        recommended = self.search.recommended
+        if recommended is not None or self.store.meta("recommended") is not None:
+            self.store.set_meta("recommended", recommended and recommended.number)
 
     def _loop(self) -> None:
         events: Sequence[Report | Outcome] = ()

@@ -365,6 +365,16 @@ class Search:
         return self._ledger.best
 
     @property
+    def recommended(self) -> Experiment | None:
+        """Where results are noisy: the experiment that is best by the mean of the optimizer's model, and not by a lucky value.
+        None: there is no such model, or no noise."""
+        with self._access, blame(self._optimizer, "recommend"):
+            suggestion = self._optimizer.recommend()
+        if suggestion is None or suggestion.number is None:
+            return None
+        return self._ledger.experiments.get(suggestion.number)
+
+    @property
     def untold(self) -> list[int]:
         """Numbers that were asked for and not told, in order."""
         return self._ledger.untold

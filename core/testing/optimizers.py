@@ -236,6 +236,25 @@ class OptimizerContract:
             "needs_fitness is False, but the suggestions differ when nothing is told: such an optimizer is asked ahead"
         )
 
+    def test_a_recommendation_changes_nothing(self) -> None:
+        """Suggestions are the same whether or not `recommend` is called, and it recommends what was told."""
+        space = self._mixed_space()
+        fitness = middle_is_best(space)
+        asked, silent = self._new(space), self._new(space)
+        told = []
+        for number in range(1, ASKS + 1):
+            suggestion, other = ask(asked, space), ask(silent, space)
+            if suggestion is None or other is None:
+                break
+            check_equal(other, suggestion, f"after recommend(), suggestion {number}")
+            suggestion = replace(suggestion, number=number)
+            told.append(number)
+            for optimizer in (asked, silent):
+                tell(optimizer, suggestion, fitness(suggestion))
+            if number % 8 == 0:
+                recommended = asked.recommend()
+                assert recommended is None or recommended.number in told, f"recommend() gave {recommended}, never told"
+
     # -- how the tests do it
 
     def _new(self, space: Space, seed: int = SEED) -> Optimizer:

@@ -1,7 +1,7 @@
 """`GaussianProcess`: Bayesian optimisation for tens to hundreds of experiments."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from studio.optimizers.gp.success import Success
 from studio.space import Floats, Space, Suggestion
 
 FEWEST = 3  # results from which a model is made
+FEWEST_TO_RECOMMEND = 10
 MOST = 250  # results in it: the best ones and the latest ones
 MOST_BEST = 100
 MOST_PENDING = 128  # suggestions out that are believed to come back
@@ -130,6 +131,22 @@ class GaussianProcess(Optimizer):
         # A retry replaces what was told of the same suggestion.
         self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
 
+    def recommend(self) -> Suggestion | None:
+        """By the mean of a model of all results, fitted afresh, so that what is asked next does not change."""
+        known = {told: result for told, result in self._results.items() if result.cost is not None}
+        if self.size == 1 or len(known) < FEWEST_TO_RECOMMEND:
+            return None
+        X = np.array([result.x for result in known.values()])
+        y = np.array([result.cost for result in known.values()], dtype=float)
+        kept = most_telling(y)
+        with self._threads.limit(limits=1, user_api="blas"):
+            model = Fit(self._coordinates).posterior(X[kept], y[kept], optimise=True)
+            mean, _ = model.predict(X[kept])
+        if not model.noisy:
+            return None
+        number, point = list(known)[kept[np.argmin(mean)]]
+        return replace(self._space.suggestion(point), number=number)
+
     def _next(self) -> Floats:
         if self._heard:
             self._chance, self._heard = self._chance_of_success(), False
@@ -149,9 +166,7 @@ class GaussianProcess(Optimizer):
         y = np.array([result.cost for result in known], dtype=float)
         best_first = np.argsort(y, kind="stable")
         self._stall.note(y)
-        kept = np.arange(len(y))
-        if len(y) > MOST:
-            kept = np.union1d(best_first[:MOST_BEST], kept[-(MOST - MOST_BEST) :])
+        kept = most_telling(y)
         # The hyperparameters are fitted again when there are a twentieth more results.
         optimise = len(y) >= self._fitted + max(1, len(y) // 20) or len(y) < self._fitted
         if optimise:
@@ -173,13 +188,19 @@ class GaussianProcess(Optimizer):
     def _improvement(self, model: Posterior, top: Floats) -> Floats:
         pending = list(self._pending.values())[-MOST_PENDING:]
         after = model.with_pending(np.array(pending)) if pending else model
+        # As many results as suggestions are out come from before the last gain was known.
         known = sum(result.cost is not None for result in self._results.values())
-        leaves = self._stall.leaves(self._count, known + len(self._pending), self._coordinates.dimensions)
+        leaves = self._stall.leaves(self._count, known - len(self._pending), self._coordinates.dimensions)
 
         def away(points: Floats) -> NDArray[np.bool_]:
             return model.correlations_with(top[0], points) < NEAR_BEST
 
-        found = self._maximiser.best(Acquisition(after, self._chance), top, self._new, away if leaves else None)
+        acquisition = Acquisition(after, self._chance)
+        found = self._maximiser.best(acquisition, top, self._new, away if leaves else None)
+        if pending and not leaves and self._count % 2 == 0 and found is not None:
+            little = float(np.log(NO_GAIN * max(np.median(model.t) - model.t.min(), 1e-300)))
+            if acquisition.score(found[None])[0] < little:
+                found = self._maximiser.best(acquisition, top, self._new, away)
         return found if found is not None else np.asarray(self._unasked()[0])
 
     def _chance_of_success(self) -> Chance | None:
@@ -212,6 +233,14 @@ class GaussianProcess(Optimizer):
         return points[:1]
 
 
+def most_telling(y: Floats) -> NDArray[np.int_]:
+    """Which of the costs, shape (n,), the model is made of: all, or of many the best ones and the latest ones."""
+    kept = np.arange(len(y))
+    if len(y) <= MOST:
+        return kept
+    return np.union1d(np.argsort(y, kind="stable")[:MOST_BEST], kept[-(MOST - MOST_BEST) :])
+
+
 def one_thread() -> Any:
     """A controller of the linear algebra libraries that are loaded, so that their threads can be limited."""
     import scipy.linalg  # noqa: F401 - loads its own
@@ -242,6 +271,7 @@ class Product:
 
 NEAR_BEST = 0.7  # correlation with the best point, from which on a point is near it
 GAIN = 0.01  # of the spread of the costs: less is no gain
+NO_GAIN = 3e-3  # of the spread: where no more is expected, those that are out suffice
 
 
 class Stall:

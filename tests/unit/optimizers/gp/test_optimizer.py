@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,32 @@ def test_many_outstanding_lie_apart():
     points = np.array([optimizer.ask().point for _ in range(16)])
     distances = np.abs(points[:, None] - points).max(2)[np.triu_indices(16, 1)]
     assert np.median(distances) > 0.05
+
+
+@pytest.mark.parametrize("optimizer", [GaussianProcess, Auto])
+def test_the_recommended_is_less_lucky_than_the_best_seen(optimizer):
+    gains = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        asked, silent = optimizer(PLANE, seed=seed), optimizer(PLANE, seed=seed)
+        seen, recommended = (-math.inf, None), None
+        for number in range(1, 41):
+            suggestion = replace(asked.ask(), number=number)
+            assert silent.ask().point == suggestion.point  # a recommendation changes nothing
+            fitness = valley(suggestion.values) + rng.normal(0.0, 0.3)
+            for each in (asked, silent):
+                each.tell(suggestion, fitness)
+            seen = (fitness, suggestion) if fitness > seen[0] else seen
+            if number % 10 == 0:
+                recommended = asked.recommend()
+        gains.append(valley(recommended.values) - valley(seen[1].values))
+    assert np.mean(gains) > 0.02
+
+
+def test_without_noise_the_best_seen_is_recommended():
+    optimizer = GaussianProcess(PLANE, seed=1)
+    search(optimizer, valley, 20)
+    assert optimizer.recommend() is None
 
 
 def test_points_of_another_optimizer_are_taken():
