@@ -6,13 +6,14 @@ files in a scratch folder that all of this user's processes on the machine share
     SCRATCH/SEARCH/ID/        a run: job.json, news.jsonl (its reports), command ("stop" or "kill"), run/ (unless in place)
     SCRATCH/SEARCH/heard      touched by each look: a driver that is silent is gone, and its runs end
     SCRATCH/SEARCH/wants/KEY  the driver is to send this blob
-    SCRATCH/cache/            blobs, by their content
+    SCRATCH/SEARCH/cache/     blobs, by their content
 
 Where a machine sees the project's folder (a cluster on this machine, a shared file system), the run's own folder is used
 in place and nothing is sent.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -138,7 +139,7 @@ def _run_in_place(job: Mapping[str, Any]) -> Run:
 
 def _run_shipped(job: Mapping[str, Any], search: Path, folder: Path) -> Run:
     """Fetch what the run needs, once per machine, and point all its paths into `folder`."""
-    return run_of(job["body"], _SentBlobs(search), folder / "run", scratch() / "cache")  # type: ignore[arg-type]
+    return run_of(job["body"], _SentBlobs(search), folder / "run", search / "cache")  # type: ignore[arg-type]
 
 
 class _SentBlobs:
@@ -257,9 +258,16 @@ def leave(search: str) -> None:
     for runner in idle:
         runner.close()
     for base in [*root.iterdir()]:
-        heard = base / "heard"
-        if base.name == search or (heard.exists() and time.time() - heard.stat().st_mtime > OLD):
+        if base.name == search or time.time() - _last_heard(base) > OLD:
             shutil.rmtree(base, ignore_errors=True)
+
+
+def _last_heard(base: Path) -> float:
+    """Return when the driver of a search looked last, or when its folder was made; now where that is gone."""
+    for path in (base / "heard", base):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+    return time.time()
 
 
 def _live_files(run: Path) -> list[Path]:

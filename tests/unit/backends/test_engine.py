@@ -1,6 +1,7 @@
 """Runs as tasks of an engine, here one whose tasks and calls are threads of this process."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -135,3 +136,14 @@ def test_a_run_that_was_seen_to_its_end_is_not_repeated(project: Path) -> None:
     local.close()
     reports, outcome = carry_out(project, replace(run, argv=["/bin/false"]))
     assert ([one.value for one in reports], outcome.exit_code) == ([4.0], 0)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_nothing_stays_in_the_scratch_folder(project: Path, scratch: Path) -> None:
+    old, new = scratch / "silent", scratch / "other"
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))  # its first task was lost before its driver was heard
+    _, outcome = carry_out(project, run_of(project, "print('fitness: 4')"))
+    assert outcome.exit_code == 0
+    assert list(scratch.iterdir()) == [new]
