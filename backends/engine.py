@@ -83,7 +83,7 @@ class EngineBackend(Backend):
         self._answered = time.monotonic()
         self._project: Path | None = None
         self._shipper: Shipper | None = None
-        self._blobs = _PackedBlobs()
+        self._blobs: _PackedBlobs | None = None
         self._token = secrets.token_hex(16)
         self._shared = True
         self._calls = ThreadPoolExecutor(16, thread_name_prefix="studio-engine")
@@ -162,7 +162,8 @@ class EngineBackend(Backend):
         left.join(CLOSE_TIMEOUT)
         if self._project is not None:
             (self._project / ".engine").unlink(missing_ok=True)
-        self._blobs.remove()
+        if self._blobs is not None:
+            self._blobs.remove()
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def _leave(self) -> None:
@@ -179,7 +180,8 @@ class EngineBackend(Backend):
         self._project = project
         project.mkdir(parents=True, exist_ok=True)
         (project / ".engine").write_text(self._token)
-        self._shipper = Shipper(self._blobs.in_folder(project), project)  # type: ignore[arg-type]
+        self._blobs = _PackedBlobs(project / ".engine-blobs")
+        self._shipper = Shipper(self._blobs, project)
         answers = self._everywhere(engine_task.describe, str(project), self._token)
         self._shared = all(answer["sees"] for answer in answers.values())
         here = engine_task.describe(str(project), self._token)["versions"]
@@ -292,6 +294,7 @@ class EngineBackend(Backend):
 
     def _push(self, place: str, name: str) -> None:
         """Send a blob to a machine that wants it, piece by piece; other machines are looked at in between."""
+        assert self._blobs is not None
         until = time.monotonic() + LOOK
         archive = self._blobs.path(name)
         size = archive.stat().st_size
@@ -443,16 +446,10 @@ class EngineBackend(Backend):
 
 
 class _PackedBlobs:
-    """A bucket that keeps archives on this machine until the engine's machines ask for them."""
+    """Archives on this machine until the engine's machines ask for them: the half of a bucket that sending takes."""
 
-    url = "this machine"
-
-    def __init__(self) -> None:
-        self._folder: Path | None = None
-
-    def in_folder(self, project: Path) -> "_PackedBlobs":
-        self._folder = project / ".engine-blobs"
-        return self
+    def __init__(self, folder: Path):
+        self._folder = folder
 
     def upload(self, key: str, path: Path) -> None:
         place = self.path(key.removeprefix(BLOBS))
@@ -461,13 +458,12 @@ class _PackedBlobs:
 
     def path(self, name: str) -> Path:
         """Return where blob `name` lies. Raises ValueError for a name that leads elsewhere."""
-        if self._folder is None or Path(name).name != name:
+        if Path(name).name != name:
             raise ValueError(f"{name!r} is no blob")
         return self._folder / name
 
     def remove(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _append(folder: Path, file: str, offset: int, data: bytes) -> None:

@@ -139,11 +139,11 @@ def _run_in_place(job: Mapping[str, Any]) -> Run:
 
 def _run_shipped(job: Mapping[str, Any], search: Path, folder: Path) -> Run:
     """Fetch what the run needs, once per machine, and point all its paths into `folder`."""
-    return run_of(job["body"], _SentBlobs(search), folder / "run", search / "cache")  # type: ignore[arg-type]
+    return run_of(job["body"], _SentBlobs(search), folder / "run", search / "cache")
 
 
 class _SentBlobs:
-    """A bucket whose blobs the driver sends on request."""
+    """Blobs that the driver sends on request: the half of a bucket that fetching takes."""
 
     url = "the driver"
 

@@ -20,7 +20,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from studio.errors import BadInput, StudioError
 
@@ -58,6 +58,20 @@ class BucketUnreachable(BucketError):
 
 
 PASSING = (BucketUnreachable, CredentialsExpired)  # wait, and ask again; whatever else a bucket says is for a person
+
+
+class Uploads(Protocol):
+    """The half of a bucket that is enough to send runs."""
+
+    def upload(self, key: str, path: Path) -> None: ...
+
+
+class Downloads(Protocol):
+    """The half of a bucket that is enough to fetch what a run needs."""
+
+    url: str
+
+    def download(self, key: str, path: Path) -> bool: ...
 
 
 class Bucket(ABC):

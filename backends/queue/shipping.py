@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from studio.backends.queue.archives import Unreadable, pack, unpack
-from studio.backends.queue.bucket import Bucket, BucketError
+from studio.backends.queue.bucket import Bucket, BucketError, Downloads, Uploads
 from studio.backends.queue.lease_records import job_id
 from studio.errors import StudioError
 from studio.experiment import LARGEST, Metric, Resources, Run
@@ -50,7 +50,7 @@ class DiskFull(StudioError):
 class Shipper:
     """Makes jobs of the runs of one project, and sees that what they need is in the bucket."""
 
-    def __init__(self, bucket: Bucket, project: Path):
+    def __init__(self, bucket: Uploads, project: Path):
         """`project`: its folder, where there is room."""
         self._bucket, self._project = bucket, project
         self._blobs: dict[str, tuple[str, float]] = {}  # absolute path -> key, and the monotonic time of its upload
@@ -164,7 +164,7 @@ def wanted_gpus(body: dict[str, Any]) -> int:
         return 0  # whoever takes it says what is wrong with it
 
 
-def run_of(body: dict[str, Any], bucket: Bucket, folder: Path, cache: Path) -> Run:
+def run_of(body: dict[str, Any], bucket: Downloads, folder: Path, cache: Path) -> Run:
     """The run that `body` describes, with its files in `folder`; blobs are fetched into `cache`, once."""
     try:
         token, data = str(body["token"]), body["run"]
@@ -205,7 +205,7 @@ def _blobs_in(data: Any, token: str) -> Iterator[str]:
             yield part.partition(">")[0]
 
 
-def fetch(bucket: Bucket, key: str, cache: Path) -> Path:
+def fetch(bucket: Downloads, key: str, cache: Path) -> Path:
     """The file or folder that blob `key` holds, in `cache`. Several threads and processes may want it at once."""
     if not re.fullmatch(rf"{BLOBS}[0-9a-f]{{64}}\.tar", key):
         raise Unreadable(f"{key[:100]!r} is no blob")
