@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, worker_command
 from studio.backends.queue.pool import LaunchedBackend, shared_place
+from studio.backends.queue.shipping import search_name
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl
@@ -19,6 +20,7 @@ from studio.options import option, parse_bytes
 LABEL = "studio-search"
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 RETRIES = 3  # pods of one worker that may be lost
+LONGEST = 45  # characters of a name, to which Kubernetes and Studio add numbers: its pods may have 63
 KEPT = 3600  # seconds that a Job which has ended stays, for its logs
 REFUSED = re.compile(
     r"is invalid|forbidden|not found|unauthorized|no configuration has been provided|exceeded quota", re.IGNORECASE
@@ -120,7 +122,7 @@ class KubernetesLauncher(Launcher):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _name(self, number: int) -> str:
-        return f"studio-{self._job.tag}"[:45].rstrip("-") + f"-{number}"
+        return f"{search_name(self._job.tag, LONGEST)}-{number}"
 
     def _items(self, kind: str) -> list[dict[str, Any]]:
         try:

@@ -18,11 +18,13 @@ from typing import Any, ClassVar
 
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, last_line, run_tool, worker_command
 from studio.backends.queue.pool import LaunchedBackend, shared_place
+from studio.backends.queue.shipping import search_name
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl
 from studio.options import option, parse_bytes
 
+LONGEST = 40  # characters of what the names of all clusters of a search begin with
 IDLE = 5  # minutes without a job of SkyPilot's after which a cluster tears itself down
 STATES = {"INIT": "waiting", "PENDING": "waiting", "UP": "running", "AUTOSTOPPING": "ending", "STOPPED": "ending"}
 SETUP = "command -v studio >/dev/null || pip install 'studio-search[ec2,gce]'"
@@ -73,7 +75,7 @@ class SkyPilotLauncher(Launcher):
 
     def __init__(self, task: SkyPilotTask):
         self._task = task
-        self._prefix = f"studio-{task.tag}"[:40].rstrip("-")
+        self._prefix = search_name(task.tag, LONGEST)
 
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
         return self._task.yaml(f"{self._prefix}-1", command, resources)

@@ -124,6 +124,13 @@ def search_tag(project: Path) -> str:
     return f"{tag_of(project.name)}-{search_id(project)[-6:]}"
 
 
+def search_name(tag: str, most: int) -> str:
+    """What an engine calls the search of that tag, in at most so many characters: the end, which makes it the only one of its
+    name, is kept whole."""
+    begin, end = f"studio-{tag}".rpartition("-")[::2]
+    return f"{begin[: most - len(end) - 1].rstrip('-')}-{end}"
+
+
 def _as_json(run: Run) -> dict[str, Any]:
     data = asdict(replace(run, values={}, changes={}))
     data["changes"] = {path: base64.b64encode(text).decode() for path, text in run.changes.items()}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,14 @@ def test_the_shortest_manifest():
     assert set(pod) == {"restartPolicy", "terminationGracePeriodSeconds", "containers"}
     assert set(pod["containers"][0]) == {"name", "image", "command", "env"}
     assert pod["containers"][0]["command"] == ["studio", "a$$b"], "a $ is one for Kubernetes, too"
+
+
+def test_searches_of_a_long_name_have_jobs_of_their_own():
+    names = set()
+    for end in ("0a1b2c", "9f9f9f"):
+        launcher = KubernetesLauncher(replace(JOB, tag=f"{'a' * 40}-{end}"))
+        names.add(json.loads(launcher.preview(4, COMMAND, Resources()))["metadata"]["name"])
+    assert names == {f"studio-{'a' * 31}-0a1b2c-1", f"studio-{'a' * 31}-9f9f9f-1"}
 
 
 def job(name="studio-digits-1", completions=4, **status):

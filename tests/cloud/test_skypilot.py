@@ -67,6 +67,15 @@ def test_what_sky_status_answers(before):
     }
 
 
+def test_searches_of_a_long_name_have_clusters_of_their_own(tmp_path):
+    tags = [f"{'a' * 40}-0a1b2c", f"{'a' * 40}-9f9f9f"]
+    one, other = [SkyPilotLauncher(SkyPilotTask(tag, tmp_path)).preview(1, COMMAND, Resources()) for tag in tags]
+    name, others = [text.splitlines()[0].removeprefix("name: ") for text in (one, other)]
+    assert name != others
+    clusters = json.dumps([{"name": name, "status": "UP"}, {"name": others, "status": "UP"}])
+    assert set(read_clusters(clusters, name.removesuffix("-1"))) == {name}
+
+
 @pytest.mark.parametrize("text", ["", "no clusters", "[7]", "[{}]"])
 def test_an_answer_that_is_none(text):
     with pytest.raises(LauncherError, match="no list of clusters"):
