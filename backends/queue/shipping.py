@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.backends.queue.archives import Unreadable, pack, unpack
 from studio.backends.queue.bucket import Bucket, BucketError, Downloads, Uploads
@@ -183,11 +184,19 @@ def run_of(body: dict[str, Any], bucket: Downloads, folder: Path, cache: Path) -
         run = Run(**{**data, "metric": Metric(**data["metric"]), "resources": Resources(**data["resources"])})
         _check(run)
         changes = {_inside(path): base64.b64decode(text) for path, text in run.changes.items()}
-        values = {n: np.array(v["array"], dtype=float) if isinstance(v, dict) else v for n, v in run.values.items()}
+        values = {n: _array(v["array"]) if isinstance(v, dict) else v for n, v in run.values.items()}
         argv = [sys.executable, *run.argv[1:]] if body["python"] else run.argv
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Unreadable(f"this job is not one of this version of Studio: {error!r}") from error
     return replace(run, changes=changes, values=values, argv=argv, folder=str(folder))
+
+
+def _array(numbers: list[Any]) -> NDArray[Any]:
+    """Whole numbers stay whole, as on the driver's machine."""
+    array = np.array(numbers)
+    if array.dtype.kind not in "if":
+        raise ValueError("an array of something else than numbers")
+    return array
 
 
 def _check(run: Run) -> None:

@@ -45,7 +45,7 @@ def run(tmp_path):
         attempt=2,
         snapshot=str(project / "source"),
         changes={"train.py": b"print(0.5)\n\xff"},
-        values={"lr": 0.1, "v": np.array([1.0, -0.0, 1e-300]), "word": "adam", "none": None},
+        values={"lr": 0.1, "v": np.array([1.0, -0.0, 1e-300]), "n": np.array([3, 9]), "word": "adam", "none": None},
         argv=[sys.executable, "train.py", str(project / "3" / "2" / "artifacts" / "v.npy")],
         env={"PYTHONPATH": f"/usr/lib/x:{project / 'shim'}"},
         folder=str(project / "3" / "2"),
@@ -64,8 +64,10 @@ def test_a_run_arrives_as_it_was_with_the_paths_of_the_worker(run, bucket, tmp_p
     arrived = run_of(body, bucket, folder, tmp_path / "cache")
     assert (arrived.folder, arrived.changes, arrived.metric) == (str(folder), run.changes, run.metric)
     assert arrived.argv == [sys.executable, "train.py", str(folder / "artifacts" / "v.npy")]
-    assert arrived.values["v"].tobytes() == run.values["v"].tobytes()
-    assert {**arrived.values, "v": 0} == {**run.values, "v": 0}
+    for name in ("v", "n"):
+        assert arrived.values[name].dtype == run.values[name].dtype
+        assert arrived.values[name].tobytes() == run.values[name].tobytes()
+    assert {**arrived.values, "v": 0, "n": 0} == {**run.values, "v": 0, "n": 0}
     for path, text in {
         os.path.join(arrived.snapshot, "train.py"): "print(1)",
         arrived.copies["seed"]: "copied",
