@@ -1,6 +1,8 @@
 """What this machine has, and a fair share of it."""
 
+import itertools
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ _THREADS = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+_DEVICE = re.compile(r"\d+|(GPU|MIG)-\S+")
 
 
 def with_thread_share(env: dict[str, str], cpus: int) -> dict[str, str]:
@@ -23,9 +26,13 @@ def usable_cpus() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs of this machine that CUDA_VISIBLE_DEVICES leaves, as that variable names them."""
+    """The GPUs of this machine that CUDA_VISIBLE_DEVICES leaves, as that variable names them.
+
+    As CUDA reads it, the first name of no device ends the list: -1, or the NoDevFiles of Slurm.
+    """
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
+        names = (name.strip() for name in os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+        return list(itertools.takewhile(_DEVICE.fullmatch, names))
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
