@@ -237,7 +237,7 @@ class Host:
         hint = did_you_mean(name, [piece.name for piece in pieces], _meant(kind, name, pieces))
         left_out = "".join(f" ({problem})" for problem in self.problems)
         example = f" (or install the plugin in examples/plugins/studio-{name})" if name in EXAMPLES else ""
-        raise PluginError(f"there is no {kind} {name!r}{hint}{example}{left_out}")
+        raise PluginError(f"there is no {kind} {name!r}{left_out}{hint}{example}")
 
     # --- questions --------------------------------------------------------------------------------------------------
 

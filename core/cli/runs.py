@@ -12,6 +12,7 @@ import typer
 
 from studio.cli import names
 from studio.cli.console import harmless, print_experiments, print_json, print_table
+from studio.cli.usage import say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, is_number
@@ -64,6 +65,8 @@ def list_(
         print_json([experiment.as_dict() for experiment in experiments])
     else:
         print_experiments(experiments, found.metric.name)
+        if found.state == "interrupted":
+            say(f"{found.name} was interrupted; go on with: studio resume {found.name}")
     return 0
 
 

@@ -3,12 +3,17 @@
 import difflib
 import filecmp
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from studio.project.source import own_output
 from studio.system.copying import link_target
 
+NOTES = re.compile(
+    r"(?i).*\.(md|rst|txt|log|pid|out|err|lock|bak|orig|swp|tmp)|[^.]*(readme|notes?|todo|licen[cs]e|changelog)[^.]*"
+)
+READERS = (".py", ".ipynb", ".sh", ".r", ".jl", ".yaml", ".yml", ".toml", ".json", ".ini", ".cfg", ".env")
 LINES = 30  # of a difference that are shown
 LONGEST = 200_000  # bytes of a file whose lines are compared
 
@@ -21,6 +26,38 @@ def changed_files(copy: Path, original: Path) -> list[str]:
     own = set(map(os.path.realpath, own_output()))  # a log that was part of the source, and is written now
     changed = (path for path in _files(copy) if not _same(copy / path, original / path, original, path))
     return [path for path in changed if os.path.realpath(original / path) not in own]
+
+
+def unused(copy: Path, paths: Iterable[str], command: Iterable[str] = ()) -> list[str]:
+    """Those of `paths` that the search does not use: notes, logs and the like that nothing speaks of, neither a program nor
+    a configuration below `copy` nor the command, by their name, the kind of file, or a folder that they lie in."""
+    notes = [path for path in paths if NOTES.fullmatch(os.path.basename(path)) and _is_small(copy / path)]
+    if not notes:
+        return []
+    texts = list(command)
+    for path in _files(copy):
+        if path.lower().endswith(READERS) and path not in notes:
+            lines = _lines(copy / path)
+            if lines is None:  # too large to look at, or unreadable
+                return []
+            texts += lines
+    text = "\n".join(texts)
+    return [path for path in notes if not any(word in text for word in _words_for(path))]
+
+
+def _is_small(file: Path) -> bool:
+    """Whether it may be a note; logs grow."""
+    try:
+        return file.suffix in (".log", ".out", ".err") or file.lstat().st_size <= LONGEST
+    except OSError:
+        return False
+
+
+def _words_for(path: str) -> Iterator[str]:
+    *folders, name = path.split("/")
+    yield from (name, *folders)
+    if suffix := os.path.splitext(name)[1]:
+        yield suffix
 
 
 def difference(copy: Path, original: Path, paths: list[str]) -> list[str]:

@@ -4,13 +4,15 @@ from pathlib import Path
 
 from studio.errors import BadInput, ProjectError
 from studio.host import Host
-from studio.project.changes import changed_files, difference
+from studio.project.changes import changed_files, difference, unused
 from studio.project.paths import FIRST_SNAPSHOT, backup
 from studio.project.store import Store
 from studio.search.creation import source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
 from studio.search.plan import Plan, prepare
 from studio.settings import Settings
+
+SHOWN = 5  # files that a notice names
 
 
 def stored_settings(store: Store) -> Settings:
@@ -63,6 +65,13 @@ def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -
     pairs = [(project / plan.snapshot, plan.source)]
     pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
     found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
+    notes = unused(*found[0][::2], [*plan.settings.arguments, *plan.settings.env])
+    if notes and not accept:
+        observer.notice(
+            f"changed since the search began, and used by nothing that it runs: {', '.join(notes[:SHOWN])}"
+            f"{f' and {len(notes) - SHOWN} more' if len(notes) > SHOWN else ''}"
+        )
+    found[0] = (*found[0][:2], [path for path in found[0][2] if path not in notes])
     found = [(copy, original, paths) for copy, original, paths in found if paths]
     for copy, original, paths in found:
         for line in difference(copy, original, paths):

@@ -782,7 +782,8 @@ def test_a_killed_driver_loses_and_repeats_nothing(command, experiments, backgro
     search.kill()
     search.wait()
     before = experiments("p")[0]
-    assert json.loads(command("runs", "list", "--json").out)[0]["state"] != "running"
+    assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "interrupted"
+    assert "studio: p was interrupted; go on with: studio resume p" in command("runs", "list", "p").err
     (outside / "go").touch()
     assert command("resume", "p", "--quiet").code == 0
     found = experiments("p")

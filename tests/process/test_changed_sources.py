@@ -150,6 +150,17 @@ def test_what_is_no_change(begun, resume):
     assert output(2) == output(1).replace("fitness: 1", "fitness: 2")
 
 
+def test_a_changed_note_is_said_and_not_refused(begun, resume, script):
+    script("notes.md", "first\n")
+    script("run.log", "first\n")
+    begun()
+    Path("notes.md").write_text("second\n")
+    Path("run.log").write_text("second\n")
+    result = resume()
+    assert result.code == 0, result.err
+    assert "studio: changed since the search began, and used by nothing that it runs: notes.md, run.log" in result.err
+
+
 def test_a_huge_file_is_compared_and_not_printed(begun, resume, script):
     huge = script("huge.txt", "")
     with open(huge, "w") as file:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from studio.project.changes import LINES, LONGEST, changed_files, difference
+from studio.project.changes import LINES, LONGEST, changed_files, difference, unused
 from studio.project.source import plan_snapshot, write_snapshot
 from studio.system.copying import copy_any
 
@@ -237,3 +237,45 @@ def test_a_shared_folder_that_is_gone(original, tmp_path):
     copy_any(original / "data", tmp_path / "copy")
     shutil.rmtree(original / "data")
     assert changed(tmp_path / "copy", original / "data") == (["train.csv"], ["train.csv: is gone"])
+
+
+# --- what the search does not use ---------------------------------------------------------------------------------------
+
+NOTES = ["NOTES", "README.md", "run.log", "docs/todo.txt", "server.pid"]
+
+
+@pytest.fixture
+def noted(original, copy):
+    """`noted(program)`: a copy with notes beside a program of that text."""
+
+    def take(program):
+        for path in NOTES:
+            (original / path).parent.mkdir(exist_ok=True)
+            (original / path).write_text("old\n")
+        (original / "train.py").write_text(program)
+        return copy()
+
+    return take
+
+
+def test_notes_and_logs_that_nothing_reads_are_not_used(noted):
+    assert unused(noted("lr = 1\n"), [*NOTES, "train.py", "data/train.csv", "model/net.py"]) == NOTES
+
+
+@pytest.mark.parametrize(
+    ("program", "used"),
+    [
+        ("open('README.md')", ["README.md"]),
+        ("glob('*.txt')", ["docs/todo.txt"]),
+        ("os.listdir('docs')", ["docs/todo.txt"]),
+        ("open(f'{name}.log')", ["run.log"]),
+        ("Path(__file__).with_name('NOTES')", ["NOTES"]),
+    ],
+)
+def test_what_a_program_names_is_used(noted, program, used):
+    free = unused(noted(program), NOTES)
+    assert [path for path in NOTES if path not in free] == used
+
+
+def test_what_the_command_names_is_used(noted):
+    assert "run.log" not in unused(noted("lr = 1\n"), NOTES, ["--log=run.log"])
