@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,14 @@ def test_the_theme_is_the_systems_until_the_button(shared: Any, open_page: Calla
     assert page.evaluate(background) == "rgb(245, 246, 248)"
     page.reload()
     assert page.evaluate(background) == "rgb(245, 246, 248)"
+
+
+def test_a_synthetic_project_is_as_a_driver_writes_it(shared: Any, open_page: Callable[..., Any]) -> None:
+    now = datetime.now(UTC)
+    for name in ("hundred", "one"):
+        assert all(datetime.fromisoformat(e["finished"]) <= now for e in shared.experiments(name))
+    page = open_page(shared, "/p/hundred/1")
+    expect(page.locator("#diff ins").first).to_contain_text("model = dict(layers=")
 
 
 def test_ten_thousand_experiments(dashboard: Any, open_page: Callable[..., Any]) -> None:

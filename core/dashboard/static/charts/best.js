@@ -81,12 +81,23 @@ export class BestChart {
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
       cursor: { drag: { x: true, y: true, uni: 24, setScale: false }, points: { show: false }, y: false },
       hooks: {
-        drawAxes: [(plot) => this.drawQueued(plot)],
+        drawAxes: [(plot) => this.drawName(plot), (plot) => this.drawQueued(plot)],
         draw: [(plot) => this.drawPoints(plot)],
         setSelect: [(plot) => this.brushed(plot)],
         ready: [(plot) => this.listen(plot)],
       },
     };
+  }
+
+  // The metric, and where better results stand, at the top of its axis.
+  drawName({ ctx, bbox }) {
+    const { objective, sign } = this.app.experiments;
+    ctx.save();
+    ctx.font = plotFont("");
+    ctx.fillStyle = colour("ink-3");
+    ctx.textAlign = "left";
+    haloed(ctx, `${middle(objective.label, 24)} ${sign < 0 ? "↓" : "↑"}`, bbox.left + 4 * devicePixelRatio, bbox.top + 8 * devicePixelRatio);
+    ctx.restore();
   }
 
   drawQueued(plot) {
@@ -166,7 +177,7 @@ export class BestChart {
       const [x, width] = [point.at[0] + 4 * scale, ctx.measureText(label).width];
       const end = Math.min(plot.valToPos(until, "x", true), this.winner?.at?.[0] ?? Infinity);
       if (x < free || x + width > end) continue;
-      ctx.fillText(label, x, point.at[1] - 5 * scale);
+      haloed(ctx, label, x, point.at[1] - 5 * scale);
       free = x + width + 4 * scale;
     }
   }
@@ -197,10 +208,7 @@ export class BestChart {
     const beside = end + 8 * scale + width < bbox.left + bbox.width + 8 * scale;
     const [left, base] = beside ? [end + 8 * scale, y + 4 * scale] : [Math.min(end, bbox.left + bbox.width) - width - 2 * scale, y + (y < bbox.top + 24 * scale ? 16 : -9) * scale];
     ctx.textAlign = "left";
-    ctx.lineWidth = 4 * scale;
-    ctx.lineJoin = "round";
-    ctx.strokeText(label, left, base);
-    ctx.fillText(label, left, base);
+    haloed(ctx, label, left, base);
   }
 
   brushed(plot) {
@@ -269,6 +277,15 @@ export class BestChart {
 const valuesLine = (experiments, row) => experiments.parameters.slice(0, 5).map((column) => `${middle(column.label, 16)} ${middle(valueText(experiments.get(column, row)), 16)}`).join(" · ");
 
 const plotFont = (weight) => `${weight}${11 * (devicePixelRatio || 1)}px Inter, system-ui, sans-serif`;
+
+// A text that can be read over lines and points.
+function haloed(ctx, text, x, y) {
+  ctx.strokeStyle = colour("surface");
+  ctx.lineWidth = 4 * (devicePixelRatio || 1);
+  ctx.lineJoin = "round";
+  ctx.strokeText(text, x, y);
+  ctx.fillText(text, x, y);
+}
 
 function cross(ctx, x, y, r) {
   ctx.beginPath();
