@@ -149,7 +149,7 @@ def test_more_time(browser, live):
     process = live("digits", "--max-experiments=9", "--max-time=3s", text=SLOW)
     assert "1m" in ok(browser.act("digits", "add-budget", {"time": "1m"}))
     wait_for(lambda: browser.json("/api/projects/digits")["max_time"] == 63)
-    time.sleep(3)
+    wait_for(lambda: browser.json("/api/projects/digits")["elapsed"] > 4)
     assert process.poll() is None
     ok(browser.act("digits", "stop"))
 

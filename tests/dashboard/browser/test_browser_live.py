@@ -202,7 +202,8 @@ def test_a_server_that_comes_back_is_followed_again(alone: Any, open_page: Calla
     alone.kill()
     expect(page.locator("#live")).to_contain_text("Reconnecting, last update")
     expect(page.get_by_role("button", name="Pause")).to_be_disabled()
-    time.sleep(1)
+    count = len(alone.experiments("long"))
+    wait_until(lambda: len(alone.experiments("long")) > count + 2)
     alone.start()
     expect(page.locator("#live")).to_have_text("Live", timeout=60_000)
     expect(page.get_by_role("button", name="Pause")).to_be_enabled()
@@ -221,7 +222,8 @@ def test_rows_that_could_not_be_fetched_come_with_the_next_try(alone: Any, open_
     expect(page.locator("#more [role=tab]").first).to_be_visible()
     alone.kill()
     expect(page.locator("#live")).to_contain_text("Reconnecting")
-    time.sleep(1)  # for experiments that only a fetch brings: more rows than an event holds
+    count = len(alone.experiments("gap"))
+    wait_until(lambda: len(alone.experiments("gap")) > count + 2)  # only a fetch brings them: an event holds fewer rows
     page.route(re.compile(r"/experiments\?layout=columns"), lambda route: route.abort("connectionreset"), times=1)
     with page.expect_event("requestfailed", lambda request: "/experiments?layout=columns" in request.url):
         alone.start()
