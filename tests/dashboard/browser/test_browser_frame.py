@@ -99,6 +99,19 @@ def test_a_phone_leads_back_and_shows_values_before_the_log(shared: Any, open_pa
     expect(page.locator("h1")).to_have_text("Projects")
 
 
+def test_a_phone_compares_without_cutting_numbers(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred/compare?e=1,2,3,4")
+    page.set_viewport_size(PHONE)
+    cells = page.locator("#compare tr:not(:has(th:text-is('reason'))) td")
+    assert cells.count() > 20
+    assert cells.evaluate_all("all => all.every(cell => cell.scrollWidth <= cell.clientWidth)")
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    first = page.locator("#compare tbody th").first
+    before = first.bounding_box()
+    page.locator("#compare .scroll").evaluate("box => box.scrollTo(200, 0)")
+    assert first.bounding_box() == before  # names stay in sight
+
+
 def test_the_tab_shows_progress(dashboard: Any, open_page: Callable[..., Any]) -> None:
     dashboard.fill("tabbed", 30, "--running", "2", "--size", "60", "--curves", "0")
     page = open_page(dashboard, "/p/tabbed")
