@@ -3,7 +3,7 @@
 cloud           what Studio asks of a cloud, and its errors
 machine_types   which type is enough; what comes closest
 prices          prices kept for a day
-amounts, spending, quote   dollars: typed, spent, said
+spending, quote dollars: typed and spent; said
 ledger          machines.json, written before each order
 plan            options and offers: how many of which machine
 ordering, fleet one order and its answer; as many machines as are needed, none left

@@ -173,13 +173,13 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
         try:
             machines, missed = backend.open_cloud(everywhere=everywhere).survey()
         except StudioError as error:
-            _say(f"{_word(backend)} was not looked at: {error}")
+            _say(f"{backend.word()} was not looked at: {error}")
             failed += 1
             whole = whole and not backend.was_used()
             continue
         asked += 1
         for problem in missed:
-            _say(f"{_word(backend)} was not looked at everywhere: {problem}")
+            _say(f"{backend.word()} was not looked at everywhere: {problem}")
             whole = False
         costs = backend.costs(machines)
         machines.sort(key=lambda machine: (machine.project, machine.launched))
@@ -189,21 +189,17 @@ def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
     return rows, whole
 
 
-def _word(backend: Any) -> str:
-    """The name that the manual has for `--cloud`: gcloud, where gce is the same."""
-    return str((*backend.aliases, backend.name)[0])
-
-
 def _none(whole: bool) -> str:
     return "no machine is there" if whole else "no machine was found; not everything was looked at"
 
 
 def _unknown(project: str | None) -> str:
     """A word on a name that may be mistyped. It may be of a project of another computer, too."""
+    from studio.backends.queue.shipping import tag_of
     from studio.project.paths import project_names
 
-    known = {_plain(name) for name in project_names()}
-    if project is None or {_plain(project), _plain(re.sub(r"-[0-9a-f]{6}$", "", project))} & known:
+    known = {tag_of(name) for name in project_names()}
+    if project is None or {tag_of(project), tag_of(re.sub(r"-[0-9a-f]{6}$", "", project))} & known:
         return ""
     return f"; no project {project!r} is known here{did_you_mean(project, project_names())}"
 
@@ -215,11 +211,6 @@ def _at_work(rows: list[_Row]) -> list[str]:
 
     ours = [name for name in project_names() if any(row.backend.is_of(row.machine, name) for row in rows)]
     return [name for name in ours if is_locked(project_folder(name))]
-
-
-def _plain(name: str) -> str:
-    """As in the tags of machines."""
-    return re.sub(r"[^a-z0-9]", "-", name.lower())[:40].strip("-")
 
 
 def _print(rows: list[_Row]) -> None:
@@ -248,12 +239,12 @@ def _delete(rows: list[_Row]) -> bool:
                     break
                 time.sleep(1.0)
         except StudioError as error:
-            _say(f"{_word(backend)}: {error}")
+            _say(f"{backend.word()}: {error}")
             left = machines
         ok = ok and not left
         names = ", ".join(clean(each.name or each.id) for each in left)
         _say(
-            f"{_word(backend)}: "
+            f"{backend.word()}: "
             + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
         )
     return ok
@@ -267,9 +258,9 @@ def _close_ports(name: str | None) -> bool:
             continue
         try:
             if left := backend.close_ports(backend.open_cloud(everywhere=True)):
-                _say(f"{_word(backend)}: {', '.join(left)} stays, as machines use it")
+                _say(f"{backend.word()}: {', '.join(left)} stays, as machines use it")
         except StudioError as error:
-            _say(f"{_word(backend)}: what opened ports may still be there, which costs nothing: {error}")
+            _say(f"{backend.word()}: what opened ports may still be there, which costs nothing: {error}")
             ok = False
     return ok
 

@@ -11,7 +11,7 @@ from typing import Any
 from studio.backends.cloud.cloud import CloudDenied, CloudUnreachable
 from studio.project.paths import studio_home
 
-HOUR, DAY = 3600.0, 86400.0
+DAY = 86400.0
 
 Prices = dict[str, float]  # dollars, by whatever they are of
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from studio.backends.cloud.amounts import HOUR
 from studio.backends.cloud.cloud import Offer
-from studio.backends.cloud.spending import rate_of
+from studio.backends.cloud.spending import HOUR, rate_of
 from studio.format import money
 
 

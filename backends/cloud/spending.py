@@ -1,4 +1,5 @@
-"""Dollars: what a machine costs an hour, what machines have cost, and what may still be spent. Pure: dollars, hours' prices, seconds.
+"""Dollars: what a machine costs an hour, what machines have cost, what may still be spent, and how they are typed. Pure:
+dollars, hours' prices, seconds.
 
 The promise of `--max-cost`: what all machines can have cost until now, and what those that are alive can still cost
 until their lifetime ends them, never exceeds it together. Each hour counts with the most that its price may have risen
@@ -6,14 +7,16 @@ to. So a machine is launched only with a lifetime that fits; nobody has to be aw
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.backends.cloud.amounts import HOUR
 from studio.backends.cloud.cloud import Offer
+from studio.errors import BadInput
 
+HOUR = 3600.0
 LEAST_BILLED = 60.0  # seconds; Amazon and Google bill seconds from there on
-LEAST_LIFETIME = 900  # seconds: in less a machine does little more than start
+LEAST_USEFUL = 900  # seconds: with money for less, a machine does little more than start
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,47 @@ def affordable_lifetime(left: float | None, rate: Rate, machines: int, wanted: i
     if rate.ceiling <= 0:
         return wanted
     seconds = math.floor(max(left, 0.0) / (rate.ceiling * machines) * HOUR)
-    return min(seconds, wanted) if seconds >= min(LEAST_LIFETIME, wanted) else 0
+    return min(seconds, wanted) if seconds >= min(LEAST_USEFUL, wanted) else 0
 
 
 def experiment_cost(rate: Rate, seconds: float, slots: int) -> float | None:
     """Dollars of an experiment on a machine that runs `slots` at a time."""
     return None if rate.now is None else rate.now * seconds / HOUR / slots
+
+
+# --- as they are typed ------------------------------------------------------------------------------------------------
+
+
+def parse_dollars(given: str | float | None, option: str) -> float | None:
+    """`20`, `$20`, `0.35`."""
+    if given is None:
+        return None
+    amount = _amount(str(given).strip().removeprefix("$"))
+    if amount is None:
+        raise BadInput(f"{option} {given!r} is no amount of dollars; write for example 20 or 0.35")
+    return amount
+
+
+def parse_bid(given: str | float | None, on_demand: float | None) -> float | None:
+    """`0.35` or `$0.35` an hour, or `60%` of the price on demand."""
+    if given is None:
+        return None
+    text = str(given).strip()
+    if not text.endswith("%"):
+        amount = _amount(text.removeprefix("$"))
+        if amount is None:
+            raise BadInput(f"--bid {given!r}: write dollars an hour, such as 0.35, or a part of the price, such as 60%")
+        return amount
+    percent = _amount(text.removesuffix("%").strip())
+    if percent is None:
+        raise BadInput(f"--bid {given!r} is no percentage; write for example 60%")
+    if on_demand is None:
+        raise BadInput(f"--bid {given!r}: the price on demand is not known; give the bid in dollars, or --price too")
+    return on_demand * percent / 100
+
+
+def _amount(text: str) -> float | None:
+    if not re.fullmatch(r"(\d+\.?\d*|\.\d+)", text):
+        return None
+    amount = float(text)
+    return amount if 0 < amount < 1e9 else None

@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from studio.backends.cloud.amounts import HOUR
 from studio.backends.cloud.cloud import (
     CloudCredentials,
     CloudDenied,
@@ -22,7 +21,7 @@ from studio.backends.cloud.cloud import (
 from studio.backends.cloud.fleet import LIST_LAG, PATIENCE, SILENT, TAKEN, CostReached, Fleet
 from studio.backends.cloud.ledger import Ledger, read
 from studio.backends.cloud.ordering import CAPACITY_PAUSE, QUOTA_PAUSE, NoMachines, Terms
-from studio.backends.cloud.spending import Rate, committed, rate_of
+from studio.backends.cloud.spending import HOUR, Rate, committed, rate_of
 from studio.errors import StudioError
 
 

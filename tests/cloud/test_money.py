@@ -4,10 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.backends.cloud.amounts import HOUR, parse_bid, parse_dollars
 from studio.backends.cloud.cloud import Offer
 from studio.backends.cloud.quote import Quote, hours
-from studio.backends.cloud.spending import Rate, Spell, affordable_lifetime, committed, experiment_cost, rate_of, spent
+from studio.backends.cloud.spending import (
+    HOUR,
+    Rate,
+    Spell,
+    affordable_lifetime,
+    committed,
+    experiment_cost,
+    parse_bid,
+    parse_dollars,
+    rate_of,
+    spent,
+)
 from studio.errors import BadInput
 
 GIB = 1 << 30

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from studio.backends.cloud.ec2.errors import aws_errors
-from studio.backends.cloud.prices import DAY, HOUR, PriceCache
+from studio.backends.cloud.prices import DAY, PriceCache
+from studio.backends.cloud.spending import HOUR
 
 PRICING_REGION = "us-east-1"  # answers for all regions
 HOURS_A_MONTH = 730
