@@ -443,7 +443,7 @@ def test_a_project_with_machines_is_not_deleted(machine, amazon, command, train,
 
 def test_what_a_search_cost_is_listed(command, train, home):
     command("run", "--quiet", "--project=p", "--hp=lr=1,2", "train.py")
-    assert "cost" not in command("runs", "list").out + command("runs", "list", "p").out
+    assert "cost" not in (command("runs", "list").out + command("runs", "list", "p").out).split()
     (home / "projects/p/cost.json").write_text('{"dollars": 1.5}')
     set_cost(home, 0.0123)
     lines = command("runs", "list").out.splitlines()
