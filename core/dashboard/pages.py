@@ -39,7 +39,6 @@ COMPARED = 5
 NO_RESULT = ("failed", "stopped")  # what such an experiment reported is no result
 OTHER_VIEW = ("q", "state", "sort", "brush", "hide", "show")  # words of an address with which the first rows are others
 LONGEST_NAME = 18  # characters on a card
-FOLDED = 10  # numbers of an array that a page shows at once
 _EXIT_CODE = re.compile(r"^exit code \d+: ")
 PROJECT_COLUMNS = {
     "project": "Project", "state": "State", "best": "Best", "values": "Best values", "progress": "Progress",

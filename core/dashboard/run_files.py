@@ -24,7 +24,6 @@ OWN = (
     "outcome.json",
     "hyperparameters.json",
     "machine.json",
-    "started.json",
 )  # Studio's files, listed last
 LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds nobody up
 

@@ -165,21 +165,14 @@ class Session:
         return bool(self.pauses) and self.pauses[-1][1] is None
 
 
-_SESSIONS = "SELECT begun, ended, state, slots, size, max_time, pauses FROM sessions ORDER BY id"
-
-
-def read_sessions(connection: sqlite3.Connection) -> list[Session]:
-    """All sessions, in order."""
-    return [_session(row) for row in connection.execute(_SESSIONS)]
+_LATEST = "SELECT begun, ended, state, slots, size, max_time, pauses FROM sessions ORDER BY id DESC LIMIT 1"
 
 
 def read_session(connection: sqlite3.Connection) -> Session | None:
     """The latest session; None where nothing has begun."""
-    row = connection.execute(f"{_SESSIONS} DESC LIMIT 1").fetchone()
-    return row and _session(row)
-
-
-def _session(row: tuple[Any, ...]) -> Session:
+    row = connection.execute(_LATEST).fetchone()
+    if row is None:
+        return None
     begun, ended, state, slots, size, max_time, pauses = row
     spans = tuple((since, until) for since, until in json.loads(pauses))
     return Session(begun, ended, state, slots, size, max_time, spans)

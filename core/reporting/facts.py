@@ -28,12 +28,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Facts:
-    """metric is as the user wrote it; `better` is `min` or `max`; `seconds` is the time of all experiments together."""
+    """metric is as the user wrote it; `seconds` is the time of all experiments together."""
 
     name: str
     state: str
     metric: str
-    better: str
     sign: float
     optimizer: str
     script: str
@@ -58,7 +57,6 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
         name=project.name,
         state=project.state,
         metric=metric.name if metric.mode == "last" else f"{metric.name}:{metric.mode}",
-        better="min" if sign < 0 else "max",
         sign=sign,
         optimizer=str(settings.get("optimizer") or ""),
         script=str(settings.get("script") or ""),

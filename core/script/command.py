@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import BadInput
@@ -39,7 +39,6 @@ class Command:
     arguments: list[str]
     script: str | None
     notebook: str = ""
-    notices: list[str] = field(default_factory=list)
 
 
 def read_command(

@@ -36,7 +36,6 @@ class Substitution:
     names      of all hyperparameters, as `--hp` has them
     arrays     those of `names` whose values are numpy vectors; never written into the text
     shown      what messages call the script
-    places     of names whose place is known
 
     Raises SubstitutionError for a file that cannot be rewritten faithfully, and for a name that has no place, or several.
     """
@@ -47,10 +46,9 @@ class Substitution:
         names: Sequence[str],
         arrays: Collection[str] = (),
         shown: str | None = None,
-        places: Mapping[str, Place] | None = None,
     ) -> None:
         self.program = program
-        self.places: dict[str, Place] = dict(places or {})
+        self.places: dict[str, Place] = {}
         self._arrays = frozenset(arrays)
         self._shown = shown or program.script or next(iter(program.more), "")
         finder = Places(program, self._shown)
@@ -59,8 +57,6 @@ class Substitution:
             _ = source.reads
         everything = self._reads_values_file()
         for name in names:
-            if name in self.places:
-                continue
             if name in self._arrays:
                 if not everything:
                     self._check_array(name)
@@ -85,10 +81,6 @@ class Substitution:
     def changes(self, values: Mapping[str, object]) -> dict[str, bytes]:
         """The files that change, path -> whole new content."""
         return self.write(values).files
-
-    def arguments(self, values: Mapping[str, object], array_paths: Mapping[str, str]) -> list[str]:
-        """The script's arguments with the values in them."""
-        return self.write(values, array_paths).arguments
 
     def diff(self, values: Mapping[str, object]) -> str:
         """`changes(values)` as a unified diff without colour, one that `git apply` takes."""

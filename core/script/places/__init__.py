@@ -18,7 +18,7 @@ finding          all places of a program, in the order in which a name is looked
 To add a kind, write a file with a function that yields `Place`s, and add a line to `KINDS` in `finding`.
 """
 
-from studio.script.places.finding import Places, find_places
+from studio.script.places.finding import Places
 from studio.script.places.place import Draft, Edit, Place, apply_edits
 
-__all__ = ["Draft", "Edit", "Place", "Places", "apply_edits", "find_places"]
+__all__ = ["Draft", "Edit", "Place", "Places", "apply_edits"]

@@ -1,10 +1,10 @@
 """All places of a program, in the order in which a name is looked for, and the one that a name means."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from studio.errors import SubstitutionError
 from studio.script.places import (
@@ -43,22 +43,6 @@ KINDS: tuple[tuple[Finder, ...], ...] = (
 
 _PART = re.compile(r"[^.\[\]]+(?:\[\d+\])*|\[\d+\]")
 _LINE = re.compile(r"(?:(?P<line>\d+):)?(?P<key>.*)", re.DOTALL)
-
-
-def find_places(
-    source: Path,
-    script: str | None,
-    arguments: Sequence[str] = (),
-    names: Collection[str] | None = None,
-    env: Mapping[str, str] | None = None,
-    more: Sequence[str] = (),
-) -> list[Place]:
-    """Every place of the program whose files lie in `source`, each with its `address`; or those that `names` mean.
-
-    Raises SubstitutionError for a script that cannot be read, and for a name that means no place or several.
-    """
-    places = Places(Program.at(source, script, arguments, env=env, more=more))
-    return places.every() if names is None else [places.choose(name) for name in names]
 
 
 class Places:

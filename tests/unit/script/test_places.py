@@ -6,7 +6,7 @@ import re
 import pytest
 
 from studio.errors import SubstitutionError
-from studio.script.places import Places, find_places
+from studio.script.places import Places, apply_edits
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 
@@ -437,7 +437,8 @@ def test_every_place_is_listed_with_an_address_that_picks_it(tmp_path):
     )
     (tmp_path / "config.yaml").write_text("optimizer:\n  momentum: 0.9\n  betas: [0.9, 0.99]\n")
     (tmp_path / "model.py").write_text("hidden = 64\n")
-    places = find_places(tmp_path, "train.py")
+    found = Places(Program.at(tmp_path, "train.py"))
+    places = found.every()
     assert {place.address: (place.kind, place.line, place.value) for place in places} == {
         "lr": ("option", 3, 0.1),
         "SVC.C": ("keyword", 4, 1.0),
@@ -450,8 +451,7 @@ def test_every_place_is_listed_with_an_address_that_picks_it(tmp_path):
         "ALPHA": ("environment", 10, places[-1].value),
     }
     for place in places:
-        [found] = find_places(tmp_path, "train.py", names=[place.address])
-        assert found.key == place.key
+        assert found.choose(place.address).key == place.key
     assert "train.py:4 SVC(C=1.0)" in map(str, places)
 
 
@@ -459,9 +459,8 @@ def test_a_place_knows_where_its_own_value_stands():
     text = HEAD + "p.add_argument('--lr', default=0.1)\ndepth = 3\nprint(depth)\n"
     places = Places(program({"train.py": text}))
     for name, before, after in [("lr", "default=0.1", "default=0.5"), ("depth", "depth = 3", "depth = 0.5")]:
-        home = places.choose(name).home
-        changed = Substitution(program({"train.py": text}), [name], places={name: home}).changes({name: 0.5})
-        assert changed["train.py"].decode() == text.replace(before, after)
+        [edit] = places.choose(name).home.edits
+        assert apply_edits({"train.py": text}, [(edit, edit.write(0.5))]) == {"train.py": text.replace(before, after)}
 
 
 def notebook(*cells, **metadata):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from studio.script.places import find_places
+from studio.script.places import Places
 from studio.script.printed import logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import propose, range_of, worth_searching
@@ -109,7 +109,9 @@ def test_names_that_trackers_get(program):
     assert logged_names(program) == {"score/test": "TensorBoard", "val_acc": "its logger", "epoch": "its logger"}
 
 
-def test_hyperparameters_come_before_other_numbers(tmp_path):
-    (tmp_path / "train.py").write_text(SCRIPT)
-    places = find_places(tmp_path, "train.py")
-    assert [one.place.address for one in worth_searching(propose(places))] == ["lr", "eta", "max_depth"]
+def test_hyperparameters_come_before_other_numbers(program):
+    assert [one.place.address for one in worth_searching(propose(Places(program).every()))] == [
+        "lr",
+        "eta",
+        "max_depth",
+    ]

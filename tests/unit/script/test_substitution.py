@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.errors import SubstitutionError
-from studio.script.places import Place
+from studio.script.places import Place, Places
 from studio.script.places.variables import literal_edit
 from studio.script.program import Program
 from studio.script.substitution import Substitution
@@ -57,8 +57,9 @@ def reads_of(given, name):
 
 def build(text, names=("lr",), **options):
     """Values for the reads of `names` in one script."""
-    given = program({"train.py": text})
-    return Substitution(given, names, places={name: reads_of(given, name) for name in names}, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Places, "choose", lambda self, name: reads_of(self.program, name))
+        return Substitution(program({"train.py": text}), names, **options)
 
 
 def found(text, names=("lr",), arguments=(), **options):
@@ -340,22 +341,22 @@ def test_arguments():
     given = ["30", "--lr", "{lr}", "--lr={lr}", "{layers}{lr}", "{ lr }", "{x}", "{{lr}}", "{}", "{w}"]
     substitution = Substitution(program({"train.sh": "echo $1"}, given), names, ["w"])
     values = {"lr": 1e-05, "layers": "2", "w": np.zeros(2)}
-    assert substitution.arguments(values, {"w": "/tmp/w.npy"}) == [
+    assert substitution.write(values, {"w": "/tmp/w.npy"}).arguments == [
         *("30", "--lr", "1e-05", "--lr=1e-05", "21e-05", "{ lr }", "{x}", "{1e-05}", "{}", "/tmp/w.npy")
     ]
     assert substitution.changes(values) == {}
-    assert substitution.arguments({**values, "lr": np.float64(0.5)}, {"w": "w"})[2] == "0.5"
+    assert substitution.write({**values, "lr": np.float64(0.5)}, {"w": "w"}).arguments[2] == "0.5"
 
 
 def test_values_in_brackets_are_not_read_again():
     substitution = Substitution(program({"train.sh": ""}, ["{a}", "{b}"]), ["a", "b"])
-    assert substitution.arguments({"a": "{b}", "b": "{a}"}, {}) == ["{b}", "{a}"]
+    assert substitution.write({"a": "{b}", "b": "{a}"}, {}).arguments == ["{b}", "{a}"]
 
 
 def test_without_hyperparameters_nothing_changes():
     substitution = found("f(lr)", [], ["{lr}"])
     assert substitution.changes({}) == {}
-    assert substitution.arguments({}, {}) == ["{lr}"]
+    assert substitution.write({}, {}).arguments == ["{lr}"]
 
 
 @pytest.mark.parametrize(
