@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from studio.cli.console import print_json, print_table
+from studio.cli.usage import new_app
 from studio.errors import BadInput, StudioError
 from studio.format import duration, money
 from studio.text import clean, did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 
 CLOUDS = "ec2, gcloud (gce), or a plugin's; ec2spot and gcspot are the same clouds"
 GONE = 120.0  # seconds that machines have to be gone after they were asked to end

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.usage import PlainUsage, whole
+from studio.cli.usage import PlainUsage, new_app, whole
 from studio.errors import BadInput
 from studio.text import clean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 # Who gives it a --lifetime is a machine of a cloud; a fresh one may be there before its credentials are.
 FRESH, AGAIN = 120.0, 5.0  # seconds

@@ -8,13 +8,13 @@ import typer
 
 from studio.cli import names
 from studio.cli.console import print_json
-from studio.cli.usage import PlainUsage
+from studio.cli.usage import PlainUsage, new_app
 from studio.errors import BadInput, ProjectError
 from studio.format import age, counted
 from studio.project.paths import project_folder, projects_folder
 from studio.text import clean, did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 
 @app.command(cls=PlainUsage)

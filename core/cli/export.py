@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from studio.cli import names
-from studio.cli.usage import PlainUsage, say
+from studio.cli.usage import PlainUsage, new_app, say
 from studio.project.project import Project
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 MOST_STEPS = 1000  # intermediate values of one experiment
 

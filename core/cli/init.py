@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.usage import COMMAND, PlainUsage
+from studio.cli.usage import COMMAND, PlainUsage, new_app
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 
 @app.command(

@@ -1,10 +1,8 @@
 """`studio mcp`: Studio as tools for coding agents, by the Model Context Protocol on standard input and output."""
 
-import typer
+from studio.cli.usage import PlainUsage, new_app
 
-from studio.cli.usage import PlainUsage
-
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 
 @app.command(cls=PlainUsage)

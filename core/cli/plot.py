@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from studio.cli import names
-from studio.cli.usage import PlainUsage
+from studio.cli.usage import PlainUsage, new_app
 from studio.errors import BadInput
 from studio.project.project import Project
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 WIDEST = 120  # columns of a picture
 HIGHEST = 16  # rows

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from studio.cli.console import print_json, print_table
+from studio.cli.usage import new_app
 from studio.errors import BadInput
 from studio.host import Host, Piece, backend_fields, create_host
 from studio.options import options_of, type_name
 from studio.text import did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 
 @app.callback(invoke_without_command=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from studio.cli import names, options
-from studio.cli.usage import PlainUsage, consent, say
+from studio.cli.usage import PlainUsage, consent, new_app, say
 from studio.errors import BadInput
 from studio.host import Host, create_host
 from studio.settings import RESUME_OPTIONS, SCRIPT
@@ -23,7 +23,7 @@ HELP = {  # where it differs from that of `studio run`
 
 def app() -> typer.Typer:
     """The command, with those options of the schema that may change, and those of the backends that are installed."""
-    made = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    made = new_app()
     made.command(cls=PlainUsage)(options.with_options(resume, RESUME_OPTIONS, create_host(), help=HELP))
     return made
 

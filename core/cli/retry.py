@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from studio.cli import names
-from studio.cli.usage import PlainUsage, say
+from studio.cli.usage import PlainUsage, new_app, say
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 
 @app.command(cls=PlainUsage)

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from studio.cli import names
-from studio.cli.usage import PlainUsage, say
+from studio.cli.usage import PlainUsage, new_app, say
 from studio.errors import BadInput, StoreError, StudioError
 from studio.host import Host, create_host
 from studio.project.project import Project
 from studio.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 
 @app.command(cls=PlainUsage)

@@ -11,7 +11,7 @@ import typer
 
 from studio.cli import options
 from studio.cli.config import FILE, config_text, merged, read_config
-from studio.cli.usage import COMMAND, PlainUsage, consent
+from studio.cli.usage import COMMAND, PlainUsage, consent, new_app
 from studio.errors import BadInput
 from studio.host import Host, create_host
 from studio.settings import OPTIONS, OUTPUT
@@ -82,7 +82,7 @@ def _of_the_script(name: str, args: Sequence[str]) -> str:
 
 def app() -> typer.Typer:
     """The command, with the options of the schema and of the backends that are installed."""
-    made = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    made = new_app()
     context = {"allow_interspersed_args": False, "max_content_width": 110}
     callback = options.with_options(run, OPTIONS, create_host())
     made.command(cls=RunUsage, context_settings=context, epilog=EXAMPLES)(callback)

@@ -12,7 +12,7 @@ import typer
 
 from studio.cli import names
 from studio.cli.console import harmless, print_experiments, print_json, print_table
-from studio.cli.usage import say
+from studio.cli.usage import new_app, say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, is_number
@@ -21,7 +21,7 @@ from studio.project.project import Project, all_projects
 from studio.system.tail import next_data
 from studio.text import clean
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 
 CHUNK = 1 << 20  # bytes that are read at once
 NAME = 32  # characters of a name that others are aligned with

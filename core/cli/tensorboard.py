@@ -10,12 +10,12 @@ from pathlib import Path
 import typer
 
 from studio.cli import names
-from studio.cli.usage import PlainUsage
+from studio.cli.usage import PlainUsage, new_app
 from studio.errors import BadInput
 from studio.project.project import Project
 from studio.system.signals import handle
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 REFRESH = 5.0  # seconds until new experiments appear
 PATIENCE = 3.0  # seconds that TensorBoard has to end: while it serves a request it may not hear of it

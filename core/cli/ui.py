@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.usage import PlainUsage, say, whole
+from studio.cli.usage import PlainUsage, new_app, say, whole
 from studio.errors import BadInput
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = new_app()
 
 PORT = 8484
 

@@ -12,6 +12,11 @@ from studio.settings import GROUPS
 COMMAND = "studio.command"  # in a context's `meta`: `--` stood before the first argument
 
 
+def new_app(**options: Any) -> typer.Typer:
+    """An application for the commands of one file, without decoration."""
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, **options)
+
+
 class PlainUsage(TyperCommand):
     """A command whose usage line shows its arguments as they are named, and whose help has the options in groups."""
 

@@ -1,7 +1,7 @@
 """Handlers of the read API and of the actions: `docs/api.md` describes them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -135,6 +135,10 @@ class Api:
     # --- streams and actions ----------------------------------------------------------------------------------------
 
     async def events(self, request: Request) -> Response:
+        return self.stream(request, self.news)
+
+    def stream(self, request: Request, news: Callable[[OpenProject, str], dict[str, Any]]) -> Response:
+        """Answer the `news` of the project of this address, until it is gone."""
         name = request.path_params["project"]
 
         def source() -> OpenProject | None:
@@ -145,7 +149,7 @@ class Api:
             except StudioError:  # it cannot be read just now: what is shown stays
                 return None
 
-        return stream(source, self.news, request, self._projects.closing)
+        return stream(source, news, request, self._projects.closing)
 
     @staticmethod
     def news(project: OpenProject, after: str) -> dict[str, Any]:

@@ -24,12 +24,11 @@ from studio import format as text
 from studio.dashboard.access import Secrets, without_port
 from studio.dashboard.api import Api, no_experiment
 from studio.dashboard.columns import Column, round_8
-from studio.dashboard.events import Gone, stream
 from studio.dashboard.experiment_table import UNFINISHED, ExperimentTable, parse_index
 from studio.dashboard.http import Json, is_here, numbers
-from studio.dashboard.open_projects import NotFound, OpenProject, OpenProjects
+from studio.dashboard.open_projects import OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
-from studio.errors import BadInput, StudioError
+from studio.errors import BadInput
 from studio.format import finite
 from studio.project.summary import ProjectSummary
 
@@ -410,21 +409,13 @@ class Pages:
         """Answer the events of the API, with the parts of the page that the server writes."""
         name = request.path_params["project"]
 
-        def source() -> OpenProject | None:
-            try:
-                return self._projects.project(name)
-            except NotFound:
-                raise Gone from None
-            except StudioError:  # it cannot be read just now: what is shown stays
-                return None
-
         def news(project: OpenProject, after: str) -> dict[str, Any]:
             found = self._api.news(project, after)
             parts, summary = self._parts(), found["project"]
             html = {"strip": str(parts.strip(name, summary)), "failures": str(parts.failures(summary))}
             return {**found, "html": html}
 
-        return stream(source, news, request, self._projects.closing)
+        return self._api.stream(request, news)
 
     def message(self, status: int, words: str) -> Response:
         return self._page("message.html", {"page": "none"}, status, title=f"{status}", text=words)
