@@ -29,7 +29,14 @@ LABELS = {"number": "#", "exit_code": "Exit", "duration": "Time"}
 
 @dataclass(frozen=True)
 class Column:
-    """As the pages get it; `studio.dashboard` says what each part is."""
+    """One column, as the pages get it.
+
+    key           where its cells are: the name of a list, of a hyperparameter, or `metric.NAME`
+    kind          `metric`, `param` or `state`
+    log           whether its axis is logarithmic, from `min` to `max`
+    choices       the values of a category; None for numbers
+    array         the length of an array, whose cells are its norm; 0 for any other value
+    """
 
     key: str
     kind: str

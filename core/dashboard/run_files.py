@@ -29,7 +29,7 @@ LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds no
 
 
 def list_files(project: str, number: int, folder: Path, snapshot: Path) -> list[dict[str, Any]]:
-    """What the run made, as /api/p/NAME/N has it: artifacts, models, logs; of the workspace what was not copied there."""
+    """The files of a run, as the API lists them: artifacts, models, logs; of the workspace those that were not copied there."""
     found: list[dict[str, Any]] = []
     if not is_own(folder):
         return found

@@ -1,18 +1,16 @@
 """From settings to a finished project.
 
-search          `studio.Search`: ask and tell, numbered, recorded, replayed
-ranges          texts and values to a Space
-optimizer_file  an optimizer in the user's own file
-studioml        StudioML's optimizers as they are
-artifacts       --capture, --capture-once, --reuse
-baseline        the script's own values, to begin with
-plan            everything that is checked before anything is written
-creation        a project made whole or not at all
-driver          the loop, with attempts and control
-failures        what a failure means, and when to give up
-inspection      what a script offers to a search
-confirm         the best experiments again, several times
-observer        what a driver tells whoever watches
-run, resume     `studio.run`, `studio.resume`
-steering        what a person may ask of a search
+search       `studio.Search`: ask and tell, numbered, recorded, replayed
+ranges       texts and values to a Space
+artifacts    --capture, --capture-once, --reuse
+baseline     the script's own values, to begin with
+plan         everything that is checked before anything is written
+creation     a project made whole or not at all
+driver       the loop, with attempts and control
+failures     what a failure means, and when to give up
+inspection   what a script offers to a search
+confirm      the best experiments again, several times
+observer     what a driver tells whoever watches
+run, resume  `studio.run`, `studio.resume`
+steering     what a person may ask of a search
 """
