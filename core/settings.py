@@ -176,12 +176,11 @@ def parse_environment(given: Mapping[str, str | None] | str | Sequence[str], fla
     return variables
 
 
-def resolve_environment(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables with the values of this start. BadInput for one that the environment lacks."""
+def check_environment(variables: Mapping[str, str | None]) -> None:
+    """BadInput for a variable that is to come from the environment, which lacks it."""
     for name, value in variables.items():
         if value is None and name not in os.environ:
             raise BadInput(f"--env {name} takes its value from the environment, which has no {name}; set it: {name}=…")
-    return {name: os.environ[name] if value is None else value for name, value in variables.items()}
 
 
 def is_optimizer_file(optimizer: str) -> bool:

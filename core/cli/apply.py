@@ -36,7 +36,7 @@ def apply(
     from studio.errors import BadInput
     from studio.project.project import Project
     from studio.script.apply import apply_values
-    from studio.search.inspection import program_of
+    from studio.search.plan import program_of
     from studio.settings import Settings
 
     if yes and experiment is None:

@@ -16,7 +16,8 @@ from studio.errors import StudioError
 from studio.host import create_host
 from studio.project.project import Project, all_projects
 from studio.script.apply import apply_values
-from studio.search.inspection import inspect_script, program_of
+from studio.search.inspection import inspect_script
+from studio.search.plan import program_of
 from studio.settings import Settings
 
 INSTRUCTIONS = """Studio searches hyperparameters of unmodified training scripts. First inspect_script, then start_search with

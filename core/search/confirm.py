@@ -15,7 +15,7 @@ from studio.experiment import Experiment
 from studio.project.paths import project_names
 from studio.project.project import Project
 from studio.script.places import Places
-from studio.search.inspection import program_of
+from studio.search.plan import program_of
 from studio.search.run import resume, run
 from studio.settings import OPTIONS, Settings
 

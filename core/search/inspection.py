@@ -22,7 +22,6 @@ from studio.script.places.options import by_its_name
 from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
-from studio.settings import Settings
 from studio.text import literal as parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
@@ -115,12 +114,6 @@ def inspect_script(
         metrics = had or metrics
         notices += [notice] if notice else []
     return Inspection(words, propose(places), metrics, notices)
-
-
-def program_of(settings: Settings, source: Path) -> Program:
-    """Return the program that `settings` name, with its files in `source`."""
-    command = read_command(settings.script, settings.arguments, source, module=settings.module, python=settings.python)
-    return Program.at(source, command.script, command.arguments, more=settings.substitute, command=command.argv)
 
 
 def _metrics_in_text(program: Program, host: Host) -> list[Seen]:

@@ -29,9 +29,9 @@ from studio.settings import (
     DEFAULT_EXPERIMENTS,
     GRID_LIMIT,
     Settings,
+    check_environment,
     parse_direction,
     parse_metric,
-    resolve_environment,
     unread_metric,
 )
 from studio.space import Choice, Constant, Space, Suggestion
@@ -141,7 +141,8 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         settings = replace(settings, python=active)
         notices.append(f"scripts run with {active}, which is active here; --python names another")
     command = read_command(settings.script, settings.arguments, files, module=settings.module, python=settings.python)
-    program = _program(settings, files, command)
+    check_environment(settings.env)
+    program = program_of(settings, files, command)
     if command.notebook:
         artifacts.captured.setdefault("executed.ipynb", command.notebook)
     links = outside_paths(program, source, settings.link)
@@ -174,6 +175,22 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     _settle_budget(plan)
     _check_metric(plan, host, files)
     return plan
+
+
+def program_of(settings: Settings, source: Path, command: Command | None = None) -> Program:
+    """The program that `settings` name, with its files in `source`. A variable that the environment lacks is left out."""
+    command = command or read_command(
+        settings.script, settings.arguments, source, module=settings.module, python=settings.python
+    )
+    more = []
+    for name in settings.substitute:
+        path = Path(os.path.normpath(source / name))
+        if not path.is_file() or not path.is_relative_to(source):
+            raise BadInput(f"--substitute {name!r} is no file below the working directory")
+        more.append(str(path.relative_to(source)))
+    given = {name: os.environ.get(name) if value is None else value for name, value in settings.env.items()}
+    env = {name: value for name, value in given.items() if value is not None}
+    return Program.at(source, command.script, command.arguments, env=env, more=more, command=command.argv)
 
 
 def array_names(space: Space) -> list[str]:
@@ -275,14 +292,3 @@ def _below(script: str, source: Path) -> str:
     if not path.is_relative_to(source) and os.path.exists(path.parent):  # through a link, as /tmp is on macOS
         path = path.parent.resolve() / path.name
     return str(path.relative_to(source)) if path.is_relative_to(source) else script
-
-
-def _program(settings: Settings, source: Path, command: Command) -> Program:
-    more = []
-    for name in settings.substitute:
-        path = Path(os.path.normpath(source / name))
-        if not path.is_file() or not path.is_relative_to(source):
-            raise BadInput(f"--substitute {name!r} is no file below the working directory")
-        more.append(str(path.relative_to(source)))
-    env = resolve_environment(settings.env)
-    return Program.at(source, command.script, command.arguments, env=env, more=more, command=command.argv)

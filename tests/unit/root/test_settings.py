@@ -17,12 +17,12 @@ from studio.settings import (
     ResumeOptions,
     RunOptions,
     Settings,
+    check_environment,
     command_line,
     make_settings,
     parse_direction,
     parse_duration,
     parse_metric,
-    resolve_environment,
     unread_metric,
 )
 
@@ -243,10 +243,10 @@ def test_a_secret_is_not_written_back(monkeypatch) -> None:
     monkeypatch.setenv("TOKEN", "hidden")
     settings = make_settings("train.py", env=["TOKEN"])
     assert settings.env == {"TOKEN": None}  # its value is stored nowhere
-    assert resolve_environment(settings.env) == {"TOKEN": "hidden"}
+    check_environment(settings.env)
     monkeypatch.delenv("TOKEN")
     with pytest.raises(BadInput, match="--env TOKEN takes its value from the environment"):
-        resolve_environment(settings.env)
+        check_environment(settings.env)
     assert command_line(settings) == ["studio", "run", "--env=TOKEN", "train.py"]
 
 
