@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict, TypeVar
 
 from studio.errors import BadInput, RangeError
@@ -417,6 +417,12 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def as_grid(self, ranges: Mapping[str, Any], **changes: Any) -> "Settings":
+        """Settings of a grid of `ranges`, which runs the script as this search does; nothing of how this one searches stays."""
+        search = {field.name: field.default for field in OPTIONS.values() if field.option.group == SEARCH}
+        budget = {"max_experiments": None, "max_time": None}
+        return replace(self, **{**search, **budget, "ranges": dict(ranges), "optimizer": "grid", **changes})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":

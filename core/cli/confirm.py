@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from studio.cli import names
-from studio.cli.usage import PlainUsage, new_app
+from studio.cli import names, options
+from studio.cli.usage import PlainUsage, consent, new_app
 
 app = new_app()
 
@@ -18,6 +18,7 @@ def confirm(
     num_workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="How many at a time. Default: as the search.")
     ] = None,
+    yes: options.Yes = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
     """Run the best experiments of PROJECT again, with other seeds where the script has one; the winner is by the mean."""
@@ -26,7 +27,14 @@ def confirm(
     from studio.format import assignments, short
     from studio.search.confirm import confirm as confirmed
 
-    results = confirmed(names.project_of(project), top=top, replicates=replicates, num_workers=num_workers, notice=say)
+    results = confirmed(
+        names.project_of(project),
+        top=top,
+        replicates=replicates,
+        num_workers=num_workers,
+        yes=consent(yes),
+        notice=say,
+    )
     if json:
         print_json([one.as_dict() for one in results])
     else:

@@ -154,17 +154,5 @@ def experiment_command(key: str, settings: Mapping[str, Any], values: Mapping[st
     plain_values = {name: plain(value) for name, value in values.items()}
     ranges = {name: write_value(value) for name, value in plain_values.items() if not isinstance(value, list)}
     arrays = [f"{key}/{name}:{name}" for name in values if name not in ranges]
-    once = replace(
-        stored,
-        ranges=ranges,
-        reuse=[*stored.reuse, *arrays],
-        optimizer="grid",
-        options={},
-        seed=None,
-        num_workers=1,
-        max_experiments=None,
-        max_time=None,
-        repeat=False,
-        no_baseline=False,  # a grid has none
-    )
+    once = stored.as_grid(ranges, reuse=[*stored.reuse, *arrays], num_workers=1)
     return repeating_command(once, host)

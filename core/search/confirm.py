@@ -1,7 +1,7 @@
 """The best experiments run again: with several seeds, or simply again, so that the winner is not the luckiest.
 
 Each of the best becomes a project of its own, `PROJECT-confirm-7`, whose experiments are its replicates; one that is
-there already is read and not run again.
+there already is read, and goes on where more are asked for.
 """
 
 import math
@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import BadInput, SubstitutionError
-from studio.experiment import Experiment
+from studio.experiment import Experiment, ranked
 from studio.project.paths import project_names
 from studio.project.project import Project
+from studio.project.summary import summarize
 from studio.script.places import Places
 from studio.search.plan import program_of
-from studio.search.run import resume, run
-from studio.settings import OPTIONS, Settings
+from studio.search.run import Consent, resume, start
+from studio.settings import Settings
 
 CONFIDENCE = 0.95
+MOST = 1000  # replicates
 _SEED = re.compile(r"(random_?|rng_?)?(seed|state)", re.IGNORECASE)
 
 
@@ -51,62 +53,61 @@ class Confirmed:
 
 
 def confirm(
-    name: str, *, top: int = 3, replicates: int = 5, num_workers: int | None = None, notice: Callable[[str], None]
+    name: str,
+    *,
+    top: int = 3,
+    replicates: int = 5,
+    num_workers: int | None = None,
+    yes: Consent = False,
+    notice: Callable[[str], None],
 ) -> list[Confirmed]:
     """Run the best `top` experiments of project `name` again, `replicates` times each; the best by the mean comes first.
 
-    Raises BadInput for a project without results, or with arrays.
+    The script's files are those of the project's folder as they are now. Raises BadInput for a project without results, or
+    with arrays.
     """
+    if replicates > MOST:
+        raise BadInput(f"--replicates {replicates}: at most {MOST} are run")
     project = Project(name)
-    best = sorted(
-        (one for one in project.experiments if one.status == "completed" and one.fitness is not None),
-        key=lambda one: (-(one.fitness or 0.0), one.number),
-    )[:top]
+    best = ranked(project.experiments)[:top]
     if not best:
         raise BadInput(f"project {name} has no completed experiment with a fitness, so there is nothing to confirm")
     if any(isinstance(value, list) for one in best for value in one.values.values()):
         raise BadInput(f"project {name} searches an array; run an experiment of it again with --reuse")
+    if not project.source.is_dir():
+        raise BadInput(f"{project.source}, the folder of project {name}, is gone; put it back, or search again")
     settings = Settings.from_dict(project.settings)
     seed = _seed_of(settings, project, best[0])
     notice(
         f"each runs {replicates} times, " + (f"with {seed} = 1 to {replicates}" if seed else "without a seed to vary")
     )
-    results = [
-        _replicated(settings, project, one, seed, replicates, num_workers or settings.num_workers) for one in best
-    ]
+    workers = num_workers or settings.num_workers
+    results = [_replicated(settings, project, one, seed, replicates, workers, yes) for one in best]
     return sorted(results, key=lambda one: -math.inf if one.mean is None else project.sign * one.mean, reverse=True)
 
 
 def _replicated(
-    settings: Settings, project: Project, one: Experiment, seed: str, replicates: int, num_workers: int
+    settings: Settings, project: Project, one: Experiment, seed: str, replicates: int, num_workers: int, yes: Consent
 ) -> Confirmed:
     name = f"{project.name}-confirm-{one.number}"
-    if name in project_names():
-        done = resume(name, num_workers=num_workers, max_experiments=replicates)
-    else:
-        done = run(
-            settings.script,
-            settings.arguments,
-            project=name,
-            num_workers=num_workers,
-            **_options(settings, one, seed, replicates),
-        )
+    if name not in project_names():
+        grid = _grid(settings, one, seed, replicates, num_workers)
+        start(grid, name, source=project.source, yes=yes)
+    elif summarize(Project(name).folder).finished < replicates:
+        resume(name, num_workers=num_workers, max_experiments=replicates, yes=yes)
+    done = Project(name)
     values = [each.metric["value"] for each in done.experiments if each.fitness is not None and each.metric]
     mean, low, high = interval(values)
     return Confirmed(one, name, values, mean, low, high)
 
 
-def _options(settings: Settings, one: Experiment, seed: str, replicates: int) -> dict[str, Any]:
-    """The options of the search, but for its hyperparameters, which are fixed."""
-    kept = {"metric", "direction", "module", "python", "env", "substitute", "capture", "capture_once", "max_duration"}
-    kept |= {"backend", "backend_options", "cpus", "gpus", "ram", "hdd", "max_workspace", "max_log", "retry_failed"}
-    names = {field.keyword: field.name for field in OPTIONS.values()} | {"backend_options": "backend_options"}
-    options = {keyword: getattr(settings, names[keyword]) for keyword in kept if keyword in names}
-    ranges: dict[str, Any] = {key: [value] for key, value in one.values.items()}
+def _grid(settings: Settings, one: Experiment, seed: str, replicates: int, num_workers: int) -> Settings:
+    """The values of the experiment, fixed, with seeds for more replicates than now: others may follow."""
+    env = settings.env
     if not seed:  # a variable that the script does not read makes them different experiments
-        seed = "replicate"
-        options["env"] = {**options["env"], "STUDIO_REPLICATE": "{replicate}"}
-    return {**options, "hyperparams": {**ranges, seed: list(range(1, replicates + 1))}, "optimizer": "grid"}
+        seed, env = "replicate", {**env, "STUDIO_REPLICATE": "{replicate}"}
+    ranges = {**{key: [value] for key, value in one.values.items()}, seed: f"1:1:{MOST}"}
+    return settings.as_grid(ranges, env=env, num_workers=num_workers, max_experiments=replicates)
 
 
 def _seed_of(settings: Settings, project: Project, one: Experiment) -> str:

@@ -62,9 +62,21 @@ def run(
     project is safe on disk and `resume` goes on with it. A backend that costs money needs `yes`, which may be a
     function that asks, or "max_cost" among its options.
     """
-    settings = make_settings(script, arguments, **given)
+    return start(make_settings(script, arguments, **given), project, yes=yes, host=host, observer=observer)
+
+
+def start(
+    settings: Settings,
+    project: str | None,
+    *,
+    source: Path | None = None,
+    yes: Consent = False,
+    host: Host | None = None,
+    observer: Observer | None = None,
+) -> Project:
+    """Run the search of these settings, as `run` does, with the files in `source`: by default the current directory."""
     host, observer = host or create_host(), observer or Observer()
-    plan, snapshot = check(settings, project, host)
+    plan, snapshot = check(settings, project, host, source)
     backend = make_backend(plan, host, observer)
     confirm_estimate(backend, observer, yes)
     store = create(plan, snapshot, project)
@@ -121,10 +133,10 @@ def remove(project: str) -> None:
         remove_tree(folder)
 
 
-def check(settings: Settings, project: str | None, host: Host) -> tuple[Plan, Snapshot]:
+def check(settings: Settings, project: str | None, host: Host, source: Path | None = None) -> tuple[Plan, Snapshot]:
     """All that `run` checks before it writes anything."""
     try:
-        source = Path.cwd()
+        source = source or Path.cwd()
     except FileNotFoundError:
         raise BadInput("the working directory does not exist any more; cd to one that does") from None
     if project is not None and is_whole(project_folder(project)):

@@ -117,6 +117,31 @@ def test_confirm_ranks_by_the_mean_over_seeds(train, command):
     assert len(Project("p-confirm-3").experiments) == 3
 
 
+def test_confirm_runs_in_the_folder_of_the_project_with_what_its_script_needs(script, command, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x").write_text("0.5")
+    script(
+        "train.py", "import os\nlr = 0.1\nprint('fitness:', lr + float(open(os.pardir + os.sep + 'data/x').read()))\n"
+    )
+    assert command("run", "--project=p", "--link=../data", "--hp=lr=0.1,0.2", "train.py").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = command("confirm", "p", "--top=1", "--replicates=2", "--json")
+    assert json.loads(result.out)[0]["metric"] == [0.7, 0.7], result.err
+
+
+def test_confirm_goes_on_where_more_are_asked_for_and_reads_what_is_there(train, command):
+    assert command("run", "--project=p", "--metric=val_loss:min", "--hp=lr=0.3", "train.py").code == 0
+    for asked, there in [(2, 2), (4, 4), (3, 4)]:
+        (one,) = json.loads(command("confirm", "p", f"--replicates={asked}", "--json").out)
+        assert one["metric"] == pytest.approx([0.031, 0.032, 0.033, 0.034][:there])
+    train.write_text(SCRIPT + "# changed\n")
+    (one,) = json.loads(command("confirm", "p", "--replicates=4", "--json").out)
+    assert len(one["metric"]) == 4
+    more = command("confirm", "p", "--replicates=5")
+    assert (more.code, "--accept-changes" in more.err) == (2, True)
+
+
 def test_confirm_without_a_seed_repeats(script, command):
     script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
     assert command("run", "--project=p", "--hp=lr=0.1,0.2", "train.py").code == 0

@@ -657,6 +657,7 @@ def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
         "ranges": {"opt": "0:1"},
         "max_experiments": 9,
         "num_workers": 4,
+        "start_from": ["opt=0.5"],
     }
     stored = {**settings, "max_duration": 60, "python": "/opt/python"}
     words = shlex.split(experiment_command("digits/7", stored, {"opt": value}, create_host()))
