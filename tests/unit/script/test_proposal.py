@@ -63,7 +63,7 @@ ENUM = "import typer\nfrom enum import Enum\nclass Act(str, Enum):\n    relu = '
 )
 def test_the_choices_and_defaults_of_an_option(tmp_path, text, name, shown):
     (tmp_path / "train.py").write_text(text)
-    found = [one.range for one in propose(find_places(tmp_path, "train.py")) if one.place.name == name]
+    found = [one.range for one in propose(Places(Program.at(tmp_path, "train.py")).every()) if one.place.name == name]
     assert found[0] == shown
 
 
