@@ -4,18 +4,19 @@ Searches are started in the folder that the server was started in, as processes 
 """
 
 import functools
-import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from studio.errors import StudioError
 from studio.host import create_host
+from studio.project.paths import project_names
 from studio.project.project import Project, all_projects
 from studio.script.apply import apply_values
+from studio.search.creation import free_names
 from studio.search.inspection import inspect_script
 from studio.search.plan import program_of
 from studio.settings import Settings
@@ -24,6 +25,7 @@ INSTRUCTIONS = """Studio searches hyperparameters of unmodified training scripts
 the ranges and the metric that it proposes, then search_status until the state is no longer "running", then best_experiment
 and patch. Ranges: min:max with flags l (log), i (whole numbers), such as 1e-5:0.1:l; or choices such as adam,sgd."""
 
+REFUSED = 2  # exit code of a command that could not do as it was told
 
 Tool = Callable[..., Any]
 
@@ -65,23 +67,28 @@ def start_search(
     options += [f"--metric={metric}"] if metric else []
     options += [f"--max-duration={max_duration}"] if max_duration else []
     options += [f"--hp={name}={text}" for name, text in hyperparams.items()]
-    words = [*options, script, *(arguments or [])]
+    taken = project_names()
+    name = project or next(name for name in free_names(script) if name not in taken)
+    words = [f"--project={name}", *options, script, *(arguments or [])]
     start = [sys.executable, "-c", "from studio.cli import main; main()", "run"]
     check = subprocess.run(
         [*start, "--dry-run", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if check.returncode:
         return {"error": check.stderr.strip().removeprefix("studio: ")}
-    name = project or f"{Path(script).stem}-agent-{os.getpid()}-{len(all_projects()) + 1}"
-    search = subprocess.Popen(
-        [*start, f"--project={name}", "--quiet", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while "error" in search_status(name) and search.poll() is None:
-        time.sleep(0.05)  # its process makes the project, after a second of imports
+    with tempfile.TemporaryFile() as errors:
+        search = subprocess.Popen(
+            [*start, "--quiet", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+        while "error" in search_status(name) and search.poll() is None:
+            time.sleep(0.05)  # its process makes the project, after a second of imports
+        if search.poll() == REFUSED:
+            errors.seek(0)
+            return {"error": errors.read().decode(errors="replace").strip().removeprefix("studio: ")}
     return {"project": name, "plan": check.stdout}
 
 

@@ -81,7 +81,7 @@ def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
 
 def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
     """A folder that nobody else has, and its lock. What an earlier one that was cut off left there is removed."""
-    for candidate in [name] if name else _free_names(script):
+    for candidate in [name] if name else free_names(script):
         folder = project_folder(candidate)
         try:
             folder.mkdir(mode=0o700, exist_ok=bool(name))
@@ -108,8 +108,8 @@ def is_whole(folder: Path) -> bool:
     return backup(folder).is_file() or (database(folder).is_file() and whole(folder))
 
 
-def _free_names(script: str) -> list[str]:
-    """`train-20261124-101500`, with a number behind it where another search began in the same second."""
+def free_names(script: str) -> list[str]:
+    """Names for a project of `script`: `train-20261124-101500`, with a number behind it where another search began in the same second."""
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(script).stem).lstrip("._-")
     base = f"{stem[:100] or 'search'}-{time.strftime('%Y%m%d-%H%M%S')}"
     return [base, *(f"{base}-{number}" for number in range(2, 1000))]
