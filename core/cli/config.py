@@ -8,13 +8,13 @@
     [hyperparams]
     lr = "1e-5:0.1:l"
 
-Keys are the options of `studio run`, with `-` or `_`; those that repeat are lists or tables.
+Keys are the options of `studio run`, with `-` or `_`, those of the backend among them; those that repeat are lists or tables.
 """
 
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ FILE = "studio.toml"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def read_config(path: Path) -> tuple[str, list[str], dict[str, Any]]:
-    """Return script, arguments and options, the latter by the keywords of `studio.run`. BadInput for what is wrong."""
+def read_config(path: Path, flags: Iterable[str] = ()) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:
+    """Return script, arguments, options by the keywords of `studio.run`, and those of backends by their `flags`, as typed.
+    BadInput for what is wrong."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -36,21 +37,24 @@ def read_config(path: Path) -> tuple[str, list[str], dict[str, Any]]:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path.name} cannot be read: {error}") from error
-    keywords = {option.keyword for option in OPTIONS.values()}
     given: dict[str, Any] = {}
+    placed: dict[str, Any] = {}
+    keys = {_key_of(flag): (placed, flag) for flag in flags}
+    keys |= {option.keyword: (given, option.keyword) for option in OPTIONS.values()}
     for key, value in data.items():
         name = key.replace("-", "_")
         if name in ("script", "arguments"):
             continue
-        if name not in keywords:
-            raise BadInput(f"{path.name}: there is no option {key!r}{did_you_mean(name, keywords)}")
-        given[name] = _as_typed(path.name, key, value)
+        if name not in keys:
+            raise BadInput(f"{path.name}: there is no option {key!r}{did_you_mean(name, keys)}")
+        options, known = keys[name]
+        options[known] = _as_typed(path.name, key, value)
     script, arguments = data.get("script"), data.get("arguments", [])
     if not isinstance(script, str) or not script:
         raise BadInput(f'{path.name} names no script; add a line script = "train.py"')
     if not isinstance(arguments, list):
         raise BadInput(f'{path.name}: arguments must be a list, such as ["--epochs", "3"]')
-    return script, [str(argument) for argument in arguments], given
+    return script, [str(argument) for argument in arguments], given, placed
 
 
 def merged(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,13 +67,15 @@ def merged(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def config_text(script: str, arguments: list[str], given: Mapping[str, Any]) -> str:
-    """Return the text of a `studio.toml`."""
+def config_text(
+    script: str, arguments: list[str], given: Mapping[str, Any], placed: Mapping[str, Any] | None = None
+) -> str:
+    """Return the text of a `studio.toml`; `placed`: options of its backend, by their flags."""
     lines = [f"script = {_toml(script)}"]
     if arguments:
         lines.append(f"arguments = {_toml(arguments)}")
     tables = []
-    for name, value in given.items():
+    for name, value in {**given, **{_key_of(flag): value for flag, value in (placed or {}).items()}}.items():
         if name == "hyperparams":
             pairs = [text.partition("=") for text in value]
             tables = ["", "[hyperparams]", *(f"{_key(key)} = {_toml(text)}" for key, _, text in pairs)]
@@ -95,6 +101,10 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _key_of(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def _key(name: str) -> str:

@@ -98,11 +98,17 @@ def with_options(
     return callback
 
 
+def backend_name(given: Mapping[str, Any]) -> str:
+    """The backend among the options that were typed, without where it runs."""
+    name: str = OPTIONS["backend"].read(given.get("backend") or "local").partition(":")[0]
+    return name
+
+
 def backend_options(host: Host, backend: str | list[str] | None, placed: Mapping[str, Any]) -> dict[str, Any]:
     """`placed` by the fields of that backend. BadInput for an option that it does not have."""
     if not placed:
         return {}
-    name = OPTIONS["backend"].read(backend or "local").partition(":")[0]
+    name = backend_name({"backend": backend})
     fields = {each.flag: field for field, each in backend_fields(host.backend(name)).items()}
     for flag in placed:
         if flag not in fields:

@@ -127,12 +127,15 @@ def run(
     if not is_command:
         _refuse_misplaced(script, words)
     if script is None:
-        script, words, stored = read_config(Path(FILE))
+        script, words, stored, kept = read_config(Path(FILE), host.backend_flags())
+        if options.backend_name({**stored, **given}) == options.backend_name(stored):
+            placed = {**kept, **placed}
         given = merged(stored, given)
+    backend_options = options.backend_options(host, given.get("backend"), placed)
     if show_config:
-        print(config_text(script, words, given), end="")
+        print(config_text(script, words, given, placed), end="")
         return 0
-    given = {**given, "backend_options": options.backend_options(host, given.get("backend"), placed)}
+    given = {**given, "backend_options": backend_options}
     if dry_run:
         from studio.cli.dry_run import show
 

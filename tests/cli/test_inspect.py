@@ -68,6 +68,18 @@ def test_a_file_holds_the_search_and_the_command_line_wins(train, command, workd
     assert Project("p").settings["ranges"]["depth"] == "4:5:i"
 
 
+def test_options_of_a_backend_are_written_down_and_read(train, command, workdir):
+    asked = ["--slurm-partition=gpu", "--slurm-extra=--mem=4G --exclusive"]
+    shown = command("run", "--backend=slurm:/shared", *asked, "--hp=lr=0.1", "--show-config", "train.py")
+    assert 'slurm_partition = "gpu"\nslurm_extra = "--mem=4G --exclusive"\n' in shown.out, shown.err
+    (workdir / "studio.toml").write_text(shown.out)
+    assert command("run", "--show-config").out == shown.out
+    assert 'slurm_partition = "cpu"' in command("run", "--slurm-partition=cpu", "--show-config").out
+    assert "slurm_" not in command("run", "--backend=local", "--show-config").out
+    wrong = command("run", "--slurm-partition=gpu", "--show-config", "--backend=local", "train.py")
+    assert (wrong.code, "--slurm-partition is an option of slurm" in wrong.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
