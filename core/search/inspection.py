@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from studio.script.places.options import by_its_name
 from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
+from studio.system.processes import MARKS, kill_tree, marks
 from studio.text import literal as parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
@@ -162,20 +164,9 @@ def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Plac
     to have no parser is not asked: it would train again."""
     if not any(_PARSES.search(source.file.text) for source in program.python):
         return []
-    try:
-        done = subprocess.run(
-            [*argv, "--help"],
-            cwd=workspace,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=HELP_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
     spellings = {place.prefix for place in known}
     places = []
-    for match in _OPTION.finditer(done.stdout.decode(errors="replace")):
+    for match in _OPTION.finditer(_output_of([*argv, "--help"], workspace)):
         spelling, default = match[1], match[2]
         if spelling not in spellings and spelling not in ("--help", "--version"):
             spellings.add(spelling)
@@ -183,6 +174,33 @@ def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Plac
             value = parse_literal(default) if default else place.value
             places.append(replace(place, address=spelling, value=value))
     return places
+
+
+def _output_of(argv: Sequence[str], workspace: Path) -> str:
+    """What the command writes to standard output in HELP_TIMEOUT; nothing that it started is left then."""
+    env = {**os.environ, MARKS: marks(os.environ, secrets.token_hex(4), str(workspace))}
+    with tempfile.TemporaryFile() as output:  # a pipe would be read until the last process that has it ends
+        try:
+            done = subprocess.Popen(
+                argv,
+                cwd=workspace,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        try:
+            done.wait(HELP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            kill_tree(done.pid, str(workspace))
+            done.wait()
+        output.seek(0)
+        return output.read().decode(errors="replace")
 
 
 def _letters(name: str) -> str:

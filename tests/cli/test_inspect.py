@@ -1,5 +1,6 @@
 """From a script to a search in one step: inspect, init, run, apply, confirm, and the same as tools for agents."""
 
+import fcntl
 import json
 import shlex
 
@@ -54,6 +55,29 @@ def test_inspect_runs_nothing_in_the_users_folder(script, command, workdir):
     script("train.py", "import sys\nlr = 0.5\nopen('ran', 'a').write('x')\nprint('loss', lr, len(sys.argv))\n")
     assert json.loads(command("inspect", "--json", "--run", "train.py").out)["metrics"][0]["name"] == "loss"
     assert [path.name for path in workdir.iterdir()] == ["train.py"]
+
+
+def test_a_script_that_goes_on_when_asked_for_help_is_ended_with_all_that_it_started(
+    script, command, tmp_path, monkeypatch
+):
+    lock = tmp_path / "lock"
+    script(
+        "train.py",
+        f"""
+        import fcntl, os, subprocess, sys
+        if "--help" in sys.argv:  # of a parser in a library
+            held = open({str(lock)!r}, "w")
+            fcntl.flock(held, fcntl.LOCK_EX)
+            print("  --deep DEEP  how deep (default: 3)", flush=True)
+            subprocess.Popen(["sleep", "600"], pass_fds=[held.fileno()], start_new_session=True).wait()
+        print("score: 1")
+        """,
+    )
+    monkeypatch.setattr("studio.search.inspection.HELP_TIMEOUT", 1.0)
+    seen = json.loads(command("inspect", "--json", "--run", "train.py").out)
+    assert [(one["name"], one["value"]) for one in seen["places"] if one["name"] == "--deep"] == [("--deep", 3)]
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # waits for whoever has it
 
 
 def test_a_file_holds_the_search_and_the_command_line_wins(train, command, workdir):
