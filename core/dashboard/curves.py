@@ -30,6 +30,7 @@ class _Curve:
     reader: MetricReader | None = None
     step: list[int] = field(default_factory=list)
     value: list[float | None] = field(default_factory=list)  # None: nan or infinite
+    source: str = ""
     reports: int = 0
     last_step: int | None = None
     complete: bool = False
@@ -122,6 +123,10 @@ class Curves:
             curve.reader, curve.complete = None, True
             return
         for report in found:
+            if report.source != curve.source:  # a better one: what came before counts no more
+                curve.source, curve.reports = report.source, 0
+                curve.step.clear()
+                curve.value.clear()
             curve.reports += 1
             curve.last_step = curve.reports if report.step is None else report.step
             if curve.step and curve.last_step < curve.step[-1]:  # it began anew

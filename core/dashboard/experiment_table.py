@@ -15,7 +15,7 @@ from typing import Any
 
 from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, round_8, table_value, value_column
 from studio.dashboard.elapsed import earlier_seconds
-from studio.experiment import Metric
+from studio.experiment import Metric, rank_key
 from studio.host import Host
 from studio.project.lock import is_locked
 from studio.project.records import Row, Session, look, read_rows, read_session
@@ -137,8 +137,9 @@ class ExperimentTable:
                 started.append((self.lists["started"][at], at))
         for when, at in sorted(started):
             self._give_slot(at, when)
-        rated = (at for at, fitness in enumerate(self.lists["fitness"]) if fitness is not None)
-        self.best = max(rated, key=lambda at: (self.lists["fitness"][at], -at), default=None)
+        fitness, numbers = self.lists["fitness"], self.lists["number"]
+        rated = (at for at, value in enumerate(fitness) if value is not None)
+        self.best = min(rated, key=lambda at: rank_key(fitness[at], numbers[at]), default=None)
 
     def _running_attempt(self, at: int) -> int | None:
         return None if self.lists["started"][at] is None else self.lists["attempts"][at]

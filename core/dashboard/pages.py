@@ -29,6 +29,7 @@ from studio.dashboard.http import Json, is_here, numbers
 from studio.dashboard.open_projects import OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.errors import BadInput
+from studio.experiment import rank_key
 from studio.format import finite
 from studio.project.summary import ProjectSummary
 
@@ -381,7 +382,7 @@ class Pages:
                 404, f"{len(chosen)} experiments are named; at most {COMPARED} can be compared side by side"
             )
         found = [self._api.detail(project, number) for number in chosen]
-        found.sort(key=lambda each: (each["fitness"] is None, -(each["fitness"] or 0.0), each["number"]))
+        found.sort(key=lambda each: (each["fitness"] is None, rank_key(each["fitness"] or 0.0, each["number"])))
         names = list(dict.fromkeys(name for each in found for name in each["values"]))
         with project.table.lock:
             version = project.table.version

@@ -45,8 +45,15 @@ WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = a
 """
 _FIRST = "SELECT COALESCE((SELECT MIN(started) FROM attempts), (SELECT MIN(at) FROM events))"
 _LAST = "SELECT MAX(at) FROM events"
+# the order of `rank_key`
 _BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number"
-_RISES = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY id"
+_RESULTS = """
+SELECT told.fitness FROM events AS told
+LEFT JOIN attempts AS a ON a.number = told.number AND a.attempt = (SELECT MAX(attempt) FROM attempts WHERE number = told.number)
+WHERE told.kind = 'tell' AND told.fitness IS NOT NULL AND told.extra ->> 'pruned' IS NULL
+AND COALESCE(a.status, 'completed') = 'completed'
+AND told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = told.number) ORDER BY told.id
+"""  # in the order in which they came; a fitness that a retry took back, or of what was ended early, is none
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
     rises: list[tuple[int, float]] = []
     count = 0
     with reading(folder) as connection:
-        for _, fitness in connection.execute(_RISES):
+        for (fitness,) in connection.execute(_RESULTS):
             count += 1
             if not rises or fitness > rises[-1][1]:
                 rises.append((count, fitness))

@@ -2,9 +2,10 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 from studio.dashboard.curves import Curves
-from studio.experiment import Metric
+from studio.experiment import Metric, Report
 from studio.host import create_host
 from studio.plugins.jsonl import JsonLinesReader
 
@@ -27,6 +28,20 @@ def test_what_runs_when_the_dashboard_first_looks_has_its_curve(browser, project
         "step": [1, 2],
         "value": [0.5, 0.25],
     }
+
+
+def test_a_curve_is_that_of_the_source_which_answers_at_last(project, monkeypatch):
+    store = project(count=0, metric="loss:min")
+    running(store, 1, [])
+    looks = iter(
+        [[Report(None, 9.0, source="printed"), Report(None, 8.0, source="printed")], [Report(10, 0.5, source="events")]]
+    )
+    reader = SimpleNamespace(read=lambda: next(looks))
+    host = create_host()
+    monkeypatch.setattr(host, "open_metric", lambda metric, run: reader)
+    curves, metric = Curves(store.folder, host), Metric("loss", "min")
+    assert curves.points(metric, 1, 1, ended=False, most=9) == {"step": [1, 2], "value": [9.0, 8.0]}
+    assert curves.points(metric, 1, 1, ended=False, most=9) == {"step": [10], "value": [0.5]}
 
 
 def test_of_a_project_made_anew_nothing_old_is_shown(browser, project, home):

@@ -19,6 +19,7 @@ from studio.project.paths import (
 )
 from studio.project.project import Project, all_projects
 from studio.project.store import Store
+from studio.project.summary import improvements
 from studio.search.run import remove
 from studio.system.files import make_folder
 
@@ -67,6 +68,21 @@ def test_its_summary_is_what_the_list_shows(store: Store) -> None:
     assert summary["metric"] == {"name": "val_loss", "mode": "min", "direction": "min"}
     assert summary["best"]["experiment"] == "digits/1"
     assert summary["started"] == "1970-01-01T00:00:10.000Z"
+
+
+def test_improvements_are_those_of_results_that_count(store: Store) -> None:
+    for number, status, fitness in (
+        (5, "completed", -0.4),
+        (6, "pruned", -0.1),
+        (7, "completed", -0.2),
+        (8, "completed", -0.3),
+    ):
+        store.ask(number, {"lr": 0.5}, None)
+        store.attempt_started(number, 1)
+        store.attempt_ended(Outcome(number, 1, 0, None, "", 10.0, 12.0), status, -fitness)
+        store.tell(number, fitness, {"pruned": True} if status == "pruned" else None)
+    store.attempt_started(7, 2)  # a retry: what its first attempt had is taken back
+    assert improvements(store.folder) == [(1, -0.5), (2, -0.4), (3, -0.3), (3, -0.3)]
 
 
 def test_its_state_is_how_its_last_session_ended(store: Store) -> None:
