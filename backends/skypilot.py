@@ -16,8 +16,9 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from studio.backends.queue.bucket_url import shared_place
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, last_line, run_tool, worker_command
-from studio.backends.queue.pool import LaunchedBackend, shared_place
+from studio.backends.queue.pool import LaunchedBackend
 from studio.backends.queue.shipping import search_name
 from studio.errors import BadInput
 from studio.experiment import Resources

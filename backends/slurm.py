@@ -10,8 +10,9 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from studio.backends.queue.bucket_url import shared_place
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, shell_line, tail
-from studio.backends.queue.pool import LaunchedBackend, seconds, shared_place
+from studio.backends.queue.pool import LaunchedBackend, seconds
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl

@@ -31,7 +31,7 @@ from studio.backends.queue.pool import PooledBackend, copy_of
 from studio.backends.queue.shipping import QUEUE, search_tag
 from studio.errors import BadInput, EndSearch, StudioError
 from studio.experiment import Outcome, Report
-from studio.interfaces import Backend, BackendContext, Estimate
+from studio.interfaces import BackendContext, Estimate
 from studio.project.costs import OF_ATTEMPT, OF_PROJECT
 from studio.settings import Settings
 from studio.system.files import write_json
@@ -52,7 +52,7 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         raise BadInput("--num-workers auto counts the CPUs of this machine: say how many experiments run at a time")
 
     def __init__(self, options: Wishes, context: BackendContext):
-        Backend.__init__(self, options, context)
+        super().__init__(options, context)
         self._wishes, self._settings = options, context.settings
 
     def place(self) -> str:
@@ -69,11 +69,8 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         return "\n".join(["requests to the cloud for the first machine, in this order:", *texts])
 
     def open(self, project: Path) -> None:
-        self._project = project
         self._tag = search_tag(project)
-        place = f"{self.bucket_url(self._wishes)}/{self._tag}"
-        slots, notice = self.context.slots, self.context.notify
-        PooledBackend.__init__(self, slots=slots, place=place, project=project, notice=notice, look=self.pace(LOOK))
+        self.use_place(f"{self.bucket_url(self._wishes)}/{self._tag}", project, self.pace(LOOK))
         self.tend_interval = self.pace(TEND)
         self._ledger = Ledger(project)
 

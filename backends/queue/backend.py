@@ -1,10 +1,9 @@
 """A backend whose experiments run wherever a worker takes them: the driver's side of a bucket."""
 
 import contextlib
-import logging
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from studio.backends.queue.reports import PassedOn
 from studio.errors import StudioError
 from studio.execution.run_folder import recorded_events
 from studio.experiment import Outcome, Report, Run
-from studio.interfaces import Backend
+from studio.interfaces import Backend, BackendContext
 
 NEWS = 0.05  # seconds between two looks at files that move
 AGAIN = 2.0  # seconds until a file that found no bucket is sent again
@@ -29,8 +28,6 @@ ALONE = 10.0  # seconds without a worker, after which the user hears how to star
 KILLED = 10.0  # seconds that the worker of an experiment that is to be killed has to say that it is
 UNTOLD = 10.0  # seconds to tell a worker that an experiment is to end
 CLOSING = 10.0  # seconds for what has to be said to workers at the end
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,24 +50,33 @@ class _Travel:
 class BucketBackend(Backend):
     """Gives runs to the workers of a bucket. A driver that starts a run again attaches to its job, whose outcome waits.
 
-    look    seconds between two looks into the bucket: a request for each experiment that runs, and clouds bill them
-    notice  gets what the user should read once; without it, that goes to the log
+    A subclass says in `open` which bucket, by `use`.
     """
 
-    def __init__(self, *, slots: int, bucket: Bucket, look: float = 1.0, notice: Callable[[str], None] | None = None):
-        self.bucket = bucket
-        self.look = look
-        self.queue = JobQueue(bucket)
-        self.notice = notice or (lambda text: _log.warning("studio: %s", text))
+    bucket: Bucket
+    queue: JobQueue
+    look: float
+
+    def __init__(self, options: Any, context: BackendContext):
+        super().__init__(options, context)
         self._travels: dict[str, _Travel] = {}
         self._taken_over: dict[tuple[int, int], _Travel] = {}  # number and attempt that ended in the one before it
         self._recorded: list[Report | Outcome] = []  # of runs that ended before this session
         self._shipper: shipping.Shipper | None = None
         self._sending = Background(1, "send")  # in order, each blob once
-        self._fetching = Background(min(8, slots), "fetch")
+        self._fetching = Background(min(8, context.slots), "fetch")
         self._looked = 0.0
         self._alone_since: float | None = None
         self._said: set[str] = set()
+
+    def use(self, bucket: Bucket, look: float | None = None) -> None:
+        """Give runs to the workers of `bucket`.
+
+        look    seconds between two looks into it: a request for each experiment that runs, and clouds bill them.
+                Default: as often as such a bucket likes
+        """
+        self.bucket, self.queue = bucket, JobQueue(bucket)
+        self.look = look or bucket.driver_look
 
     def start(self, run: Run) -> None:
         if recorded := recorded_events(run):  # on this machine, or brought home from another place
@@ -268,4 +274,4 @@ class BucketBackend(Backend):
     def _say_once(self, what: str, text: str) -> None:
         if what not in self._said:
             self._said.add(what)
-            self.notice(text)
+            self.context.notify(text)

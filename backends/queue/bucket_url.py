@@ -1,5 +1,6 @@
 """A URL as a bucket: the one place that knows all three kinds."""
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -47,6 +48,13 @@ def open_to_use(url: str) -> Bucket:
     except PASSING:
         pass
     return bucket
+
+
+def shared_place(given: str, flag: str) -> str:
+    """A parser for what all workers reach. A folder is kept with its whole path, as workers and `resume` need it."""
+    if not given:
+        raise BadInput(f"{flag}: name a folder that all workers see, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+    return given.rstrip("/") if "://" in given else os.path.abspath(os.path.expanduser(given))
 
 
 def check_name(name: str, given: str, form: str) -> None:

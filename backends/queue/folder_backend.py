@@ -4,61 +4,46 @@ studio worker /shared/dir                                   # on each machine, a
 studio run --backend=folder:/shared/dir --num-workers=8 …   # on one of them
 """
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.queue.backend import BucketBackend
-from studio.backends.queue.bucket_url import open_to_use
+from studio.backends.queue.bucket_url import open_to_use, shared_place
 from studio.backends.queue.leaving import call_home
-from studio.backends.queue.pool import whole_path
 from studio.backends.queue.shipping import QUEUE
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
 from studio.options import option
 
 
-def _whole_path(given: str, flag: str) -> str:
-    """A folder is kept with its whole path, as workers and `studio resume` need it."""
-    if not given:
-        raise BadInput("--backend=folder: names no folder; write --backend=folder:/shared/dir, or a bucket")
-    return given if "://" in given else os.path.abspath(os.path.expanduser(given))
-
-
 class FolderBackend(BucketBackend):
-    """Experiments in a folder, for workers that take them: `slots` at a time; how many run depends on the workers.
-
-    url  a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX: whatever `studio worker` is started with. `project` (its
-         folder) and `notice` come from Studio
-    """
+    """Experiments in a folder, for workers that take them: `slots` at a time; how many run depends on the workers."""
 
     name = "folder"
 
     @dataclass(frozen=True)
     class Options(BucketBackend.Options):
         url: str = option(
-            MISSING, "URL", "The folder, s3://NAME or gs://NAME that workers are started with.", parse=_whole_path
+            MISSING, "URL", "The folder, s3://NAME or gs://NAME that workers are started with.", parse=shared_place
         )
 
         after_colon: ClassVar[str | None] = "url"
 
-    def __init__(
-        self, *, slots: int, url: str, project: Path | None = None, notice: Callable[[str], None] | None = None
-    ):
-        place = whole_path(url, self.name)
-        if "://" not in place and not (project and (project / QUEUE).exists()):
+    def place(self) -> str:
+        return f"{self.name}:{self.options.url}"
+
+    def open(self, project: Path) -> None:
+        self._project, place = project, self.options.url
+        if "://" not in place and not (project / QUEUE).exists():
             _check_apart(Path(place))
-        bucket = open_to_use(place)
-        super().__init__(slots=slots, bucket=bucket, look=bucket.driver_look, notice=notice)
-        self._project = project
+        self.use(open_to_use(place))
 
     def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
         """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
         try:
-            if self._project is not None:
-                call_home(self.bucket, self._project)
+            call_home(self.bucket, self._project)
         finally:
             self.close()
 

@@ -8,7 +8,6 @@ the last one. Nothing is started before the first experiment, and `close` ends a
 """
 
 import contextlib
-import os
 import threading
 import time
 from abc import abstractmethod
@@ -26,7 +25,7 @@ from studio.backends.queue.job_queue import JobState
 from studio.backends.queue.launcher import Launcher, LauncherError, Refused, worker_command
 from studio.backends.queue.leaving import call_home
 from studio.backends.queue.shipping import WORKERS, search_tag
-from studio.errors import BadInput, StudioError
+from studio.errors import StudioError
 from studio.experiment import Outcome, Report, Resources, Run
 from studio.interfaces import Backend, BackendContext
 from studio.options import option
@@ -182,17 +181,15 @@ class WorkerPool:
 
 
 class PooledBackend(BucketBackend):
-    """Runs go to the bucket at `place`, whose workers a pool keeps: `_make_pool` says which. The place is this search's
-    alone. `per_worker`: experiments that one worker runs at a time."""
+    """Runs go to a bucket that is this search's alone, and whose workers a pool keeps: `_make_pool` says which.
+    `open` calls `use_place`."""
 
     tend_interval = 5.0  # seconds between two looks of the pool
 
-    def __init__(
-        self, *, slots: int, place: str, project: Path, notice: Callable[[str], None], look: float | None = None
-    ):
-        bucket = open_to_use(place)
-        super().__init__(slots=slots, bucket=bucket, look=look or bucket.driver_look, notice=notice)
-        self._place, self._project, self._per_worker = place, project, 1
+    def __init__(self, options: Any, context: BackendContext):
+        super().__init__(options, context)
+        self._place, self._project = "", Path()  # the bucket's URL, the project's folder
+        self._per_worker = 1  # experiments that one worker runs at a time
         self._words: deque[str] = deque()  # of the other thread, for the user
         self._alone = False  # there is no other thread any more
         self._failure: BaseException | None = None
@@ -205,6 +202,11 @@ class PooledBackend(BucketBackend):
         self._holders: dict[str, str] = {}  # of each job, the last one
         self._waiting = True
         self._source: Path | None = None
+
+    def use_place(self, place: str, project: Path, look: float | None = None) -> None:
+        """Give runs to the workers of the bucket at `place`, which is made if it can be."""
+        self._place, self._project = place, project
+        self.use(open_to_use(place), look)
 
     @abstractmethod
     def _make_pool(self) -> Pool:
@@ -263,10 +265,10 @@ class PooledBackend(BucketBackend):
             return
         self._thread.join(WORD_AFTER)
         if self._thread.is_alive():
-            self.notice("waiting for a request that is under way, to end what it starts (Ctrl-C does not wait)")
+            self.context.notify("waiting for a request that is under way, to end what it starts (Ctrl-C does not wait)")
             self._thread.join(JOINING)
         if self._thread.is_alive():
-            self.notice("it has no answer yet; going on without it")
+            self.context.notify("it has no answer yet; going on without it")
 
     def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
         """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
@@ -325,7 +327,7 @@ class PooledBackend(BucketBackend):
 
     def _say_words(self) -> None:
         while self._words:
-            self.notice(self._words.popleft())
+            self.context.notify(self._words.popleft())
 
     # --- what the bucket says ---------------------------------------------------------------------------------------
 
@@ -363,7 +365,7 @@ class LaunchedBackend(PooledBackend):
         idle: float = option(60.0, "TIME", "A worker ends after that long without work. Default: 60s.", parse=seconds)
 
     def __init__(self, options: Any, context: BackendContext):
-        Backend.__init__(self, options, context)
+        super().__init__(options, context)
         settings = context.settings
         self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
         self._slots = context.slots
@@ -381,8 +383,7 @@ class LaunchedBackend(PooledBackend):
 
     def open(self, project: Path) -> None:
         self._name_search(search_tag(project), project)
-        slots, notice = self.context.slots, self.context.notify
-        PooledBackend.__init__(self, slots=slots, place=self._place, project=project, notice=notice)
+        self.use_place(self._place, project)
 
     def bucket_url(self) -> str:
         """What all workers reach; by default the option `url`."""
@@ -410,21 +411,6 @@ class LaunchedBackend(PooledBackend):
         holder = self._holders.pop(ended.job, "")
         words = self._pool.words_about(holder) if isinstance(self._pool, WorkerPool) and ended.kind == "lost" else ""
         return [replace(e, reason=f"{e.reason}; {words}") if words and isinstance(e, Outcome) else e for e in events]
-
-
-def whole_path(url: str, backend: str) -> str:
-    """`url` without ~ and a slash at its end. BadInput where workers would not find it."""
-    place = os.path.expanduser(url).rstrip("/") or "/"
-    if "://" in place or os.path.isabs(place):
-        return place
-    raise BadInput(f"--backend={backend}:{url}: write the whole path, {os.path.abspath(place)}, as workers need it")
-
-
-def shared_place(given: str, flag: str) -> str:
-    """A parser for what all workers reach. A folder is kept with its whole path, as workers and `resume` need it."""
-    if not given:
-        raise BadInput(f"{flag}: name a folder that all workers see, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
-    return given.rstrip("/") if "://" in given else os.path.abspath(os.path.expanduser(given))
 
 
 def copy_of(worker: str) -> str:

@@ -15,17 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bucket_tools import bucket_backend
 from searches import FULL
 
+from studio.backends.kubernetes import KubernetesBackend
 from studio.backends.queue import backend as queue_backend
 from studio.backends.queue import shipping
-from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket import BucketFull, BucketUnreachable
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.folder_backend import FolderBackend
 from studio.backends.queue.lease_records import JobOutcome
 from studio.backends.queue.lease_taker import LeaseTaker
 from studio.backends.queue.shipping import DiskFull, outputs_key
+from studio.backends.skypilot import SkyPilotBackend
+from studio.backends.slurm import SlurmBackend
 from studio.experiment import Outcome, Report, Resources
 from studio.host import backend_fields
 from studio.project.project import Project
@@ -416,14 +419,7 @@ class TestContract(BackendContract):
     @pytest.fixture(autouse=True)
     def place(self, worker, share, tmp_path):
         self.tmp = tmp_path / "tmp"
-
-        class Shared(BucketBackend):
-            name = "shared"
-
-            def __init__(self, *, slots):
-                super().__init__(slots=slots, bucket=open_bucket(str(share)), look=0.1)
-
-        self.backend = Shared
+        self.backend, self.options = FolderBackend, {"url": f"{share}"}
         self.worker = worker("--slots=3")
 
     def processes_of(self, run):
@@ -442,7 +438,7 @@ class TestContract(BackendContract):
 def own(share, tmp_path):
     """A backend in this process, and a run for it."""
     said = []
-    backend = BucketBackend(slots=1, bucket=open_bucket(str(share)), look=0.05, notice=said.append)
+    backend = bucket_backend(open_bucket(str(share)), notice=said.append)
     backend.said = said
     yield backend, BackendContract().make_run(tmp_path, 1, "print('fitness: 1')")
     backend.close()
@@ -544,7 +540,7 @@ def test_an_outcome_waits_in_the_bucket_while_there_is_no_room_for_its_files(
         ):
             until(lambda: backend.poll(0.05))
     backend.close()
-    resumed = BucketBackend(slots=1, bucket=open_bucket(str(share)), look=0.05)
+    resumed = bucket_backend(open_bucket(str(share)))
     resumed.start(run)
     (outcome,) = polled(resumed, until)
     resumed.close()
@@ -666,7 +662,7 @@ def test_a_stop_that_an_earlier_driver_asked_for_ends_nothing_now(own, until, wo
     earlier.stop(1, kill=False)
     until(lambda: earlier.poll(0.05) or list(share.glob("stops/*")))
     worker()
-    later = BucketBackend(slots=1, bucket=open_bucket(str(share)), look=0.05)
+    later = bucket_backend(open_bucket(str(share)))
     later.start(run)
     *reports, outcome = polled(later, until)
     assert (outcome.exit_code, outcome.stopped, outcome.number, outcome.attempt) == (0, False, 1, 1)
@@ -704,11 +700,14 @@ def test_closing_is_not_held_up_by_a_bucket_that_does_not_answer(own, until, mon
     assert time.monotonic() - begun < 30
 
 
+NO_PLACE = "name a folder that all workers see, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+
+
 @pytest.mark.parametrize(
     ("place", "says"),
     [
         ("folder", "backend folder needs URL: write --backend=folder:URL"),
-        ("folder:", "--backend=folder: names no folder; write --backend=folder:/shared/dir, or a bucket"),
+        ("folder:", f"--folder-url: {NO_PLACE}"),
         (
             "folder:/dev/null/x",
             "/dev/null/x cannot be used: Not a directory; name a folder that all machines can write to",
@@ -724,11 +723,15 @@ def test_a_place_that_cannot_be_is_said_in_one_line_and_nothing_stays(place, say
     assert not list(home.glob("projects/*"))
 
 
-def test_a_folder_is_kept_with_its_whole_path(workdir):
-    read = backend_fields(FolderBackend)["url"].read
+@pytest.mark.parametrize(
+    ("backend", "field"),
+    [(FolderBackend, "url"), (SlurmBackend, "url"), (KubernetesBackend, "bucket"), (SkyPilotBackend, "bucket")],
+)
+def test_a_folder_is_kept_with_its_whole_path(backend, field, workdir):
+    read = backend_fields(backend)[field].read
     assert read("shared") == f"{os.getcwd()}/shared"
     assert read("~/x") == os.path.expanduser("~/x")
-    assert read("s3://b/x") == "s3://b/x"
+    assert read("s3://b/x/") == "s3://b/x"
 
 
 # --- searches that move -----------------------------------------------------------------------------------------------

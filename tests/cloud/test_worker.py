@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bucket_tools import bucket_backend
 
 from studio.backends.cloud import machines_backend
 from studio.backends.queue import backend as driver_side
 from studio.backends.queue import worker as worker_side
-from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket import Bucket, BucketDenied, BucketFull, BucketUnreachable
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.command import worker as worker_command
@@ -29,6 +29,7 @@ from studio.backends.queue.worker import Worker
 from studio.experiment import Outcome, Report, Resources
 from studio.host import create_host
 from studio.testing import BackendContract
+from studio.testing.backends import open_backend
 
 PATIENCE = 60.0  # seconds, for a busy machine
 
@@ -44,7 +45,7 @@ def share(tmp_path, monkeypatch):
 
 @pytest.fixture
 def backend(share):
-    one = BucketBackend(slots=4, bucket=open_bucket(str(share)), look=0.05)
+    one = bucket_backend(open_bucket(str(share)), slots=4)
     yield one
     one.close()
 
@@ -169,7 +170,7 @@ def test_a_worker_may_start_before_its_search(tmp_path, monkeypatch):
     early.start()
     time.sleep(0.2)
     assert early.is_alive()
-    late = BucketBackend(slots=1, bucket=open_bucket(f"{place}", create=True), look=0.05)
+    late = bucket_backend(open_bucket(f"{place}", create=True))
     late.start(make_run(tmp_path, 1, "print('fitness: 1')"))
     assert outcomes(late)[1].exit_code == 0
     late.queue.dismiss()
@@ -337,7 +338,7 @@ def test_requests_without_an_answer_are_made_again(share, work, tmp_path, monkey
     for side in (driver_side, worker_side):
         monkeypatch.setattr(side, "AGAIN", 0.02)
     said = []
-    backend = BucketBackend(slots=1, bucket=Shaky(share), look=0.02, notice=said.append)
+    backend = bucket_backend(Shaky(share), look=0.02, notice=said.append)
     backend.start(
         make_run(tmp_path, 1, "open('kept', 'w').write('kept')\nprint('fitness: 0.5')", captures={"a": "kept"})
     )
@@ -404,14 +405,14 @@ def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, wor
     assert len(list(share.glob("workers/*"))) == 1
 
 
-def test_each_kind_of_bucket_says_how_often_it_is_looked_at(share, command, monkeypatch):
+def test_each_kind_of_bucket_says_how_often_it_is_looked_at(share, command, monkeypatch, tmp_path):
     """And neither a worker nor a driver knows which kinds there are."""
     monkeypatch.setattr(FolderBucket, "look", 0.4)
     made = []
     monkeypatch.setattr(Worker, "run", lambda self: made.append(self))
     assert command("worker", str(share)).code == 0
     assert made[0]._look == 0.4
-    driver = FolderBackend(slots=1, url=str(share))
+    driver = open_backend(FolderBackend, tmp_path / "p", url=str(share))
     driver.close()
     assert driver.look == FolderBucket.driver_look == 0.25
     assert (Bucket.look, Bucket.driver_look) == (5.0, 5.0), "what docs/cloud.md prices"
