@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-import inspect
 import os
 import re
 import sys
@@ -28,10 +27,10 @@ import pluggy
 from studio import hookspecs
 from studio.entry_points import EntryPoint, find_entry_points, normalised
 from studio.errors import BadInput, PluginError, PluginFailed, RangeError, StudioError
-from studio.experiment import FITNESS, Metric, Outcome, Report, Run
+from studio.experiment import FITNESS, Metric, Run
 from studio.interfaces import Backend, BackendContext, MetricReader, Optimizer
 from studio.metric_sources import FirstOf
-from studio.options import Field, fields_of, option, options_of, read_options
+from studio.options import Field, fields_of, read_options
 from studio.plugin_files import import_file, own_classes, own_optimizers
 from studio.settings import Settings, is_optimizer_file, metric_file
 from studio.space import Parameter
@@ -213,7 +212,7 @@ class Host:
         options = read_backend_options(cls, settings.backend_options)
         context = BackendContext(settings, slots, source, self, notify)
         with blame(cls, "its constructor"):
-            return BackendOf01(cls, options, context) if is_of_0_1(cls) else cls(options, context)
+            return cls(options, context)
 
     def backend_flags(self) -> dict[str, tuple[Field, list[str]]]:
         """The options of all backends: name as typed -> the field of the first that has it, and which backends have it."""
@@ -324,9 +323,8 @@ def _spelled(name: str) -> str:
 
 def backend_fields(backend: type[Backend]) -> dict[str, Field]:
     """The options of a backend, by the name of the field."""
-    options = backend_options(backend)
     prefix = backend.Options.prefix
-    return fields_of(options, backend.name if prefix is None else prefix)
+    return fields_of(backend.Options, backend.name if prefix is None else prefix)
 
 
 def read_backend_options(backend: type[Backend], given: Mapping[str, Any]) -> Any:
@@ -336,72 +334,9 @@ def read_backend_options(backend: type[Backend], given: Mapping[str, Any]) -> An
     for name, field in fields.items():
         if field.default is dataclasses.MISSING and name not in values:
             behind = f"write --backend={backend.name}:{field.option.metavar}"
-            how = behind if name == colon_field(backend) else f"give {field.flag}"
+            how = behind if name == backend.Options.after_colon else f"give {field.flag}"
             raise BadInput(f"backend {backend.name} needs {field.option.metavar}: {how}")
-    return backend_options(backend)(**values)
-
-
-def colon_field(backend: type[Backend]) -> str | None:
-    """The option that takes what follows `--backend=NAME:`."""
-    return backend.Options.after_colon or ("url" if is_of_0_1(backend) and "url" in backend_fields(backend) else None)
-
-
-@functools.cache
-def backend_options(backend: type[Backend]) -> type:
-    """Its `Options`. A backend as version 0.1 had them takes `slots` and options by its constructor's signature."""
-    if not is_of_0_1(backend) or backend.Options is not Backend.Options:
-        return backend.Options
-    taken = [parameter for parameter in options_of(backend).values() if parameter.kind is not parameter.VAR_KEYWORD]
-    made = {
-        parameter.name: option(
-            dataclasses.MISSING if parameter.default is parameter.empty else parameter.default,
-            parameter.name.upper(),
-            "",
-        )
-        for parameter in taken
-    }
-    fields = [(parameter.name, parameter.annotation, made[parameter.name]) for parameter in taken]
-    return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
-
-
-def is_of_0_1(backend: type[Backend]) -> bool:
-    """Whether its constructor takes `slots`, as in version 0.1, and not options and a context."""
-    return "slots" in inspect.signature(backend).parameters
-
-
-class BackendOf01(Backend):
-    """A backend whose constructor takes `slots`, its options, and by their names host, settings, project and notice: it
-    is made when the project's folder is there."""
-
-    def __init__(self, cls: type[Backend], options: Any, context: BackendContext):
-        super().__init__(options, context)
-        self.name, self._class = cls.name, cls  # type: ignore[misc]
-
-    def place(self) -> str:
-        return f"{self.name}:{getattr(self.options, 'url', '')}"
-
-    def open(self, project: Path) -> None:
-        context = self.context
-        there = {"host": context.host, "settings": context.settings, "project": project, "notice": context.notify}
-        named = inspect.signature(self._class).parameters
-        given = {name: value for name, value in there.items() if name in named} | vars(self.options)
-        with blame(self._class, "its constructor"):
-            self._made: Backend = cast(Any, self._class)(slots=context.slots, **given)
-
-    def start(self, run: Run) -> None:
-        self._made.start(run)
-
-    def poll(self, timeout: float) -> list[Report | Outcome]:
-        return self._made.poll(timeout)
-
-    def stop(self, number: int, *, kill: bool) -> None:
-        self._made.stop(number, kill=kill)
-
-    def close(self) -> None:
-        self._made.close()
-
-    def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
-        self._made.migrate(unfinished)
+    return backend.Options(**values)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 from studio.errors import BadInput, PluginError
 from studio.text import did_you_mean, literal
 
-_GIVEN_BY_STUDIO = {"self", "space", "seed", "slots", "host", "settings", "project", "notice"}
+_GIVEN_BY_STUDIO = {"self", "space", "seed"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 # --- one option -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from studio import options
 from studio.errors import BadInput, PluginError, StudioError
 from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
-from studio.host import Host, blame, colon_field, read_backend_options
+from studio.host import Host, blame, read_backend_options
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.command import Command, active_interpreter, read_command
@@ -206,7 +206,7 @@ def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
     name, colon, where = settings.backend.partition(":")
     backend, given = host.backend(name), dict(settings.backend_options)
     if colon:
-        field = colon_field(backend)
+        field = backend.Options.after_colon
         if field is None:
             raise BadInput(f"--backend {settings.backend}: {name} takes nothing behind its name")
         given[field] = where

@@ -52,19 +52,9 @@ class Cluster(fake_backend(lambda run: 1.0)):
         exclusive: bool = option(False, "", "Share no node.")
 
 
-class Old(fake_backend(lambda run: 1.0)):
-    """A backend as version 0.1 had them."""
-
-    name = "old"
-
-    def __init__(self, *, slots: int, host: object = None, nice_level: int = 0, url: str = ""):
-        super().__init__(None, None)
-        type(self).made = (slots, nice_level, url)
-
-
 @pytest.fixture
 def host():
-    return create_host(plugins=[Cluster.plugin(), Old.plugin()])
+    return create_host(plugins=[Cluster.plugin()])
 
 
 @pytest.fixture
@@ -106,7 +96,7 @@ def test_the_command_that_repeats_a_search_gives_the_same_settings(field, parse)
     assert make_settings(script, arguments, **given) == settings
 
 
-@pytest.mark.parametrize("name", ["cluster", "old", "folder", "ec2", "gcspot"])
+@pytest.mark.parametrize("name", ["cluster", "folder", "ec2", "gcspot"])
 def test_so_do_the_options_of_every_backend(name, parse, host):
     fields = backend_fields(host.backend(name))
     script, arguments, given, _ = parse(
@@ -116,13 +106,6 @@ def test_so_do_the_options_of_every_backend(name, parse, host):
     assert set(settings.backend_options) == set(fields)
     script, arguments, given, _ = parse(*command_line(settings, fields)[2:])
     assert place(make_settings(script, arguments, **given), host)[0] == settings
-
-
-def test_a_backend_of_version_0_1_has_a_command_line(host, command, script, monkeypatch):
-    monkeypatch.setattr("studio.cli.run.create_host", lambda: host)
-    script("train.py", "lr = 1\nprint(lr)\n")
-    assert command("run", "--backend=old:there", "--old-nice-level=5", "--hp=lr=1", "train.py").code == 0
-    assert Old.made == (1, 5, "there")
 
 
 def test_an_option_of_another_backend_is_refused_with_those_that_take_it(parse):
