@@ -2,9 +2,8 @@
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export inspect init apply
 confirm mcp. Beside them: names (which project is meant), console
-streams usage saving (what all say and write), options (of run and resume), display dry_run result (a search in the
-terminal), skeleton. config has studio.toml, mcp_tools the
-tools of mcp.
+streams usage saving (what all say and write), options (of run and resume), dry_run result (what a search would
+be, and was), skeleton. config has studio.toml, mcp_tools the tools of mcp.
 """
 
 import ast

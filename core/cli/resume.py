@@ -57,9 +57,9 @@ def resume(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Go on with PROJECT where it stopped: same seed, same suggestions, nothing done twice. It ends a pause, too."""
-    from studio.cli.display import make_observer
     from studio.cli.result import carried_out
     from studio.project.project import Project
+    from studio.reporting.progress import make_observer
     from studio.search import run as launch
     from studio.search import steering
 

@@ -117,8 +117,8 @@ def run(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""
-    from studio.cli.display import make_observer
     from studio.cli.result import carried_out
+    from studio.reporting.progress import make_observer
     from studio.search import run as launch
 
     # `studio run [OPTIONS] -- COMMAND…`: here all of COMMAND is the script and its arguments

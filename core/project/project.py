@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from studio.errors import StudioError
 from studio.experiment import Experiment, Metric, ranked
 from studio.project.lock import is_locked
 from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, project_names
 from studio.project.records import read_attempts, read_experiment, read_experiments, read_session
 from studio.project.store import read_meta, reading
 from studio.project.summary import state_of, summarize
-from studio.project.table import data_frame, notebook_html
+from studio.project.table import data_frame, described, notebook_html
 from studio.settings import parse_direction, parse_metric
 
 
@@ -29,7 +30,10 @@ class Project:
         self.folder = existing_project_folder(name)
 
     def __repr__(self) -> str:
-        return f"Project({self.name!r})"
+        try:
+            return described("Project", self.name, self.state, self.experiments)
+        except (StudioError, OSError) as error:  # a repr is for whoever looks for what is wrong, too
+            return f"<Project {self.name!r}: {error}>"
 
     @property
     def experiments(self) -> list[Experiment]:
@@ -66,6 +70,12 @@ class Project:
         """Where results are noisy: the best experiment by the mean of the optimizer's model, when the search last ended."""
         number = self._meta("recommended")
         return None if number is None else self.experiment(number)
+
+    @property
+    def best_values(self) -> dict[str, Any] | None:
+        """The values of the best experiment; None while there is none."""
+        best = self.best
+        return None if best is None else best.values
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from studio.errors import BadInput
 from studio.experiment import Experiment, Metric, plain, ranked
-from studio.format import clipped, counts, duration, metric_value, short
+from studio.format import assignments, clipped, counts, duration, metric_value, short
+from studio.text import clean
 
 BEFORE = ("number", "status")
 AFTER = ("metric", "fitness", "started", "finished", "duration", "exit_code", "reason", "failure", "attempt")
@@ -53,6 +54,18 @@ def data_frame(experiments: Sequence[Experiment], metric: Metric) -> Any:
     frame["exit_code"] = frame["exit_code"].astype("Int64")
     frame.attrs["metric"] = metric.name if metric.mode == "last" else f"{metric.name}:{metric.mode}"
     return frame
+
+
+def described(kind: str, name: str, state: str, experiments: Sequence[Experiment]) -> str:
+    """One line about a search, for its repr."""
+    line = counts(Counter(experiment.status for experiment in experiments)) or "no experiments yet"
+    best = next(iter(ranked(experiments)), None)
+    top = (
+        ""
+        if best is None
+        else f", best #{best.number}: {metric_value(best) or short(best.fitness)} at {clean(assignments(best.values))}"
+    )
+    return f"<{kind} {name!r}: {state}, {line}{top}>"
 
 
 def notebook_html(name: str, state: str, experiments: Sequence[Experiment], metric: Metric) -> str:

@@ -1,5 +1,6 @@
 """Results drawn and handed out; writes nothing into a project.
 
+progress     a search as it goes on; run and resume, which show it
 axes         the axis of each hyperparameter
 scales       results in order, the best so far, ticks
 importance   which hyperparameters matter

@@ -52,16 +52,7 @@ def run(
     observer: Observer | None = None,
     **given: Unpack[RunOptions],
 ) -> Project:
-    """Search hyperparameters of `script`, in the current directory, and return the finished project.
-
-        project = studio.run("train.py", ["30"], hyperparams={"lr": "0.01:0.01:0.1"}, metric="val_loss:min", num_workers=4)
-
-    Each argument is the option of `studio run` with that name, and takes what that takes, as text or as a value.
-    Durations are seconds or texts like "15m", sizes bytes or texts like "1GB".
-    BadInput before anything is written where something given cannot work; KeyboardInterrupt after Ctrl-C, when the
-    project is safe on disk and `resume` goes on with it. A backend that costs money needs `yes`, which may be a
-    function that asks, or "max_cost" among its options.
-    """
+    """Search hyperparameters of `script`; `studio.run` is this with its progress shown."""
     return start(make_settings(script, arguments, **given), project, yes=yes, host=host, observer=observer)
 
 
@@ -94,13 +85,7 @@ def resume(
     observer: Observer | None = None,
     **given: Unpack[ResumeOptions],
 ) -> Project:
-    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers, the policies
-    for failures and where it runs may change: `backend`, with options that take the place of those it had or, without
-    `backend`, add to them.
-
-    Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
-    for later experiments, or `keep_source` goes on with the old one.
-    """
+    """Go on with a project where it stopped; `studio.resume` is this with its progress shown."""
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
     try:

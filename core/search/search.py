@@ -1,5 +1,6 @@
 """`Search`: ask and tell, numbered and, where there is a journal, recorded. It starts nothing and waits for nothing."""
 
+import itertools
 import json
 import math
 import random
@@ -16,12 +17,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
-from studio.experiment import FAILURES, Experiment, Status, plain, ranked
+from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain, ranked
 from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
 from studio.options import typed
 from studio.project import paths as home
 from studio.project.store import Event, Store
+from studio.project.table import data_frame, described, notebook_html
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Parameter, Space, Suggestion
 from studio.system import files as disk
@@ -352,6 +354,24 @@ class Search:
         wait = f"although {out} suggestions are untold" if out else "although nothing is out"
         return f"optimizer {self.optimizer_class.name} asks for more results, {wait}"
 
+    def optimize(
+        self, function: Callable[..., float | None], n: int | None = None, *, direction: str = "maximize"
+    ) -> Experiment | None:
+        """Call `function(**values)` for the next `n` suggestions, or until the search is done, tell what it returns, and
+        return the best. With `direction="minimize"` smaller is better, and the fitness is minus what it returned.
+
+        What it raises ends the loop; a search with a `project` goes on with those values.
+        """
+        if direction not in ("maximize", "max", "minimize", "min"):
+            raise BadInput(f"direction={direction!r}: write 'maximize' or 'minimize'")
+        if n is None and self.size is None:
+            raise BadInput("this search has no end of its own: say how many, as optimize(f, 100) does")
+        sign = -1.0 if direction.startswith("min") else 1.0
+        for suggestion in itertools.islice(self, n):
+            value = function(**suggestion.values)
+            self.tell(suggestion, None if value is None else sign * value)
+        return self.best
+
     # --- what is known ----------------------------------------------------------------------------------------------
 
     @property
@@ -363,6 +383,28 @@ class Search:
     def best(self) -> Experiment | None:
         """The experiment with the largest fitness, the first of equals; None while there is none."""
         return self._ledger.best
+
+    @property
+    def best_values(self) -> dict[str, Any] | None:
+        """The values of the best experiment; None while there is none."""
+        best = self.best
+        return None if best is None else best.values
+
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, a row an experiment, as `Project.to_dataframe` has it."""
+        return data_frame(self.experiments, FITNESS)
+
+    def __repr__(self) -> str:
+        return described("Search", self._ledger.project or self.optimizer_class.name, self._state, self.experiments)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        name = self._ledger.project or self.optimizer_class.name
+        return notebook_html(name, self._state, self.experiments, FITNESS)
+
+    @property
+    def _state(self) -> str:
+        return "done" if self._is_over else "running"
 
     @property
     def recommended(self) -> Experiment | None:

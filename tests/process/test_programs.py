@@ -359,7 +359,7 @@ def test_typed():
 
 def test_arguments_of_run_are_the_options_of_the_command(command):
     text = command("run", "--help").out
-    others = {"script", "arguments", "hyperparams", "options", "module", "host", "observer"}
+    others = {"script", "arguments", "hyperparams", "options", "module", "host", "observer", "progress"}
     for name in inspect.signature(studio.run).parameters.keys() - others:
         assert f"--{name.replace('_', '-')}" in text
 

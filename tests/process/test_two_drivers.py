@@ -204,7 +204,7 @@ def test_a_driver_that_wakes_up_while_another_is_at_work(
 MOMENTS = [
     ("before", "studio.project.backup:Backups.write_if_due", 2),
     ("after", "studio.project.backup:Backups.write_if_due", 2),
-    ("before", "studio.cli.display:PlainLines.finished", 1),
+    ("before", "studio.reporting.progress:PlainLines.finished", 1),
     ("before", "studio.execution.runner:Runner.start", 2),
     ("after", "studio.execution.runner:Runner.start", 2),
     ("after", "studio.execution.runner:Runner.poll", 1),

@@ -776,3 +776,46 @@ def test_a_program_that_was_killed_resumes(project: Callable[..., Search], cut: 
     for suggestion in itertools.islice(search, 10 - 6 + len(search.untold)):
         search.tell(suggestion, suggestion.values["x"])
     assert path_of(search) == path_of(whole)
+
+
+# --- in a notebook ------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_is_optimized_and_the_best_is_there() -> None:
+    search = Search({"x": [1, 3, 2]}, optimizer="grid")
+    assert search.best_values is None
+    assert search.optimize(lambda x: -x, 2) is search.best
+    assert (search.best_values, len(search.experiments)) == ({"x": 1}, 2)
+    assert repr(search) == "<Search 'grid': running, 2 completed, best #1: -1 at x=1>"
+    search.optimize(lambda x: -x)  # to its end
+    assert repr(search) == "<Search 'grid': done, 3 completed, best #1: -1 at x=1>"
+    html = search._repr_html_()
+    assert "<b>grid</b> · done · 3 completed" in html
+    assert html.index("<td>1</td>") < html.index("<td>3</td>")
+
+
+def test_smaller_may_be_better_and_nothing_returned_is_a_failure() -> None:
+    search = Search({"x": [1, 3, 2]}, optimizer="grid")
+    search.optimize(lambda x: None if x == 1 else float(x), direction="minimize")
+    assert (search.best_values, search.best and search.best.fitness) == ({"x": 2}, -2)
+    assert [one.status for one in search.experiments] == ["failed", "completed", "completed"]
+
+
+def test_what_a_function_raises_ends_the_loop() -> None:
+    search = Search({"x": [0, 1]}, optimizer="grid")
+    with pytest.raises(ZeroDivisionError):
+        search.optimize(lambda x: 1 / x)
+    assert search.untold == [1]
+
+
+@pytest.mark.parametrize(("words", "error"), [({}, "say how many"), ({"n": 1, "direction": "up"}, "'minimize'")])
+def test_what_cannot_be_optimized_is_refused(words: dict[str, Any], error: str) -> None:
+    with pytest.raises(BadInput, match=error):
+        Search({"x": "0:1.5"}, optimizer="random").optimize(lambda x: x, **words)
+
+
+def test_experiments_of_a_loop_are_a_table() -> None:
+    pytest.importorskip("pandas")
+    search = Search({"x": [1, 3, 2]}, optimizer="grid")
+    search.optimize(lambda x: -x)
+    assert search.to_dataframe()["x"].tolist() == [1, 3, 2]

@@ -1,0 +1,256 @@
+"""A search as it goes on: a live panel on a terminal, a table in a notebook, elsewhere a plain line per finished experiment.
+
+`run` and `resume` are those of `studio`, which show it.
+"""
+
+import contextlib
+import html
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from studio.experiment import Experiment
+from studio.format import about, assignments, counted, duration, metric_value, short
+from studio.format import number as short_number
+from studio.host import Host
+from studio.project.project import Project
+from studio.search import run as search
+from studio.search.observer import Observer, Progress
+from studio.settings import OPTIONS, RESUME_OPTIONS, ResumeOptions, RunOptions, with_signature
+from studio.text import clean
+
+REFRESH = 0.25  # seconds
+MOST_RUNNING = 8  # lines of running experiments in the panel
+
+
+def make_observer(*, quiet: bool, verbose: bool) -> Observer:
+    if quiet:
+        return Observer()
+    if sys.stderr.isatty() and not verbose:
+        return LivePanel()
+    return PlainLines()
+
+
+class PlainLines(Observer):
+    def notice(self, text: str) -> None:
+        self._say(f"studio: {clean(text)}")
+
+    def begun(self, project: str, progress: Progress) -> None:
+        already = f", {progress.finished} already finished" if progress.finished else ""
+        self._say(f"project {project}: {_planned(progress.total)}{already}")
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self._say(_line(experiment, progress))
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # nobody reads it any more, as after `2>&1 | head`: the search goes on
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+
+class LivePanel(Observer):
+    """One panel that is drawn over itself: best so far, counts, what runs now, the last failure."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+        self._project = ""
+
+    def notice(self, text: str) -> None:
+        self._console.print(f"studio: {clean(text)}", markup=False, highlight=False)
+
+    def begun(self, project: str, progress: Progress) -> None:
+        self._project = project
+        self._live.start()
+        self._draw(progress)
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self.tick(progress)
+
+    def tick(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn >= REFRESH:
+            self._draw(progress)
+
+    def ended(self, progress: Progress) -> None:
+        self._live.stop()
+        self._console.print(_status_line(progress), markup=False, highlight=False)
+
+    def _draw(self, progress: Progress) -> None:
+        self._drawn = time.monotonic()
+        self._live.update(_panel(self._project, progress), refresh=True)
+
+
+class Notebook(Observer):
+    """One output of a notebook's cell, which is written anew."""
+
+    def __init__(self, display: Any) -> None:
+        self._display = display  # IPython.display
+        self._output: Any = None
+        self._drawn = 0.0
+        self._project = ""
+        self._notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self._notices.append(clean(text))
+
+    def begun(self, project: str, progress: Progress) -> None:
+        self._project = project
+        self._draw(progress)
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self.tick(progress)
+
+    def tick(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn >= REFRESH:
+            self._draw(progress)
+
+    def ended(self, progress: Progress) -> None:
+        self._draw(progress)
+
+    def _draw(self, progress: Progress) -> None:
+        self._drawn = time.monotonic()
+        lines = [
+            f"{self._project}: {_status_line(progress)}",
+            *(text for text, _ in _details(progress)),
+            *self._notices,
+        ]
+        shown = self._display.HTML(f"<pre>{html.escape(chr(10).join(lines))}</pre>")
+        if self._output is None:
+            self._output = self._display.display(shown, display_id=True)
+        else:
+            self._output.update(shown)
+
+
+def watching(progress: bool) -> Observer:
+    """What shows a search of a program: a notebook's output or a terminal's panel; where there is neither, nothing."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if progress and hasattr(shell, "kernel"):
+        from IPython import display
+
+        return Notebook(display)
+    return make_observer(quiet=not (progress and sys.stderr.isatty()), verbose=False)
+
+
+@with_signature(OPTIONS)
+def run(
+    script: str | os.PathLike[str],
+    arguments: Sequence[object] = (),
+    *,
+    project: str | None = None,
+    yes: search.Consent = False,
+    host: Host | None = None,
+    observer: Observer | None = None,
+    progress: bool = True,
+    **given: Unpack[RunOptions],
+) -> Project:
+    """Search hyperparameters of `script`, in the current directory, and return the finished project.
+
+        project = studio.run("train.py", ["30"], hyperparams={"lr": "0.01:0.01:0.1"}, metric="val_loss:min", num_workers=4)
+
+    Each argument is the option of `studio run` with that name, and takes what that takes, as text or as a value.
+    Durations are seconds or texts like "15m", sizes bytes or texts like "1GB". `progress` is shown in a notebook and on a
+    terminal, unless an `observer` hears of it.
+    BadInput before anything is written where something given cannot work; KeyboardInterrupt after Ctrl-C, when the
+    project is safe on disk and `resume` goes on with it. A backend that costs money needs `yes`, which may be a
+    function that asks, or "max_cost" among its options.
+    """
+    observer = observer or watching(progress)
+    return search.run(script, arguments, project=project, yes=yes, host=host, observer=observer, **given)
+
+
+@with_signature(RESUME_OPTIONS)
+def resume(
+    project: str,
+    *,
+    accept_changes: bool = False,
+    keep_source: bool = False,
+    yes: search.Consent = False,
+    host: Host | None = None,
+    observer: Observer | None = None,
+    progress: bool = True,
+    **given: Unpack[ResumeOptions],
+) -> Project:
+    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers, the policies
+    for failures and where it runs may change: `backend`, with options that take the place of those it had or, without
+    `backend`, add to them.
+
+    Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
+    for later experiments, or `keep_source` goes on with the old one. `progress` is as for `run`.
+    """
+    return search.resume(
+        project,
+        accept_changes=accept_changes,
+        keep_source=keep_source,
+        yes=yes,
+        host=host,
+        observer=observer or watching(progress),
+        **given,
+    )
+
+
+def _panel(project: str, progress: Progress) -> Any:
+    from rich.padding import Padding
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    lines: list[Any] = [Text(_status_line(progress), no_wrap=True, overflow="ellipsis")]
+    if progress.total:
+        bar = ProgressBar(total=progress.total, completed=progress.finished)
+        lines.append(Padding(bar, 0))  # a bar alone does not end its line
+    lines += [Text(text, style=style, no_wrap=True, overflow="ellipsis") for text, style in _details(progress)]
+    from rich.console import Group
+
+    return Panel(Group(*lines), title=Text(project), title_align="left")
+
+
+def _details(progress: Progress) -> list[tuple[str, str]]:
+    """What the panel says below its status line, each with its style."""
+    lines = []
+    if progress.best is not None:
+        metric = f"{progress.metric.name} {metric_value(progress.best)}"
+        text = f"best  #{progress.best.number}  {metric}  {assignments(progress.best.values)}"
+        lines.append((clean(text), "bold green"))
+    for number, (values, started, value) in list(progress.running.items())[:MOST_RUNNING]:
+        shown = "" if value is None else f"{progress.metric.name} {short(value)}  "
+        text = f"runs  #{number}  {duration(time.monotonic() - started)}  {shown}{assignments(values)}"
+        lines.append((clean(text), ""))
+    if len(progress.running) > MOST_RUNNING:
+        lines.append((f"      and {len(progress.running) - MOST_RUNNING} more", ""))
+    if progress.last_failure is not None:
+        lines.append((f"failed  #{progress.last_failure.number}  {clean(progress.last_failure.reason)}", "red"))
+    return lines
+
+
+def _status_line(progress: Progress) -> str:
+    total = f" of {progress.total}" if progress.total else ""
+    parts = [f"{progress.finished}{total} finished"]
+    parts += [f"{progress.counts[status]} {status}" for status in ("failed", "stopped") if progress.counts.get(status)]
+    if progress.running:
+        parts.append(f"{len(progress.running)} running")
+    if progress.rate:
+        parts.append(f"{short_number(progress.rate * 60, 2)} a minute")
+    if progress.running and progress.seconds_left is not None and progress.seconds_left >= 1:
+        parts.append(f"about {about(progress.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def _line(experiment: Experiment, progress: Progress) -> str:
+    total = f"/{progress.total}" if progress.total else ""
+    result: str = experiment.status
+    if experiment.metric is not None:
+        result += f"  {progress.metric.name} {metric_value(experiment)}"
+    best = "  best so far" if progress.best is not None and progress.best.number == experiment.number else ""
+    reason = f"  ({experiment.reason})" if experiment.reason else ""
+    values, took = assignments(experiment.values), duration(experiment.duration)
+    return clean(f"#{experiment.number}{total}  {result}  {values}  {took}{best}{reason}")
+
+
+def _planned(total: int | None) -> str:
+    return "experiments until the time limit" if total is None else counted(total, "experiment")

@@ -1,0 +1,74 @@
+"""`studio.run` shows its progress in a notebook and on a terminal, and nowhere else."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import studio
+from studio.reporting.progress import LivePanel, Notebook, PlainLines, watching
+from studio.search.observer import Observer
+
+TRAIN = "x = 1\nif x == 2: raise SystemExit('<no> luck')\nprint('fitness:', x)\n"
+
+
+class Display:
+    """What IPython.display is, with all that was shown."""
+
+    def __init__(self):
+        self.shown = []
+
+    def HTML(self, text):
+        return text
+
+    def display(self, text, display_id):
+        self.shown.append(text)
+        return SimpleNamespace(update=self.shown.append)
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """This process is a notebook's kernel."""
+    display = Display()
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell, display=display))
+    return display
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+
+def test_a_notebook_shows_one_output_that_is_written_anew(notebook, home, script):
+    script("train.py", TRAIN)
+    studio.run("train.py", hyperparams={"x": [1, 2, 3]}, project="p")
+    assert "p: 0 of 3 finished" in notebook.shown[0]
+    last = notebook.shown[-1]
+    assert "p: 3 of 3 finished · 1 failed" in last
+    assert "best  #3  fitness 3  x=3" in last
+    assert "&lt;no&gt; luck" in last
+
+
+def test_without_progress_nothing_is_shown(notebook, home, script):
+    script("train.py", TRAIN)
+    project = studio.run("train.py", hyperparams={"x": [1]}, project="p", progress=False)
+    assert studio.resume("p", progress=False, max_experiments=1).name == project.name
+    assert notebook.shown == []
+
+
+def test_an_observer_hears_instead(notebook, home, script):
+    script("train.py", TRAIN)
+    studio.run("train.py", hyperparams={"x": [1]}, observer=Observer())
+    assert notebook.shown == []
+
+
+def test_a_terminal_has_the_panel(terminal):
+    assert type(watching(True)) is LivePanel
+    assert type(watching(False)) is Observer
+
+
+def test_a_file_gets_nothing(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert type(watching(True)) is Observer
+    assert not isinstance(watching(True), PlainLines | Notebook)
