@@ -2,6 +2,7 @@
 
 import os
 import re
+from abc import abstractmethod
 
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
@@ -23,16 +24,11 @@ def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
     return FitnessReader(run) if metric.name == "fitness" else None
 
 
-class FitnessReader(MetricReader):
-    """Reads `fitness: NUMBER` lines from the output of `run`, stdout and stderr alike. The step counts them from 1.
-
-    The word in any case, a number as float() takes it but without underscores, nothing else in the line but blanks
-    and colours. `\\r` ends a line too, as progress bars use it.
-    """
+class OutputReader(MetricReader):
+    """Reads values from the output of `run`, stdout and stderr alike, block by block of whole lines."""
 
     def __init__(self, run: Run):
         self._lines = Lines(os.path.join(run.folder, "output.log"), ends=(b"\n", b"\r"))
-        self._count = 0
 
     def read(self) -> list[Report]:
         return self._read(last=False)
@@ -43,13 +39,32 @@ class FitnessReader(MetricReader):
     def _read(self, *, last: bool) -> list[Report]:
         values: list[Value] = []
         for block in self._lines.read(last=last, until=soon()):
-            found = fitness_values(block)
-            values += enumerate(found, self._count + 1)
+            values += self._values(block)
             values = bounded(values)
-            self._count += len(found)
-        if self._count:
-            self.names = ("fitness",)
         return [Report(step, value) for step, value in values]
+
+    @abstractmethod
+    def _values(self, block: bytes) -> list[Value]:
+        """Steps and values in a block."""
+
+
+class FitnessReader(OutputReader):
+    """Reads `fitness: NUMBER` lines from the output of `run`, stdout and stderr alike. The step counts them from 1.
+
+    The word in any case, a number as float() takes it but without underscores, nothing else in the line but blanks
+    and colours. `\\r` ends a line too, as progress bars use it.
+    """
+
+    def __init__(self, run: Run):
+        super().__init__(run)
+        self._count = 0
+
+    def _values(self, block: bytes) -> list[Value]:
+        found = list(enumerate(fitness_values(block), self._count + 1))
+        self._count += len(found)
+        if found:
+            self.names = ("fitness",)
+        return found  # type: ignore[return-value]
 
 
 def fitness_values(block: bytes) -> list[float]:

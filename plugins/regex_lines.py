@@ -4,16 +4,16 @@
 """
 
 import importlib
-import os
 import re
 import time
 from typing import Any
 
 from studio.errors import BadInput, StudioError
-from studio.experiment import Metric, Report, Run
+from studio.experiment import Metric, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.system.tail import Lines, Value, bounded, soon
+from studio.plugins.fitness import OutputReader
+from studio.system.tail import Value
 from studio.text import without_escapes
 
 # The tree of a pattern, for which `re` has no public name: without it one pattern could hold a search up for ever.
@@ -72,31 +72,25 @@ def _endless(parsed: Any, *, inside: bool, pattern: str) -> int:
     return count
 
 
-class RegexReader(MetricReader):
+class RegexReader(OutputReader):
     """Reads the lines that `pattern` finds, stdout and stderr alike. Longer lines are cut at 1,000 characters."""
 
     source = "printed lines"
 
     def __init__(self, pattern: re.Pattern[str], run: Run):
+        super().__init__(run)
         self._pattern = pattern
-        self._lines = Lines(os.path.join(run.folder, "output.log"), ends=(b"\n", b"\r"))
         self.names: dict[str, float | None] = {}
 
-    def read(self) -> list[Report]:
-        return self._read(last=False)
+    def _values(self, block: bytes) -> list[Value]:
+        lines = without_escapes(block).replace(b"\r", b"\n").split(b"\n")
+        return [
+            value
+            for line in lines
+            for value in self._of_line(line[: 4 * LONGEST_LINE].decode(errors="replace")[:LONGEST_LINE])
+        ]
 
-    def close(self) -> list[Report]:
-        return self._read(last=True)
-
-    def _read(self, *, last: bool) -> list[Report]:
-        values: list[Value] = []
-        for block in self._lines.read(last=last, until=soon()):
-            for line in without_escapes(block).replace(b"\r", b"\n").split(b"\n"):
-                values += self._values(line[: 4 * LONGEST_LINE].decode(errors="replace")[:LONGEST_LINE])
-            values = bounded(values)
-        return [Report(step, value) for step, value in values]
-
-    def _values(self, line: str) -> list[Value]:
+    def _of_line(self, line: str) -> list[Value]:
         begun = time.thread_time()
         found = self._pattern.search(line)
         if time.thread_time() - begun > SLOWEST:

@@ -4,21 +4,19 @@ from typing import Annotated
 
 import typer
 
+from studio.cli.options import SCRIPT_CONTEXT, Arguments, IsModule, RunOnce, Script
 from studio.cli.usage import COMMAND, PlainUsage, new_app
 
 app = new_app()
 
 
-@app.command(
-    cls=PlainUsage,
-    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 110},
-)
+@app.command(cls=PlainUsage, context_settings=SCRIPT_CONTEXT)
 def init(
     ctx: typer.Context,
-    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script.")] = None,
-    module: Annotated[bool, typer.Option("-m", help="SCRIPT is the name of a module.")] = False,
-    run: Annotated[bool, typer.Option("--run", help="Run the script once in a copy to see its metrics.")] = False,
+    script: Script,
+    arguments: Arguments = None,
+    module: IsModule = False,
+    run: RunOnce = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a studio.toml that is there.")] = False,
 ) -> int:
     """Write studio.toml: hyperparameters with ranges and the metric of SCRIPT. Then `studio run` alone searches."""

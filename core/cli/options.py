@@ -24,6 +24,15 @@ def _show_backends(ctx: typer.Context, wanted: bool) -> None:
         raise typer.Exit
 
 
+# A script and its arguments, for commands that look at it.
+Script = Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")]
+Arguments = Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script.")]
+IsModule = Annotated[bool, typer.Option("-m", help="SCRIPT is the name of a module.")]
+RunOnce = Annotated[
+    bool, typer.Option("--run", help="Run the script once in a copy, and list the metrics that it has.")
+]
+SCRIPT_CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 110}
+
 # Options of both commands that are not part of a search.
 Project = Annotated[
     str | None,

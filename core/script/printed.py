@@ -54,7 +54,7 @@ def logged_names(program: Program) -> dict[str, str]:
 
 
 def bare_numbers(program: Program) -> dict[str, str]:
-    """Return patterns for lines of numbers without a word, `print(epoch, loss.item())`: pattern -> the expression."""
+    """Return patterns for lines of numbers without a word, `print(epoch, loss.item())`: pattern -> the expressions."""
     patterns: dict[str, str] = {}
     for source in program.parsed(program.python):
         for call in source.outline.calls:
@@ -68,7 +68,8 @@ def bare_numbers(program: Program) -> dict[str, str]:
             if at is not None:
                 parts = [re.escape(one) if isinstance(one, str) else r"\S+" for one in pieces[:at]]
                 pattern = f"^{''.join(parts)}(\\S+)".replace("\\ ", " ")
-                patterns.setdefault(pattern if at else f"{pattern}$", names[at])
+                pattern = pattern if at else f"{pattern}$"
+                patterns[pattern] = f"{patterns.get(pattern, '')} {names[at]}".strip()
     return patterns
 
 

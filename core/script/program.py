@@ -22,6 +22,9 @@ _PYTHON = (".py", ".ipynb")
 _IMPORT = re.compile(r"^\s*(?:from\s+([.\w]+)\s+import\s+([^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
 
 
+Names = frozenset[str] | None  # that are imported from a module; None for all of them
+
+
 class Source:
     """The Python text of one file, with what was found in it; parsed when that is first asked for."""
 
@@ -131,23 +134,25 @@ class Program:
 
     @cached_property
     def modules(self) -> list[Source]:
-        """Local modules that `own` imports or executes, and those that they do; without those that do not parse."""
-        found: list[Source] = []
-        waiting = [(source.path, source.file.text) for source in self.own]
-        seen = {path for path, _ in waiting}
+        """Local modules that `own` imports or executes, and those that they do; without those that do not parse. Of what the
+        `__init__` of a package imports, that which somebody asks it for."""
+        found: dict[str, Source] = {}
+        waiting: list[tuple[str, str, Names]] = [(source.path, source.file.text, None) for source in self.own]
+        asked: dict[str, Names] = {path: None for path, _, _ in waiting}
         while waiting and len(found) < MOST_MODULES:
-            path, text = waiting.pop(0)
-            for other in self._imported(path, text):
-                if other in seen:
+            path, text, names = waiting.pop(0)
+            for other, wanted in self._imported(path, text, names):
+                before = asked.get(other, frozenset())
+                if other in asked and (before is None or (wanted is not None and wanted <= before)):
                     continue
-                seen.add(other)
+                asked[other] = None if wanted is None or before is None else before | wanted
                 try:
                     source = self.source(other)
                 except SubstitutionError:
                     continue
-                found.append(source)
-                waiting.append((other, source.file.text))
-        return found
+                found[other] = source
+                waiting.append((other, source.file.text, asked[other]))
+        return list(found.values())
 
     @cached_property
     def executed(self) -> list[Source]:
@@ -178,10 +183,14 @@ class Program:
                 continue
             yield source
 
-    def _imported(self, path: str, text: str) -> Iterator[str]:
-        """Paths of local files that `text`, of the file at `path`, imports, or executes by their name."""
+    def _imported(self, path: str, text: str, names_of_it: "Names") -> Iterator[tuple[str, "Names"]]:
+        """Local files that `text`, of the file at `path`, imports for `names_of_it`, or executes by their name; each with the
+        names that it is asked for, None for all."""
+        imports = imports_of(text)
+        if names_of_it is not None and PurePosixPath(path).name == "__init__.py":
+            imports = [(module, names) for module, names in imports if "*" in names or names_of_it & {*names}]
         roots = dict.fromkeys([str(PurePosixPath(self.script or path).parent), "."])
-        for module, names in imports_of(text):
+        for module, names in imports:
             level = len(module) - len(module.lstrip("."))
             inner = [part for part in module.split(".") if part]
             if level:
@@ -197,8 +206,10 @@ class Program:
                     place = base.joinpath(*target)
                     for candidate in (f"{place}.py", f"{place}/__init__.py"):
                         if target and self.data(candidate) is not None:
-                            yield candidate
-        yield from self._executed(text)
+                            whole = target != inner or not names or "*" in names
+                            parent = target != inner and target == inner[: len(target)]
+                            yield candidate, frozenset() if parent else None if whole else frozenset(names)
+        yield from ((path, None) for path in self._executed(text))
 
     def _executed(self, text: str) -> Iterator[str]:
         if "exec(" not in text and "runpy" not in text:

@@ -17,7 +17,7 @@ MOST_SEARCHED = 5  # hyperparameters of a proposed command
 
 # Names of hyperparameters, the most telling first; a name is compared by its words, so `--optim.weight-decay` has one.
 KNOWN = (
-    r"lr|lr0|(base_|max_|init_|initial_)?learning_rate|eta|eta0|step_size|alpha|c|gamma|lambda|lam|reg|l1|l2",
+    r"lr|lr0|rate|(base_|max_|init_|initial_)?learning_rate|eta|eta0|step_size|alpha|c|gamma|lambda|lam|reg|l1|l2",
     r"weight_decay|wd|dropout|p_?drop|momentum|beta1|beta2|reg_(alpha|lambda)|l1_ratio|penalty|tau|epsilon|temperature",
     r"hidden(_?(size|dim|units|layers?|layer_sizes))?|n_?hidden|width|units|layers|n_?layers?|num_layers|depth|max_depth"
     r"|num_leaves|n_?embd|n_?heads?|d_model|embed(ding)?_dim|latent(_dim)?|k|n_neighbors|n_components|rank",
@@ -30,7 +30,7 @@ NEVER = re.compile(
     r"|device|gpus?|cuda|workers|n_jobs|verbose|verbosity|debug|port|host|path|file|name|version|dpi|figsize|test_size|train_size"
     r"|loss|acc|accuracy|best|total|correct|count|score|error|sum|i|j|n|x|y|t|step|epoch|batch|idx|index|start|end|now|time"
     r"|axis|dim|shape|dtype|mode|level|format|indent|encoding|exist_ok|default|nargs|required|help|type|cv|end|sep|flush|shuffle"
-    r"|in_features|out_features|in_channels|out_channels|input_(dim|size)|output_(dim|size)|num_classes|as_frame|return_X_y"
+    r"|fontsize|loc|color|marker|linewidth|bins|pad|rotation|zorder|in_features|out_features|in_channels|out_channels|input_(dim|size)|output_(dim|size)|num_classes|as_frame|return_X_y"
 )
 FAMILIES = {
     r"opt(im(izer)?)?": ("adam", "adamw", "sgd", "rmsprop", "adagrad"),
@@ -58,8 +58,12 @@ def propose(places: Sequence[Place]) -> list[Proposal]:
     return [Proposal(place, range_for(place)) for place in places if place.address]
 
 
-def worth_searching(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the few that a first search should vary: names of hyperparameters before others, each name once."""
+def worth_searching(proposals: Sequence[Proposal], script: str | None = None) -> list[Proposal]:
+    """Return the few that a first search should vary: names of hyperparameters before others, each name once. What stands
+    inside functions of other files than `script` is for a script that has nothing of its own."""
+    likely = [one for one in proposals if one.range and _rank(one.place.name) is not None]
+    if any(one.place.file in ("", script) for one in likely):
+        proposals = [one for one in proposals if one.place.file in ("", script) or not _is_inner(one.place)]
     ranked: list[tuple[int, int, Proposal]] = []
     names: set[str] = set()
     for order, proposal in enumerate(proposals):
@@ -73,8 +77,15 @@ def worth_searching(proposals: Sequence[Proposal]) -> list[Proposal]:
     return (known or [proposal for _, _, proposal in ranked])[:MOST_SEARCHED]
 
 
+def _is_inner(place: Place) -> bool:
+    """Whether it is how a function works, and no setting of its module."""
+    return place.kind in ("default", "attribute") or (place.kind == "variable" and bool(place.within))
+
+
 def range_for(place: Place) -> str:
     """Return the range to search for `place`: its choices, where the script names them, the one of today first."""
+    if place.scale == "running" and place.value == 0:
+        return ""  # a sum
     plain = [one for one in place.choices if isinstance(one, str | int | float) and not isinstance(one, bool)]
     if plain and len(plain) == len(place.choices) <= MOST_CHOICES:
         ordered = [*([place.value] if place.value in plain else []), *plain]
@@ -93,8 +104,10 @@ def range_of(name: str, value: object) -> str:
                 others = [member.capitalize() if value[:1].isupper() else member for member in members]
                 return ",".join(dict.fromkeys([value, *others]))
         return ""
-    if isinstance(value, int):
+    if isinstance(value, int) and _rank(name) != 0:
         return _whole_range(value)
+    if isinstance(value, int):  # `learning_rate=1`
+        return _real_range(name, float(value))
     if isinstance(value, float):
         return _real_range(name, value)
     return ""

@@ -15,7 +15,6 @@ from studio.errors import BadInput
 from studio.execution.metric import Seen, likely_mode, result_rank, seen_metrics
 from studio.experiment import Run
 from studio.host import Host
-from studio.script.command import read_command
 from studio.script.constants import UNKNOWN
 from studio.script.library_metrics import library_metrics
 from studio.script.places import Place, Places
@@ -23,12 +22,14 @@ from studio.script.places.options import by_its_name
 from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
+from studio.search.plan import program_of
+from studio.settings import Settings
 from studio.system.processes import MARKS, kill_tree, marks
 from studio.text import literal as parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
 RUN_TIMEOUT = "30m"
-BARE_RANK = 2.5  # of a number without a name: behind what is named as a result, before what may be anything
+BARE = "regex:"  # how a number that is printed without a name is read
 _PARSES = re.compile(
     r"argv|(?i:pars(?:er|e_|ing)|\bcli\b|\bapp\b|\bclick\b|\btyper\b|\bfire\b|\bhydra\b|\bflags\b|settings)"
 )
@@ -45,11 +46,12 @@ class Inspection:
     proposals: list[Proposal]
     metrics: list[Seen]
     notices: list[str] = field(default_factory=list)
+    script: str | None = None  # its path, where it is one file
 
     @property
     def options(self) -> dict[str, Any]:
         """What a search of what is worth it would be given, by the keywords of `studio.run`."""
-        searched = worth_searching(self.proposals)
+        searched = worth_searching(self.proposals, self.script)
         options: dict[str, Any] = {"optimizer": "auto"} if searched else {}
         if self.metrics and self.metrics[0].name != "fitness":
             best = self.metrics[0]
@@ -100,22 +102,23 @@ def inspect_script(
 
     Raises BadInput for a script that is not there, SubstitutionError for one that cannot be read.
     """
-    source = Path.cwd()
-    command = read_command(script, arguments, source, module=module)
-    program = Program.at(source, command.script, command.arguments, command=command.argv)
+    program = program_of(Settings(script, list(arguments), module=module), Path.cwd())
     places = Places(program, script).every()
-    own = {_letters(place.name) for place in places}  # a script often prints its hyperparameters, too
+    # a script often prints its hyperparameters, too
+    own = {_letters(one.place.name) for one in worth_searching(propose(places), program.script)}
     metrics = [one for one in _metrics_in_text(program, host) if _letters(one.name) not in own]
+    bare = [one for one in metrics if one.name.startswith(BARE)]
     words = [*(["-m"] if module else []), *(["--"] if is_command else []), script, *arguments]
     notices: list[str] = []
     if run:
         with tempfile.TemporaryDirectory() as home:
             had, notice = _metrics_of_a_run(words, host, home)
             workspace = _folder_of_run(home) / "workspace"
-            places += _options_in_help([*command.argv, *command.arguments], program, places, workspace)
-        metrics = had or metrics
+            places += _options_in_help(program, places, workspace)
+        had = [one for one in had if _letters(one.name) not in own]
+        metrics = sorted([*had, *bare], key=_rank) if had else metrics
         notices += [notice] if notice else []
-    return Inspection(words, propose(places), metrics, notices)
+    return Inspection(words, propose(places), metrics, notices, program.script)
 
 
 def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
@@ -126,11 +129,15 @@ def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
     names = {seen.name for seen in printed}
     logged = {**logged_names(program), **library_metrics(program)}
     printed += [Seen(name, tracker, None, likely_mode(name)) for name, tracker in logged.items() if name not in names]
-    ranked: list[tuple[float, Seen]] = [(result_rank(seen.name), seen) for seen in printed]
     for pattern, expression in bare_numbers(program).items():
         if mode := likely_mode(expression):
-            ranked.append((BARE_RANK, Seen(f"regex:{pattern}", "printed lines", None, mode)))
-    return [seen for _, seen in sorted(ranked, key=lambda one: one[0])]
+            printed.append(Seen(f"{BARE}{pattern}", "printed lines", None, mode))
+    return sorted(printed, key=_rank)
+
+
+def _rank(seen: Seen) -> float:
+    """A number without a name comes behind what is named as a result, and before what may be anything."""
+    return 2.5 if seen.name.startswith(BARE) else result_rank(seen.name)
 
 
 def _metrics_of_a_run(words: Sequence[str], host: Host, home: str) -> tuple[list[Seen], str]:
@@ -159,14 +166,14 @@ def _run_in(folder: str) -> Run:
     return Run("inspect", 1, 1, folder, {}, {}, [], {}, folder)
 
 
-def _options_in_help(argv: Sequence[str], program: Program, known: Sequence[Place], workspace: Path) -> list[Place]:
+def _options_in_help(program: Program, known: Sequence[Place], workspace: Path) -> list[Place]:
     """Options that the script's own --help shows and its source does not, as of a parser in a library. A script that seems
     to have no parser is not asked: it would train again."""
     if not any(_PARSES.search(source.file.text) for source in program.python):
         return []
     spellings = {place.prefix for place in known}
     places = []
-    for match in _OPTION.finditer(_output_of([*argv, "--help"], workspace)):
+    for match in _OPTION.finditer(_output_of([*program.command, *program.arguments, "--help"], workspace)):
         spelling, default = match[1], match[2]
         if spelling not in spellings and spelling not in ("--help", "--version"):
             spellings.add(spelling)

@@ -10,7 +10,7 @@ from studio.script.outline import Call, dotted, text_of
 from studio.script.places.options import Option, Style
 from studio.script.program import Program, Source
 
-_DOCOPT = re.compile(r"(--[\w-]+)(?:[ =]<?[\w-]+>?)?.*?(?:\[default: ([^\]]+)\])?$", re.MULTILINE)
+_DOCOPT = re.compile(r"(--[\w-]+)(?:[ =]<?[\w-]+>?)?.*?(?:\[default: ([^\]]+)\].*)?$", re.MULTILINE)
 _COMPARED = re.compile(r"(--[\w-]+)=?")
 
 

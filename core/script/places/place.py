@@ -61,7 +61,7 @@ class Place:
     also      other names that mean it: `learning_rate` for `-l`
     prefix    what an address begins with: `--` of an option, `hydra:`, `env:`, `config.yaml:`
     note      what the user should know, said once
-    scale     "flag" for a place that is on or off
+    scale     "flag" for a place that is on or off, "running" for a variable that is added to, or multiplied
     choices   the values that the script takes there, where it names them
     varies    whether other values than `value` stand there, too: reads of a variable with two constants
     """

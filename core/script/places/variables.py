@@ -11,6 +11,7 @@ from functools import partial
 
 from studio.script.constants import UNKNOWN
 from studio.script.literals import write_literal
+from studio.script.outline import dotted
 from studio.script.places.place import Edit, Place, lines_of
 from studio.script.program import Program, Source
 from studio.script.reads import Assigned, Read, Variable
@@ -27,10 +28,20 @@ def find_assigned(program: Program, words: Collection[str] | None) -> Iterator[P
     for source in program.parsed(program.own):
         for name, scopes in source.reads.variables.items():
             if (words is None or name in words) and not (name in elsewhere and not _in_class(scopes)):
-                used = [scope for scope in scopes if scope.reads or source.path.endswith(".ipynb")]
+                captured = _captured(source)
+                used = [s for s in scopes if s.reads or s.where in captured or source.path.endswith(".ipynb")]
                 known = [scope for scope in used if _first(scope) is not None]
                 if known and len(known) == len(used):
                     yield _merged(source, known)
+
+
+def _captured(source: Source) -> set[tuple[str, ...]]:
+    """Functions whose variables a framework collects, as Sacred does below `@ex.config`."""
+    return {
+        (*function.within, function.name)
+        for function in source.outline.functions
+        if any(dotted(decorator).rpartition(".")[2] == "config" for decorator in function.decorators)
+    }
 
 
 def find_scopes(program: Program, words: Collection[str] | None) -> Iterator[Place]:
@@ -112,7 +123,7 @@ def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()
     schedule: Assigned | None = None
     for scope, start in zip(scopes, firsts, strict=True):
         lines = [one.line for one in scope.assigned]
-        again_or_cell = _is_schedule(scope) or source.path.endswith(".ipynb")
+        again_or_cell = _is_schedule(scope) or not scope.reads or source.path.endswith(".ipynb")
         if start is not None and start.literal is not None and again_or_cell:
             edits.append(literal_edit(source, start.literal))
             schedule = schedule or start
@@ -148,6 +159,7 @@ def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()
     return Place(
         name, within, "variable", source.path, line, value, shown, tuple(edits), home=home, note="; ".join(notes),
         varies=any(_varies(scope, first) for scope in scopes),
+        scale="running" if any(one.augmented for scope in scopes for one in scope.assigned) else "",
     )  # fmt: skip
 
 
@@ -166,6 +178,7 @@ def _at_constant(source: Source, scope: Variable, first: Assigned) -> Place:
     return Place(
         scope.name, scope.where, "variable", source.path, first.line, first.value, first.shown, edits, note=note,
         varies=any(one.value != first.value for one in others),
+        scale="running" if any(one.augmented for one in scope.assigned) else "",
     )  # fmt: skip
 
 

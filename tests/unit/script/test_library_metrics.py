@@ -62,6 +62,7 @@ def test_what_a_library_reports(text, names):
         ("print(f'{epoch:3d}, {loss:.4f}')", {r"^\S+, (\S+)": "loss"}),
         ("print(clf.score(X, y))", {r"^(\S+)$": "clf.score"}),
         ("print(round(accuracy_score(y, p), 3))", {r"^(\S+)$": "y.accuracy_score.round"}),
+        ("print(clf)\nprint(clf.score(X, y))", {r"^(\S+)$": "clf clf.score"}),
         ("print('loss', loss)", {}),
         ("print()", {}),
         ("print(epoch)", {}),

@@ -115,3 +115,44 @@ def test_hyperparameters_come_before_other_numbers(program):
         "eta",
         "max_depth",
     ]
+
+
+PACKAGE = {
+    "train.py": "from lib.models import Forest\nmodel = Forest(trees=7)\nprint('accuracy', model.fit())\n",
+    "lib/__init__.py": "from .other import everything\n",
+    "lib/models/__init__.py": "from .forest import Forest\nfrom .net import Net\n",
+    "lib/models/forest.py": "DEPTH = 3\nclass Forest:\n    def __init__(self, trees, gamma=0.1):\n        self.lr = 0.5\n",
+    "lib/models/net.py": "class Net:\n    lr = 0.1\n",
+    "lib/other.py": "dropout = 0.5\n",
+}
+
+
+def test_modules_are_those_that_somebody_asks_for():
+    files = {path: text.encode() for path, text in PACKAGE.items()}
+    read = [source.path for source in Program("train.py", read=files.get).modules]
+    assert sorted(read) == ["lib/__init__.py", "lib/models/__init__.py", "lib/models/forest.py"]
+    files["train.py"] = b"import lib.models\n"
+    assert len(Program("train.py", read=files.get).modules) == 4
+    files["train.py"] = b"from lib.models import *\n"
+    assert len(Program("train.py", read=files.get).modules) == 4
+
+
+def test_what_works_inside_a_module_is_not_searched_first():
+    files = {path: text.encode() for path, text in PACKAGE.items()}
+    proposals = propose(Places(Program("train.py", read=files.get)).every())
+    assert [one.place.name for one in worth_searching(proposals, "train.py")] == ["DEPTH"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("total = 0\nlr = 0.1\nfor i in x:\n    total += f(lr)\n    lr *= 0.9\nprint(total)", ["lr"]),
+        ("@ex.config\ndef cfg():\n    C = 1.0\n@ex.main\ndef run(C):\n    print(C)\n", ["C"]),
+        ("plt.legend(loc=1, fontsize=8)\nSVC(C=1.0)", ["C"]),
+        ("XGB(learning_rate=1)", ["learning_rate"]),
+    ],
+)
+def test_what_is_a_hyperparameter(tmp_path, text, names):
+    (tmp_path / "train.py").write_text(text)
+    found = worth_searching(propose(Places(Program.at(tmp_path, "train.py")).every()), "train.py")
+    assert [one.place.name for one in found] == names
