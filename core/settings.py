@@ -293,6 +293,12 @@ class Settings:
         "Values to begin with, such as those of today; the others from the middle. Repeatable.",
         group=SEARCH,
     )
+    learn_from: list[str] = option(
+        [],
+        "PROJECT",
+        "Learn from the results of an earlier search: same names, other ranges. Repeatable.",
+        group=SEARCH,
+    )
     no_baseline: bool = option(False, "", "Do not begin with the script's own values.", group=SEARCH)
     repeat: bool = option(False, "", "Run values again that were tried before.", group=SEARCH)
 
@@ -451,6 +457,7 @@ class RunOptions(ResumeOptions, total=False):
     options: Mapping[str, Any] | Sequence[str] | None
     seed: int | str | None
     start_from: str | Sequence[str] | None
+    learn_from: str | Sequence[str] | None
     no_baseline: bool | None
     repeat: bool | None
     metric: str | None

@@ -55,6 +55,7 @@ class Real(Parameter):
     unconstrained: bool = False
     random_start: bool = False
     notice: str = ""
+    belief: float | None = None  # the value around which the user expects the best one
 
     dtype: ClassVar[type] = float
 
@@ -305,9 +306,22 @@ class Space:
         return {name: float(values[name]) if type(value) is float else value for name, value in near.items()}
 
     def start(self, rng: np.random.Generator) -> Floats:
-        """Where an optimizer starts, shape (dimensions,): the middle, or random coordinates under the flag `r`."""
+        """Where an optimizer starts, shape (dimensions,): what is believed, else the middle, or random coordinates under the
+        flag `r`."""
         drawn = rng.random(self.dimensions)
-        return np.where(self._mask("random_start"), drawn, 0.5)
+        start, beliefs = np.where(self._mask("random_start"), drawn, 0.5), self.beliefs
+        return np.where(np.isnan(beliefs), start, beliefs)
+
+    @property
+    def beliefs(self) -> Floats:
+        """Shape (dimensions,): coordinates around which the user expects the best point; nan where nothing was said."""
+        found = []
+        for parameter in self.parameters:
+            element = parameter.element if isinstance(parameter, Array) else parameter
+            belief = element.belief if isinstance(element, Real) else None
+            unit = np.nan if belief is None else float(element.to_unit(belief)[0])
+            found += [unit] * parameter.dimensions
+        return np.array(found)
 
     @property
     def unconstrained(self) -> NDArray[np.bool_]:

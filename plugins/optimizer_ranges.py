@@ -6,16 +6,20 @@
     a   a numpy array of `length` numbers                                   else a scalar
     i   whole numbers, both ends included                                   else real numbers
 
+`~VALUE` behind it says where the best value is expected: 1e-5:0.1:l~3e-4.
+
 As in 0:1:10:urla, 0:5:l, 5:5:10:alu, -1:1:u, 1:8:i. A list such as adam,sgd,rmsprop is a choice.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal, localcontext
+from typing import Any
 
 import numpy as np
 
-from studio.errors import RangeError
+from studio.errors import BadInput, RangeError
 from studio.hookspecs import hookimpl
 from studio.plugins.range_text import (
     EXACT,
@@ -36,6 +40,7 @@ from studio.plugins.range_text import (
     words_notice,
 )
 from studio.space import LARGEST_INTEGER, Array, Constant, Integer, Parameter, Real
+from studio.text import literal
 
 GRID_TEXT = "that is a grid, and this optimizer takes min:max[:length][:flags]"
 USAGE = "a range is min:max[:length][:flags], with flags among u r l a i"
@@ -50,6 +55,9 @@ def studio_parse_range(name: str, text: str, grid: bool) -> Parameter | None:
 
 
 def _read(given: Given) -> Parameter:
+    range_text, tilde, belief = given.text.rpartition("~")
+    if tilde and optimizer_range(range_text) is not None:
+        return _believed(given, _read(Given(given.name, range_text)), range_text, belief.strip())
     listed = read_values(given, grid=False)
     if listed is not None:
         return one_of(given.name, listed, words_notice(listed))
@@ -61,6 +69,21 @@ def _read(given: Given) -> Parameter:
     if problem := _problem(asked):
         raise given.error(f"{problem}; write {given.write(_mended(asked))}")
     return _parameter(given, asked)
+
+
+def _believed(given: Given, parameter: Parameter, range_text: str, belief: str) -> Parameter:
+    element = parameter.element if isinstance(parameter, Array) else parameter
+    if not isinstance(element, Real):
+        raise given.error(f"a constant needs no belief; write {given.write(range_text)}")
+    try:
+        value: Any = literal(belief)
+        element.to_unit(value)
+    except BadInput as error:
+        middle = float(f"{float(element.from_unit(np.array([0.5]))):.3g}")
+        example = f"{range_text}~{round(middle) if isinstance(element, Integer) else f'{middle:g}'}"
+        raise given.error(f"{belief!r} behind ~ is no value of the range; write {given.write(example)}") from error
+    element = replace(element, belief=float(value))
+    return replace(parameter, element=element) if isinstance(parameter, Array) else element
 
 
 def _problem(asked: OptimizerRange) -> str:

@@ -32,6 +32,7 @@ def show(
         max_experiments=plan.max_experiments,
         host=host,
         start_from=plan.starts,
+        learn_from=plan.known,
     )
     suggestions: list[Suggestion] = []
     while len(suggestions) < SHOWN and (suggestion := search.ask()) is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.errors import EndSearch, Stalled, StoreError
+from studio.errors import EndSearch, PluginFailed, Stalled, StoreError
 from studio.execution.metric import Summary, judge
 from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
 from studio.host import blame
@@ -192,7 +192,11 @@ class Driver:
 
     def _recommend(self) -> None:
         """Write down which experiment is the best by the optimizer's model, where it has an opinion."""
-        recommended = self.search.recommended
+        try:
+            recommended = self.search.recommended
+        except PluginFailed as error:  # all that was searched is there
+            self.observer.notice(str(error))
+            return
         if recommended is not None or self.store.meta("recommended") is not None:
             self.store.set_meta("recommended", recommended and recommended.number)
 

@@ -4,7 +4,7 @@ settings --prepare--> Plan --run_of(suggestion)--> Run
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.baseline import own_values
+from studio.search.knowledge import Known, learned
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.settings import (
     AUTO,
@@ -61,6 +62,7 @@ class Plan:
     starts: list[dict[str, Any]]  # values that are tried first
     baseline: dict[str, Any] | None = None  # the first of these, where it is what the script has of its own
     no_baseline: str = ""  # why there is none
+    known: list[Known] = field(default_factory=list)  # results of other projects
 
     @property
     def metric_required(self) -> bool:
@@ -217,6 +219,18 @@ def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
         here = len(visible_gpus()) // settings.gpus if settings.gpus else usable_cpus()
         slots = backend.auto_slots(chosen, settings) or max(1, here)
     return replace(settings, backend=name, backend_options=values, num_workers=slots), backend
+
+
+def learn_from_others(plan: Plan) -> None:
+    """Take in the results of other projects, for a new search: one that goes on has them in its record."""
+    if plan.settings.learn_from and not plan.optimizer.takes_known:
+        raise BadInput(f"--learn-from: {plan.optimizer.name} learns from what it asked for alone; take auto")
+    own, _ = own_values(plan.substitution.places, plan.space)
+    own = own or plan.space.values(np.full(plan.space.dimensions, 0.5))
+    for name in plan.settings.learn_from:
+        known, line = learned(name, plan.space, plan.metric.name, plan.sign, own)
+        plan.known += known
+        plan.notices.append(line)
 
 
 def _begin_with_own_values(plan: Plan) -> None:

@@ -21,7 +21,7 @@ from studio.project.store import Store
 from studio.search.creation import create, fingerprint, is_whole, source_snapshot
 from studio.search.driver import Driver
 from studio.search.observer import Observer
-from studio.search.plan import Plan, prepare
+from studio.search.plan import Plan, learn_from_others, prepare
 from studio.search.resume import plan_again, stored_settings
 from studio.search.search import Search
 from studio.settings import (
@@ -129,6 +129,7 @@ def check(settings: Settings, project: str | None, host: Host, source: Path | No
             f"project {project!r} exists; go on with it: studio resume {project}, or choose another --project"
         )
     plan = prepare(settings, host, source)
+    learn_from_others(plan)
     plan.artifacts.sources()
     snapshot = source_snapshot(plan)
     plan.notices += snapshot.notices
@@ -219,6 +220,7 @@ def _carry_out(
             journal=store,
             accept_changes=accept_changes,
             start_from=plan.starts,
+            learn_from=plan.known,
         )
         for notice in [*plan.notices, *map(str, host.problems)]:
             observer.notice(notice)

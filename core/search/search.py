@@ -180,6 +180,7 @@ class Search:
     project          stores it, and resumes it where it exists
     start_from       values for all names, to be tried before the optimizer is asked, which is told of them if it
                      `takes_known`
+    learn_from       (values, fitness) each: results of an earlier search that the optimizer is told of; no experiments here
     accept_changes   go on with a fresh optimizer where a resumed one asks for something else than it did
 
     Without `project` no disk is touched. Threads of one program may share a search: each call is carried out whole.
@@ -198,6 +199,7 @@ class Search:
         journal: Store | None = None,
         accept_changes: bool = False,
         start_from: Sequence[Mapping[str, Any]] = (),
+        learn_from: Sequence[tuple[Mapping[str, Any], float]] = (),
     ):
         host = host or create_host()
         if optimizer is None:
@@ -222,6 +224,7 @@ class Search:
         self._start_count = len(self._starts)
         self._unasked: set[int] = set()  # numbers of starts that the optimizer is not told of
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
+        self._learned = self._settle_learned(learn_from)
         self._optimizer = self._new_optimizer(self.seed)
         if journal is not None:
             self._resume(journal, accept_changes)
@@ -429,7 +432,11 @@ class Search:
     def _new_optimizer(self, seed: int) -> Optimizer:
         self._pruned: set[int] = set()
         with blame(self.optimizer_class, "its constructor"):
-            return self.optimizer_class(self.space, seed=seed, **self._options)
+            optimizer = self.optimizer_class(self.space, seed=seed, **self._options)
+        with blame(optimizer, "tell"):
+            for values, fitness in self._learned:
+                optimizer.tell(self.space.suggestion(self.space.point(values)), fitness)
+        return optimizer
 
     def _ask_optimizer(self) -> Suggestion | None:
         with blame(self._optimizer, "ask"):
@@ -485,6 +492,19 @@ class Search:
         if self._journal is not None:
             self._journal.set_meta("seed", seed)
         return seed
+
+    def _settle_learned(self, given: Sequence[tuple[Mapping[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
+        """What an earlier search knew, as it was when this one began."""
+        if given and not self.optimizer_class.takes_known:
+            raise BadInput(
+                f"{self.optimizer_class.name} learns from what it asked for alone; take auto to learn from more"
+            )
+        known = [({name: plain(value) for name, value in values.items()}, fitness) for values, fitness in given]
+        if self._journal is None:
+            return known
+        if known and self._journal.last_event() == 0:
+            self._journal.set_meta("known", known)
+        return [(values, fitness) for values, fitness in self._journal.meta("known") or []]
 
     def _resume(self, journal: Store, accept_changes: bool) -> None:
         """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""

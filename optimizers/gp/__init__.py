@@ -6,6 +6,7 @@ design        the first points: a scrambled Sobol sequence in which each choice 
 kernel        correlations of two points, by their distance
 fit           length scales, noise, compression and warping by maximum a posteriori
 success       probability that an experiment does not fail
+belief        where the user expects the best
 acquisition   log expected improvement, times the probability of success
 maximise      continuous coordinates by gradient and discrete ones by search, in turn
 """

@@ -1,6 +1,6 @@
-"""Log expected improvement, times the probability of success.
+"""Log expected improvement, times the probability of success and what the user believes.
 
-    score(x) = log E[max(best - t(x), 0)] + log P(x does not fail)
+    score(x) = log E[max(best - t(x), 0)] + log P(x does not fail) + weight log pi(x)
 
     z = (best - mean) / sd,   h(z) = pdf(z) + z cdf(z),   log EI = log h(z) + log sd
 
@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.fit import Posterior
 from studio.space import Floats
 
@@ -31,13 +32,15 @@ class Chance(Protocol):
 
 
 class Acquisition:
-    def __init__(self, model: Posterior, chance: Chance | None = None):
-        self.model, self.chance = model, chance
+    def __init__(self, model: Posterior, chance: Chance | None = None, belief: Belief | None = None):
+        self.model, self.chance, self.belief = model, chance, belief
 
     def score(self, A: Floats) -> Floats:
         """Scores, shape (m,), of the points `A`, shape (m, d)."""
         mean, sd = self.model.predict(A)
         score = log_h((self.model.best - mean) / sd) + np.log(sd)
+        if self.belief is not None:
+            score = score + self.belief.log(A, len(self.model.t))
         return score if self.chance is None else score + self.chance.log(A)
 
     def gradient(self, x: Floats) -> tuple[float, Floats]:
@@ -53,6 +56,9 @@ class Acquisition:
         cdf = np.exp(min(float(log_ndtr(z)) - log, 50.0))
         pdf = np.exp(min(-0.5 * z * z - LOG_SQRT_2PI - log, 50.0))
         score, gradient = log + float(np.log(sd)), (pdf * by_sd - cdf * by_mean) / sd
+        if self.belief is not None:
+            log_belief, by_belief = self.belief.log_gradient(x, len(self.model.t))
+            score, gradient = score + log_belief, gradient + by_belief
         if self.chance is None:
             return score, gradient
         log_chance, by_chance = self.chance.log_gradient(x)

@@ -49,6 +49,7 @@ class Coordinates:
         self.nominal = np.array([axis.nominal for axis in self.axes], dtype=bool)
         self.free = np.array([axis.free for axis in self.axes], dtype=bool)
         self.sizes = np.array([axis.size for axis in self.axes], dtype=bool)
+        self.believed = space.beliefs
         self.continuous = np.array([axis.levels is None for axis in self.axes], dtype=bool)
         levels = [axis.levels if axis.nominal and axis.levels is not None else np.zeros(1) for axis in self.axes]
         self.owner = np.repeat(np.arange(self.dimensions), [len(each) for each in levels])

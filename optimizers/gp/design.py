@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.coordinates import Coordinates
 from studio.space import Floats
 
@@ -31,6 +32,10 @@ class Design:
         # Not more of the sequence: its points k, k + 8, k + 16 ... lie in the same eighth of each coordinate.
         spares = rng.random((SPARE, self.size, d))
         U = np.concatenate([sobol(d, self.size, rng)[None], spares])
+        believed = ~np.isnan(coordinates.believed)
+        if believed.any():
+            U = Belief(coordinates.believed).draw(U)
+            U[:, 0, believed] = coordinates.believed[believed]
         points = coordinates.spread(U.reshape(-1, d)).reshape(U.shape)
         for i, count in counts.items():
             levels = coordinates.axes[i].levels

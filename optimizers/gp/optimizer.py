@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
 from studio.optimizers.gp.acquisition import Acquisition, Chance
+from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.coordinates import Coordinates
 from studio.optimizers.gp.design import Design
 from studio.optimizers.gp.fit import Fit, Posterior
@@ -89,6 +90,7 @@ class GaussianProcess(Optimizer):
         self._rng = np.random.default_rng(seed)
         self._coordinates = Coordinates(space)
         self._design = Design(self._coordinates, self._rng)
+        self._belief = None if np.isnan(space.beliefs).all() else Belief(space.beliefs)
         self._fit = Fit(self._coordinates)
         self._fitted = 0  # results at the last fit of the hyperparameters
         self._maximiser = Maximiser(self._coordinates, self._rng)
@@ -144,8 +146,11 @@ class GaussianProcess(Optimizer):
             mean, _ = model.predict(X[kept])
         if not model.noisy:
             return None
-        number, point = list(known)[kept[np.argmin(mean)]]
-        return replace(self._space.suggestion(point), number=number)
+        for i in kept[np.argsort(mean, kind="stable")]:
+            number, point = list(known)[i]
+            if number is not None:  # else it is an earlier search's
+                return replace(self._space.suggestion(point), number=number)
+        return None
 
     def _next(self) -> Floats:
         if self._heard:
@@ -195,7 +200,7 @@ class GaussianProcess(Optimizer):
         def away(points: Floats) -> NDArray[np.bool_]:
             return model.correlations_with(top[0], points) < NEAR_BEST
 
-        acquisition = Acquisition(after, self._chance)
+        acquisition = Acquisition(after, self._chance, self._belief)
         found = self._maximiser.best(acquisition, top, self._new, away if leaves else None)
         if pending and not leaves and self._count % 2 == 0 and found is not None:
             little = float(np.log(NO_GAIN * max(np.median(model.t) - model.t.min(), 1e-300)))

@@ -209,6 +209,31 @@ def test_a_range_wider_than_a_float_is_one_line():
         parse("-1.7e308:1.7e308")
 
 
+@pytest.mark.parametrize(
+    ("text", "belief"), [("1e-5:0.1:l~3e-4", 3e-4), ("1:8:i ~ 3", 3), ("-1:1:u~5", 5.0), ("0:1:4:a~0.25", 0.25)]
+)
+def test_a_belief_stands_behind_a_range(text, belief):
+    parameter = parse(text)
+    element = parameter.element if isinstance(parameter, Array) else parameter
+    assert element.belief == belief
+    space = Space([parameter])
+    assert space.beliefs == pytest.approx(element.to_unit(belief).repeat(space.dimensions))
+    assert space.start(np.random.default_rng(1)) == pytest.approx(space.beliefs)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1e-5:0.1:l~1", "'1' behind ~ is no value of the range; write `x=1e-5:0.1:l~0.001`"),
+        ("1:8:i~2.5", "'2.5' behind ~ is no value of the range; write `x=1:8:i~5`"),
+        ("0:1~", "'' behind ~ is no value of the range; write `x=0:1~0.5`"),
+        ("5:5~5", "a constant needs no belief; write `x=5:5`"),
+    ],
+)
+def test_errors_of_beliefs(text, says):
+    assert says in error(text)
+
+
 @pytest.mark.parametrize("name", ["", " lr"])
 def test_names(name):
     error("0:1", name)

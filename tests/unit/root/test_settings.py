@@ -199,6 +199,7 @@ SAMPLES = {  # of each option, a text as it may be typed
     "env": ["A", "HOME"],
     "substitute": ["conf.yaml"],
     "start_from": ["lr=0.01"],
+    "learn_from": ["earlier"],
     "capture": ["model:m"],
     "capture_once": ["data:d", "more:e"],
     "reuse": ["p/1/m:m"],

@@ -51,6 +51,22 @@ def test_nothing_is_recommended_without_an_opinion(command, script):
     assert Project("p").summary()["recommended"] is None
 
 
+def test_an_opinion_that_breaks_loses_no_search(command, script):
+    script("trusts.py", TRUSTS_THE_FIRST.replace("self.told[0]", "self.nothing"))
+    script("train.py", "x = 0\nprint('fitness:', x)\n")
+    result = command(
+        "run",
+        "--optimizer=./trusts.py",
+        "--project=p",
+        "--max-experiments=1",
+        "--no-baseline",
+        "--hp=x=0:1",
+        "train.py",
+    )
+    assert result.code == 0
+    assert "trusts failed in recommend: AttributeError" in result.err
+
+
 def test_a_program_hears_it_too():
     search = studio.Search({"x": "0:1"}, optimizer="gp", seed=1, max_experiments=30)
     for suggestion in search:

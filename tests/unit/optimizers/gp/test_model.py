@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from studio.optimizers.gp.acquisition import Acquisition, log_h
+from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.coordinates import Coordinates, choice_axis
 from studio.optimizers.gp.design import Design
 from studio.optimizers.gp.fit import KERNELS, Factor, Fit
@@ -184,12 +185,13 @@ def test_log_h_is_exact_where_it_can_be_and_smooth_where_not():
     assert (np.diff(deep) > 0).all()
 
 
-@pytest.mark.parametrize("failing", [False, True])
-def test_the_gradient_of_the_score_is_exact(failing):
+@pytest.mark.parametrize(("failing", "believed"), [(False, False), (True, False), (True, True)])
+def test_the_gradient_of_the_score_is_exact(failing, believed):
     coordinates, X, y = results(25)
     model = Fit(coordinates).posterior(X, y, optimise=True)
     chance = Success(coordinates, X, X[:, 0] > 0.6, depends=False) if failing else None
-    acquisition = Acquisition(model, chance)
+    belief = Belief(np.array([0.3, np.nan, 0.6, np.nan, np.nan])) if believed else None
+    acquisition = Acquisition(model, chance, belief)
     for x in coordinates.spread(np.random.default_rng(4).random((5, 5))):
         value, gradient = acquisition.gradient(x)
         assert value == pytest.approx(acquisition.score(x[None])[0], rel=1e-6)

@@ -147,6 +147,16 @@ def test_without_noise_the_best_seen_is_recommended():
     assert optimizer.recommend() is None
 
 
+@pytest.mark.parametrize(("belief", "bound"), [(0.31, -1e-4), (-0.9, -1e-3)])
+def test_a_belief_helps_and_may_be_wrong(belief, bound):
+    space = Space([Real("x", -1.0, 1.0, belief=belief), Real("y", -1.0, 1.0)])
+    told = search(GaussianProcess(space, seed=1), valley, 30)
+    assert told[0][1].values["x"] == pytest.approx(belief, abs=1e-5)
+    near = np.mean([abs(suggestion.values["x"] - belief) < 0.4 for _, suggestion in told[:8]])
+    assert near > 0.5
+    assert best(told) > bound
+
+
 def test_points_of_another_optimizer_are_taken():
     """A resumed search with --accept-changes, or one that learns from another."""
     optimizer = GaussianProcess(PLANE, seed=1)
