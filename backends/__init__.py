@@ -1,5 +1,5 @@
-"""Built-in execution backends. On this machine: local. By workers that an engine starts: slurm, ssh, kubernetes, skypilot.
+"""Built-in execution backends. On this machine: local. With workers that an engine starts: slurm, ssh, kubernetes, skypilot.
 As tasks of an engine: dask and ray on their base, engine, and engine_task on the engine's machines.
 
-Those behind a queue or a cloud are in packages of their own.
+Backends with a queue or a cloud are in packages of their own.
 """

@@ -1,7 +1,7 @@
-"""`dask`: experiments as tasks of a Dask cluster.
+"""Backend `dask`: experiments as tasks of a Dask cluster.
 
     studio run --backend=dask --num-workers=8 …                        a cluster on this machine
-    studio run --backend=dask:tcp://host:8786 --num-workers=64 …       one that is there: Coiled, dask-jobqueue, dask-kubernetes
+    studio run --backend=dask:tcp://host:8786 --num-workers=64 …       an existing one: Coiled, dask-jobqueue, dask-kubernetes
     studio run --backend=dask:scheduler.json …                         the same, by its scheduler file
 
 Workers need Studio and the script's packages. `--cpus` and `--gpus` ask for the worker resources CPU and GPU.
@@ -33,7 +33,7 @@ class DaskBackend(EngineBackend):
             from distributed import Client, Scheduler, SpecCluster, Worker
         except ImportError:
             raise BadInput("--backend=dask needs distributed: pip install 'studio-search[dask]'") from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the search says what is wrong
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the search reports errors
         self._cluster = None
         try:
             if not self._address:
@@ -50,12 +50,12 @@ class DaskBackend(EngineBackend):
             else:
                 where = {"address": self._address}
                 if "://" not in self._address and self._address.endswith(".json"):
-                    Path(self._address).read_bytes()  # the client would wait for it without end
+                    Path(self._address).read_bytes()  # the client would wait for it for ever
                     where = {"scheduler_file": self._address}
                 self._client = Client(**where, timeout=CONNECT_TIMEOUT, name="studio")
         except (OSError, ValueError) as error:
             raise BadInput(
-                f"--backend=dask:{self._address}: no Dask scheduler answers there ({type(error).__name__}); "
+                f"--backend=dask:{self._address}: no Dask scheduler responds there ({type(error).__name__}); "
                 "start one with: dask scheduler"
             ) from error
 
@@ -68,7 +68,7 @@ class DaskBackend(EngineBackend):
         return str(self._client.status) in ("running", "connecting")
 
     def check(self, settings: Settings) -> None:
-        """Compare with what workers declare; `--cpus` counts where they declare CPU."""
+        """Compare with the resources that workers declare; `--cpus` counts if they declare CPU."""
         if not settings.gpus:
             return
         most = max((worker.get("resources", {}).get("GPU", 0.0) for worker in self._workers().values()), default=0.0)
@@ -102,7 +102,7 @@ class DaskBackend(EngineBackend):
     def _workers(self) -> dict[str, Any]:
         info = self._client.scheduler_info(n_workers=-1)
         if "workers" not in info:
-            raise ConnectionError("its scheduler is gone")
+            raise ConnectionError("the scheduler is gone")
         workers: dict[str, Any] = info["workers"]
         return workers
 
@@ -120,7 +120,7 @@ class DaskBackend(EngineBackend):
 
 
 def _result_of(future: Any) -> Any:
-    """Return what `carry_out` returned, or the exception that says why it did not."""
+    """Return the result of `carry_out`, or the exception that prevented it."""
     if future.status == "finished":
         try:
             return future.result(timeout=30)

@@ -1,12 +1,12 @@
-"""Experiments as tasks of an engine that schedules by itself: the base of `dask` and `ray`.
+"""Experiments as tasks of an engine with its own scheduler: the base of `dask` and `ray`.
 
-    driver                                     engine              a machine of it (engine_task)
-    start ─ submit(carry_out, job) ──────────► schedules ────────► carry_out: the same runner as anywhere
+    driver                                     engine              one of its machines (engine_task)
+    start ─ submit(carry_out, job) ──────────► schedules ────────► carry_out: the common runner
     look ── call(machine, look_at) ──────────────────────────────► reports, log, event files, so far
-    Outcome ◄── result, or why there is none ◄─────────────────── outcome, and the files that it made
+    Outcome ◄── result, or an exception ◄──────────────────────── outcome, and the files of the run
 
-An engine may start a task again when it loses a worker. Such a run is reported as lost and Studio tries it again as a new
-attempt, unless nothing of the first one was passed on: two executions are never mixed into one.
+An engine may start a task again when it loses a worker. Such a run is reported as lost and retried as a new attempt,
+unless no report of the first execution was passed on: two executions are never mixed.
 """
 
 import contextlib
@@ -35,37 +35,37 @@ from studio.interfaces import Backend, BackendContext
 from studio.options import option
 from studio.settings import Settings
 
-LOOK = 1.0  # seconds between two looks at what runs
-CALL_TIMEOUT = 20.0  # seconds that a machine may take to answer a short call
+LOOK = 1.0  # seconds between two polls of the running tasks
+CALL_TIMEOUT = 20.0  # seconds for a machine to answer a short call
 CLOSE_TIMEOUT = 30.0
-GONE = 30.0  # seconds without the scheduler, after which the search ends
-KILL_TIMEOUT = 15.0  # seconds after a kill until the outcome is taken for granted
+GONE = 30.0  # seconds without the scheduler after which the search ends
+KILL_TIMEOUT = 15.0  # seconds after a kill until the run counts as stopped
 
 
 @dataclass
 class _Task:
-    """A run that the engine has."""
+    """A run that was submitted to the engine."""
 
     run: Run
     handle: Any = None
     started: float = field(default_factory=time.time)
     id: str = ""  # of the execution whose reports were passed on
-    passed: int = 0  # how many of them
+    passed: int = 0  # number of these reports
     command: str = ""  # "stop" or "kill", once somebody wants its end
     killed: float = 0.0  # monotonic time of the first "kill"
-    seen: dict[str, int] = field(default_factory=dict)  # file -> bytes that came home
-    part: bytes = b""  # a last line of news without its end
+    seen: dict[str, int] = field(default_factory=dict)  # file -> bytes received
+    part: bytes = b""  # incomplete last line of news.jsonl
 
 
 class EngineBackend(Backend):
-    """Experiments on an engine. A subclass says how its engine is reached, in the methods at the end.
+    """Experiments on an engine. A subclass connects to its engine, in the methods at the end.
 
-    `context.slots` is how many experiments are given to the engine at a time; how many run depends on its workers.
+    `context.slots` experiments are submitted at a time; how many run depends on the engine's workers.
     """
 
     @dataclass(frozen=True)
     class Options(Backend.Options):
-        address: str = option("", "ADDRESS", "Where the engine is. Default: one that this process starts.")
+        address: str = option("", "ADDRESS", "Address of the engine. Default: start one in this process.")
 
         after_colon: ClassVar[str | None] = "address"
 
@@ -78,7 +78,7 @@ class EngineBackend(Backend):
         self._events: queue.SimpleQueue[Report | Outcome | StudioError] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[_Task, Any]] = queue.SimpleQueue()
         self._wake, self._closing = threading.Event(), threading.Event()
-        self._pushed: dict[tuple[str, str], int] = {}  # machine, blob -> bytes that it has
+        self._pushed: dict[tuple[str, str], int] = {}  # machine, blob -> bytes sent
         self._finished: list[str] = []
         self._answered = time.monotonic()
         self._project: Path | None = None
@@ -89,7 +89,7 @@ class EngineBackend(Backend):
         self._calls = ThreadPoolExecutor(16, thread_name_prefix="studio-engine")
         self._looker = threading.Thread(target=self._keep_looking, daemon=True)
         self._connected = False
-        self._is_lost = False  # whether the engine answers no more
+        self._is_lost = False  # whether the engine no longer responds
 
     # --- the interface of a backend ---------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class EngineBackend(Backend):
         return f"{self.name}:{self._address}"
 
     def estimate(self) -> None:
-        """Reach the engine, and see that a worker has what one experiment takes; nothing here costs money."""
+        """Connect to the engine, and check that a worker has the resources of one experiment; nothing here costs money."""
         self._connect()
         self.check(self.context.settings)
 
@@ -145,7 +145,7 @@ class EngineBackend(Backend):
         self._wake.set()
 
     def close(self) -> None:
-        """End all that runs on the engine, within `CLOSE_TIMEOUT` seconds."""
+        """End all tasks on the engine, within `CLOSE_TIMEOUT` seconds."""
         self._closing.set()
         self._wake.set()
         if not self._connected:
@@ -157,7 +157,7 @@ class EngineBackend(Backend):
                 with contextlib.suppress(Exception):
                     self.cancel_waiting(task.handle)
             self._tasks.clear()
-        left = threading.Thread(target=self._leave, daemon=True)  # an engine that is gone answers nothing
+        left = threading.Thread(target=self._leave, daemon=True)  # in a thread, as a lost engine does not respond
         left.start()
         left.join(CLOSE_TIMEOUT)
         if self._project is not None:
@@ -176,7 +176,7 @@ class EngineBackend(Backend):
     # --- starting ---------------------------------------------------------------------------------------------------
 
     def _meet(self, project: Path) -> None:
-        """Find out which machines there are: whether they see the project's folder, and which versions they have."""
+        """Find out whether the machines see the project's folder, and which versions they have."""
         self._project = project
         project.mkdir(parents=True, exist_ok=True)
         (project / ".engine").write_text(self._token)
@@ -211,15 +211,15 @@ class EngineBackend(Backend):
             task.handle = self.submit(job, run, lambda result: self._note_end(task, result))
         except StudioError:
             raise
-        except Exception as error:  # of the engine's client
+        except Exception as error:  # raised by the engine's client
             self._note_end(task, error)
 
     def _note_end(self, task: _Task, result: Any) -> None:
-        """Hear of the end of a task; called by the engine, in any thread."""
+        """Record the end of a task; called by the engine, in any thread."""
         self._done.put((task, result))
         self._wake.set()
 
-    # --- in the thread that looks -----------------------------------------------------------------------------------
+    # --- in the polling thread --- -----------------------------------------------------------------------------------
 
     def _keep_looking(self) -> None:
         next_look = 0.0
@@ -239,13 +239,13 @@ class EngineBackend(Backend):
                 elif not self._tasks:
                     self._answered = now
                 self._give_up_on_deaf()
-            except Exception as error:  # of the engine's client: it is asked again
+            except Exception as error:  # raised by the engine's client: tried again
                 if time.monotonic() - self._answered > GONE or not self.is_connected():
-                    self._lose(f"{self.name} does not answer any more ({_one_line(error)})")
+                    self._lose(f"{self.name} no longer responds ({_one_line(error)})")
                     return
 
     def _lose(self, reason: str) -> None:
-        """End the search: nobody will say how what ran there ended, so it counts as stopped and runs again on resume."""
+        """End the search: the outcomes there are unknown, so the runs count as stopped and run again on resume."""
         self._is_lost = True
         self._events.put(EndSearch(reason, "failed"))
         with self._lock:
@@ -270,7 +270,7 @@ class EngineBackend(Backend):
             if task is None:
                 return
             if task.id not in ("", run_id):
-                if task.passed:  # begun again elsewhere, after reports of the first were passed on
+                if task.passed:  # started again elsewhere, after reports of the first were passed on
                     self._end(task, lost(task.run, task.started, "its worker was lost"))
                     self.cancel_waiting(task.handle)
                     return
@@ -278,7 +278,7 @@ class EngineBackend(Backend):
             task.id = run_id
             for file, (offset, data) in pieces.items():
                 if offset != task.seen.get(file, 0):
-                    continue  # another process of the same machine answered, too
+                    continue  # another process of the same machine responded, too
                 task.seen[file] = offset + len(data)
                 if file == "news.jsonl":
                     *lines, task.part = (task.part + data).split(b"\n")
@@ -293,7 +293,7 @@ class EngineBackend(Backend):
         self._events.put(Report(step, float(value), task.run.number, task.run.attempt, source))
 
     def _push(self, place: str, name: str) -> None:
-        """Send a blob to a machine that wants it, piece by piece; other machines are looked at in between."""
+        """Send a blob to a machine that wants it, in pieces; other machines are polled in between."""
         assert self._blobs is not None
         until = time.monotonic() + LOOK
         archive = self._blobs.path(name)
@@ -322,7 +322,7 @@ class EngineBackend(Backend):
             if isinstance(result, BaseException):
                 try:
                     self.places()
-                except Exception:  # it is the scheduler that is lost, or away for a moment
+                except Exception:  # the scheduler is lost, or temporarily away
                     self._done.put((task, result))
                     raise
             self._answered = time.monotonic()
@@ -347,13 +347,13 @@ class EngineBackend(Backend):
             if "files" in result:
                 self._take_files(task, result)
         except (Unreadable, ValueError, OSError) as error:
-            return lost(run, task.started, f"its files did not come: {error}")
+            return lost(run, task.started, f"its files could not be fetched: {error}")
         for report in result["reports"][task.passed :]:
             self._report(task, report)
         return outcome
 
     def _take_files(self, task: _Task, result: dict[str, Any]) -> None:
-        """Put what a run made into its folder, in the place of what came while it ran."""
+        """Put the files of a run into its folder, replacing those received while it ran."""
         folder = Path(task.run.folder)
         archive = folder.with_name(f"{folder.name}.tar")
         shutil.rmtree(folder, ignore_errors=True)
@@ -380,7 +380,7 @@ class EngineBackend(Backend):
         self._finished.append(run_id)
 
     def _give_up_on_deaf(self) -> None:
-        """A task that was to be killed and whose machine says nothing counts as stopped."""
+        """Count tasks as stopped whose machine does not respond after a kill."""
         with self._lock:
             for task in list(self._tasks.values()):
                 if task.command == "kill" and time.monotonic() - task.killed > KILL_TIMEOUT:
@@ -392,7 +392,7 @@ class EngineBackend(Backend):
                 self._events.put(outcome)
 
     def _everywhere(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """Call `function` on each machine at once; machines that do not answer are left out. Raises if none does."""
+        """Call `function` on all machines in parallel; machines that do not respond are left out. Raises if none does."""
         places = self.places()
         calls = {place: self._calls.submit(self.call, place, function, *arguments) for place in places}
         answers, error = {}, None
@@ -406,31 +406,31 @@ class EngineBackend(Backend):
         self._answered = time.monotonic()
         return answers
 
-    # --- what an engine must say ------------------------------------------------------------------------------------
+    # --- the interface of an engine ---------------------------------------------------------------------------------
 
     @abstractmethod
     def connect(self) -> None:
-        """Reach the engine at `self._address`, or start a local one. BadInput if it does not answer."""
+        """Connect to the engine at `self._address`, or start a local one. BadInput if it does not respond."""
 
     @abstractmethod
     def disconnect(self) -> None:
-        """Give the engine back; a local one ends."""
+        """Close the connection; a local engine ends."""
 
     @abstractmethod
     def is_connected(self) -> bool:
-        """Return whether the scheduler still answers."""
+        """Return whether the scheduler still responds."""
 
     @abstractmethod
     def check(self, settings: Settings) -> None:
-        """Raise BadInput if no worker has what one experiment takes: its task would wait for ever."""
+        """Raise BadInput if no worker has the resources of one experiment: its task would wait for ever."""
 
     @abstractmethod
     def submit(self, job: dict[str, Any], run: Run, done: Callable[[Any], None]) -> Any:
-        """Have `carry_out(job)` run once, with the resources of `run`. `done` gets its result or an exception."""
+        """Run `carry_out(job)` once, with the resources of `run`, and return a handle. `done` gets its result or an exception."""
 
     @abstractmethod
     def cancel_waiting(self, handle: Any) -> None:
-        """Take a task back that no worker has begun; one that runs goes on."""
+        """Cancel a task that no worker has started; a running one continues."""
 
     @abstractmethod
     def places(self) -> list[str]:
@@ -438,7 +438,7 @@ class EngineBackend(Backend):
 
     @abstractmethod
     def call(self, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function on a machine, beside what runs there, and return its answer."""
+        """Call a function on a machine, beside its experiments, and return the result."""
 
     def threads(self) -> int | None:
         """Return how many threads each experiment gets; None leaves that to the workers."""
@@ -457,9 +457,9 @@ class _PackedBlobs:
         shutil.copyfile(path, place)
 
     def path(self, name: str) -> Path:
-        """Return where blob `name` lies. Raises ValueError for a name that leads elsewhere."""
+        """Return the path of blob `name`. Raises ValueError for a name that leads elsewhere."""
         if Path(name).name != name:
-            raise ValueError(f"{name!r} is no blob")
+            raise ValueError(f"{name!r} is not a blob")
         return self._folder / name
 
     def remove(self) -> None:
@@ -467,7 +467,7 @@ class _PackedBlobs:
 
 
 def _append(folder: Path, file: str, offset: int, data: bytes) -> None:
-    """Write what came of `file` at its place below `folder`; a path that leads out of it is left out."""
+    """Write a piece of `file` at its offset below `folder`; a path that leads out of it is ignored."""
     path = folder / file
     if ".." in Path(file).parts or Path(file).is_absolute():
         return

@@ -1,15 +1,15 @@
-"""One attempt on a machine of an engine: what runs there, and what the driver asks of it meanwhile.
+"""The task of one attempt on a machine of an engine, and the calls of the driver meanwhile.
 
-An engine (Dask, Ray) starts `carry_out` where it likes. Everything else reaches a machine by short calls beside it, and by
-files in a scratch folder that all of this user's processes on the machine share:
+An engine (Dask, Ray) starts `carry_out` on a machine of its choice. Everything else reaches the machine by short calls
+beside it, and by files in a scratch folder that all of this user's processes on the machine share:
 
     SCRATCH/SEARCH/ID/        a run: job.json, news.jsonl (its reports), command ("stop" or "kill"), run/ (unless in place)
-    SCRATCH/SEARCH/heard      touched by each look: a driver that is silent is gone, and its runs end
-    SCRATCH/SEARCH/wants/KEY  the driver is to send this blob
+    SCRATCH/SEARCH/heard      touched by each poll: without a driver the runs end
+    SCRATCH/SEARCH/wants/KEY  a request to the driver to send this blob
     SCRATCH/SEARCH/cache/     blobs, by their content
 
-Where a machine sees the project's folder (a cluster on this machine, a shared file system), the run's own folder is used
-in place and nothing is sent.
+If a machine sees the project's folder (a cluster on this machine, a shared file system), the run's folder is used in
+place and nothing is sent.
 """
 
 import asyncio
@@ -36,24 +36,24 @@ from studio.experiment import Outcome, Report, Run
 from studio.host import Host, create_host
 from studio.system.machine import with_thread_share
 
-SILENCE = 60.0  # seconds without a look of its driver, after which a run ends
-BLOB_TIMEOUT = 600.0  # seconds for files to come
-OLD = 86400.0  # seconds after which a folder of a search that nobody looks at is removed
-SMALL = 1 << 20  # bytes of files that come home with the result itself
+SILENCE = 60.0  # seconds without a poll of its driver after which a run ends
+BLOB_TIMEOUT = 600.0  # seconds for files to arrive
+OLD = 86400.0  # seconds after which the folder of a search without a driver is removed
+SMALL = 1 << 20  # largest files, in bytes, that are returned with the result
 PIECE = 4 << 20  # bytes of one answer, or of one piece of a blob
 
 _host: Host | None = None
-_idle: dict[str, list[Runner]] = {}  # project's folder -> runners, whose watchdog process is worth keeping
+_idle: dict[str, list[Runner]] = {}  # project's folder -> runners, reused because each has a watchdog process
 _lock = threading.Lock()
 
 
 def scratch() -> Path:
-    """Return this user's scratch folder on this machine. Raises StudioError if somebody else made it."""
+    """Return this user's scratch folder on this machine. Raises StudioError if another user made it."""
     folder = Path(tempfile.gettempdir()) / f"studio-engine-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
-        raise StudioError(f"{folder} belongs to somebody else; set TMPDIR for the workers")
+        raise StudioError(f"{folder} belongs to another user; set TMPDIR for the workers")
     return folder
 
 
@@ -63,8 +63,8 @@ def scratch() -> Path:
 def carry_out(job: dict[str, Any]) -> dict[str, Any]:
     """Run one attempt to its end.
 
-    Return {"id", "outcome", "reports"} and, of a run whose files were sent, "files": the archive, or None if it is to be
-    fetched with `read_piece`. {"unseen": True} asks for the job with files, as the project's folder is not seen here.
+    Return {"id", "outcome", "reports"} and, for a run whose files were sent, "files": the archive, or None if it must be
+    fetched with `read_piece`. {"unseen": True} asks for the job with files, as the project's folder is not visible here.
     """
     search = scratch() / job["search"]
     name = f"{job['number']}-{job['attempt']}-{secrets.token_hex(6)}"
@@ -138,7 +138,7 @@ def _run_in_place(job: Mapping[str, Any]) -> Run:
 
 
 def _run_shipped(job: Mapping[str, Any], search: Path, folder: Path) -> Run:
-    """Fetch what the run needs, once per machine, and point all its paths into `folder`."""
+    """Fetch the files of the run, once per machine, and point all its paths into `folder`."""
     return run_of(job["body"], _SentBlobs(search), folder / "run", search / "cache")
 
 
@@ -161,11 +161,11 @@ class _SentBlobs:
             if sent.is_file():
                 shutil.copyfile(sent, path)
                 return True
-            time.sleep(0.05)  # another process writes it: there is nothing to wait on
+            time.sleep(0.05)  # written by another process: only polling is possible
         return False
 
 
-# --- what the driver calls --------------------------------------------------------------------------------------------
+# --- calls of the driver -----------------------------------------------------------------------------------------------
 
 
 async def aside(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -174,7 +174,7 @@ async def aside(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def describe(folder: str, token: str) -> dict[str, Any]:
-    """Return what must be the same everywhere: Python, Studio and plugins; and whether `folder` is seen here."""
+    """Return the versions of Python, Studio and plugins, which must agree; and whether `folder` is visible here."""
     global _host
     _host = _host or create_host()
     plugins = {item.distribution: item.version for item in _host.pieces()}
@@ -185,7 +185,7 @@ def describe(folder: str, token: str) -> dict[str, Any]:
 def look_at(
     search: str, seen: Mapping[str, Mapping[str, int]], commands: Mapping[str, str], finished: list[str]
 ) -> dict[str, Any]:
-    """Return what is new of the runs of `search` on this machine, and do what the driver asks.
+    """Return new data of the runs of `search` on this machine, and carry out the driver's commands.
 
     seen      run id -> file -> bytes that the driver has
     commands  "NUMBER-ATTEMPT" -> "stop" or "kill"
@@ -222,7 +222,7 @@ def look_at(
 
 
 def receive(search: str, name: str, offset: int, data: bytes, last: bool) -> None:
-    """Write a piece of blob `name`; it is there when the last piece is."""
+    """Write a piece of blob `name`; the blob is complete after the last piece."""
     folder = scratch() / search / "sent"
     folder.mkdir(exist_ok=True)
     if "/" in name or name.startswith("."):
@@ -242,7 +242,7 @@ def read_piece(search: str, run: str, offset: int) -> bytes | None:
 
 
 def leave(search: str) -> None:
-    """End what runs of `search` on this machine, and remove its files and those of searches that nobody looks at."""
+    """End the runs of `search` on this machine, and remove its files and those of abandoned searches."""
     root = scratch()
     for folder in [path for path in (root / search).glob("*-*-*") if path.is_dir()]:
         _write_whole(folder / "command", "kill")
@@ -271,7 +271,7 @@ def _last_heard(base: Path) -> float:
 
 
 def _live_files(run: Path) -> list[Path]:
-    """The files that people follow while a run goes on: its log and its event files."""
+    """Return the files that are followed while a run continues: its log and its event files."""
     log = run / "output.log"
     events = [path for path in (run / "tb").rglob("*") if path.is_file() and not path.is_symlink()]
     return [log, *events] if log.is_file() else events

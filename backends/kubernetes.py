@@ -1,4 +1,4 @@
-"""`kubernetes`: experiments by workers that are the pods of indexed Jobs, and take them from a bucket.
+"""Backend `kubernetes`: experiments on workers that are pods of indexed Jobs, and take them from a bucket.
 
 studio run --backend=kubernetes:registry/image:tag --kubernetes-bucket=s3://bucket/prefix --num-workers=8 …
 """
@@ -20,9 +20,9 @@ from studio.options import option, parse_bytes
 
 LABEL = "studio-search"
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-RETRIES = 3  # pods of one worker that may be lost
+RETRIES = 3  # lost pods per worker
 LONGEST = 45  # characters of a name, to which Kubernetes and Studio add numbers: its pods may have 63
-KEPT = 3600  # seconds that a Job which has ended stays, for its logs
+KEPT = 3600  # seconds that an ended Job is kept, for its logs
 REFUSED = re.compile(
     r"is invalid|forbidden|not found|unauthorized|no configuration has been provided|exceeded quota", re.IGNORECASE
 )
@@ -30,7 +30,7 @@ REFUSED = re.compile(
 
 @dataclass(frozen=True)
 class KubernetesJob:
-    """What all Jobs of a search have in common; `secret`: its keys become variables of workers, as for the bucket."""
+    """Common data of all Jobs of a search. `secret`: its keys become variables of workers, such as for the bucket."""
 
     tag: str
     image: str
@@ -39,7 +39,7 @@ class KubernetesJob:
     secret: str | None = None
 
     def manifest(self, name: str, n: int, command: Sequence[str], resources: Resources) -> dict[str, Any]:
-        """All that `kubectl create` gets."""
+        """Return the manifest for `kubectl create`."""
         wanted = {
             "cpu": str(resources.cpus) if resources.cpus else None,
             "memory": str(parse_bytes(resources.ram, "--ram")) if resources.ram else None,
@@ -74,8 +74,10 @@ class KubernetesJob:
 
 
 class KubernetesLauncher(Launcher):
-    """A copy is one index of a Job: Kubernetes makes another pod for it where a node is lost. `kubectl` is asked, with the
-    configuration that it has."""
+    """Launcher with `kubectl` and its configuration.
+
+    A copy is one index of a Job: Kubernetes makes another pod for it if a node is lost.
+    """
 
     poll_interval: ClassVar[float] = 10.0
 
@@ -88,7 +90,7 @@ class KubernetesLauncher(Launcher):
     def start(self, n: int, command: Sequence[str], resources: Resources) -> list[str]:
         jobs = [item["metadata"]["name"] for item in self._items("jobs")]
         number = 1 + max((int(found[1]) for job in jobs if (found := re.search(r"-(\d+)$", job))), default=0)
-        name = self._name(number)  # one that another driver made in this moment is a refusal, and asked for again
+        name = self._name(number)  # refused if another driver has just made it, and then tried again
         try:
             self._kubectl("create", "-f", "-", input=json.dumps(self._job.manifest(name, n, command, resources)))
         except LauncherError as error:
@@ -116,7 +118,7 @@ class KubernetesLauncher(Launcher):
             return ""
         try:
             log = self._kubectl("logs", pods[-1]["metadata"]["name"], "--tail=6")
-        except LauncherError:  # it never began, or its node is gone
+        except LauncherError:  # it never started, or its node is gone
             log = ""
         return last_line(_why(pods[-1]), log)
 
@@ -131,7 +133,7 @@ class KubernetesLauncher(Launcher):
                 self._kubectl("get", kind, "-l", f"{LABEL}={self._job.tag}", "-o", "json")
             )["items"]
         except (ValueError, KeyError, TypeError) as error:
-            raise LauncherError("kubectl get answered with something that is no list") from error
+            raise LauncherError("kubectl get did not return a list") from error
         return items
 
     def _kubectl(self, *words: str, input: str | None = None) -> str:
@@ -139,11 +141,11 @@ class KubernetesLauncher(Launcher):
         return run_tool(["kubectl", *where, *words], input=input)
 
 
-# --- what Kubernetes says ---------------------------------------------------------------------------------------------
+# --- answers of Kubernetes ---------------------------------------------------------------------------------------------
 
 
 def read_state(jobs: Sequence[dict[str, Any]], pods: Sequence[dict[str, Any]]) -> dict[str, Copy]:
-    """Copies from the answers of `kubectl get jobs` and `kubectl get pods`."""
+    """Return copies from the answers of `kubectl get jobs` and `kubectl get pods`."""
     newest = {
         copy_name(pod): pod for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     }
@@ -163,7 +165,7 @@ def read_state(jobs: Sequence[dict[str, Any]], pods: Sequence[dict[str, Any]]) -
 
 
 def copy_name(pod: dict[str, Any]) -> str:
-    """The name of the copy that a pod is of: its Job's, and its index."""
+    """Return the name of the copy of a pod: its Job's name, and its index."""
     meta = pod["metadata"]
     job = meta.get("labels", {}).get("batch.kubernetes.io/job-name") or meta.get("labels", {}).get("job-name", "")
     return f"{job}-{meta.get('annotations', {}).get('batch.kubernetes.io/job-completion-index', '')}"
@@ -178,7 +180,7 @@ def _copy(pod: dict[str, Any] | None, *, ending: bool) -> Copy:
 
 
 def _why(pod: dict[str, Any]) -> str:
-    """Why a pod waits, or ended: of its container, or else of the pod, in the words of Kubernetes."""
+    """Return why a pod waits or ended: the reason of its container, or of the pod, in the words of Kubernetes."""
     status = pod.get("status", {})
     for container in status.get("containerStatuses", []):
         for state in (container.get("state", {}).get("waiting"), container.get("state", {}).get("terminated")):
@@ -192,7 +194,7 @@ def _why(pod: dict[str, Any]) -> str:
 
 
 def _indexes(text: str) -> set[int]:
-    """`0,2-4` as {0, 2, 3, 4}."""
+    """Return `0,2-4` as {0, 2, 3, 4}."""
     ends = [part.split("-") for part in text.split(",") if part]
     return {index for end in ends for index in range(int(end[0]), int(end[-1]) + 1)}
 
@@ -202,26 +204,24 @@ def _indexes(text: str) -> set[int]:
 
 def _image(given: str, flag: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w./:@-]*", given):
-        raise BadInput(f"--backend=kubernetes:{given}: write the image that has Studio, as registry/name:tag")
+        raise BadInput(f"--backend=kubernetes:{given}: write an image with Studio, as registry/name:tag")
     return given
 
 
 class KubernetesBackend(LaunchedBackend):
-    """Experiments on a cluster with Kubernetes, by pods of an image that has Studio and what the script imports."""
+    """Experiments on a Kubernetes cluster, in pods of an image with Studio and the script's packages."""
 
     name = "kubernetes"
 
     @dataclass(frozen=True, kw_only=True)
     class Options(LaunchedBackend.Options):
-        image: str = option(
-            MISSING, "IMAGE", "The image of workers, with Studio and what the script imports.", parse=_image
-        )
+        image: str = option(MISSING, "IMAGE", "Image of workers, with Studio and the script's packages.", parse=_image)
         bucket: str = option(
-            MISSING, "URL", "What all pods reach: s3://NAME, gs://NAME, or a folder.", parse=shared_place
+            MISSING, "URL", "Bucket that all pods reach: s3://NAME, gs://NAME, or a folder.", parse=shared_place
         )
-        namespace: str | None = option(None, "NAME", "As kubectl has it. Default: that of its context.")
-        service_account: str | None = option(None, "NAME", "What pods act as, such as towards the bucket.")
-        secret: str | None = option(None, "NAME", "A secret whose keys become variables of workers.")
+        namespace: str | None = option(None, "NAME", "Namespace. Default: that of kubectl's context.")
+        service_account: str | None = option(None, "NAME", "Service account of pods, such as for the bucket.")
+        secret: str | None = option(None, "NAME", "Secret whose keys become variables of workers.")
 
         after_colon: ClassVar[str | None] = "image"
 

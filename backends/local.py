@@ -1,4 +1,4 @@
-"""`local`: experiments as processes of this machine, `slots` at a time."""
+"""Backend `local`: experiments as processes of this machine, `slots` at a time."""
 
 import os
 from typing import Any
@@ -12,7 +12,7 @@ from studio.system.machine import usable_cpus, visible_gpus, with_thread_share
 
 
 class LocalBackend(Backend):
-    """Each experiment in its own session. Slots share the CPUs evenly; GPUs are given out by CUDA_VISIBLE_DEVICES."""
+    """Experiments as processes in their own sessions. Slots share the CPUs evenly; GPUs by CUDA_VISIBLE_DEVICES."""
 
     name = "local"
 
@@ -27,7 +27,7 @@ class LocalBackend(Backend):
         """Check that this machine has the GPUs; nothing here costs money."""
         wanted, slots = self.context.settings.gpus, self.context.slots
         if wanted and len(visible_gpus()) < wanted * slots:
-            raise BadInput(f"--gpus {wanted} for {slots} workers: this machine shows {len(visible_gpus())} GPUs")
+            raise BadInput(f"--gpus {wanted} for {slots} workers: this machine has {len(visible_gpus())} visible GPUs")
 
     def start(self, run: Run) -> None:
         env = dict(self._env)

@@ -1,11 +1,11 @@
-"""`ray`: experiments as tasks of a Ray cluster.
+"""Backend `ray`: experiments as tasks of a Ray cluster.
 
-    studio run --backend=ray --num-workers=8 …                     a Ray of this machine's own
+    studio run --backend=ray --num-workers=8 …                     a Ray of its own on this machine
     studio run --backend=ray:auto …                                the cluster that this machine belongs to
-    studio run --backend=ray://head:10001 --num-workers=64 …       one elsewhere: KubeRay, `ray up`
+    studio run --backend=ray://head:10001 --num-workers=64 …       another cluster: KubeRay, `ray up`
 
-Nodes need Studio and the script's packages. `--cpus`, `--gpus` and `--ram` are what Ray schedules by; a script sees the
-GPUs that Ray gave it in CUDA_VISIBLE_DEVICES.
+Nodes need Studio and the script's packages. Ray schedules by `--cpus`, `--gpus` and `--ram`; a script sees its GPUs in
+CUDA_VISIBLE_DEVICES.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class RayBackend(EngineBackend):
             if not self._mine:
                 return
             if not self._address:
-                # On loopback alone, and with a CPU for each slot, whatever this machine has.
+                # Only on loopback, and with a CPU for each slot, whatever this machine has.
                 ray.init(num_cpus=self._slots, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
             else:
                 _check_port(self._address)
@@ -51,7 +51,7 @@ class RayBackend(EngineBackend):
                 ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise BadInput(
-                f"--backend=ray:{self._address}: no Ray cluster answers there ({type(error).__name__}); "
+                f"--backend=ray:{self._address}: no Ray cluster responds there ({type(error).__name__}); "
                 "start one with: ray start --head"
             ) from error
 
@@ -68,10 +68,10 @@ class RayBackend(EngineBackend):
         if not any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
             asked = ", ".join(f"{name} {amount:g}" for name, amount in wanted.items() if amount)
             largest = ", ".join(f"{name} {max((n.get(name, 0.0) for n in nodes), default=0.0):g}" for name in wanted)
-            raise BadInput(f"no Ray node has {asked}; the most that one has: {largest}")
+            raise BadInput(f"no Ray node has {asked}; the largest has {largest}")
 
     def _wanted(self, cpus: int | None, gpus: int, ram: str | None) -> dict[str, float]:
-        """Return what Ray schedules one experiment by; on a Ray of our own a slot is a CPU."""
+        """Return the resources by which Ray schedules one experiment; on a Ray of our own a slot is a CPU."""
         wanted = {"CPU": float(cpus or 1) if self._address else 1.0, "GPU": float(gpus)}
         return wanted | ({"memory": float(parse_bytes(ram, "--ram"))} if ram else {})
 
@@ -89,12 +89,12 @@ class RayBackend(EngineBackend):
         return handle
 
     def cancel_waiting(self, handle: Any) -> None:
-        """Ray tells a task that runs by an exception in its thread, which would take its outcome: those end by command."""
+        """Cancel a task that waits. Ray would raise an exception in a running one and lose its outcome: it ends by command."""
         if handle is None:
             return
         from ray.util.state import get_task
 
-        with contextlib.suppress(Exception):  # the state is for people, and may be late or absent
+        with contextlib.suppress(Exception):  # the state API is informational, and may be late or absent
             state = get_task(handle.task_id().hex(), timeout=2)
             if state is not None and str(getattr(state, "state", "")).startswith("PENDING"):
                 self._ray.cancel(handle)
@@ -114,7 +114,7 @@ class RayBackend(EngineBackend):
 
 
 def _check_port(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    """Raise OSError if no server listens at HOST:PORT: Ray itself tries for minutes."""
     host, _, port = address.removeprefix("//").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()

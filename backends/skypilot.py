@@ -1,9 +1,9 @@
-"""`skypilot`: experiments by workers on clusters that SkyPilot makes, in whatever cloud it finds cheapest.
+"""Backend `skypilot`: experiments on workers on clusters that SkyPilot makes, in the cheapest cloud it finds.
 
 studio run --backend=skypilot:aws --skypilot-bucket=s3://bucket/prefix --num-workers=4 …
 
 Each worker is a cluster of its own, which tears itself down when its worker has ended: `autostop` with `down`, armed by
-SkyPilot when the cluster is made. SkyPilot has no limit of dollars; for that there are `--cloud=ec2` and `--cloud=gcloud`.
+SkyPilot when the cluster is made. SkyPilot has no cost limit; `--cloud=ec2` and `--cloud=gcloud` have one.
 """
 
 import json
@@ -26,15 +26,19 @@ from studio.hookspecs import hookimpl
 from studio.options import option, parse_bytes
 
 LONGEST = 40  # characters of what the names of all clusters of a search begin with
-IDLE = 5  # minutes without a job of SkyPilot's after which a cluster tears itself down
+IDLE = 5  # minutes without a job of SkyPilot after which a cluster tears itself down
 STATES = {"INIT": "waiting", "PENDING": "waiting", "UP": "running", "AUTOSTOPPING": "ending", "STOPPED": "ending"}
 SETUP = "command -v studio >/dev/null || pip install 'studio-search[ec2,gce]'"
 
 
 @dataclass(frozen=True)
 class SkyPilotTask:
-    """What all clusters of a search have in common. `folder`: for the files that `sky launch` gets; the options are those
-    of the task: `infra` as aws/us-east-1, `accelerators` as A100:1."""
+    """Common data of all clusters of a search.
+
+    folder        for the files that `sky launch` reads
+    infra         such as aws/us-east-1
+    accelerators  such as A100:1
+    """
 
     tag: str
     folder: Path
@@ -44,7 +48,7 @@ class SkyPilotTask:
     setup: str = SETUP
 
     def yaml(self, name: str, command: Sequence[str], resources: Resources) -> str:
-        """The task, whole. Texts are JSON, which YAML reads as it stands."""
+        """Return the task file. Texts are JSON, which is valid YAML."""
         wanted: dict[str, Any] = {
             "infra": self.infra,
             "accelerators": self.accelerators,
@@ -70,7 +74,7 @@ class SkyPilotTask:
 
 
 class SkyPilotLauncher(Launcher):
-    """A copy is a cluster of one node. Its name begins with that of the search, by which any driver finds it."""
+    """Launcher with one-node clusters. Their names begin with that of the search, by which any driver finds them."""
 
     poll_interval: ClassVar[float] = 30.0
 
@@ -97,7 +101,7 @@ class SkyPilotLauncher(Launcher):
         return read_clusters(run_tool(["sky", "status", "--refresh", "--output", "json"]), self._prefix, known)
 
     def end(self, names: Collection[str] | None = None) -> None:
-        """Tear down. A cluster whose order is still on its way is found by the next look, or ends by itself."""
+        """Tear down clusters. One that is still being ordered is found by the next poll, or ends by itself."""
         gone = sorted(self.alive() if names is None else names)
         if gone:
             run_tool(["sky", "down", "--yes", "--async", *gone])
@@ -110,17 +114,17 @@ class SkyPilotLauncher(Launcher):
 
 
 def read_clusters(text: str, prefix: str, known: Collection[str] = ()) -> dict[str, Copy]:
-    """Copies from the answer of `sky status --output json`, of clusters whose name begins with `prefix`."""
+    """Return copies from the answer of `sky status --output json`, for clusters whose names begin with `prefix`."""
     try:
         found = {str(one["name"]): str(one["status"]).rpartition(".")[2] for one in json.loads(text[text.index("[") :])}
     except (ValueError, KeyError, TypeError) as error:
-        raise LauncherError("sky status answered with something that is no list of clusters") from error
+        raise LauncherError("sky status did not return a list of clusters") from error
     ours = {name: state for name, state in found.items() if name.startswith(f"{prefix}-") or name in known}
     return {name: Copy(STATES.get(state, "running")) for name, state in ours.items()}  # type: ignore[arg-type]
 
 
 def _infra(given: str, flag: str) -> str | None:
-    """`any` is whatever SkyPilot finds cheapest."""
+    """Return the infrastructure; None for `any`, the cheapest that SkyPilot finds."""
     if not re.fullmatch(r"[\w*/.-]+", given):
         raise BadInput(
             f"--backend=skypilot:{given}: write the infrastructure as SkyPilot does: aws, aws/us-east-1, k8s; or any"
@@ -136,12 +140,16 @@ class SkyPilotBackend(LaunchedBackend):
     @dataclass(frozen=True, kw_only=True)
     class Options(LaunchedBackend.Options):
         infra: str | None = option(
-            None, "TEXT", "As SkyPilot has it: aws, gcp/us-central1, k8s. Default: any.", parse=_infra
+            None, "TEXT", "Infrastructure, as in SkyPilot: aws, gcp/us-central1, k8s. Default: any.", parse=_infra
         )
-        bucket: str = option(MISSING, "URL", "What all machines reach: s3://NAME or gs://NAME.", parse=shared_place)
-        accelerators: str | None = option(None, "NAME:N", "As SkyPilot has them: A100:1.")
-        spot: bool = option(False, "", "Machines at the spot price.")
-        setup: str = option(SETUP, "COMMAND", "Installs Studio and what the script imports. Default: Studio by pip.")
+        bucket: str = option(
+            MISSING, "URL", "Bucket that all machines reach: s3://NAME or gs://NAME.", parse=shared_place
+        )
+        accelerators: str | None = option(None, "NAME:N", "Accelerators, as in SkyPilot: A100:1.")
+        spot: bool = option(False, "", "Use spot machines.")
+        setup: str = option(
+            SETUP, "COMMAND", "Command that installs Studio and the script's packages. Default: Studio by pip."
+        )
 
         after_colon: ClassVar[str | None] = "infra"
 

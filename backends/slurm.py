@@ -1,4 +1,4 @@
-"""`slurm`: experiments by workers that Slurm starts, as the tasks of an array that takes them from a shared folder.
+"""Backend `slurm`: experiments on workers that are tasks of Slurm arrays, and take them from a shared folder.
 
 studio run --backend=slurm:/shared/dir --num-workers=8 --max-duration=2h …
 """
@@ -19,7 +19,7 @@ from studio.hookspecs import hookimpl
 from studio.options import option, parse_bytes
 
 NAME = '"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
-GRACE = 60  # seconds before its time limit in which Slurm tells a worker to give back what it has
+GRACE = 60  # seconds before its time limit at which Slurm tells a worker to release its experiments
 WAITING = {
     "PENDING",
     "CONFIGURING",
@@ -40,7 +40,11 @@ REFUSED = re.compile(
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """What all copies of a search have in common. `time` in seconds; `extra`: options of sbatch, as --constraint=a100."""
+    """Common data of all copies of a search.
+
+    time   limit in seconds
+    extra  further options of sbatch, such as --constraint=a100
+    """
 
     name: str
     logs: Path
@@ -51,7 +55,7 @@ class SlurmJob:
     extra: Sequence[str] = ()
 
     def script(self, n: int, command: Sequence[str], resources: Resources) -> str:
-        """The whole text that sbatch gets on its standard input."""
+        """Return the script for the standard input of sbatch."""
         gpus = f"gpu:{resources.gpus}" if resources.gpus else None
         options = {
             "job-name": self.name,
@@ -72,10 +76,12 @@ class SlurmJob:
 
 
 class SlurmLauncher(Launcher):
-    """Copies are tasks of arrays. The name of the job is this search's alone, so that Slurm itself keeps account of them:
-    whatever a driver that was killed has submitted, the next one finds."""
+    """Launcher with tasks of Slurm arrays.
 
-    poll_interval: ClassVar[float] = 15.0  # as Slurm's own advice: no squeue in a tight loop
+    The name of the job is unique to the search, so that a driver finds the tasks submitted by an earlier one.
+    """
+
+    poll_interval: ClassVar[float] = 15.0  # Slurm advises against squeue in a tight loop
 
     def __init__(self, job: SlurmJob):
         self._job = job
@@ -107,7 +113,7 @@ class SlurmLauncher(Launcher):
         return last_line(self._reason(name), tail(self._job.logs / f"{name}.log"))
 
     def _reason(self, name: str) -> str:
-        """Of scontrol, while it remembers the job; then of the accounting, where a cluster keeps one."""
+        """Return why a task ended: from scontrol while it remembers the job, else from the accounting, if there is one."""
         for argv, read in (
             (["scontrol", "--oneliner", "show", "job", name], read_job),
             (
@@ -123,19 +129,19 @@ class SlurmLauncher(Launcher):
         return ""
 
 
-# --- what Slurm says --------------------------------------------------------------------------------------------------
+# --- answers of Slurm ---------------------------------------------------------------------------------------------------
 
 
 def read_submission(text: str) -> str:
-    """The number of the job, from `sbatch --parsable`: `17`, or `17;cluster`."""
+    """Return the number of the job from `sbatch --parsable`: `17`, or `17;cluster`."""
     number = text.strip().splitlines()[-1].partition(";")[0] if text.strip() else ""
     if not number.isdecimal():
-        raise LauncherError(f"sbatch answered {text.strip()[:100]!r}, which is no number of a job")
+        raise LauncherError(f"sbatch answered {text.strip()[:100]!r}, which is not a job number")
     return number
 
 
 def read_queue(text: str) -> dict[str, Copy]:
-    """`17_1|RUNNING|None` a line."""
+    """Return copies from lines `17_1|RUNNING|None`."""
     copies = {}
     for line in text.splitlines():
         name, _, rest = line.strip().partition("|")
@@ -149,13 +155,13 @@ def read_queue(text: str) -> dict[str, Copy]:
 
 
 def read_job(text: str) -> str:
-    """State, exit code and reason from `scontrol --oneliner show job`; "" of one that ended well."""
+    """Return state, exit code and reason from `scontrol --oneliner show job`; "" for a completed job."""
     fields = dict(re.findall(r"\b(JobState|Reason|ExitCode)=(\S+)", text.splitlines()[0] if text else ""))
     return _shown(fields.get("JobState", ""), fields.get("ExitCode", ""), fields.get("Reason", ""))
 
 
 def read_accounting(text: str) -> str:
-    """The same from the first line of `sacct --parsable2`: `NODE_FAIL|0:0|None`."""
+    """Return the same from the first line of `sacct --parsable2`: `NODE_FAIL|0:0|None`."""
     state, code, reason, *_ = [*(text.splitlines() or [""])[0].split("|"), "", "", ""]
     return _shown(state, code, reason)
 
@@ -176,25 +182,27 @@ def _shown(state: str, code: str, reason: str) -> str:
 def _options(given: str | Sequence[str], flag: str) -> list[str]:
     options = given.split() if isinstance(given, str) else list(given)
     if wrong := [option for option in options if not re.fullmatch(r"--[a-z-]+(=\S+)?", option)]:
-        raise BadInput(f"{flag} {wrong[0]!r}: write options of sbatch as --name=value, divided by blanks")
+        raise BadInput(f"{flag} {wrong[0]!r}: write options of sbatch as --name=value, separated by blanks")
     return options
 
 
 class SlurmBackend(LaunchedBackend):
-    """Experiments on a cluster with Slurm, by workers that are tasks of its arrays."""
+    """Experiments on a Slurm cluster, by workers that are tasks of its arrays."""
 
     name = "slurm"
 
     @dataclass(frozen=True, kw_only=True)
     class Options(LaunchedBackend.Options):
-        url: str = option(MISSING, "DIR", "A folder that all nodes see, or s3://NAME, gs://NAME.", parse=shared_place)
-        partition: str | None = option(None, "NAME", "As sbatch has it. Default: the cluster's.")
-        account: str | None = option(None, "NAME", "As sbatch has it.")
+        url: str = option(MISSING, "DIR", "Folder that all nodes see, or s3://NAME, gs://NAME.", parse=shared_place)
+        partition: str | None = option(None, "NAME", "Partition. Default: the cluster's.")
+        account: str | None = option(None, "NAME", "Account for sbatch.")
         time: float | None = option(
-            None, "TIME", "Limit of one worker, which gives back what it has before: 4h.", parse=seconds
+            None, "TIME", "Time limit of one worker, which releases its experiments before: 4h.", parse=seconds
         )
-        gres: str | None = option(None, "TEXT", "As sbatch has it. Default: gpu:N with --gpus=N.")
-        extra: list[str] = option([], "TEXT", "More options of sbatch, divided by blanks.", parse=_options, many=False)
+        gres: str | None = option(None, "TEXT", "Generic resources for sbatch. Default: gpu:N with --gpus=N.")
+        extra: list[str] = option(
+            [], "TEXT", "Further options of sbatch, separated by blanks.", parse=_options, many=False
+        )
 
         after_colon: ClassVar[str | None] = "url"
 

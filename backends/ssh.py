@@ -1,5 +1,5 @@
-"""`ssh`: experiments on plain machines, by workers that `ssh` starts there. No shared folder, no port: what a worker and
-the search have to say to each other goes through the connection, and ends with it.
+"""Backend `ssh`: experiments on plain machines, by workers that `ssh` starts there. No shared folder and no open port:
+worker and search communicate through the connection, and the worker ends with it.
 
 studio run --backend=ssh:hosts.txt --num-workers=8 …
 """
@@ -25,28 +25,28 @@ from studio.experiment import Resources
 from studio.hookspecs import hookimpl
 from studio.options import option
 
-# A connection that is gone is noticed within a minute at both ends, and no question is ever asked of a person.
+# A lost connection is noticed within a minute at both ends, and ssh never asks the user.
 OPTIONS = (
     *("-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ForwardAgent=no", "-o", "ForwardX11=no"),
 )
 STUDIO = "import sys; from studio.cli import main; sys.argv[0] = 'studio'; main()"
-TTL = 20.0  # seconds without a sign of life, after which others take over; questions cost nothing here
-LEAVING = 10.0  # seconds for a worker whose connection is to end to kill what it runs and tidy up
-RESTING = 60.0  # seconds in which a machine gets no new copy after one that failed there
+TTL = 20.0  # seconds without a heartbeat after which others take over; requests cost nothing here
+LEAVING = 10.0  # seconds for a worker whose connection ends to kill its experiments and clean up
+RESTING = 60.0  # seconds without a new copy on a machine after one failed there
 HINTS = {
     "Host key verification failed": "log in once by hand, and compare its key: ssh {host}",
     "Permission denied": "let this computer log in without a password: ssh-copy-id {host}",
     "No module named 'studio'": "install Studio for that Python, there: {python} -m pip install studio-search",
     "No module named studio": "install Studio for that Python, there: {python} -m pip install studio-search",
-    "not found": "name the Python that has Studio in the file of hosts: {host} python=/path/to/python",
-    "No such file": "name the Python that has Studio in the file of hosts: {host} python=/path/to/python",
+    "not found": "name a Python with Studio in the hosts file: {host} python=/path/to/python",
+    "No such file": "name a Python with Studio in the hosts file: {host} python=/path/to/python",
 }
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A line of the file of hosts. `slots`: workers at a time; `python`: the one that has Studio."""
+    """A line of the hosts file. `slots`: workers at a time; `python`: an interpreter with Studio."""
 
     host: str
     slots: int = 1
@@ -66,7 +66,7 @@ class Machine:
 
 
 def read_hosts(file: str) -> list[Machine]:
-    """`[USER@]HOST[:PORT] [slots=N] [python=PATH]` a line; # begins a comment. BadInput for anything else."""
+    """Return the machines of lines `[USER@]HOST[:PORT] [slots=N] [python=PATH]`; # starts a comment. Raises BadInput."""
     try:
         lines = Path(file).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -78,16 +78,16 @@ def read_hosts(file: str) -> list[Machine]:
     ]
     if not machines:
         raise BadInput(
-            f"--backend=ssh:{file} names no machine; write lines such as: me@host.lab slots=2 python=/opt/py/bin/python"
+            f"--backend=ssh:{file} has no machine; write lines such as: me@host.lab slots=2 python=/opt/py/bin/python"
         )
     for number, machine in enumerate(machines):
         if (machine.host, machine.port) in [(other.host, other.port) for other in machines[:number]]:
-            raise BadInput(f"--backend=ssh:{file} names {machine.host} twice; write slots=2 behind it")
+            raise BadInput(f"--backend=ssh:{file} has {machine.host} twice; write slots=2 after it")
     return machines
 
 
 def _hosts(given: str, flag: str) -> str:
-    """The whole path of a file of hosts that can be read: a search may be resumed from elsewhere."""
+    """Return the absolute path of a readable hosts file: a search may be resumed from elsewhere."""
     file = os.path.abspath(os.path.expanduser(given))
     read_hosts(file)
     return file
@@ -103,14 +103,14 @@ def _read_host(words: Sequence[str], where: str) -> Machine:
 
 
 class SSHLauncher(Launcher):
-    """A copy is a worker at the end of one connection. It ends when the connection does, whoever cuts it."""
+    """Launcher with one worker per connection. The worker ends when the connection does, whoever closes it."""
 
     poll_interval: ClassVar[float] = 1.0
 
     def __init__(self, machines: Sequence[Machine], bucket: str, folder: Path, config: str | None = None):
-        """`bucket`: a folder of this machine; `folder`: for logs, and for files on their way; `config`: as ssh -F has it."""
+        """Set up. `bucket`: a folder of this machine; `folder`: for logs and files in transit; `config`: for ssh -F."""
         self._machines, self._bucket, self._folder, self._config = machines, bucket, folder, config
-        self._session = secrets.token_hex(2)  # what an earlier driver's copies hold is not held by ours
+        self._session = secrets.token_hex(2)  # distinguishes our copies from those of an earlier driver
         self._copies: dict[str, tuple[Machine, subprocess.Popen[bytes]]] = {}
         self._gone: dict[str, Machine] = {}
         self._resting: dict[Machine, float] = {}
@@ -146,7 +146,7 @@ class SSHLauncher(Launcher):
             return dict.fromkeys(self._copies, Copy("running"))
 
     def end(self, names: Collection[str] | None = None) -> None:
-        """The end of its input is the word for a worker; one that does not hear it is cut off."""
+        """Close the input of copies, which ends a worker; kill the connection of one that does not react."""
         with self._lock:
             ending = [process for name, (_, process) in self._copies.items() if names is None or name in names]
         for process in ending:
@@ -171,7 +171,7 @@ class SSHLauncher(Launcher):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _free_machine(self) -> Machine | None:
-        """The one with the most free slots, of those where nothing failed a moment ago, or else of all."""
+        """Return the machine with the most free slots, if possible without a recent failure; None if all are busy."""
         used = [machine for machine, _ in self._copies.values()]
         free = [machine for machine in self._machines if used.count(machine) < machine.slots]
         now = time.monotonic()
@@ -187,7 +187,7 @@ class SSHLauncher(Launcher):
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    start_new_session=True,  # a Ctrl-C is the driver's to hear
+                    start_new_session=True,  # Ctrl-C is only for the driver
                 )
             except FileNotFoundError:
                 raise Refused("ssh is not installed on this machine, or is not in PATH") from None
@@ -210,7 +210,7 @@ class SSHLauncher(Launcher):
 
 
 class _AfterGreeting:
-    """What a remote shell prints before the worker speaks, such as a greeting of its profile, goes to the log."""
+    """A pipe that sends output before the worker's first message, such as a greeting of the shell, to the log."""
 
     def __init__(self, pipe: IO[bytes], log: Path):
         self._pipe, self._log, self._begun = pipe, log, False
@@ -235,21 +235,21 @@ class _AfterGreeting:
 
 
 class SSHBackend(LaunchedBackend):
-    """Experiments on machines that take `ssh` without a password and have Studio installed."""
+    """Experiments on machines with Studio that accept `ssh` without a password."""
 
     name = "ssh"
 
     @dataclass(frozen=True, kw_only=True)
     class Options(LaunchedBackend.Options):
         hosts: str = option(
-            MISSING, "FILE", "Machines: `[USER@]HOST[:PORT] [slots=N] [python=PATH]` a line.", parse=_hosts
+            MISSING, "FILE", "Machines, one per line: `[USER@]HOST[:PORT] [slots=N] [python=PATH]`.", parse=_hosts
         )
-        config: str | None = option(None, "FILE", "A configuration of ssh in place of ~/.ssh/config.")
+        config: str | None = option(None, "FILE", "Configuration of ssh instead of ~/.ssh/config.")
 
         after_colon: ClassVar[str | None] = "hosts"
 
     def bucket_url(self) -> str:
-        return f"{self._project / 'queue'}"  # the driver's own: workers ask through their connections
+        return f"{self._project / 'queue'}"  # local to the driver: workers use it through their connections
 
     def place(self) -> str:
         return f"ssh:{self.options.hosts}"

@@ -1,9 +1,9 @@
-"""Experiments that go through a folder to four workers, against the same ones that run four at a time here, in one run.
+"""Experiments on four workers of a shared folder, compared with the same ones run locally, four at a time.
 
 python benchmarks/bucket.py [EXPERIMENTS]
 
-The driver looks into the bucket once a second, as clouds bill requests. So with no-op experiments it is those looks that
-count, and how many experiments are out: with four, the four workers wait for the driver.
+The driver looks at the bucket once a second, as clouds bill requests. So the time of no-op experiments depends on these looks
+and on the number of experiments sent: with four, the four workers wait for the driver.
 """
 
 import os
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def run(count: int, slots: int, **options: str) -> float:
-    """Seconds that it takes."""
+    """Run a search and return its seconds."""
     begun = time.perf_counter()
     project = studio.run("noop.py", hyperparams={"x": f"1:{count}"}, num_workers=slots, **options)
     seconds = time.perf_counter() - begun

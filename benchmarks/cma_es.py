@@ -54,7 +54,7 @@ def ours(function: Function, dimensions: int, seed: int, budget: int) -> float:
 
 
 def pycma_alone(function: Function, dimensions: int, seed: int, budget: int) -> float:
-    """With the same restarts as ours."""
+    """Run pycma with the same restarts as Studio's CMA-ES."""
     cma, rng = import_cma(), np.random.default_rng(seed)
     quiet = {"verbose": -10, "verb_log": 0, "verb_disp": 0, "signals_filename": "", "bounds": [0, 1]}
     randn = {"seed": math.nan, "randn": lambda *shape: rng.standard_normal(shape)}
@@ -78,7 +78,7 @@ def seconds(run: Callable[..., float], *arguments: object) -> float:
 
 
 class Barrier:
-    """A generation of `popsize`, all of them told before the next is asked for."""
+    """An optimizer with generations of `popsize`, each told completely before the next."""
 
     def __init__(self, optimizer: Optimizer, popsize: int):
         self.optimizer, self.popsize = optimizer, popsize
@@ -98,7 +98,7 @@ class Barrier:
 
 
 def simulate(optimizer: Optimizer | Barrier, function: Function, seed: int, budget: int) -> float:
-    """The lowest value that came in before budget / WORKERS mean run times had passed."""
+    """Return the lowest value told within budget / WORKERS mean run times."""
     times = run_times(seed)
     running: list[tuple[float, int, Suggestion]] = []
     now, asked, lowest = 0.0, 0, math.inf
@@ -121,7 +121,7 @@ def run_times(seed: int) -> Iterator[float]:
 
 
 def typical(function: Function, dimensions: int) -> float:
-    """The median over random points."""
+    """Return the median value of random points."""
     optimizer = RandomSearch(box(dimensions), seed=0)
     asked = [optimizer.ask() for _ in range(500)]
     return statistics.median(function(suggestion.values["x"]) for suggestion in asked if suggestion is not None)

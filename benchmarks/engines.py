@@ -1,4 +1,4 @@
-"""Short experiments on an engine, beside the engine's own `map` over the same scripts, in one run.
+"""Short experiments on an engine, compared with the engine's own `map` over the same scripts.
 
     python benchmarks/engines.py --engine=dask --experiments=200 --workers=2
 
@@ -18,7 +18,7 @@ SCRIPT = "x = 1\nprint('fitness:', x)\n"
 
 
 def run_script(folder: str, x: int) -> int:
-    """What `map` does for each: the script as a process, its output in a file."""
+    """Run the script as a process with its output in a file, as `map` does for each experiment."""
     with tempfile.TemporaryFile() as log:
         return subprocess.run([sys.executable, "train.py", str(x)], cwd=folder, stdout=log, check=True).returncode
 
@@ -44,7 +44,7 @@ def map_seconds(engine: str, folder: str, experiments: int, workers: int) -> flo
 
 
 def search_seconds(engine: str, folder: str, experiments: int, workers: int) -> float:
-    """From the first start to the last outcome, as the record has them: starting a cluster is in neither figure."""
+    """Return the seconds from the first start to the last outcome in the record, without starting a cluster."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["STUDIO_HOME"] = home
         os.chdir(folder)

@@ -1,4 +1,4 @@
-"""What Studio adds to each experiment, against a bare loop over subprocesses in the same run.
+"""Time that Studio adds to each experiment, compared with a bare loop over subprocesses.
 
 python benchmarks/overhead.py [EXPERIMENTS]
 """

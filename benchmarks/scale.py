@@ -1,4 +1,4 @@
-"""What bounds a large search: the driver alone, with workers that only pretend, beside bare SQLite commits in the same run.
+"""Throughput of a large search: the driver with simulated workers, compared with bare SQLite commits in the same run.
 
     python benchmarks/scale.py --experiments 10000 100000 --workers 10 1000
 

@@ -3,11 +3,11 @@
     python benchmarks/soak.py [--experiments 10000] [--slots 8] [--seed 1]
 
 lost        experiments without an outcome
-doubled     experiments that were asked or told twice, or that began again after their outcome was told
+doubled     experiments that were asked or told twice, or that started again after their outcome was told
 orphaned    processes of the search that live one second after its end; every tenth script leaves a daemon behind
-mismatched  outcomes that were told, stored or shown otherwise than the script printed them
+mismatched  outcomes that were told, stored or shown differently from what the script printed
 driver      its memory and open files: the first tenth of the experiments against the last
-overhead    seconds of an experiment, killed and resumed drivers included, to those of a bare loop over subprocesses with
+overhead    seconds per experiment, with killed and resumed drivers, relative to a bare loop over subprocesses with
             as many at a time, which runs before and after the search
 
 The driver is the installed `studio`, with the defaults of `studio run`: an experiment whose script was killed has failed,
@@ -42,7 +42,7 @@ PROJECT = "soak"
 LOOK_EVERY = 0.1  # seconds between two looks at a running driver
 SCRIPTS_PER_KILL, DRIVERS_PER_KILL = 20, 200  # on average one kill in so many experiments
 STARTS_UP = 1.5  # seconds in which a driver comes up; every fifth one is killed by then
-SURE = 50  # experiments before the first kill of a script: five failures and nothing else would end the search
+SURE = 50  # experiments before the first kill of a script: five failures without a success would end the search
 PATIENCE = 180.0  # seconds without an outcome, after which the search hangs
 SCRIPT = """
 import os
@@ -61,7 +61,7 @@ print("fitness:", x)
 
 @dataclass
 class Sample:
-    """A look at a driver: memory in MB, and how many outcomes had been told."""
+    """Memory of a driver in MB, and the number of outcomes told by then."""
 
     told: int
     memory: float
@@ -70,7 +70,7 @@ class Sample:
 
 @dataclass
 class Soak:
-    """A search that is killed and resumed until it is over."""
+    """A search that is killed and resumed until it ends."""
 
     folder: Path
     experiments: int
@@ -92,7 +92,7 @@ class Soak:
             pass
 
     def _session(self) -> bool:
-        """One driver, from its start to its end; whether that was the end of the search."""
+        """Run one driver until it ends; return whether the search has ended."""
         self.sessions += 1
         if self.project.exists() and is_whole(self.project):
             arguments = ["resume", PROJECT]
@@ -121,7 +121,7 @@ class Soak:
         return False
 
     def _watch(self, driver: subprocess.Popen[bytes]) -> int | None:
-        """Until the driver has ended. Returns the signal that it was sent."""
+        """Watch the driver until it ends, and return the signal that it was sent."""
         begun = last_news = time.monotonic()
         dies_early = self.random.random() < 0.2
         lifetime = self.random.uniform(0, STARTS_UP)
@@ -149,7 +149,7 @@ class Soak:
     # --- kills --------------------------------------------------------------------------------------------------------
 
     def _kill_driver(self, driver: subprocess.Popen[bytes]) -> int:
-        """kill -9 or SIGTERM; sometimes its watchdog goes first, and its scripts are left to the next driver."""
+        """Send SIGKILL or SIGTERM; sometimes kill the watchdog first, so that scripts are left to the next driver."""
         if self.random.random() < 0.3:
             for pid in self._of_home():
                 if b"processes.py" in _read(f"/proc/{pid}/cmdline"):
@@ -168,8 +168,9 @@ class Soak:
                     return
 
     def _send(self, pid: int, what: str, group: bool) -> bool:
-        """SIGKILL to a process of this search, or to its group. Ids come round soon: the handle sees that it is still the
-        one that was found."""
+        """Send SIGKILL to a process of this search, or to its group. Ids are soon reused: the handle makes sure that it is still
+        the process found.
+        """
         try:
             handle = os.pidfd_open(pid)
         except OSError:
@@ -202,7 +203,7 @@ class Soak:
             print(f"  {told} told, {self.sessions} drivers, {sum(self.kills.values())} kills", flush=True)
 
     def _told(self) -> int:
-        """As another process sees it, while the driver writes."""
+        """Return the number of outcomes in the record, read while the driver writes."""
         with contextlib.suppress(StoreError), reading(self.project) as connection:
             row = connection.execute("SELECT COUNT(DISTINCT number) FROM events WHERE kind = 'tell'").fetchone()
             return int(row[0])
@@ -212,7 +213,7 @@ class Soak:
         return f"STUDIO_HOME={self.folder / 'home'}".encode() in _read(f"/proc/{pid}/environ").split(b"\0")
 
     def _of_home(self) -> set[int]:
-        """Drivers, watchdogs, scripts and what these started; not this process, which has another environment on record."""
+        """Return drivers, watchdogs, scripts and their children; not this process, whose recorded environment differs."""
         found = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
         return {pid for pid in found if pid != os.getpid() and self._is_ours(pid)}
 
@@ -223,7 +224,7 @@ class Soak:
         return set(marked(str(self.folder / "home"))) | self._of_home()
 
     def faults(self) -> dict[str, int]:
-        """How many experiments are lost, doubled and mismatched."""
+        """Count lost, doubled and mismatched experiments."""
         with reading(self.project) as connection:
             events = list(read_events(connection))
         numbers = range(1, self.experiments + 1)
@@ -251,14 +252,14 @@ class Soak:
         }
 
     def _begun(self) -> Iterator[tuple[int, float]]:
-        """When scripts began. A line that a kill cut off is none."""
+        """Yield when scripts began; skip lines cut off by a kill."""
         for line in (self.folder / "begun").read_text().splitlines():
             with contextlib.suppress(ValueError):
                 number, at = line.split()
                 yield int(number), float(at)
 
     def _shown(self) -> Iterator[tuple[int, str]]:
-        """The lines about outcomes that all drivers printed, as far as they came to their end."""
+        """Yield the complete lines about outcomes that all drivers printed."""
         for log in self.folder.glob("driver-*.err"):
             for line in log.read_text().rpartition("\n")[0].splitlines():
                 if found := re.match(r"#(\d+)/\d+  (completed|failed)", line):
@@ -273,7 +274,7 @@ def _read(path: str) -> bytes:
 
 
 def floor(folder: Path, count: int, slots: int) -> float:
-    """Seconds of one run of the script in a bare loop, `slots` at a time."""
+    """Return the seconds of one run of the script in a bare loop, `slots` at a time."""
 
     def run(_: int) -> None:
         subprocess.run([sys.executable, "noop.py"], cwd=folder, stdout=subprocess.DEVNULL, check=True)

@@ -1,9 +1,9 @@
-"""A project of any size without running anything: for pictures, browser tests and `benchmarks/ui.py`.
+"""Make a project of any size without running anything: for pictures, browser tests and `benchmarks/ui.py`.
 
     STUDIO_HOME=/tmp/home python benchmarks/synthetic_project.py mnist-mlp 1000 --running 4 --live 20
 
-It goes through the store, so readers cannot tell it from one that a driver wrote. With `--running` the process stays,
-holding the project's lock as a driver does, and with `--live` it ends experiments and starts new ones, so many a second.
+It uses the store, so readers see no difference to a driver's project. With `--running` the process keeps running and holds
+the project's lock as a driver does, and with `--live` it ends and starts that many experiments a second.
 SIGTERM ends it.
 """
 
@@ -54,7 +54,7 @@ REASONS = ("exit code 1: torch.cuda.OutOfMemoryError: CUDA out of memory", "exit
 
 
 class Filler:
-    """Writes experiments into a new project. `curves` of them get event files and a log."""
+    """Writes experiments into a new project. The first `curves` of them get event files and a log."""
 
     def __init__(self, name: str, *, hostile: bool = False, failed: float = 0.05, pruned: float = 0.1, curves: int = 60,
                  size: int | None = None, cost: float = 0.0):  # fmt: skip
@@ -121,7 +121,7 @@ class Filler:
             cost=self.cost or None,
         )
         self.store.tell(number, -loss if status == "completed" else None, duration=finished - started)
-        reported = None if reason == REASONS[0] else 0.1 if failed else loss  # some look good until they break off
+        reported = None if reason == REASONS[0] else 0.1 if failed else loss  # some look good until they fail
         self.store.attempt_ended(outcome, status, reported)  # type: ignore[arg-type]
 
     def write_files(self, number: int, loss: float, epochs: int, reason: str = "") -> None:
@@ -151,7 +151,7 @@ class Filler:
                 )
 
     def live(self, running: int, rate: float) -> None:
-        """Experiments end and start, `rate` a second, until SIGTERM."""
+        """End and start experiments, `rate` a second, until SIGTERM."""
         going = [(*self.start(time.time() - at * 7), time.time() - at * 7) for at in range(running)]
         for at, (number, values, _) in enumerate(going):
             self.write_files(number, self.loss(values), 4 + 4 * at % EPOCHS)

@@ -139,7 +139,7 @@ def studio_round(browser: Any, link: str, url: str) -> tuple[float, ...]:
 
 
 def delays(browser: Any, link: str, url: str, log: Path) -> list[float]:
-    """Seconds from a value in the log until the page shows it."""
+    """Return the seconds from a value in the log until the page shows it."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(link)
@@ -172,7 +172,7 @@ def idle(browser: Any, link: str, url: str, pid: int, seconds: float = 10) -> fl
 
 
 def memory(pid: int) -> int:
-    """MB"""
+    """Return the memory of a process in MB."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) // 1024  # type: ignore[index]
 
 

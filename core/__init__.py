@@ -1,4 +1,4 @@
-"""Studio: hyperparameter search for scripts that nobody changed.
+"""Studio: hyperparameter search for unmodified scripts.
 
     import studio
 

@@ -1,23 +1,23 @@
-"""Every exception of Studio. What the user can mend is a `BadInput`; its text says how.
+"""Every exception of Studio. An error that the user can fix is a `BadInput`; its text says how.
 
 StudioError                 exit code 1
 ├── BadInput                exit code 2: something the user gave, quoted, with what to type instead
 │   ├── RangeError          the text after `name=`
-│   ├── SubstitutionError   a script that cannot take the values
+│   ├── SubstitutionError   a script into which the values cannot be written
 │   ├── PluginError         a plugin that was asked for is unknown, broken, ambiguous or given wrong options
 │   └── ProjectError        a project that exists, does not exist, or has an impossible name
-├── PluginFailed            a plugin raised in mid-search; the record stays whole
+├── PluginFailed            a plugin raised during the search; the record stays complete
 ├── Stalled                 the optimizer asks for results although nothing is running
-├── ReplayError             a resumed optimizer asks for something else than the journal says
+├── ReplayError             a resumed optimizer suggests other values than the journal has
 ├── StoreError              the project's database cannot be read or written
-└── EndSearch               a backend cannot go on; what runs is stopped, and `studio resume` goes on
+└── EndSearch               a backend cannot continue; running experiments are stopped, and `studio resume` continues
 
-`Interrupted` is a KeyboardInterrupt and none of these.
+`Interrupted` is a KeyboardInterrupt, not a StudioError.
 """
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a search, in order: the project of that name is safe on disk and can be resumed."""
+    """An orderly end of a search by Ctrl-C: the project of that name is complete on disk and can be resumed."""
 
     def __init__(self, project: str):
         super().__init__(project)
@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StudioError(Exception):
-    """Base of all errors that Studio raises on purpose. Its text is one line for a person; `lines` may follow it."""
+    """Base of all errors that Studio raises on purpose. Their text is one line for a person; `lines` may follow it."""
 
     exit_code = 1
     lines: tuple[str, ...] = ()
@@ -70,9 +70,9 @@ class StoreError(StudioError):
 
 
 class EndSearch(StudioError):
-    """Raised by `Backend.poll`: the search ends, as if somebody had stopped it. Its text says why.
+    """Raised by `Backend.poll` to end the search as if the user had stopped it. The text says why.
 
-    ending  the state of the project: "stopped", "cost" where a limit of money is reached, or "failed"
+    ending  the state of the project: "stopped", "cost" if a cost limit is reached, or "failed"
     """
 
     def __init__(self, reason: str, ending: str = "stopped"):

@@ -12,13 +12,13 @@ Status = Literal["queued", "running", "completed", "failed", "stopped", "pruned"
 Mode = Literal["min", "max", "last"]
 Failure = Literal["", "crash", "memory", "timeout", "lost", "metric"]
 
-# The classes of failure; what is tried again, and what ends a search, is said for each (`studio.search.failures`).
+# The classes of failure. For each, the settings say how often it is retried and whether it ends the search.
 FAILURES: dict[Failure, str] = {
     "crash": "ended with an exit code or a signal, or could not be started",
     "memory": "ran out of memory",
     "timeout": "took longer than --max-duration",
     "lost": "the machine or the worker that ran it is gone",
-    "metric": "ended well, without the metric that was asked for",
+    "metric": "ended with exit code 0, without the metric that was asked for",
 }
 
 
@@ -30,17 +30,17 @@ class Metric:
     mode: Mode = "last"
 
 
-FITNESS = Metric("fitness", "last")  # what is read when no --metric was given
-ANY = "*"  # the name of no metric: who is asked for it reads nothing, and lists what there is
+FITNESS = Metric("fitness", "last")  # the default without --metric
+ANY = "*"  # stands for no metric: its readers report nothing, and list the names that exist
 MAX_LOG = 10**8
-LATEST = 2.0**34  # seconds since the epoch: whatever a clock says, dates end somewhere
-LARGEST = 2**63  # the record keeps integers below it
+LATEST = 2.0**34  # seconds since the epoch; later times are invalid
+LARGEST = 2**63  # the database stores integers below this
 LONGEST = 10_000  # characters of a text in an outcome
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one experiment gets; None means as the backend likes."""
+    """Resources of one experiment; None leaves the choice to the backend."""
 
     cpus: int | None = None
     gpus: int = 0
@@ -50,25 +50,25 @@ class Resources:
 
 @dataclass(frozen=True)
 class Run:
-    """One attempt of one experiment, complete: whoever holds it can run it.
+    """An attempt of an experiment, with everything that is needed to run it.
 
     project       name of the project
-    number        of the experiment, from 1
-    attempt       from 1; a retry has the next one
+    number        number of the experiment, from 1
+    attempt       number of the attempt, from 1
     snapshot      folder with the source as it was when the search began, copied into the workspace
-    changes       workspace path -> the whole text of a file with its values written in
-    values        name -> value; numpy vectors are handed over as artifacts
+    changes       workspace path -> the complete content of a file with the values written in
+    values        name -> value; numpy vectors are passed as artifacts
     argv          the command, run in the workspace
-    env           what is set on top of the backend's environment
-    folder        where its files go: workspace/, output.log, tb/, modeldir/, artifacts/
+    env           variables that are added to the backend's environment
+    folder        folder for its files: workspace/, output.log, tb/, modeldir/, artifacts/
     max_duration  seconds, or None
-    resources     what it needs
-    metric        what to read from it
+    resources     CPUs, GPUs, memory and disk
+    metric        the metric to read
     max_log       bytes of output.log that are kept: its head and its tail
-    captures      artifact tag -> workspace path that becomes the artifact when the run has ended
-    copies        artifact tag -> absolute path, copied for this run alone
+    captures      artifact tag -> workspace path that is saved as the artifact when the run has ended
+    copies        artifact tag -> absolute path, copied for this run only
     shared        artifact tag -> absolute path of an artifact that all experiments read
-    links         workspace path -> absolute path; left out of the snapshot and linked in its place
+    links         workspace path -> absolute path; a link in the workspace, not part of the snapshot
     """
 
     project: str
@@ -96,8 +96,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Report:
-    """One value of the metric, as the script logged it. A reader leaves `number` and `attempt` out; the runner fills them.
-    Reports of another `source` than those before make them void: a better one was found."""
+    """A value of the metric, as the script logged it. A reader leaves `number` and `attempt` out; the runner fills them.
+
+    Reports of another `source` than those before make the earlier ones void: a better source was found.
+    """
 
     step: int | None
     value: float
@@ -108,15 +110,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt ended. Times are seconds since the epoch; `duration` comes from a monotonic clock.
+    """The end of one attempt. Times are seconds since the epoch; `duration` comes from a monotonic clock.
 
-    exit_code  None where it did not end by itself: a signal, a limit, or it never started
+    exit_code  None if a signal or a limit ended it, or if it never started
     reason     empty, or why it failed: limit, signal or exit code, and the last line of its output. With exit code 0 it
-               says which metrics were seen, for the case that the one asked for was not
-    stopped    ended because Studio was asked to end it; such a run is repeated on resume
-    failure    its class where it failed by itself, a crash when left out. "metric" is for the driver to say
-    notice     what its reader should know although it changes nothing, such as an artifact that could not be kept
-    cost       dollars, where its machine was billed; cpu: seconds; memory: bytes, the most of one of its processes
+               lists the metrics that were seen, in case the requested one was not
+    stopped    ended on request; such a run is repeated on resume
+    failure    class of the failure if it failed by itself; empty means a crash. Only the driver sets "metric"
+    notice     a message that changes nothing in the result, such as an artifact that could not be saved
+    cost       dollars, if its machine was billed
+    cpu        CPU time in seconds
+    memory     peak memory in bytes of its largest process
     """
 
     number: int
@@ -140,15 +144,19 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Any) -> "Outcome":
-        """What `asdict` made, from a place where a script may have written, too. ValueError for what is none. Texts are cut
-        to what a record can keep."""
+        """Return the Outcome of what `asdict` made, read from a place where a script may have written as well.
+
+        Raises ValueError if `data` is no outcome. Texts are cut to the length that a record can keep.
+        """
         try:
             outcome = cls(**data)
         except TypeError as error:
             raise ValueError(f"no outcome: {error}") from error
         times = (outcome.started, outcome.finished, outcome.duration)
         sound = (
-            all(isinstance(time, int | float) and 0 <= time < LATEST for time in times)  # nan is not, either
+            all(
+                isinstance(time, int | float) and 0 <= time < LATEST for time in times
+            )  # nan fails this comparison, too
             and is_storable(outcome.number)
             and is_storable(outcome.attempt)
             and (outcome.exit_code is None or is_storable(outcome.exit_code))
@@ -168,12 +176,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)  # slots: a search holds one for each of 100,000
 class Experiment:
-    """One experiment as the record has it: what programs, the CLI and the UI read.
+    """An experiment as recorded: read by programs, the CLI and the dashboard.
 
-    metric is {"name", "mode", "value"}, the value as the script logged it, or None; fitness is what the optimizer
-    was told (maximised), None without one or when it failed. Times are ISO 8601 UTC. `failure` is the class of a
-    failed one. Of several attempts it is the latest; `cost` is that of all, in dollars. `snapshot` is the name of the copy
-    of the source that it had; `slot` counts from 0; `cpu` is in seconds, `memory` in bytes.
+    `metric` is {"name", "mode", "value"} with the value as the script logged it, or None. `fitness` is what the optimizer
+    was told (maximised), None if the experiment failed or has no metric. Times are ISO 8601 UTC. `failure` is the class
+    of a failure. All describe the latest attempt; `cost` is the sum of all attempts, in dollars. `snapshot` names the
+    copy of the source that was used; `slot` counts from 0; `cpu` is in seconds, `memory` in bytes.
     """
 
     project: str
@@ -201,7 +209,7 @@ class Experiment:
         return f"{self.project}/{self.number}"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able, arrays as lists; the keys of `studio runs list --json`."""
+        """Return a JSON-able dict, arrays as lists, with the keys of `studio runs list --json`."""
         return {
             "experiment": self.key,
             "number": self.number,
@@ -226,22 +234,22 @@ class Experiment:
 
 
 def is_storable(number: Any) -> bool:
-    """Whether it is an integer that a record can keep."""
+    """Return whether `number` is an integer that a record can keep."""
     return isinstance(number, int) and -LARGEST <= number < LARGEST
 
 
 def storable(text: str) -> str:
-    """As much of it as a record can keep."""
-    return text[:LONGEST].encode(errors="replace").decode()  # a lone surrogate is no text to a database
+    """Return as much of `text` as a record can keep."""
+    return text[:LONGEST].encode(errors="replace").decode()  # databases reject lone surrogates
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON has it: numpy vectors become lists."""
+    """Return `value` as JSON can hold it: numpy vectors become lists."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number that a float can hold."""
+    """Return whether `value` is a finite number that a float can hold."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
@@ -249,11 +257,11 @@ def is_number(value: Any) -> bool:
 
 
 def rank_key(fitness: float, number: int) -> tuple[float, int]:
-    """The one order of results: the larger comes first, of equals the lowest number."""
+    """Return the sort key of results: larger fitness first, ties by the lower number."""
     return -fitness, number
 
 
 def ranked(experiments: Iterable[Experiment]) -> list[Experiment]:
-    """Experiments with a fitness, the best first."""
+    """Return the experiments that have a fitness, best first."""
     rated = [(e.fitness, e.number, e) for e in experiments if e.fitness is not None]
     return [e for fitness, number, e in sorted(rated, key=lambda item: rank_key(item[0], item[1]))]

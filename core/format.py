@@ -1,7 +1,7 @@
-"""How numbers, times, money, sizes and texts are shown, in the terminal, in reports, in files and on the dashboard.
+"""Text forms of numbers, times, money, sizes and messages, for the terminal, reports, files and the dashboard.
 
-One form for each: four digits of a number and all digits of a whole one. `dashboard/static/format.js` writes the same texts;
-`tests/data/shown.json` is the table of cases that holds both. Nothing from a run keeps a control character here.
+Numbers have four significant digits, whole numbers all of theirs. `dashboard/static/format.js` writes the same texts;
+both are tested with the cases in `tests/data/shown.json`. Control characters in texts from a run are removed.
 """
 
 import math
@@ -15,11 +15,14 @@ from studio.experiment import Experiment, plain
 from studio.text import clean
 
 DIGITS = 4
-WHOLE = 1e15  # whole numbers below have all their digits; a browser knows no longer ones exactly
-LARGE, SMALL = Decimal(10**6), Decimal("0.0001")  # from here on, and below, a number that is not whole has an exponent
-STATUSES = ("completed", "pruned", "failed", "stopped", "running", "queued")  # the order in which they are counted
-FENCE = 1.5  # Tukey's: a value farther than so many interquartile ranges from the quartile is off the scale
-DECADES = 3.0  # a visible range of positive values that is wider is drawn on a log scale
+WHOLE = 1e15  # whole numbers below it are shown with all digits; a browser cannot hold longer ones exactly
+LARGE, SMALL = (
+    Decimal(10**6),
+    Decimal("0.0001"),
+)  # fractions at or above LARGE, and below SMALL, are shown with an exponent
+STATUSES = ("completed", "pruned", "failed", "stopped", "running", "queued")  # the order in which they are listed
+FENCE = 1.5  # Tukey's fence: values farther than this many interquartile ranges from the quartile are off the scale
+DECADES = 3.0  # a wider range of positive values is drawn on a log scale
 
 
 def number(value: Any, digits: int = DIGITS) -> str:
@@ -46,7 +49,7 @@ def number(value: Any, digits: int = DIGITS) -> str:
 
 
 def short(value: Any) -> str:
-    """Return a hyperparameter's value for a table: numbers as `number` has them, long arrays by their ends."""
+    """Return a hyperparameter's value for a table: numbers as `number` writes them, long arrays by their ends."""
     value = plain(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value) if isinstance(value, float) or abs(value) < WHOLE else str(value)
@@ -61,7 +64,7 @@ def metric_value(experiment: Experiment) -> str:
 
 
 def assignments(values: Mapping[str, Any]) -> str:
-    """Return `lr=0.01 opt=adam`."""
+    """Return `lr=0.01 opt=adam` for a dict of values."""
     return " ".join(f"{name}={short(value)}" for name, value in values.items())
 
 
@@ -134,13 +137,13 @@ def direction(sign: float) -> str:
 
 
 def clipped(text: str, most: int) -> str:
-    """Return at most `most` characters of `text`, clean."""
+    """Return at most `most` characters of `text`, without control characters."""
     text = clean(text[: 2 * most])
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def finite(data: Any) -> Any:
-    """Return `data` with None for each float that JSON cannot say."""
+    """Return `data` with None in place of each float that JSON cannot hold."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):
@@ -151,7 +154,7 @@ def finite(data: Any) -> Any:
 def visible_range(values: Iterable[float], sign: float) -> tuple[float, float, bool]:
     """Return the ends of the axis that shows finite `values`, and whether it is logarithmic.
 
-    Values far worse than the bulk, by Tukey's fence, are left beyond its end, so that they do not press all others together.
+    Values far worse than the bulk, by Tukey's fence, lie beyond its end, so that they do not compress all others.
     """
     found = sorted(values)
     low, high = _fenced(found, sign)
@@ -175,7 +178,7 @@ def _fixed(value: float, places: int) -> str:
 
 
 def without_colours(text: str) -> str:
-    """Return a log's text for a page: no terminal colours, other control characters as marks."""
+    """Return a log's text for a page: without terminal colours, other control characters replaced."""
     kept = _COLOURS.sub("", text.replace("\r\n", "\n"))
     return "".join(c if c.isprintable() or c in "\n\t" else "\n" if c == "\r" else "\ufffd" for c in kept)
 

@@ -1,4 +1,4 @@
-"""What a script may import: where its files are. Works under Studio and when the script runs alone.
+"""Paths of an experiment's files, for scripts. Works under Studio and when the script runs alone.
 
     from studio import fs_tracker
 
@@ -15,19 +15,19 @@ import os
 
 def get_artifact(name):
     # type: (str) -> str
-    """The path of artifact `name`; for an array hyperparameter that of its .npy file."""
+    """Return the path of artifact `name`; for an array hyperparameter, the path of its .npy file."""
     known = get_artifacts()
     if name in known:
         return known[name]
     if not name or os.path.isabs(name) or os.pardir in name.replace("\\", "/").split("/"):
-        raise ValueError(f"{name!r} is no artifact name")
+        raise ValueError(f"{name!r} is not an artifact name")
     path = os.path.join(_folder(), "artifacts", name)
     return path if os.path.exists(path) or not os.path.exists(path + ".npy") else path + ".npy"
 
 
 def get_artifacts():
     # type: () -> dict
-    """Name -> path of every artifact that Studio prepared for this experiment."""
+    """Return name -> path of every artifact that Studio prepared for this experiment."""
     try:
         with open(os.path.join(_folder(), "artifacts.json")) as file:
             return dict(json.load(file))
@@ -37,19 +37,19 @@ def get_artifacts():
 
 def get_tensorboard_dir():
     # type: () -> str
-    """The folder for TensorBoard event files; exists."""
+    """Return the folder for TensorBoard event files; created if needed."""
     return _made("tb")
 
 
 def get_model_directory():
     # type: () -> str
-    """The folder for checkpoints; exists and is kept."""
+    """Return the folder for checkpoints, which is kept; created if needed."""
     return _made("modeldir")
 
 
 def get_experiment_key():
     # type: () -> str | None
-    """PROJECT/NUMBER, or None when the script runs alone."""
+    """Return PROJECT/NUMBER, or None if the script runs alone."""
     return os.environ.get("STUDIO_EXPERIMENT")
 
 

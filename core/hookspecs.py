@@ -1,5 +1,5 @@
-"""The four hook families of Studio. Implement any of them with `@studio.hookimpl` in a module named by an entry point
-of the group `studio`, or in a file given to `--optimizer`."""
+"""The four hooks of Studio. Implement any of them with `@studio.hookimpl` in a module named by an entry point of the
+group `studio`, or in a file given to `--optimizer`."""
 
 import pluggy
 
@@ -15,17 +15,17 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec(firstresult=True)
 def studio_parse_range(name: str, text: str, grid: bool) -> Parameter | None:
-    """The parameter that the range `text` of hyperparameter `name` describes. Stops at the first non-None result.
+    """Return the parameter that the range `text` of hyperparameter `name` describes. Stops at the first non-None result.
 
-    Called once per hyperparameter, before anything is started. `grid` says which grammar the chosen optimizer's users
-    write (its `grid` attribute). Return None for a text that is not yours; raise `studio.StudioError` for one that is
-    yours and wrong. The built-in parsers come last and take every text.
+    Called once per hyperparameter, before anything is started. `grid` selects the range grammar: it is the `grid`
+    attribute of the chosen optimizer. Return None for a text that your plugin does not parse; raise `studio.StudioError`
+    for one that it parses and that is wrong. The built-in parsers come last and take every text.
     """
 
 
 @hookspec
 def studio_optimizers() -> list[type[Optimizer]]:
-    """The search strategies that this plugin adds, by their `name` and `aliases`.
+    """Return the search strategies that this plugin adds; users choose them by `name` and `aliases`.
 
     Called when an optimizer is looked up or listed. Import heavy libraries inside the class, not in the module.
     """
@@ -34,7 +34,7 @@ def studio_optimizers() -> list[type[Optimizer]]:
 
 @hookspec
 def studio_backends() -> list[type[Backend]]:
-    """The execution backends that this plugin adds, by their `name` and `aliases`.
+    """Return the execution backends that this plugin adds; users choose them by `name` and `aliases`.
 
     Called when a backend is looked up or listed.
     """
@@ -43,11 +43,11 @@ def studio_backends() -> list[type[Backend]]:
 
 @hookspec(firstresult=True)
 def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
-    """A reader of `metric` in the files of `run`. Stops at the first non-None result.
+    """Return a reader of `metric` in the files of `run`. Stops at the first non-None result.
 
-    Called where the script runs, when it starts; its files do not exist yet. Also called once before anything starts,
-    to see that somebody reads a metric of that name, so opening must touch nothing. Without `--metric` the metric is
-    `fitness`. Return None for a name that is not yours: a source of your own takes a prefix, as
-    `jsonl:FILE:KEY` does. For a name without one every plugin that returns a reader is asked, in the order of the readers'
-    `precedence`. The name `*` is no metric: its readers report nothing, and their `names` tell what there is.
+    Called on the machine that runs the script, when it starts; its files do not exist yet. Also called once before
+    anything starts, to check that some plugin reads a metric of that name, so opening must touch nothing. Without
+    `--metric` the metric is `fitness`. Return None for a name that your plugin does not read. A name with a prefix, such
+    as `jsonl:FILE:KEY`, is read by one plugin. For a name without a prefix all returned readers are used, in the order of
+    their `precedence`. The name `*` stands for no metric: its readers report nothing, and list the existing `names`.
     """

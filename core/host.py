@@ -4,7 +4,8 @@
     host.optimizer("cma")                       the class
     host.parse_range("lr", "1e-5:0.1:l", grid=False)
 
-Hooks are called plugin by plugin, so one that raises hurts nobody else, and every piece knows its distribution.
+Hooks are called plugin by plugin, so that one that raises does not affect the others, and the distribution of every
+item is known.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ EXAMPLES = ("nevergrad", "optuna")  # optimizers that are plugins, shipped as ex
 
 @dataclass(frozen=True)
 class Piece:
-    """One named thing that a plugin adds."""
+    """A named item that a plugin adds."""
 
     kind: str  # "optimizer", "backend", "range parser" or "metric extractor"
     name: str
@@ -52,7 +53,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Problem:
-    """A plugin that was left out, and the last line of its traceback."""
+    """A plugin that is disabled, with the last line of its traceback."""
 
     plugin: str
     distribution: str
@@ -63,7 +64,7 @@ class Problem:
 
 
 def create_host(*, entry_points: bool = True, plugins: Collection[Any] = ()) -> "Host":
-    """A host with what is installed, and with `plugins`: modules or objects with hook implementations."""
+    """Return a host with the installed plugins, and with `plugins`: modules or objects with hook implementations."""
     disabled = {name.strip() for name in os.environ.get("STUDIO_DISABLE_PLUGINS", "").split(",")}
     disabled |= {normalised(name) for name in disabled}
     host = Host()
@@ -102,7 +103,7 @@ class Host:
         self.register(plugin, point.name, point.distribution, point.version)
 
     def load_file(self, path: str) -> type[Optimizer]:
-        """The one optimizer that the file adds: by its hook implementations if it has any, else its one subclass."""
+        """Return the one optimizer of a file: from its hook implementations if it has any, else its only subclass."""
         if path in self._files:
             return self._files[path]
         plugin = import_file(path)
@@ -116,7 +117,7 @@ class Host:
         if len(found) != 1:
             names = ", ".join(cls.__name__ for cls in found) or "none"
             raise PluginError(
-                f"optimizer file {path} must hold one subclass of studio.Optimizer with ask and tell; found: {names}"
+                f"optimizer file {path} must define one subclass of studio.Optimizer with ask and tell; found: {names}"
             )
         if not hasattr(found[0], "name"):
             found[0].name = Path(path).stem
@@ -124,7 +125,7 @@ class Host:
         return found[0]
 
     def register(self, plugin: Any, name: str, distribution: str, version: str) -> None:
-        """Add the hook implementations of `plugin`, or note why it is left out."""
+        """Add the hook implementations of `plugin`, or record why it is disabled."""
         try:
             if self._manager.is_registered(plugin):
                 return
@@ -138,7 +139,7 @@ class Host:
             self._origins[id(plugin)] = (name, distribution, version)
 
     def _check_names(self, plugin: Any) -> None:
-        """What pluggy's `check_pending` says, for this plugin alone and before it is registered."""
+        """Raise ValueError for an unknown hook, as pluggy's `check_pending` does, but for this plugin alone, unregistered."""
         known = [name for name in vars(hookspecs) if name.startswith("studio_")]
         for name in dir(plugin):
             options = self._manager.parse_hookimpl_opts(plugin, name)
@@ -158,7 +159,7 @@ class Host:
     # --- named pieces -----------------------------------------------------------------------------------------------
 
     def pieces(self, kind: str | None = None) -> list[Piece]:
-        """All that the plugins add, of one kind or of every kind."""
+        """Return all items that the plugins add, of one kind or of every kind."""
         result = []
         for hook, named in (("studio_optimizers", "optimizer"), ("studio_backends", "backend")):
             if kind in (None, named):
@@ -172,7 +173,7 @@ class Host:
         return result
 
     def _named_pieces(self, kind: str, plugin: Any, hook: str, classes: Any) -> list[Piece]:
-        """What a hook answered, if it is a list of named classes of that kind."""
+        """Return the items of a hook's answer if it is a list of named classes of that kind, else disable the plugin."""
         name, distribution, version = self._origins[id(plugin)]
         base = {"optimizer": Optimizer, "backend": Backend}[kind]
         try:
@@ -180,7 +181,7 @@ class Host:
                 Piece(kind, cls.name, distribution, version, cls) for cls in classes or () if issubclass(cls, base)
             ]
             if len(pieces) != len(classes or ()):
-                raise TypeError(f"{classes!r} holds a class that is no studio.{base.__name__}")
+                raise TypeError(f"{classes!r} contains a class that is not a studio.{base.__name__}")
         except (TypeError, AttributeError) as error:
             problem = TypeError(f"{hook} must return a list of classes with a `name`: {error}")
             self._leave_out(name, distribution, problem)
@@ -188,7 +189,7 @@ class Host:
         return pieces
 
     def optimizer(self, name: str) -> type[Optimizer]:
-        """The optimizer called `name`, or the one in the file that `name` is the path of."""
+        """Return the optimizer called `name`, or the one in the file with that path."""
         if is_optimizer_file(name):
             return self.load_file(name)
         found: type[Optimizer] = self._one("optimizer", name)
@@ -207,7 +208,7 @@ class Host:
         notify: Callable[[str], None],
         cls: type[Backend] | None = None,
     ) -> Backend:
-        """The backend that `settings` name, or `cls`, with its options; nothing is asked or started yet."""
+        """Return the backend that `settings` name, or `cls`, with its options; nothing is asked or started yet."""
         cls = cls or self.backend(settings.backend)
         options = read_backend_options(cls, settings.backend_options)
         context = BackendContext(settings, slots, source, self, notify)
@@ -215,7 +216,7 @@ class Host:
             return cls(options, context)
 
     def backend_flags(self) -> dict[str, tuple[Field, list[str]]]:
-        """The options of all backends: name as typed -> the field of the first that has it, and which backends have it."""
+        """Return the options of all backends: flag -> the field of the first backend that has it, and their names."""
         flags: dict[str, tuple[Field, list[str]]] = {}
         for piece in self.pieces("backend"):
             for field in backend_fields(piece.cls).values():
@@ -247,12 +248,12 @@ class Host:
                     return parameter
         except BadInput:
             raise
-        except StudioError as error:  # from a plugin: whatever it raises on purpose here is about what was typed
+        except StudioError as error:  # raised on purpose by a plugin: the typed range is wrong
             raise RangeError(str(error)) from error
         raise RangeError(f"hyperparameter {name}={text}: no range parser takes it; `studio plugins` lists them")
 
     def open_metric(self, metric: Metric, run: Run) -> MetricReader | None:
-        """A reader of `metric`: where its name has no prefix, one that asks all that read it."""
+        """Return a reader of `metric`, or None. For a name without a prefix it combines all plugins that read the name."""
         if metric_file(metric.name) is not None:
             return self._open_metric_of_file(metric, run)
         readers: list[MetricReader] = []
@@ -290,7 +291,7 @@ class Host:
             return cast(Any, found[0])(name, run)
 
     def _call_each(self, hook: str, **arguments: Any) -> Iterator[tuple[Any, Any]]:
-        """Each plugin with its answer, in pluggy's order; one that raises is noted and passed over."""
+        """Yield each plugin with its answer, in pluggy's order; a plugin that raises is recorded and skipped."""
         caller = getattr(self._manager.hook, hook)
         plugins = [implementation.plugin for implementation in reversed(caller.get_hookimpls())]
         for plugin in plugins:
@@ -322,13 +323,13 @@ def _spelled(name: str) -> str:
 
 
 def backend_fields(backend: type[Backend]) -> dict[str, Field]:
-    """The options of a backend, by the name of the field."""
+    """Return the options of a backend, by the name of the field."""
     prefix = backend.Options.prefix
     return fields_of(backend.Options, backend.name if prefix is None else prefix)
 
 
 def read_backend_options(backend: type[Backend], given: Mapping[str, Any]) -> Any:
-    """The `Options` of a backend, from texts or values. BadInput for one that it does not have, or that is missing."""
+    """Return the `Options` of a backend, from texts or values. BadInput for an unknown or a missing option."""
     fields = backend_fields(backend)
     values = read_options(fields, given, f"backend {backend.name}")
     for name, field in fields.items():
@@ -341,7 +342,7 @@ def read_backend_options(backend: type[Backend], given: Mapping[str, Any]) -> An
 
 @contextlib.contextmanager
 def blame(piece: object, doing: str) -> Iterator[None]:
-    """Turns an exception inside a plugin's method into one line that names the plugin and the place."""
+    """Turn an exception inside a plugin's method into one line that names the plugin and the place."""
     try:
         yield
     except StudioError:

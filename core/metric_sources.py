@@ -1,4 +1,4 @@
-"""The reader of a metric that several plugins read: the first of them that has it answers."""
+"""A reader of a metric that several plugins read: the first of them that has values is used."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -8,10 +8,10 @@ from studio.interfaces import MetricReader
 
 
 class FirstOf(MetricReader):
-    """Asks `readers` in their order of precedence. The reports are those of the first that has any, each with its source.
+    """Reader that asks `readers` in their order of precedence and returns the reports of the first that has any.
 
-    A later source may be quicker, as what is printed is before an event file: its values count until an earlier one
-    answers, and then no more, which the new source of the reports says.
+    Each report names its source. A later source may be quicker, as printed lines are before an event file: its values
+    count until an earlier source has some; the new source in the reports then makes the old ones void.
     """
 
     def __init__(self, readers: Sequence[MetricReader]):
@@ -40,8 +40,8 @@ class FirstOf(MetricReader):
         for at, reader in enumerate(self.readers[: self._answering + 1]):
             try:
                 found = reader.close() if last else reader.read()
-            except Exception as error:  # a plugin's: the others may have it
-                if at == self._answering:  # its last value may be an old one
+            except Exception as error:  # of a plugin: others may have the metric
+                if at == self._answering:  # the last value may be an old one
                     raise
                 self._problem = error
                 continue

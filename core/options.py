@@ -1,4 +1,4 @@
-"""Options: how one is spelled, read and written back, and what a plugin takes of its own.
+"""Options: how one is spelled, parsed and written back, and which options a plugin declares.
 
 An option is a field of a dataclass, made by `option`: the fields of `studio.settings.Settings` are the options of `studio
 run`, those of a backend's `Options` become options of the same command. An optimizer's are the parameters of its class.
@@ -26,14 +26,14 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is spelled on the command line, read and written back.
+    """Spelling of a field on the command line, and how it is parsed and written back.
 
     names    as typed; the first one stands in errors and in a command that is written back. Empty: `--FIELD`
-    keyword  the argument of `studio.run`, where it is not the field's name
-    parse    (what was typed or given, the option's name) -> what is stored; BadInput. None: by the type of the field
-    write    stored -> the text, or texts, after the name
+    keyword  the argument of `studio.run`, if it is not the field's name
+    parse    (text or value, the option's name) -> the stored value; raises BadInput. None: by the type of the field
+    write    stored value -> the text, or texts, after the name
     resume   whether `studio resume` may change it
-    secret   its value is in no command that is written back
+    secret   its value is left out of commands that are written back
     many     repeatable. None: by the type of the field
     """
 
@@ -50,7 +50,7 @@ class Option:
 
 
 def option(default: Any, metavar: str, help: str, **more: Any) -> Any:
-    """A field of a dataclass that is an option of the command line; `more` as `Option` has it.
+    """Return a dataclass field that is an option of the command line; `more` are further fields of `Option`.
 
     A list or dict as `default` is copied for each instance; `dataclasses.MISSING` makes the option required.
     """
@@ -72,7 +72,7 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """Its name in errors and in commands."""
+        """Name of the option in errors and in commands."""
         return self.names[0]
 
     @property
@@ -81,7 +81,7 @@ class Field:
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is typed without a value."""
+        """Return whether the option is typed without a value."""
         return self.annotation is bool
 
     @property
@@ -91,13 +91,13 @@ class Field:
         return any(typing.get_origin(member) in (list, dict) for member in _members(self.annotation))
 
     def read(self, given: Any) -> Any:
-        """What is stored for `given`, a text of the command line or a value of a program. BadInput, with the option's name."""
+        """Return the value to store for `given`, a text of the command line or a value of a program. Raises BadInput."""
         if self.option.parse is not None:
             return self.option.parse(given, self.flag)
         return read_as(self.annotation, given, self.flag)
 
     def words(self, value: Any) -> list[str]:
-        """The words of a command line that give this value."""
+        """Return the words of a command line that give this value."""
         if self.is_switch:
             return [self.flag] if value else []
         texts = self.option.write(value) if self.option.write else write_plain(value)
@@ -107,7 +107,7 @@ class Field:
 
 @functools.cache
 def fields_of(cls: type, prefix: str = "") -> dict[str, Field]:
-    """The options among the fields of dataclass `cls`, by the name of the field; `--PREFIX-FIELD` where there is a prefix."""
+    """Return the options among the fields of dataclass `cls`, by field name; `--PREFIX-FIELD` with a prefix."""
     hints = typing.get_type_hints(cls)
     start = f"--{prefix}-" if prefix else "--"
     result = {}
@@ -120,7 +120,7 @@ def fields_of(cls: type, prefix: str = "") -> dict[str, Field]:
 
 
 def read_options(fields: Mapping[str, Field], given: Mapping[str, Any], owner: str = "studio.run") -> dict[str, Any]:
-    """`given`, by keyword, as it is stored, by field. None is "not given". BadInput for an unknown or impossible one."""
+    """Return the values to store for `given`, by field; None means not given. BadInput for an unknown or impossible one."""
     known = {field.keyword: field for field in fields.values()}
     result = {}
     for name, value in given.items():
@@ -133,7 +133,7 @@ def read_options(fields: Mapping[str, Field], given: Mapping[str, Any], owner: s
 
 
 def words_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str]:
-    """The words of a command line for those of `values` that differ from their defaults."""
+    """Return the words of a command line for those of `values` that differ from their defaults."""
     words: list[str] = []
     for name, field in fields.items():
         if name in values and values[name] != field.default:
@@ -145,7 +145,7 @@ def words_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[str
 
 
 def read_as(annotation: Any, given: Any, flag: str) -> Any:
-    """`given` as a value of that type. BadInput, which names `flag`, where it is none."""
+    """Return `given` as a value of type `annotation`. Raises BadInput, which names `flag`, if it cannot be read."""
     members = _members(annotation)
     if given is None and type(None) in members:
         return None
@@ -163,7 +163,7 @@ def read_as(annotation: Any, given: Any, flag: str) -> Any:
 
 
 def _read_given(given: Any, kind: Any, flag: str) -> Any:
-    """`given` as a `kind`; ValueError or TypeError where it is none."""
+    """Return `given` as a `kind`; raises ValueError or TypeError if it is none."""
     origin = typing.get_origin(kind)
     if origin is list:
         item = (typing.get_args(kind) or (Any,))[0]
@@ -189,7 +189,7 @@ def _read_given(given: Any, kind: Any, flag: str) -> Any:
 
 
 def whole(least: int = 0, words: str = "") -> Callable[[Any, str], int]:
-    """A parser for whole numbers of at least `least`."""
+    """Return a parser for whole numbers of at least `least`."""
 
     def parse(given: Any, flag: str) -> int:
         number: int = read_as(int, given, flag)
@@ -201,14 +201,14 @@ def whole(least: int = 0, words: str = "") -> Callable[[Any, str], int]:
 
 
 def write_plain(value: Any) -> str | list[str]:
-    """A number, text, list of texts or dict as options of that type are typed."""
+    """Return a number, text, list of texts or dict as options of that type are typed."""
     if isinstance(value, dict):
         return [f"{name}={item}" for name, item in value.items()]
     return [str(item) for item in value] if isinstance(value, list) else str(value)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    """The types of a union; a type alone is its only member."""
+    """Return the types of a union; any other type is its only member."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return typing.get_args(annotation) if is_union else (annotation,)
 
@@ -217,7 +217,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def options_of(piece: type) -> dict[str, inspect.Parameter]:
-    """The options that class `piece` takes, by name, with resolved annotations. `**options` takes part as itself."""
+    """Return the options that class `piece` takes, by name, with resolved annotations, `**options` included."""
     init: Any = piece.__init__  # type: ignore[misc]
     try:
         hints = typing.get_type_hints(init)
@@ -232,7 +232,7 @@ def options_of(piece: type) -> dict[str, inspect.Parameter]:
 
 
 def split_pairs(pairs: Iterable[str], flag: str = "-O") -> dict[str, str]:
-    """`["popsize=8"]` as `{"popsize": "8"}`."""
+    """Return `["popsize=8"]` as `{"popsize": "8"}`."""
     result: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -245,7 +245,7 @@ def split_pairs(pairs: Iterable[str], flag: str = "-O") -> dict[str, str]:
 
 
 def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dict[str, Any]:
-    """`given` with texts turned into what the signature of `piece` says. PluginError for an unknown or impossible one."""
+    """Return `given` with texts converted to the types in the signature of `piece`. PluginError for an unknown or wrong one."""
     known = options_of(piece)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     named = {name: parameter for name, parameter in known.items() if parameter.kind is not parameter.VAR_KEYWORD}
@@ -253,7 +253,7 @@ def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dic
     result = {}
     for name, value in given.items():
         if name in _GIVEN_BY_STUDIO:
-            raise PluginError(f"{title}: {name} is no option of its own; Studio gives it (--seed, --num-workers)")
+            raise PluginError(f"{title}: {name} is not an option; Studio sets it (--seed, --num-workers)")
         if name in named:
             result[name] = _convert(value, named[name].annotation, f"{title}: option {name}")
         elif takes_any:
@@ -269,7 +269,7 @@ def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dic
 
 
 def type_name(annotation: Any) -> str:
-    """How a person writes the type: `int`, `float or None`."""
+    """Return the type as a person writes it: `int`, `float or None`."""
     if annotation is Any:
         return "any"
     members = _members(annotation)
@@ -281,7 +281,7 @@ def type_name(annotation: Any) -> str:
 
 
 def _untyped(text: str) -> object:
-    """For an option without a type: a literal, `true` and `false` in any case among them."""
+    """Return the value of an option without a type: a literal; `true` and `false` in any case are booleans."""
     return text.lower() == "true" if text.lower() in ("true", "false") else literal(text)
 
 
@@ -297,7 +297,7 @@ def _convert(value: Any, annotation: Any, title: str) -> Any:
 
 
 def _read(text: str, kind: Any) -> Any:
-    """`text` as a `kind`, or ValueError."""
+    """Return `text` as a `kind`; raises ValueError if it is none."""
     if kind is type(None):
         if text.lower() in ("none", ""):
             return None
@@ -322,7 +322,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def parse_bytes(given: str | int, flag: str) -> int:
-    """`2GB`, `500 MB`, `10000` in bytes."""
+    """Return the bytes of `2GB`, `500 MB` or `10000`."""
     text = str(given).strip().lower().removesuffix("b").strip()
     unit = text[-1:] if text[-1:] in _UNITS else ""
     try:
@@ -330,11 +330,11 @@ def parse_bytes(given: str | int, flag: str) -> int:
     except ValueError:
         size = -1.0
     if not 0 < size < 10**18:
-        raise BadInput(f"{flag} {given!r} is no size; write for example 500MB or 2GB")
+        raise BadInput(f"{flag} {given!r} is not a size; write for example 500MB or 2GB")
     return int(size)
 
 
 def write_bytes(size: int) -> str:
-    """A size as `parse_bytes` reads it, exactly: 2GB, 1500MB, 1234."""
+    """Return a size in the form that `parse_bytes` reads, exactly: 2GB, 1500MB, 1234."""
     unit = next(unit for unit in ("t", "g", "m", "k", "") if size % _UNITS[unit] == 0)
     return f"{size // _UNITS[unit]}{unit.upper()}{'B' if unit else ''}"

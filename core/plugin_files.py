@@ -16,7 +16,7 @@ from studio.interfaces import Optimizer
 
 
 def own_optimizers(module: types.ModuleType, name: str) -> list[type[Optimizer]]:
-    """The optimizer classes that a file defines itself, those of StudioML among them."""
+    """Return the optimizer classes that a file defines itself, including classes for StudioML."""
     adapted = [studioml.adapt(cls, name) for cls in _classes(module) if studioml.is_studioml_optimizer(cls)]
     return own_classes(module, Optimizer) + adapted
 
@@ -31,7 +31,7 @@ def _classes(module: types.ModuleType) -> list[type]:
 
 
 def import_file(path: str, kind: str = "optimizer") -> types.ModuleType:
-    """The file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
+    """Import the file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise PluginError(f"{kind} file {path!r} does not exist")
@@ -58,7 +58,7 @@ def import_file(path: str, kind: str = "optimizer") -> types.ModuleType:
 
 
 def _where(error: BaseException, file: Path) -> str:
-    """`line 7: NameError: …`, the line being the deepest one inside `file`."""
+    """Return `line 7: NameError: …`, with the deepest line inside `file`."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     if isinstance(error, SyntaxError):
         lines.append(error.lineno)

@@ -1,6 +1,6 @@
 """All options of a search, declared once: type, default, spelling, help, and whether `studio resume` may change them.
 
-    Settings        what is stored in the project's journal, so that a resumed search is the same search
+    Settings        the options as stored in the project's journal, so that a resumed search is the same search
     RunOptions      the keyword arguments of `studio.run`, for type checkers; ResumeOptions those of `studio.resume`
 
 The command line (`studio.cli.options`), both functions, the command that repeats a search, and the tables in
@@ -21,7 +21,7 @@ from studio.text import did_you_mean, literal
 
 DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
 GRID_LIMIT = 10_000  # a larger grid is started only with --max-experiments
-AUTO = 0  # of `num_workers`: as many as the backend says
+AUTO = 0  # of `num_workers`: the backend chooses
 MAX_WORKSPACE = 10**9  # bytes
 
 SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT = "Search", "Metric", "Script", "Where it runs", "Limits", "Output"
@@ -35,28 +35,28 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(given: str | float | None, option: str) -> float | None:
-    """`90s`, `15m`, `5h`, `2d`, `1h30m` or a number of seconds, in seconds."""
+    """Return the seconds of `90s`, `15m`, `5h`, `2d`, `1h30m` or a number of seconds. Raises BadInput."""
     if given is None:
         return None
     text = str(given).strip().lower()
     text = f"{text}s" if text[-1:].isdecimal() and not any(unit in text for unit in _SECONDS) else text
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text):
-        raise BadInput(f"{option} {given!r} is no duration; write for example 90s, 15m, 5h or 2d")
+        raise BadInput(f"{option} {given!r} is not a duration; write for example 90s, 15m, 5h or 2d")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
-        raise BadInput(f"{option} {given!r} must be longer than nothing")
+        raise BadInput(f"{option} {given!r} must be longer than 0")
     if seconds > LONGEST:
-        raise BadInput(f"{option} {str(given)[:40]!r} is longer than any search; leave it out for no limit")
+        raise BadInput(f"{option} {str(given)[:40]!r} is too long; leave it out for no limit")
     return seconds
 
 
 def write_duration(seconds: float) -> str:
-    """A duration as `parse_duration` reads it: all digits, no exponent."""
+    """Return a duration in the form that `parse_duration` reads: all digits, no exponent."""
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-# --- what each class of failure leads to ------------------------------------------------------------------------------
+# --- classes of failure: retries, and whether the search ends ---------------------------------------------------------
 
 RETRIES: dict[str, int] = dict.fromkeys(map(str, FAILURES), 0) | {
     "lost": 3
@@ -66,18 +66,20 @@ ByClass = int | str | Mapping[str, Any] | Sequence[str] | None
 
 
 def parse_retries(given: ByClass, flag: str = "--retry-failed") -> dict[str, int]:
-    """How often each class of failure is tried again: `2` for all, `memory=0`, `lost=5,timeout=1`, or several of these."""
+    """Return how often each class of failure is retried, from `2` for all, `memory=0`, `lost=5,timeout=1`, or several."""
     retries = dict(RETRIES)
     for part, failure, text in _by_class(given, flag):
         if not text.isdecimal() or len(text) > 9:
-            raise BadInput(f"{flag} {part!r} is no number of retries; write for example 2, or memory=0,lost=5")
+            raise BadInput(f"{flag} {part!r} is not a number of retries; write for example 2, or memory=0,lost=5")
         retries |= dict.fromkeys([failure] if failure else RETRIES, int(text))
     return retries
 
 
 def parse_endings(given: ByClass, flag: str = "--on-failure") -> list[str]:
-    """The classes of failure that end the search: `stop`, `continue`, `crash=stop,timeout=continue`, or several of these.
-    The name of a class alone stops, too, so that what was read is read again."""
+    """Return the classes of failure that end the search, from `stop`, `continue`, `crash=stop,timeout=continue`, or several.
+
+    The name of a class alone means stop, so that the result of this function can be parsed again.
+    """
     ends = dict.fromkeys(RETRIES, False)
     for part, failure, text in _by_class(given, flag):
         if not failure and text in ends:
@@ -101,7 +103,7 @@ def _write_endings(endings: Sequence[str]) -> str:
 
 
 def _by_class(given: ByClass, flag: str) -> list[tuple[str, str | None, str]]:
-    """(text of one part, class or None for all, what it says), in order."""
+    """Return, in order, (text of one part, class or None for all, its value)."""
     if given is None:
         return []
     if isinstance(given, Mapping):
@@ -111,7 +113,7 @@ def _by_class(given: ByClass, flag: str) -> list[tuple[str, str | None, str]]:
     for part in (part.strip() for text in texts for part in str(text).split(",")):
         failure, equals, value = (word.strip() for word in part.rpartition("="))
         if equals and failure not in FAILURES:
-            raise BadInput(f"{flag} {part!r}: {failure!r} is no class of failure{did_you_mean(failure, FAILURES)}")
+            raise BadInput(f"{flag} {part!r}: {failure!r} is not a class of failure{did_you_mean(failure, FAILURES)}")
         parts.append((part, failure if equals else None, value))
     return parts
 
@@ -119,11 +121,11 @@ def _by_class(given: ByClass, flag: str) -> list[tuple[str, str | None, str]]:
 # --- other texts ------------------------------------------------------------------------------------------------------
 
 
-_PLAIN = re.compile(r"(?!nan|inf|[+-])[\w./+-]+", re.IGNORECASE)  # no range begins with such a text
+_PLAIN = re.compile(r"(?!nan|inf|[+-])[\w./+-]+", re.IGNORECASE)  # a text that no range begins with
 
 
 def parse_ranges(given: Mapping[str, Any] | Sequence[str], flag: str = "--hyperparam") -> dict[str, Any]:
-    """`["lr=0.01:0.01:0.1"]`, or a mapping of names to ranges, as a dict that the journal can keep."""
+    """Return `["lr=0.01:0.01:0.1"]`, or a mapping of names to ranges, as a dict that the journal can keep."""
     if isinstance(given, Mapping):
         for name, value in given.items():
             if not isinstance(value, str | int | float | bool | list | tuple | None):
@@ -143,7 +145,7 @@ def parse_ranges(given: Mapping[str, Any] | Sequence[str], flag: str = "--hyperp
 
 
 def write_ranges(ranges: Mapping[str, Any]) -> list[str]:
-    """Ranges as `NAME=RANGE`; values of a list with commas between them."""
+    """Return ranges as `NAME=RANGE`; values of a list are separated by commas."""
     texts = {
         name: ",".join(map(write_value, value)) if isinstance(value, list) else str(value)
         for name, value in ranges.items()
@@ -152,7 +154,7 @@ def write_ranges(ranges: Mapping[str, Any]) -> list[str]:
 
 
 def write_value(value: Any) -> str:
-    """One value of a range; a text that would be read as something else stands in quotes."""
+    """Return one value of a range as text; a string that would parse as something else is quoted."""
     if not isinstance(value, str) or (_PLAIN.fullmatch(value) and literal(value) == value):
         return str(value)
     quote = '"' if "'" in value else "'"
@@ -160,7 +162,7 @@ def write_value(value: Any) -> str:
 
 
 def parse_environment(given: Mapping[str, str | None] | str | Sequence[str], flag: str) -> dict[str, str | None]:
-    """`NAME=VALUE`; or `NAME`, None in the result: its value is that of the environment at each start, and is stored nowhere."""
+    """Return name -> value from `NAME=VALUE`, or None for `NAME`: then the value is taken at each start and stored nowhere."""
     if isinstance(given, Mapping):
         return {str(name): None if value is None else os.fspath(value) for name, value in given.items()}
     variables: dict[str, str | None] = {}
@@ -184,7 +186,7 @@ def check_environment(variables: Mapping[str, str | None]) -> None:
 
 
 def is_optimizer_file(optimizer: str) -> bool:
-    """Whether it is the path of a file and not a name."""
+    """Return whether `optimizer` is the path of a file and not a name."""
     return optimizer.endswith(".py") or "/" in optimizer
 
 
@@ -196,7 +198,7 @@ def _parse_optimizer(given: Any, flag: str) -> str:
 
 
 def _write_optimizer(optimizer: str) -> list[str]:
-    """A grid is what its ranges lead to without a name."""
+    """Return the option's text; none for a grid, which is the default for its ranges."""
     return [] if optimizer == "grid" else [optimizer]
 
 
@@ -243,7 +245,7 @@ def _parse_direction(given: str, flag: str) -> str:
 
 
 def _parse_place(given: str | Sequence[str], flag: str) -> str:
-    """`NAME` or `NAME:WHERE`; on the command line one of several spellings, which may be given only once."""
+    """Return `NAME` or `NAME:WHERE`; on the command line `--backend` and `--cloud` may be given only once together."""
     texts = [given] if isinstance(given, str) else list(given)
     if len(texts) > 1:
         raise BadInput(f"{' and '.join(texts)}: a search runs in one place; give --backend or --cloud once")
@@ -257,7 +259,7 @@ def _parse_place(given: str | Sequence[str], flag: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a search was started with; JSON-able. Durations are seconds, sizes bytes."""
+    """Settings of a search; JSON-able. Durations are in seconds, sizes in bytes."""
 
     script: str
     arguments: list[str] = field(default_factory=list)
@@ -265,7 +267,7 @@ class Settings:
     ranges: dict[str, Any] = option(
         {},
         "NAME=RANGE",
-        "A hyperparameter and its range. Repeatable.",
+        "Hyperparameter and its range. Repeatable.",
         group=SEARCH,
         names=("--hyperparam", "--hp", "-hp"),
         keyword="hyperparams",
@@ -282,15 +284,19 @@ class Settings:
         write=_write_optimizer,
     )
     options: dict[str, Any] = option(
-        {}, "KEY=VALUE", "An option of the optimizer. Repeatable.", group=SEARCH, names=("-O",)
+        {}, "KEY=VALUE", "Option of the optimizer. Repeatable.", group=SEARCH, names=("-O",)
     )
     seed: int | None = option(
-        None, "N", "Makes the whole search repeat. Default: drawn and shown.", group=SEARCH, parse=whole()
+        None,
+        "N",
+        "Seed of the random numbers, to repeat a search exactly. Default: drawn and shown.",
+        group=SEARCH,
+        parse=whole(),
     )
     start_from: list[str] = option(
         [],
         "NAME=VALUE,…",
-        "Values to begin with, such as those of today; the others from the middle. Repeatable.",
+        "Values of the first experiment; other hyperparameters start in the middle. Repeatable.",
         group=SEARCH,
     )
     learn_from: list[str] = option(
@@ -300,7 +306,7 @@ class Settings:
         group=SEARCH,
     )
     no_baseline: bool = option(False, "", "Do not begin with the script's own values.", group=SEARCH)
-    repeat: bool = option(False, "", "Run values again that were tried before.", group=SEARCH)
+    repeat: bool = option(False, "", "Run values again that were tried before, too.", group=SEARCH)
 
     metric: str | None = option(
         None,
@@ -324,7 +330,7 @@ class Settings:
     env: dict[str, str | None] = option(
         {},
         "NAME[=VALUE]",
-        "An environment variable of the script; a value given here is stored. Repeatable.",
+        "Environment variable of the script; a value given here is stored. Repeatable.",
         group=SCRIPT,
         parse=parse_environment,
         write=list,
@@ -332,7 +338,7 @@ class Settings:
     )
     substitute: list[str] = option([], "PATH", "Write values into this file, too. Repeatable.", group=SCRIPT)
     link: list[str] = option(
-        [], "PATH", "Link what is beside the working directory, such as ../data. Repeatable.", group=SCRIPT
+        [], "PATH", "Link a folder outside the working directory, such as ../data. Repeatable.", group=SCRIPT
     )
     capture: list[str] = option(
         [], "PATH:TAG", "Keep PATH of each experiment as artifact TAG. Repeatable.", group=SCRIPT
@@ -450,7 +456,7 @@ class ResumeOptions(TypedDict, total=False):
 
 
 class RunOptions(ResumeOptions, total=False):
-    """The options that `studio.run` takes: a text as on the command line, or a value of the type that is meant."""
+    """The options that `studio.run` takes: a text as on the command line, or a value of the option's type."""
 
     hyperparams: Mapping[str, Any] | Sequence[str] | None
     optimizer: str | os.PathLike[str] | None
@@ -485,24 +491,24 @@ RESUME_OPTIONS = {name: each for name, each in OPTIONS.items() if each.option.re
 
 
 def make_settings(script: str | os.PathLike[str], arguments: Sequence[object] = (), **given: Any) -> Settings:
-    """The arguments of `studio.run` as settings: each one read by its option. BadInput for what cannot be meant."""
+    """Return the arguments of `studio.run` as settings, each parsed by its option. Raises BadInput."""
     return Settings(os.fspath(script), [str(argument) for argument in arguments], **read_settings(OPTIONS, given))
 
 
 def read_settings(known: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` by the names of `studio.run` as fields of `Settings`. The options of a backend are read where it is known."""
+    """Return `given`, by keyword of `studio.run`, as fields of `Settings`. A backend's options are parsed later."""
     own = {name: value for name, value in given.items() if name != "backend_options"}
     extra = {"backend_options": dict(given["backend_options"])} if given.get("backend_options") else {}
     return read_options(known, own) | extra
 
 
 def command_line(settings: Settings, backend: Mapping[str, Field] | None = None) -> list[str]:
-    """The words of the command that does the search again: `studio run …`. `backend`: the options of its backend.
+    """Return the words of the command that repeats the search, `studio run …`. `backend`: the options of its backend.
 
-    A secret stays out: `--env=NAME` takes its value from the environment.
+    Secret values are left out: `--env=NAME` takes its value from the environment.
     """
     own = words_of(OPTIONS, vars(settings)) + words_of(backend or {}, settings.backend_options)
-    # behind `--` a script whose name begins with a dash is no option
+    # after `--`, a script whose name begins with a dash is not taken for an option
     script = ["--", settings.script] if settings.script.startswith("-") else [settings.script]
     return ["studio", "run", *own, *script, *settings.arguments]
 
@@ -511,7 +517,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def with_signature(options: Mapping[str, Field]) -> Callable[[_Function], _Function]:
-    """A decorator that shows the options of `**given` in the signature of a function, for `help()` and notebooks."""
+    """Return a decorator that shows the options of `**given` in a function's signature, for `help()` and notebooks."""
 
     def decorate(function: _Function) -> _Function:
         explicit = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -531,7 +537,7 @@ def with_signature(options: Mapping[str, Field]) -> Callable[[_Function], _Funct
 
 
 def parse_metric(text: str | None) -> Metric:
-    """`val_loss:min` as Metric("val_loss", "min"); without a mode the last value counts. None is `fitness`."""
+    """Return `val_loss:min` as Metric("val_loss", "min"); without a mode the last value counts. None is `fitness`."""
     if text is None:
         return FITNESS
     name, colon, mode = text.rpartition(":")
@@ -539,12 +545,12 @@ def parse_metric(text: str | None) -> Metric:
     if not colon or mode not in modes:
         name, mode = text, "last"
     if not name or name.startswith(":") or name.endswith(":"):
-        raise BadInput(f"--metric {text!r} names no metric; write NAME, NAME:min or NAME:max")
+        raise BadInput(f"--metric {text!r} has no metric name; write NAME, NAME:min or NAME:max")
     return Metric(name, modes[mode])
 
 
 def unread_metric(text: str) -> BadInput:
-    """For a metric that no plugin reads: a source that is not installed, or a mode that does not exist."""
+    """Return the error for a metric that no plugin reads: its source is not installed, or its mode does not exist."""
     if text.count(":") > 1:
         return BadInput(
             f"--metric {text!r}: no plugin reads the source {text.split(':')[0]!r}; `studio plugins` lists the metric extractors"
@@ -552,10 +558,10 @@ def unread_metric(text: str) -> BadInput:
     name, _, mode = text.rpartition(":")
     hint = did_you_mean(mode, ["min", "max"])
     return BadInput(
-        f"--metric {text!r}: {mode!r} is no mode{hint}{'' if hint.endswith('?') else '.'} Write {name}:min, {name}:max or {name}"
+        f"--metric {text!r}: {mode!r} is not a mode{hint}{'' if hint.endswith('?') else '.'} Write {name}:min, {name}:max or {name}"
     )
 
 
 def parse_direction(direction: str | None, metric: Metric) -> float:
-    """The sign that turns the metric into a fitness: -1 where small is good."""
+    """Return the sign that turns the metric into a fitness: -1 if smaller is better."""
     return -1.0 if (direction or metric.mode) == "min" else 1.0

@@ -1,4 +1,4 @@
-"""What is searched: `Parameter` kinds, the `Space` they span, and a `Suggestion` from it.
+"""Search spaces: the kinds of `Parameter`, the `Space` they span, and a `Suggestion` from it.
 
 Optimizers work on points of the unit cube. Scales, whole numbers, choices and arrays are handled here, once:
 
@@ -19,12 +19,12 @@ Floats = NDArray[np.float64]
 
 LARGEST = float(np.finfo(float).max)
 SMALLEST = float(np.finfo(float).tiny)  # the end of an unconstrained log scale; below it doubles lose digits
-SLACK = 1e-12  # how far outside a range, in parts of its end, rounding may have put a value
-LARGEST_INTEGER = 10**12  # above it the unit cube of doubles no longer tells neighbours on a log scale apart
+SLACK = 1e-12  # how far outside a range rounding may put a value, relative to its end
+LARGEST_INTEGER = 10**12  # above it, neighbours on a log scale have the same double in the unit cube
 
 
 class Parameter(ABC):
-    """One hyperparameter: a name and a map between its values and `dimensions` coordinates of the unit cube.
+    """A hyperparameter: a name and a map between its values and `dimensions` coordinates of the unit cube.
 
     A range parser may bring its own subclass; only the members here are used.
     """
@@ -33,15 +33,15 @@ class Parameter(ABC):
     dimensions: int = 1
     unconstrained: bool = False  # flag `u`: coordinates outside [0, 1] are allowed
     random_start: bool = False  # flag `r`: optimizers start from a random point instead of the middle
-    notice: str = ""  # said once to the user, where the range was read with a grain of salt
+    notice: str = ""  # shown once to the user if the range was read in a way that may surprise
 
     @abstractmethod
     def from_unit(self, u: Floats) -> Any:
-        """The value at `u`, shape (dimensions,). Outside [0, 1] it is clipped, unless `unconstrained`."""
+        """Return the value at `u`, shape (dimensions,). Coordinates outside [0, 1] are clipped, unless `unconstrained`."""
 
     @abstractmethod
     def to_unit(self, value: Any) -> Floats:
-        """The point, shape (dimensions,), that `from_unit` maps to `value`. BadInput for a value outside the range."""
+        """Return the point, shape (dimensions,), that `from_unit` maps to `value`. BadInput if it is outside the range."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Real(Parameter):
         return self.encode(array.reshape(1))
 
     def decode(self, u: Floats) -> NDArray[Any]:
-        """Values at `u`, elementwise, any shape."""
+        """Return the values at `u`, elementwise, any shape."""
         if not self.unconstrained:
             u = np.clip(u, 0.0, 1.0)
         low, high = self._scaled_ends()
@@ -88,7 +88,7 @@ class Real(Parameter):
         return np.where(u <= 0, self.low, np.where(u >= 1, self.high, np.clip(values, self.low, self.high)))
 
     def encode(self, values: NDArray[Any]) -> Floats:
-        """Coordinates of `values`, elementwise, any shape."""
+        """Return the coordinates of `values`, elementwise, any shape."""
         values = self._checked(values)
         low, high = self._scaled_ends()
         u = (self._scale(values) - low) / (high - low)
@@ -124,8 +124,10 @@ class Real(Parameter):
 
 @dataclass(frozen=True)
 class Integer(Real):
-    """A whole number in [low, high], both included. Every number owns a cell of [0, 1]: equal cells, or with `log`
-    cells between the logarithms of the half-way points."""
+    """A whole number in [low, high], both included. Every number has its own cell of [0, 1].
+
+    The cells are equal, or with `log` lie between the logarithms of the half-way points.
+    """
 
     dtype: ClassVar[type] = int
 
@@ -206,7 +208,7 @@ class Array(Parameter):
 
 @dataclass(frozen=True)
 class Choice(Parameter):
-    """One of several values of any kind, in the order given; each owns an equal cell of [0, 1]."""
+    """A choice of one of several values of any kind, in the order given; each has an equal cell of [0, 1]."""
 
     name: str
     values: tuple[Any, ...]
@@ -224,12 +226,12 @@ class Choice(Parameter):
         for index, known in enumerate(self.values):
             if type(known) is type(value) and known == value:  # 1, 1.0 and True are three choices
                 return np.array([(index + 0.5) / len(self.values)])
-        raise BadInput(f"hyperparameter {self.name}: {value!r} is none of {', '.join(map(repr, self.values))}")
+        raise BadInput(f"hyperparameter {self.name}: {value!r} is not one of {', '.join(map(repr, self.values))}")
 
 
 @dataclass(frozen=True, eq=False)
 class Constant(Parameter):
-    """One value, a scalar or a numpy vector; no dimensions."""
+    """A single value, a scalar or a numpy vector; no dimensions."""
 
     name: str
     value: Any
@@ -247,11 +249,11 @@ class Constant(Parameter):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suggestion:
-    """Values that an optimizer asked for.
+    """Values that an optimizer suggests.
 
     values   what the script gets: name -> int, float, str, bool, None, or numpy vector
-    point    what the optimizer must be told back: any JSON-able value, such as the unrounded vector
-    number   its number in the search, from 1; set by `Search`
+    point    what the optimizer needs with the result: any JSON-able value, such as the unrounded vector
+    number   number in the search, from 1; set by `Search`
     """
 
     values: dict[str, Any]
@@ -283,17 +285,17 @@ class Space:
         return f"Space({list(self.parameters)!r})"
 
     def suggestion(self, point: ArrayLike) -> Suggestion:
-        """The suggestion at `point`, shape (dimensions,)."""
+        """Return the suggestion at `point`, shape (dimensions,)."""
         point = self._checked(point)
         return Suggestion(values=self.values(point), point=point.tolist())
 
     def values(self, point: ArrayLike) -> dict[str, Any]:
-        """The values at `point`, shape (dimensions,)."""
+        """Return the values at `point`, shape (dimensions,), by name."""
         point = self._checked(point)
         return {parameter.name: parameter.from_unit(part) for parameter, part in self._parts(point)}
 
     def point(self, values: Mapping[str, Any]) -> Floats:
-        """The point, shape (dimensions,), of `values`; BadInput where one lies outside its range or is missing."""
+        """Return the point, shape (dimensions,), of `values`; BadInput if one is outside its range or missing."""
         missing = [name for name in self.names if name not in values]
         if missing:
             raise BadInput(f"no value for hyperparameter {', '.join(missing)}")
@@ -325,7 +327,7 @@ class Space:
 
     @property
     def unconstrained(self) -> NDArray[np.bool_]:
-        """Shape (dimensions,): which coordinates may leave [0, 1]."""
+        """Mask of the coordinates that may leave [0, 1], shape (dimensions,)."""
         return self._mask("unconstrained")
 
     def _mask(self, attribute: str) -> NDArray[np.bool_]:

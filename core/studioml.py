@@ -1,4 +1,4 @@
-"""Runs the optimizer files of StudioML, the tool that Studio re-creates, as they are.
+"""Adapter for optimizer files of StudioML, the tool that Studio re-creates. They run unmodified.
 
 Such a file has a class `Optimizer(hyperparameters, config, logger)` and works generation by generation:
 
@@ -29,7 +29,7 @@ from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Spac
 
 @dataclass
 class Hyperparameter:
-    """One hyperparameter as StudioML's optimizers know it. Under `is_log` the ends are natural logarithms, `values` are not.
+    """A hyperparameter for StudioML's optimizers. With `is_log` the ends are natural logarithms, `values` are not.
 
     index         position of its first coordinate in the vector of all
     values        None; in a solution, the value or numpy vector
@@ -48,7 +48,7 @@ class Hyperparameter:
 
 
 def is_studioml_optimizer(candidate: object) -> bool:
-    """Whether a class follows StudioML's protocol: its constructor takes hyperparameters, config and logger."""
+    """Return whether a class follows StudioML's protocol: its constructor takes hyperparameters, config and logger."""
     if not inspect.isclass(candidate) or issubclass(candidate, Optimizer):
         return False
     if not all(callable(getattr(candidate, method, None)) for method in ("ask", "tell", "stop")):
@@ -57,26 +57,26 @@ def is_studioml_optimizer(candidate: object) -> bool:
 
 
 def adapt(old: type, name: str) -> type[Optimizer]:
-    """An `Optimizer` class that runs the StudioML class `old`."""
+    """Return an `Optimizer` class that runs the StudioML class `old`."""
     return types.new_class(
         f"StudioML_{old.__name__}", (_Adapter,), {}, lambda body: body.update({"name": name, "old": old})
     )
 
 
 class _Adapter(Optimizer):
-    """Asks for a generation, hands it out one by one, and tells it when its last fitness is in.
+    """Adapter that asks for a generation, hands it out one by one, and tells it when its last fitness is known.
 
     A failure counts as the worst fitness so far. StudioML's optimizers draw from the global generators of numpy and
-    Python, which are seeded for them and kept apart from everybody else's.
+    Python, which are seeded for them and restored for other code.
     """
 
     old: ClassVar[Any]
 
     def __init__(self, space: Space, *, seed: int, **config: Any):
         self._space = space
-        self._waiting: deque[Suggestion] = deque()  # of this generation, not asked for yet
-        self._generation: dict[int, Any] = {}  # solutions by a running number, which is the suggestion's point
-        self._fitnesses: dict[int, float | None] = {}  # of this generation, as far as they are in
+        self._waiting: deque[Suggestion] = deque()  # of this generation, not handed out yet
+        self._generation: dict[int, Any] = {}  # solutions by running number, the suggestion's point
+        self._fitnesses: dict[int, float | None] = {}  # of this generation, as far as known
         self._worst = math.inf
         self._count = 0
         self._state = _seeded(seed)
@@ -89,7 +89,7 @@ class _Adapter(Optimizer):
 
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
         if suggestion.point not in self._generation:
-            return  # a retry, told after its generation was
+            return  # a retry that ended after its generation was told
         self._fitnesses[suggestion.point] = fitness
         if len(self._fitnesses) < len(self._generation):
             return
@@ -103,7 +103,7 @@ class _Adapter(Optimizer):
     def _next_generation(self) -> None:
         self._generation, self._fitnesses = {}, {}
         if self._old.stop():
-            self.done, self.done_reason = True, "its stop() says so"
+            self.done, self.done_reason = True, "its stop() returned True"
             return
         for solution in self._old.ask():
             self._count += 1
@@ -130,7 +130,7 @@ class _Adapter(Optimizer):
 
 
 def hyperparameters_of(space: Space) -> list[Hyperparameter]:
-    """The space in StudioML's terms. BadInput for what it had no word for: choices."""
+    """Return the space in StudioML's terms. BadInput for choices, which StudioML does not have."""
     found, index = [], 0
     for parameter in space:
         hyperparameter = _hyperparameter(parameter, index)
@@ -163,7 +163,7 @@ def _hyperparameter(parameter: Parameter, index: int) -> Hyperparameter:
 
 
 def _value(parameter: Parameter, value: Any) -> Any:
-    """The value as its kind has it: StudioML's optimizers stray outside a range and give floats for whole numbers."""
+    """Return the value in the parameter's type and range: StudioML's optimizers leave ranges and return floats for integers."""
     if isinstance(parameter, Constant):
         return parameter.from_unit(np.empty(0))
     element = parameter.element if isinstance(parameter, Array) else parameter

@@ -1,4 +1,4 @@
-"""Texts: without control characters, as the values that they write, and near misses as hints."""
+"""Texts: removal of control characters, literals as values, and near misses as hints."""
 
 import difflib
 import math
@@ -17,19 +17,19 @@ _SEQUENCE = re.compile(
 
 
 def clean(text: str) -> str:
-    """`text` without control characters, escape sequences among them, and on one line."""
+    """Return `text` on one line, without control characters and escape sequences."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def without_escapes(text: bytes) -> bytes:
-    """`text` without its control sequences. A sequence that is cut off stays."""
+    """Return `text` without its control sequences. A sequence that is cut off stays."""
     return _SEQUENCE.sub(b"", text) if b"\x1b" in text else text
 
 
 def literal(text: str) -> object:
-    """The value that `text` writes: int, float, True, true, False, false, None, a quoted string, else the text itself.
+    """Return the value that `text` writes: int, float, True, true, False, false, None, a quoted string, else the text itself.
 
-    `nan`, `inf` and what a float cannot hold stay text: nothing searches over them.
+    `nan`, `inf` and numbers that a float cannot hold stay text.
     """
     text = text.strip()
     if is_number(text):
@@ -40,7 +40,7 @@ def literal(text: str) -> object:
 
 
 def is_quoted(text: str) -> bool:
-    """Whether `text` is one quoted string. No escapes between the quotes: paths with backslashes stay whole."""
+    """Return whether `text` is one quoted string. There are no escapes, so that paths with backslashes stay intact."""
     return len(text) >= 2 and text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1
 
 

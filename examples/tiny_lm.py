@@ -1,6 +1,6 @@
-"""A language model of bytes, small enough for a laptop: trains for some seconds and prints what it reached.
+"""A language model of bytes, small enough for a laptop: trains for some seconds and prints its loss.
 
-Nothing here knows of Studio. docs/autoresearch.md searches over the constants in capitals.
+The script does not use Studio. docs/autoresearch.md searches over the constants in capitals.
 """
 
 import argparse
@@ -11,13 +11,13 @@ import numpy as np
 
 LR = 3e-3
 BATCH = 64
-CONTEXT = 8  # bytes that are seen before the one that is guessed
+CONTEXT = 8  # bytes before the predicted one
 EMBED = 16
 WIDTH = 128
 DECAY = 1e-4
 WARMUP = 50
 SECONDS = 3.0  # of training
-MEMORY = 8e6  # bytes for weights, their moments and one batch: the small card that this stands for
+MEMORY = 8e6  # bytes for weights, their moments and one batch, as on a small GPU
 
 text = np.frombuffer(Path(argparse.__file__).read_bytes(), dtype=np.uint8)
 train, valid = text[: int(0.9 * len(text))], text[int(0.9 * len(text)) :]

@@ -1,4 +1,4 @@
-"""The best known answer for the budget, for those who name no optimizer."""
+"""The best known optimizer for the budget, used if none is named."""
 
 import logging
 from typing import ClassVar
@@ -9,8 +9,8 @@ from studio.optimizers.cma_es import CMAES
 from studio.optimizers.gp.optimizer import GaussianProcess
 from studio.space import Space, Suggestion
 
-MOST_DIMENSIONS = 20  # of the model; above, CMA-ES from the start
-MOST_RESULTS = 250  # of the model; then CMA-ES from what is known
+MOST_DIMENSIONS = 20  # of the model; beyond, CMA-ES from the start
+MOST_RESULTS = 250  # of the model; then CMA-ES from the best results
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,11 @@ class Auto(Optimizer):
     | when                    | what                        | because                                            |
     |-------------------------|-----------------------------|----------------------------------------------------|
     | the first 8 to 20       | a Sobol sequence            | nothing is known yet, and each choice should occur |
-    | up to 250 experiments   | `gp`, a Gaussian process    | it makes most of each result                       |
+    | up to 250 experiments   | `gp`, a Gaussian process    | it learns most per result                        |
     | after 250               | `cma`, from the best so far | the cost of the model grows with their cube        |
     | more than 20 dimensions | `cma` from the start        | there are too few results for a model of so many   |
 
-    docs/optimizers.md has the measurements. Results of suggestions that the model made and that come in after the change are
-    told to CMA-ES.
+    docs/optimizers.md has the measurements. Suggestions of the model whose results arrive after the change are told to CMA-ES.
     """
 
     name: ClassVar[str] = "auto"
@@ -68,7 +67,7 @@ class Auto(Optimizer):
         return self._engine.recommend()
 
     def _change(self) -> None:
-        log.info("auto: %d experiments are known; CMA-ES goes on from the best of them", len(self._told))
+        log.info("auto: %d experiments have results; CMA-ES continues from the best of them", len(self._told))
         self._engine = CMAES(self._space, seed=self._seed)
         self._engine.learn([(suggestion, fitness) for suggestion, fitness, _ in self._told.values()])
         self._told.clear()

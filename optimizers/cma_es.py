@@ -14,15 +14,15 @@ from studio.interfaces import Optimizer
 from studio.space import Array, Choice, Floats, Integer, Parameter, Space, Suggestion
 
 LARGEST_STD = 1 / 3  # of a bounded range: pycma's own default, unless sigma0 is larger
-SMALLEST_STEP = 0.2  # of the width of a cell, for whole numbers and choices: Marty et al. 2024
-START, FEW = 0.25, 5  # standard deviation at the start, in so many dimensions or fewer
-RARE = 10  # populations of failures in a row, after which another place is tried
-MOST_VALUES = 32  # a choice of more is not gone through at the start
-TOP_SHARE = 0.1  # of known results, whose spread the search starts with
-SMALLEST_START = 0.005  # of that spread, as a share of each range
+SMALLEST_STEP = 0.2  # share of the width of a cell, for whole numbers and choices: Marty et al. 2024
+START, FEW = 0.25, 5  # standard deviation at the start, in that many dimensions or fewer
+RARE = 10  # populations of failures in a row before a restart
+MOST_VALUES = 32  # choices with more values are not covered by the first suggestions
+TOP_SHARE = 0.1  # share of known results whose spread the search starts with
+SMALLEST_START = 0.005  # least spread, as a share of each range
 PLACED = ("memory", "timeout")  # failures that depend on the point
 CONVERGED = ("tolfun", "tolfunhist", "tolfunrel", "tolx", "tolflatfitness")  # of pycma's reasons to stop
-HUGE = 1e300  # costs are cut here, so that differences of two stay finite
+HUGE = 1e300  # largest cost, so that differences of two are finite
 
 
 class CMAES(Optimizer):
@@ -33,32 +33,32 @@ class CMAES(Optimizer):
             suggestion = optimizer.ask()
             optimizer.tell(suggestion, fitness(**suggestion.values))
 
-    popsize   results to an update of the distribution, at least 3; default 4 + 3 ln(dimensions), rounded down
+    popsize   results per update of the distribution, at least 3; default 4 + 3 ln(dimensions), rounded down
     sigma0    initial standard deviation as a share of each range (of its logarithm, under the flag `l`); default 0.25, and
-              in more than 5 dimensions 0.25 sqrt(5 / dimensions), so that the first steps are not longer there: folded
-              at the ends of many ranges at once, they would tell the mean little
+              in more than 5 dimensions 0.25 sqrt(5 / dimensions), so that the first steps are not longer: folded
+              at the ends of many ranges at once, they would hardly move the mean
 
-    The treatment, for any number of outstanding suggestions:
+    Rules, for any number of pending suggestions:
 
     - A suggestion is a draw from the current distribution; `ask` never waits.
-    - Whenever `popsize` results have come in, whatever distribution they were drawn from, they make one update.
+    - Every `popsize` results make one update, whatever distribution they were drawn from.
     - Steps count from the current mean. Those drawn from an earlier distribution are shortened to a Mahalanobis length
       of at most sqrt(d) + 2 d / (d + 2), as for injected points: Hansen (2011), "Injecting external solutions into
-      CMA-ES", INRIA RR-7748. With one suggestion out at a time there are none, and this is pycma.
-    - A failure says nothing about the objective and is left out: the next suggestion takes its place. One for lack of memory
-      or time does tell something about the point, and ranks behind the worst result of its batch. A batch of failures only
-      ranks nothing and is dropped; where ten populations fail in a row the search starts again elsewhere.
+      CMA-ES", INRIA RR-7748. With one pending suggestion at a time there are none, and this is pycma.
+    - A failure says nothing about the objective and is left out: the next suggestion takes its place. A failure for lack of memory
+      or time depends on the point, and ranks after the worst result of its batch. A batch of failures only
+      is dropped; after ten populations of failures in a row the search restarts elsewhere.
     - Bounds are pycma's: a smooth fold at the ends of each range, so that an optimum at an end is found as fast as one
-      inside. Unconstrained coordinates go where they like.
-    - In the first suggestions each value of each choice occurs.
+      inside. Unconstrained coordinates have no bounds.
+    - The first suggestions contain each value of each choice.
     - Whole numbers and choices keep a standard deviation of a fifth of a cell (one value's share of the range), so that
       the search does not freeze on one value: the lower bound of Marty et al. (2024), "LB+IC-CMA-ES", PPSN.
-    - Where pycma would stop (converged, stagnated, ill-conditioned) it starts again from a random point, after it has
-      converged with twice the population: Auger and Hansen (2005), "A restart CMA evolution strategy with increasing
+    - Where pycma would stop (converged, stagnated, ill-conditioned) the search restarts from a random point, with twice the
+      population if it has converged: Auger and Hansen (2005), "A restart CMA evolution strategy with increasing
       population size", CEC. Noise keeps it from converging, and a larger population would only see less of it.
-      Results that were still out are then ignored, since they would pull the mean back.
+      Results of earlier suggestions are then ignored, since they would pull the mean back.
 
-    `suggestion.point` is the unrounded point of the unit cube. A space without dimensions has one, asked for once.
+    `suggestion.point` is the unrounded point of the unit cube. A space without dimensions has one, suggested once.
     """
 
     name: ClassVar[str] = "cma"
@@ -76,7 +76,7 @@ class CMAES(Optimizer):
             sigma0 = START * math.sqrt(min(1.0, FEW / max(space.dimensions, 1)))
         if not 0 < sigma0 <= 1:
             raise BadInput(
-                f"cma: sigma0={sigma0} is no share of the range; give a number above 0 and up to 1, like 0.25"
+                f"cma: sigma0={sigma0} is not a share of the range; give a number above 0 and up to 1, such as 0.25"
             )
         self._space = space
         self._sigma0 = sigma0
@@ -123,13 +123,13 @@ class CMAES(Optimizer):
             self._restart()
         if fitness is None and failure not in PLACED:
             return
-        # A retry that is told before the update replaces the failure; after it, it is one more result.
+        # A retry told before the update replaces the failure; after the update it is one more result.
         self._results[suggestion.number, point] = np.array(point), fitness
         if len(self._results) >= self._popsize:
             self._update()
 
     def learn(self, results: Sequence[tuple[Suggestion, float | None]]) -> None:
-        """Start from what another optimizer found: from the best point, with the spread of the best tenth.
+        """Start from the results of another optimizer: from the best point, with the spread of the best tenth.
 
         Nomura et al. (2021), "Warm starting CMA-ES for hyperparameter optimization", AAAI, with one result as the mean.
         """
@@ -181,8 +181,9 @@ class CMAES(Optimizer):
         return self._drawn_from.get(tuple(point.tolist())) == self._distribution
 
     def _draw(self) -> None:
-        """A population from the current distribution, for `ask` to pop. Drawn after each update, since pycma takes no
-        results before it was asked again."""
+        """Draw a population from the current distribution, for `ask` to pop. After each update, since pycma takes results only
+        after it was asked.
+        """
         self._draws = self._es.ask()[::-1]
 
     def _start(self, mean: Floats, stds: Floats | None = None) -> None:
@@ -207,7 +208,7 @@ class CMAES(Optimizer):
         self._draw()
 
     def _patience(self) -> dict[str, float]:
-        """Termination as pycma has it for its `integer_variables`: equal values are no sign of convergence there."""
+        """Return pycma's termination criteria for its `integer_variables`: equal values are no sign of convergence there."""
         if not self._discrete:
             return {}
         patience = {"tolflatfitness": 3 + 30 * self._discrete / self._space.dimensions}
@@ -225,7 +226,7 @@ class CMAES(Optimizer):
 
 
 def first_choices(space: Space, rng: np.random.Generator) -> list[Floats]:
-    """Points, shape (dimensions,), that have each value of each choice, and nan for what is no choice."""
+    """Return points, shape (dimensions,), that contain each value of each choice, and nan for other hyperparameters."""
     counts = [len(parameter.values) if isinstance(parameter, Choice) else 0 for parameter in space]
     counts = [count if 1 < count <= MOST_VALUES else 0 for count in counts]
     columns = []
@@ -239,7 +240,7 @@ def first_choices(space: Space, rng: np.random.Generator) -> list[Floats]:
 
 
 def costs(fitnesses: Sequence[float | None]) -> list[float]:
-    """What pycma minimises, with failures (None) above the worst. At least one is no failure."""
+    """Return the costs for pycma to minimise; failures (None) are above the worst. At least one must not be a failure."""
     known = [float(np.clip(-fitness, -HUGE, HUGE)) for fitness in fitnesses if fitness is not None]
     failed = max(known) + abs(max(known)) + 1.0
     remaining = iter(known)
@@ -247,8 +248,9 @@ def costs(fitnesses: Sequence[float | None]) -> list[float]:
 
 
 def cell_widths(space: Space, point: Floats) -> Floats:
-    """Shape (dimensions,): the width at `point` of the cell of the unit cube that gives one value; 0 where values are
-    continuous."""
+    """Return the widths, shape (dimensions,), of the cell of the unit cube around `point` that gives one value; 0 where values
+    are continuous.
+    """
     values = space.values(point)
     widths = [cell_width(parameter, values[parameter.name]) for parameter in space if parameter.dimensions]
     return np.concatenate(widths)
@@ -268,7 +270,7 @@ def cell_width(parameter: Parameter, value: Any) -> NDArray[np.float64]:
 
 
 def import_cma() -> Any:
-    """The package `cma`, which takes a second and warns when there is no matplotlib."""
+    """Import the package `cma`, which takes a second and warns if there is no matplotlib."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Could not import matplotlib", category=UserWarning)
         import cma

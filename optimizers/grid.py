@@ -1,4 +1,4 @@
-"""Every combination of the listed values, in order."""
+"""Grid search: every combination of the listed values, in order."""
 
 import math
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ class Grid(Optimizer):
         while not optimizer.done:
             suggestion = optimizer.ask()
 
-    `suggestion.point` is the index of the point, from 0. Points are computed when asked for, so that the size of the
-    grid costs nothing. BadInput where a hyperparameter has a range instead of values.
+    `suggestion.point` is the index of the point, from 0. Points are computed when suggested, so that the size of the grid
+    costs nothing. Raises BadInput for a hyperparameter with a range instead of values.
     """
 
     name: ClassVar[str] = "grid"
@@ -42,7 +42,7 @@ class Grid(Optimizer):
         self._next += 1
         if self._next == self.size:
             self.done = True
-            self.done_reason = f"all {self.size:,} points of the grid were asked for"
+            self.done_reason = f"all {self.size:,} points of the grid were suggested"
         return Suggestion(values=self._point(index), point=index)
 
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
@@ -58,7 +58,7 @@ class Grid(Optimizer):
 
 
 def values_of(parameter: Parameter) -> Sequence[Any]:
-    """The values that a grid goes through for `parameter`."""
+    """Return the values of `parameter` in a grid."""
     if isinstance(parameter, Choice):
         return parameter.values
     if isinstance(parameter, Constant) and not isinstance(parameter.value, np.ndarray):

@@ -8,7 +8,7 @@ from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
 from studio.space import Space, Suggestion
 
-SPREAD = 0.25  # standard deviation of unconstrained coordinates, in units of the range: what CMA-ES starts with, too
+SPREAD = 0.25  # standard deviation of unconstrained coordinates, in units of the range, as at the start of CMA-ES
 
 
 class RandomSearch(Optimizer):
@@ -20,7 +20,7 @@ class RandomSearch(Optimizer):
 
     Coordinates of the unit cube are uniform in [0, 1]: log scales, whole numbers and choices follow from there. An
     unconstrained one (flag `u`) is normal, centred in its range, with a standard deviation of a quarter of the range.
-    A space without dimensions has one point, which is asked for once.
+    A space without dimensions has one point, which is suggested once.
 
     Bergstra and Bengio (2012), "Random Search for Hyper-Parameter Optimization", JMLR 13.
     """

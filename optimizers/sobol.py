@@ -1,4 +1,4 @@
-"""A quasi-random sequence that fills the space evenly."""
+"""Sobol search: a quasi-random sequence that fills the space evenly."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from studio.interfaces import Optimizer
 from studio.optimizers.random_search import SPREAD
 from studio.space import Floats, Space, Suggestion
 
-BLOCK = 64  # points drawn at once; a power of two, as the sequence likes
+BLOCK = 64  # points drawn at once; a power of two keeps the sequence balanced
 
 
 class Sobol(Optimizer):
@@ -22,7 +22,7 @@ class Sobol(Optimizer):
 
     Coordinates of the unit cube are those of the sequence, from scipy.stats.qmc. An unconstrained one (flag `u`) follows a
     normal distribution with the middle of its range as mean and a quarter of it as standard deviation. A space without
-    dimensions has one point, which is asked for once.
+    dimensions has one point, which is suggested once.
 
     Sobol (1967); scrambled as in Matousek (1998), "On the L2-discrepancy for anchored boxes", Journal of Complexity 14.
     """
@@ -64,7 +64,7 @@ class Sobol(Optimizer):
 
 
 def normal(point: Floats) -> Floats:
-    """The point with the same quantiles in the distribution of unconstrained coordinates."""
+    """Return the point with the same quantiles in the distribution of unconstrained coordinates."""
     from scipy.special import ndtri
 
     return 0.5 + SPREAD * np.asarray(ndtri(np.clip(point, 1e-12, 1.0 - 1e-12)))

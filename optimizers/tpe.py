@@ -1,6 +1,6 @@
-"""Tree-structured Parzen estimator: where good results are dense and others are not.
+"""Tree-structured Parzen estimator: search where good results are dense and others are not.
 
-d                 coordinates, as `studio.optimizers.gp.coordinates` has them
+d                 coordinates of `studio.optimizers.gp.coordinates`
 x     (d,)        a point
 M     (k, d)      centres of the kernels of a density
 sigma             their width, the same in each coordinate
@@ -17,9 +17,9 @@ from studio.optimizers.gp.coordinates import Coordinates
 from studio.optimizers.gp.design import Design
 from studio.space import Floats, Space, Suggestion
 
-GOOD_SHARE, MOST_GOOD = 0.15, 25  # of the results are good, and at most so many
-CANDIDATES = 48  # draws from the good density, of which the best is taken
-WIDTH = 0.2  # of a kernel in a range of 1, for one centre
+GOOD_SHARE, MOST_GOOD = 0.15, 25  # share of results that are good, and their largest number
+CANDIDATES = 48  # draws from the good density, of which the best is suggested
+WIDTH = 0.2  # width of a kernel in a range of 1, for one centre
 NARROWEST = 0.01
 FREE_MEAN, FREE_SPREAD = 0.5, 0.5  # the prior of unconstrained coordinates
 
@@ -32,9 +32,9 @@ class TPE(Optimizer):
             suggestion = optimizer.ask()
             optimizer.tell(suggestion, fitness(**suggestion.values))
 
-    The best results make one density l and all others another one g, each a mixture of kernels around its points and of
-    the prior. Of some draws from l the one with the largest l / g is suggested: that maximises the expected improvement.
-    Suggestions that are still out, and failures, count as bad. The cost of a suggestion grows linearly with the results.
+    The best results make one density l and all others another density g, each a mixture of kernels around its points and
+    of the prior. Of some draws from l, the one with the largest l / g is suggested: it maximises the expected improvement.
+    Pending suggestions and failures count as bad. The cost of a suggestion grows linearly with the results.
 
     Bergstra et al. (2011), "Algorithms for Hyper-Parameter Optimization", NeurIPS, section 4; kernels over all coordinates
     at once: Falkner et al. (2018), "BOHB", ICML, section 4.1; the width: Watanabe (2023), arXiv:2304.11127, section 3.3.
@@ -91,7 +91,7 @@ class TPE(Optimizer):
         candidates = self._coordinates.snap(good.draw(self._rng, CANDIDATES))
         seen = {x.tobytes() for x in (*X, *self._pending.values())}
         score = good.log(candidates) - bad.log(candidates)
-        score[[x.tobytes() in seen for x in candidates]] -= 1e9  # repeated only where nothing else was drawn
+        score[[x.tobytes() in seen for x in candidates]] -= 1e9  # repeated only if nothing else was drawn
         return np.asarray(candidates[np.argmax(score)])
 
 
@@ -104,10 +104,10 @@ class Density:
         self.sigma = max(WIDTH * max(k, 1) ** (-1.0 / (d + 4)), NARROWEST)
         counts = [1 if axis.levels is None else len(axis.levels) for axis in coordinates.axes]
         self.counts = np.where(coordinates.nominal, counts, 1)
-        self.other = min(1.0, 2.0 * self.sigma)  # the share of a kernel over a choice that is spread over all values
+        self.other = min(1.0, 2.0 * self.sigma)  # share of a kernel over a choice that is spread over all values
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Points, shape (count, d)."""
+        """Draw points, shape (count, d)."""
         d, free = self.coordinates.dimensions, self.coordinates.free
         which = rng.integers(0, len(self.M) + 1, count)
         prior = which == len(self.M)
@@ -123,7 +123,7 @@ class Density:
         return np.where(prior[:, None], anywhere, points)
 
     def log(self, A: Floats) -> Floats:
-        """Log densities, shape (m,), at the points `A`, shape (m, d)."""
+        """Return log densities, shape (m,), at the points `A`, shape (m, d)."""
         z = (A[:, None] - self.M) / self.sigma
         low, high = self._ends(self.M)
         number = -0.5 * z * z - math.log(self.sigma * math.sqrt(2.0 * math.pi)) - np.log(high - low)
@@ -138,7 +138,7 @@ class Density:
         return largest + np.log(np.exp(logs - largest[:, None]).mean(1))
 
     def _ends(self, centres: Floats) -> tuple[Floats, Floats]:
-        """Where the range of each coordinate ends, as probabilities of the normal distribution around its centre."""
+        """Return the ends of each coordinate's range, as probabilities of the normal distribution around its centre."""
         from scipy.special import ndtr
 
         free = self.coordinates.free

@@ -16,10 +16,10 @@ from typing import Any
 
 from studio.system.tail import Tail
 
-LARGEST = 1 << 24  # bytes of a record that is kept in memory; a longer one holds images or a graph and is passed over
+LARGEST = 1 << 24  # bytes of a record kept in memory; a longer one holds images or a graph and is skipped
 CHECKED = (
     1 << 16
-)  # bytes of a record whose checksum is worth its time: 5 to 10 ms in pure Python. Scalars take 50 bytes
+)  # bytes of a record up to which checksums are verified: 5 to 10 ms in pure Python. Scalars take 50 bytes
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
@@ -29,8 +29,8 @@ _LOOKS_LIKE_LENGTH = re.compile(rb"(?=(?!\0{3})[\s\S]{3}\0{5})")  # 0 < length <
 class Records:
     """The records of one growing event file, each once.
 
-    Where a checksum is wrong, reading goes on at the next place that is a valid header: whatever was damaged, or cut
-    off and written over, what comes after it is found. A record that is not complete waits for the rest of it.
+    After a wrong checksum, reading continues at the next valid header, so records after damaged or overwritten ones are
+    found. An incomplete record waits for its rest.
     """
 
     def __init__(self, path: str, original: str | None = None):
@@ -39,12 +39,12 @@ class Records:
         self._forget()
 
     def _forget(self) -> None:
-        self._rest = b""  # of a record that is not complete
+        self._rest = b""  # of an incomplete record
         self._skip = 0  # bytes still to come of a record that is too large
-        self._lost = False  # not at a header: one has to be searched
+        self._lost = False  # not at a header: search one
 
     def read(self, *, last: bool = False, until: float = math.inf) -> Iterator[bytes]:
-        """Data of the records that became complete, until the time `until`. `last`: nothing more will be written."""
+        """Yield the data of records that became complete, until the time `until`. `last`: nothing more will be written."""
         for chunk in self._tail.read(math.inf if last else until):
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
@@ -56,7 +56,7 @@ class Records:
             yield from self._split(self._rest, last=True)
 
     def _split(self, block: bytes, *, last: bool) -> list[bytes]:
-        """The whole records of `block`; keeps its rest. `last`: a record cut off at the end counts as damaged."""
+        """Return the complete records of `block`; keep its rest. `last`: a record cut off at the end counts as damaged."""
         found = []
         at = 0
         while True:
@@ -86,7 +86,7 @@ class Records:
         return found
 
     def _search(self, block: bytes, at: int) -> int:
-        """The next header at or after `at`; without one, where a header may begin whose end is still to come."""
+        """Return the position of the next header at or after `at`, or of the last bytes that may begin one."""
         for candidate in _LOOKS_LIKE_LENGTH.finditer(block, at):
             if len(block) - candidate.start() >= _HEADER.size and _length(block, candidate.start()) is not None:
                 self._lost = False
@@ -95,7 +95,7 @@ class Records:
 
 
 def _length(block: bytes, at: int) -> int | None:
-    """The length that the header at `at` gives, None where that is no header."""
+    """Return the length in the header at `at`, or None if there is no header."""
     length, checksum = _HEADER.unpack_from(block, at)
     return length if masked_crc32c(block[at : at + 8]) == checksum else None
 
@@ -119,7 +119,7 @@ _TABLE = _crc_table()
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum of a record: CRC-32C, turned by 15 bits and shifted, so that checksums of checksums differ."""
+    """Return the checksum of a record: CRC-32C, rotated by 15 bits and offset, so that checksums of checksums differ."""
     crc, table = 0xFFFFFFFF, _TABLE
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -128,7 +128,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def scalars(records: Iterator[bytes]) -> Iterator[tuple[str, int, float]]:
-    """(tag, step, value) of every scalar in `records`. Data that is no event is passed over."""
+    """Yield (tag, step, value) of every scalar in `records`. Data that is not an event is skipped."""
     for data in records:
         event_type, decode_error = _protobuf()
         try:
@@ -143,7 +143,7 @@ def scalars(records: Iterator[bytes]) -> Iterator[tuple[str, int, float]]:
 
 @functools.cache
 def _protobuf() -> tuple[Any, type[Exception]]:
-    """Imported when the first record of all comes: takes 50 to 80 ms."""
+    """Import the message types, when the first record comes: takes 50 to 80 ms."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorboard.compat.proto.event_pb2 import Event
 
@@ -167,7 +167,7 @@ _TENSOR_TYPES = {  # number in types.proto: how one is stored in tensor_content,
 
 
 def _number(entry: Any) -> float | None:
-    """The value of a `Summary.Value` when it is one number."""
+    """Return the value of a `Summary.Value` if it is a single number."""
     kind = entry.WhichOneof("value")
     if kind == "simple_value":
         return float(entry.simple_value)

@@ -1,7 +1,7 @@
-"""Files that scripts and trackers keep their metrics in: each gives rows of (key, step, value), each row once.
+"""Formats of files in which scripts and trackers keep metrics: each gives rows of (key, step, value), each row once.
 
 CsvFile       metrics.csv of Lightning, training.log of Keras, results.csv of Ultralytics; any separator
-JsonFile      results.json, trainer_state.json of Hugging Face, wandb-summary.json; read whole whenever it was changed
+JsonFile      results.json, trainer_state.json of Hugging Face, wandb-summary.json; read whole after each change
 JsonLinesFile lines of JSON
 MlflowFile    one metric of MLflow's file store: lines `timestamp value step`
 MlflowTable   the metrics in MLflow's sqlite file
@@ -32,7 +32,7 @@ _WANDB_BLOCK, _WANDB_HEADER = 32768, 7
 
 class Source(Protocol):
     def rows(self, *, last: bool) -> Iterator[Row]:
-        """What is new. `last`: nothing more will be written."""
+        """Yield the new rows. `last`: nothing more will be written."""
 
 
 class CsvFile:
@@ -57,7 +57,7 @@ class CsvFile:
         if not self._header:
             self._separator = next((one for one in ",;\t" if one in line), ",")
         cells = [cell.strip().strip("\"'") for cell in line.split(self._separator)]
-        if not self._header or not any(map(_is_number, cells)):  # a header again: another run began
+        if not self._header or not any(map(_is_number, cells)):  # another header: another run started
             self._header = cells
             return
         row = dict(zip(self._header, cells, strict=False))
@@ -93,8 +93,9 @@ class JsonLinesFile:
 
 
 class JsonFile:
-    """One JSON document, read when it is whole. A list of numbers, or of objects, gives a row for each. What was given
-    of a key before and still stands first there is not given again."""
+    """A JSON document, read when it is complete. A list of numbers, or of objects, gives a row for each element. Rows of a
+    key that were given before, and are still the first of that key, are not given again.
+    """
 
     def __init__(self, path: str, original: str | None = None):
         self._path, self._original = path, original
@@ -115,7 +116,7 @@ class JsonFile:
         ):
             return
         data = _parsed(_whole_file(self._path))
-        if data is None:  # not whole yet, emptied, or no JSON
+        if data is None:  # not complete yet, emptied, or not JSON
             if self._state is not None and found.st_size < self._state[1]:
                 self._state, self._given = None, {}
             return
@@ -221,7 +222,7 @@ class MlflowTable:
 
 
 class WandbFile:
-    """Source: wandb/sdk/internal/datastore.py, wandb/proto/wandb_internal.proto."""
+    """The log of an offline run of W&B. Source: wandb/sdk/internal/datastore.py, wandb/proto/wandb_internal.proto."""
 
     def __init__(self, path: str):
         self._tail = Tail(path)
@@ -279,7 +280,7 @@ def _wandb_rows(record: bytes) -> Iterator[Row]:
             for key, value in found:
                 if isinstance(value, int | float) and not isinstance(value, bool) and not key.startswith("_"):
                     yield key, step, float(value)
-    except (IndexError, struct.error, OverflowError):  # cut off, or of another version
+    except (IndexError, struct.error, OverflowError):  # truncated, or of another version
         return
 
 
@@ -298,7 +299,7 @@ def _wandb_item(data: bytes) -> tuple[str, Any]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int | float]]:
-    """(number, value) of the fields of a protobuf message: varints, doubles, and what has a length."""
+    """Yield (number, value) of the fields of a protobuf message: varints, floats, and bytes."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -332,7 +333,7 @@ _METRIC_OF_RUN = re.compile(r"(?:\A|/)[^/]+/[^/]+/metrics/(.+)\Z")
 
 
 def source_of(path: str, relative: str, original: str | None) -> Source | None:
-    """The source in a file of a workspace, by its name; None where no metrics are expected."""
+    """Return the source in a file of a workspace, by its name; None if no metrics are expected."""
     name = os.path.basename(relative).lower()
     found = _METRIC_OF_RUN.search(relative)
     if found and os.path.exists(os.path.join(path[: -len(found[1]) - len("/metrics/")], "meta.yaml")):

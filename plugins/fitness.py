@@ -1,4 +1,4 @@
-"""The metric `fitness`: lines such as `fitness: 0.93` in what the script prints."""
+"""The metric `fitness`: lines such as `fitness: 0.93` in the script's output."""
 
 import os
 import re
@@ -10,8 +10,8 @@ from studio.interfaces import MetricReader
 from studio.system.tail import Lines, Value, bounded, soon
 from studio.text import without_escapes
 
-# Begins with one certain byte, so that the search leaps from line to line. No digit can be matched in two ways, so that
-# a line of 60,000 of them fails quickly. What it matches is short, so that no such line was left out for its length.
+# Begins with a fixed byte, so that the search jumps from line to line. No digit can be matched in two ways, so that a
+# line of 60,000 digits fails quickly. Matches are short, so that no such line is lost as too long.
 _LINE = re.compile(
     rb"\n[ \t\v\f]{0,500}fitness:[ \t\v\f]{0,500}"
     rb"([+-]?(?:\d{1,500}(?:\.\d{0,500})?(?:e[+-]?\d{1,500})?|\.\d{1,500}(?:e[+-]?\d{1,500})?|nan|inf(?:inity)?))"
@@ -51,8 +51,8 @@ class OutputReader(MetricReader):
 class FitnessReader(OutputReader):
     """Reads `fitness: NUMBER` lines from the output of `run`, stdout and stderr alike. The step counts them from 1.
 
-    The word in any case, a number as float() takes it but without underscores, nothing else in the line but blanks
-    and colours. `\\r` ends a line too, as progress bars use it.
+    The word may be in any case; the number is one that float() takes, without underscores; the line has nothing else but
+    blanks and colours. `\\r` ends a line too, as progress bars use it.
     """
 
     def __init__(self, run: Run):
@@ -68,7 +68,7 @@ class FitnessReader(OutputReader):
 
 
 def fitness_values(block: bytes) -> list[float]:
-    """The values of the fitness lines in a block of whole lines."""
+    """Return the values of the fitness lines in a block of whole lines."""
     text = without_escapes(block).lower()
     if b"fitness" not in text:  # with lower(), seven times as fast as a regular expression that ignores case
         return []

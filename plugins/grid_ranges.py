@@ -1,13 +1,13 @@
 """The ranges of grid search: every range is a list of values, with the end points of MATLAB.
 
     0.01:0.01:0.1   start:step:end        0.01, 0.02 ... 0.1; a bare middle number is a count
-    1e-5:10:0.1                           when it is a whole number greater than the distance between the ends
+    1e-5:10:0.1                           if it is a whole number greater than the distance between the ends
     1e-5:u10:0.1    start:u10:end         ten values, evenly spaced (10u is the same)
     1e-5:l5:0.1     start:l5:end          five values, evenly spaced in their logarithm (5l is the same)
     0:3   :3        start:end             a step of 1
     2,5,6   adam,sgd   0.1                those values
 
-Arithmetic is decimal, on the numbers as they are written, so that 0.01:0.01:0.1 holds 0.03.
+Arithmetic is decimal, on the numbers as written, so that 0.01:0.01:0.1 has 0.03.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from studio.plugins.range_text import (
 from studio.space import Parameter
 
 PRECISE = Context(prec=50)  # quotients and roots: far more than a double, also after LIMIT products
-SHORT = Context(prec=15)  # the digits that a double always keeps: 1e-5:l5:0.1 holds 0.001, not 0.0010000000000000002
+SHORT = Context(prec=15)  # digits that a double always keeps: 1e-5:l5:0.1 has 0.001, not 0.0010000000000000002
 USAGE = "a grid is start:end, start:step:end, start:u10:end or, on a log scale, start:l5:end"
 
 
@@ -104,7 +104,7 @@ def _logarithmic(start: Decimal, end: Decimal, count: int) -> list[Decimal]:
 
 
 def _without_zero(given: Given, asked: GridRange) -> tuple[GridRange, str]:
-    """A log range whose ends are above 0, and the notice where that took a reading of its own."""
+    """Return a log range whose ends are above 0, and a notice if an end of 0 was replaced."""
     if asked.kind != "l":
         return asked, ""
     low, high = sorted((asked.start, asked.end), key=lambda end: end.value)
@@ -128,16 +128,16 @@ def _stepped(given: Given, asked: GridRange) -> list[Decimal]:
     if asked.middle is None and 0 < abs(asked.distance) < 1:
         raise given.error(f"a step of 1 does not fit between the ends; write {given.write(_spread(asked))}")
     if step == 0:
-        raise given.error(f"a step of 0 never arrives; write {given.write(_spread(asked))}")
+        raise given.error(f"a step of 0 never reaches the end; write {given.write(_spread(asked))}")
     if asked.distance * step < 0:
-        raise given.error(f"that step never arrives at {asked.end.text}; write {given.write(_turned(asked))}")
+        raise given.error(f"that step never reaches {asked.end.text}; write {given.write(_turned(asked))}")
     last = (end - start) // step
     _check_limit(given, asked, last + 1)
     return [start + index * step for index in range(int(last) + 1)]
 
 
 def _turned(asked: GridRange) -> str:
-    """The same steps in the other direction, unless they are too many or would be read as a count."""
+    """Return the same steps in the other direction, unless there are too many or they would be read as a count."""
     step = asked.middle or Number("1", Decimal(1))
     text = step.text[1:] if step.text.startswith("-") else "-" + step.text.removeprefix("+")
     turned = asked._replace(middle=Number(text, -step.value))
@@ -157,7 +157,7 @@ def _check_limit(given: Given, asked: GridRange, count: Decimal) -> None:
 
 
 def _spread(asked: GridRange) -> str:
-    """A grid between the ends of `asked`: logarithmic where they are two decades apart."""
+    """Return a grid between the ends of `asked`: logarithmic if they are two decades apart."""
     low, high = sorted((asked.start.value, asked.end.value))
     if low == high:
         return asked.start.text
@@ -166,7 +166,7 @@ def _spread(asked: GridRange) -> str:
 
 
 def _decades(low: Decimal, high: Decimal) -> int:
-    """How many values show each decade, at least 5."""
+    """Return a number of values, at least 5, that includes each decade."""
     return max(5, high.adjusted() - low.adjusted() + 1)
 
 

@@ -14,7 +14,7 @@ from studio.system.tail import Lines, Value, bounded, soon
 LONGEST_LINE = 1 << 20
 MOST_NAMES = 1_000
 STEPS = ("step", "epoch", "global_step")
-DEEPEST = 8  # dots of a name that is listed
+DEEPEST = 8  # dots of a listed name
 
 
 @hookimpl(trylast=True)
@@ -40,8 +40,8 @@ class JsonLinesReader(MetricReader):
     """Reads the numbers under `key` in the JSON-lines file `file` of the workspace of `run`.
 
     `metrics.val_loss` is the key of that name, else `val_loss` in the object `metrics`. Lines without that number are
-    passed over; true, false and "0.5" are no numbers. The step is `step`, `epoch` or `global_step` of the same line.
-    Lines that the file already had in the source, copied from there, are not of this run.
+    skipped; true, false and "0.5" are not numbers. The step is `step`, `epoch` or `global_step` of the same line.
+    Lines that the file already had in the source do not count.
     """
 
     def __init__(self, file: str, key: str, run: Run):
@@ -50,7 +50,7 @@ class JsonLinesReader(MetricReader):
         self._path = os.path.join(run.folder, "workspace", file)
         self._original = os.path.join(run.snapshot, file)
         self._lines: Lines | None = None
-        self.names: dict[str, None] = {}  # in the order in which they were seen
+        self.names: dict[str, None] = {}  # in the order of appearance
 
     def read(self) -> list[Report]:
         return self._read(last=False)
@@ -91,14 +91,14 @@ def _object(line: bytes) -> dict[str, Any] | None:
     if len(line) > LONGEST_LINE or not line.lstrip().startswith(b"{"):
         return None
     try:
-        entry = json.loads(line.decode())  # twice as fast as bytes, whose encoding json would have to guess
+        entry = json.loads(line.decode())  # twice as fast as bytes, of which json has to detect the encoding
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 
 
 def _find(entry: Any, key: str) -> Any:
-    """What `entry` has under `key`: itself, or along its dots, however many of them belong to the names."""
+    """Return the value under `key` in `entry`: of that name, or along its dots, any of which may belong to names."""
     if not isinstance(entry, dict):
         return None
     if key in entry:

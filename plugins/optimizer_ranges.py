@@ -42,7 +42,7 @@ from studio.plugins.range_text import (
 from studio.space import LARGEST_INTEGER, Array, Constant, Integer, Parameter, Real
 from studio.text import literal
 
-GRID_TEXT = "that is a grid, and this optimizer takes min:max[:length][:flags]"
+GRID_TEXT = "that is a grid; this optimizer takes min:max[:length][:flags]"
 USAGE = "a range is min:max[:length][:flags], with flags among u r l a i"
 
 
@@ -89,7 +89,7 @@ def _believed(given: Given, parameter: Parameter, range_text: str, belief: str) 
 def _problem(asked: OptimizerRange) -> str:
     low, high = asked.in_order
     if unknown := [flag for flag in asked.flags if flag not in FLAGS]:
-        return f"unknown flag {unknown[0]}, there are {' '.join(FLAGS)}"
+        return f"unknown flag {unknown[0]}; flags are {' '.join(FLAGS)}"
     if repeated := [flag for flag in asked.flags if asked.flags.count(flag) > 1]:
         return f"flag {repeated[0]} is given twice"
     if asked.length and not _is_length(asked.length):
@@ -101,7 +101,7 @@ def _problem(asked: OptimizerRange) -> str:
     if "l" in asked.flags and not _fit_log(low, high):
         return "a log scale needs a lower end of at least 0 and an upper end above 0"
     if not _has_room(low, high, asked.flags):
-        return f"there is no room for a step of 1 around {low.text}, which equal ends with flag u ask for"
+        return f"there is no room for a step of 1 around {low.text}, as equal ends with flag u need"
     return "" if asked.low == low else "the lower end comes first"
 
 
@@ -118,7 +118,7 @@ def _fit_log(low: Number, high: Number) -> bool:
 
 
 def _has_room(low: Number, high: Number, flags: str) -> bool:
-    """Whether equal ends with the flag `u` can have the ends of `_around`."""
+    """Return whether equal ends with the flag `u` can have the ends of `_around`."""
     value = float(low.value)
     if "u" not in flags or value != float(high.value):
         return True
@@ -156,12 +156,12 @@ def _element(given: Given, asked: OptimizerRange) -> Real | Constant:
 
 
 def _around(value: float, flags: str) -> tuple[float, float]:
-    """Ends with `value` in the middle and a quarter of their scaled distance, the first step of CMA-ES, equal to 1."""
+    """Return ends with `value` in the middle, for which a quarter of the scaled distance, the first step of CMA-ES, is 1."""
     if "l" not in flags:
         return value - 2, value + 2
     if "i" not in flags:
         return value * math.exp(-2), value * math.exp(2)
-    # the cells of whole numbers end half-way to their neighbours, and those ends have `value` in the middle
+    # the cells of whole numbers end half-way to their neighbours, and `value` is in the middle of those ends
     low = max(1.0, float(round(value * math.exp(-2))))
     return low, float(round(value**2 / (low - 0.5) - 0.5))
 
@@ -170,7 +170,7 @@ def _around(value: float, flags: str) -> tuple[float, float]:
 
 
 def _mended(asked: OptimizerRange) -> str:
-    """The nearest range that is right."""
+    """Return the nearest valid range."""
     low, high = asked.in_order
     flags = "".join(flag for flag in dict.fromkeys(asked.flags) if flag in FLAGS)
     if "i" in flags:
@@ -216,7 +216,7 @@ def _not_a_range(given: Given) -> RangeError:
 
 
 def _from_grid(grid: GridRange) -> str:
-    """The range that spans the values of `grid`."""
+    """Return the range that spans the values of `grid`."""
     asked = OptimizerRange(grid.start, grid.end, None, "")
     low, high = asked.in_order
     if low.value == high.value:

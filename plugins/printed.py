@@ -1,11 +1,11 @@
-"""Metrics that the script prints: `--metric=accuracy:max` reads `Epoch 3, accuracy: 0.93`, whatever stands around it.
+"""Metrics that the script prints: `--metric=accuracy:max` reads `Epoch 3, accuracy: 0.93`, whatever surrounds it.
 
     NAME            each line of the output, after TensorBoard and files
-    printed:NAME    the output alone
+    printed:NAME    only the output
 
-A name is a whole key: `loss` is neither `val_loss` nor `val loss`. What joins its words, blanks, `_` or `-`, does not
-matter, nor does their case where no other key has it exactly. Where no key is the same, the only one that ends with it is
-taken (`Average loss`), or that is about it (`Accuracy of the model`); it is known to be the only one when the run ends.
+A name is a whole key: `loss` is neither `val_loss` nor `val loss`. Separators of words (blanks, `_` or `-`) do not
+matter, nor does case if no key has it exactly. If no key is the same, the only key that ends with the name is taken
+(`Average loss`), or that has it as subject (`Accuracy of the model`); that is decided when the run ends.
 """
 
 import os
@@ -18,10 +18,10 @@ from studio.plugins.printed_lines import closeness, fraction_of, is_headline, pa
 from studio.system.tail import Lines, Value, bounded, soon
 from studio.text import without_escapes
 
-LONGEST_LINE = 1 << 14  # bytes; a longer one is no line for people
+LONGEST_LINE = 1 << 14  # bytes; a longer line is not for people
 MOST_SHAPES = 4_000
 MOST_NAMES = 1_000
-LOOSE = 3  # closeness of a key that is not the name itself
+LOOSE = 3  # closeness of a key that only contains the name
 _NUMBERS = re.compile(rb"[\d.+\- ]+")
 _ENDS = re.compile(rb"[\r\x08\v\f]")
 _HEADLINE = re.compile(rb"(?i)epoch|step|iter|round|episode|update|generation|game")
@@ -49,15 +49,15 @@ class PrintedReader(MetricReader):
         self._hint = _hint(name)
         self._lines = Lines(os.path.join(run.folder, "output.log"), ends=(b"\n", b"\r"))
         self._shapes: dict[bytes, bytes] = {}  # a line without its numbers -> the last such line
-        self._dull: set[bytes] = set()  # shapes that do not have it
-        self._close, self._key = LOOSE, ""  # of what is reported
+        self._dull: set[bytes] = set()  # shapes without the metric
+        self._close, self._key = LOOSE, ""  # closeness and key of the reported values
         self._candidates: dict[tuple[str, ...], str] = {}  # loose keys by their words
-        self._loose: list[Value] = []  # values of the first of them, until it is known to be the only one
-        self._epoch: int | None = None  # of the last line that says nothing else
+        self._loose: list[Value] = []  # values of the first candidate, until the run ends
+        self._epoch: int | None = None  # of the last line that states only the progress
 
     @property
     def names(self) -> dict[str, float | None]:  # type: ignore[override]
-        """Each key that was seen, as it can be typed, with its last value; those that the name may have meant come first."""
+        """Each key seen, as it can be typed, with its last value; those that the name may mean come first."""
         found: dict[str, float | None] = {"_".join(key.split()): None for key in self._candidates.values()}
         for line in self._shapes.values():
             for printed, value in pairs(line.decode(errors="replace")):
@@ -93,7 +93,7 @@ class PrintedReader(MetricReader):
         return [Report(step, value, source=source) for step, value in values]
 
     def _with_line(self, values: list[Value], shape: bytes, line: bytes) -> list[Value]:
-        """`values` and those that the line has of the metric. A closer key makes void what another one gave."""
+        """Return `values` with those of the metric in this line. A closer key discards the values of another."""
         if len(line) > LONGEST_LINE:
             return values
         if _HEADLINE.search(line) and is_headline(text := line.decode(errors="replace")):
@@ -141,8 +141,8 @@ class PrintedReader(MetricReader):
 
 
 def _hint(name: str) -> bytes:
-    """The last letters of the last word of `name`, which every line with it has; empty where they are not ASCII."""
+    """Return the last letters of the last word of `name`, which every line with it has; empty if they are not ASCII."""
     if name == ANY:
-        return b"\n\n"  # which no line has
+        return b"\n\n"  # no line has this
     letters = _LETTERS.findall(" ".join(words(name)).casefold())
     return letters[-1][-3:].encode() if letters and name.isascii() else b""

@@ -1,11 +1,11 @@
-"""Named numbers in a line that a script printed: `pairs` finds them, `step_of` finds where in the run the line stands.
+"""Named numbers in a line that a script printed: `pairs` finds them, `step_of` finds the step of the line.
 
     step 40: train loss 2.1, val loss 3.2        (train loss, 2.1) (val loss, 3.2), step 40
     [10]  valid_0's l2: 3012.1                   (valid_0's l2, 3012.1), step 10
     Test set: Accuracy: 330/360 (92%)            (Test Accuracy, 0.9167)
 
-Each number takes the words between it and what ended before it: another value, a comma, a bracket, a bar of a table.
-It follows them behind `:`, `=`, `is`, an arrow, a bar or blanks, in `tensor(…)`, `np.float64(…)` and `[…]` as well.
+The name of a number is the words before it, up to another value, a comma, a bracket or the bar of a table. Between name
+and number are `:`, `=`, `is`, an arrow, a bar or blanks; the number may be in `tensor(…)`, `np.float64(…)` or `[…]`.
 """
 
 import json
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 LONGEST_KEY = 80
-MOST_WORDS = 6  # of a key with nothing but blanks behind it: more of them are a sentence
-WINDOW = 400  # characters before a number that are looked at
+MOST_WORDS = 6  # in a key followed by nothing but blanks: more make a sentence
+WINDOW = 400  # characters before a number that are searched
 DEEPEST = 8
 
 _COUNTERS = (
@@ -43,7 +43,7 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE,
 )
-_THOUSANDS = {"k", "K", "M", "G", "B", "T"}  # 10k: what follows is no unit, and the number is not the value
+_THOUSANDS = {"k", "K", "M", "G", "B", "T"}  # 10k: a multiplier, so the number is not the value
 _WRAPPERS = re.compile(
     r"(?:(?:(?:np|numpy|jnp|torch|tf|cp|mx|mpmath|ms)\.)?"
     r"(?:tensor|Tensor|array|Array|DeviceArray|float\d*|double|longdouble|bfloat16|u?int\d*|Decimal|mpf|Scalar)\(\s*"
@@ -83,7 +83,7 @@ _NO_NAMES = {
     "was",
 }
 _SPLIT = re.compile(r"[\s_\-./\\]+")
-_PARTS = r"train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?|dev"  # of the data
+_PARTS = r"train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|eval(?:uation)?|dev"  # parts of the data
 _PART = re.compile(
     rf"(?i)(?<![\w-])({_PARTS})(?:\s+(?:set|phase|data|split|results?|metrics))?\s*(?:[:|│\])>]|\s[-–—])+\s*\Z"
 )
@@ -98,7 +98,7 @@ class Pair(NamedTuple):
 
 
 def pairs(text: str) -> list[Pair]:
-    """The named numbers of one line, in order."""
+    """Return the named numbers of one line, in order."""
     text = _LOGGER.sub("", text.strip(), count=1).lstrip()
     if text.startswith("{") and text.endswith("}") and (found := _of_json(text)) is not None:
         return found
@@ -128,7 +128,7 @@ def pairs(text: str) -> list[Pair]:
 
 
 def _key(text: str, *, strong: bool) -> tuple[str, int]:
-    """The name at the end of `text`, empty where there is none; and where it begins."""
+    """Return the name at the end of `text`, or "", and where it begins."""
     text = text.rstrip()
     inside = _IN_BRACKETS.search(text)
     if inside:
@@ -152,7 +152,7 @@ def _key(text: str, *, strong: bool) -> tuple[str, int]:
 
 
 def _is_first_of_many(opened: str, text: str, end: int) -> bool:
-    """Whether the number is the first of a list, which is no scalar."""
+    """Return whether the number is the first of a list, which is not a scalar."""
     return any(bracket in opened for bracket in "[(") and re.match(r"\s*,\s*[-+.\d]|\s+[-+.\d]", text[end:]) is not None
 
 
@@ -185,19 +185,19 @@ def _flat(data: Any, prefix: str) -> Iterator[tuple[str, float]]:
 
 
 def step_of(text: str) -> int | None:
-    """The step that the line names itself: `epoch 3`, `step=40`, `Epoch [3/30]`, or `[10]` at its beginning."""
+    """Return the step that the line names itself: `epoch 3`, `step=40`, `Epoch [3/30]`, or `[10]` at its beginning."""
     found = _STEP.search(text) or _BRACKETED.match(text)
     return int(found[1]) if found else None
 
 
 def fraction_of(text: str) -> int | None:
-    """The first of `3/30`."""
+    """Return the first number of a fraction: 3 of `3/30`."""
     found = _FRACTION.search(text)
     return int(found[1]) if found else None
 
 
 def is_headline(text: str) -> bool:
-    """Whether the line says where the run is and nothing else, as `Epoch 3/30` above a progress bar."""
+    """Return whether the line states only the progress, such as `Epoch 3/30` above a progress bar."""
     return len(text) < 100 and not any(map(str.isalpha, _STEP.sub("", text)))
 
 
@@ -205,20 +205,22 @@ def is_headline(text: str) -> bool:
 
 
 def words(name: str) -> tuple[str, ...]:
-    """The words of a name, whatever joins them: blanks, `_`, `-`, `.`, `/`."""
+    """Return the words of a name, separated by blanks, `_`, `-`, `.` or `/`."""
     plain = unicodedata.normalize("NFKC", name).replace("'s ", " ").replace("^", "")
     return tuple(word for part in _SPLIT.split(plain) if (word := part.strip("()[]{}:,*'\"%#")))
 
 
 def head(key: str) -> str:
-    """What a phrase is about: `RMSE` of `RMSE of prediction`."""
+    """Return the subject of a phrase: `RMSE` of `RMSE of prediction`."""
     found = _ABOUT.search(key)
     return key[: found.start()] if found else key
 
 
 def closeness(key: str, name: str) -> int | None:
-    """How well `key` answers to `name`: 0 the same, 1 but for what joins its words, 2 but for their case as well, 3 when
-    it only ends with it, or is about it; None where it is another."""
+    """Return how well `key` matches `name`, or None if it does not.
+
+    0 the same, 1 except for separators, 2 also except for case, 3 if the key only ends with the name, or has it as subject.
+    """
     if key == name:
         return 0
     of_key, of_name = words(key), words(name)

@@ -1,10 +1,10 @@
-"""What both range grammars share: the texts they are made of, lists of values, and one-line errors.
+"""Parsing that both range grammars share: numbers, lists of values, and one-line errors.
 
     grid         start:end   start:step:end   start:l5:end   start:u10:end
     optimizer    min:max[:length][:flags]
     both         2,5,6   adam,sgd   0.1   adam   'a,b','c:d'
 
-`grid_range` and `optimizer_range` look at the form alone; what it means is for the two plugins to say.
+`grid_range` and `optimizer_range` check only the form; the two plugins interpret it.
 """
 
 import math
@@ -17,9 +17,9 @@ from studio.errors import RangeError
 from studio.space import Choice, Constant
 from studio.text import is_number, is_quoted, literal
 
-LIMIT = 1_000_000  # values of a grid, numbers of an array: above it a slip of the keyboard is likelier than a wish
-SIX_DECADES = Decimal("1e-6")  # what an end of 0 is read as on a log scale, in parts of the other end
-EXACT = Context(prec=1400)  # sums and products of any two doubles; both plugins read all of a range in it
+LIMIT = 1_000_000  # values of a grid, numbers of an array: more are probably a typing error
+SIX_DECADES = Decimal("1e-6")  # replaces an end of 0 on a log scale, as a fraction of the other end
+EXACT = Context(prec=1400)  # exact for sums and products of any two doubles; used by both plugins
 FLAGS = "urlai"
 BRACKETS = "()[]{}"
 _CALL = re.compile(r"(?:\w+\.)*(\w+)\((.*)\)")
@@ -30,7 +30,7 @@ _ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(,|\Z)""")
 
 
 class Given(NamedTuple):
-    """What the user typed, `name=text`."""
+    """The user's input, `name=text`."""
 
     name: str
     text: str
@@ -42,12 +42,12 @@ class Given(NamedTuple):
         return RangeError(self.saying(problem))
 
     def write(self, text: str) -> str:
-        """What to type instead."""
+        """Return the text to type instead."""
         return f"`{self.name}={_one_line(text)}`"
 
 
 class Number(NamedTuple):
-    """A finite number as the user spelled it, and its exact value (0 where a double has nothing that small)."""
+    """A finite number as the user typed it, and its exact value (0 if too small for a double)."""
 
     text: str
     value: Decimal
@@ -69,7 +69,7 @@ class GridRange(NamedTuple):
 
     @property
     def is_count(self) -> bool:
-        """Whether `middle` counts values: when it says so, or is a whole number greater than the distance."""
+        """True if `middle` counts values: it says so, or is a whole number greater than the distance."""
         if self.kind or self.middle is None:
             return bool(self.kind)
         return self.distance != 0 and is_whole(self.middle.value) and self.middle.value > abs(self.distance)
@@ -97,13 +97,13 @@ def is_whole(value: Decimal) -> bool:
 
 
 def spelled(value: Decimal) -> str:
-    """The shortest plain text of `value`."""
+    """Return the shortest plain text of `value`."""
     value = value.normalize()
     return f"{value:f}" if -7 <= value.adjusted() <= 15 else repr(float(value))
 
 
 def grid_range(text: str) -> GridRange | None:
-    """`text` as the grid grammar reads it; None where it does not fit."""
+    """Parse `text` by the grid grammar; None if it does not fit."""
     parts = _parts(text)
     if len(parts) not in (2, 3):
         return None
@@ -123,7 +123,7 @@ def _count_or_step(text: str) -> tuple[str, Number | None]:
 
 
 def optimizer_range(text: str) -> OptimizerRange | None:
-    """`text` as the grammar of plugin optimizers reads it, with flags of any letters; None where it does not fit."""
+    """Parse `text` by the grammar of plugin optimizers, with any letters as flags; None if it does not fit."""
     first, *rest = _parts(text)
     low, high = number(first), number(rest.pop(0)) if rest else None
     length = number(rest.pop(0)) if rest and is_number(rest[0]) else None
@@ -140,8 +140,10 @@ def one_of(name: str, values: Sequence[object], notice: str = "") -> Choice | Co
 
 
 def read_values(given: Given, *, grid: bool) -> list[object] | None:
-    """The values of a list or of a single literal; None for a text with colons, which must be a range. `grid` says which
-    grammar a refusal shows."""
+    """Return the values of a list or of a single literal; None for a text with colons, which must be a range.
+
+    Raises RangeError. `grid`: which grammar the error shows.
+    """
     _check_name(given)
     if not given.text.strip():
         raise given.error(f"the range is empty; write a value, a list or a range, such as {given.write('0.1')}")
@@ -168,7 +170,7 @@ def _check_name(given: Given) -> None:
 
 
 def _split(text: str) -> list[str]:
-    """The items between commas, where commas in quotes do not count."""
+    """Return the items between commas, except commas in quotes."""
     items, position, more = [], 0, True
     while more:
         match = _ITEM.match(text, position)
@@ -236,7 +238,7 @@ def _check_item(given: Given, item: str) -> None:
 
 
 def _check_plain(given: Given, part: str) -> None:
-    """Refuses what Python reads as a number and Studio does not: nan, inf, 1e999, 1_000."""
+    """Refuse numbers that only Python accepts: nan, inf, 1e999, 1_000."""
     try:
         value = float(part)
     except ValueError:
@@ -244,32 +246,28 @@ def _check_plain(given: Given, part: str) -> None:
     if not math.isfinite(value):
         raise given.error(f"{part} is not a finite number (quotes would make it text)")
     if not is_number(part):
-        raise given.error(f"{part} is not written as a number is here, in digits without underscores")
+        raise given.error(f"{part} is not a valid number; write digits without underscores")
 
 
 def _check_like_number(given: Given, item: str, grid: bool) -> None:
-    """Refuses a text that begins like a number, as other programs write ranges: `0.1..0.5`, `10%`, `1e-4..1e-1`."""
+    """Refuse a text that begins like a number, as other programs write ranges: `0.1..0.5`, `10%`, `1e-4..1e-1`."""
     if is_number(item) or not _LIKE_NUMBER.match(item) or ":" in item:
         return
     if ends := _ENDS.fullmatch(item):
-        raise given.error(
-            f"{item} is not written as a range is here; write {given.write(_spread(ends[1], ends[2], grid))}"
-        )
+        raise given.error(f"{item} is not a valid range; write {given.write(_spread(ends[1], ends[2], grid))}")
     if item.endswith("%") and is_number(item[:-1]):
         part = spelled(Decimal(item[:-1].strip()) / 100)
-        raise given.error(f"{item} is no number; write {given.write(given.text.replace(item, part, 1).strip())}")
+        raise given.error(f"{item} is not a number; write {given.write(given.text.replace(item, part, 1).strip())}")
     try:
         float(item)
     except ValueError:
         quoted = given.text.replace(item, f"'{item}'", 1).strip()
         text = f'`"{given.name}={quoted}"`' if "'" not in item else "quotes around it"
-        raise given.error(
-            f"{_one_line(item)} begins like a number and is none; where a text is meant, write {text}"
-        ) from None
+        raise given.error(f"{_one_line(item)} begins like a number but is not one; for a text, write {text}") from None
 
 
 def _spread(low: str, high: str, grid: bool) -> str:
-    """A range between two numbers; on a log scale where they are two decades apart."""
+    """Return a range between two numbers; on a log scale if they are two decades apart."""
     if float(low) > float(high):
         low, high = high, low
     wide = float(low) > 0 and float(high) >= 100 * float(low)
@@ -279,22 +277,22 @@ def _spread(low: str, high: str, grid: bool) -> str:
 
 
 def _check_mixed(given: Given, items: Sequence[str]) -> None:
-    """Refuses `0.1,foo`: a slip, unless the text has quotes."""
+    """Refuse `0.1,foo`: a mistake, unless the text has quotes."""
     if texts := _texts_among_numbers(items):
         quoted = ",".join(f"'{item}'" if item in texts else item for item in items)
         raise given.error(
-            f'{_one_line(texts[0])} is a text among numbers; where that is meant, write `"{given.name}={quoted}"`'
+            f'{_one_line(texts[0])} is a text among numbers; if intended, write `"{given.name}={quoted}"`'
         )
 
 
 def _texts_among_numbers(items: Sequence[str]) -> list[str]:
-    """The items that are texts without quotes, where others are numbers."""
+    """Return the items that are texts without quotes, if others are numbers."""
     texts = [item for item in items if item and isinstance(literal(item), str) and not is_quoted(item)]
     return texts if any(is_number(item) for item in items) else []
 
 
 def words_notice(values: Sequence[object]) -> str:
-    """What to say of `yes,no`, which are texts."""
+    """Return a notice on `yes,no`, which are texts, or ""."""
     words = [str(value) for value in values if str(value).lower() in ("yes", "no", "on", "off")]
     if len(values) != 2 or len(words) != 2:
         return ""
@@ -302,7 +300,7 @@ def words_notice(values: Sequence[object]) -> str:
 
 
 def misread(given: Given, usage: str, most: int) -> RangeError:
-    """The error for a text with colons that fits no grammar. `usage` tells the right one, of at most `most` parts."""
+    """Return the error for a text with colons that fits no grammar. `usage`: the right one, of at most `most` parts."""
     parts = _parts(given.text)
     if parts[0] and not is_number(parts[0]):
         return given.error(f"{_one_line(parts[0])} is not a number; {usage}{_as_text(given)}")
@@ -319,7 +317,7 @@ def _as_text(given: Given) -> str:
     text = f"{given.name}={quote}{given.text.strip()}{quote}"
     if not quote or not text.isprintable():
         return ""
-    return f"; a text takes quotes of its own: `{text}`" + (f', in a shell "{text}"' if quote == "'" else "")
+    return f"; a text needs its own quotes: `{text}`" + (f', in a shell "{text}"' if quote == "'" else "")
 
 
 def _one_line(text: str) -> str:

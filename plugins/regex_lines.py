@@ -16,12 +16,12 @@ from studio.plugins.fitness import OutputReader
 from studio.system.tail import Value
 from studio.text import without_escapes
 
-# The tree of a pattern, for which `re` has no public name: without it one pattern could hold a search up for ever.
+# The parser of patterns, for which `re` has no public name: one pattern could otherwise block a search for ever.
 parser: Any = importlib.import_module("re._parser")
 constants: Any = importlib.import_module("re._constants")
-LONGEST_LINE = 1_000  # characters: a pattern may take the square of them, and more
-MOST_REPEATS = 3  # without an end, of a pattern
-SLOWEST = 2.0  # seconds of one line
+LONGEST_LINE = 1_000  # characters: a pattern may take quadratic time, and more
+MOST_REPEATS = 3  # unbounded ones in a pattern
+SLOWEST = 2.0  # seconds for one line
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)")
 
 
@@ -43,14 +43,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     repeats = _endless(parser.parse(pattern), inside=False, pattern=pattern)
     if repeats > MOST_REPEATS:
         raise BadInput(
-            f"--metric 'regex:{pattern}': {repeats} repeats without an end may take for ever; leave `.*` out at both ends, or"
+            f"--metric 'regex:{pattern}': {repeats} unbounded repeats may take for ever; leave `.*` out at both ends, or"
             " write {0,50} for *"
         )
     return compiled
 
 
 def _endless(parsed: Any, *, inside: bool, pattern: str) -> int:
-    """How many repeats without an end there are. BadInput for one inside another: it may take for ever."""
+    """Count the unbounded repeats. Raises BadInput for one inside another: it may take for ever."""
     count = 0
     for operation, argument in parsed:
         if operation in (constants.MAX_REPEAT, constants.MIN_REPEAT):
@@ -73,7 +73,7 @@ def _endless(parsed: Any, *, inside: bool, pattern: str) -> int:
 
 
 class RegexReader(OutputReader):
-    """Reads the lines that `pattern` finds, stdout and stderr alike. Longer lines are cut at 1,000 characters."""
+    """Reads the lines in which `pattern` is found, stdout and stderr alike. Longer lines are cut at 1,000 characters."""
 
     source = "printed lines"
 

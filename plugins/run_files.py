@@ -1,11 +1,11 @@
 """Metrics in files that the script or a tracker wrote into the workspace.
 
     csv:FILE:COLUMN    a column of files with a header
-    json:FILE:KEY      a number in JSON documents: `metrics.val_loss`, or `val_loss` alone where it is the only one
+    json:FILE:KEY      a number in JSON documents: `metrics.val_loss`, or just `val_loss` if it is the only one
     NAME               CSV, JSON, JSON lines, MLflow and W&B, anywhere in the workspace, after TensorBoard
 
-FILE is a path below the working directory of the script, and may hold `*`. Files that came with the source count from
-where the script went on writing them.
+FILE is a path below the working directory of the script, and may contain `*`. Files that came with the source count from
+where the script began to append to them.
 """
 
 import fnmatch
@@ -48,9 +48,9 @@ def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
 
 
 class RunFilesReader(MetricReader):
-    """Reads `name` from the files of the workspace of `run`; with `kind` and `pattern` from those alone.
+    """Reads `name` from the files in the workspace of `run`; with `kind` and `pattern`, only from those.
 
-    The closest key wins, then the order of paths. Files of one name, as each checkpoint has one, count together.
+    The closest key wins, then the order of paths. Files of the same name, as one per checkpoint, count together.
     """
 
     source = "files"
@@ -131,9 +131,9 @@ class RunFilesReader(MetricReader):
         self._sources = dict(sorted(self._sources.items(), key=lambda item: _natural(item[0])))
 
     def _walk(self) -> Iterator[str]:
-        """Relative paths of the files that are looked at, the shallow ones first."""
+        """Yield the relative paths of files to read, shallow ones first."""
         if self._pattern and not any(letter in self._pattern for letter in "*?["):
-            yield self._pattern  # it may come, go and come again
+            yield self._pattern  # the file may appear, disappear and appear again
             return
         folders, looked = [""], 0
         for folder in folders:  # grows on the way
@@ -156,5 +156,5 @@ class RunFilesReader(MetricReader):
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
-    """An order in which checkpoint-500 stands before checkpoint-1000."""
+    """Return a sort key by which checkpoint-500 comes before checkpoint-1000."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", path)]

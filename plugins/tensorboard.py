@@ -1,16 +1,16 @@
-"""Metrics from TensorBoard's event files, by the name of their tag: what every metric without a prefix is.
+"""Metrics from TensorBoard's event files, by the name of their tag: the first source of a metric without a prefix.
 
     tb/, workspace/ --Logdir--> folders of event files --Records, scalars--> (tag, step, value) --name--> Report
 
-How a name finds its values. A scalar is called `folder/tag`, the folder being relative to its log folder:
+How a name finds its values. A scalar is called `folder/tag`, with the folder relative to its log folder:
 - below `tb/` the log folder is `tb/`
 - in the workspace it is the topmost folder that itself holds event files (Lightning's `lightning_logs/version_0`,
-  torch's `runs/Nov24_host`, so that `val_loss` is `val_loss`), or the one above where that is called `train`,
-  `validation` and the like, as Keras and others separate their splits. Folders above may be given too, from any of
-  them on: `version_0/val_loss`. Event files that came with the source are of other runs and left out.
+  torch's `runs/Nov24_host`, so that `val_loss` is `val_loss`), or the one above if that is called `train`,
+  `validation` and the like, as Keras and others name their splits. Folders above may be given too, from any of
+  them on: `version_0/val_loss`. Event files that came with the source are of other runs and ignored.
 The name is looked for exactly, then `val_X` as `validation/epoch_X` and `X` as `train/epoch_X`, as Keras has them.
-`tb/` goes before the workspace, then the name with the fewest folders left out, then the order of names. What was
-found first stays: from then on only that folder is looked at, all its files in order of name.
+`tb/` comes before the workspace, then the name with the fewest folders left out, then the order of names. The first match
+is kept: from then on only that folder is read, all its files in order of name.
 """
 
 import os
@@ -40,7 +40,7 @@ def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
 
 @dataclass(frozen=True, order=True)
 class Source:
-    """Where a tag was found. Sources are ordered: the smallest is the one that the name meant."""
+    """The place of a tag. Sources are ordered: the smallest is the one that the name means."""
 
     alias: int
     root: int
@@ -62,7 +62,7 @@ class TensorBoardReader(MetricReader):
             Logdir(os.path.join(run.folder, "workspace"), old=run.snapshot),
         )
         self._records: dict[str, Records] = {}
-        self.names: dict[str, float | None] = {}  # in the order in which they were seen
+        self.names: dict[str, float | None] = {}  # in the order of appearance
         self._source: Source | None = None
 
     def read(self) -> list[Report]:
@@ -78,7 +78,7 @@ class TensorBoardReader(MetricReader):
     def _follow(self, source: Source, last: bool) -> list[Value]:
         values: list[Value] = []
         logdir = self._roots[source.root]
-        known = map(os.path.basename, self._records)  # one that is gone has to be seen gone: it may come again
+        known = map(os.path.basename, self._records)  # a deleted file has to be noticed: it may be created again
         files = sorted({*known, *logdir.files(source.folder, fresh=last)})
         for tag, step, value in self._scalars(logdir, source.folder, files, last):
             if tag == source.tag:
@@ -115,7 +115,7 @@ class TensorBoardReader(MetricReader):
             yield from scalars(self._records[path].read(last=last, until=until))
 
     def _match(self, root: int, folder: str, top: str, tag: str, value: float) -> Source | None:
-        """What this scalar is to the name wanted, None where it is another metric."""
+        """Return the source of this scalar if it has the wanted name, or None."""
         full = f"{folder}/{tag}" if folder else tag
         short = full[len(top) + 1 :] if top else full
         if short in self.names or len(self.names) < MOST_NAMES:
@@ -128,12 +128,12 @@ class TensorBoardReader(MetricReader):
 
 
 def keras_name(name: str) -> str:
-    """What Keras' TensorBoard callback calls the metric that its `logs` call `name`."""
+    """Return the name that Keras' TensorBoard callback gives to the metric `name` of its `logs`."""
     return f"validation/epoch_{name[4:]}" if name.startswith("val_") else f"train/epoch_{name}"
 
 
 def log_folder(folder: str, holding: Collection[str]) -> str:
-    """The log folder that `folder` of a workspace belongs to, `holding` being all folders that hold event files."""
+    """Return the log folder to which `folder` of a workspace belongs. `holding`: all folders with event files."""
     parts = folder.split("/") if folder else []
     above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
     depth = next(depth for depth, path in enumerate(above) if path in holding)
@@ -142,7 +142,7 @@ def log_folder(folder: str, holding: Collection[str]) -> str:
 
 @dataclass
 class _Listing:
-    changed: int  # time of the folder's last change, as its file system has it
+    changed: int  # time of the folder's last change, by its file system
     settled: bool  # seen unchanged before: a file made within one tick of the clock is not missed
     files: list[str]
     folders: list[str]
@@ -152,7 +152,7 @@ class Logdir:
     """The event files below the folder `top`. Only folders that changed are listed again, so that a workspace of
     10,000 files costs one stat() per folder. Symbolic links are not followed.
 
-    old  a folder whose files, at the same relative paths, are not wanted
+    old  a folder whose files, at the same relative paths, are ignored
     """
 
     def __init__(self, top: str, old: str | None = None):
@@ -164,7 +164,7 @@ class Logdir:
         return os.path.join(self._top, folder) if folder else self._top
 
     def walk(self, *, fresh: bool) -> dict[str, list[str]]:
-        """Relative folder -> names of its event files, in order. `fresh`: whatever was known before."""
+        """Return the names of event files, in order, by relative folder. `fresh`: list all folders again."""
         found: dict[str, list[str]] = {}
         visited: dict[str, _Listing] = {}
         queue = deque([""])
@@ -179,7 +179,7 @@ class Logdir:
         return found
 
     def files(self, folder: str, *, fresh: bool) -> list[str]:
-        """Names of the event files of one folder, in order."""
+        """Return the names of the event files of one folder, in order."""
         known = self._listings.get(folder)
         try:
             state = os.stat(self.path(folder), follow_symlinks=not folder)
@@ -189,7 +189,7 @@ class Logdir:
             if known is None or not unchanged or not known.settled or fresh:
                 known = self._scan(folder, state.st_mtime_ns, unchanged)
                 self._listings[folder] = known
-        except OSError:  # not there yet, gone again, or not ours to read
+        except OSError:  # not made yet, deleted, or not readable
             self._listings.pop(folder, None)
             return []
         return known.files
@@ -210,6 +210,6 @@ class Logdir:
         return original is not None and is_original(os.path.join(self._top, file), original)
 
     def original(self, file: str) -> str | None:
-        """The file that `file` is a copy of, where it came with the source."""
+        """Return the file of the source that `file` is a copy of, or None."""
         path = self._old and os.path.join(self._old, file)
         return path if path and os.path.lexists(path) else None

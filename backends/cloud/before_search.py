@@ -1,4 +1,4 @@
-"""What a backend for machines of a cloud says before a search: its price, its requests, what an account needs."""
+"""Checks of a cloud backend before a search: its price, its requests, what an account needs."""
 
 import contextlib
 import json
@@ -26,72 +26,72 @@ from studio.settings import Settings
 
 FRESH = 600.0  # seconds after which offers are asked for again
 PORTS = 90.0  # seconds: a machine of EC2 keeps its security group until it has ended
-SETUP = "setup/"  # keys of what machines install
+SETUP = "setup/"  # prefix of the files that machines install
 
 
 class BeforeSearch:
-    """Class methods only: no search exists yet, or none at all."""
+    """The class methods of a cloud backend, which need no search."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]]
     cloud: ClassVar[str]  # ec2, gce
-    scheme: ClassVar[str] = ""  # of a bucket's URL; empty: any
+    scheme: ClassVar[str] = ""  # scheme of a bucket's URL; empty: any
     spot: ClassVar[bool] = False
-    bids: ClassVar[bool] = True  # whether the cloud takes them
-    extra: ClassVar[str] = ""  # of the wheel
+    bids: ClassVar[bool] = True  # whether the cloud takes bids
+    extra: ClassVar[str] = ""  # extra of the wheel
     earlier: ClassVar[int] = 0  # seconds by which a machine ends itself before the cloud would end it
     _last: ClassVar[tuple[Any, float, CloudSettings] | None] = None
 
-    # --- what a subclass says ---------------------------------------------------------------------------------------
+    # --- defined by subclasses --------------------------------------------------------------------------------------
 
     @classmethod
     @abstractmethod
     def open_cloud(cls, *, everywhere: bool = False) -> Cloud:
-        """`everywhere`: one that lists machines of all regions."""
+        """Return the cloud; with `everywhere`, one that lists machines of all regions."""
 
     @classmethod
     @abstractmethod
     def snippets(cls, bucket: str, zone: str, lifetime: int) -> dict[str, str]:
-        """`arm`, `end`, `fetch` and `store` of a `Startup`."""
+        """Return `arm`, `end`, `fetch` and `store` of a `Startup`."""
 
     @classmethod
     @abstractmethod
     def default_account(cls, cloud: Cloud) -> str:
-        """What `studio cloud setup` makes for machines to act as."""
+        """Return the account that `studio cloud setup` makes for machines."""
 
     @classmethod
     @abstractmethod
     def setup(cls, bucket: str | None = None) -> Setup:
-        """What `studio cloud setup` shows and does. `bucket`: its name."""
+        """Return the steps of `studio cloud setup`. `bucket`: name of the bucket."""
 
     @classmethod
     def keypair(cls, given: str) -> str:
-        """What the cloud is told of `--ssh-keypair`."""
+        """Return `--ssh-keypair` as the cloud takes it."""
         return given
 
     @classmethod
     def pace(cls, seconds: float) -> float:
-        """Seconds between two looks."""
+        """Return the seconds between two looks."""
         return seconds
 
     # --- before a search --------------------------------------------------------------------------------------------
 
     @classmethod
     def quote(cls, settings: Settings, wishes: Wishes) -> Quote:
-        """What it can cost. Asks the cloud; BadInput and CloudError where it cannot be had, or could not work."""
+        """Return what a search can cost. Asks the cloud. Raises BadInput and CloudError if it cannot be ordered or run."""
         url = cls.bucket_url(wishes)
         settled = cls._settled(settings, wishes)
         region = cls._check_bucket(url, wishes.bucket or url)
         settled.cloud.check(cls._first_order(settled, url, [], None))
         quote = settled.quote
         if region and not quote.offer.zone.startswith(region):  # eu, of Google, is all of europe-west1 and others
-            far = f"the bucket is in {region}: traffic between regions is slow, and billed besides"
+            far = f"the bucket is in {region}: traffic between regions is slow, and billed extra"
             return replace(quote, notes=(*quote.notes, far))
         return quote
 
     @classmethod
     def requests(cls, settings: Settings, source: Path, wishes: Wishes) -> list[Request]:
-        """What would be sent for the first machine; each further one has another name and token."""
+        """Return the requests for the first machine; each further one has another name and token."""
         settled = cls._settled(settings, wishes)
         files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(source)]
         files += [f"{SETUP}HASH/{PACKAGES}"] if wishes.python_pkg else []
@@ -100,11 +100,12 @@ class BeforeSearch:
 
     @classmethod
     def costs(cls, machines: Iterable[Machine]) -> dict[str, float | None]:
-        """By name of the machine: dollars so far, of those that searches on this computer ordered. They are there now,
-        whatever the ledger says."""
+        """Return the dollars so far of each machine that a search on this computer ordered, by its name. The machines run
+        now, whatever the ledger says.
+        """
         entries: dict[str, Entry] = {}
         for name in project_names():
-            with contextlib.suppress(StudioError):  # a damaged one; what the others cost is known
+            with contextlib.suppress(StudioError):  # a damaged ledger; the costs of others are known
                 entries |= {entry.name: entry for entry in read(project_folder(name))}
         now = time.time()
         return {
@@ -115,7 +116,7 @@ class BeforeSearch:
 
     @classmethod
     def leftovers(cls, project: Path) -> list[str]:
-        """Machines of the project in that folder which this cloud still has. StudioError where it cannot be asked."""
+        """Return the machines of the project in that folder that this cloud still has. Raises StudioError if it cannot be asked."""
         ordered = {entry.name for entry in read(project) if entry.ended is None and entry.cloud in ("", cls.cloud)}
         if not ordered:
             return []
@@ -123,13 +124,17 @@ class BeforeSearch:
 
     @classmethod
     def is_of(cls, machine: Machine, project: str) -> bool:
-        """`project`: a tag as `studio cloud list` shows it, or the name of a project, of this computer or another."""
+        """Return whether a machine is of `project`: a tag as `studio cloud list` shows it, or the name of a project of this
+        or another computer.
+        """
         tag = rf"{re.escape(tag_of(project))}-[0-9a-f]{{6}}"
         return machine.project == project or re.fullmatch(tag, machine.project) is not None
 
     @classmethod
     def close_ports(cls, cloud: Cloud) -> list[str]:
-        """Delete what opens ports of machines that are gone, or soon will be. Names of what stays for others."""
+        """Delete the rules that open ports of machines that have ended, or soon will. Return the names of rules that others
+        still use.
+        """
         end = time.monotonic() + PORTS
         while left := cloud.close_ports():
             if time.monotonic() > end or any(machine.state != "ending" for machine in cloud.machines()):
@@ -139,38 +144,40 @@ class BeforeSearch:
 
     @classmethod
     def note_use(cls) -> None:
-        """Before a machine is ordered: from now on `studio cloud gc` has to look here."""
+        """Record, before a machine is ordered, that `studio cloud gc` has to look in this cloud."""
         folder = studio_home() / "cloud"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{cls.cloud}-used").touch()
 
     @classmethod
     def was_used(cls) -> bool:
-        """Whether machines of this cloud may have been ordered from this computer."""
+        """Return whether machines of this cloud may have been ordered from this computer."""
         return any((studio_home() / "cloud" / f"{cls.cloud}{end}").exists() for end in ("-used", ".json"))
 
     @classmethod
     def bucket_url(cls, wishes: Wishes) -> str:
-        """Where only the name of a bucket is given, that part of it which `studio cloud setup` lets machines use."""
+        """Return the URL of the bucket. If only the name of a bucket is given: of the part that `studio cloud setup` lets
+        machines use.
+        """
         found = str(wishes.bucket or remembered(cls.cloud).get("bucket", ""))
         if not found:
             raise BadInput(
-                f"--cloud: no bucket is known; make one with: studio cloud setup {cls.word()}, or give --bucket"
+                f"--cloud: no bucket is set up; make one with: studio cloud setup {cls.word()}, or give --bucket"
             )
         if not cls.scheme:
             return found.rstrip("/")
         scheme = f"{cls.scheme}://"
         if not found.startswith(scheme):
-            raise BadInput(f"--bucket {found}: machines of {cls.word()} take {scheme}NAME")
+            raise BadInput(f"--bucket {found}: machines of {cls.word()} need {scheme}NAME")
         name, _, prefix = found.removeprefix(scheme).partition("/")
         setup = f", or make one with: studio cloud setup {cls.word()}"
-        given = f"--bucket {found}" if wishes.bucket else f"--bucket {found} of an earlier studio cloud setup"
+        given = f"--bucket {found}" if wishes.bucket else f"--bucket {found}, from an earlier studio cloud setup"
         check_name(name, given, f"--bucket={scheme}NAME{setup}")
         return f"{scheme}{name}/{prefix.strip('/') or PREFIX}"
 
     @classmethod
     def check_setup(cls, bucket: str | None) -> str | None:
-        """The name that setup is given, where a search would take it."""
+        """Return the name of the bucket for setup, if a search would take it. Raises BadInput."""
         if bucket is not None:
             alone = bucket.removeprefix(f"{cls.scheme}://").partition("/")[0]
             check_name(bucket, f"--bucket {bucket}", f"--bucket={'NAME' if alone == bucket else alone or 'NAME'}")
@@ -178,12 +185,12 @@ class BeforeSearch:
 
     @classmethod
     def word(cls) -> str:
-        """For `--cloud`, as the manual has it: gcloud, where gce is the same."""
+        """Return the name for `--cloud` used in the manual: gcloud, for which gce is another name."""
         return (*cls.aliases, cls.name)[0]
 
     @classmethod
     def _check_bucket(cls, url: str, given: str) -> str:
-        """Before anything is billed: the search begins in it. Its region, or "". `given`: as it was typed."""
+        """Check that the bucket can be used, before anything is billed. Return its region, or "". `given`: as it was typed."""
         setup = f"studio cloud setup {cls.word()}"
         try:
             with open_bucket(f"{url}/PROJECT-ID") as bucket:
@@ -195,18 +202,18 @@ class BeforeSearch:
             raise BadInput(str(error)) from error
         except BucketGone as error:
             raise BadInput(
-                f"--bucket {given}: there is no such bucket; make one with: {setup}, or name another"
+                f"--bucket {given}: there is no such bucket; make one with: {setup}, or give another"
             ) from error
         except PASSING:
             raise
         except BucketError as error:
             raise BadInput(
-                f"--bucket {given} may not be used ({error}); what has to be allowed says: {setup}"
+                f"no permission to use --bucket {given} ({error}); the permissions needed are listed by: {setup}"
             ) from error
 
     @classmethod
     def _first_order(cls, settled: CloudSettings, url: str, files: list[str], user: str | None) -> Order:
-        """As it will be, but for what only a project knows."""
+        """Return the first order, with placeholders for values that only a project has."""
         wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
         order = cls._order(settled, f"{url}/PROJECT-ID", "PROJECT-ID", wheel, files, user)
         token = "00000000-0000-4000-8000-000000000000"
@@ -214,8 +221,9 @@ class BeforeSearch:
 
     @classmethod
     def _settled(cls, settings: Settings, wishes: Wishes) -> CloudSettings:
-        """Asked for once for a quote and the search after it, as the cloud takes seconds to answer; anew where the answer of
-        the user took so long that prices may have changed."""
+        """Return the plan of the search. The cloud takes seconds to respond, so one response serves the quote and the search
+        after it, unless the user took so long that prices may have changed.
+        """
         asked, last, now = (cls, settings, wishes), BeforeSearch._last, time.monotonic()
         if last is None or last[0] != asked or now - last[1] > FRESH:
             if wishes.ssh_keypair is not None:
@@ -250,7 +258,7 @@ class BeforeSearch:
 
 
 def remembered(cloud: str) -> dict[str, Any]:
-    """What `studio cloud setup` left for later: bucket and account."""
+    """Return the bucket and the account that `studio cloud setup` recorded, or {}."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads((studio_home() / "cloud" / f"{cloud}.json").read_text(encoding="utf-8"))
         if isinstance(found, dict):

@@ -1,5 +1,6 @@
-"""The wheel of the Studio that runs here, made of its own files: machines install exactly this version, without asking
-any index for it. The same files give the same bytes, so in a bucket it is there once, under the hash of its content.
+"""Build a wheel of the running Studio from its own files, so that machines install exactly this version.
+
+No package index is needed. The same files give the same bytes, so a bucket has it once, under the hash of its content.
 """
 
 import base64
@@ -18,26 +19,26 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 DISTRIBUTION = "studio-search"
-PACKAGES = ("studio", "studio.plugins", "studio.optimizers", "studio.backends")  # each a folder, where it is edited
+PACKAGES = ("studio", "studio.plugins", "studio.optimizers", "studio.backends")  # each a folder in an editable install
 WHEELS = "wheels/"
-NOT_OURS = {"__pycache__", "node_modules"}  # the latter is where `make ui` takes the libraries of the charts from
+NOT_OURS = {"__pycache__", "node_modules"}  # `make ui` puts chart libraries into the latter
 OLDEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 ABOUT_THIS_INSTALL = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL"}
 TAG = "Wheel-Version: 1.0\nGenerator: studio\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def put_wheel(bucket: Bucket) -> str:
-    """The key of the wheel, which is there when this returns."""
+    """Upload the wheel, and return its key."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = build(Path(folder))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]
         key = f"{WHEELS}{digest}/{wheel.name}"
-        bucket.upload(key, wheel)  # also where it is there: what is older than 30 days is deleted
+        bucket.upload(key, wheel)  # even if the bucket has it: files older than 30 days are deleted
     return key
 
 
 def build(folder: Path) -> Path:
-    """The wheel, in `folder`. BadInput where this Studio was never installed."""
+    """Build the wheel in `folder`. Raises BadInput if this Studio was never installed."""
     import zipfile
 
     found = _distribution()
@@ -57,16 +58,16 @@ def build(folder: Path) -> Path:
 
 
 def _distribution() -> "Distribution":
-    import importlib.metadata  # it takes as long as all plugins of a local search together
+    import importlib.metadata  # this import takes as long as those of all plugins of a local search
 
     for found in importlib.metadata.distributions(name=DISTRIBUTION):
         if found.read_text("RECORD") is not None:  # an egg-info in the working directory has none
             return found
-    raise BadInput("cloud machines get the Studio that runs here, which was never installed: pip install -e FOLDER")
+    raise BadInput("cloud machines get the running Studio, which was never installed: pip install -e FOLDER")
 
 
 def _package_files(found: "Distribution") -> Iterator[tuple[str, bytes]]:
-    """Of an installed wheel what its RECORD lists; of an editable install what lies in the source folders now."""
+    """Yield the files of an installed wheel by its RECORD, or of an editable install by its source folders."""
     recorded = [file for file in found.files or () if file.parts[0] == "studio" and "__pycache__" not in file.parts]
     if recorded:
         for file in recorded:
@@ -75,7 +76,7 @@ def _package_files(found: "Distribution") -> Iterator[tuple[str, bytes]]:
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise BadInput(f"cloud machines get the Studio that runs here, and its {package} is not to be found")
+            raise BadInput(f"cloud machines get the running Studio, and its {package} was not found")
         root = Path(next(iter(spec.submodule_search_locations)))
         for where, folders, names in os.walk(root):
             folders[:] = [name for name in folders if name not in NOT_OURS and not name.startswith(".")]

@@ -1,16 +1,16 @@
-"""What Studio asks of a cloud: machines that take work from a bucket, and that end by themselves.
+"""The interface of a cloud, whose machines take work from a bucket and end by themselves.
 
     Wanted --offers--> Offer --> Order --launch--> Machine ... --terminate--> gone
 
-CloudError (StudioError)     the request failed; asking again may help
-├── NoCapacity               none of that kind there now: another zone or type may have one
+CloudError (StudioError)     the request failed; trying again may help
+├── NoCapacity               no machine of that type there now: another zone or type may have one
 ├── Gone                     the order was carried out before, and its machine has ended since
-├── QuotaRefused             this account may not have (so many of) these: a person has to ask for more
-├── CloudDenied              this account may not do that, or the request is wrong: a person has to mend it
-│   └── NotOffered           (BadInput) what the user named or asked for is nothing that the cloud has
-├── CloudCredentials         credentials that are no good, or no longer
-│   └── NoCredentials        (BadInput) there are none
-└── CloudUnreachable         no answer; whether a machine was made is unknown: send the same order again
+├── QuotaRefused             the account's quota is reached: a person has to ask for more
+├── CloudDenied              the account lacks a permission, or the request is wrong: a person has to correct it
+│   └── NotOffered           (BadInput) the cloud has nothing that the user named or asked for
+├── CloudCredentials         invalid or expired credentials
+│   └── NoCredentials        (BadInput) no credentials
+└── CloudUnreachable         no response; whether a machine was made is unknown: send the same order again
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from studio.errors import BadInput, StudioError
 
-TAG = "studio-search"  # label of everything that Studio makes; its value is the project
+TAG = "studio-search"  # label of all that Studio makes; its value is the project
 
 
 class CloudError(StudioError):
@@ -61,7 +61,7 @@ class CloudUnreachable(CloudError):
 
 @dataclass(frozen=True)
 class Refusals:
-    """Codes of one cloud; what is none of them is a `CloudDenied`. `quota_page`: where a person asks for more."""
+    """Error codes of one cloud; other codes give a `CloudDenied`. `quota_page`: where to ask for a larger quota."""
 
     no_capacity: set[str]
     quota: set[str]
@@ -83,8 +83,9 @@ class Refusals:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one machine must have. Sizes are bytes; None as the cloud likes. `machine_type` is taken as it is. `ram_given`: as it
-    was typed, for errors."""
+    """Requirements of one machine. Sizes in bytes; None: any. `machine_type` is used as given. `ram_given`: as typed, for
+    errors.
+    """
 
     cpus: int | None = None
     gpus: int = 0
@@ -98,8 +99,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Offer:
-    """A machine type in a zone. Prices are dollars an hour for the whole machine; None: not known. `besides`: what of
-    them is for its disk and its address, which no bid covers."""
+    """A machine type in a zone. Prices in dollars an hour for the whole machine; None: unknown. `besides`: the part for disk
+    and address, which no bid covers.
+    """
 
     machine_type: str
     zone: str
@@ -113,16 +115,16 @@ class Offer:
 
 @dataclass(frozen=True)
 class Order:
-    """One machine, complete: the same order sent twice makes one machine.
+    """A complete order of one machine: sending the same order twice makes one machine.
 
     name      of the machine and its worker: lower case letters, digits and -, at most 60
-    token     for the cloud to know a repeated order by
+    token     by which the cloud recognises a repeated order
     hdd       bytes of its disk
-    bid       most that a spot machine may cost an hour, in dollars
-    lifetime  seconds after which it has to end, whoever is alive
-    script    what it runs when it starts, at most 16 kB; nothing secret in it
-    account   what the machine may act as: instance profile, or service account
-    keypair   to log in with; port: to open to the world. Neither unless asked
+    bid       most dollars an hour that a spot machine may cost
+    lifetime  seconds after which the machine has to end in any case
+    script    start-up script, at most 16 kB; no secrets in it
+    account   identity of the machine: instance profile, or service account
+    keypair   to log in with; port: to open to the world. Neither unless requested
     """
 
     project: str
@@ -144,7 +146,7 @@ class Order:
 
     @property
     def ports(self) -> list[int]:
-        """That are open to the world."""
+        """Ports open to the world."""
         return sorted({*([22] if self.keypair else []), *([self.port] if self.port else [])})
 
 
@@ -152,7 +154,7 @@ class Order:
 class Machine:
     """A machine that may cost money. `launched` in seconds since the epoch, by the cloud's clock.
 
-    state  starting, running, or ending: still there, on its way out
+    state  starting, running, or ending
     """
 
     id: str
@@ -167,41 +169,42 @@ class Machine:
 
 @dataclass(frozen=True)
 class Request:
-    """One request to the cloud, for people to read: `--dry-run` and `studio cloud setup` show these."""
+    """A request to the cloud, readable: `--dry-run` and `studio cloud setup` show these."""
 
     method: str
     body: dict[str, Any] = field(default_factory=dict)
 
 
 class Cloud(ABC):
-    """Every method may raise a `CloudError`. Nothing here waits for a machine to be up."""
+    """A cloud. Every method may raise a `CloudError`; none waits for a machine to be up."""
 
     name: ClassVar[str]  # ec2, gce
     largest_disk: ClassVar[int] = 64 << 40  # bytes
 
     @abstractmethod
     def offers(self, wanted: Wanted) -> list[Offer]:
-        """What would do, the cheapest first. CloudDenied where nothing can, saying what comes closest."""
+        """Return the offers that meet `wanted`, cheapest first. Raises CloudDenied if none does, naming the closest."""
 
     @abstractmethod
     def check(self, order: Order) -> None:
-        """Ask whether there is what the order names: image, key pair, account. NotOffered, saying what to type."""
+        """Check that the image, key pair and account of the order exist. Raises NotOffered, saying what to type."""
 
     @abstractmethod
     def requests(self, order: Order) -> list[Request]:
-        """What `launch` sends."""
+        """Return the requests that `launch` sends."""
 
     @abstractmethod
     def launch(self, order: Order) -> Machine:
-        """Make the machine. It is there, and costs, when this returns."""
+        """Make the machine. It exists, and costs, when this returns."""
 
     @abstractmethod
     def survey(self, project: str | None = None) -> tuple[list[Machine], list[CloudError]]:
-        """All that Studio made and that may still cost money, of one project or of all, in every region or zone; and
-        why one of those could not be looked at."""
+        """Return the machines that Studio made and that may still cost money, and an error for each region or zone that could
+        not be listed. Without `project`: of all projects.
+        """
 
     def machines(self, project: str | None = None) -> list[Machine]:
-        """As `survey` finds them. CloudError where not all was looked at: what is not listed may be there."""
+        """Return the machines of `survey`. Raises CloudError if a region could not be listed: it may have more."""
         found, missed = self.survey(project)
         if missed:
             raise missed[0]
@@ -209,9 +212,10 @@ class Cloud(ABC):
 
     @abstractmethod
     def terminate(self, machines: Sequence[Machine]) -> None:
-        """Delete them, disks included. One that is gone is no error."""
+        """Delete the machines, disks included. A machine that has ended is no error."""
 
     def close_ports(self) -> list[str]:
-        """Delete the rules that open ports of machines, in all that `survey` looks at. Names of those that stay, as some
-        machine still uses them."""
+        """Delete the rules that open ports of machines, wherever `survey` looks. Return the names of those that machines
+        still use.
+        """
         return []

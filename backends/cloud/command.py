@@ -1,4 +1,4 @@
-"""List and end machines of clouds; set an account up for them."""
+"""List and end cloud machines; set up an account."""
 
 import re
 import sys
@@ -16,28 +16,30 @@ from studio.text import clean, did_you_mean
 app = new_app(no_args_is_help=True)
 
 CLOUDS = "ec2, gcloud (gce), or a plugin's; ec2spot and gcspot are the same clouds"
-GONE = 120.0  # seconds that machines have to be gone after they were asked to end
+GONE = 120.0  # seconds in which machines have to end after a request
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @app.callback()
 def cloud() -> None:
-    """List and end machines of clouds, and set an account up for them."""
+    """List and end cloud machines, and set up an account."""
 
 
 @app.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(metavar="[CLOUD]", help=f"Only of that cloud: {CLOUDS}.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[CLOUD]", help=f"Only machines of this cloud: {CLOUDS}.")
+    ] = None,
     all_regions: Annotated[
-        bool, typer.Option("--all-regions", help="Of EC2 not only those in which this computer made machines.")
+        bool, typer.Option("--all-regions", help="List all EC2 regions, not only those used from this computer.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """List the machines that Studio made and that may still cost money, in all clouds that have credentials.
+    """List the machines that Studio made and that may still cost money, in all clouds with credentials.
 
-    Exit code 1 where a cloud or region that this computer used could not be looked at.
+    Exit code 1 if a cloud or region used from this computer could not be checked.
     """
     found, whole = _machines(name, everywhere=all_regions)
     if json:
@@ -54,13 +56,15 @@ def gc(
     project: Annotated[
         str | None, typer.Argument(metavar="[PROJECT]", help="Only machines of this project, by its name or tag.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--cloud", metavar="CLOUD", help=f"Only in that cloud: {CLOUDS}.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--cloud", metavar="CLOUD", help=f"Only machines of this cloud: {CLOUDS}.")
+    ] = None,
     yes: Yes = False,
 ) -> int:
-    """Find every machine that Studio made, in all clouds and regions that the credentials reach; ask; delete them.
+    """Find every machine that Studio made, in all clouds and regions with credentials, and delete them after asking.
 
-    Running searches lose theirs, too, and order new ones. Exit code 1 where one may still be there, or where a cloud
-    or region that this computer used could not be looked at.
+    This includes machines of running searches, which then order new ones. Exit code 1 if a machine may remain, or if
+    a cloud or region used from this computer could not be checked.
     """
     rows, whole = _machines(name, everywhere=True)
     found = [row for row in rows if project is None or row.backend.is_of(row.machine, project)]
@@ -72,7 +76,7 @@ def gc(
         _say(f"the search {name_here} runs here and will replace its machines; to end both: studio stop {name_here}")
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput("nothing was deleted: agree with --yes")
+            raise BadInput("nothing was deleted: confirm with --yes")
         if not typer.confirm(f"Delete {len(found)} machines?", err=True):
             raise BadInput("nothing was deleted")
     gone = _delete(found)
@@ -84,12 +88,12 @@ def setup(
     name: Annotated[str, typer.Argument(metavar="CLOUD", help=CLOUDS)],
     bucket: Annotated[
         str | None,
-        typer.Option("--bucket", metavar="NAME", help="Of the bucket. Default: one with the account's name."),
+        typer.Option("--bucket", metavar="NAME", help="Name of the bucket. Default: derived from the account."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show everything; make nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show everything; change nothing.")] = False,
     yes: Yes = False,
 ) -> int:
-    """Check credentials and permissions, show the least ones that are needed, and make a bucket and an account for machines.
+    """Check credentials, show the permissions needed, and make a bucket and an account for machines.
 
     Each step is shown before it is done.
     """
@@ -100,16 +104,16 @@ def setup(
         print(f"\n{title}:\n{text}")
     for step in plan.steps:
         if step.is_done():
-            print(f"\n{step.title}: is there")
+            print(f"\n{step.title}: done already")
             continue
         print(f"\n{step.title}:\n{step.text}")
         if dry_run:
             continue
         if not yes:
             if not sys.stdin.isatty():
-                raise BadInput("nothing was made: agree with --yes, or look with --dry-run")
+                raise BadInput("nothing was made: confirm with --yes, or look with --dry-run")
             if not typer.confirm("Do this?", err=True):
-                raise BadInput(f"left out: {step.title}; what was made before stays")
+                raise BadInput(f"skipped: {step.title}; the steps before it are kept")
         step.do()
     if not dry_run:
         plan.remember()
@@ -121,7 +125,7 @@ def setup(
 
 
 class _Row:
-    """One machine, and the backend that knows its cloud."""
+    """A machine, and the backend of its cloud."""
 
     def __init__(self, backend: Any, machine: Any, cost: float | None):
         self.backend, self.machine, self.cost = backend, machine, cost
@@ -133,12 +137,12 @@ class _Row:
 
     @property
     def age(self) -> float:
-        """Seconds; the cloud's clock and ours may differ by some."""
+        """Age in seconds; the cloud's clock and this computer's may differ."""
         return max(time.time() - self.machine.launched, 0.0)
 
 
 def _backends(name: str | None) -> list[Any]:
-    """That of the cloud of that name, or one for each cloud."""
+    """Return the backend of the cloud of that name, or one for each cloud."""
     from studio.host import create_host
 
     if name is not None:
@@ -148,65 +152,66 @@ def _backends(name: str | None) -> list[Any]:
 
 
 def _clouds(host: Any) -> list[Any]:
-    """The backends that are clouds."""
+    """Return the backends that are clouds."""
     from studio.backends.cloud.machines_backend import MachinesBackend
 
     return [piece.cls for piece in host.pieces("backend") if issubclass(piece.cls, MachinesBackend)]
 
 
 def _one(name: str) -> Any:
-    """By any of the names that `--cloud` takes."""
+    """Return the backend with this name or alias. Raises BadInput."""
     from studio.host import create_host
 
     host = create_host()
     names = sorted({name for cls in _clouds(host) for name in (cls.name, *cls.aliases)})
     if name not in names:
-        raise BadInput(f"{name!r} is no cloud; there are: {', '.join(names)}")
+        raise BadInput(f"{name!r} is not a cloud; choose from:  {', '.join(names)}")
     return host.backend(name)
 
 
 def _machines(name: str | None, *, everywhere: bool) -> tuple[list[_Row], bool]:
-    """Those of the cloud of that name, or of all that can be asked, and whether all was looked at where this computer
-    may have made some; what was not is said. StudioError if no cloud can be asked."""
+    """Return the machines of the cloud of that name, or of all clouds, and whether every cloud and region used from this
+    computer was checked; the user is told of the others. Raises StudioError if no cloud can be asked.
+    """
     rows: list[_Row] = []
     whole, failed, asked = True, 0, 0
     for backend in _backends(name):
         try:
             machines, missed = backend.open_cloud(everywhere=everywhere).survey()
         except StudioError as error:
-            _say(f"{backend.word()} was not looked at: {error}")
+            _say(f"{backend.word()} could not be checked: {error}")
             failed += 1
             whole = whole and not backend.was_used()
             continue
         asked += 1
         for problem in missed:
-            _say(f"{backend.word()} was not looked at everywhere: {problem}")
+            _say(f"{backend.word()} could not be checked everywhere: {problem}")
             whole = False
         costs = backend.costs(machines)
         machines.sort(key=lambda machine: (machine.project, machine.launched))
         rows += [_Row(backend, machine, costs.get(machine.name)) for machine in machines]
     if failed and not asked:
-        raise StudioError("no cloud could be asked for its machines")
+        raise StudioError("no cloud could be checked")
     return rows, whole
 
 
 def _none(whole: bool) -> str:
-    return "no machine is there" if whole else "no machine was found; not everything was looked at"
+    return "no machines found" if whole else "no machines found; not every cloud could be checked"
 
 
 def _unknown(project: str | None) -> str:
-    """A word on a name that may be mistyped. It may be of a project of another computer, too."""
+    """Return a remark on a name that may be mistyped, or "". It may also be a project of another computer."""
     from studio.backends.queue.shipping import tag_of
     from studio.project.paths import project_names
 
     known = {tag_of(name) for name in project_names()}
     if project is None or {tag_of(project), tag_of(re.sub(r"-[0-9a-f]{6}$", "", project))} & known:
         return ""
-    return f"; no project {project!r} is known here{did_you_mean(project, project_names())}"
+    return f"; no project {project!r} on this computer{did_you_mean(project, project_names())}"
 
 
 def _at_work(rows: list[_Row]) -> list[str]:
-    """Projects of those machines whose driver is alive on this computer."""
+    """Return the projects of these machines whose driver runs on this computer."""
     from studio.project.lock import is_locked
     from studio.project.paths import project_folder, project_names
 
@@ -218,7 +223,7 @@ def _print(rows: list[_Row]) -> None:
     columns = ["cloud", "machine", "project", "type", "zone", "price", "state", "age", "cost so far"]
     cells = []
     for row in rows:
-        machine, cost = row.machine, "not known" if row.cost is None else money(row.cost)
+        machine, cost = row.machine, "unknown" if row.cost is None else money(row.cost)
         kind = "spot" if machine.spot else "on demand"
         where = [machine.machine_type, machine.zone, kind, machine.state]
         names = [clean(machine.name or machine.id), clean(machine.project)]
@@ -227,7 +232,7 @@ def _print(rows: list[_Row]) -> None:
 
 
 def _delete(rows: list[_Row]) -> bool:
-    """Whether all are gone, or on their way."""
+    """Delete the machines, and return whether all have ended or are ending."""
     ok = True
     for backend in {row.backend for row in rows}:
         machines = [row.machine for row in rows if row.backend is backend]
@@ -244,24 +249,23 @@ def _delete(rows: list[_Row]) -> bool:
             left = machines
         ok = ok and not left
         names = ", ".join(clean(each.name or each.id) for each in left)
-        _say(
-            f"{backend.word()}: "
-            + (f"may still be there: {names}" if left else f"{len(machines)} machines are deleted")
-        )
+        _say(f"{backend.word()}: " + (f"may remain: {names}" if left else f"deleted {len(machines)} machines"))
     return ok
 
 
 def _close_ports(name: str | None) -> bool:
-    """What opened ports for machines that are gone. Whether none is left; a cloud that cannot be asked was named before."""
+    """Delete the rules that opened ports for machines, and return whether none is left. The user was told before of a
+    cloud that cannot be asked.
+    """
     ok = True
     for backend in _backends(name):
         if not backend.was_used():
             continue
         try:
             if left := backend.close_ports(backend.open_cloud(everywhere=True)):
-                _say(f"{backend.word()}: {', '.join(left)} stays, as machines use it")
+                _say(f"{backend.word()}: kept {', '.join(left)}: machines use it")
         except StudioError as error:
-            _say(f"{backend.word()}: what opened ports may still be there, which costs nothing: {error}")
+            _say(f"{backend.word()}: rules for open ports may remain, which costs nothing: {error}")
             ok = False
     return ok
 

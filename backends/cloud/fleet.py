@@ -1,12 +1,12 @@
-"""Keeps as many machines alive as a search needs, and sees that none is left.
+"""Keep as many machines alive as a search needs, and leave none at its end.
 
     wanted ──► launch (`ordering`) ──► alive ──► gone ──► another one
-                                                   └ never took a job: barren; two in a row, and the search ends;
-                                                     six of spot machines, which may only have been taken away
+                └ never took a job: barren; two in a row, and the search ends;
+                  six for spot machines, which may only have been preempted
 
-A machine counts as alive from before it is ordered until the cloud's own list says otherwise, and goes on saying so for
-a while: lists are late, and one may be stale. So there are never more than wanted, and `close` knows what to look for,
-whatever was interrupted.
+A machine counts as alive from before it is ordered until the cloud's list no longer has it, and has not for a while:
+lists are late, and one may be stale. So there are never too many, and `close` knows every machine to look for, whatever
+was interrupted.
 """
 
 import contextlib
@@ -22,33 +22,33 @@ from studio.backends.cloud.spending import Rate, committed, spent
 from studio.errors import StudioError
 from studio.format import money
 
-BREAKER = 2  # machines that came to nothing one after the other, after which nothing more is launched
-TAKEN = 6  # the same of spot machines that tell of no failure: they were taken away, or cannot write to the bucket
+BREAKER = 2  # machines in a row that ran no experiment, after which no more are launched
+TAKEN = 6  # the same for spot machines without an error: preempted, or they cannot write to the bucket
 FAILED = re.compile(r"studio: the end, with exit code (?!(0|143)\b)")  # in a boot log; 143: a signal ended it
 UNINSTALLED = (
     "a package cannot be installed there: correct requirements.txt, pyproject.toml or --python-pkg, and start the search "
     "anew;"
 )
-SILENT = 1200.0  # seconds a machine has to install everything and to say that it is there
-LIST_LAG = 90.0  # seconds that a list may be late, see `Fleet`
-PATIENCE = 1800.0  # seconds of wanting a machine and having none, after which the search is given up
-CLOSING, REFUSED = 300.0, 30.0  # seconds: for ending all; to go on asking a cloud that refuses
-AGAIN = 20.0  # seconds after which a machine is asked to end once more
+SILENT = 1200.0  # seconds in which a machine has to install everything and report
+LIST_LAG = 90.0  # seconds by which a list may be late, see `Fleet`
+PATIENCE = 1800.0  # seconds without any machine after which the search is given up
+CLOSING, REFUSED = 300.0, 30.0  # seconds to end all; seconds to keep asking a cloud that refuses
+AGAIN = 20.0  # seconds until the request to end a machine is repeated
 
 
 class CostReached(StudioError):
-    """What may be spent does not pay for another machine."""
+    """--max-cost does not pay for another machine."""
 
 
 class Fleet:
-    """`maintain` is one look, and what follows from it; call it every few seconds, from one thread. `close` ends all.
+    """Machines of a search. Call `maintain` every few seconds, from one thread; `close` ends all.
 
-    boot_log  the last lines that the machine of that name wrote, or ""
-    say       for the user: what went wrong and is being mended; from any thread
-    clock     seconds that go on, whatever somebody sets the computer's clock to
+    boot_log  returns the last lines that the machine of that name wrote, or ""
+    say       tells the user of problems; from any thread
+    clock     monotonic seconds
     wall      seconds since the epoch, of this computer, for the ledger; never compared with the cloud's
-    together  how many orders are sent at a time
-    list_lag  seconds in which the cloud's list need not show a machine that is there
+    together  orders sent at the same time
+    list_lag  seconds in which the cloud's list may miss a new machine
     """
 
     def __init__(
@@ -69,35 +69,35 @@ class Fleet:
         self._boot_log, self._say, self._clock, self._wall, self._sleep = boot_log, say, clock, wall, sleep
         self._list_lag = list_lag
         self._members: dict[str, Member] = {}
-        self._lost: dict[str, Member] = {}  # no list has them any more, and nobody saw them end
+        self._lost: dict[str, Member] = {}  # missing from the list, but not known to have ended
         how = {"tell": self._tell, "clock": clock, "wall": wall, "sleep": sleep}
         self._ordering = Ordering(cloud, terms, ledger, self._members, together=together, **how)  # type: ignore[arg-type]
-        self._greeted: set[str] = set()  # three sets that another thread adds to
+        self._greeted: set[str] = set()  # this set and the next two are added to by another thread
         self._worked: set[str] = set()
         self._silent: set[str] = set()
         self._barren: list[str] = []
         self._taken: list[str] = []
         self._said: set[str] = set()
         self._last_alive = clock()
-        self._trouble: CloudError | None = None  # of the last requests
-        for name in ledger.alive:  # of an earlier session: the first list tells which are still there
+        self._trouble: CloudError | None = None  # error of the last requests
+        for name in ledger.alive:  # machines of an earlier session: the first list tells which remain
             entry = ledger.get(name)
             assert entry is not None
             begun, ends = self._on_clock(entry.begun), self._on_clock(entry.ends)
             self._members[name] = Member(name, begun, ends, begun)
 
-    # --- what the bucket says ---------------------------------------------------------------------------------------
+    # --- called by the backend ---------------------------------------------------------------------------------------
 
     def reported(self, machines: Iterable[str]) -> None:
-        """Their workers have said that they are there."""
+        """Note that the workers of these machines have reported that they run."""
         self._greeted.update(machines)
 
     def took_job(self, machine: str) -> None:
-        """Its worker has taken a job."""
+        """Note that the machine's worker has taken a job."""
         self._worked.add(machine)
 
     def silent(self, machine: str) -> None:
-        """Its worker holds a job and is not heard of any more: the machine hangs, or is gone."""
+        """Note that the machine's worker holds a job and has stopped responding: the machine hangs, or has ended."""
         self._silent.add(machine)
 
     # --- one look ---------------------------------------------------------------------------------------------------
@@ -109,13 +109,13 @@ class Fleet:
 
     @property
     def spent(self) -> float:
-        """Dollars, in all sessions of this search."""
+        """Dollars in all sessions of this search."""
         return spent(self._ledger.spells, self._wall())
 
     def maintain(self, needed: int, *, waiting: bool = True) -> None:
-        """See what there is, and launch what is missing of `needed` machines. `waiting`: some job has no worker.
+        """Look at the machines, and launch what is missing of `needed`. `waiting`: some job has no worker.
 
-        NoMachines and CostReached where the search cannot go on.
+        Raises NoMachines and CostReached if the search cannot continue.
         """
         if self._ordering.stopped.is_set() or not self._look(waiting):
             return
@@ -132,13 +132,13 @@ class Fleet:
             self._check_hope()
 
     def _look(self, waiting: bool) -> bool:
-        """Whether the cloud said which machines there are."""
+        """Update the members from the cloud's list; return whether the cloud gave one."""
         now = self._clock()
         try:
             listed = {machine.name: machine for machine in self._cloud.machines(self._terms.project)}
         except CloudError as error:
             self._trouble = error
-            self._tell(f"no word about the machines, asking again: {error}")
+            self._tell(f"cannot list the machines, retrying: {error}")
             return False
         for name, machine in listed.items():
             member = self._members.get(name) or self._adopt(machine)
@@ -161,7 +161,7 @@ class Fleet:
         return True
 
     def _failed_to_start(self, member: Member) -> bool:
-        """Of one that the list lacks: its last words tell that it has ended, so the list is not late."""
+        """Return whether the boot log of a machine missing from the list says that it ended."""
         if member.greeted or member.worked or {member.name} & (self._greeted | self._worked):
             return False
         return not self._ordering.stopped.is_set() and FAILED.search(self._boot_log(member.name)) is not None
@@ -174,11 +174,11 @@ class Fleet:
         member.greeted |= member.worked or member.name in self._greeted
 
     def _adopt(self, machine: Machine) -> Member:
-        """A machine of an earlier session of this search."""
+        """Add a machine of an earlier session of this search."""
         now, known, terms = self._clock(), self._ledger.get(machine.name), self._terms
         ends = now + terms.lifetime if known is None else self._on_clock(known.ends)
         member = self._members[machine.name] = Member(machine.name, now, ends, now)
-        with contextlib.suppress(OSError):  # it is there, whether that can be written or not
+        with contextlib.suppress(OSError):  # the machine exists, whether this can be written or not
             if known is None:
                 same = [offer for offer in terms.offers if offer.machine_type == machine.machine_type]
                 rate = terms.rate((same or list(terms.offers))[0]) if terms.offers else Rate(None, None)
@@ -189,11 +189,11 @@ class Fleet:
         return member
 
     def _on_clock(self, at: float) -> float:
-        """A time of the ledger, on the fleet's clock."""
+        """Convert a time of the ledger to the fleet's clock."""
         return self._clock() + at - self._wall()
 
     def _leaves(self, member: Member, waiting: bool) -> None:
-        """It ends or is gone, and counts no more."""
+        """Stop counting a machine that is ending or gone."""
         ours = member.order is not None and member.machine is not None and not member.out and not member.dismissed
         if ours and not member.worked and (waiting or not member.greeted):
             assert member.order is not None
@@ -213,39 +213,46 @@ class Fleet:
         name = found[-1]
         log = self._boot_log(name).strip()
         last = (
-            f"the last lines of {name}: {log}" if log else f"{name} left no log: may its account write to the bucket?"
+            f"the last lines of {name}: {log}"
+            if log
+            else f"{name} left no log; check that its account can write to the bucket"
         )
         advice = f"{UNINSTALLED} " if "studio: a package was not installed" in log else ""
-        raise NoMachines(f"{len(found)} machines in a row came to nothing, so no more are started; {advice}{last}")
+        raise NoMachines(
+            f"{len(found)} machines in a row failed before they ran an experiment; no more will be started; {advice}{last}"
+        )
 
     def _check_hope(self) -> None:
-        """There is no machine, or none but those whose order has no answer."""
+        """Raise if there is no machine, except those whose order got no response, and none is to be expected."""
         if not self.alive:
             self._ordering.check_hope()
             if self._ordering.broke:
                 raise CostReached(f"--max-cost: {self._left()}")
         if self._clock() - self._last_alive > PATIENCE:
-            raise NoMachines(f"no machine was to be had for {PATIENCE / 60:.0f} minutes; name another --machine-type")
+            raise NoMachines(
+                f"no machine was available for {PATIENCE / 60:.0f} minutes; try another --machine-type or region"
+            )
 
     def _left(self) -> str:
         cap, most = self._terms.max_cost, committed(self._ledger.spells, self._wall())
-        spot = f" (up to {money(most)}, had prices risen)" if most > self.spent * 1.01 else ""
-        return f"{money(self.spent)} of {money(cap)} are spent{spot}, and the rest pays for no machine"
+        spot = f" (up to {money(most)}, if prices rose)" if most > self.spent * 1.01 else ""
+        return f"{money(self.spent)} of {money(cap)} is spent{spot}; the rest does not pay for another machine"
 
     # --- ending machines --------------------------------------------------------------------------------------------
 
     def _end_some(self) -> None:
-        """Machines that hang, that never say a word, that outlived their time, that stopped without being gone, and
-        those that are more than wanted."""
+        """End machines that hang, that never reported, that outlived their lifetime, that stopped without ending, and those
+        beyond the number wanted.
+        """
         now = self._clock()
         wrong: list[Member] = []
         mutes: list[Member] = []
         for member in self._members.values():
             mute = member.order is not None and not member.greeted and now - member.since > SILENT
             if member.name in self._silent:
-                self._tell(f"{member.name} holds an experiment and says nothing any more: it is replaced")
+                self._tell(f"{member.name} stopped responding while running an experiment; replacing it")
             elif mute and not member.out:
-                self._tell(f"{member.name} has said nothing for {SILENT / 60:.0f} minutes: it is ended")
+                self._tell(f"{member.name} has not reported for {SILENT / 60:.0f} minutes; ending it")
                 mutes.append(member)
             elif not member.out and now <= member.ends + LIST_LAG:
                 continue
@@ -254,12 +261,12 @@ class Fleet:
         inside.sort(key=lambda member: (member.worked, member.greeted, -member.since))
         extra = [member for member in inside if member.machine is not None][: max(len(inside) - self._terms.most, 0)]
         for member in extra:
-            self._tell(f"{member.name} is more than is wanted: it is ended")
+            self._tell(f"{member.name} is no longer needed; ending it")
         self._end([*wrong, *extra])
-        self._barren += [member.name for member in mutes if member.dismissed]  # else it is there, and counts
+        self._barren += [member.name for member in mutes if member.dismissed]  # else it still exists, and counts
 
     def _end(self, members: Sequence[Member]) -> bool:
-        """Ask them to end, unless they were asked a moment ago. Whether the cloud took all that was asked."""
+        """Ask the machines to end, unless they were asked a moment ago. Return whether the cloud accepted all requests."""
         now = self._clock()
         due = [m for m in members if m.machine is not None and (m.asked is None or now - m.asked >= AGAIN)]
         if not due:
@@ -268,21 +275,21 @@ class Fleet:
             self._cloud.terminate([member.machine for member in due if member.machine is not None])
         except CloudError as error:
             self._trouble = error
-            self._tell(f"no machine was ended, trying again: {error}")
+            self._tell(f"cannot end machines, retrying: {error}")
             return False
         for member in due:
             member.asked, member.dismissed, member.out = now, True, True
         return True
 
     def interrupt(self) -> None:
-        """Orders that are not sent yet are not sent. From any thread."""
+        """Send no more orders. From any thread."""
         self._ordering.stopped.set()
 
     def close(self) -> bool:
-        """End all machines of this search, those included whose orders had no answer. Whether that is certain."""
+        """End all machines of this search, also those whose orders got no response. Return whether all are known to have ended."""
         self.interrupt()
         begun, refused = self._clock(), None
-        for name, member in self._lost.items():  # it was a list that was wrong, or they are gone, which is no error
+        for name, member in self._lost.items():  # the list may have been wrong; ending one that has ended is no error
             self._members.setdefault(name, member)
         self._lost.clear()
         while True:
@@ -301,7 +308,9 @@ class Fleet:
             refused = (waited if refused is None else refused) if hopeless else None
             if waited >= (CLOSING if refused is None else min(refused + REFUSED, CLOSING)):
                 names = ", ".join(member.name for member in self._members.values())
-                self._say(f"not certain to be gone: {names}. They end by themselves; `studio cloud gc` looks again")
+                self._say(
+                    f"could not confirm that these machines ended: {names}. They end by themselves; check with: studio cloud gc"
+                )
                 return False
             self._sleep(min(0.5 + waited, 2.0))
 
@@ -312,6 +321,6 @@ class Fleet:
 
 
 def _last_words(log: str) -> str:
-    """What stands before the end of a boot log: what went wrong, and of which step."""
+    """Return the last lines of a boot log before its end: what failed, and in which step."""
     lines = [line for line in log.split(" | ") if not FAILED.search(line)]
     return " | ".join(lines[-2:]) or log

@@ -1,8 +1,8 @@
-"""The machines that a search has ordered, and what they cost: a file beside its record, for sessions to come.
+"""The machines that a search has ordered, and their costs: a file beside its record, for later sessions.
 
-An entry is written before its order is sent. So a driver that is killed at any moment leaves no machine that the next
-one does not know of and does not count. What became of a machine may stay unwritten, as on a full disk: no machine has to
-wait for it, and the next session asks the cloud.
+An entry is written before its order is sent. So a driver that is killed at any moment leaves no machine that the next one
+does not know and count. The end of a machine may stay unrecorded, as on a full disk: no machine has to wait for it, and
+the next session asks the cloud.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ FILE = "machines.json"  # in the project's folder
 
 @dataclass(frozen=True)
 class Entry:
-    """One machine. Times are seconds since the epoch, by this computer's clock. `ended`, `seen`: as those of a `Spell`."""
+    """A machine. Times are seconds since the epoch, by this computer's clock. `ended`, `seen`: as in a `Spell`."""
 
     name: str
     machine_type: str
@@ -33,7 +33,7 @@ class Entry:
     ends: float
     ended: float | None = None
     seen: float = 0.0
-    cloud: str = ""  # empty: of a search before this was noted
+    cloud: str = ""  # empty in searches of older versions
 
     @property
     def spell(self) -> Spell:
@@ -41,7 +41,7 @@ class Entry:
 
 
 class Ledger:
-    """`folder`: the project's; None keeps everything in memory. Several threads may write."""
+    """The entries of one search. `folder`: the project's; None keeps all in memory. Several threads may write."""
 
     def __init__(self, folder: Path | None = None):
         self._file = None if folder is None else folder / FILE
@@ -56,23 +56,23 @@ class Ledger:
         return self._entries.get(name)
 
     def note(self, entry: Entry) -> None:
-        """New, or in place of what was known of that machine. OSError where it cannot be written."""
+        """Record a new or changed entry. Raises OSError if it cannot be written."""
         self._change({entry.name: entry})
 
     def listed(self, names: Iterable[str], now: float) -> None:
-        """They are there. Of one that outlives its lifetime that is written down, as it goes on costing."""
+        """Record machines that are still running after their lifetime: they keep costing."""
         late = [entry for name in names if (entry := self._entries.get(name)) is not None and now > entry.ends]
         with contextlib.suppress(OSError):
             self._change({entry.name: replace(entry, ended=None, seen=now) for entry in late})
 
     def ended(self, names: Iterable[str], now: float) -> None:
-        """They are gone; each is paid until `now`, or until its lifetime ended, or until it was seen last."""
+        """Record that machines ended; each is paid until `now`, or the end of its lifetime, or until it was last seen."""
         found = [entry for name in names if (entry := self._entries.get(name)) is not None and entry.ended is None]
         with contextlib.suppress(OSError):
             self._change({entry.name: replace(entry, ended=_end(entry, now)) for entry in found})
 
     def drop(self, name: str) -> None:
-        """It was never made."""
+        """Remove a machine that was never made."""
         with contextlib.suppress(OSError):
             self._change({}, drop=name)
 
@@ -90,8 +90,10 @@ class Ledger:
 
 
 def read(folder: Path) -> list[Entry]:
-    """The entries of the project in `folder`; none where it has had no machines. StudioError for a damaged file: what
-    was spent is not known, which is not nothing."""
+    """Return the entries of the project in `folder`; none if it has had no machines.
+
+    Raises StudioError for a damaged file: the costs are unknown then, not 0.
+    """
     file = folder / FILE
     try:
         return [_entry(row) for row in json.loads(file.read_text(encoding="utf-8"))]
@@ -99,8 +101,8 @@ def read(folder: Path) -> list[Entry]:
         return []
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StudioError(
-            f"{file} cannot be read ({type(error).__name__}), so what its machines have cost is not known; end them with "
-            "studio cloud gc, then delete the file: the search counts from nothing again"
+            f"{file} cannot be read ({type(error).__name__}), so the costs of its machines are unknown; end them with "
+            "studio cloud gc, then delete the file: costs count from 0 again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Which machine types of a cloud do for an experiment, and what comes closest where none does. Pure."""
+"""Choose the machine types that meet the requirements, and the closest if none does. Pure."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -9,12 +9,12 @@ from studio.backends.cloud.cloud import NotOffered, Wanted
 from studio.text import did_you_mean
 
 GIB = 1 << 30
-LEAST_RAM = 2 * GIB  # unless one is named: Studio and a script with numpy do not fit into less
+LEAST_RAM = 2 * GIB  # unless a type is named: Studio and a script with numpy need that much
 
 
 @dataclass(frozen=True)
 class MachineType:
-    """`ram` in bytes. `ordinary`: one to choose unasked."""
+    """A machine type of a cloud. `ram` in bytes. `ordinary`: may be chosen without being named."""
 
     name: str
     cpus: int
@@ -29,7 +29,7 @@ class MachineType:
 
     @property
     def size(self) -> tuple[int, int, int, str]:
-        """What to sort by where no price is known."""
+        """Sort key for when no price is known."""
         return self.gpus, self.cpus, self.ram, self.name
 
 
@@ -37,9 +37,9 @@ Kind = TypeVar("Kind", bound=MachineType)
 
 
 def suitable(types: Iterable[Kind], wanted: Wanted, where: str, old_gpus: Collection[str] = ()) -> list[Kind]:
-    """Those that have what is wanted, the smallest first. NotOffered without any, saying what comes closest.
+    """Return the types that meet `wanted`, smallest first. Raises NotOffered if none does, naming the closest.
 
-    `where`: as in "no machine of EC2 in us-east-1"; `old_gpus`: only for those who name them.
+    `where`: as in "no machine of EC2 in us-east-1"; `old_gpus`: used only if named.
     """
     types = [kind for kind in types if wanted.machine_type is not None or kind.ordinary]
     found = [kind for kind in types if _has(kind, wanted)]
@@ -51,13 +51,15 @@ def suitable(types: Iterable[Kind], wanted: Wanted, where: str, old_gpus: Collec
 
 
 def gpu_key(name: str) -> str:
-    """The same for `nvidia-h100-mega-80gb` and `H100 80GB Mega`."""
+    """Return a key of a GPU's name: the same for `nvidia-h100-mega-80gb` and `H100 80GB Mega`."""
     words = re.split(r"[ -]+", name.lower())
     return "-".join(sorted(word for word in words if word not in ("nvidia", "tesla", "")))
 
 
 def same_gpu(name: str, asked: str) -> bool:
-    """Whether the cloud's "nvidia-tesla-t4" is what was asked for: t4, Tesla T4, nvidia-t4; H100 is of all its kinds."""
+    """Return whether the cloud's "nvidia-tesla-t4" is what was asked for: t4, Tesla T4, nvidia-t4; H100 matches all its
+    variants.
+    """
     return set(gpu_key(asked).split("-")) <= set(gpu_key(name).split("-"))
 
 
@@ -70,7 +72,7 @@ def _has(kind: MachineType, wanted: Wanted) -> bool:
 
 
 def _needs(kind: MachineType, wanted: Wanted) -> list[tuple[int, int]]:
-    """What it has, and what is wanted."""
+    """Return pairs of what the type has and what is wanted."""
     fits = not wanted.gpu_type or same_gpu(kind.gpu_type, wanted.gpu_type)
     return [
         (kind.cpus, wanted.cpus or 0),
@@ -83,8 +85,8 @@ def _nothing(types: list[Kind], wanted: Wanted, where: str) -> str:
     if wanted.machine_type is not None:
         told = ", ".join(sorted({str(kind) for kind in types}))
         return (
-            f"--machine-type {told} has less than you asked for: {_options(wanted)}; name a larger one, or leave "
-            "--machine-type out for the cheapest that has it"
+            f"--machine-type {told} is too small for {_options(wanted)}; name a larger one, or leave "
+            "--machine-type out for the cheapest that fits"
         )
     names = {kind.gpu_type for kind in types if kind.gpu_type}
     if wanted.gpu_type and not any(same_gpu(name, wanted.gpu_type) for name in names):

@@ -1,11 +1,11 @@
-"""A backend whose workers are machines of a cloud: `BucketBackend` carries the runs, a `Fleet` the machines.
+"""A backend whose workers are cloud machines: a `BucketBackend` for the runs, a `Fleet` for the machines.
 
     Driver ── start, poll ──► MachinesBackend ── jobs, outcomes ──────► bucket ◄── workers
                                    │ a thread                                        ▲
                                    └── Fleet.tend ── orders, ends ──► cloud ── machines ┘
 
-The driver's thread never waits for the cloud. Nothing is ordered before the first experiment, and whatever ends the
-search goes through `close`, which ends all machines.
+The driver's thread never waits for the cloud. Nothing is ordered before the first experiment, and however the search
+ends, it calls `close`, which ends all machines.
 """
 
 import contextlib
@@ -37,19 +37,19 @@ from studio.settings import Settings
 from studio.system.files import write_json
 
 TEND = 5.0  # seconds between two looks at the machines
-LOOK = 5.0  # seconds between two looks into the bucket; requests are billed
-TOGETHER = 8  # orders that are sent at a time
-LOG_LINES = 12  # of a machine that came to nothing
+LOOK = 5.0  # seconds between two looks at the bucket; requests are billed
+TOGETHER = 8  # orders sent at the same time
+LOG_LINES = 12  # shown of a machine that failed to start
 
 
 class MachinesBackend(BeforeSearch, PooledBackend):
-    """Experiments on machines that are ordered for them; a subclass says of which cloud."""
+    """Runs experiments on machines that are ordered for them; subclasses name the cloud."""
 
     Options = Wishes
 
     @classmethod
     def auto_slots(cls, options: Any, settings: Settings) -> int:
-        raise BadInput("--num-workers auto counts the CPUs of this machine: say how many experiments run at a time")
+        raise BadInput("--num-workers auto counts the CPUs of this machine: give the number of experiments at a time")
 
     def __init__(self, options: Wishes, context: BackendContext):
         super().__init__(options, context)
@@ -84,7 +84,7 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         return super().poll(timeout)
 
     def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
-        """Should it come back, it finds none of what it left here."""
+        """End the jobs and fetch the results; should the search come back, it finds nothing left here."""
         super().migrate(unfinished)
         if not self._ledger.alive:
             (self._project / QUEUE).unlink(missing_ok=True)
@@ -108,15 +108,13 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         try:
             left = self.close_ports(self.open_cloud())
         except StudioError as error:
-            self._say(
-                f"what opened ports may still be there, which costs nothing: {error}; studio cloud gc tries again"
-            )
+            self._say(f"rules for open ports may remain, which costs nothing: {error}; studio cloud gc tries again")
             return
         if left:
-            self._say(f"{', '.join(left)} stays, as other machines use it; studio cloud gc deletes it later")
+            self._say(f"kept {', '.join(left)}: other machines use it; studio cloud gc deletes it later")
 
     def _note_spent(self, fleet: Fleet) -> None:
-        """For `studio runs list`. Nothing where a price is not known."""
+        """Record the costs for `studio runs list`; none if a price is unknown."""
         known = all(spell.rate.now is not None for spell in self._ledger.spells)
         with contextlib.suppress(OSError):
             write_json(self._project / OF_PROJECT, {"dollars": fleet.spent if known else None})
@@ -149,7 +147,7 @@ class MachinesBackend(BeforeSearch, PooledBackend):
         )
 
     def _boot_log(self, machine: str) -> str:
-        """Its last lines, or nothing."""
+        """Return the last lines of a machine's boot log, or ""."""
         try:
             found = self.bucket.get(log_key(machine))
         except BucketError:
@@ -163,7 +161,7 @@ class MachinesBackend(BeforeSearch, PooledBackend):
             self._note_cost(Path(travel.run.folder), copy_of(travel.ended.worker), travel.ended.body)
 
     def _note_cost(self, folder: Path, machine: str, body: dict[str, Any]) -> None:
-        """Beside the run's files: the machine, and what the experiment cost of it."""
+        """Write the machine and the experiment's share of its cost beside the run's files."""
         entry = self._ledger.get(machine)
         if entry is None:
             return
@@ -185,8 +183,7 @@ class MachinesBackend(BeforeSearch, PooledBackend):
 
 
 def put_file(bucket: Bucket, path: Path, name: str = "") -> str:
-    """The key of the file, which is in the bucket when this returns. It is sent also where it is there: the bucket deletes
-    what is older than 30 days."""
+    """Upload the file, even if the bucket has it: files older than 30 days are deleted there. Return its key."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     key = f"{SETUP}{digest}/{name or path.name}"
     bucket.upload(key, path)
@@ -194,7 +191,7 @@ def put_file(bucket: Bucket, path: Path, name: str = "") -> str:
 
 
 def put_packages(bucket: Bucket, packages: list[str]) -> str:
-    """The key of a requirements file with these. They may hold a token, so they are nowhere else."""
+    """Upload a requirements file with these packages and return its key. They may hold a token, so they go nowhere else."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, PACKAGES)
         file.write_text("".join(f"{package}\n" for package in packages), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a search wants of a cloud, and what it can have.
+"""Plan the machines of a search from its options and the cloud's offers.
 
 Settings, Wishes ──┐
 Cloud.offers ──────┴─ settle ──► CloudSettings ──► Quote, Order
@@ -23,47 +23,50 @@ from studio.options import option, parse_bytes
 from studio.settings import Settings, parse_duration
 
 DEFAULT_LIFETIME = 24 * 3600
-SPARE = 900  # seconds a machine gets beyond the time of the search: to start, and to bring its files home
+SPARE = 900  # seconds that a machine gets beyond the time of the search: to start, and to upload files
 LEAST_LIFETIME = 600  # seconds: booting and installing take some minutes, which are billed
-LEAST_IDLE = 60  # seconds: between two experiments there may be a pause, and a new machine is a minute of the bill
+LEAST_IDLE = 60  # seconds: there may be a pause between two experiments, and a new machine costs at least a minute
 IDLE = 300  # seconds without work after which a machine ends
 
 
 @dataclass(frozen=True)
 class Wishes(Backend.Options):
-    """The options of a cloud, as they are typed; None: as the cloud likes."""
+    """The options of a cloud as typed; None: chosen by Studio or the cloud."""
 
     prefix: ClassVar[str | None] = ""
 
     bucket: str | None = option(
         None,
         "URL",
-        "s3://NAME or gs://NAME. Default: the one that `studio cloud setup` made.",
+        "s3://NAME or gs://NAME. Default: the bucket made by `studio cloud setup`.",
         names=("--bucket", "--cloud-bucket"),
     )
     account: str | None = option(
-        None, "NAME", "What machines act as. Default: what `studio cloud setup` made.", names=("--cloud-account",)
+        None,
+        "NAME",
+        "Identity of machines. Default: the account made by `studio cloud setup`.",
+        names=("--cloud-account",),
     )
-    gpu_type: str | None = option(None, "NAME", "Such as t4, l4, a100.")
-    machine_type: str | None = option(None, "NAME", "Default: the cheapest with --cpus, --gpus and --ram.")
+    gpu_type: str | None = option(None, "NAME", "GPU type, such as t4, l4, a100.")
+    machine_type: str | None = option(
+        None, "NAME", "Machine type. Default: the cheapest with --cpus, --gpus and --ram."
+    )
     image: str | None = option(None, "NAME", "Disk image. Default: Ubuntu 24.04.")
-    per_machine: int | None = option(None, "N", "Experiments at a time on one machine.")
-    cloud_timeout: str | None = option(None, "TIME", "A machine ends after that long without work. Default: 5m.")
+    per_machine: int | None = option(None, "N", "Experiments at a time on each machine.")
+    cloud_timeout: str | None = option(None, "TIME", "Time without work after which a machine ends. Default: 5m.")
     cloud_lifetime: str | None = option(
-        None, "TIME", "A machine ends after that long in any case. Default: --max-time, or 24h."
+        None, "TIME", "Time after which a machine ends in any case. Default: --max-time, or 24h."
     )
-    max_cost: str | None = option(None, "DOLLARS", "The search ends before its machines cost more.")
+    max_cost: str | None = option(None, "DOLLARS", "End the search before its machines cost more.")
     price: str | None = option(None, "DOLLARS", "Price per machine and hour, if the cloud does not report one.")
-    bid: str | None = option(
-        None, "DOLLARS|N%", "The most to pay for a spot machine and hour, where the cloud takes bids."
-    )
-    ssh_keypair: str | None = option(None, "NAME", "Open port 22, for that key pair (GCE: USER:FILE.pub).")
+    bid: str | None = option(None, "DOLLARS|N%", "Most to pay per spot machine and hour, if the cloud takes bids.")
+    ssh_keypair: str | None = option(None, "NAME", "Open port 22 for this key pair (GCE: USER:FILE.pub).")
     port: int | None = option(None, "N", "Open a port of each machine.")
-    user_startup_script: str | None = option(None, "FILE", "Runs first on each machine, as root.")
-    python_pkg: list[str] = option([], "PACKAGE", "Installed on each machine. Repeatable.", secret=True)
+    user_startup_script: str | None = option(None, "FILE", "Script to run first on each machine, as root.")
+    python_pkg: list[str] = option([], "PACKAGE", "Package to install on each machine. Repeatable.", secret=True)
 
     def check(self, spot: bool) -> None:
-        """BadInput for what cannot be meant, before any cloud is asked."""
+        """Check the options by themselves, before any request. Raises BadInput."""
         if self.per_machine is not None and self.per_machine < 1:
             raise BadInput(f"--per-machine {self.per_machine}: at least 1 is needed")
         if self.port is not None and not 0 < self.port < 65536:
@@ -71,15 +74,15 @@ class Wishes(Backend.Options):
         if self.bid is not None and not spot:
             raise BadInput(f"--bid {self.bid} is for spot machines, such as those of --cloud=ec2spot")
         if self.user_startup_script is not None and not os.path.isfile(self.user_startup_script):
-            raise BadInput(f"--user-startup-script {self.user_startup_script!r} is no file")
+            raise BadInput(f"--user-startup-script {self.user_startup_script!r} is not a file")
         for package in self.python_pkg:
             if package.startswith("-") or not package.strip() or re.search(r"[\x00-\x1f\x7f]", package):
-                raise BadInput(f"--python-pkg {package!r} is no package, such as torch or 'torch==2.5'")
+                raise BadInput(f"--python-pkg {package!r} is not a package, such as torch or 'torch==2.5'")
             if re.fullmatch(r"[A-Za-z0-9][^\s;@]*(\s+[A-Za-z][^\s;@]*)+", package.strip()):
                 each = " ".join(f"--python-pkg={name}" for name in package.split())
                 raise BadInput(f"--python-pkg {package!r} is more than one package; write {each}")
             if is_local(package):
-                raise BadInput(f"--python-pkg {package!r} is a file of this machine: give a package, or a URL of one")
+                raise BadInput(f"--python-pkg {package!r} is a file on this machine: give a package, or the URL of one")
         idle = parse_duration(self.cloud_timeout, "--cloud-timeout")
         if idle is not None and idle < LEAST_IDLE:
             raise BadInput(
@@ -99,10 +102,10 @@ class Wishes(Backend.Options):
 
 @dataclass(frozen=True)
 class CloudSettings:
-    """`machines` of one offer, or of the next best; each runs `per_machine` experiments at a time.
+    """The plan: `machines` of one offer, or of the next best; each runs `per_machine` experiments at a time.
 
     idle, lifetime  seconds
-    price           dollars an hour, where the user says it
+    price           dollars an hour, if given by the user
     hdd             bytes
     """
 
@@ -125,11 +128,9 @@ class CloudSettings:
     def quote(self) -> Quote:
         rate = self.rate(self.offers[0])
         lives = ((n, affordable_lifetime(self.max_cost, rate, n, self.lifetime)) for n in range(self.machines, 0, -1))
-        machines, lifetime = next(pair for pair in lives if pair[1])  # for one it was checked
+        machines, lifetime = next(pair for pair in lives if pair[1])  # `_check_cap` made sure that one is affordable
         terms = {"price": self.price, "bid": self.bid, "max_cost": self.max_cost, "idle": self.idle}
-        less = (
-            f"--max-cost {self.wishes.max_cost} pays for no more than {machines} of {self.machines} machines at a time"
-        )
+        less = f"--max-cost {self.wishes.max_cost} pays for only {machines} of {self.machines} machines at a time"
         notes = (*self.notes, less) if machines < self.machines else self.notes
         return Quote(self.cloud.name, machines, self.offers[0], self.spot, lifetime, **terms, notes=notes)  # type: ignore[arg-type]
 
@@ -161,27 +162,30 @@ class CloudSettings:
 
 
 def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids: bool = True) -> CloudSettings:
-    """Ask `cloud` what it has for `settings`. BadInput where a price is needed and nobody knows it.
+    """Ask `cloud` for offers that fit `settings`. Raises BadInput if a price is needed and unknown.
 
-    `bids`: whether this cloud takes bids; where it does not they are ignored.
+    `bids`: whether this cloud takes bids; if not, they are ignored.
     """
     wishes.check(spot)
     if settings.python is not None:
         raise BadInput(
-            f"--python {settings.python} is of this machine: others get a Python, and what --python-pkg names"
+            f"--python {settings.python} is a path on this machine; cloud machines install their own Python, with the packages "
+            "of --python-pkg"
         )
     if wishes.per_machine is not None:
         wishes = replace(wishes, per_machine=min(wishes.per_machine, settings.num_workers))
     offers = cloud.offers(wanted(settings, wishes, spot))
     per_machine = wishes.per_machine or _fitting(settings, offers[0])
-    if per_machine > (wishes.per_machine or 1):  # the other offers have to be as large, and the disk
+    if per_machine > (wishes.per_machine or 1):  # the other offers and the disk have to be as large
         offers = cloud.offers(wanted(settings, replace(wishes, per_machine=per_machine), spot))
     if not spot and offers[0].spot is None:
         offers = [replace(offers[0], spot=_spot_price(cloud, offers[0])), *offers[1:]]
     price = parse_dollars(wishes.price, "--price")
     max_cost = parse_dollars(wishes.max_cost, "--max-cost")
     best = offers[0]
-    alone = None if best.on_demand is None else best.on_demand - best.besides  # a bid is for the machine alone
+    alone = (
+        None if best.on_demand is None else best.on_demand - best.besides
+    )  # a bid is for the machine without disk and address
     bid = parse_bid(wishes.bid, alone if price is None else price) if bids else None
     settled = CloudSettings(
         cloud=cloud,
@@ -207,7 +211,7 @@ def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids
 
 
 def _notes(settings: Settings, wishes: Wishes, bids: bool) -> tuple[str, ...]:
-    """What is taken, and may be meant otherwise."""
+    """Return notes on options that are accepted but may not do what was intended."""
     notes = []
     if not bids and wishes.bid is not None:
         notes.append(f"--bid {wishes.bid} is ignored: this cloud takes no bids")
@@ -220,7 +224,7 @@ def _notes(settings: Settings, wishes: Wishes, bids: bool) -> tuple[str, ...]:
 
 
 def wanted(settings: Settings, wishes: Wishes, spot: bool) -> Wanted:
-    """What one machine must have, for as many experiments as it runs at a time."""
+    """Return what one machine must have for as many experiments as it runs at a time."""
     each = Wanted(
         cpus=settings.cpus,
         gpus=settings.gpus,
@@ -245,7 +249,7 @@ def _check_disk(settled: CloudSettings, hdd: str | None) -> None:
 
 
 def _check_bid(settled: CloudSettings) -> None:
-    """A bid below the price now gets no machine at all."""
+    """Raise BadInput for a bid below the present price, which gets no machine."""
     known = [(offer.spot - offer.besides, offer) for offer in settled.offers if offer.spot is not None]
     if settled.bid is None or settled.price is not None or not known:
         return
@@ -254,12 +258,12 @@ def _check_bid(settled: CloudSettings) -> None:
         given = "" if settled.wishes.bid == f"{settled.bid:g}" else f", which is {money(settled.bid)} an hour"
         raise BadInput(
             f"--bid {settled.wishes.bid}{given}: {offer.machine_type} in {offer.zone} costs {money(least)} an hour now, "
-            "and no zone less; bid more, or leave --bid out"
+            "and no other zone less; bid more, or leave --bid out"
         )
 
 
 def _spot_price(cloud: Cloud, offer: Offer) -> float | None:
-    """What the same machine would cost as a spot machine, for the quote; None where nobody says."""
+    """Return the price of the same machine as a spot machine, for the quote; None: unknown."""
     with contextlib.suppress(CloudError):
         found = cloud.offers(Wanted(machine_type=offer.machine_type, spot=True))
         return min((other.spot for other in found if other.spot is not None), default=None)
@@ -267,7 +271,7 @@ def _spot_price(cloud: Cloud, offer: Offer) -> float | None:
 
 
 def _fitting(settings: Settings, offer: Offer) -> int:
-    """How many experiments a machine has GPUs for, and all else; one where they want no GPU."""
+    """Return how many experiments fit on a machine; one if they need no GPU."""
     if not settings.gpus:
         return 1
     needs = (offer.gpus, settings.gpus), (offer.cpus, settings.cpus), (offer.ram, _bytes(settings.ram, "--ram"))
@@ -290,16 +294,16 @@ def _check_cap(settled: CloudSettings) -> None:
         ways = "--bid or --price" if settled.bids else "--price"
         raise BadInput(
             f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} costs {money(rate.now)} an hour as a spot machine, "
-            f"and nobody says how far that may rise; give {ways} DOLLARS an hour"
+            f"and how far that may rise is unknown; give {ways} DOLLARS an hour"
         )
     if rate.ceiling is None:
         raise BadInput(
-            f"--max-cost {settled.wishes.max_cost}: nobody says what {offer.machine_type} costs; give --price DOLLARS an hour"
+            f"--max-cost {settled.wishes.max_cost}: the price of {offer.machine_type} is unknown; give --price DOLLARS an hour"
         )
     if not affordable_lifetime(settled.max_cost, rate, 1, settled.lifetime):
         raise BadInput(
             f"--max-cost {settled.wishes.max_cost}: {offer.machine_type} can cost {money(rate.ceiling)} an hour, "
-            f"and a quarter of an hour is the least that makes sense"
+            f"and needs money for at least 15 minutes"
         )
 
 

@@ -1,4 +1,4 @@
-"""Prices that were asked for a while ago: a file in STUDIO_HOME/cache. Prices that nobody may know are no error."""
+"""A cache of price lists in STUDIO_HOME/cache. Without permission to ask, prices are unknown; that is no error."""
 
 import contextlib
 import json
@@ -13,18 +13,19 @@ from studio.project.paths import studio_home
 
 DAY = 86400.0
 
-Prices = dict[str, float]  # dollars, by whatever they are of
+Prices = dict[str, float]  # dollars, by what they pay for
 
 
 class PriceCache:
-    """`name` of the cloud and the region, for the file."""
+    """The cached prices of one cloud and region, which `name` gives for the file."""
 
     def __init__(self, name: str):
         self._file = studio_home() / "cache" / f"{name}.json"
 
     def get(self, key: str, seconds: float, ask: Callable[[], Prices]) -> Prices:
-        """What `ask` said no more than `seconds` (a day at most) ago, or says now. Empty: not known. The machines may
-        still be had; who needs a price is asked for --price."""
+        """Return the prices of `ask`, at most `seconds` (a day at most) old. Empty: unknown; machines can still be ordered,
+        and the user is asked for --price if one is needed.
+        """
         kept = self._read()
         if key in kept and time.time() - kept[key]["at"] < seconds:
             return dict(kept[key]["prices"])
@@ -37,17 +38,17 @@ class PriceCache:
         return prices
 
     def _read(self) -> dict[str, Any]:
-        """What is not too old for anybody."""
+        """Return the entries less than a day old."""
         now = time.time()
         try:
             kept = json.loads(self._file.read_text())
             return {key: entry for key, entry in kept.items() if entry["prices"] and 0 <= now - entry["at"] < DAY}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file yet, or not written by Studio
             return {}
 
     def _write(self, kept: dict[str, Any]) -> None:
         part = self._file.with_name(f".{uuid.uuid4().hex}.part")
-        with contextlib.suppress(OSError):  # a full disk costs us a request, nothing else
+        with contextlib.suppress(OSError):  # a full disk costs a request, nothing else
             self._file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 part.write_text(json.dumps(kept))

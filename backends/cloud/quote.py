@@ -1,4 +1,4 @@
-"""What a search in a cloud can cost, as the user reads it before it starts."""
+"""The quote: what a search in a cloud can cost, shown before it starts."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from studio.format import money
 
 @dataclass(frozen=True)
 class Quote:
-    """What a search in a cloud can cost. `idle` and `lifetime` in seconds."""
+    """Costs that a search in a cloud can have. `idle` and `lifetime` in seconds."""
 
     cloud: str
     machines: int
@@ -24,7 +24,7 @@ class Quote:
 
     @property
     def most(self) -> float | None:
-        """Dollars that all machines can cost in their lifetime."""
+        """Dollars that all machines can cost in their lifetime; None: unknown."""
         ceiling = rate_of(self.offer, spot=self.spot, price=self.price, bid=self.bid).ceiling
         whole = None if ceiling is None else ceiling * self.machines * self.lifetime / HOUR
         known = [amount for amount in (whole, self.max_cost) if amount is not None]
@@ -39,12 +39,12 @@ class Quote:
         size = f"{offer.cpus} CPU{many}, {offer.ram / (1 << 30):.4g} GB{gpus}"
         lines = [f"{what} ({size}) of {self.cloud} in {offer.zone}, each for at most {hours(self.lifetime)}:"]
         if self.price is not None:
-            lines.append(self._line("as you say", self.price, True))
+            lines.append(self._line("--price", self.price, True))
         else:
             lines.append(self._line("spot", offer.spot, self.spot))
             lines.append(self._line("on demand", offer.on_demand, not self.spot))
         if self.spot and self.bid is not None:
-            lines.append(f"  a spot machine is given up when it costs more than {money(self.bid)} an hour")
+            lines.append(f"  a spot machine ends when it costs more than {money(self.bid)} an hour")
         lines.append(f"  a machine ends after {hours(self.idle)} without work, and with the search")
         if self.max_cost is not None:
             lines.append(f"  --max-cost ends the search before it costs more than {money(self.max_cost)}")
@@ -54,14 +54,12 @@ class Quote:
     def _unknown(self) -> str:
         if self.spot and self.offer.on_demand is not None:
             return "; counted as on demand"
-        return (
-            ": the cloud does not say what this will cost. Look it up, and give --price=DOLLARS of a machine and hour"
-        )
+        return "; look it up and pass --price=DOLLARS (per machine and hour)"
 
     def _line(self, kind: str, price: float | None, chosen: bool) -> str:
         mark = "*" if chosen else " "
         if price is None:
-            return f"{mark} {kind:10} price not known{self._unknown if chosen else ''}"
+            return f"{mark} {kind:10} price unknown{self._unknown if chosen else ''}"
         whole = price * self.machines
         return (
             f"{mark} {kind:10} {money(price)} an hour each, {money(whole)} together: "
@@ -70,7 +68,7 @@ class Quote:
 
 
 def hours(seconds: float) -> str:
-    """`5 minutes`, `1.5 hours`, `24 hours`"""
+    """Format seconds as `5 minutes`, `1.5 hours`, `24 hours`."""
     if seconds < 2 * HOUR:
         whole = max(round(seconds / 60), 1)
         return "1 minute" if whole == 1 else f"{whole} minutes"

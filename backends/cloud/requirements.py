@@ -1,4 +1,4 @@
-"""Which packages a script needs, as its working directory says; and whether another machine can have them."""
+"""The packages that a script needs, by the files in its working directory."""
 
 import re
 from pathlib import Path
@@ -7,16 +7,16 @@ from studio.errors import BadInput
 
 
 def requirement_files(source: Path) -> list[Path]:
-    """What says which packages the script needs: requirements.txt, else pyproject.toml with or without uv.lock.
+    """Return the files that list the packages of the script: requirements.txt, else pyproject.toml with or without uv.lock.
 
-    BadInput for a requirements.txt that speaks of other files: they are not there when a machine installs packages.
+    Raises BadInput for a requirements.txt that names other files: machines do not have them when they install packages.
     """
     if (file := source / "requirements.txt").is_file():
         for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if is_local(line):
                 raise BadInput(
-                    f"{file}, line {number}: {line.strip()!r} is a file of this machine, and others install from "
-                    "requirements.txt alone: name packages there, or install it in a --user-startup-script"
+                    f"{file}, line {number}: {line.strip()!r} is a file on this machine, and others install from "
+                    "requirements.txt only: name packages there, or install it in a --user-startup-script"
                 )
         return [file]
     if not (source / "pyproject.toml").is_file():
@@ -25,7 +25,7 @@ def requirement_files(source: Path) -> list[Path]:
 
 
 def is_local(requirement: str) -> bool:
-    """Whether that line of a requirements file speaks of a file or folder: `-r other.txt`, `-e .`, `./pkg`, `a.whl`."""
+    """Return whether a line of a requirements file names a file or folder: `-r other.txt`, `-e .`, `./pkg`, `a.whl`."""
     text = re.sub(r"(^|\s)#.*", "", requirement).strip()
     option = re.match(r"(-[rce]|--(requirement|constraint|editable))[\s=]*", text)
     text = text[option.end() :] if option else text

@@ -1,6 +1,6 @@
 """`studio cloud setup`: what an account needs, as steps that are shown before they are done.
 
-A step that was done is found done, so the command may be given again at any time.
+A step that was done before is recognised, so the command may be repeated at any time.
 """
 
 from abc import ABC, abstractmethod
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from studio.project.paths import studio_home
 from studio.system.files import write_json
 
-PREFIX = "search"  # of all keys: what machines may use of a bucket
-KEPT = 30  # days that the bucket keeps what searches leave in it
+PREFIX = "search"  # prefix of all keys that machines may use in a bucket
+KEPT = 30  # days that the bucket keeps files of searches
 
 
 @dataclass(frozen=True)
 class Step:
-    """`text` is all that would be sent, for a person to read."""
+    """A step of the setup. `text` shows all that would be sent."""
 
     title: str
     text: str
@@ -25,11 +25,11 @@ class Step:
 
 
 class Setup(ABC):
-    """Of one cloud.
+    """The setup of one cloud.
 
-    bucket    URL of what machines and searches share, as `--bucket` takes it
-    account   what machines act as
-    policies  titles and texts of what the driver and the machines must be allowed, and no more
+    bucket    URL of the bucket shared by machines and searches, as `--bucket` takes it
+    account   identity of machines
+    policies  titles and texts of the minimal permissions of the driver and the machines
     steps     in their order
     """
 
@@ -41,10 +41,10 @@ class Setup(ABC):
 
     @abstractmethod
     def checks(self) -> Iterator[str]:
-        """One line for each thing that was tried. Raises `CloudError` where there is no account to set up."""
+        """Yield one line for each check. Raises `CloudError` if there is no account to set up."""
 
     def remember(self) -> None:
-        """For searches to come, on this computer."""
+        """Record bucket and account on this computer, for later searches."""
         folder = studio_home() / "cloud"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"{self.cloud}.json", {"bucket": self.bucket, "account": self.account})

@@ -1,9 +1,9 @@
-"""Dollars: what a machine costs an hour, what machines have cost, what may still be spent, and how they are typed. Pure:
+"""Dollars that a machine costs an hour, that machines have cost, that may still be spent, and that the user types. Pure:
 dollars, hours' prices, seconds.
 
-The promise of `--max-cost`: what all machines can have cost until now, and what those that are alive can still cost
-until their lifetime ends them, never exceeds it together. Each hour counts with the most that its price may have risen
-to. So a machine is launched only with a lifetime that fits; nobody has to be awake for the promise to hold.
+The promise of `--max-cost`: the cost of all machines until now, and the cost of running ones until their lifetime ends
+them, never exceed it together. Each hour counts with the highest price that may have applied. So a machine is launched
+only with a lifetime that fits; the promise holds even if no driver runs.
 """
 
 import math
@@ -15,16 +15,16 @@ from studio.backends.cloud.cloud import Offer
 from studio.errors import BadInput
 
 HOUR = 3600.0
-LEAST_BILLED = 60.0  # seconds; Amazon and Google bill seconds from there on
+LEAST_BILLED = 60.0  # seconds; beyond these, Amazon and Google bill by the second
 LEAST_USEFUL = 900  # seconds: with money for less, a machine does little more than start
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Dollars an hour of one machine. None: not known.
+    """Dollars an hour of one machine; None: unknown.
 
-    now      what it costs
-    ceiling  what it can come to cost: a spot price may rise to the bid, or without one to the price on demand
+    now      the present price
+    ceiling  the highest possible price: a spot price may rise to the bid, or without one to the on-demand price
     """
 
     now: float | None
@@ -32,12 +32,12 @@ class Rate:
 
 
 def rate_of(offer: Offer, *, spot: bool, price: float | None = None, bid: float | None = None) -> Rate:
-    """`price` is what the user says that a machine costs an hour, in place of what the cloud says."""
+    """Return the rate of an offer. `price` is the user's price an hour, used instead of the cloud's."""
     if price is not None:
         return Rate(price, max(price, bid or 0.0) if spot else price)
     if not spot:
         return Rate(offer.on_demand, offer.on_demand)
-    if offer.spot is None:  # it is less than that, and how much less nobody says
+    if offer.spot is None:  # the spot price is lower, but unknown
         return Rate(offer.on_demand, offer.on_demand)
     dearest = [price for price in (offer.on_demand, None if bid is None else bid + offer.besides) if price is not None]
     return Rate(offer.spot, max(offer.spot, min(dearest)) if dearest else None)
@@ -45,11 +45,11 @@ def rate_of(offer: Offer, *, spot: bool, price: float | None = None, bid: float 
 
 @dataclass(frozen=True)
 class Spell:
-    """One machine's time on the bill, in seconds of one clock.
+    """The time for which one machine is billed, in seconds of one clock.
 
-    ends   its lifetime should end it
-    ended  it is gone; None: it was there when looked at last
-    seen   when it was seen alive last, where that was after `ends`
+    ends   when its lifetime ends it
+    ended  when it ended; None: it ran at the last look
+    seen   when it was last seen running, if after `ends`
     """
 
     rate: Rate
@@ -59,17 +59,18 @@ class Spell:
     seen: float = 0.0
 
     def billed(self, now: float) -> float:
-        """Seconds until now."""
+        """Return the seconds billed until now."""
         until = max(min(now, self.ends), self.seen) if self.ended is None else self.ended
         return max(until - self.begun, LEAST_BILLED)
 
     def spent(self, now: float) -> float:
-        """Dollars until now, at the price it was ordered for. A price that is not known counts nothing: with
-        `--max-cost` it must be known."""
+        """Return the dollars until now, at the price when it was ordered. An unknown price counts 0: with `--max-cost` the
+        price must be known.
+        """
         return self.billed(now) / HOUR * (self.rate.now or 0.0)
 
     def committed(self, now: float) -> float:
-        """Dollars that it can have cost until now, and can cost yet."""
+        """Return the dollars that the machine can have cost until now, and can cost until its end."""
         left = 0.0 if self.ended is not None else max(self.ends - max(now, self.begun + LEAST_BILLED), 0.0)
         dearest = self.rate.now if self.rate.ceiling is None else self.rate.ceiling
         return (self.billed(now) + left) / HOUR * (dearest or 0.0)
@@ -80,14 +81,13 @@ def spent(spells: Iterable[Spell], now: float) -> float:
 
 
 def committed(spells: Iterable[Spell], now: float) -> float:
-    """What can have been spent, and what those that are alive can cost yet."""
+    """Return the dollars that can have been spent, and that running machines can still cost."""
     return sum(spell.committed(now) for spell in spells)
 
 
 def affordable_lifetime(left: float | None, rate: Rate, machines: int, wanted: int) -> int:
-    """Seconds that each of `machines` new ones may live with `left` dollars; at most `wanted`. 0: none may be launched.
-
-    `left` None: as long as is wanted.
+    """Return the seconds that each of `machines` new ones may live with `left` dollars; at most `wanted`. 0: none may be
+    launched. `left` None: no limit.
     """
     if left is None:
         return wanted
@@ -100,7 +100,7 @@ def affordable_lifetime(left: float | None, rate: Rate, machines: int, wanted: i
 
 
 def experiment_cost(rate: Rate, seconds: float, slots: int) -> float | None:
-    """Dollars of an experiment on a machine that runs `slots` at a time."""
+    """Return the dollars of an experiment on a machine that runs `slots` at a time; None: unknown."""
     return None if rate.now is None else rate.now * seconds / HOUR / slots
 
 
@@ -108,30 +108,32 @@ def experiment_cost(rate: Rate, seconds: float, slots: int) -> float | None:
 
 
 def parse_dollars(given: str | float | None, option: str) -> float | None:
-    """`20`, `$20`, `0.35`."""
+    """Parse `20`, `$20` or `0.35`. Raises BadInput."""
     if given is None:
         return None
     amount = _amount(str(given).strip().removeprefix("$"))
     if amount is None:
-        raise BadInput(f"{option} {given!r} is no amount of dollars; write for example 20 or 0.35")
+        raise BadInput(f"{option} {given!r} is not an amount of dollars; write for example 20 or 0.35")
     return amount
 
 
 def parse_bid(given: str | float | None, on_demand: float | None) -> float | None:
-    """`0.35` or `$0.35` an hour, or `60%` of the price on demand."""
+    """Parse `0.35` or `$0.35` an hour, or `60%` of the on-demand price, into dollars an hour. Raises BadInput."""
     if given is None:
         return None
     text = str(given).strip()
     if not text.endswith("%"):
         amount = _amount(text.removeprefix("$"))
         if amount is None:
-            raise BadInput(f"--bid {given!r}: write dollars an hour, such as 0.35, or a part of the price, such as 60%")
+            raise BadInput(
+                f"--bid {given!r}: give dollars per hour, such as 0.35, or a percentage of the price, such as 60%"
+            )
         return amount
     percent = _amount(text.removesuffix("%").strip())
     if percent is None:
-        raise BadInput(f"--bid {given!r} is no percentage; write for example 60%")
+        raise BadInput(f"--bid {given!r} is not a percentage; write for example 60%")
     if on_demand is None:
-        raise BadInput(f"--bid {given!r}: the price on demand is not known; give the bid in dollars, or --price too")
+        raise BadInput(f"--bid {given!r}: the on-demand price is unknown; give the bid in dollars, or --price as well")
     return on_demand * percent / 100
 
 

@@ -1,7 +1,7 @@
 """The script that a machine runs when it starts, as pure text.
 
-It is for images of Ubuntu or Debian, or any with bash, coreutils and python3. The experiments' Python is the image's
-where that is 3.11 or newer and can make venvs; else the script installs uv and lets uv bring one.
+For images of Ubuntu or Debian, or any with bash, coreutils and python3. The experiments' Python is the image's if that
+is 3.11 or newer and can make venvs; else the script installs uv, which installs one.
 """
 
 import re
@@ -13,9 +13,9 @@ from studio.backends.cloud.cloud import CloudDenied
 from studio.errors import BadInput
 
 LARGEST = 16 * 1024  # bytes of user data that EC2 takes
-LEAVING = 120  # seconds for a worker to give back what it has, and for its log and files to be in the bucket
-LOG_PART = 1_000_000  # bytes of the boot log, its last ones, that go to the bucket
-PACKAGES = "packages.txt"  # as requirements.txt is; a file, as what the user types may hold a token
+LEAVING = 120  # seconds for a worker to release its jobs, and to upload its log and files
+LOG_PART = 1_000_000  # last bytes of the boot log, which are uploaded
+PACKAGES = "packages.txt"  # in the format of requirements.txt; a file, as the user's packages may hold a token
 FILES = ("requirements.txt", "uv.lock", "pyproject.toml", PACKAGES)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -23,21 +23,21 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Startup:
-    """What the text depends on. Keys are below `bucket`, as those of a `Bucket` are.
+    """The parameters of the script. Keys are below `bucket`, as those of a `Bucket` are.
 
     arm       lines that come first: whatever happens below, this machine ends. They set `ends`: seconds of its uptime by
               which it does, or up to a minute before. They may define a shell function
-              `watch_machine` that returns true when the machine is about to be taken away: the worker gets a SIGTERM
+              `watch_machine` that returns true when the machine is about to be preempted: the worker gets a SIGTERM
     end       the body of the shell function `end_machine`: how this machine ends itself now
-    fetch     the body of the shell function `fetch KEY FILE`: a file out of the bucket, with the machine's own account
+    fetch     the body of the shell function `fetch KEY FILE`: a file from the bucket, with the machine's own account
     store     the body of the shell function `store FILE KEY`: a file into the bucket
-    bucket    its URL with the prefix of the search, as `studio worker` takes it
-    wheel     key of Studio's wheel in the bucket; extra: the extra of it that this cloud needs, such as ec2
+    bucket    URL with the prefix of the search, as `studio worker` takes it
+    wheel     key of Studio's wheel in the bucket; extra: its extra for this cloud, such as ec2
     name      of the machine and its worker
     idle      seconds without work after which it ends
-    lifetime  seconds after which it ends in any case; its worker ends `LEAVING` before `ends`, or less where that is short
+    lifetime  seconds after which it ends in any case; its worker ends `LEAVING` before `ends`, or less if that is short
     slots     experiments at a time
-    files     keys of what is to be installed: requirements.txt, pyproject.toml, uv.lock, packages.txt
+    files     keys of files to install from: requirements.txt, pyproject.toml, uv.lock, packages.txt
     user      key of the user's own script, which runs first
     """
 
@@ -57,7 +57,7 @@ class Startup:
 
 
 # Order matters: the end is armed before anything can fail, and the trap is set before anything can hang. The guard is
-# for a bash that is killed and has no time for its trap. The worker is no `exec`, as the trap has to outlive it.
+# for a bash that is killed and cannot run its trap. The worker is not run with `exec`, as the trap has to outlive it.
 SCRIPT = Template(r"""#!/bin/bash
 # Studio: the worker $name. Written by `studio run`; this machine ends by itself.
 set -u
@@ -161,7 +161,7 @@ exit "$$code"
 
 
 def render(startup: Startup) -> str:
-    """The script. CloudDenied for one above 16 kB, BadInput for values that have no place in a script."""
+    """Return the script. Raises CloudDenied for one above 16 kB, BadInput for values that cannot be in a script."""
     _check(startup)
     text = SCRIPT.substitute(
         arm=startup.arm.strip("\n"),
@@ -180,12 +180,12 @@ def render(startup: Startup) -> str:
     )
     size = len(text.encode())
     if size > LARGEST:
-        raise CloudDenied(f"the start-up script has {size} bytes and a machine takes {LARGEST}: give shorter names")
+        raise CloudDenied(f"the start-up script has {size} bytes, and a machine takes {LARGEST}: give shorter names")
     return text
 
 
 def log_key(name: str) -> str:
-    """Where the boot log of the machine `name` is in the bucket."""
+    """Return the key of the boot log of the machine `name` in the bucket."""
     return f"boot/{name}.log"
 
 
@@ -203,7 +203,7 @@ def _user(startup: Startup) -> str:
 
 
 def _install(startup: Startup) -> list[str]:
-    """Studio first, so that what the project pins has the last word."""
+    """Return the lines that install packages: Studio first, so that the project's pins have the last word."""
     wheel = shlex.quote(_base(startup.wheel))
     extra = f"[{startup.extra}]" if startup.extra else ""
     lines = [f'get {shlex.quote(startup.wheel)} "$work/"{wheel}', f'add "$work/"{wheel}{shlex.quote(extra)}']
@@ -237,12 +237,12 @@ def _check(startup: Startup) -> None:
     if startup.extra and not re.fullmatch(r"[a-z0-9]+", startup.extra):
         raise BadInput(f"{startup.extra!r} cannot be an extra of the wheel: lower case letters and digits")
     if not re.fullmatch(r"[A-Za-z0-9_.+-]+\.whl", _base(startup.wheel)):
-        raise BadInput(f"{startup.wheel!r} is no wheel: its name ends with .whl")
+        raise BadInput(f"{startup.wheel!r} is not a wheel: its name ends with .whl")
     names = [_base(key) for key in startup.files]
     if unknown := sorted(set(names) - set(FILES)):
         raise BadInput(f"{unknown[0]!r} cannot be installed from: give {', '.join(FILES)}")
     if len(set(names)) < len(names):
-        raise BadInput(f"two files of one name to install from: {', '.join(startup.files)}")
+        raise BadInput(f"two files of the same name to install from: {', '.join(startup.files)}")
     if "uv.lock" in names and "pyproject.toml" not in names:
         raise BadInput("uv.lock needs the pyproject.toml beside it")
     for text in (startup.bucket, startup.wheel, startup.user or "", *startup.files):
@@ -250,7 +250,7 @@ def _check(startup: Startup) -> None:
             raise BadInput(f"{text!r} has a line break or another control character in it")
     for key in (startup.wheel, *startup.files, *([startup.user] if startup.user is not None else [])):
         if not key or key.startswith(("/", "-")):
-            raise BadInput(f"{key!r} is no key of a bucket")
+            raise BadInput(f"{key!r} is not a key of a bucket")
     for what, number, least in (
         ("idle", startup.idle, 1),
         ("lifetime", startup.lifetime, 60),

@@ -1,9 +1,9 @@
-"""Folders as tar files. What comes out of a bucket was written by another machine: nothing in it may reach out of its
-folder, and an archive makes no more files or bytes than it has itself.
+"""Folders as tar files. Archives in a bucket come from other machines: nothing in them may reach out of the folder, and an
+archive makes no more files or bytes than it contains.
 
-Links lead where they say only for `trusted` archives, which are the driver's own: a workspace may have a link to a
-share that all machines see. Nothing is ever written through a link. `tarfile` has filters for this since Python 3.11.4
-only, which follow links to find out where a path arrives; here no path has a link in it.
+Links out of the folder are kept only in `trusted` archives, made by the driver: a workspace may have a link to a share
+that all machines see. Nothing is ever written through a link. `tarfile` has filters for this only since Python 3.11.4,
+which follow links to resolve a path; here paths through a link are rejected.
 """
 
 import os
@@ -16,17 +16,19 @@ from studio.backends.queue.bucket import whole_file
 from studio.errors import StudioError
 
 MOST_MEMBERS = 1_000_000  # files and folders of one archive
-LATEST = 2**32  # seconds since the epoch: later times of files, and those before 1970, are left out
+LATEST = 2**32  # seconds since the epoch: later times of files, and those before 1970, are ignored
 
 
 class Unreadable(StudioError):
-    """A job or an archive that is not what it should be."""
+    """An invalid job or archive."""
 
 
 def pack(members: Iterable[tuple[str, Path]], archive: Path, *, all_links: bool = False) -> None:
-    """Files and folders under the names they shall have. Links that lead out of their member stay behind, unless
-    `all_links`; so do pipes and sockets. The same content and times give the same bytes."""
-    # No compression: gzip writes the time; models and images are compressed anyway.
+    """Pack files and folders under the given names. The same content and times give the same bytes.
+
+    Left out are pipes, sockets, and links that lead out of their member, unless `all_links`.
+    """
+    # No compression: gzip would add the time, and models and images are compressed anyway.
     with whole_file(archive) as part, tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, path in members:
 
@@ -44,8 +46,11 @@ def pack(members: Iterable[tuple[str, Path]], archive: Path, *, all_links: bool 
 
 
 def unpack(archive: Path, folder: Path, *, trusted: bool = False, only: Iterable[str] = ()) -> None:
-    """Into `folder`, which does not exist or is empty. Unreadable for what reaches out of it, for devices, and for
-    anything else that `pack` does not make; so it is for what lies below none of the names `only`, where there are some."""
+    """Unpack into `folder`, which does not exist or is empty.
+
+    Raises Unreadable for members that reach out of it, for devices, for anything else that `pack` does not make, and for
+    members outside of the top-level names `only`, if given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive, "r:") as tar:
@@ -55,7 +60,7 @@ def unpack(archive: Path, folder: Path, *, trusted: bool = False, only: Iterable
                 _make(tar, member, folder / member.name)
                 made[member.name] = "folder" if member.isdir() else "link" if member.issym() else "file"
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise Unreadable(f"an archive cannot be taken: {error}") from error
+        raise Unreadable(f"invalid archive: {error}") from error
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
@@ -64,19 +69,19 @@ def unpack(archive: Path, folder: Path, *, trusted: bool = False, only: Iterable
 def _check(member: tarfile.TarInfo, made: dict[str, str], trusted: bool, only: tuple[str, ...]) -> None:
     parts = member.name.split("/")
     if member.name in made or len(made) >= MOST_MEMBERS:
-        raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} comes twice, or is one too many")
+        raise Unreadable(f"invalid archive: {member.name[:100]!r} comes twice, or is one too many")
     if any(part in ("", ".", "..") for part in parts) or "\0" in member.name:
-        raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} leads out of it")
+        raise Unreadable(f"invalid archive: {member.name[:100]!r} leads out of it")
     if only and parts[0] not in only:
-        raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} is none of {', '.join(only)}")
+        raise Unreadable(f"invalid archive: {member.name[:100]!r} is not one of {', '.join(only)}")
     above = [str(path) for path in PurePosixPath(member.name).parents][:-1]
     if any(made.get(path, "folder") != "folder" for path in above):
-        raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} lies behind a link or a file")
+        raise Unreadable(f"invalid archive: {member.name[:100]!r} is behind a link or a file")
     if member.issym():
         if not trusted and not _stays_inside(member):
-            raise Unreadable(f"an archive cannot be taken: the link {member.name[:100]!r} leads out of it")
+            raise Unreadable(f"invalid archive: the link {member.name[:100]!r} leads out of it")
     elif not (member.isdir() or member.isreg()) or member.issparse():
-        raise Unreadable(f"an archive cannot be taken: {member.name[:100]!r} is no file, folder or link")
+        raise Unreadable(f"invalid archive: {member.name[:100]!r} is not a file, folder or link")
 
 
 def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
@@ -87,16 +92,16 @@ def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         os.symlink(member.linkname, path)
     else:
         content = tar.extractfile(member)
-        assert content is not None  # it is a file
+        assert content is not None  # it is a regular file
         with content, open(path, "xb") as file:
             shutil.copyfileobj(content, file, 1 << 20)
         path.chmod(0o755 if member.mode & 0o100 else 0o644)
-        if 0 <= member.mtime < LATEST:  # nan is not, either
+        if 0 <= member.mtime < LATEST:  # nan fails this comparison, too
             os.utime(path, (member.mtime, member.mtime))
 
 
 def _stays_inside(member: tarfile.TarInfo) -> bool:
-    """Whether a link arrives in its own top folder, without a look at the disk: it goes up first, and then only down."""
+    """Return whether a link stays in its own top folder, by its text: it may only go up first, and then down."""
     target, ups = member.linkname.split("/"), 0
     while target[:1] == [".."]:
         target, ups = target[1:], ups + 1

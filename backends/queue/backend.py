@@ -1,4 +1,4 @@
-"""A backend whose experiments run wherever a worker takes them: the driver's side of a bucket."""
+"""A backend whose experiments run on workers of a bucket: the driver's side."""
 
 import contextlib
 import shlex
@@ -22,33 +22,33 @@ from studio.execution.run_folder import recorded_events
 from studio.experiment import Outcome, Report, Run
 from studio.interfaces import Backend, BackendContext
 
-NEWS = 0.05  # seconds between two looks at files that move
-AGAIN = 2.0  # seconds until a file that found no bucket is sent again
-ALONE = 10.0  # seconds without a worker, after which the user hears how to start one
-KILLED = 10.0  # seconds that the worker of an experiment that is to be killed has to say that it is
-UNTOLD = 10.0  # seconds to tell a worker that an experiment is to end
-CLOSING = 10.0  # seconds for what has to be said to workers at the end
+NEWS = 0.05  # seconds between two checks of transfers
+AGAIN = 2.0  # seconds until a failed transfer is retried
+ALONE = 10.0  # seconds without a worker after which the user is told how to start one
+KILLED = 10.0  # seconds for a worker to confirm a kill
+UNTOLD = 10.0  # seconds to deliver a stop to a worker
+CLOSING = 10.0  # seconds for last messages to workers
 
 
 @dataclass
 class _Travel:
-    """A run that is out: its files go to the bucket, a worker has it, its files come back."""
+    """A run in flight: its files go to the bucket, a worker has it, its files come back."""
 
     run: Run
     job: str
     passed_on: PassedOn
     begun: float
-    earliest: float = 0.0  # its script cannot have begun before; 0.0: it was sent by an earlier session
+    earliest: float = 0.0  # its script cannot have started before; 0.0: sent by an earlier session
     moving: "Future[Any] | None" = None
-    repeated: int = 0  # how often its job was given out anew
-    asked: str = ""  # "stop" or "kill", once somebody wants its end
-    told: str = ""  # what of that the bucket knows
-    wanted: float = 0.0  # monotonic time, of the last such word
+    repeated: int = 0  # how often its job was submitted again
+    asked: str = ""  # "stop" or "kill", once requested
+    told: str = ""  # the request that was written to the bucket
+    wanted: float = 0.0  # monotonic time of the last request
     ended: JobOutcome | None = None
 
 
 class BucketBackend(Backend):
-    """Gives runs to the workers of a bucket. A driver that starts a run again attaches to its job, whose outcome waits.
+    """Submits runs to the workers of a bucket. A driver that starts a run again attaches to its job.
 
     A subclass says in `open` which bucket, by `use`.
     """
@@ -60,7 +60,9 @@ class BucketBackend(Backend):
     def __init__(self, options: Any, context: BackendContext):
         super().__init__(options, context)
         self._travels: dict[str, _Travel] = {}
-        self._taken_over: dict[tuple[int, int], _Travel] = {}  # number and attempt that ended in the one before it
+        self._taken_over: dict[
+            tuple[int, int], _Travel
+        ] = {}  # number and attempt whose result came from the attempt before it
         self._recorded: list[Report | Outcome] = []  # of runs that ended before this session
         self._shipper: shipping.Shipper | None = None
         self._sending = Background(1, "send")  # in order, each blob once
@@ -103,7 +105,7 @@ class BucketBackend(Backend):
         try:
             while not (events := self._news()) and (left := deadline - time.monotonic()) > 0:
                 time.sleep(min(left, NEWS))
-        except (BucketFull, shipping.DiskFull) as error:  # what is under way has no end yet, and is waited for again
+        except (BucketFull, shipping.DiskFull) as error:  # running experiments are awaited again after resume
             projects = {travel.run.project for travel in self._travels.values()}
             raise type(error)(f"{error}; free some, then: studio resume {' '.join(projects)}") from error
         return events
@@ -114,16 +116,15 @@ class BucketBackend(Backend):
                 asked = "kill" if kill else travel.asked or "stop"
                 if asked != travel.asked:
                     travel.asked, travel.wanted = asked, time.monotonic()
-        self._looked = 0.0  # the next poll tells the workers
+        self._looked = 0.0  # the next poll writes the request
 
     def close(self) -> None:
-        """What is still out is ended by its workers, as far as the bucket can be reached. Where it cannot, they finish
-        what they have, and the next driver hears of it."""
+        """Ask workers to end what still runs, if the bucket responds. If not, they finish it for the next driver."""
         self._end_runs()
         self.bucket.close()
 
     def _end_runs(self) -> None:
-        """Tell workers to kill what is still out, as far as they hear it in time. No outcome comes any more."""
+        """Ask workers to kill what still runs. No outcome comes after this."""
         self._sending.close()
         self._fetching.close()
         left = list(self._travels.values())
@@ -151,7 +152,7 @@ class BucketBackend(Backend):
         return events
 
     def _overdue(self, travel: _Travel) -> str:
-        """Why the end that somebody wants is not waited for any more, or ""."""
+        """Return why the requested end of a run is no longer awaited, or ""."""
         since = time.monotonic() - travel.wanted
         if travel.asked == "kill" and since >= KILLED:
             return "its worker has not answered yet"
@@ -163,7 +164,7 @@ class BucketBackend(Backend):
         time.sleep(after)
         assert self._shipper is not None
         if travel.job not in self._travels:
-            return  # nobody wants it any more
+            return  # no longer wanted
         if self.queue.submit(travel.job, self._shipper.job_body(travel.run)):
             travel.earliest = travel.begun
 
@@ -173,7 +174,7 @@ class BucketBackend(Backend):
         shipping.fetch_outputs(self.bucket, travel.ended.job, travel.ended.attempt, Path(travel.run.folder))
 
     def _moved(self, travel: _Travel, moved: "Future[Any]") -> list[Report | Outcome]:
-        """Its files have arrived at one end or the other."""
+        """Handle the end of a transfer, in either direction."""
         move, through = (self._send, self._sending) if travel.ended is None else (self._fetch, self._fetching)
         try:
             moved.result()
@@ -188,16 +189,16 @@ class BucketBackend(Backend):
             raise
         except Exception as error:
             if travel.ended is None and not isinstance(error, StudioError | OSError):
-                raise  # what comes back was written elsewhere, and whatever is wrong with it ends that one alone
+                raise  # results come from other machines: an invalid one fails only its run
             del self._travels[travel.job]
-            what = "its files could not be sent" if travel.ended is None else "its files did not come back"
+            what = "its files could not be sent" if travel.ended is None else "its files could not be fetched"
             return [lost(travel.run, travel.begun, f"{what}: {error}")]
         return [] if travel.ended is None else self._end(travel, travel.ended)
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
     def _look(self) -> list[Report | Outcome]:
-        """Live values, and outcomes, whose files then come home before anybody hears of them."""
+        """Return live values, and fetch the files of outcomes, which are returned afterwards."""
         try:
             self._tell_workers(self._travels.values())
             for ended in self.queue.outcomes():
@@ -206,7 +207,7 @@ class BucketBackend(Backend):
                     travel.moving = self._fetching.submit(self._fetch, travel)
             states = self.queue.look()
             if any(state.silent for state in states.values()):
-                self.bucket.check_room()  # its worker may be alive, and unable to say so
+                self.bucket.check_room()  # its worker may be alive, but unable to write a heartbeat
         except PASSING as error:
             self.trouble(error)
             return []
@@ -237,25 +238,25 @@ class BucketBackend(Backend):
             self._give_out_again(travel)
             return []
         if travel.passed_on.mixed and not outcome.failed:
-            # A driver cannot take back what it was told of a lost attempt. So that attempt ends here, and the next
-            # one has all that this one came to.
+            # Reports of a lost attempt cannot be withdrawn. So that attempt ends here as lost, and the next one has
+            # the result.
             self._taken_over[run.number, run.attempt + 1] = travel
-            reason = "a worker was lost with it; the reports of another one that finished it count from now on"
+            reason = "its first worker was lost; the result of the worker that finished it is used"
             return [*reports, lost(run, travel.begun, reason)]
         return [*reports, outcome]
 
     def _give_out_again(self, travel: _Travel) -> None:
-        """A driver before this one wanted its end, and died before it heard of it."""
+        """Submit a run again that was stopped on request of an earlier driver, which died before it got the outcome."""
         travel.repeated += 1
         travel.job, travel.ended = f"{travel.job.partition('.')[0]}.{travel.repeated}", None
         self._travels[travel.job] = travel
         travel.moving = self._sending.submit(self._send, travel)
 
-    # --- words to the user ------------------------------------------------------------------------------------------
+    # --- messages to the user ----------------------------------------------------------------------------------------
 
     def trouble(self, error: BucketError) -> None:
-        """The bucket gave no answer. Workers go on, and so does the driver, until it hears otherwise."""
-        self._say_once(type(error).__name__, f"no answer, asking again: {error}")
+        """Report that the bucket does not respond. Workers and driver continue."""
+        self._say_once(type(error).__name__, f"no response, retrying: {error}")
 
     def _watch_for_workers(self, states: Iterable[JobState]) -> None:
         at_work = [bool(state.worker) and not state.silent for state in states]
@@ -269,7 +270,7 @@ class BucketBackend(Backend):
             kind, where = (
                 (f" with {gpus} free GPUs", "a machine that has them and") if gpus else ("", "any machine that")
             )
-            self._say_once("alone", f"no worker{kind} is at work; start one on {where} sees the place: {command}")
+            self._say_once("alone", f"no worker{kind} is running; start one on {where} has access: {command}")
 
     def _say_once(self, what: str, text: str) -> None:
         if what not in self._said:

@@ -1,6 +1,6 @@
-"""Work in threads that end with the process: nobody who pressed Ctrl-C waits for an upload.
+"""Daemon threads: they end with the process, so that Ctrl-C does not wait for an upload.
 
-`concurrent.futures.ThreadPoolExecutor` has threads that the interpreter waits for at its end.
+The interpreter waits at exit for threads of `concurrent.futures.ThreadPoolExecutor`.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class Background:
-    """Runs functions, `threads` at a time, in the order in which they came."""
+    """Runner of functions in `threads` daemon threads, in order of submission."""
 
     def __init__(self, threads: int, name: str):
         self._threads, self._free, self._name = threads, threads, name
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Its result, or what it raised, comes with the future."""
+        """Run the function in a thread; return a future of its result or exception."""
         future: Future[Any] = Future()
         self._waiting.put((future, lambda: function(*arguments)))
         if self._free:  # a thread for each of the first ones
@@ -28,7 +28,7 @@ class Background:
         return future
 
     def close(self) -> None:
-        """What has not begun yet is cancelled, and nothing waits for what has."""
+        """Cancel functions that have not started, without waiting for the others."""
         with contextlib.suppress(queue.Empty):
             while (item := self._waiting.get_nowait()) is not None:
                 item[0].cancel()
@@ -47,7 +47,7 @@ class Background:
 
 
 class Once:
-    """Says each text once."""
+    """A function that passes on each text once."""
 
     def __init__(self, say: Callable[[str], None]):
         self._say = say

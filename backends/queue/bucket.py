@@ -1,15 +1,15 @@
-"""A bucket: the one thing that a driver and its workers share. S3, Google Cloud Storage, or a folder.
+"""The interface of a bucket, which a driver and its workers share: S3, Google Cloud Storage, or a folder.
 
-Keys are names with slashes, values are bytes. Small values carry a version and are written only under a condition, so
-that of two writers one is told that it came second; files of any size go in and out whole.
+Keys are names with slashes, values are bytes. Small values have a version and are written conditionally, so that of two
+writers one is told that it came second; files of any size are uploaded and downloaded as a whole.
 
-BucketError (StudioError)   the request failed; asking again may help
-├── BucketGone              there is no such bucket or folder (any more): nothing to wait for
-├── BucketDenied            this account may not do that: a person has to mend it
-├── BucketFull              no room for what is to be written: a person has to make some
-├── CredentialsExpired      no longer good ones: they may be renewed while we wait
-│   └── CredentialsMissing  none at all: whoever begins with that ends
-└── BucketUnreachable       network, server or lock gave no answer. Whether a write landed is unknown
+BucketError (StudioError)   the request failed; a retry may help
+├── BucketGone              the bucket or folder does not exist (any more): waiting does not help
+├── BucketDenied            this account lacks a permission: the user has to fix it
+├── BucketFull              no space for the data: the user has to free some
+├── CredentialsExpired      credentials have expired: they may be renewed while we wait
+│   └── CredentialsMissing  no credentials: an error at the start
+└── BucketUnreachable       no response from network, server or lock. Whether a write succeeded is unknown
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from studio.errors import BadInput, StudioError
 
-RESERVED = ".studio-bucket"  # the first part of no key: a folder keeps its lock there
+RESERVED = ".studio-bucket"  # keys may not begin with this: a folder keeps its lock there
 LONGEST_KEY, LONGEST_PART = 900, 200  # bytes: S3 and GCS allow 1024 with the prefix, file systems 255 a part
 UNSAFE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, separators of lines and paragraphs
 
@@ -57,7 +57,7 @@ class BucketUnreachable(BucketError):
     pass
 
 
-PASSING = (BucketUnreachable, CredentialsExpired)  # wait, and ask again; whatever else a bucket says is for a person
+PASSING = (BucketUnreachable, CredentialsExpired)  # transient: wait and retry; other errors need the user
 
 
 class Uploads(Protocol):
@@ -75,52 +75,54 @@ class Downloads(Protocol):
 
 
 class Bucket(ABC):
-    """Every method may raise a `BucketError`.
+    """A key-value store for small values and files. Every method may raise a `BucketError`.
 
-    A conditional write whose answer was lost is sent again, by the SDK or by us, and is then refused because of
-    itself. So where the bucket already holds exactly the bytes to be written, the write counts as done. Two writers
-    who must not both win therefore write different bytes: name the writer in them.
+    A conditional write whose response was lost is sent again, by the SDK or by us, and is then refused because of
+    itself. So if the bucket already has exactly the bytes to be written, the write counts as done. Two writers
+    that must not both win must therefore write different bytes, such as their names.
     """
 
     url: str
-    # Seconds between two looks of a worker for a job, and of a driver for news: some requests each, which clouds bill.
+    # Seconds between two polls of a worker for jobs, and of a driver for results: some requests each, which clouds bill.
     look: ClassVar[float] = 5.0
     driver_look: ClassVar[float] = 5.0
 
     @abstractmethod
     def get(self, key: str) -> tuple[bytes, str] | None:
-        """The value and its version, or None without one. A version says nothing but "still the same value"."""
+        """Return the value and its version, or None if there is no such key. Equal versions mean the same value."""
 
     @abstractmethod
     def put_if_absent(self, key: str, data: bytes) -> str | None:
-        """The version of what was written; None: the key is taken, by other bytes."""
+        """Write, and return the version; None if the key exists with other bytes."""
 
     @abstractmethod
     def put_if_match(self, key: str, data: bytes, version: str) -> str | None:
-        """The new version; None: the key no longer has `version`."""
+        """Write, and return the new version; None if the key no longer has `version`."""
 
     @abstractmethod
     def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
-        """Keys that begin with `prefix` (empty, or with a slash at its end) and sort after `after`, in order. Every
-        1,000 keys are one request. What was written while it runs may be missing."""
+        """Yield keys that begin with `prefix` (empty, or ending with a slash) and sort after `after`, in order.
+
+        Every 1,000 keys are one request. Keys written meanwhile may be missing.
+        """
 
     @abstractmethod
     def upload(self, key: str, path: Path) -> None:
-        """The file under `key`, whole or not at all, in place of what was there. Never for keys that are also put."""
+        """Store the file under `key`, whole or not at all, replacing an earlier one. Never for keys that are also put."""
 
     @abstractmethod
     def download(self, key: str, path: Path) -> bool:
-        """The value into the file `path`, whole or not at all; its folder exists. False: no such key."""
+        """Write the value to the file `path`, whole or not at all; its folder must exist. False if there is no such key."""
 
     def check_room(self) -> None:  # noqa: B027 - clouds have room
-        """Raises `BucketFull` where nothing can be written."""
+        """Raise `BucketFull` if nothing can be written."""
 
     def region(self) -> str:
-        """Where it is, as its cloud writes it, in lower case: us-east-1, or eu of many regions. Empty: not known."""
+        """Return the region in lower case as its cloud writes it: us-east-1, or eu for several. Empty if unknown."""
         return ""
 
     def close(self) -> None:  # noqa: B027 - a folder has nothing to close
-        """Give back connections."""
+        """Close connections."""
 
     def __enter__(self) -> Self:
         return self
@@ -129,13 +131,13 @@ class Bucket(ABC):
         self.close()
 
     def _landed(self, key: str, data: bytes) -> str | None:
-        """After a refusal: the version, if it was our own write that came first."""
+        """Return the version after a refusal, if our own write had come first; else None."""
         found = self.get(key)
         return found[1] if found is not None and found[0] == data else None
 
 
 def check_key(key: str) -> str:
-    """`key`, if it is safe as a key everywhere and as a path below a folder."""
+    """Return `key` if it is safe as a key everywhere and as a path below a folder. Raises BucketError."""
     parts = key.split("/")
     wrong = (
         any(part in ("", ".", "..") or len(part.encode(errors="replace")) > LONGEST_PART for part in parts)
@@ -157,7 +159,7 @@ def check_prefix(prefix: str) -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place at the end: a download that breaks leaves nothing."""
+    """Yield a temporary path beside `path` that replaces it at the end: an interrupted download leaves nothing."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield part
@@ -167,10 +169,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def sdk(module: str, *, extra: str) -> Any:
-    """A heavy library that only users of that cloud have installed."""
+    """Import and return a library that only users of that cloud have installed. Raises BadInput."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
-            raise  # the library is there, and it is one of its own that is missing
+            raise  # the library is installed, but one of its dependencies is missing
         raise BadInput(f"{module} is not installed: pip install 'studio-search[{extra}]'") from None

@@ -1,4 +1,4 @@
-"""A URL as a bucket: the one place that knows all three kinds."""
+"""Opening of buckets by URL: the only place that knows all kinds."""
 
 import os
 import re
@@ -14,10 +14,9 @@ from studio.errors import BadInput
 
 
 def open_bucket(url: str, *, create: bool = False) -> Bucket:
-    """`s3://bucket/prefix`, `gs://bucket/prefix`, or a folder as a path or `file:///path`. `pipe:`: the
-    one of whoever started this worker.
+    """Open `s3://bucket/prefix`, `gs://bucket/prefix`, a folder as a path or `file:///path`, or `pipe:`, the driver's.
 
-    `create` makes a folder a bucket, as a driver does. Workers leave it out: a share that is not mounted is then an
+    `create` turns a folder into a bucket, for drivers. Without it, for workers, a share that is not mounted is an
     error and not an empty bucket. Cloud buckets are made by `studio cloud setup`.
     """
     if url == "pipe:":
@@ -26,7 +25,7 @@ def open_bucket(url: str, *, create: bool = False) -> Bucket:
     if scheme == "file":
         return _folder(url, create)
     if scheme not in ("s3", "gs"):
-        raise BadInput(f"{url!r} is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder")
+        raise BadInput(f"{url!r} is not a bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder")
     name, _, prefix = url.partition("://")[2].partition("/")
     check_name(name, f"{url!r}", f"{scheme}://BUCKET/PREFIX")
     prefix = prefix.strip("/")
@@ -38,11 +37,13 @@ def open_bucket(url: str, *, create: bool = False) -> Bucket:
 
 
 def open_to_use(url: str) -> Bucket:
-    """As a driver opens it: made where it is a folder, and asked once. BadInput without any credentials, which is no
-    outage; where there is no answer for now, the search says so and asks again."""
+    """Open the bucket of a driver: create a folder, and send one request.
+
+    Raises BadInput without any credentials. If there is no response, the search reports that and retries.
+    """
     try:
         bucket = open_bucket(url, create=True)
-        bucket.get("stop")  # whatever is there: an answer
+        bucket.get("stop")  # any response will do
     except CredentialsMissing as error:
         raise BadInput(str(error)) from error
     except PASSING:
@@ -51,14 +52,14 @@ def open_to_use(url: str) -> Bucket:
 
 
 def shared_place(given: str, flag: str) -> str:
-    """A parser for what all workers reach. A folder is kept with its whole path, as workers and `resume` need it."""
+    """Parse a place that all workers reach. A folder becomes an absolute path, as workers and `resume` need it."""
     if not given:
         raise BadInput(f"{flag}: name a folder that all workers see, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
     return given.rstrip("/") if "://" in given else os.path.abspath(os.path.expanduser(given))
 
 
 def check_name(name: str, given: str, form: str) -> None:
-    """BadInput where no cloud has a bucket of that name. `given`: what was typed; `form`: how to write it."""
+    """Raise BadInput if no cloud can have a bucket of that name. `given`: the input; `form`: the expected form."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
         why = "at least 3 lower case letters, digits, - or ."
         raise BadInput(f"{given}: {name!r} cannot be the name of a bucket, which has {why}; write {form}")
@@ -80,5 +81,5 @@ def _path(url: str) -> Path:
         return Path(url)
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path:
-        raise BadInput(f"{url!r} is no folder of this machine: write file:///absolute/path")
+        raise BadInput(f"{url!r} is not a folder of this machine: write file:///absolute/path")
     return Path(unquote(parts.path))

@@ -1,4 +1,4 @@
-"""Run experiments that a search on another machine gives out."""
+"""Run experiments of a search on another machine."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from studio.text import clean
 
 app = new_app()
 
-# Who gives it a --lifetime is a machine of a cloud; a fresh one may be there before its credentials are.
+# Cloud machines start it with --lifetime; a new one may be up before its credentials are.
 FRESH, AGAIN = 120.0, 5.0  # seconds
 
 
@@ -26,25 +26,25 @@ def worker(
         int, typer.Option(metavar="N", parser=whole, help="How many experiments at a time; they share the CPUs.")
     ] = 1,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How it is called. Default: this machine's name.")
+        str | None, typer.Option(metavar="NAME", help="Name of the worker. Default: this machine's name.")
     ] = None,
     idle: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="End after that long without work: 300s, 1h. Default: wait for ever."),
+        typer.Option(metavar="TIME", help="Stop after this time without work: 300s, 1h. Default: wait for ever."),
     ] = None,
     lifetime: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End after that long; others begin anew what is not finished.")
+        str | None, typer.Option(metavar="TIME", help="Stop after this time; other workers restart what is unfinished.")
     ] = None,
     ttl: Annotated[
         str,
-        typer.Option(metavar="TIME", help="Without a sign of life for that long, others take over its experiments."),
+        typer.Option(metavar="TIME", help="Time without a heartbeat after which other workers take its experiments."),
     ] = "1m",
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> int:
     """Run experiments of searches that were started with --backend=folder:URL.
 
-    Start it on each machine that sees the place, as often as wanted. An experiment with --gpus waits for a worker that
-    has so many free. Ctrl-C once finishes what runs, twice gives it back for other workers to begin anew.
+    Start it on any machine with access to URL, as often as wanted. An experiment with --gpus waits for a worker with
+    that many free GPUs. Ctrl-C once finishes running experiments, twice releases them for other workers.
     """
     from studio.backends.queue.background import Once
     from studio.backends.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
@@ -62,14 +62,16 @@ def worker(
 
     def say(text: str) -> None:
         if not quiet:
-            with contextlib.suppress(OSError):  # whoever reads the log may end before us
+            with contextlib.suppress(OSError):  # the reader of the log may end first
                 print(f"studio: {clean(text)}", file=sys.stderr, flush=True)
 
     say_once = Once(say)
-    url = url.removeprefix("folder:")  # as the search has it
+    url = url.removeprefix("folder:")  # the form used for the search
     silence = parse_duration(ttl, "--ttl") or TTL
     if silence > LONGEST_TTL:
-        raise BadInput(f"--ttl {ttl!r}: a day is the most, or what a dead worker held is never begun again; write 24h")
+        raise BadInput(
+            f"--ttl {ttl!r}: at most a day, else experiments of a dead worker would never restart; write 24h"
+        )
     ends = {name: parse_duration(text, f"--{name}") for name, text in (("idle", idle), ("lifetime", lifetime))}
     begun = time.monotonic()
     waits = min((seconds for seconds in ends.values() if seconds is not None), default=float("inf"))
@@ -84,7 +86,7 @@ def worker(
             say_once(f"waiting for credentials: {error}")
             time.sleep(AGAIN)
             continue
-        except BucketGone as error:  # engines start workers when they like, before their search, too
+        except BucketGone as error:  # engines may start workers before their search
             if url == "pipe:":
                 raise
             place = url if "://" in url else os.path.abspath(url)
@@ -95,7 +97,7 @@ def worker(
             time.sleep(min(AGAIN, waits))
             continue
         except (*PASSING, BucketDenied):
-            pass  # the worker says so
+            pass  # the worker reports it
         break
     with bucket:
         say(f"waiting for experiments in {url}")

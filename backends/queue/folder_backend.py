@@ -1,4 +1,4 @@
-"""`folder`: experiments run by workers on any machine that sees one folder, such as a network share.
+"""Backend `folder`: experiments run by workers on any machine that sees one folder, such as a network share.
 
 studio worker /shared/dir                                   # on each machine, as often as wanted
 studio run --backend=folder:/shared/dir --num-workers=8 …   # on one of them
@@ -41,7 +41,7 @@ class FolderBackend(BucketBackend):
         self.use(open_to_use(place))
 
     def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
-        """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
+        """End the search's jobs and fetch finished results: the search continues elsewhere."""
         try:
             call_home(self.bucket, self._project)
         finally:
@@ -49,7 +49,7 @@ class FolderBackend(BucketBackend):
 
 
 def _check_apart(place: Path) -> None:
-    """The working directory goes to each experiment: what workers write must not lie in it, nor around it."""
+    """Raise BadInput if the working directory, which is copied for each experiment, is in the folder."""
     here = Path.cwd().resolve()
     if place.resolve() in (here, *here.parents):
         raise BadInput(

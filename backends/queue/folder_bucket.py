@@ -1,12 +1,12 @@
-"""A folder as a bucket: plain files that a person can look at, on a disk or a share that all machines see.
+"""A folder as a bucket: plain files that can be inspected, on a disk or a share that all machines see.
 
-    FOLDER/jobs/0001-1                 the value, and nothing else
-    FOLDER/.studio-bucket/lock         held (flock) by whoever compares and swaps, for milliseconds
-    FOLDER/.studio-bucket/part-…       what is being written; renamed when it is whole and on the disk
+    FOLDER/jobs/0001-1                 the value
+    FOLDER/.studio-bucket/lock         held (flock) during a compare-and-swap, for milliseconds
+    FOLDER/.studio-bucket/part-…       a file being written; renamed when it is complete and on the disk
 
 The version of a value is its hash and the file's time of modification. Every write sets a time later than the one
-before it, under the lock, so a value that comes back (A, B, A) has another version, and clocks may be wrong: times of
-one key are only ever compared with each other.
+before it, under the lock, so a value that recurs (A, B, A) has another version, and clocks may be wrong: only times of the
+same key are compared.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ from studio.backends.queue.bucket import (
     whole_file,
 )
 
-PATIENCE = 10.0  # seconds to wait for the lock: its holder may have been paused with it in hand
+PATIENCE = 10.0  # seconds to wait for the lock: its holder may be paused
 COARSE = 2_000_000_000  # ns: no file system's times are coarser than 2 s (FAT)
-LEFT_BEHIND = 86400.0  # seconds after which a part was left by a process that was killed
+LEFT_BEHIND = 86400.0  # age in seconds of a part that was left by a killed process
 
-# flock excludes threads of one process, too, but not where a network file system makes an fcntl lock of it.
+# flock excludes threads of one process, too, except on network file systems that implement it as an fcntl lock.
 _threads = threading.Lock()
 
 
@@ -60,7 +60,7 @@ class FolderBucket(Bucket):
         path = self._path(key)
         with self._errors():
             try:
-                with open(path, "rb") as file:  # never changed once it has its name: data and time belong together
+                with open(path, "rb") as file:  # never changed after it got its name: data and time belong together
                     data = file.read()
                     return data, _version(data, os.fstat(file.fileno()).st_mtime_ns)
             except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +90,7 @@ class FolderBucket(Bucket):
             for where, folders, files in os.walk(os.path.join(top, check_prefix(prefix)), onerror=_raise_unless_gone):
                 below = where[len(top) :].strip(
                     "/"
-                )  # texts, and no paths: a driver lists thousands several times a second
+                )  # strings instead of paths, for speed: a driver lists thousands several times a second
                 if not below:
                     folders[:] = [name for name in folders if name != RESERVED]
                 keys = (f"{below}/{name}" if below else name for name in files)
@@ -113,7 +113,7 @@ class FolderBucket(Bucket):
                 shutil.copyfileobj(file, copy, 1 << 20)
         except (FileNotFoundError, NotADirectoryError):
             if source.exists():
-                raise  # it is the folder to write to that is missing
+                raise  # the target folder is missing
             with self._errors():
                 self._check_here()
             return False
@@ -121,7 +121,7 @@ class FolderBucket(Bucket):
 
     def check_room(self) -> None:
         with self._errors(), self._part() as part, open(part, "xb") as file:
-            file.write(bytes(4096))  # a block: what a worker needs to say that it lives
+            file.write(bytes(4096))  # a block: the space for a heartbeat
             file.flush()
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class FolderBucket(Bucket):
             raise BucketGone(f"{self.folder} is not a bucket: it has no {RESERVED}/ (is the share mounted?)")
 
     def _write(self, key: str, data: bytes) -> str:
-        """Under the lock. On the disk before anybody can see it: what was acknowledged survives a power cut."""
+        """Write under the lock, and sync before the value is visible: acknowledged writes survive a power failure."""
         path = self._path(key)
         with self._errors(), self._part() as part, open(part, "xb") as file:
             file.write(data)
@@ -166,7 +166,7 @@ class FolderBucket(Bucket):
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """Not waited for without end: a paused process must cost the others a retry, not their leases."""
+        """Hold the lock; waits at most `PATIENCE` seconds, so that a paused process costs others only a retry."""
         deadline = time.monotonic() + PATIENCE
         if not _threads.acquire(timeout=PATIENCE):
             raise BucketUnreachable(f"{self.folder}: its lock is held by another thread")
@@ -201,7 +201,7 @@ class FolderBucket(Bucket):
 
 
 def _raise_unless_gone(error: OSError) -> None:
-    """A folder that may not be read is no empty one; one that is not there, or no longer, is."""
+    """Raise the error of an unreadable folder; a folder that is missing is treated as empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 

@@ -1,8 +1,8 @@
-"""Google Cloud Storage. The version of a value is its generation, which grows with every write of the key.
+"""Google Cloud Storage as a bucket. The version of a value is its generation, which grows with every write.
 
-`if_generation_match=0` writes only where nothing is. 412 is the refusal; it also comes when our own PUT landed, its
-answer was lost, and the library sent it again. One key takes about one write a second: more are answered 429, which
-is waited out.
+`if_generation_match=0` writes only if the key does not exist. 412 is the refusal; it also comes if our own PUT succeeded,
+its response was lost, and the library sent it again. A key accepts about one write a second: more get 429 and are
+retried later.
 """
 
 import contextlib
@@ -26,13 +26,16 @@ from studio.backends.queue.bucket import (
 
 CONNECT, READ = 5, 20  # seconds
 LOGIN = "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS"
-PATIENCE = 20  # seconds of retries: whoever holds a lease has to hear of trouble before it is over
+PATIENCE = 20  # seconds of retries: the holder of a lease must learn of errors before it expires
 PATIENCE_FILES = 300  # seconds without progress, for files
 
 
 class GCSBucket(Bucket):
-    """Credentials are the application default ones: of the machine, of `gcloud auth`, or of the file named by
-    GOOGLE_APPLICATION_CREDENTIALS. `prefix` is empty or ends with a slash."""
+    """A bucket in Google Cloud Storage. `prefix` is empty or ends with a slash.
+
+    Credentials are the application default ones: of the machine, of `gcloud auth`, or of the file named by
+    GOOGLE_APPLICATION_CREDENTIALS.
+    """
 
     def __init__(self, name: str, prefix: str = ""):
         storage = sdk("google.cloud.storage", extra="gce")
@@ -49,12 +52,12 @@ class GCSBucket(Bucket):
         )
         retry = sdk("google.cloud.storage.retry", extra="gce").DEFAULT_RETRY
         self._small = {"timeout": (CONNECT, READ), "retry": retry.with_timeout(PATIENCE)}
-        # Asked for by name: without a generation to match the library would not try an upload again.
+        # Set explicitly: without a generation to match the library would not retry an upload.
         self._large = {"timeout": (CONNECT, 60), "retry": retry.with_timeout(PATIENCE_FILES)}
         with self._errors():
             self._client = storage.Client()
-        # Else a thread of the library asks for the bucket's own record, again and again, on behalf of traces that
-        # nobody keeps: with a permission that a worker has not.
+        # Else a thread of the library repeatedly requests the bucket's metadata, for traces that are not used, with a
+        # permission that workers do not have.
         self._client._bucket_metadata_cache = None
         self._bucket = self._client.bucket(name)
 
@@ -67,7 +70,7 @@ class GCSBucket(Bucket):
                 if self._is_missing(error, blob.name):
                     return None
                 raise
-        return data, str(blob.generation)  # of the answer that brought the data
+        return data, str(blob.generation)  # from the response with the data
 
     def put_if_absent(self, key: str, data: bytes) -> str | None:
         return self._put(key, data, 0)
@@ -124,21 +127,21 @@ class GCSBucket(Bucket):
         return self._landed(key, data)
 
     def _is_missing(self, error: Exception, name: str) -> bool:
-        """Whether that answer means that the bucket is there and the key is not.
+        """Return whether that error means that the bucket exists and the key does not.
 
-        404 is said of both. 403 is said of a missing key to somebody who may not list the bucket, or only a prefix.
+        404 means either. 403 is sent for a missing key if the account may not list the bucket, or only a prefix.
         """
         if isinstance(error, self._api.NotFound) and "No such object" in str(error):
             return True
         found = self._client.list_blobs(self._name, prefix=name, max_results=1, fields="items(name)", **self._small)
-        names = [blob.name for blob in found]  # that this works says that the bucket is there
+        names = [blob.name for blob in found]  # success means that the bucket exists
         return isinstance(error, self._api.NotFound) or name not in names
 
     def region(self) -> str:
         with self._errors():
             try:
                 found = self._client.get_bucket(self._name, **self._small)
-            except self._api.Forbidden:  # a search goes on without that permission
+            except self._api.Forbidden:  # a search continues without that permission
                 return ""
         return "" if found.location_type == "dual-region" else str(found.location or "").lower()
 
@@ -152,18 +155,22 @@ class GCSBucket(Bucket):
     def _translate(self, error: Exception) -> BucketError:
         api, auth, said = self._api, self._auth, f"{self.url}: {type(error).__name__}: {error}"
         if isinstance(error, api.NotFound):
-            return BucketGone(f"{self.url}: Google knows no bucket {self._name}, or no longer")
+            return BucketGone(f"{self.url}: there is no bucket {self._name} at Google")
         if isinstance(error, api.Unauthorized):
             return CredentialsExpired(said)
         if isinstance(error, auth.TransportError):
             return BucketUnreachable(said)
-        if type(error) is auth.DefaultCredentialsError:  # its subclasses are other matters
+        if type(error) is auth.DefaultCredentialsError:  # its subclasses have other meanings
             return CredentialsMissing(f"{self.url}: no Google credentials; {LOGIN}")
-        if isinstance(error, auth.GoogleAuthError):  # its text may quote what the token server said
+        if isinstance(error, auth.GoogleAuthError):  # its text may quote the token server
             return CredentialsExpired(f"{self.url}: no Google credentials that work ({type(error).__name__})")
         if isinstance(error, api.Forbidden):
             return BucketDenied(said)
-        passing = api.ServerError, api.TooManyRequests, api.RetryError  # RetryError: of those, until patience ended
+        passing = (
+            api.ServerError,
+            api.TooManyRequests,
+            api.RetryError,
+        )  # RetryError: one of those, until the time for retries ended
         if isinstance(error, (*passing, *self._http)) or getattr(error, "code", None) == 408:
             return BucketUnreachable(said)
         return BucketError(said)

@@ -24,16 +24,16 @@ from studio.backends.queue.lease_records import (
     verdict,
 )
 
-TTL_OF_NOBODY = 60.0  # what a lease says that was never held; nobody waits for it
+TTL_OF_NOBODY = 60.0  # in a lease that was never held; not waited for
 
 
 @dataclass(frozen=True)
 class JobState:
-    """A job without outcome, as its lease has it.
+    """State of a job without outcome, from its lease.
 
-    worker   who holds it; "" while it waits for one
-    silent   its holder has not been heard of for its ttl: dead, most likely; the next free worker takes the job over
-    live     newest metric values, of the last holder
+    worker   the holder; "" while it waits for one
+    silent   no heartbeat of the holder for its ttl: probably dead; the next free worker takes the job
+    live     newest metric values, from the last holder
     """
 
     job: str
@@ -46,7 +46,7 @@ class JobState:
 
 
 class JobQueue:
-    """Jobs of one driver. One that starts again submits its open jobs again, and goes on."""
+    """The jobs of one driver. A driver that starts again submits its open jobs again."""
 
     def __init__(self, bucket: Bucket, *, attempts: int = ATTEMPTS, clock: Clock = time.monotonic):
         self._bucket, self._attempts = bucket, attempts
@@ -55,8 +55,10 @@ class JobQueue:
         self._cancelled: set[str] = set()
 
     def submit(self, job: str, body: dict[str, Any]) -> bool:
-        """Queue a job, durable when this returns. False: it was queued before, with whatever body, and is now waited
-        for again. Ids are worked on in their sorting order; a retry is a job with an id of its own."""
+        """Queue a job, durable when this returns. False if it was queued before, with whatever body; then wait for it again.
+
+        Jobs are taken in the order of their ids; a retry is a job with its own id.
+        """
         data = to_json({"attempts": self._attempts, "job": body})
         already = self._bucket.get(JOBS + job_id(job)) is not None
         if not already:
@@ -65,8 +67,10 @@ class JobQueue:
         return not already
 
     def outcomes(self) -> list[JobOutcome]:
-        """Outcomes of submitted jobs that were not returned before, in order of id. Each comes once; after an error
-        nothing is missing from the next call."""
+        """Return outcomes of submitted jobs that were not returned before, in order of id.
+
+        Each is returned once; after an error the next call returns all.
+        """
         if not self._open:
             return []
         oldest = OUTCOMES + min(self._open)
@@ -82,22 +86,24 @@ class JobQueue:
         return ended
 
     def look(self) -> dict[str, JobState]:
-        """Every open job. Jobs that died too often, and cancelled ones that nobody holds alive, are closed: their
-        outcomes come with the next `outcomes`. Call it every few seconds, also when all workers are gone."""
+        """Return the state of every open job. Call it every few seconds, also if all workers are gone.
+
+        Closes jobs that died too often, and cancelled ones without a live holder: the next `outcomes` has them.
+        """
         self._watch.keep(self._open)
         return {job: self._look_at(job) for job in sorted(self._open)}
 
     def cancel(self, job: str, *, kill: bool = False) -> None:
-        """Ask the holder to end it, with `kill` at once; `beat` tells it. Its outcome still comes."""
+        """Ask the holder to end the job, with `kill` at once; it sees this at the next beat. Its outcome still comes."""
         self._write(STOPS + job_id(job), {"kill": kill})
         self._cancelled.add(job)
 
     def dismiss(self) -> None:
-        """Workers take nothing more, and those without a job leave. Running jobs go on: `cancel` ends them."""
+        """Tell workers to take no more jobs; idle ones end. Running jobs continue: `cancel` ends them."""
         self._write(STOP, {"stop": True})
 
     def welcome(self) -> None:
-        """Take back `dismiss`: what a driver does before it starts workers."""
+        """Undo `dismiss`; a driver calls this before it starts workers."""
         if self._bucket.get(STOP) is not None:
             self._write(STOP, {"stop": False})
 
@@ -121,7 +127,7 @@ class JobQueue:
         return JobState(job, record.worker, record.attempt, record.preemptions, record.beat, silent, record.live)
 
     def _write(self, key: str, body: dict[str, Any]) -> None:
-        """A value of which the driver is the only writer."""
+        """Write a value that only the driver writes."""
         for _ in range(3):
             found = self._bucket.get(key)
             if found is None:
@@ -130,4 +136,4 @@ class JobQueue:
                 written = self._bucket.put_if_match(key, to_json(body), found[1])
             if written is not None:
                 return
-        raise BucketError(f"{key}: another driver writes it")
+        raise BucketError(f"{key}: another driver is writing it")

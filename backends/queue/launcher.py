@@ -1,4 +1,4 @@
-"""`Launcher`: an engine that starts copies of one command, each of which is a worker."""
+"""The interface of a `Launcher`: an engine that starts copies of one command, each of which is a worker."""
 
 import os
 import re
@@ -20,57 +20,61 @@ LOG_TAIL = 2000  # bytes
 
 
 class LauncherError(StudioError):
-    """An engine gave no answer, or refused; asking again may help."""
+    """An engine did not respond, or refused; a retry may help."""
 
 
 class Refused(LauncherError):
-    """An engine will never carry that out as it is: a person has to change something."""
+    """An engine will never accept the request: the user has to change something."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy of the command, as its engine tells of it. `reason`: why it waits, in the engine's words."""
+    """A copy of the command, as reported by its engine. `reason`: why it waits, in the engine's words."""
 
     state: Literal["waiting", "running", "ending"]
     reason: str = ""
 
 
 class Launcher(ABC):
-    """Starts copies of one command. Its thread is not the driver's; every method may raise `LauncherError`.
+    """Launcher of copies of one command. Not called in the driver's thread; every method may raise `LauncherError`.
 
-    `{name}` in a command stands for the copy's own name, which `alive` uses, and which has letters, digits and . _ - only.
-    All copies carry the name of their search, so that a driver that starts again finds those of the one before.
+    `{name}` in a command stands for the copy's name, used by `alive`, which has only letters, digits and . _ -.
+    All copies carry the name of their search, so that a new driver finds those of an earlier one.
 
-    poll_interval  seconds between two calls of `alive`, as the engine likes it
+    poll_interval  seconds between two calls of `alive`, suited to the engine
     """
 
     poll_interval: ClassVar[float] = 5.0
 
     @abstractmethod
     def start(self, n: int, command: Sequence[str], resources: Resources) -> list[str]:
-        """Start `n` more copies, or leave them to the engine to start when it can. Their names, which `alive` has from now
-        on until they are gone; where an answer was lost, `alive` alone tells which there are."""
+        """Start `n` more copies, or queue them in the engine, and return their names.
+
+        `alive` has these names from now on until the copies end. If a response was lost, only `alive` knows the copies.
+        """
 
     @abstractmethod
     def alive(self) -> dict[str, Copy]:
-        """All copies of this search that exist or may, by name, those of an earlier driver included."""
+        """Return all copies of this search that exist or may exist, by name, including those of an earlier driver."""
 
     @abstractmethod
     def end(self, names: Collection[str] | None = None) -> None:
-        """Ask those copies to end, or all of this search, waiting ones included. One that is gone is no error."""
+        """End those copies, or all of this search, including waiting ones. A missing copy is no error."""
 
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
-        """What `start` would send: pure text."""
+        """Return the text that `start` would send."""
         return ""
 
     def last_words(self, name: str) -> str:
-        """Why that copy ended: the engine's reason and the end of its log, in one line, or ""."""
+        """Return why that copy ended: the engine's reason and the end of its log, in one line, or ""."""
         return ""
 
 
 def run_tool(argv: Sequence[str], *, input: str | None = None, env: Mapping[str, str] | None = None) -> str:
-    """The standard output of an engine's own command. BadInput where it is not installed, `LauncherError` where it
-    fails or takes longer than a minute; both quote it."""
+    """Run an engine's command and return its standard output.
+
+    Raises BadInput if it is not installed, `LauncherError` if it fails or takes longer than a minute; both quote it.
+    """
     try:
         done = subprocess.run(
             argv,
@@ -86,7 +90,7 @@ def run_tool(argv: Sequence[str], *, input: str | None = None, env: Mapping[str,
     except FileNotFoundError:
         raise BadInput(f"{argv[0]} is not installed on this machine, or is not in PATH") from None
     except subprocess.TimeoutExpired:
-        raise LauncherError(f"{argv[0]} gave no answer within {TIMEOUT:g} s") from None
+        raise LauncherError(f"{argv[0]} did not respond within {TIMEOUT:g} s") from None
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-500:]
         raise LauncherError(f"{argv[0]}: {said or f'exit code {done.returncode}'}")
@@ -94,19 +98,19 @@ def run_tool(argv: Sequence[str], *, input: str | None = None, env: Mapping[str,
 
 
 def worker_command(url: str, *, idle: float, slots: int = 1, program: Sequence[str] = ()) -> list[str]:
-    """The command of a worker of this search. `program`: what runs Studio there; by default this installation."""
+    """Return the command of a worker of this search. `program`: how to run Studio there; default: this installation."""
     beside = shutil.which("studio", path=str(Path(sys.executable).parent))
     how = list(program) or [beside or "studio"]
     return [*how, "worker", url, "--name={name}", f"--idle={idle:g}s", *([f"--slots={slots}"] if slots > 1 else [])]
 
 
 def shell_line(command: Sequence[str], name: str) -> str:
-    """`command` as a line for a shell, with `name`, such as `"$SLURM_JOB_ID"`, for `{name}`."""
+    """Return `command` as a line for a shell, with `name`, such as `"$SLURM_JOB_ID"`, for `{name}`."""
     return " ".join(_quoted(word, name) for word in command)
 
 
 def tail(log: Path) -> str:
-    """The end of that log, or "" without one."""
+    """Return the end of that log, or "" if there is none."""
     try:
         return log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
     except OSError:
@@ -114,7 +118,7 @@ def tail(log: Path) -> str:
 
 
 def last_line(*texts: str) -> str:
-    """The words of `texts` that are not blank, joined in one line: reasons first, then the end of a log."""
+    """Return the words of `texts`, joined in one line: reasons first, then the end of a log."""
     lines = [" | ".join(line.strip() for line in text.splitlines()[-6:] if line.strip()) for text in texts]
     return re.sub(r"\s+", " ", "; ".join(line for line in lines if line))[-1000:]
 

@@ -1,14 +1,14 @@
-"""What stands in the bucket, and who may write it.
+"""Records in the bucket, and their writers.
 
     jobs/ID        the driver, once: {"attempts": 3, "job": {...}}; ID sorts in the order of submission
-    leases/ID      whoever wins the compare-and-swap: `LeaseRecord`
-    outcomes/ID    whoever comes first, once: `JobOutcome`
+    leases/ID      the winner of the compare-and-swap: `LeaseRecord`
+    outcomes/ID    the first writer, once: `JobOutcome`
     stops/ID       the driver: {"kill": false}, later perhaps true
-    stop           the driver: {"stop": true}; workers take nothing more
+    stop           the driver: {"stop": true}; workers take no more jobs
     out/ID/ATTEMPT/…   the holder of that attempt: files
 
-Everything is JSON, read without evaluating anything. A record that cannot be read is a `Damaged`, and its job is
-given up: nobody may hang on it for ever.
+All records are JSON. A record that cannot be read raises `Damaged`, and its job is given up, so that nothing waits for it
+for ever.
 """
 
 import json
@@ -22,11 +22,11 @@ from studio.backends.queue.bucket import Bucket, BucketError
 from studio.experiment import LARGEST
 
 JOBS, LEASES, OUTCOMES, STOPS, STOP = "jobs/", "leases/", "outcomes/", "stops/", "stop"
-ATTEMPTS = 3  # how often a job may take its worker with it
-LONGEST_TTL = 86400.0  # seconds; whoever promised more would hold a job for ever
-TRIES = 10  # how often it is begun at all: a script that shuts its machine down looks like a machine that is taken away
+ATTEMPTS = 3  # how many workers may die with a job
+LONGEST_TTL = 86400.0  # seconds; a longer ttl would block a job for ever
+TRIES = 10  # how often a job is started at all: a script that shuts its machine down looks like a preempted machine
 
-Clock = Callable[[], float]  # monotonic seconds; each process has its own, and they are never compared
+Clock = Callable[[], float]  # monotonic seconds; clocks of different processes are never compared
 Stop = Literal["stop", "kill"]
 Closed = Literal["stopped", "lost"]
 Kind = Literal["finished", "stopped", "lost"]
@@ -38,16 +38,16 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class LeaseRecord:
-    """The value of `leases/ID`. No two writes are the same bytes: (worker, attempt, beat) never comes twice.
+    """The value of `leases/ID`. No two writes are the same bytes: (worker, attempt, beat) is unique.
 
-    worker       who holds it; "" when nobody does
+    worker       the holder; "" if there is none
     attempt      how often the job was taken, this time included; names the folder of its output
-    preemptions  how many of those times the machine was taken away, which is not the job's fault
+    preemptions  how many of those times the machine was preempted, which is not the job's fault
     beat         grows with every write
-    ttl          seconds without a beat after which its holder is dead: the holder's own promise
+    ttl          seconds without a beat after which the holder counts as dead, set by the holder
     live         newest values of metrics
-    closed       why nobody may take it any more, or ""; its outcome is written next, by whoever sees this
-    reason       that, in words
+    closed       why it may no longer be taken, or ""; whoever sees this writes the outcome
+    reason       the same in words
     """
 
     worker: str
@@ -61,7 +61,7 @@ class LeaseRecord:
 
     @property
     def deaths(self) -> int:
-        """How many attempts ended without outcome and without excuse, the present one included."""
+        """Number of attempts that ended without outcome and without excuse, the present one included."""
         return self.attempt - self.preemptions
 
     def encoded(self) -> bytes:
@@ -85,17 +85,17 @@ class LeaseRecord:
             and isinstance(record.reason, str)
         )
         if not sound:
-            raise Damaged("a lease with a field that cannot be")
+            raise Damaged("a lease with a field of a wrong type or value")
         return record
 
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """The value of `outcomes/ID`: how a job ended, for ever.
+    """The value of `outcomes/ID`: how a job ended, final.
 
-    kind         finished: the worker says how, in `body`. stopped: it was asked to end before it ran. lost: given up
-    worker       who finished it; "" when it was closed
-    attempt      the attempt that came to this end; its files are in out/ID/ATTEMPT/
+    kind         finished: `body` is the worker's result. stopped: stopped before it ran. lost: given up
+    worker       the worker that finished it; "" if it was closed
+    attempt      the attempt with this result; its files are in out/ID/ATTEMPT/
     """
 
     job: str
@@ -111,7 +111,7 @@ class JobOutcome:
 
     @classmethod
     def read(cls, job: str, data: bytes) -> Self:
-        """What cannot be read is lost, and says so: the driver has to hear something."""
+        """Return the outcome; one that cannot be read counts as lost, because the driver needs an outcome."""
         try:
             body = from_json(data)
             outcome = replace(cls(**{name.name: body[name.name] for name in fields(cls)}), job=job)
@@ -119,27 +119,27 @@ class JobOutcome:
             sound = (
                 outcome.kind in ("finished", "stopped", "lost")
                 and all(_counts(number) for number in numbers)
-                and (outcome.attempt > 0 or outcome.kind != "finished")  # what nobody took has no attempt
+                and (outcome.attempt > 0 or outcome.kind != "finished")  # a job that was never taken has no attempt
                 and isinstance(outcome.body, dict)
                 and isinstance(outcome.worker, str)
                 and isinstance(outcome.reason, str)
             )
             if not sound:
-                raise Damaged("an outcome with a field that cannot be")
+                raise Damaged("an outcome with a field of a wrong type or value")
         except (Damaged, KeyError) as error:
             return cls(job, "lost", {}, reason=f"its outcome in the bucket cannot be read: {error}")
         return outcome
 
 
 class Watch:
-    """Which leases are silent: their version has not changed for `ttl` seconds of this clock alone."""
+    """Detector of silent leases: those whose version has not changed for `ttl` seconds of this clock."""
 
     def __init__(self, clock: Clock = time.monotonic):
         self._clock = clock
         self._since: dict[str, tuple[str, float]] = {}
 
     def silent(self, job: str, version: str, ttl: float) -> bool:
-        """Look at a version that was just read. The first look never finds silence."""
+        """Return whether the lease is silent, given a version that was just read. Never at the first call."""
         now = self._clock()
         seen, since = self._since.get(job, (None, now))
         if seen != version:
@@ -148,13 +148,13 @@ class Watch:
         return now - since >= ttl
 
     def keep(self, jobs: set[str]) -> None:
-        """Forget all others."""
+        """Forget all other jobs."""
         for job in self._since.keys() - jobs:
             del self._since[job]
 
 
 def verdict(record: LeaseRecord, *, attempts: int, stopped: bool) -> tuple[Closed, str] | None:
-    """Whether a job that nobody holds alive is to be closed instead of taken: how, and why in words."""
+    """Return how and why a job without a live holder must be closed instead of taken; None if it may be taken."""
     if record.closed:
         return record.closed, record.reason
     if stopped:
@@ -162,13 +162,13 @@ def verdict(record: LeaseRecord, *, attempts: int, stopped: bool) -> tuple[Close
     if record.deaths >= attempts:
         return (
             "lost",
-            f"given up: {record.deaths} workers died, fell silent or came to the end of their lifetime with it",
+            f"given up: {record.deaths} workers died, stopped responding or reached their lifetime with it",
         )
     if record.attempt >= TRIES:
         longer = "if it takes longer than a worker lives, give workers a longer --lifetime, machines a longer --cloud-lifetime"
         return (
             "lost",
-            f"given up: begun {record.attempt} times, and its workers were always taken away or shut down; {longer}",
+            f"given up: started {record.attempt} times, and its workers were always preempted or shut down; {longer}",
         )
     return None
 
@@ -178,9 +178,9 @@ def damaged(error: Damaged) -> tuple[Closed, str]:
 
 
 def close(bucket: Bucket, job: str, record: LeaseRecord, version: str | None, why: tuple[Closed, str]) -> bool:
-    """Give up a job that nobody holds alive: `version` is what its lease had then, None for no lease.
+    """Give up a job without a live holder. `version` is that of its lease, None for no lease. Return whether it was closed.
 
-    The lease first, by compare-and-swap: a holder that beat in the meantime is alive, and nothing happens. If we die
+    The lease is written first, by compare-and-swap: if the holder has sent a beat meanwhile, nothing happens. If we die
     between the two writes, whoever sees a closed lease writes the same outcome.
     """
     kind, reason = why
@@ -225,7 +225,7 @@ def from_json(data: bytes) -> dict[str, Any]:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"no JSON: {error}") from None
+        raise Damaged(f"not JSON: {error}") from None
     if not isinstance(body, dict):
-        raise Damaged("no JSON object")
+        raise Damaged("not a JSON object")
     return body

@@ -1,4 +1,4 @@
-"""The worker's end of the lease protocol (drawn in `studio.backends.queue.leases`): find a job, and take it."""
+"""The worker's end of the lease protocol (drawn in `studio.backends.queue.leases`): find and take a job."""
 
 import secrets
 import time
@@ -23,16 +23,17 @@ from studio.backends.queue.lease_records import (
 )
 from studio.backends.queue.leases import Lease
 
-TTL = 60.0  # seconds; beat four times as often
-PAGE = 1000  # keys that one request lists
-WHOLE_LOOK = 5.0  # seconds between two looks at all jobs, for each full page of them
+TTL = 60.0  # seconds; beats are four times as frequent
+PAGE = 1000  # keys listed by one request
+WHOLE_LOOK = 5.0  # seconds between two listings of all jobs, per full page
 
 
 class LeaseTaker:
-    """Takes jobs for one worker. `worker` is a name for people; what makes it unique is added here. Jobs whose body it
-    does not `fit` are for others.
+    """Takes jobs for one worker.
 
-    dismissed   the driver wants no more work done: set by `take`
+    worker      a readable name, which is made unique here
+    fits        whether this worker accepts a job, by its body
+    dismissed   whether the driver wants no more work done; set by `take`
     """
 
     def __init__(
@@ -49,13 +50,15 @@ class LeaseTaker:
         self._bucket, self._ttl, self._clock, self._fits = bucket, ttl, clock, fits
         self._watch = Watch(clock)
         self._leases: dict[str, Lease] = {}
-        self._unsure: dict[str, tuple[bytes, float]] = {}  # job -> the take that had no answer, and when it was sent
+        self._unsure: dict[str, tuple[bytes, float]] = {}  # job -> the take without a response, and when it was sent
         self._settled = ""  # all jobs up to this one have outcomes
         self._next_whole_look = clock()
 
     def take(self) -> Lease | None:
-        """The first job that nobody holds, or None. Call it every few seconds while a slot is free: leases are
-        found silent by looking at them. Raises `BucketError`; call it again."""
+        """Return a lease of the first job without a holder, or None. Call it every few seconds while a slot is free.
+
+        Silent leases are detected by repeated calls. Raises `BucketError`; then call it again.
+        """
         found = self._bucket.get(STOP)
         self.dismissed = found is not None and _says_stop(found[0])
         if self.dismissed:
@@ -68,8 +71,11 @@ class LeaseTaker:
         return None
 
     def _open_jobs(self) -> list[str]:
-        """Jobs without outcome, oldest first. In a long search most looks begin behind the settled ones; a look at all
-        finds jobs that came later and sort before them: retried ones, and those of an older search."""
+        """Return jobs without outcome, oldest first.
+
+        In a long search most listings start after the settled jobs; a complete listing finds later jobs that sort before
+        them: retries, and those of an older search.
+        """
         whole = self._clock() >= self._next_whole_look
         self._settled = "" if whole else self._settled
         jobs = self._ids(JOBS)
@@ -91,18 +97,18 @@ class LeaseTaker:
     def _try(self, job: str) -> Lease | None:
         if job in self._leases:
             return None
-        found = self._bucket.get(LEASES + job)  # first: of most jobs it says that another worker is at them
+        found = self._bucket.get(LEASES + job)  # read first: most jobs are held by another worker
         record, version = LeaseRecord("", attempt=0, ttl=self._ttl), None
         try:
             if found is not None:
                 version = found[1]
                 record = LeaseRecord.read(found[0])
-                # What has our name and is none of our leases we lost, and killed: no need to wait for its silence.
+                # A record with our name that is not among our leases was lost and killed: no need to wait for its silence.
                 if record.worker not in ("", self.worker) and not self._watch.silent(job, version, record.ttl):
                     return None
             submitted = self._bucket.get(JOBS + job)
             if submitted is None:
-                return None  # listed and not there: nothing that we could work on
+                return None  # listed but missing: nothing to work on
             attempts, body = _job(submitted[0])
         except Damaged as error:
             close(self._bucket, job, record, version, damaged(error))
@@ -130,7 +136,7 @@ class LeaseTaker:
         return self._lease(job, body, mine, written, sent)
 
     def _lease(self, job: str, body: dict[str, Any], record: LeaseRecord, version: str, sent: float) -> Lease | None:
-        """The job is ours. It may have got its outcome since it was listed."""
+        """Return the lease of a job that we have taken; None if it got an outcome since it was listed."""
         done = self._bucket.get(OUTCOMES + job) is not None
         del self._unsure[job]
         if done:

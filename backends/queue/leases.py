@@ -1,4 +1,4 @@
-"""Leases: how a job in a bucket gets one worker at a time, and exactly one outcome, whoever dies.
+"""Leases: a job in a bucket has one worker at a time, and exactly one outcome, whichever process dies.
 
     driver (job_queue)                 bucket                    worker (lease_taker, here)
     JobQueue.submit     ── create ──►  jobs/ID     ◄── list ───  LeaseTaker.take
@@ -10,18 +10,18 @@
     no lease ────────────►  HELD by worker ───┐
                  take       ▲     ▲   │   ▲   │
               ┌─────────────┘     │   │   └───┘
-              │                   │   │  no new version for `ttl` seconds, on the clock of whoever looks:
+              │                   │   │  no new version for `ttl` seconds, on the reader's clock:
             FREE  ◄── release ────┼───┤      another one takes it, as attempt + 1
               │                   └───┘
               └────────► CLOSED ◄── (silent)     tried too often, or was stopped: outcome `lost` or `stopped`
 
-    * Every arrow on a lease is a compare-and-swap on the version that was read: one of two who try gets it.
-    * A lease says who may work, and nothing more. What makes an outcome final is that it is created once. A worker
-      that was paused, lost its lease and woke up either hears so, or comes first with an outcome that is as good as
-      any; the other then hears it.
+    * Every arrow on a lease is a compare-and-swap on the version that was read: one of two workers gets it.
+    * A lease only says who may work. An outcome is final because it is created once. A worker
+      that was paused and lost its lease either learns of it, or writes the first outcome, which is as good as
+      any; the other one then learns of it.
     * A worker that cannot reach the bucket keeps trying until `ttl` seconds after its last confirmed beat was sent.
-      Then its lease is lost: it has to kill the experiment. Nobody can have stolen it before, if its clock ran; one
-      that was suspended hears at its next beat what happened.
+      Then its lease is lost: it must kill the experiment. Nobody can have taken the lease before, if its clock ran; one
+      that was suspended learns at its next beat what happened.
 
 Nothing here waits, sleeps or starts a thread.
 """
@@ -43,20 +43,21 @@ from studio.backends.queue.lease_records import (
 )
 from studio.errors import StudioError
 
-SWAPS = 4  # a swap is refused once for a lost answer of ours; more often only while others write
+SWAPS = 4  # a swap is refused once if our response was lost; more often only while others write
 
 
 class LeaseLost(StudioError):
-    """Somebody else has the job, or may have by now: kill the experiment, write nothing."""
+    """The lease may belong to another worker by now: kill the experiment, write nothing."""
 
 
 class Lease:
-    """One attempt at one job. `beat` about four times in `ttl` seconds until `finish` or `release`, uploads included.
-    One thread at a time.
+    """A lease for one attempt at one job. Call `beat` about four times in `ttl` seconds until `finish` or `release`.
 
-    job, body   its id, and what the driver submitted
+    That includes uploads. Not thread-safe.
+
+    job, body   its id, and the data submitted by the driver
     attempt     from 1; output goes to out/JOB/ATTEMPT/
-    over        finished, released or lost: nothing is written any more
+    over        whether it was finished, released or lost: nothing more is written
     """
 
     def __init__(
@@ -70,15 +71,15 @@ class Lease:
         clock: Clock = time.monotonic,
         sent: float,
     ):
-        """`record` was written as `version`, by a request that was sent at `sent` on `clock`."""
+        """Take over `record`, written as `version` by a request that was sent at `sent` on `clock`."""
         self.job, self.body, self.attempt = job, body, record.attempt
         self.over = False
         self._bucket, self._record, self._version, self._clock = bucket, record, version, clock
-        self._confirmed = sent  # when the last write that we know of was sent: nobody saw its version before
+        self._confirmed = sent  # when the last confirmed write was sent: nobody saw its version before
         self._stop: Stop | None = None
 
     def beat(self, live: dict[str, Any] | None = None) -> Stop | None:
-        """Renew, with the newest metric values. Returns what the driver asks for. Raises `LeaseLost`."""
+        """Renew, with the newest metric values. Return the driver's request, if any. Raises `LeaseLost`."""
         self._check()
         try:
             self._swap(replace(self._record, live=self._record.live if live is None else live))
@@ -89,9 +90,9 @@ class Lease:
         return self._stop
 
     def finish(self, body: dict[str, Any]) -> bool:
-        """Write the outcome. False: the job had one already, and this one counts for nothing.
+        """Write the outcome. Return False if the job had one already, and this one is ignored.
 
-        Raises `BucketError` when there was no answer: beat, and call it again with the same body. Raises `LeaseLost`.
+        Raises `BucketError` without a response: beat, and call it again with the same body. Raises `LeaseLost`.
         """
         if self.over:
             return False
@@ -106,15 +107,17 @@ class Lease:
         return first
 
     def release(self, *, preempted: bool = True) -> None:
-        """Let others take the job at once; not after `finish`. `preempted`: the machine goes away, and the job is not
-        to blame. Raises `BucketError` when there was no answer: call it again, or leave it to the `ttl`."""
+        """Release the job for other workers; not after `finish`. `preempted`: the machine ends, which is not the job's fault.
+
+        Raises `BucketError` without a response: call it again, or wait for the `ttl`.
+        """
         if self.over:
             return
         freed = replace(self._record, worker="", preemptions=self._record.preemptions + preempted)
         try:
             self._swap(freed)
         except LeaseLost:
-            pass  # it is no longer ours, which is all that was wanted
+            pass  # it is no longer ours, which was the goal
         self.over = True
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ class Lease:
             raise LeaseLost(f"job {self.job}: this lease is over")
 
     def _swap(self, wanted: LeaseRecord) -> None:
-        """Write `wanted` with the next number of beats. A number is used once, whether its write landed or not."""
+        """Write `wanted` with the next beat number. A number is used once, whether or not its write succeeded."""
         for _ in range(SWAPS):
             self._record = replace(self._record, beat=self._record.beat + 1)
             sent = self._clock()
@@ -136,8 +139,8 @@ class Lease:
             found = self._bucket.get(LEASES + self.job)
             if found is None or not self._is_ours(found[0]):
                 self._lose("another worker has it")
-            self._version = found[1]  # an earlier write of ours landed, and its answer was lost
-        raise BucketUnreachable(f"job {self.job}: its lease changes under our hands")
+            self._version = found[1]  # an earlier write of ours succeeded, and its response was lost
+        raise BucketUnreachable(f"job {self.job}: its lease is changed by another process")
 
     def _is_ours(self, data: bytes) -> bool:
         try:
@@ -150,11 +153,14 @@ class Lease:
         found = self._bucket.get(OUTCOMES + self.job)
         if found is not None:
             outcome = JobOutcome.read(self.job, found[0])
-            if (outcome.worker, outcome.attempt) != (self._record.worker, self.attempt):  # else: of our `finish`
+            if (outcome.worker, outcome.attempt) != (
+                self._record.worker,
+                self.attempt,
+            ):  # else: written by our `finish`
                 self._lose("it has an outcome already")
 
     def _bear(self, error: BucketError) -> None:
-        """Trouble with the bucket: as long as nobody can have stolen the lease, the experiment may go on."""
+        """Handle an error of the bucket: continue while nobody can have taken the lease, else raise LeaseLost."""
         if isinstance(error, BucketGone):
             self._lose(str(error))
         if self._clock() - self._confirmed >= self._record.ttl:

@@ -1,4 +1,4 @@
-"""A search goes on elsewhere: what workers still have of it ends, and outcomes that nobody heard of come home."""
+"""Moving a search away from a bucket: end its jobs and fetch finished results."""
 
 import time
 from dataclasses import asdict
@@ -17,15 +17,15 @@ from studio.project.records import read_experiments
 from studio.project.store import reading
 from studio.system.files import write_json
 
-PATIENCE = 15.0  # seconds for workers to say that they have ended; those that say nothing hear of it at their next beat
+PATIENCE = 15.0  # seconds for workers to confirm the end; others learn of it at their next beat
 LOOK = 0.5  # seconds
 
 
 def call_home(bucket: Bucket, project: Path) -> None:
-    """End all jobs of the search in the folder `project`. Finished ones that its record does not have are brought into
-    the folders of their runs, with an `outcome.json`, from which any backend takes them as its own.
+    """End all jobs of the search in the folder `project`, and fetch finished results that its record does not have.
 
-    Raises `BucketError`, and `DiskFull`; call it again.
+    They are written into the folders of their runs, with an `outcome.json` for the next backend. Raises `BucketError` and
+    `DiskFull`; then call it again.
     """
     search = f"{shipping.search_id(project)}-"
     jobs = [job for job in _ids(bucket, JOBS) if job.startswith(search)]
@@ -36,7 +36,7 @@ def call_home(bucket: Bucket, project: Path) -> None:
         if experiment.status in ("running", "queued"):
             name = f"{search}{experiment.number:08}-{experiment.attempt:04}"
             for job in jobs:
-                if job.partition(".")[0] == name:  # it may have been given out anew
+                if job.partition(".")[0] == name:  # it may have been submitted again
                     _bring_home(bucket, job, project, experiment.number, experiment.attempt)
 
 
@@ -47,9 +47,9 @@ def _ids(bucket: Bucket, prefix: str) -> list[str]:
 def _end(bucket: Bucket, jobs: set[str]) -> None:
     queue, deadline = JobQueue(bucket), time.monotonic() + PATIENCE
     for job in sorted(jobs):
-        queue.submit(job, {})  # it is there, and this waits for it
+        queue.submit(job, {})  # it exists; this waits for it
         queue.cancel(job, kill=True)
-    while queue.look() and time.monotonic() < deadline:  # which closes those that nobody has
+    while queue.look() and time.monotonic() < deadline:  # closes jobs without a worker
         if not queue.outcomes():
             time.sleep(LOOK)
 
@@ -62,7 +62,7 @@ def _bring_home(bucket: Bucket, job: str, project: Path, number: int, attempt: i
     run = Run(project.name, number, attempt, "", {}, {}, [], {}, str(folder), metric=_metric(submitted[0]))
     outcome = outcome_of(run, time.time(), ended)
     if outcome.stopped:
-        return  # it is begun anew, elsewhere
+        return  # it starts again, elsewhere
     passed_on = PassedOn(run.metric)
     passed_on.new(ended.attempt, ended.body.get("reports"))
     try:
@@ -71,8 +71,8 @@ def _bring_home(bucket: Bucket, job: str, project: Path, number: int, attempt: i
         raise
     except shipping.DiskFull as error:
         raise shipping.DiskFull(f"{error}; free some, then: studio resume {project.name}") from error
-    except Exception as error:  # written elsewhere: whatever is wrong with it ends that one alone
-        outcome = lost(run, outcome.started, f"its files did not come back: {error}")
+    except Exception as error:  # written by other machines: an invalid one fails only its run
+        outcome = lost(run, outcome.started, f"its files could not be fetched: {error}")
     write_json(folder / "outcome.json", {**asdict(outcome), "metric": passed_on.told.value})
 
 

@@ -1,4 +1,4 @@
-"""What a driver hears of a run whose job has ended. Its body was written by another machine: nothing in it is trusted."""
+"""Outcomes of runs whose jobs have ended. They were written by other machines, and nothing in them is trusted."""
 
 import time
 from dataclasses import replace
@@ -11,7 +11,7 @@ def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
     if ended.kind == "stopped":
         return stopped(run, begun, "stopped")
     if ended.kind == "lost":
-        # Several workers went with it: that is held against the script, and it is not tried yet again.
+        # Several workers died with it: the script is blamed, and it is not retried.
         blamed = ended.attempt - ended.preemptions >= ATTEMPTS or ended.attempt >= TRIES
         return replace(lost(run, begun, ended.reason), failure="crash" if blamed else "lost")
     try:
@@ -22,7 +22,7 @@ def outcome_of(run: Run, begun: float, ended: JobOutcome) -> Outcome:
 
 
 def lost(run: Run, begun: float, reason: str) -> Outcome:
-    """Nobody knows what came of it."""
+    """Return an outcome for a run whose result is unknown."""
     return replace(stopped(run, begun, reason), stopped=False, failure="lost")
 
 
@@ -33,8 +33,10 @@ def stopped(run: Run, begun: float, reason: str) -> Outcome:
 
 
 def on_our_clock(outcome: Outcome, earliest: float) -> Outcome:
-    """The clock of its worker may be wrong by hours. What began before `earliest`, or has not ended yet, ended now; how
-    long it took was measured and is right."""
+    """Return the outcome with times of this machine's clock, as the worker's may be wrong by hours.
+
+    An outcome that started before `earliest`, or ends in the future, ended now; the duration was measured and is right.
+    """
     now = time.time()
     if earliest <= outcome.started and outcome.finished <= now:
         return outcome

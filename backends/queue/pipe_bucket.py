@@ -1,11 +1,11 @@
-"""A bucket behind a pipe: a worker asks on its standard output, and whoever started it answers on its standard input.
+"""A bucket behind a pipe: a worker sends requests on its standard output, the driver answers on its standard input.
 
     worker                                             driver
     PipeBucket ── {"do": "get", "key": ...} ─────────► serve ── FolderBucket
                ◄── {"version": ...} + bytes ─────────
 
-Each message is a line of JSON, of which `size` says how many bytes follow. Files travel in parts, so that a beat never
-waits behind a large one. When the pipe ends there is no bucket any more: the worker kills what it runs, and ends.
+Each message is a line of JSON with the number of following bytes, `size`. Files are sent in parts, so that a beat never
+waits for a large one. When the pipe ends, the worker kills its experiments, and ends.
 """
 
 import json
@@ -35,7 +35,7 @@ ERRORS = {kind.__name__: kind for kind in (BucketError, BucketDenied, BucketFull
 
 
 class Pipe(Protocol):
-    """What is used of a file."""
+    """The used methods of a file."""
 
     def readline(self, size: int, /) -> bytes: ...
     def read(self, size: int, /) -> bytes: ...
@@ -44,7 +44,7 @@ class Pipe(Protocol):
 
 
 class PipeBucket(Bucket):
-    """The worker's end. `questions` and `answers` are pipes of which nobody else reads or writes."""
+    """The worker's end. `questions` and `answers` are pipes that nothing else reads or writes."""
 
     look, driver_look = 1.0, 1.0
 
@@ -93,14 +93,14 @@ class PipeBucket(Bucket):
                 _write(self._questions, {"do": what, **about}, data)
                 answer, data = _read(self._answers)
         except (OSError, ValueError, EOFError) as error:
-            raise BucketGone(f"the search is gone: {error or 'its pipe ended'}") from error
+            raise BucketGone(f"the search has ended: {error or 'its pipe closed'}") from error
         if "error" in answer:
             raise ERRORS.get(answer["error"], BucketError)(answer["text"])
         return answer, data
 
 
 def own_pipes() -> PipeBucket:
-    """The bucket at the standard streams of this process. Whatever is printed goes to standard error from now on."""
+    """Return the bucket at the standard streams of this process. Later prints go to standard error."""
     questions, answers = os.dup(1), os.dup(0)
     os.dup2(2, 1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -111,8 +111,10 @@ def own_pipes() -> PipeBucket:
 
 
 def serve(bucket: Bucket, questions: Pipe, answers: Pipe, folder: Path) -> None:
-    """The driver's end: answer until the pipe ends. `folder`: for parts of files. What the other side writes is not
-    trusted: keys are checked by `bucket`, and sizes have limits."""
+    """Answer requests until the pipe ends: the driver's end. `folder`: for parts of files.
+
+    The other side is not trusted: `bucket` checks keys, and sizes have limits.
+    """
     parts: dict[str, Path] = {}
 
     def part(name: str) -> Path:
@@ -166,10 +168,10 @@ def serve(bucket: Bucket, questions: Pipe, answers: Pipe, folder: Path) -> None:
             except BucketError as error:
                 answer, data = {"error": type(error).__name__, "text": str(error)}, b""
             except (LookupError, TypeError, AttributeError, OSError) as error:
-                answer, data = {"error": "BucketError", "text": f"a question that cannot be answered: {error!r}"}, b""
+                answer, data = {"error": "BucketError", "text": f"invalid request: {error!r}"}, b""
             _write(answers, answer, data)
     except (OSError, ValueError, EOFError):
-        pass  # the pipe ended, or what came is no message: the worker is gone for us
+        pass  # the pipe ended, or a message was invalid: give up the worker
     finally:
         for path in parts.values():
             path.unlink(missing_ok=True)
@@ -187,7 +189,7 @@ def _read(pipe: Pipe) -> tuple[dict[str, Any], bytes]:
     message = json.loads(line)
     size = message["size"] if isinstance(message, dict) else -1
     if type(size) is not int or not 0 <= size <= LARGEST:
-        raise ValueError("no message")
+        raise ValueError("invalid message")
     data = pipe.read(size)
     if len(data) < size:
         raise EOFError

@@ -1,10 +1,10 @@
-"""As many workers as a search needs, on whatever engine starts them, and none left at its end.
+"""Keep as many workers as a search needs, on whatever engine starts them, and leave none at its end.
 
-    WorkerPool      one look at the copies of a `Launcher`, and what follows from it
+    WorkerPool      looks at the copies of a `Launcher`, and starts and ends some
     PooledBackend   a queue whose workers a pool keeps, in a thread: the driver never waits for an engine
 
-A copy that is gone before its worker said a word is a failed start; some in a row end the search with the last words of
-the last one. Nothing is started before the first experiment, and `close` ends all.
+A copy that ends before its worker reports is a failed start; several in a row end the search with the last words of the
+last one. Nothing is started before the first experiment, and `close` ends all workers.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ from studio.settings import parse_duration
 
 MAX_FAILED_STARTS = 3  # in a row, after which nothing more is started
 TOGETHER = 0.5  # seconds in which further experiments count as starting together
-ENDING = 30.0  # seconds until a copy is asked to end once more
+ENDING = 30.0  # seconds until the request to end a copy is repeated
 PATIENCE = 60.0  # seconds that `close` gives an engine to end all copies
 JOINING = 15.0  # seconds that the end of a search waits for a request to an engine that is under way
-WORD_AFTER = 1.0  # seconds of that, after which the user hears of it
+WORD_AFTER = 1.0  # seconds of that waiting after which the user is told
 
 
 class LaunchFailed(StudioError):
@@ -44,29 +44,29 @@ class LaunchFailed(StudioError):
 
 
 class Pool(Protocol):
-    """What keeps workers for a `PooledBackend`. Called from its thread, but for the signs, and `close` at the end."""
+    """The workers of a `PooledBackend`. Called from the backend's thread; `interrupt` and `close` from any."""
 
     def reported(self, names: Iterable[str]) -> None:
-        """Their workers have said that they are there."""
+        """Note that these workers have reported that they run."""
 
     def took_job(self, name: str) -> None:
-        """Its worker has taken a job."""
+        """Note that this worker has taken a job."""
 
     def silent(self, name: str) -> None:
-        """Its worker holds a job and is not heard of any more."""
+        """Note that this worker holds a job and has stopped responding."""
 
     def maintain(self, needed: int, *, waiting: bool) -> None:
         """Look once, and start what is missing of `needed` workers. `waiting`: some job has no worker."""
 
     def interrupt(self) -> None:
-        """Start nothing any more. From any thread."""
+        """Start no more workers. From any thread."""
 
     def close(self) -> bool:
-        """End all. Whether that is certain."""
+        """End all workers, and return whether all are known to have ended."""
 
 
 class WorkerPool:
-    """Keeps up to `most` copies of `command` alive. `say`: for the user, from any thread."""
+    """Keeps up to `most` copies of `command` alive. `say(text)` tells the user, from any thread."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class WorkerPool:
         self._launcher, self._command, self._resources, self._most = launcher, command, resources, most
         self._say, self._clock, self._sleep = Once(say), clock, sleep
         self._interrupted = threading.Event()
-        self._known: set[str] = set()  # copies that are there, as far as was heard
-        self._reported: set[str] = set()  # two sets that another thread adds to
+        self._known: set[str] = set()  # copies in the last list of the engine
+        self._reported: set[str] = set()  # this set and the next are added to by another thread
         self._at_work: set[str] = set()
         self._silent: set[str] = set()
-        self._words: dict[str, str] = {}  # of copies that are gone, for the record
+        self._words: dict[str, str] = {}  # last words of copies that have ended
         self._end_requested: dict[str, float] = {}
         self._failed_starts: list[str] = []
         self._reports_counted = 0
@@ -102,14 +102,14 @@ class WorkerPool:
         self._silent.add(name)
 
     def words_about(self, name: str) -> str:
-        """Why the copy of that name ended that had reported, in the engine's words, or ""."""
+        """Return why the copy of that name ended after it had reported, in the engine's words, or ""."""
         return self._words.get(name, "")
 
     def interrupt(self) -> None:
         self._interrupted.set()
 
     def maintain(self, needed: int, *, waiting: bool) -> None:
-        """LaunchFailed where the search cannot go on. An engine without answer is asked again at the next look."""
+        """Raise LaunchFailed if the search cannot continue. If the engine does not respond, try again at the next look."""
         if self._interrupted.is_set():
             return
         try:
@@ -127,10 +127,10 @@ class WorkerPool:
         except Refused as error:
             raise LaunchFailed(str(error)) from error
         except LauncherError as error:
-            self._say(f"no answer, asking again: {error}")
+            self._say(f"no response, retrying: {error}")
 
     def close(self) -> bool:
-        """End all copies, those of an earlier driver included, and see that they are gone."""
+        """End all copies, with those of an earlier driver, and wait until the engine lists none."""
         self.interrupt()
         until, again, trouble = self._clock() + PATIENCE, 0.0, ""
         left = {"workers of this search"}
@@ -190,16 +190,16 @@ class PooledBackend(BucketBackend):
         super().__init__(options, context)
         self._place, self._project = "", Path()  # the bucket's URL, the project's folder
         self._per_worker = 1  # experiments that one worker runs at a time
-        self._words: deque[str] = deque()  # of the other thread, for the user
-        self._alone = False  # there is no other thread any more
+        self._words: deque[str] = deque()  # notices of the other thread, for the user
+        self._alone = False  # the other thread has ended
         self._failure: BaseException | None = None
         self._ending = threading.Event()
-        self._greeting = threading.Lock()  # welcome to workers, or dismissal: the later word counts
+        self._greeting = threading.Lock()  # welcome or dismissal of workers: the later one counts
         self._pool: Pool | None = None
         self._thread: threading.Thread | None = None
         self._at_work: set[str] = set()
         self._silent: set[str] = set()
-        self._holders: dict[str, str] = {}  # of each job, the last one
+        self._holders: dict[str, str] = {}  # the last worker of each job
         self._waiting = True
         self._source: Path | None = None
 
@@ -210,10 +210,10 @@ class PooledBackend(BucketBackend):
 
     @abstractmethod
     def _make_pool(self) -> Pool:
-        """What keeps the workers. Called once, in the pool's thread, when the first experiment has started."""
+        """Make the pool. Called once, in the pool's thread, when the first experiment has started."""
 
     def _leftover_pool(self) -> Pool | None:
-        """What ends workers of an earlier session, where this one started none; None: there are none."""
+        """Return a pool that ends workers of an earlier session, if this session started none, or None."""
         return None
 
     # --- during a search --------------------------------------------------------------------------------------------
@@ -232,8 +232,9 @@ class PooledBackend(BucketBackend):
         return super().poll(timeout)
 
     def close(self) -> None:
-        """Say in the bucket that there is no work any more, then end all workers. Should somebody not wait for that,
-        their workers hear it, and end."""
+        """Mark the search as ended in the bucket, then end all workers. Workers read the mark, and end by themselves if
+        the user does not wait.
+        """
         self._ending.set()
         if self._pool is not None:
             self._pool.interrupt()
@@ -248,7 +249,7 @@ class PooledBackend(BucketBackend):
             self._end_workers()
 
     def _dismiss(self) -> None:
-        """As far as the bucket answers in time."""
+        """Mark the search as ended, if the bucket responds in time."""
 
         def tell() -> None:
             with self._greeting, contextlib.suppress(BucketError):
@@ -259,19 +260,20 @@ class PooledBackend(BucketBackend):
         last.join(CLOSING)
 
     def _join(self) -> None:
-        """Wait for the request that is under way, but not without a word and not without end: what it makes is found by
-        the list, or by the next session, or ends by itself."""
+        """Wait for the pending request to the engine: with a notice, and not for ever. What it starts is in the list, or is
+        found by the next session, or ends by itself.
+        """
         if self._thread is None:
             return
         self._thread.join(WORD_AFTER)
         if self._thread.is_alive():
-            self.context.notify("waiting for a request that is under way, to end what it starts (Ctrl-C does not wait)")
+            self.context.notify("waiting for a pending request, to end the workers it starts (Ctrl-C does not wait)")
             self._thread.join(JOINING)
         if self._thread.is_alive():
-            self.context.notify("it has no answer yet; going on without it")
+            self.context.notify("the request has no response yet; continuing without it")
 
     def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
-        """The search goes on elsewhere: workers end what they have of it, and what is finished comes home."""
+        """End all jobs of the search, as it continues elsewhere, and fetch the results of finished ones."""
         self.close()
         with open_bucket(self._place) as bucket:
             call_home(bucket, self._project)
@@ -298,8 +300,9 @@ class PooledBackend(BucketBackend):
             self._failure = error
 
     def _wait_for_more(self, needed: int) -> int:
-        """Until the next look is due, or soon after more workers than `needed` are; how many are now. An engine is told of
-        those that come together in one request."""
+        """Wait until the next look is due, or a moment after more than `needed` workers are needed; return how many are
+        needed now. So workers needed at about the same time are one request to the engine.
+        """
         until = time.monotonic() + self.tend_interval
         while not self._ending.is_set() and (now := time.monotonic()) < until:
             if (more := self._needed()) > needed:
@@ -308,7 +311,7 @@ class PooledBackend(BucketBackend):
         return self._needed()
 
     def _needed(self) -> int:
-        """Workers for all runs that one can have now: those are in the bucket, and have not ended."""
+        """Return how many workers all running experiments need: those with a job in the bucket that has not ended."""
         runs = [travel for travel in list(self._travels.values()) if travel.moving is None and travel.ended is None]
         return -(-len(runs) // self._per_worker)
 
@@ -332,7 +335,7 @@ class PooledBackend(BucketBackend):
     # --- what the bucket says ---------------------------------------------------------------------------------------
 
     def _watch_for_workers(self, states: Iterable[JobState]) -> None:
-        """In place of advice to start a worker: signs for the pool."""
+        """Note signs of life for the pool, instead of advice to start a worker."""
         waiting = False
         for state in states:
             waiting |= not state.worker or state.silent
@@ -355,21 +358,21 @@ def seconds(given: Any, flag: str) -> float:
 
 
 class LaunchedBackend(PooledBackend):
-    """Workers that an engine starts: a subclass has its options, says what is the `bucket`, and makes its `launcher`.
+    """A queue whose workers an engine starts. Subclasses define the options, `bucket_url` and `launcher`.
 
-    tag  what this search is called on the engine; no other search has it
+    tag  name of this search on the engine; unique
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Backend.Options):
-        idle: float = option(60.0, "TIME", "A worker ends after that long without work. Default: 60s.", parse=seconds)
+        idle: float = option(60.0, "TIME", "Time without work after which a worker ends. Default: 60s.", parse=seconds)
 
     def __init__(self, options: Any, context: BackendContext):
         super().__init__(options, context)
         settings = context.settings
         self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
         self._slots = context.slots
-        self._name_search("PROJECT-ID", Path("PROJECT"))  # until there is one: for a preview
+        self._name_search("PROJECT-ID", Path("PROJECT"))  # until there is a project: for a preview
 
     def _name_search(self, tag: str, project: Path) -> None:
         self.tag, self._project = tag, project
@@ -386,12 +389,12 @@ class LaunchedBackend(PooledBackend):
         self.use_place(self._place, project)
 
     def bucket_url(self) -> str:
-        """What all workers reach; by default the option `url`."""
+        """Return the bucket that all workers reach; by default the option `url`."""
         return str(self.options.url)
 
     @abstractmethod
     def launcher(self) -> Launcher:
-        """What starts workers. Called once for each pool; asks nobody."""
+        """Make the object that starts workers. Called once for each pool; sends no request."""
 
     def command(self) -> list[str]:
         return worker_command(self._place, idle=self.options.idle)
@@ -402,11 +405,11 @@ class LaunchedBackend(PooledBackend):
         return WorkerPool(launcher, self.command(), self._resources, most=self._slots, say=self._say)
 
     def _leftover_pool(self) -> WorkerPool:
-        """Workers of a driver that was killed are known to the engine alone."""
+        """Return a new pool: only the engine knows the workers of a driver that was killed."""
         return self._make_pool()
 
     def _end(self, travel: Any, ended: Any) -> list[Report | Outcome]:
-        """With the engine's own word where workers were lost with an experiment."""
+        """Add the engine's own reason if workers were lost with an experiment."""
         events = super()._end(travel, ended)
         holder = self._holders.pop(ended.job, "")
         words = self._pool.words_about(holder) if isinstance(self._pool, WorkerPool) and ended.kind == "lost" else ""
@@ -414,5 +417,5 @@ class LaunchedBackend(PooledBackend):
 
 
 def copy_of(worker: str) -> str:
-    """The name of the copy or machine: workers have it, and something behind it that makes them unique."""
+    """Return the name of the copy or machine of a worker, whose name is that name and a unique suffix."""
     return worker.rpartition("-")[0]

@@ -1,9 +1,9 @@
 """Reports of a running experiment on their way from a worker to its driver.
 
-A beat comes every few seconds and holds some of the reports so far: the newest ones, the smallest and the largest. So
-a driver that misses any number of beats still has the right minimum, maximum and last value. Each report has the
-number of reports before it; the driver passes on those that come after the last one that it passed on. Where that
-leaves out a report, a later beat had a smaller and a larger one.
+A heartbeat comes every few seconds and holds some of the reports so far: the newest, the smallest and the largest. So a
+driver that misses any number of heartbeats still has the right minimum, maximum and last value. Each report has the
+number of reports before it; the driver passes on those that come after the last one it passed on. If that leaves out a
+report, a later heartbeat had a smaller and a larger one.
 """
 
 import math
@@ -15,11 +15,11 @@ from studio.experiment import Metric, Report, is_storable
 WITH_A_BEAT = 100
 WITH_AN_OUTCOME = 10_000
 
-Counted = tuple[int, int | None, float, str]  # how many came before it, its step, its value, its source
+Counted = tuple[int, int | None, float, str]  # number of reports before it, step, value, source
 
 
 class Collected:
-    """Those of one attempt, at the worker."""
+    """Reports of one attempt, buffered by the worker."""
 
     def __init__(self) -> None:
         self._newest: list[Counted] = []
@@ -30,7 +30,7 @@ class Collected:
     def add(self, report: Report) -> None:
         counted = (self._count, report.step, report.value, report.source)
         self._count += 1
-        if self._newest and self._newest[-1][3] != report.source:  # those before count no more
+        if self._newest and self._newest[-1][3] != report.source:  # earlier reports no longer count
             self._newest, self._least, self._most = [], None, None
         self._newest.append(counted)
         if len(self._newest) >= 2 * WITH_AN_OUTCOME:
@@ -42,16 +42,16 @@ class Collected:
                 self._most = counted
 
     def some(self, most: int) -> list[Counted]:
-        """The newest `most`, and with them the smallest and the largest of all."""
+        """Return the newest `most` reports, with the smallest and the largest of all."""
         extremes = {counted for counted in (self._least, self._most) if counted is not None}
         return sorted(extremes | set(self._newest[-most:]), key=lambda counted: counted[0])
 
 
 class PassedOn:
-    """Those of one run that its driver was told, whichever attempts at its job they came from.
+    """Reports of one run that the driver has passed on, from all attempts.
 
-    told  what the driver made of them
-    own   what it would have made of those of the present attempt alone
+    told  summary of all these reports
+    own   summary of those of the present attempt only
     """
 
     def __init__(self, metric: Metric):
@@ -62,8 +62,10 @@ class PassedOn:
         self._heard = -1
 
     def new(self, attempt: object, found: Any) -> list[tuple[int | None, float, str]]:
-        """(step, value, source) of what was not passed on before. `attempt` is whatever names it; `found` was written by a
-        worker, and what is no report is left out."""
+        """Return (step, value, source) of each report not passed on before.
+
+        `attempt` identifies the attempt; `found` was written by a worker, and whatever is not a report is left out.
+        """
         if attempt != self._attempt:
             self._attempt, self._heard, self.own = attempt, -1, Summary(self._metric)
         new = [counted for counted in _read(found) if counted[0] > self._heard]
@@ -75,7 +77,7 @@ class PassedOn:
 
     @property
     def mixed(self) -> bool:
-        """Whether reports of a lost attempt changed what the driver made of them."""
+        """True if reports of a lost attempt changed the summary."""
         return repr(self.told.value) != repr(self.own.value)  # nan is nan
 
 

@@ -1,12 +1,12 @@
-"""Amazon S3, and whatever speaks its protocol with conditional writes (AWS_ENDPOINT_URL_S3).
+"""Amazon S3, and any service with its protocol and conditional writes (AWS_ENDPOINT_URL_S3).
 
-What S3 answers to a conditional PUT:
+Responses of S3 to a conditional PUT:
 
     200  written; the ETag is the version. It hashes the content, so A, B, A is back at A's version: values that are
          swapped carry a counter
-    412  the condition does not hold. Or it held, we wrote, the answer was lost, and botocore sent the PUT again
-    409  two conditional writes of the key at one moment: either may have won, neither need have
-    404  IfMatch on a key that is not there
+    412  the condition does not hold. Or it held, we wrote, the response was lost, and botocore sent the PUT again
+    409  two conditional writes of the key at the same moment: either may have won, or neither
+    404  IfMatch on a missing key
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from studio.backends.queue.bucket import (
     whole_file,
 )
 
-ATTEMPTS = 3  # of botocore, for one request
-AGAIN = 5  # times a 409 is tried again
+ATTEMPTS = 3  # that botocore makes of one request
+AGAIN = 5  # retries after a 409
 LOGIN = "run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 MISSING = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"PreconditionFailed", "412"}
@@ -39,7 +39,7 @@ BUSY = {"SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "
 
 
 class S3Bucket(Bucket):
-    """Credentials, region and proxy come from where boto3 looks for them. `prefix` is empty or ends with a slash."""
+    """A bucket of S3. Credentials, region and proxy are those of boto3. `prefix` is empty or ends with a slash."""
 
     def __init__(self, name: str, prefix: str = ""):
         boto3 = sdk("boto3", extra="ec2")
@@ -47,12 +47,12 @@ class S3Bucket(Bucket):
         self._name, self._prefix = name, prefix
         self._exceptions = sdk("botocore.exceptions", extra="ec2")
         self._boto3_error = sdk("boto3.exceptions", extra="ec2").Boto3Error
-        # Short, because whoever holds a lease has to hear of trouble before it is over.
+        # Short, because the holder of a lease has to hear of trouble before the lease expires.
         config = sdk("botocore.config", extra="ec2").Config(
             connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": ATTEMPTS}
         )
         with self._errors():
-            # A session of our own: the one that boto3 keeps is not safe to use from several threads.
+            # Its own session: boto3's default session is not safe to use from several threads.
             self._s3 = boto3.session.Session().client("s3", config=config)
 
     def get(self, key: str) -> tuple[bytes, str] | None:
@@ -119,12 +119,12 @@ class S3Bucket(Bucket):
             landed = self._landed(key, data)
             if landed is not None or code not in CONFLICT:
                 return landed
-        raise BucketUnreachable(f"{self.url}{key}: others kept writing it at the same moment")
+        raise BucketUnreachable(f"{self.url}{key}: other writers kept changing it at the same moment")
 
     def _is_missing(self, error: Exception, key: str) -> bool:
-        """Whether that answer to a GET or HEAD means that the bucket is there and the key is not.
+        """Return whether that response to a GET or HEAD means that the bucket is there and the key is not.
 
-        A HEAD has no body to say which of the two is missing. And to somebody whose right to list is bound to a
+        A HEAD has no body to say which of the two is missing. And to a user whose right to list is limited to a
         prefix, as a worker's is, S3 answers 403 for a missing key: the condition cannot be met by a GET.
         """
         code = _code(error)
@@ -134,14 +134,14 @@ class S3Bucket(Bucket):
             return False
         full = self._at(key)["Key"]
         answer = self._s3.list_objects_v2(Bucket=self._name, Prefix=full, MaxKeys=1)
-        keys = [entry["Key"] for entry in answer.get("Contents", [])]  # that this works says that the bucket is there
+        keys = [entry["Key"] for entry in answer.get("Contents", [])]  # succeeds, so the bucket exists
         return code in MISSING or full not in keys
 
     def region(self) -> str:
         with self._errors():
             try:
                 answer = self._s3.head_bucket(Bucket=self._name)
-            except self._exceptions.ClientError as error:  # the answer to somebody who may not ask has it, too
+            except self._exceptions.ClientError as error:  # a refusal has the header, too
                 answer = error.response
         return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", ""))
 
@@ -155,14 +155,14 @@ class S3Bucket(Bucket):
     def _translate(self, error: Exception) -> BucketError:
         known = self._exceptions
         if isinstance(error, self._boto3_error) and isinstance(error.__context__, known.ClientError):
-            error = error.__context__  # upload_file and download_file wrap what they were told
+            error = error.__context__  # upload_file and download_file wrap the client's error
         if isinstance(error, known.ClientError):
             return self._answered(error)
         if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError)):
             return CredentialsMissing(f"{self.url}: no AWS credentials; {LOGIN}")
         tokens = known.SSOError, known.TokenRetrievalError, known.UnauthorizedSSOTokenError
         if isinstance(error, (known.CredentialRetrievalError, *tokens)):
-            return CredentialsExpired(f"{self.url}: no AWS credentials that work ({type(error).__name__})")
+            return CredentialsExpired(f"{self.url}: no valid AWS credentials ({type(error).__name__})")
         if isinstance(error, (known.HTTPClientError, known.ConnectionError, known.IncompleteReadError)):
             return BucketUnreachable(f"{self.url}: {error}")
         return BucketError(f"{self.url}: {error}")

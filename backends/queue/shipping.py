@@ -1,12 +1,12 @@
-"""How a run travels. Its job is JSON; what many runs share travels once, as a blob named by its content.
+"""Send runs to workers. A job is JSON; files that runs share are sent once, as a blob named by its content.
 
     driver                                  bucket                        worker
     snapshot, artifacts ─ pack, upload ───► blobs/HASH.tar ──────────► cache/HASH/
     Run ─ job_body ───────────────────────► jobs/ID ─ run_of ───────────► Run with the worker's paths
     project/N/A/ ◄─ unpack ──────────────── out/ID/ATTEMPT/run.tar ◄── pack_outputs
 
-All paths of a `Run` lie below the project's folder, or are made to. In the job a stand-in is in the place of that folder,
-of what the blobs hold, and of Studio's own Python.
+All paths of a `Run` lie below the project's folder, or are made to. In the job, stand-ins replace that folder, the
+contents of blobs, and Studio's own Python.
 """
 
 import base64
@@ -35,29 +35,29 @@ from studio.experiment import LARGEST, Metric, Resources, Run
 from studio.system.files import write_json
 
 BLOBS, OUT = "blobs/", "out/"
-QUEUE = "queue.json"  # in a project's folder: the name of its jobs, see `search_id`
-FRESH = 86400.0  # seconds for which what was uploaded is not sent again: a bucket deletes it after weeks
-WORKERS = "workers/"  # below it each worker says once that it is there
-OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # of a run's folder
+QUEUE = "queue.json"  # in the project's folder: the prefix of its jobs, see `search_id`
+FRESH = 86400.0  # seconds in which an uploaded blob is not sent again: a bucket deletes it after weeks
+WORKERS = "workers/"  # prefix under which each worker reports once that it runs
+OUTPUTS = ("output.log", "hyperparameters.json", "tb", "modeldir", "artifacts")  # in a run's folder
 
 
 class DiskFull(StudioError):
-    """No room on this machine for files that are safe in the bucket, or that are to go there."""
+    """The disk of this machine has no room for files from or for the bucket."""
 
 
 # --- the driver's side ------------------------------------------------------------------------------------------------
 
 
 class Shipper:
-    """Makes jobs of the runs of one project, and sees that what they need is in the bucket."""
+    """Turns the runs of one project into jobs, and uploads the files they need."""
 
     def __init__(self, bucket: Uploads, project: Path):
-        """`project`: its folder, where there is room."""
+        """`project`: the project's folder, also used for temporary files."""
         self._bucket, self._project = bucket, project
         self._blobs: dict[str, tuple[str, float]] = {}  # absolute path -> key, and the monotonic time of its upload
 
     def job_body(self, run: Run) -> dict[str, Any]:
-        """`run` as JSON; uploads what this session has not, or not lately."""
+        """Return `run` as JSON; upload its files unless this session has lately."""
         project = str(self._project)
         moved = replace(run, copies={tag: os.path.join(project, "copies", tag) for tag in run.copies})
         below = {run.snapshot: run.snapshot, **dict(zip(moved.copies.values(), run.copies.values(), strict=True))}
@@ -75,8 +75,9 @@ class Shipper:
         }
 
     def _blob(self, source: str) -> str:
-        """The key of the file or folder `source`, packed and uploaded. What an earlier session left there is not relied
-        on: the bucket may delete it before this job is taken."""
+        """Return the key of the file or folder `source`, packed and uploaded. Uploads of earlier sessions are not relied on:
+        the bucket may delete them before this job is taken.
+        """
         key, sent = self._blobs.get(source, ("", 0.0))
         if not key or time.monotonic() - sent >= FRESH:
             archive = self._project / f".{secrets.token_hex(8)}.packed"
@@ -93,7 +94,7 @@ class Shipper:
 
 
 def search_id(project: Path) -> str:
-    """A name for the jobs of the project in that folder: kept there. Later ones sort behind it."""
+    """Return the prefix of the jobs of the project in that folder, which is kept there. Later searches sort after earlier ones."""
     file = project / QUEUE
     try:
         return job_id(json.loads(file.read_text())["id"])
@@ -103,31 +104,33 @@ def search_id(project: Path) -> str:
         return made
     except (OSError, ValueError, KeyError, TypeError, BucketError) as error:
         raise StudioError(
-            f"{file} cannot be read ({type(error).__name__}), so the jobs and machines of this search cannot be told from "
+            f"{file} cannot be read ({type(error).__name__}), so jobs and machines of this search cannot be distinguished from "
             "others; restore the file, or delete it: its unfinished experiments then run again under another name, and "
-            "studio cloud gc ends machines that were left"
+            "studio cloud gc ends machines left running"
         ) from error
 
 
 def slug(text: str) -> str:
-    """`text` as names and tags may have it everywhere: small letters, digits, and - for all else."""
+    """Return `text` as names and tags may have it everywhere: small letters and digits, and - for all else."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
 
 
 def tag_of(project: str) -> str:
-    """What `search_tag` begins with, for the project of that name."""
+    """Return the beginning of `search_tag` for the project of that name."""
     return slug(project)[:40].strip("-")
 
 
 def search_tag(project: Path) -> str:
-    """What workers and machines of the project in that folder are called by: its name, and what makes it the only one of
-    that name in an account or on a cluster."""
+    """Return the name of the workers and machines of the project in that folder: the project's name, and a part that makes
+    it unique in an account or on a cluster.
+    """
     return f"{tag_of(project.name)}-{search_id(project)[-6:]}"
 
 
 def search_name(tag: str, most: int) -> str:
-    """What an engine calls the search of that tag, in at most so many characters: the end, which makes it the only one of its
-    name, is kept whole."""
+    """Return an engine's name of the search with that tag, of at most `most` characters. The end of the tag, which makes it
+    unique, is kept.
+    """
     begin, end = f"studio-{tag}".rpartition("-")[::2]
     return f"{begin[: most - len(end) - 1].rstrip('-')}-{end}"
 
@@ -140,15 +143,16 @@ def _as_json(run: Run) -> dict[str, Any]:
 
 
 def _replaced(data: Any, by: Mapping[str, str]) -> Any:
-    """Every text in `data` with the paths `by` replaced where they stand as whole parts of a path, the longest first:
-    /p1 in `--data=/p1/x:/p1`, and neither in /p10 nor in /mnt/p1."""
+    """Replace the paths `by` in every text in `data` where they are whole parts of a path, the longest first: /p1 in
+    `--data=/p1/x:/p1`, and neither in /p10 nor in /mnt/p1.
+    """
     parts = "|".join(re.escape(old) for old in sorted(by, key=len, reverse=True))
     pattern = re.compile(rf"(?:(?<![\w.~/-])|(?<=://))(?:{parts})(?![^/\s:;,'\"`)\]}}>&|?#])")
     return _mapped(data, lambda text: pattern.sub(lambda found: by[found[0]], text)) if by else data
 
 
 def _mapped(data: Any, change: Callable[[str], str]) -> Any:
-    """Every text in `data` but file contents through `change`."""
+    """Apply `change` to every text in `data` except file contents."""
     if isinstance(data, str):
         return change(data)
     if isinstance(data, dict):
@@ -160,7 +164,7 @@ def _mapped(data: Any, change: Callable[[str], str]) -> Any:
 
 
 def title(body: dict[str, Any]) -> str:
-    """What a person calls the experiment that `body` describes."""
+    """Return the name of the experiment that `body` describes, for the user."""
     run = body.get("run")
     return f"{run.get('project')}/{run.get('number')}" if isinstance(run, dict) else "an unreadable job"
 
@@ -169,11 +173,11 @@ def wanted_gpus(body: dict[str, Any]) -> int:
     try:
         return max(0, int(body["run"]["resources"]["gpus"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        return 0  # whoever takes it says what is wrong with it
+        return 0  # the worker that takes the job reports what is wrong with it
 
 
 def run_of(body: dict[str, Any], bucket: Downloads, folder: Path, cache: Path) -> Run:
-    """The run that `body` describes, with its files in `folder`; blobs are fetched into `cache`, once."""
+    """Return the run that `body` describes, with its files in `folder`; blobs are fetched into `cache`, once."""
     try:
         token, data = str(body["token"]), body["run"]
         found = {text: fetch(bucket, text, cache) for text in sorted(_blobs_in(data, token))}
@@ -187,7 +191,7 @@ def run_of(body: dict[str, Any], bucket: Downloads, folder: Path, cache: Path) -
         values = {n: _array(v["array"]) if isinstance(v, dict) else v for n, v in run.values.items()}
         argv = [sys.executable, *run.argv[1:]] if body["python"] else run.argv
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Unreadable(f"this job is not one of this version of Studio: {error!r}") from error
+        raise Unreadable(f"this job was not written by this version of Studio: {error!r}") from error
     return replace(run, changes=changes, values=values, argv=argv, folder=str(folder))
 
 
@@ -200,7 +204,9 @@ def _array(numbers: list[Any]) -> NDArray[Any]:
 
 
 def _check(run: Run) -> None:
-    """ValueError for a field of another kind than Studio writes. Whoever can write to the bucket wrote this."""
+    """Raise ValueError for a field of another type than Studio writes. Anyone who can write to the bucket may have written
+    the job.
+    """
     texts = [*run.argv, run.project, run.snapshot, run.metric.name]
     for pairs in (run.env, run.changes, run.captures, run.shared, run.copies, run.links):
         texts += [*pairs.keys(), *pairs.values()]
@@ -212,7 +218,7 @@ def _check(run: Run) -> None:
         and (run.max_duration is None or (isinstance(run.max_duration, int | float) and run.max_duration > 0))
     )
     if not sound:
-        raise ValueError("a field that cannot be")
+        raise ValueError("a field of the wrong type")
 
 
 def _blobs_in(data: Any, token: str) -> Iterator[str]:
@@ -222,23 +228,23 @@ def _blobs_in(data: Any, token: str) -> Iterator[str]:
 
 
 def fetch(bucket: Downloads, key: str, cache: Path) -> Path:
-    """The file or folder that blob `key` holds, in `cache`. Several threads and processes may want it at once."""
+    """Return the file or folder that blob `key` holds, in `cache`. Several threads and processes may ask for it at once."""
     if not re.fullmatch(rf"{BLOBS}[0-9a-f]{{64}}\.tar", key):
-        raise Unreadable(f"{key[:100]!r} is no blob")
+        raise Unreadable(f"{key[:100]!r} is not a blob")
     place = cache / key.removeprefix(BLOBS).removesuffix(".tar")
     if not place.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         part = cache / f".{secrets.token_hex(8)}"
         archive = part.with_suffix(".tar")
         if not bucket.download(key, archive):
-            raise Unreadable(f"{bucket.url} has no {key} any more")
+            raise Unreadable(f"{bucket.url} no longer has {key}")
         if f"{BLOBS}{_hash(archive)}.tar" != key:
-            raise Unreadable(f"{key} in {bucket.url} is not what its name says")
-        unpack(archive, part, trusted=True)  # the driver's own: it says what runs here, too
+            raise Unreadable(f"{key} in {bucket.url} does not match the hash in its name")
+        unpack(archive, part, trusted=True)  # written by the driver, which also says what runs here
         archive.unlink()
         try:
             os.rename(part, place)
-        except OSError:  # another one was faster
+        except OSError:  # another thread or process was faster
             if not place.is_dir():
                 raise
     (content,) = place.iterdir()
@@ -249,7 +255,7 @@ def fetch(bucket: Downloads, key: str, cache: Path) -> Path:
 
 
 def pack_outputs(folder: Path, archive: Path) -> None:
-    """What a run made and the driver keeps; not its workspace."""
+    """Pack the files that a run made and the driver keeps, without its workspace."""
     pack([(name, folder / name) for name in OUTPUTS if (folder / name).exists()], archive)
 
 
@@ -258,11 +264,12 @@ def outputs_key(job: str, attempt: int) -> str:
 
 
 def fetch_outputs(bucket: Bucket, job: str, attempt: int, folder: Path) -> None:
-    """What that attempt at a job made, into the run's folder. One that was given up, or never begun, made nothing.
-    DiskFull where there is no room for it."""
+    """Fetch the files that this attempt at a job made into the run's folder. An attempt that was given up, or never
+    started, made none. Raises DiskFull if there is no room for them.
+    """
     archive = folder.with_name(f"{folder.name}.tar")
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # what a driver that was killed left half done
+        shutil.rmtree(folder, ignore_errors=True)  # left half done by a driver that was killed
         folder.mkdir(parents=True)
         if bucket.download(outputs_key(job, attempt), archive):
             unpack(archive, folder, only=OUTPUTS)
@@ -284,7 +291,7 @@ def _hash(path: Path) -> str:
 
 
 def _inside(path: str) -> str:
-    """`path`, if it stays in the workspace."""
+    """Return `path` if it stays in the workspace; raise Unreadable otherwise."""
     if os.path.isabs(path) or ".." in path.split("/"):
-        raise Unreadable(f"{path!r} leads out of the workspace")
+        raise Unreadable(f"{path!r} leaves the workspace")
     return path

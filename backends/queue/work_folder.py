@@ -1,4 +1,4 @@
-"""Where a worker has the files of what it runs: a folder of its own, which the next worker removes if this one is killed."""
+"""The folder of a worker's files, which the next worker removes if this one is killed."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ PREFIX = "studio-worker-"
 
 @contextlib.contextmanager
 def work_folder() -> Iterator[Path]:
-    """A new folder below TMPDIR, locked as long as this process lives, and removed at the end."""
+    """Make a folder below TMPDIR, locked as long as this process lives, and remove it at the end."""
     above = Path(os.environ.get("TMPDIR") or "/tmp").absolute()
     for left in above.glob(f"{PREFIX}*"):
         _remove_if_left(left)
@@ -24,7 +24,7 @@ def work_folder() -> Iterator[Path]:
             descriptor = os.open(folder, os.O_RDONLY)
             if _lock(descriptor) and folder.exists():
                 break
-            os.close(descriptor)  # a worker that starts at this moment took it for one that was left
+            os.close(descriptor)  # a worker that starts at this moment took it for a leftover
     try:
         yield folder
     finally:
@@ -33,7 +33,7 @@ def work_folder() -> Iterator[Path]:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Where it is of this user, and its worker was killed."""
+    """Remove the folder if it belongs to this user and its worker was killed."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

@@ -1,10 +1,10 @@
-"""`studio worker URL`: takes jobs out of a bucket, runs them here, and brings back what came of them.
+"""`studio worker URL`: takes jobs from a bucket, runs them here, and uploads their results.
 
     take ──► fetching ──► running ──► storing ──► finish        (lease lost, or asked to stop: the run is killed)
                thread      backend     thread
              └────────── beat, all the time ───────────┘
 
-One loop in one thread speaks to the leases; only what moves files runs in threads of its own.
+One loop in one thread handles the leases; only the transfer of files runs in other threads.
 """
 
 import secrets
@@ -31,9 +31,9 @@ from studio.settings import Settings
 from studio.system.machine import visible_gpus
 from studio.system.signals import Interrupts
 
-AGAIN = 1.0  # seconds until what had no answer is tried again
-DENIED = 60.0  # seconds of refusals from the first on, after which a worker ends: new rights take a moment to be known
-LAST_MINUTES = 120.0  # seconds before the end of the worker's life in which it takes nothing new
+AGAIN = 1.0  # seconds until a request without response is repeated
+DENIED = 60.0  # seconds of refusals at the start after which a worker ends: new rights take a moment to apply
+LAST_MINUTES = 120.0  # seconds before the end of the worker's lifetime in which it takes no job
 
 
 @dataclass
@@ -43,23 +43,23 @@ class _Job:
     moving: "Future[Any] | None"  # files on their way in or out
     begun: float = field(default_factory=time.monotonic)
     gpus: list[str] = field(default_factory=list)
-    backend: Backend | None = None  # of this job alone: jobs of different projects may have one number
+    backend: Backend | None = None  # for this job only: jobs of different projects may have the same number
     run: Run | None = None
     outcome: Outcome | None = None
     reports: Collected = field(default_factory=Collected)
     beaten: float = 0.0
-    asked: str | None = None  # how the driver wants its end
-    trouble: tuple[str, type[BaseException]] | None = None  # what was last said to be tried again
-    full: float | None = None  # monotonic time, since when the bucket has no room for its files
+    asked: str | None = None  # how the driver asked to stop the run
+    trouble: tuple[str, type[BaseException]] | None = None  # the last trouble that the user was told
+    full: float | None = None  # monotonic time since which the bucket has no room for the files
 
 
 class Worker:
     """Runs up to `slots` jobs at a time.
 
-    look      seconds between two looks for a job; each is two or three requests, which clouds bill
-    idle      seconds without work after which `run` returns; None: it waits for ever
-    lifetime  seconds after which it returns in any case, giving back what it holds
-    ttl       seconds without a sign of life after which others take over what it runs
+    look      seconds between two looks for a job; each look is two or three requests, which clouds bill
+    idle      seconds without work after which `run` returns; None: never
+    lifetime  seconds after which `run` returns in any case and releases its jobs
+    ttl       seconds without a heartbeat after which other workers take over its jobs
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Worker:
         self._gpus = visible_gpus()
         name = name or socket.gethostname().split(".")[0]
         self._all_gpus = len(self._gpus)
-        self._too_many: set[int] = set()  # GPUs that jobs want and that are not here
+        self._too_many: set[int] = set()  # numbers of GPUs that jobs need and this machine lacks
         self._taker = LeaseTaker(bucket, name, ttl=ttl, fits=self._fits)
         self._jobs: list[_Job] = []
         self._files = Background(2 * slots, "files")
@@ -90,13 +90,13 @@ class Worker:
         self._looked = 0.0
         self._interrupts = Interrupts()
         self._finishing = self._greeted = False
-        self._trouble = ""  # why the last look for a job had no answer
+        self._trouble = ""  # why the last look for a job failed
 
     def run(self) -> None:
-        """Until there is no work any more, or somebody asks for an end: once to finish what runs, twice to give it back."""
+        """Take jobs until there is no more work, or the user asks to end: once to finish running ones, twice to release them."""
         with self._interrupts.heard(), work_folder() as self._work:
             try:
-                self._busy = time.monotonic()  # a slow start is no time without work
+                self._busy = time.monotonic()  # a slow start does not count as idle time
                 while True:
                     if self._interrupts.count > 1 or self._age() >= (self._lifetime or float("inf")):
                         self._give_back()
@@ -106,7 +106,7 @@ class Worker:
                         return
             finally:
                 self._files.close()
-                for job in list(self._jobs):  # after an error: the leases run out
+                for job in list(self._jobs):  # after an error: the leases expire
                     self._drop(job)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Worker:
     def _is_over(self) -> bool:
         if self._interrupts.count == 1 and self._jobs and not self._finishing:
             self._finishing = True
-            self._say("finishing what runs, and taking no more (Ctrl-C again gives it back)")
+            self._say("finishing running experiments (Ctrl-C again releases them)")
         if self._jobs:
             return False
         idle = self._idle is not None and time.monotonic() - self._busy >= self._idle
@@ -153,9 +153,9 @@ class Worker:
         except BucketError as error:
             if isinstance(error, BucketDenied) and not self._greeted and self._age() >= DENIED:
                 raise
-            if str(error) != self._trouble:  # once, and not every few seconds
+            if str(error) != self._trouble:  # once, not every few seconds
                 self._trouble = str(error)
-                self._say(f"no answer, asking again: {error}")
+                self._say(f"no response, retrying: {error}")
             return
         self._trouble = ""
         if lease is not None:
@@ -170,14 +170,16 @@ class Worker:
         wanted = shipping.wanted_gpus(body)
         if wanted > self._all_gpus and wanted not in self._too_many:
             self._too_many.add(wanted)
-            self._say(f"{shipping.title(body)} wants --gpus {wanted}, this worker has {self._all_gpus}: left to others")
+            self._say(
+                f"{shipping.title(body)} needs --gpus {wanted}, this worker has {self._all_gpus}: left to other workers"
+            )
         return wanted <= len(self._gpus)
 
     def _split_gpus(self, wanted: int) -> tuple[list[str], list[str]]:
         return self._gpus[:wanted], self._gpus[wanted:]
 
     def _greet(self) -> None:
-        """A word to the driver that this machine is up, before it has any work."""
+        """Tell the driver that this machine is up, before it has any work."""
         if not self._greeted:
             about = f'{{"host": "{socket.gethostname()}"}}'.encode()
             self._bucket.put_if_absent(shipping.WORKERS + self._taker.worker, about)
@@ -209,7 +211,7 @@ class Worker:
         except PASSING as error:
             self._say_again(job, "fetching", error)
             job.moving = self._files.submit(self._fetch, job, AGAIN)
-        except Exception as error:  # others wrote it: whatever is wrong with a job ends that job alone
+        except Exception as error:  # others wrote the job: an error in it ends only that job
             self._say(f"{shipping.title(job.lease.body)} cannot be run here: {error}")
             self._finish(job, {"outcome": asdict(_not_begun(job.lease.body, str(error))), "reports": []})
 
@@ -240,7 +242,7 @@ class Worker:
             job.moving = self._files.submit(self._store, job, AGAIN)
             return
         if error is not None:
-            reason = f"its files could not be brought back: {error}"
+            reason = f"its files could not be uploaded: {error}"
             job.outcome = replace(job.outcome, exit_code=None, reason=reason, failure="lost")
         self._finish(job, {"outcome": asdict(job.outcome), "reports": job.reports.some(WITH_AN_OUTCOME)})
 
@@ -248,23 +250,23 @@ class Worker:
         title = shipping.title(job.lease.body)
         try:
             first = job.lease.finish(body)
-        except (*PASSING, BucketFull) as error:  # the lease beats on, and it is tried again
+        except (*PASSING, BucketFull) as error:  # the lease goes on beating, and the request is repeated
             self._say_again(job, "finishing", error)
             job.moving = self._files.submit(time.sleep, AGAIN)
             job.outcome = job.outcome or Outcome(**body["outcome"])
             return
-        except BucketError as error:  # a refusal: others may try, and after some tries it is given up
+        except BucketError as error:  # a refusal: other workers may try, and after some tries the job is given up
             self._release(job, preempted=False)
-            self._say(f"{title} ended, and nobody hears of it: {error}")
+            self._say(f"cannot report the result of {title}: {error}")
             return
         self._say(f"finished {title}" if first else f"{title} was finished by another worker")
         self._drop(job)
 
     def _say_again(self, job: _Job, doing: str, error: BaseException) -> None:
-        """Once for each trouble, and not for each try."""
+        """Tell the user once for each trouble, not for each try."""
         if job.trouble != (doing, type(error)):
             job.trouble = doing, type(error)
-            why = "no room" if isinstance(error, BucketFull) else "no answer"
+            why = "no room" if isinstance(error, BucketFull) else "no response"
             self._say(f"{why}, {doing} {shipping.title(job.lease.body)} again: {error}")
 
     def _beat(self, job: _Job) -> None:
@@ -287,17 +289,20 @@ class Worker:
         shutil.rmtree(job.folder.parent.parent, ignore_errors=True)
 
     def _give_back(self) -> None:
-        """This worker ends: the jobs are for others. Those that had most of its life are as much to blame as if it had
-        died with them, or they would be begun for ever; not so where somebody takes the machine away."""
+        """Release all jobs, as this worker ends. A job that had most of the worker's lifetime counts an attempt, as if the
+        worker had died, or it would be started for ever; not so if the machine is taken away.
+        """
         for job in list(self._jobs):
             short = time.monotonic() - job.begun < self._age() / 2
             trouble = self._release(job, preempted=self._interrupts.count > 1 or short)
             title = shipping.title(job.lease.body)
-            late = f"{title} was not given back, and is free in {self._ttl:g} s: {trouble}"
-            self._say(late if trouble else f"giving back {title}")
+            late = f"{title} could not be released, and is free in {self._ttl:g} s: {trouble}"
+            self._say(late if trouble else f"released {title}")
 
     def _release(self, job: _Job, *, preempted: bool) -> str:
-        """Why it could not be given back, or "". Nothing is said before: whoever reads that may be gone already."""
+        """Release the job; return why it could not be released, or "". The user is told afterwards: nobody may be left to
+        read it.
+        """
         if job.backend is not None:
             job.backend.close()
             job.backend = None

@@ -1,1 +1,1 @@
-"""How good the answers are: `python -m benchmarks.quality`."""
+"""Benchmark of the optimizers' results: `python -m benchmarks.quality`."""

@@ -1,10 +1,10 @@
-"""How good the answers of optimizers are: ours, and peers that are installed.
+"""Compare the results of Studio's optimizers and installed peers.
 
     make bench-quality                                                  # all of it, some hours; writes benchmarks/results
     python -m benchmarks.quality --optimizers auto optuna-tpe --seeds 3 --problems network6 --outstanding 4
 
-Regret is (best cost - minimum) / (median cost of random points - minimum), at least 1e-4. A run that was finished is not
-repeated: results are lines of benchmarks/results/quality.jsonl, tables are written beside them.
+Regret is (best cost - minimum) / (median cost of random points - minimum), at least 1e-4. Finished runs
+are not repeated: results are lines of benchmarks/results/quality.jsonl, with tables beside them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ FLOOR = 1e-4
 
 
 def run(optimizer: str, task: Problem, seed: int, budget: int, outstanding: int) -> dict[str, Any]:
-    """One search with `outstanding` suggestions out, told in random order: the best cost after so many results."""
+    """Run one search with `outstanding` pending suggestions, told in random order; return the best cost after each count."""
     peer = PEERS.get(optimizer, PEERS["studio"])(task.space, seed, budget, optimizer)
     order, out, best, failed, spent = np.random.default_rng(seed), [], np.inf, 0, 0.0
     curve, failures, asked = {}, {}, 0
@@ -64,7 +64,7 @@ def rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]], outstanding: int) -> str:
-    """Markdown: mean log10 regret and its standard error over problems and seeds that all of the optimizers finished."""
+    """Return Markdown: mean log10 regret and standard error over problems and seeds that all optimizers finished."""
     found = [row for row in found if row["outstanding"] == outstanding]
     names = sorted({row["optimizer"] for row in found})
     logs: dict[tuple[str, int], dict[tuple[str, int], float]] = {}

@@ -1,6 +1,6 @@
-"""Ours and others behind one interface: ask() -> (token, values), tell(token, cost); cost None is a failure.
+"""Studio's and other optimizers behind one interface: ask() -> (token, values), tell(token, cost); None: failure.
 
-A library is imported where it is used; one that is missing leaves its peers out.
+Libraries are imported where they are used; peers of a missing library are left out.
 """
 
 import warnings
@@ -26,7 +26,7 @@ class Studio:
 
 
 class Optuna:
-    """Failures are told as such, which its samplers leave out."""
+    """Optuna's samplers; failures are told as such, and ignored by the samplers."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         import optuna
@@ -64,7 +64,7 @@ class Optuna:
 
 
 class CatCMA:
-    """CatCMA with margin, of the package cmaes; a failure is told as the worst cost so far."""
+    """CatCMA with margin from the package cmaes; a failure is told as the worst cost so far."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         from cmaes import CatCMAwM

@@ -1,7 +1,7 @@
-"""Problems to compare optimizers on: synthetic families, tasks that train at each evaluation, a limit of memory.
+"""Problems for the comparison of optimizers: synthetic functions, models that are trained, a limit of memory.
 
-A problem is a space and a cost, smaller being better. None is a failure. Instances differ by seed, so that nothing can be
-tuned to one; a live task costs 10 to 130 ms an evaluation.
+A problem is a space and a cost; smaller is better, None is a failure. Instances differ by seed, so that no optimizer is tuned
+to one; training costs 10 to 130 ms an evaluation.
 """
 
 import functools
@@ -23,11 +23,11 @@ class Problem:
     name: str
     space: Space
     cost: Cost
-    minimum: float  # of the cost; for a live task the best that was ever seen
+    minimum: float  # of the cost; for trained models the best ever seen
 
     @functools.cached_property
     def scale(self) -> float:
-        """The median cost of random points above the minimum: regret is measured in it."""
+        """The median cost of random points above the minimum, the unit of regret."""
         rng = np.random.default_rng(12345)
         costs = [self.cost(self.space.values(rng.random(self.space.dimensions))) for _ in range(60)]
         return float(np.median([cost for cost in costs if cost is not None])) - self.minimum
@@ -41,7 +41,7 @@ def numbers(count: int, low: float, high: float) -> list[Parameter]:
 
 
 def smooth(name: str, seed: int) -> Problem:
-    """A function of numbers, moved so that nobody gains from the middle."""
+    """Return a function of numbers, shifted so that the middle is not the optimum."""
     function, d, half = SMOOTH[name]
     shift = half * np.random.default_rng(1000 + seed).uniform(-0.6, 0.6, d)
     return Problem(
@@ -71,7 +71,7 @@ SMOOTH: dict[str, tuple[Callable[[np.ndarray], float], int, float]] = {
 
 
 def network(name: str, seed: int) -> Problem:
-    """Shaped as a network's loss: a valley of learning rate and width that a choice moves, a list of batch sizes."""
+    """Return a problem like a network's loss: a valley of learning rate and width moved by a choice; a list of batch sizes."""
     rng = np.random.default_rng(2000 + seed)
     space = Space(
         [
@@ -101,8 +101,9 @@ def network(name: str, seed: int) -> Problem:
 
 
 def memory(name: str, seed: int) -> Problem:
-    """The same with a limit: parameters and activations of depth, width and batch must fit. About half of all points do not,
-    and larger models are better, so that the best lies at the limit."""
+    """Return a problem with a limit: parameters and activations for depth, width and batch must fit. About half of all points
+    do not, and larger models are better, so the best lies at the limit.
+    """
     rng = np.random.default_rng(3000 + seed)
     space = Space(
         [

@@ -1,4 +1,4 @@
-"""The command `studio`: one file a command, each imported only when it is called.
+"""The command `studio`: one file per command, imported only when it is called.
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export inspect init apply
 confirm mcp. Beside them: names (which project is meant), console
@@ -20,7 +20,7 @@ from studio.entry_points import EntryPoint, find_entry_points
 from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
 
 HELLO = """\
-Studio searches hyperparameters of a script that nobody changed. Three ways to start:
+Studio searches hyperparameters of an unmodified script. Three ways to start:
   studio run --hyperparam=lr=0.01:0.01:0.1 train.py                          try ten values
   studio run --optimizer=cma --hyperparam=lr=1e-5:0.1:l train.py             search; the script prints `fitness: NUMBER`
   studio run --metric=val_loss:min --hp=lr=1e-4:l4:0.1 train.py 30           read TensorBoard; 30 is the script's argument
@@ -33,18 +33,18 @@ Help: studio --help, studio run --help.
 COMMANDS = {
     "run": ("studio.cli.run", "Search hyperparameters of a script."),
     "inspect": ("studio.cli.inspect", "Show where values can go in a script, its metrics, and a command for it."),
-    "init": ("studio.cli.init", "Write a search of a script into studio.toml, which `studio run` alone reads."),
-    "resume": ("studio.cli.resume", "Go on with a project where it stopped."),
-    "retry": ("studio.cli.retry", "Run failed experiments of a project once more."),
+    "init": ("studio.cli.init", "Write a search of a script into studio.toml, for `studio run` without arguments."),
+    "resume": ("studio.cli.resume", "Continue a project where it stopped."),
+    "retry": ("studio.cli.retry", "Run failed experiments of a project again."),
     "add": ("studio.cli.add", "Add values by hand, experiments or time to a search."),
-    "pause": ("studio.cli.pause", "Start no more experiments for now; resume goes on."),
+    "pause": ("studio.cli.pause", "Start no more experiments until resume."),
     "stop": ("studio.cli.stop", "End a running search; it can be resumed."),
     "apply": ("studio.cli.apply", "Write the best values into your own files."),
     "confirm": ("studio.cli.confirm", "Run the best experiments again, with other seeds."),
     "rm": ("studio.cli.rm", "Delete a project and its files."),
     "runs": ("studio.cli.runs", "List and show projects and experiments, and their logs."),
-    "doctor": ("studio.cli.doctor", "Say what is wrong with a project, and mend it."),
-    "plugins": ("studio.cli.plugins", "List what is installed: optimizers, backends, range parsers, metrics."),
+    "doctor": ("studio.cli.doctor", "Check Studio's folder and projects, and fix a damaged record."),
+    "plugins": ("studio.cli.plugins", "List installed optimizers, backends, range parsers and metrics."),
     "ui": ("studio.cli.ui", "Open the dashboard on all projects in a browser."),
     "tensorboard": ("studio.cli.tensorboard", "Compare the experiments of a project in TensorBoard."),
     "plot": ("studio.cli.plot", "Draw the results of a project in the terminal."),
@@ -52,7 +52,7 @@ COMMANDS = {
     "export": ("studio.cli.export", "Write all experiments for other programs: CSV, JSON, Optuna."),
     "mcp": ("studio.cli.mcp", "Serve tools to a coding agent: inspect, start, status, best, patch."),
 }
-ELSEWHERE = {  # names that other tools have for it
+ELSEWHERE = {  # names used by other tools
     "ls": "runs list [PROJECT]",
     "list": "runs list [PROJECT]",
     "ps": "runs list [PROJECT]",
@@ -70,7 +70,7 @@ def main() -> None:
     settle_streams()
     try:
         code = _guarded()
-    finally:  # Ctrl-C now would be a traceback of the interpreter, which waits for its threads
+    finally:  # Ctrl-C now would print a traceback while the interpreter waits for threads
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(130 if was_interrupted() else code)
 
@@ -98,16 +98,16 @@ def _guarded() -> int:
     except SystemExit:
         if sys.stdout is stdout:
             raise
-        return 0  # the command-line library replaces stdout, and exits with 1, where a pipe breaks
+        return 0  # the command-line library replaces stdout, and exits with 1, if a pipe breaks
     except Exception as error:
-        if was_interrupted():  # and whatever it hit made another error of that
+        if was_interrupted():  # the interrupted code turned it into another error
             return 130
-        # Usage errors of the command-line library, whose classes Typer keeps to itself.
+        # Usage errors of the command-line library, whose classes Typer does not export.
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(f"{error}\n")
             return 2
         if hasattr(error, "format_message"):
-            ctx = getattr(error, "ctx", None)  # an option without its value comes without one
+            ctx = getattr(error, "ctx", None)  # an option without its value has no context
             where = ctx.command_path if ctx else " ".join(["studio", *sys.argv[1:2]])
             _complain(f"{error.format_message().rstrip('.')}; see {where} --help")
             return int(getattr(error, "exit_code", 2))
@@ -158,7 +158,7 @@ def _app() -> Any:
         cls=Commands,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        help="Hyperparameter search for scripts that nobody changed.",
+        help="Hyperparameter search for unmodified scripts.",
     )
 
     @app.callback(invoke_without_command=True)
@@ -173,7 +173,7 @@ def _app() -> Any:
 
 
 def load(name: str) -> Any:
-    """Return the command called `name`, from its module. BadInput where the module of a plugin cannot be loaded."""
+    """Import and return the command called `name`. BadInput if the module of a plugin cannot be loaded."""
     import typer
 
     if name in COMMANDS:

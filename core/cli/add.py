@@ -15,14 +15,14 @@ def add(
     project: names.Named = None,
     values: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=VALUE]...", help="Values to run next; those left out are the best's."),
+        typer.Argument(metavar="[NAME=VALUE]...", help="Values to run next; default: those of the best experiment."),
     ] = None,
     experiments: Annotated[int, typer.Option(metavar="N", parser=whole, help="More experiments for the budget.")] = 0,
     time: Annotated[str | None, typer.Option(metavar="TIME", help="More time for it: 90s, 15m, 5h, 2d.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
-    """Add to the search of PROJECT: values by hand, experiments, time. A driver that is at work takes it up; else it goes on here."""
+    """Add values by hand, experiments or time to the search of PROJECT: to the running driver, else resume it here."""
     from studio.cli.resume import resume
     from studio.errors import BadInput
     from studio.host import create_host
@@ -32,7 +32,7 @@ def add(
     if project is not None and "=" in project:
         values, project = [project, *(values or [])], None
     if not values and not experiments and time is None:
-        raise BadInput("nothing was given to add; write lr=0.01, --experiments 50 or --time 30m")
+        raise BadInput("nothing to add; give lr=0.01, --experiments 50 or --time 30m")
     project = names.project_of(project)
     asked = []
     if values:

@@ -1,4 +1,4 @@
-"""`studio apply PROJECT[/N]`: write the winner's values into the user's own files."""
+"""The command `studio apply PROJECT[/N]`: write the best values into the user's own files."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def apply(
         str | None, typer.Option("--output", "-o", metavar="PATCH", help="Write a patch for git apply; change nothing.")
     ] = None,
 ) -> int:
-    """Write the values of the best experiment into your files, after showing what changes. Only today's literals change."""
+    """Write the values of the best experiment into your files, after showing the changes. Only literals change."""
     import os
     import sys
     from pathlib import Path
@@ -45,19 +45,19 @@ def apply(
     name = names.project_of(name or None)
     project = Project(name)
     if number and not number.isdecimal():
-        raise BadInput(f"{experiment!r} is no experiment; write {name}/3, or {name} for its best one")
+        raise BadInput(f"{experiment!r} is not an experiment; write {name}/3, or {name} for its best one")
     chosen = project.experiment(int(number)) if number else project.best
     if chosen is None:
         raise BadInput(f"project {name} has no completed experiment with a fitness; name one: studio apply {name}/1")
     settings, source = Settings.from_dict(project.settings), project.source
     arrays = [key for key, value in chosen.values.items() if isinstance(value, list)]
     if arrays:
-        raise BadInput(f"{', '.join(arrays)}: an array is a file, {name}/{chosen.number} has it among its artifacts")
+        raise BadInput(f"{', '.join(arrays)}: an array is a file; it is among the artifacts of {name}/{chosen.number}")
     applied = apply_values(program_of(settings, source), chosen.values)
     for text in applied.passed.values():
         say(f"not in a file, pass it yourself: {text}")
     if not applied.diff:
-        say("nothing changes: your files have these values already")
+        say("your files have these values already")
         return 0
     if output is not None:
         save([applied.patch], output, None)

@@ -1,4 +1,4 @@
-"""`studio.toml`: a search written down. `studio run` without a script reads it; what the command line says wins.
+"""The file `studio.toml` with the options of a search, read by `studio run` without a script. The command line wins.
 
     script = "train.py"
     arguments = ["30"]
@@ -33,7 +33,7 @@ def read_config(path: Path, flags: Iterable[str] = ()) -> tuple[str, list[str], 
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(
-            f"there is no SCRIPT and no {FILE} here; write studio run train.py, or make one: studio init train.py"
+            f"there is no SCRIPT and no {FILE} here; write studio run train.py, or create the file: studio init train.py"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path.name} cannot be read: {error}") from error
@@ -51,7 +51,7 @@ def read_config(path: Path, flags: Iterable[str] = ()) -> tuple[str, list[str], 
         options[known] = _as_typed(path.name, key, value)
     script, arguments = data.get("script"), data.get("arguments", [])
     if not isinstance(script, str) or not script:
-        raise BadInput(f'{path.name} names no script; add a line script = "train.py"')
+        raise BadInput(f'{path.name} has no script; add a line script = "train.py"')
     if not isinstance(arguments, list):
         raise BadInput(f'{path.name}: arguments must be a list, such as ["--epochs", "3"]')
     return script, [str(argument) for argument in arguments], given, placed
@@ -85,7 +85,7 @@ def config_text(
 
 
 def _as_typed(file: str, key: str, value: Any) -> Any:
-    """A value as the command line gives it: texts, lists of texts, True."""
+    """Return a value as the command line would give it: texts, lists of texts, True."""
     if isinstance(value, dict):
         return [f"{name}={_text(inner)}" for name, inner in value.items()]
     if isinstance(value, list):
@@ -94,7 +94,7 @@ def _as_typed(file: str, key: str, value: Any) -> Any:
         return value
     if isinstance(value, str | int | float):
         return _text(value)
-    raise BadInput(f"{file}: {key} = {value} is no text, number or list")
+    raise BadInput(f"{file}: {key} = {value} is not a text, number or list")
 
 
 def _text(value: Any) -> str:
@@ -112,7 +112,7 @@ def _key(name: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML; its strings are written as those of JSON are."""
+    """Return a value as TOML; strings are written as in JSON."""
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value)

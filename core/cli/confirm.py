@@ -1,4 +1,4 @@
-"""`studio confirm PROJECT`: run the best experiments again, and see which is the best by the mean."""
+"""The command `studio confirm PROJECT`: run the best experiments again, and rank them by the mean."""
 
 from typing import Annotated
 
@@ -13,15 +13,15 @@ app = new_app()
 @app.command(cls=PlainUsage)
 def confirm(
     project: names.Named = None,
-    top: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the best experiments. Default: 3.")] = 3,
-    replicates: Annotated[int, typer.Option(min=2, metavar="N", help="How often each runs. Default: 5.")] = 5,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of best experiments. Default: 3.")] = 3,
+    replicates: Annotated[int, typer.Option(min=2, metavar="N", help="Runs of each. Default: 5.")] = 5,
     num_workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="How many at a time. Default: as the search.")
+        int | None, typer.Option(min=1, metavar="N", help="Experiments at a time. Default: as in the search.")
     ] = None,
     yes: options.Yes = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
-    """Run the best experiments of PROJECT again, with other seeds where the script has one; the winner is by the mean."""
+    """Run the best experiments of PROJECT again, with other seeds if the script has one; rank them by the mean."""
     from studio.cli.console import print_json, print_table
     from studio.cli.usage import say
     from studio.format import assignments, short

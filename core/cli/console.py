@@ -1,4 +1,4 @@
-"""How things are printed: values, tables, JSON. Nothing from a run reaches a terminal with control characters in it."""
+"""Output of values, tables and JSON. Control characters from runs never reach a terminal."""
 
 import json
 import re
@@ -12,21 +12,21 @@ from studio.format import duration, finite, metric_value, money, short
 from studio.text import clean
 
 GAP = "  "  # between columns
-HEAD = 10  # characters that the name of a column may have beyond its cells, on a terminal
+HEAD = 10  # characters of a column's name, if wider than its cells, on a terminal
 CELL = 24  # characters of an optional column, on a terminal
-LEFT = 3  # columns without room that are named
-FLEXIBLE = 12  # characters that a flexible column keeps
+LEFT = 3  # omitted columns listed by name
+FLEXIBLE = 12  # minimum width of a flexible column
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 _TIME = re.compile(r"\d+(:\d\d)+|[\d.]+ s|\$[\d.,]+")
 
 
 def harmless(text: str) -> str:
-    """`text` for a terminal: lines and tabs stay, other control characters do not reach it."""
+    """Return `text` for a terminal: lines and tabs stay, other control characters are replaced."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
 
 
 def print_json(data: Any) -> None:
-    """Print JSON, null for what is not finite; control and format characters, which `json` leaves beyond ASCII, escaped."""
+    """Print JSON, null for numbers that are not finite; control and format characters beyond ASCII are escaped."""
     text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
     print(_BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
 
@@ -38,8 +38,11 @@ def print_table(
     flexible: Collection[int] = (),
     optional: Collection[int] = (),
 ) -> None:
-    """Piped, all of it. On a terminal without columns that are empty, and no wider than it: long names of columns are
-    shortened, then the cells of `flexible` columns, then `optional` columns without room are left out, and said on stderr."""
+    """Print a table: complete if piped; on a terminal without empty columns, and no wider than the terminal.
+
+    Long names of columns are shortened, then cells of `flexible` columns, then `optional` columns are omitted, which is
+    reported on stderr.
+    """
     if not rows:
         return
     columns, rows = [clean(name) for name in columns], [[clean(cell) for cell in row] for row in rows]
@@ -68,11 +71,11 @@ def print_table(
     if left := [columns[i] for i in sorted(optional) if cells[i] and i not in shown]:
         sys.stdout.flush()
         names = ", ".join(left[:LEFT]) + (f" and {len(left) - LEFT} more" if len(left) > LEFT else "")
-        print(f"studio: no room for {names}; a wider terminal, a pipe or --json shows all", file=sys.stderr)
+        print(f"studio: columns omitted: {names}; a wider terminal, a pipe or --json shows all", file=sys.stderr)
 
 
 def _fitted(text: str, width: int, *, right: bool, end: bool) -> str:
-    """`text` in `width` columns; where it is longer without its `end`, or without its middle: `hidden_units_1` stays apart
+    """Return `text` in `width` columns; a longer one without its `end`, or else without its middle.
     from `hidden_units_2`."""
     if len(text) > width:
         tail = 0 if end else (width - 1) // 3
@@ -97,7 +100,7 @@ def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
 
 
 def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of a table of experiments: one column a hyperparameter, then what came of it."""
+    """Return columns and rows of a table of experiments: one column per hyperparameter, then the outcome."""
     names = list(dict.fromkeys(name for experiment in experiments for name in experiment.values))
     columns = ["#", "status", metric, *names, "time", "reason"]
     rows = [
@@ -116,7 +119,7 @@ def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[lis
 
 def _is_number(text: str) -> bool:
     if not text or _TIME.fullmatch(text):
-        return True  # empty cells and times are set right, with the numbers
+        return True  # empty cells and times are right-aligned, like numbers
     try:
         float(text)
     except ValueError:

@@ -28,7 +28,7 @@ def doctor(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> int:
-    """Say what is wrong with the folder of Studio and with PROJECT, and how it is mended. Exit code 1 if something is."""
+    """Check Studio's folder and PROJECT, and show how to fix what is wrong. Exit code 1 if something is."""
     from studio.project.doctor import examine, examine_home
 
     if restore:
@@ -43,7 +43,7 @@ def doctor(
         for finding in findings:
             print(f"{'!!' if finding.mend else 'ok'}  {finding.about}: {clean(finding.text)}")
             if finding.mend:
-                print(f"    mend: {clean(finding.mend)}")
+                print(f"    fix: {clean(finding.mend)}")
     return 1 if any(finding.mend for finding in findings) else 0
 
 
@@ -54,7 +54,7 @@ def _restore(project: str | None) -> int:
         raise BadInput("--restore needs the name of a project: studio doctor PROJECT --restore")
     held = restore(_folder(project))
     print(
-        f"studio: {project} has {counted(len(held.told), 'outcome')} again, as it was {age(held.made)}; go on with: "
+        f"studio: {project} has {counted(len(held.told), 'outcome')} again, as it was {age(held.made)}; continue with: "
         f"studio resume {project}, which takes later outcomes from the folders of their runs",
         file=sys.stderr,
     )

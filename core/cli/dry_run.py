@@ -1,4 +1,4 @@
-"""`studio run --dry-run`: the plan, the values and the changes to the script; nothing is started or written."""
+"""The output of `studio run --dry-run`: plan, values and changes to the script; nothing is started or written."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
-from studio.format import assignments
+from studio.format import assignments, counted
 from studio.host import Host, backend_fields
 from studio.search.observer import Observer
 from studio.search.run import check, make_backend
@@ -17,7 +17,7 @@ from studio.settings import command_line, make_settings
 from studio.space import Suggestion
 from studio.text import clean
 
-SHOWN = 10  # suggestions that are listed
+SHOWN = 10  # listed suggestions
 
 
 def show(
@@ -65,7 +65,7 @@ def show(
     print(
         f"{total}, {plan.settings.num_workers} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
     )
-    print(clean(f"copies {len(snapshot.files)} files of {snapshot.source} for each"))
+    print(clean(f"each experiment gets a copy of the {counted(len(snapshot.files), 'file')} in {snapshot.source}"))
     if run is not None:
         print(clean(f"command: {shlex.join(run.argv)}"))
     for name, place in plan.substitution.described().items():
@@ -75,12 +75,12 @@ def show(
     elif plan.no_baseline:
         print(clean(f"does not begin with the script's own values: {plan.no_baseline}"))
     for path, target in plan.outside.items():
-        print(clean(f"link: {path} is {target}, not copied; a script that writes there writes to yours"))
+        print(clean(f"link: {path} is {target}, not copied; a script that writes there changes your files"))
     print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)
     if plan.size is None or plan.size > len(suggestions):
         print("…")
-    shown = harmless(diff) if sys.stdout.isatty() else diff  # `studio run --dry-run … | git apply` takes it as it is
-    print(shown or "nothing in the script changes", end="" if diff else "\n")
+    shown = harmless(diff) if sys.stdout.isatty() else diff  # `studio run --dry-run … | git apply` needs it unchanged
+    print(shown or "the script stays as it is", end="" if diff else "\n")
     if estimate:
         print(f"\n{harmless(estimate.text)}")
     if preview:

@@ -1,4 +1,4 @@
-"""`studio export PROJECT`: all experiments, for other programs."""
+"""The command `studio export PROJECT`: all experiments, for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,14 +18,15 @@ MOST_STEPS = 1000  # intermediate values of one experiment
 def export(
     project: names.Named = None,
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="csv|json|optuna", help="Default: what FILE ends with, else csv.")
+        str | None,
+        typer.Option("--format", metavar="csv|json|optuna", help="Default: by the suffix of FILE, else csv."),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout, as - is; for optuna PROJECT.journal."),
+        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout, also -; for optuna PROJECT.journal."),
     ] = None,
 ) -> int:
-    """Write all experiments of PROJECT: a table, JSON, or a journal that Optuna and optuna-dashboard open."""
+    """Write all experiments of PROJECT: a table, JSON, or a journal for Optuna and optuna-dashboard."""
     from studio.cli.saving import chosen_format, save
 
     by_name = {".json": "json", ".journal": "optuna"}.get(Path(output or "").suffix.lower(), "csv")
@@ -48,5 +49,5 @@ def export(
         found, experiments, axes, lambda experiment: curve_of(experiment, found.folder, metric, host, MOST_STEPS)
     )
     if path := save(lines, output, f"{found.name}.journal"):
-        say(f"look at it with: optuna-dashboard {path}")
+        say(f"open it with: optuna-dashboard {path}")
     return 0

@@ -1,4 +1,4 @@
-"""`studio init SCRIPT [ARGS]…`: write the search that `studio inspect` proposes into `studio.toml`."""
+"""The command `studio init SCRIPT [ARGS]…`: write the search that `studio inspect` proposes into `studio.toml`."""
 
 from typing import Annotated
 
@@ -17,9 +17,9 @@ def init(
     arguments: Arguments = None,
     module: IsModule = False,
     run: RunOnce = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a studio.toml that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing studio.toml.")] = False,
 ) -> int:
-    """Write studio.toml: hyperparameters with ranges and the metric of SCRIPT. Then `studio run` alone searches."""
+    """Write studio.toml: hyperparameters with ranges and the metric of SCRIPT. Then run `studio run`."""
     from pathlib import Path
 
     from studio.cli.config import FILE, config_text
@@ -29,7 +29,7 @@ def init(
     from studio.search.inspection import inspect_script
 
     if Path(FILE).exists() and not force:
-        raise BadInput(f"{FILE} is here already; replace it with studio init --force {script}, or edit it")
+        raise BadInput(f"{FILE} exists already; replace it with studio init --force {script}, or edit it")
     is_command = bool(ctx.meta.get(COMMAND))
     seen = inspect_script(script, arguments or [], create_host(), module=module, is_command=is_command, run=run)
     given = dict(seen.options)
@@ -39,6 +39,6 @@ def init(
     save([text], FILE, None)
     print(text, end="")
     if "hyperparams" not in given:
-        print('# no hyperparameter is seen: add lines such as lr = "1e-5:0.1:l" under [hyperparams]')
+        print('# no hyperparameter was found: add lines such as lr = "1e-5:0.1:l" under [hyperparams]')
     print("\nstudio run --dry-run\nstudio run")
     return 0

@@ -1,4 +1,4 @@
-"""`studio inspect SCRIPT [ARGS]…`: where values can go, what is printed and logged, and a command that is ready to run."""
+"""The command `studio inspect SCRIPT [ARGS]…`: places for values, metrics, and a command that is ready to run."""
 
 import shlex
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ def inspect(
     module: IsModule = False,
     run: RunOnce = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="List every place, also those that are no hyperparameters by their names.")
+        bool, typer.Option("--all", help="List every place, also those whose names are not hyperparameters.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the places, metrics and command as JSON.")] = False,
 ) -> int:
@@ -40,7 +40,7 @@ def inspect(
         ]
         print_table(["hyperparameter", "value", "kind", "where", "range"], rows, flexible=(3,))
     else:
-        print("no place for a value is seen; name one that Studio does not see: --hp=--OPTION=RANGE")
+        print("no place for a value was found; name one that Studio does not find: --hp=--OPTION=RANGE")
     print()
     if seen.metrics:
         rows = [

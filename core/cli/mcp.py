@@ -1,4 +1,4 @@
-"""`studio mcp`: Studio as tools for coding agents, by the Model Context Protocol on standard input and output."""
+"""The command `studio mcp`: tools for coding agents, by the Model Context Protocol on standard input and output."""
 
 from studio.cli.usage import PlainUsage, new_app
 
@@ -7,7 +7,7 @@ app = new_app()
 
 @app.command(cls=PlainUsage)
 def mcp() -> int:
-    """Serve tools to a coding agent: inspect a script, start a search here, see its state, its best, a patch. Changes no file of yours."""
+    """Serve tools to a coding agent: inspect a script, start a search here, get its state, its best, a patch."""
     try:
         from mcp.server.mcpserver import MCPServer
     except ImportError:

@@ -1,4 +1,4 @@
-"""The tools of `studio mcp`: functions whose signatures and docstrings an agent reads. All are read-only but `start_search`.
+"""The tools of `studio mcp`: functions whose signatures and docstrings an agent reads. Only `start_search` is not read-only.
 
 Searches are started in the folder that the server was started in, as processes of their own that outlive it.
 """
@@ -31,7 +31,7 @@ Tool = Callable[..., Any]
 
 
 def answering(tool: Tool) -> Tool:
-    """`tool`, whose errors are answers that an agent can read."""
+    """Wrap `tool` so that errors become answers that an agent can read."""
 
     @functools.wraps(tool)
     def answer(*arguments: Any, **named: Any) -> Any:
@@ -62,7 +62,7 @@ def start_search(
     project: str = "",
 ) -> dict[str, Any]:
     """Start a search in the background and return its project's name. `hyperparams` maps names to ranges; `metric` is such
-    as val_loss:min, empty where the script prints `fitness: NUMBER`."""
+    as val_loss:min, empty if the script prints `fitness: NUMBER`."""
     options = [f"--optimizer={optimizer}", f"--max-experiments={max_experiments}", f"--num-workers={num_workers}"]
     options += [f"--metric={metric}"] if metric else []
     options += [f"--max-duration={max_duration}"] if max_duration else []

@@ -1,7 +1,7 @@
-"""Which project and which experiments a command is about.
+"""The project and the experiments that a command is about.
 
-digits   20260-…      a project; the beginning of its name, where no other begins so
-digits/7   7          an experiment; of the newest project, where only its number is given
+digits   20260-…      a project; the beginning of its name, if no other begins with it
+digits/7   7          an experiment; of the newest project, if only its number is given
 (nothing)             the newest project: the last line of `studio runs list`
 """
 
@@ -128,7 +128,7 @@ def _only(names: Sequence[str], what: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    """Whether it is the number of an experiment: of digits, and no project has that name."""
+    """Return whether `text` is the number of an experiment: only digits, and not the name of a project."""
     return text.isdecimal() and text not in project_names()
 
 

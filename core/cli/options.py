@@ -1,4 +1,4 @@
-"""The options of `studio run` and `studio resume`, made from the schema: see `studio.settings` and `Backend.Options`."""
+"""The options of `studio run` and `studio resume`, made from the schema: `studio.settings` and `Backend.Options`."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from studio.host import Host, backend_fields
 from studio.options import Field
 from studio.settings import OPTIONS, OUTPUT, PLACE, SEARCH
 
-BACKENDS = "Options of "  # groups of the help that begin so are shown by --help-cloud
+BACKENDS = "Options of "  # beginning of the help's groups that --help-cloud shows
 
 
 def _show_backends(ctx: typer.Context, wanted: bool) -> None:
@@ -73,11 +73,11 @@ HelpCloud = Annotated[
 def with_options(
     function: Callable[..., Any], options: Mapping[str, Field], host: Host, *, help: Mapping[str, str] | None = None
 ) -> Callable[..., Any]:
-    """`function(…, given=, placed=, host=)` as the callback of a command that has `options` and those of all backends.
+    """Return `function(…, given=, placed=, host=)` as the callback of a command with `options` and those of all backends.
 
-    given   what was typed of `options`, by the keyword of `studio.run`: texts, lists of texts, True
-    placed  what was typed of the options of backends, by the name of the option
-    help    texts in place of those of the schema
+    given   typed values of `options`, by keyword of `studio.run`: texts, lists of texts, True
+    placed  typed values of backends' options, by the name of the option
+    help    texts that replace those of the schema
     """
     explicit = [p for p in inspect.signature(function).parameters.values() if p.name not in ("given", "placed", "host")]
     flags = {name: each for name, each in host.backend_flags().items() if name not in _spellings(options)}
@@ -114,7 +114,7 @@ def backend_name(given: Mapping[str, Any]) -> str:
 
 
 def backend_options(host: Host, backend: str | list[str] | None, placed: Mapping[str, Any]) -> dict[str, Any]:
-    """`placed` by the fields of that backend. BadInput for an option that it does not have."""
+    """Return `placed` by the fields of that backend. BadInput for an option that it does not have."""
     if not placed:
         return {}
     name = backend_name({"backend": backend})
@@ -127,13 +127,13 @@ def backend_options(host: Host, backend: str | list[str] | None, placed: Mapping
 
 
 def _spellings(options: Mapping[str, Field]) -> set[str]:
-    """Names that a backend's option cannot have."""
+    """Return the names that a backend's option cannot have."""
     ours = {"--project", "--yes", "-y", "--json", "--quiet", "--verbose", "--dry-run", "--help", "--help-cloud"}
     return ours | {name for each in options.values() for name in each.names}
 
 
 def _parameter(name: str, field: Field, group: str, help: str) -> inspect.Parameter:
-    """A parameter by which the command-line library knows an option. Every value stays a text until the schema reads it."""
+    """Return a parameter for the command-line library. Every value stays a text until the schema parses it."""
     kind: Any = bool if field.is_switch else list[str] | None if field.is_repeatable else str | None
     metavar = None if field.is_switch else field.option.metavar
     kind_of_plugin = {"optimizer": "optimizer", "backend": "backend"}.get(field.name)
@@ -150,5 +150,5 @@ def _parameter(name: str, field: Field, group: str, help: str) -> inspect.Parame
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that were on the command line."""
+    """Return the values that were on the command line."""
     return {name: value for name, value in values.items() if value not in (None, [], (), False)}

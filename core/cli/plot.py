@@ -1,4 +1,4 @@
-"""`studio plot PROJECT`: pictures of a search in the terminal."""
+"""The command `studio plot PROJECT`: charts of a search in the terminal."""
 
 import shutil
 import sys
@@ -14,9 +14,9 @@ from studio.project.project import Project
 
 app = new_app()
 
-WIDEST = 120  # columns of a picture
+WIDEST = 120  # columns of a chart
 HIGHEST = 16  # rows
-FEW = 150  # points that are drawn as dots; more are finer
+FEW = 150  # points drawn as dots; more are drawn finer
 GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 
@@ -26,12 +26,13 @@ def plot(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME[:min|:max]", help="Another metric, from the files of the runs. Default: the project's."
+            metavar="NAME[:min|:max]",
+            help="Another metric, from the files of the runs. Default: the metric of the project.",
         ),
     ] = None,
     hyperparam: Annotated[
         list[str] | None,
-        typer.Option("--hyperparam", "--hp", "-hp", metavar="NAME", help="Only slices by this one. Repeatable."),
+        typer.Option("--hyperparam", "--hp", "-hp", metavar="NAME", help="Chart only this hyperparameter. Repeatable."),
     ] = None,
 ) -> int:
     """Draw in the terminal: the best so far, and the results by the value of each hyperparameter."""
@@ -57,7 +58,7 @@ def plot(
     if not points:
         from studio.format import counts
 
-        known = counts(found.summary()["counts"]) or "it has none"
+        known = counts(found.summary()["counts"]) or "there are none"
         print(f"studio: no experiment of {found.name} has a result yet: {known}", file=sys.stderr)
         return 0
     print(_best(points, sign, name))
@@ -120,7 +121,7 @@ def _picture(
     ends: tuple[float, float],
     line: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """Lines of text, without colours where they go to a file."""
+    """Return lines of text, without colours if they go to a file."""
     from plotext import figure
 
     from studio.format import clipped
@@ -160,7 +161,7 @@ def _picture(
 def _dense(
     line: Sequence[tuple[float, float]], ends: tuple[float, float], room: int
 ) -> tuple[list[float], list[float]]:
-    """Corners of steps as dots that touch each other, two a column."""
+    """Return corners of steps as dots that touch each other, two per column."""
     step = (ends[1] - ends[0]) / (2 * room) or 1.0
     xs: list[float] = []
     ys: list[float] = []

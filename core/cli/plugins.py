@@ -1,4 +1,4 @@
-"""`studio plugins`: every piece, with the distribution it comes from; `show` one; `new` begins one of your own."""
+"""The command `studio plugins`: list all plugins, with their distributions; `show` one; `new` creates one."""
 
 import dataclasses
 import inspect
@@ -22,7 +22,7 @@ app = new_app()
 def plugins(
     ctx: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Also what each takes to import.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also the import time of each.")] = False,
 ) -> int:
     """List optimizers, backends, range parsers and metric extractors, built in and installed."""
     if ctx.invoked_subcommand is not None:
@@ -54,7 +54,7 @@ def plugins(
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> int:
-    """Show what NAME is, its options, and an example command."""
+    """Show the description of NAME, its options, and an example command."""
     pieces = create_host().pieces()
     found = [piece for piece in pieces if name == piece.name or name in getattr(piece.cls, "aliases", ())]
     if not found:
@@ -62,9 +62,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> int:
     for piece in found:
         details = describe(piece)
         print(f"{piece.name}: {piece.kind} of {piece.distribution} {piece.version}".rstrip())
-        print(
-            f"\n{inspect.getdoc(piece.cls) or inspect.getdoc(inspect.getmodule(piece.cls)) or 'It has no description.'}\n"
-        )
+        print(f"\n{inspect.getdoc(piece.cls) or inspect.getdoc(inspect.getmodule(piece.cls)) or 'No description.'}\n")
         if details["options"]:
             print("options:")
             print_table(["name", "type", "default"], [[o["name"], o["type"], o["default"]] for o in details["options"]])
@@ -91,7 +89,7 @@ def new(
 
 
 def describe(piece: Piece) -> dict[str, Any]:
-    """JSON-able: what `studio plugins --json` says of a piece."""
+    """Return a JSON-able description of an item, for `studio plugins --json`."""
     return {
         "name": piece.name,
         "kind": piece.kind,
@@ -104,7 +102,7 @@ def describe(piece: Piece) -> dict[str, Any]:
 
 
 def _options_of(piece: Piece) -> list[dict[str, str]]:
-    """An optimizer's, as behind `-O`; those of a backend, as options of the command line."""
+    """Return the options of an optimizer, as given with `-O`, or of a backend, as on the command line."""
     if piece.kind == "backend":
         fields = backend_fields(piece.cls).values()
         return [

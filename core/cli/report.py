@@ -1,4 +1,4 @@
-"""`studio report PROJECT`: one page about a search, to keep or to send."""
+"""The command `studio report PROJECT`: one page about a search, to keep or to send."""
 
 from typing import Annotated
 
@@ -16,15 +16,13 @@ def report(
     project: names.Named = None,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Default: PROJECT.html; Markdown goes to stdout, as - does."
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Default: PROJECT.html; for Markdown stdout, also -."),
     ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="html|md", help="Default: what FILE ends with, else html.")
+        str | None, typer.Option("--format", metavar="html|md", help="Default: by the suffix of FILE, else html.")
     ] = None,
 ) -> int:
-    """Write a report about PROJECT: an HTML file that needs no server and nothing else, or Markdown for a pull request."""
+    """Write a report about PROJECT: a self-contained HTML file, or Markdown for a pull request."""
     from studio.cli.saving import chosen_format, save
     from studio.host import create_host
     from studio.reporting.axes import axes_of

@@ -1,4 +1,4 @@
-"""What `run`, `resume` and `retry` print at their end, and the exit code they end with."""
+"""Output of `run`, `resume` and `retry` at their end, and their exit codes."""
 
 import sys
 from collections import Counter
@@ -15,7 +15,7 @@ SHOWN = 10  # rows of the final table
 
 
 def carried_out(search: Callable[[], Project], *, as_json: bool, quiet: bool) -> int:
-    """Run `search`, print what came of it, and return the exit code."""
+    """Run `search`, print its result, and return the exit code."""
     try:
         return conclude(search(), as_json=as_json, quiet=quiet)
     except Interrupted as interrupted:
@@ -24,7 +24,7 @@ def carried_out(search: Callable[[], Project], *, as_json: bool, quiet: bool) ->
 
 
 def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
-    """Print the outcome; stdout is data. The exit code: 0 done, 1 all failed, 3 some failed, 4 nothing completed in time."""
+    """Print the result; stdout is data. Return the exit code: 0 done, 1 all failed, 3 some failed, 4 nothing completed."""
     experiments = project.experiments
     if as_json:
         print_json([experiment.as_dict() for experiment in experiments])
@@ -48,7 +48,7 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
     if counts["failed"]:
         print(f"{counts['failed']} of {len(experiments)} failed: studio runs list {project.name}", file=sys.stderr)
     if counts["completed"] and not rated and project.settings.get("metric") is None:
-        print("nothing is rated: no experiment printed a line `fitness: NUMBER`", file=sys.stderr)
+        print("no ranking: no experiment printed `fitness: NUMBER`; name a metric with --metric", file=sys.stderr)
     if rated:
         best = rated[0]
         print(

@@ -11,18 +11,18 @@ from studio.errors import BadInput
 from studio.host import Host, create_host
 from studio.settings import RESUME_OPTIONS, SCRIPT
 
-HELP = {  # where it differs from that of `studio run`
-    "max_experiments": "A new budget: how many experiments in all.",
+HELP = {  # texts that differ from those of `studio run`
+    "max_experiments": "New number of experiments in total.",
     "max_time": "Time for this session: 90s, 15m, 5h, 2d.",
-    "retry_failed": "As for `studio run`, from now on.",
-    "on_failure": "As for `studio run`, from now on.",
+    "retry_failed": "As in `studio run`, from now on.",
+    "on_failure": "As in `studio run`, from now on.",
     "backend": "Continue elsewhere: local, a folder for workers, a cloud, a plugin.",
     "num_workers": "How many experiments run at a time.",
 }
 
 
 def app() -> typer.Typer:
-    """The command, with those options of the schema that may change, and those of the backends that are installed."""
+    """Return the command, with the options of the schema that may change, and those of the installed backends."""
     made = new_app()
     made.command(cls=PlainUsage)(options.with_options(resume, RESUME_OPTIONS, create_host(), help=HELP))
     return made
@@ -46,7 +46,7 @@ def resume(
         bool,
         typer.Option(
             "--keep-source",
-            help="Continue with the files as they were when the search began.",
+            help="Continue with the files as they were when the search started.",
             rich_help_panel=SCRIPT,
         ),
     ] = False,
@@ -56,7 +56,7 @@ def resume(
     verbose: options.Verbose = False,
     help_cloud: options.HelpCloud = False,
 ) -> int:
-    """Go on with PROJECT where it stopped: same seed, same suggestions, nothing done twice. It ends a pause, too."""
+    """Continue PROJECT where it stopped: same seed, same suggestions, nothing done twice. Also ends a pause."""
     from studio.cli.result import carried_out
     from studio.project.project import Project
     from studio.reporting.progress import make_observer
@@ -68,7 +68,7 @@ def resume(
     if found.state == "paused":
         if any(name in given for name in ("max_experiments", "max_time", "num_workers")):
             raise BadInput(
-                f"project {project!r} is paused; end that with studio resume {project}, and add to its budget with studio add"
+                f"project {project!r} is paused; continue it with studio resume {project}, and add to its budget with studio add"
             )
         say(steering.go(project).words)
         return 0

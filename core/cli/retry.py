@@ -15,10 +15,10 @@ def retry(
     project: names.Named = None,
     experiments: names.Experiments = None,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Take your files as they are now, for these and later experiments.")
+        bool, typer.Option("--accept-changes", help="Use your files as they are now, for these and later experiments.")
     ] = False,
     keep_source: Annotated[
-        bool, typer.Option("--keep-source", help="Take the files as they were when the search began.")
+        bool, typer.Option("--keep-source", help="Use the files as they were when the search started.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,

@@ -22,7 +22,7 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete each PROJECT: its record, its workspaces, its artifacts."""
-    found = [Project(name) for name in dict.fromkeys(projects)]  # all are there, before one is deleted
+    found = [Project(name) for name in dict.fromkeys(projects)]  # check that all exist, before one is deleted
     for project in found:
         _remove(project, yes)
     return 0
@@ -34,14 +34,14 @@ def _remove(found: Project, yes: bool) -> None:
     project = found.name
     try:
         what = f"{project} with {len(found.experiments)} experiments"
-    except StoreError:  # its record is damaged, which may be why it is to go
+    except StoreError:  # its record is damaged, which may be why it is deleted
         if not yes:
             raise
         what = project
     if not yes and not sys.stdin.isatty():
-        raise BadInput(f"nobody can be asked here; write studio rm {project} --yes")
+        raise BadInput(f"not a terminal: confirm with studio rm {project} --yes")
     if not yes and not typer.confirm(f"Delete {what} in {found.folder}?"):
-        raise BadInput(f"project {project} is kept")
+        raise BadInput(f"project {project} was not deleted")
     host = create_host()
     _check_machines(found, host)
     with contextlib.suppress(StoreError):
@@ -51,7 +51,7 @@ def _remove(found: Project, yes: bool) -> None:
 
 
 def _check_machines(project: Project, host: Host) -> None:
-    """Whoever deletes the record of machines that cost would look for them in vain."""
+    """Raise an error if machines of the project may still cost money: their record would be deleted."""
     for piece in host.pieces("backend"):
         try:
             alive = piece.cls.leftovers(project.folder)
@@ -68,7 +68,7 @@ def _check_machines(project: Project, host: Host) -> None:
 
 
 def _forget(project: Project, host: Host) -> None:
-    """Delete what the search left in buckets and on engines, as far as they answer."""
+    """Delete what the search left in buckets and on engines, if they respond."""
     settings = Settings.from_dict(project.settings)
     if not settings.script:
         return
@@ -76,4 +76,4 @@ def _forget(project: Project, host: Host) -> None:
         backend = host.make_backend(settings, slots=1, source=project.folder, notify=say)
         backend.forget(project.folder)
     except StudioError as error:
-        say(f"what {project.name} left at {settings.backend} stays there: {error}")
+        say(f"could not delete what {project.name} left at {settings.backend}: {error}")

@@ -1,4 +1,4 @@
-"""`studio run [OPTIONS] SCRIPT [ARGS]…`: everything after the script belongs to the script."""
+"""The command `studio run [OPTIONS] SCRIPT [ARGS]…`: everything after the script belongs to the script."""
 
 import difflib
 import re
@@ -18,7 +18,7 @@ from studio.settings import OPTIONS, OUTPUT
 from studio.text import literal
 
 CLOSE = 0.75  # how like one of ours an option is that is misspelt
-SLOW_IMPORT = 1.0  # seconds, from which --verbose names a plugin
+SLOW_IMPORT = 1.0  # seconds of import from which --verbose names a plugin
 # Behind the script they are refused, unless the script knows them. Scripts often have options such as --seed of their own.
 OURS = (
     "--hyperparam",
@@ -39,11 +39,11 @@ Examples:
   studio run --hp=lr=1e-5:l5:0.1 --hp=units=32,64 train.py         5 x 2 experiments
   studio run --opt=cma --hp=lr=1e-5:0.1:l --num-workers=4 train.py CMA-ES on a log scale, four at a time
   studio run --metric=val_loss:min --hp=lr=1e-4:l4:0.1 train.py    the smallest val_loss in its TensorBoard logs
-  studio run --dry-run --hp=lr=1,2 train.py                        show what would be done
+  studio run --dry-run --hp=lr=1,2 train.py                        show the plan, start nothing
 
 \b
 Ranges for grid: first:last, first:step:last, first:count:last, first:l5:last (log), a,b,c
-Ranges for optimizers: min:max[:length][:flags], flags l (log) i (whole numbers) u (unconstrained) r (random start) a (array)
+Ranges for other optimizers: min:max[:length][:flags], flags l (log) i (integers) u (unconstrained) r (random start) a (array)
 """
 
 
@@ -75,13 +75,13 @@ def _of_the_script(name: str, args: Sequence[str]) -> str:
     value = more[0] if separate else value
     low_high = range_of(name.lstrip("-").replace("-", "_"), literal(value)) or "RANGE"
     return (
-        f"{name} is no option of studio run. As an argument of the script it stands behind it: SCRIPT {given}; to search its"
+        f"{name} is not an option of studio run. As an argument of the script, put it after it: SCRIPT {given}; to search its"
         f" values: --hp={name.lstrip('-')}={low_high}"
     )
 
 
 def app() -> typer.Typer:
-    """The command, with the options of the schema and of the backends that are installed."""
+    """Return the command, with the options of the schema and of the installed backends."""
     made = new_app()
     context = {"allow_interspersed_args": False, "max_content_width": 110}
     callback = options.with_options(run, OPTIONS, create_host())
@@ -94,7 +94,7 @@ def run(
     script: Annotated[
         str | None,
         typer.Argument(
-            metavar="SCRIPT", help="The script, as it is. Its arguments follow. Default: as studio.toml says."
+            metavar="SCRIPT", help="The unmodified script; its arguments follow. Default: from studio.toml."
         ),
     ] = None,
     arguments: Annotated[
@@ -116,12 +116,12 @@ def run(
     ] = False,
     help_cloud: options.HelpCloud = False,
 ) -> int:
-    """Search hyperparameters of SCRIPT: copy the working directory per experiment, write the values in, run it, read its metric."""
+    """Search hyperparameters of SCRIPT: copy the working directory per experiment, write values, run it, read its metric."""
     from studio.cli.result import carried_out
     from studio.reporting.progress import make_observer
     from studio.search import run as launch
 
-    # `studio run [OPTIONS] -- COMMAND…`: here all of COMMAND is the script and its arguments
+    # `studio run [OPTIONS] -- COMMAND…`: all of COMMAND is the script and its arguments
     is_command = bool(ctx.meta.get(COMMAND))
     words = arguments or []
     if not is_command:
@@ -157,13 +157,13 @@ def _refuse_misplaced(script: str | None, arguments: Sequence[str]) -> None:
     found = [argument for argument in found if not _knows(script or "", argument.split("=")[0])]
     if found:
         raise BadInput(
-            f"{shlex.join(found)} stands behind the script, where options are the script's. Put it before {script} if it is"
+            f"{shlex.join(found)} comes after the script and is passed to it. Put it before {script} if it is"
             f" meant for Studio; if it is the script's: studio run … -- {shlex.join([script or 'SCRIPT', *arguments])}"
         )
 
 
 def _knows(script: str, option: str) -> bool:
-    """Whether the text of the script has the option."""
+    """Return whether the text of the script contains the option."""
     try:
         text = Path(script).read_text(errors="replace")
     except (OSError, ValueError):

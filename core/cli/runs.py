@@ -1,4 +1,4 @@
-"""`studio runs list|show|logs`: what the record says. No plugin is loaded."""
+"""The commands `studio runs list|show|logs`: show records. No plugin is loaded."""
 
 import codecs
 import os
@@ -23,8 +23,8 @@ from studio.text import clean
 
 app = new_app(no_args_is_help=True)
 
-CHUNK = 1 << 20  # bytes that are read at once
-NAME = 32  # characters of a name that others are aligned with
+CHUNK = 1 << 20  # bytes read at once
+NAME = 32  # characters of the longest name that determines the alignment
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -40,17 +40,15 @@ def list_(
         str | None,
         typer.Argument(metavar="[PROJECT]", help="Default: all projects.", autocompletion=names.complete_project),
     ] = None,
-    last: Annotated[
-        int | None, typer.Option("--last", metavar="N", min=1, help="The last N of the list alone.")
-    ] = None,
+    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
     status: Annotated[
         str | None,
-        typer.Option("--status", help="Those with this status alone, such as failed; of projects, the state."),
+        typer.Option("--status", help="Only those with this status, such as failed; for projects, the state."),
     ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
-            "--sort", metavar="COLUMN", help="number, fitness, time or a hyperparameter; of projects started or name."
+            "--sort", metavar="COLUMN", help="number, fitness, time or a hyperparameter; for projects started or name."
         ),
     ] = None,
     json: Json = False,
@@ -66,7 +64,7 @@ def list_(
     else:
         print_experiments(experiments, found.metric.name)
         if found.state == "interrupted":
-            say(f"{found.name} was interrupted; go on with: studio resume {found.name}")
+            say(f"{found.name} was interrupted; continue with: studio resume {found.name}")
     return 0
 
 
@@ -104,10 +102,10 @@ def show(experiment: names.NamedExperiment = None, json: Json = False) -> int:
 @app.command()
 def logs(
     experiment: names.NamedExperiment = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the experiment ends.")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Continue until the experiment ends.")] = False,
     json: Json = False,
 ) -> int:
-    """Print what the script printed."""
+    """Print the output of an experiment."""
     project, found = _find(experiment)
     printed: list[str] = []
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -139,7 +137,7 @@ def logs(
 
 
 def _sorted(experiments: list[Experiment], column: str) -> list[Experiment]:
-    """In order of `column`, those without a value first."""
+    """Return the experiments sorted by `column`, those without a value first."""
     own = {"number": lambda one: one.number, "fitness": lambda one: one.fitness, "time": lambda one: one.duration}
     varied = {name for experiment in experiments for name in experiment.values}
     if column not in own and column not in varied and experiments:
@@ -160,7 +158,7 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
     for project in all_projects():
         try:
             summaries.append(project.summary())
-        except (StudioError, OSError) as error:  # one that cannot be read hides no other
+        except (StudioError, OSError) as error:  # an unreadable project does not hide the others
             print(f"studio: project {project.name}: {error}", file=sys.stderr)
     none = not summaries
     summaries = [summary for summary in summaries if status in (None, summary["state"])]
@@ -203,9 +201,9 @@ def _find(text: str | None) -> tuple[Project, Experiment]:
 
 
 class _Log:
-    """The output of an experiment as it grows, each byte once, without the hole that the cap of a running log leaves.
+    """The growing output of an experiment, each byte once, without the hole that the cap of a running log leaves.
 
-    The file stays open: when the experiment ends a shorter one takes its name, and what is new stands in this one.
+    The file stays open: when the experiment ends, a shorter file takes its name, and the new bytes are in the open one.
     """
 
     def __init__(self) -> None:
@@ -214,7 +212,7 @@ class _Log:
         self._position = 0
 
     def read(self, folder: str | None) -> Iterator[bytes]:
-        """What is new, of the attempt in `folder`."""
+        """Yield the new output of the attempt in `folder`."""
         if folder != self._folder:  # the first attempt, or a retry
             self.close()
             self._folder = folder
@@ -243,12 +241,15 @@ class _Log:
         return True
 
     def _chunk(self, descriptor: int, end: int) -> bytes:
-        """The next bytes, of which none is in a hole; `_position` moves behind them."""
+        """Return the next bytes outside of holes, and move `_position` past them."""
         while self._position < end:
             begin, until = next_data(descriptor, self._position, end)
             data = os.pread(descriptor, min(until - begin, CHUNK), begin)
             self._position = begin
-            if next_data(descriptor, begin, end) >= (begin, begin + len(data)):  # else the cap was at it meanwhile
+            if next_data(descriptor, begin, end) >= (
+                begin,
+                begin + len(data),
+            ):  # else the cap has punched a hole meanwhile
                 self._position += len(data)
                 return data
         return b""

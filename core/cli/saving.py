@@ -1,4 +1,4 @@
-"""Where `studio report` and `studio export` write: a file that is whole or not there, or standard output."""
+"""Output of `studio report` and `studio export`: a file that is written whole or not at all, or standard output."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from studio.format import byte_size
 
 
 def save(pieces: Iterable[str | bytes], given: str | None, usual: str | None) -> Path | None:
-    """Write to the file `given`, else to `usual`; `-`, or neither, is standard output. Returns the file, said on stderr."""
+    """Write to the file `given`, else to `usual`; `-`, or neither, is standard output. Return the file; report it on stderr."""
     name = given or usual or "-"
     if name == "-":
         for piece in pieces:
@@ -24,7 +24,7 @@ def save(pieces: Iterable[str | bytes], given: str | None, usual: str | None) ->
         return None
     path = Path(name)
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: nothing takes its place
+        if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: not to be replaced
             path.write_bytes(b"".join(map(_encoded, pieces)))
         else:
             _write_whole(Path(os.path.realpath(path)), pieces)
@@ -52,5 +52,5 @@ def _encoded(piece: str | bytes) -> bytes:
 def chosen_format(given: str, formats: Iterable[str]) -> str:
     formats = list(formats)
     if given not in formats:
-        raise BadInput(f"--format {given!r} is none of {', '.join(formats)}")
+        raise BadInput(f"--format {given!r} is not one of {', '.join(formats)}")
     return given

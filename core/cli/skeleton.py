@@ -11,7 +11,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def write_package(kind: str, name: str, parent: Path) -> Path:
-    """Write the package below `parent`; returns its folder. BadInput for an impossible name or a folder that exists."""
+    """Write the package below `parent` and return its folder. BadInput for an invalid name or an existing folder."""
     if kind not in KINDS:
         raise BadInput(f"{kind!r} has no skeleton; write: studio plugins new {' or '.join(KINDS)} NAME")
     if not _NAME.fullmatch(name):
@@ -38,7 +38,7 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_fill(text, words), encoding="utf-8")
         except OSError as error:
-            raise BadInput(f"cannot write {path}: {error.strerror}; cd to a folder that can take files") from error
+            raise BadInput(f"cannot write {path}: {error.strerror}; cd to a folder that you can write to") from error
     return folder
 
 

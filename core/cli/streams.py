@@ -1,7 +1,7 @@
-"""Standard streams of the command that are closed, full, or lead to nobody.
+"""Standard streams of the command that are closed, full, or connected to a broken pipe.
 
-A closed one becomes the null device: else the next file that is opened would take its number. What cannot be written to
-standard error is dropped, and the search goes on; on standard output it is an error of one line.
+A closed stream becomes the null device: else the next opened file would take its number. Output that cannot be written to
+standard error is dropped, and the search continues; on standard output it is an error of one line.
 """
 
 import io
@@ -19,7 +19,7 @@ class _Output(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is still in buffers may go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # discard what is still in buffers
             raise StudioError(f"cannot write to standard output: {error.strerror}") from error
 
 
@@ -32,12 +32,12 @@ class _Messages(io.FileIO):
 
 
 def settle_streams() -> None:
-    """Make sure that standard input, output and error are open, and that writing has the ends which this module promises."""
+    """Make sure that standard input, output and error are open, and that write errors are handled as above."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     sys.stdout = _settled(sys.stdout, sys.__stdout__, _Output(1, "w", closefd=False))
@@ -45,7 +45,7 @@ def settle_streams() -> None:
 
 
 def _settled(stream: TextIO | None, original: TextIO | None, raw: io.FileIO) -> TextIO:
-    if stream is not None and stream is not original:  # replaced by whoever calls this command in its own process
+    if stream is not None and stream is not original:  # replaced by a caller in the same process
         return stream
     encoding, errors = (stream.encoding, stream.errors) if stream is not None else ("utf-8", "replace")
     line_by_line = raw.isatty() or raw.fileno() == 2

@@ -1,4 +1,4 @@
-"""`studio tensorboard PROJECT`: TensorBoard on the event files of all experiments, its HParams tab filled."""
+"""The command `studio tensorboard PROJECT`: TensorBoard on the event files of all experiments, with the HParams tab."""
 
 import signal
 import subprocess
@@ -18,8 +18,8 @@ from studio.system.signals import handle
 app = new_app()
 
 REFRESH = 5.0  # seconds until new experiments appear
-PATIENCE = 3.0  # seconds that TensorBoard has to end: while it serves a request it may not hear of it
-IDLE = 20  # times as long as looking took, at least, until the next look: many slow disks are not kept busy
+PATIENCE = 3.0  # seconds for TensorBoard to end: while it serves a request it may ignore SIGTERM
+IDLE = 20  # the pause is at least this many times the duration of a refresh, to spare slow disks
 
 
 @app.command(cls=PlainUsage, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -20,20 +20,20 @@ def ui(
         str, typer.Option(metavar="HOST", help="The address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", parser=whole, help="The next free one is taken; 0 is any.")
+        int, typer.Option(metavar="PORT", parser=whole, help="Port, or the next free one; 0 is any.")
     ] = PORT,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the link, open no browser.")] = False,
 ) -> int:
-    """Open the dashboard on all projects in a browser. Ctrl-C ends it; searches go on."""
+    """Open the dashboard on all projects in a browser. Ctrl-C ends it; searches continue."""
     if not 0 <= port <= 65535:
-        raise BadInput(f"--port {port} is no port: 0 to 65535")
+        raise BadInput(f"--port {port} is not a port: 0 to 65535")
     try:
         from studio.dashboard.server import Server, stop_on_signal
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "jinja2", "anyio"):
             raise
         raise BadInput(f"the dashboard needs {error.name}: pip install 'studio-search[ui]'") from None
-    ended = stop_on_signal()  # before anybody has the link: Ctrl-C is no error from here on
+    ended = stop_on_signal()  # before the link is printed: Ctrl-C is not an error from here on
     with Server(host, port, say) as server:
         print(server.link, flush=True)
         if not no_open and sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""What the command-line library does not do by itself: a plain usage line, help in groups, errors that quote what was given, and words."""
+"""Additions to the command-line library: a plain usage line, help in groups, and errors that quote the input."""
 
 import sys
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 
 from studio.settings import GROUPS
 
-COMMAND = "studio.command"  # in a context's `meta`: `--` stood before the first argument
+COMMAND = "studio.command"  # key in a context's `meta`: whether `--` came before the first argument
 
 
 def new_app(**options: Any) -> typer.Typer:
@@ -18,7 +18,7 @@ def new_app(**options: Any) -> typer.Typer:
 
 
 class PlainUsage(TyperCommand):
-    """A command whose usage line shows its arguments as they are named, and whose help has the options in groups."""
+    """A command whose usage line shows its arguments by name, and whose help has the options in groups."""
 
     shows: Callable[[str], bool] = staticmethod(lambda group: not group.startswith("Options of "))
 
@@ -27,7 +27,7 @@ class PlainUsage(TyperCommand):
         return ["[OPTIONS]", *arguments]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note in the context whether `--` ended the options: what follows is then a command, or all the script's."""
+        """Record in the context whether `--` ended the options: then a command follows."""
         given = list(args)
         rest = super().parse_args(ctx, args)
         positional = [
@@ -41,7 +41,7 @@ class PlainUsage(TyperCommand):
         return rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments first, then a section for each group; without groups all are options."""
+        """Write arguments first, then a section for each group; without groups all are options."""
         groups: dict[str, list[tuple[str, str]]] = {group: [] for group in ("Arguments", *GROUPS)}
         grouped = any(getattr(param, "rich_help_panel", None) for param in self.params)
         for param in self.get_params(ctx):
@@ -72,11 +72,11 @@ def say(words: str) -> None:
 
 
 def ask(text: str) -> bool:
-    """On a terminal: show the text, and hear whether to go on."""
+    """Show the text on a terminal, and return whether the user wants to continue."""
     typer.echo(text, err=True)
-    return typer.confirm("Go on?", err=True)
+    return typer.confirm("Continue?", err=True)
 
 
 def consent(yes: bool) -> bool | Callable[[str], bool]:
-    """What `studio.run` takes as `yes`: `ask`, where somebody would hear it."""
+    """Return the `yes` of `studio.run`: `ask` if a user can answer."""
     return ask if not yes and sys.stdin.isatty() and sys.stderr.isatty() else yes

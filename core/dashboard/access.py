@@ -1,14 +1,14 @@
-"""Who may ask the dashboard for anything: every request passes here before it reaches a page.
+"""Access control of the dashboard: every request is checked here before it reaches a page.
 
-    Host      one of ours: a foreign name that leads to this machine is DNS rebinding
-    cookie    from the printed link, or from a code that is good for one minute and one time, which is all that a browser
-              gets when it is started: others can read its arguments. HttpOnly and SameSite=Strict
+    Host      a name of this server: a foreign name that leads to this machine is DNS rebinding
+    cookie    from the printed link, or from a code that is valid for one minute and one use; a browser is started with the
+              code, because others can read its arguments. HttpOnly and SameSite=Strict
     bearer    for scripts: the token itself, as `Authorization: Bearer …`
-    POST      Origin is this very server, and the header X-Studio-Token is the one of the page
-    answers   a Content-Security-Policy without inline code, and no place in a frame
+    POST      Origin is this server, and the header X-Studio-Token is that of the page
+    answers   a Content-Security-Policy without inline code, and no framing
 
-The link's token lies in STUDIO_HOME, readable by its owner alone, so that open pages go on when the server was started
-again. Cookie and page carry what is derived from it.
+The link's token is stored in STUDIO_HOME, readable by its owner only, so that open pages keep working after a restart of
+the server. Cookie and page token are derived from it.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from studio.system.files import make_folder
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SHORTEST = 32  # characters of a token
-CODE = 60.0  # seconds that a code for a browser is good
+CODE = 60.0  # seconds that a code for a browser is valid
 SECURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -46,22 +46,22 @@ ASK_FOR_LINK = "studio: this page needs the link with its token that `studio ui`
 
 
 class Secrets:
-    """The token of the printed link, and what follows from it for the cookie and for the pages' requests."""
+    """The token of the printed link, and the cookie and page token derived from it."""
 
     def __init__(self, token: str):
         self.token = token
         self.cookie = self._derived("cookie")
         self.page_token = self._derived("action")
-        self._codes: dict[str, float] = {}  # code -> until when it is good
+        self._codes: dict[str, float] = {}  # code -> monotonic time of its expiry
 
     def new_code(self) -> str:
-        """Return a code that is exchanged for the cookie once, within a minute."""
+        """Return a code that can be exchanged for the cookie once, within a minute."""
         code = secrets.token_urlsafe(SHORTEST)
         self._codes[code] = time.monotonic() + CODE
         return code
 
     def take_code(self, given: str) -> bool:
-        """Return whether `given` is such a code; it is none any more."""
+        """Return whether `given` is a valid code, and invalidate it."""
         known = [code for code in self._codes if _same(given, code)]
         return bool(known) and time.monotonic() < self._codes.pop(known[0])
 
@@ -70,7 +70,7 @@ class Secrets:
 
 
 def stored_token(home: Path) -> str:
-    """The token in `home`; a new one where there is none, or where others could have read it."""
+    """Return the token in `home`; a new one if there is none, or if others could have read it."""
     make_folder(home)
     path = home / "ui-token"
     try:
@@ -97,7 +97,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The checks, around the whole application. `host` is the address that the server listens on."""
+    """The access checks, around the whole application. `host` is the address that the server listens on."""
 
     def __init__(self, app: ASGIApp, secrets: Secrets, host: str, port: int):
         self._app = app
@@ -127,18 +127,18 @@ class Guard:
         await (answer or self._app)(scope, receive, send_secured)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What is answered instead of a page; None where all is well."""
+        """Return the answer to a refused request or to the printed link; None if the request may pass."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            return _refused("this name is none of the dashboard's; open the link that `studio ui` printed")
+            return _refused("this is not a name of the dashboard; open the link that `studio ui` printed")
         if scope["method"] == "GET" and (link := self._link(scope)):
             return link
         if authorization := headers.get("authorization"):
             kind, _, token = authorization.partition(" ")
             if kind.lower() == "bearer" and _same(token.strip(), self._secrets.token):
                 return None  # no other site can send this header
-            return _refused("the bearer token is wrong; it lies in STUDIO_HOME/ui-token", scope["path"])
+            return _refused("the bearer token is wrong; it is in STUDIO_HOME/ui-token", scope["path"])
         if not self._has_cookie(headers):
             return _refused(ASK_FOR_LINK, scope["path"])
         if scope["path"].startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
@@ -154,14 +154,14 @@ class Guard:
         name = without_port(host.lower())
         if name in self._names:
             return True
-        try:  # no name leads to an address that is written out
+        try:  # an IP address cannot be a rebound name
             ipaddress.ip_address(name)
         except ValueError:
             return False
         return self._any_address
 
     def _link(self, scope: Scope) -> Response | None:
-        """The answer to the printed link: the cookie, and the way to the same page without the token."""
+        """Return the answer to the printed link: the cookie, and a redirect to the same page without the token."""
         asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [pair for pair in asked if pair[0] in ("token", "code")]
         if not given:
@@ -176,13 +176,13 @@ class Guard:
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
-        # Other ports of this machine have cookies here, of any form: http.cookies would drop all for one of them.
+        # Servers on other ports share the cookies, in any form: http.cookies would drop all because of an invalid one.
         found = [cookie_parser(line).get(self._cookie, "") for line in headers.getlist("cookie")]
         return any(_same(value, self._secrets.cookie) for value in found)
 
 
 def without_port(host: str) -> str:
-    """`[::1]:80` and `localhost:80` without their ports."""
+    """Return `[::1]:80` and `localhost:80` without their ports."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if host.count(":") == 1 else host

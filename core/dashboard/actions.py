@@ -1,5 +1,5 @@
-"""What the buttons do: the same code as the commands, `studio.search.steering`. Where nobody is at work, `studio resume` is started
-in a process of its own, which goes on when the dashboard ends."""
+"""Actions of the buttons: the same code as the commands, `studio.search.steering`. Without a driver, `studio resume` is
+started in a process of its own, which continues when the dashboard ends."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from studio.search import steering
 from studio.search.steering import Asked
 from studio.settings import parse_duration
 
-SETTLE = 20.0  # seconds in which a resumed search is at work, or has said why not
+SETTLE = 20.0  # seconds in which a resumed search has started, or reported an error
 MOST_NUMBERS = 100_000
 
 
@@ -47,15 +47,15 @@ def _budget(project: str, given: dict[str, Any]) -> Asked:
     if not isinstance(experiments, int) or isinstance(experiments, bool) or experiments > 10**9:
         raise BadInput(f"experiments: {experiments!r} is not a whole number")
     if isinstance(length, bool) or not isinstance(length, str | int | float | None):
-        raise BadInput(f"time: {length!r} is no duration; write for example 90s, 15m, 5h or 2d")
-    parse_duration(length, "time:")  # refused in the words of the page, not in those of the command
+        raise BadInput(f"time: {length!r} is not a duration; write for example 90s, 15m, 5h or 2d")
+    parse_duration(length, "time:")  # checked here, for an error with the field's name of the page
     return steering.add_budget(project, experiments, length)
 
 
 def _queue(project: str, given: dict[str, Any]) -> Asked:
     values = given.get("values")
     if not isinstance(values, dict):
-        raise BadInput('values: needed are names with values, such as {"lr": 0.01}')
+        raise BadInput('values: give names with values, such as {"lr": 0.01}')
     return steering.queue(
         project, {name_of(key): value for key, value in values.items() if value not in ("", None)}, create_host()
     )
@@ -72,7 +72,7 @@ ACTIONS: dict[str, Callable[[str, dict[str, Any]], Asked]] = {
 
 
 def act(action: str, project: str, given: dict[str, Any]) -> str:
-    """Carry it out; returns what to tell the user. BadInput says why not."""
+    """Carry out the action; return a message for the user. Raises BadInput."""
     asked = ACTIONS[action](project, given)
     if asked.resume is not None:
         with steering.taken_back_if_refused(asked):
@@ -81,17 +81,19 @@ def act(action: str, project: str, given: dict[str, Any]) -> str:
 
 
 def numbers_of(given: dict[str, Any]) -> list[int]:
-    """`numbers` of what a page sent; empty where it sent none."""
+    """Return `numbers` of a request; empty if there are none. Raises BadInput."""
     numbers = given.get("numbers") or []
     whole = isinstance(numbers, list) and all(type(number) is int and 0 < number < 2**53 for number in numbers)
     if not whole or len(numbers) > MOST_NUMBERS:
-        raise BadInput("numbers: needed is a list of whole numbers of experiments")
+        raise BadInput("numbers: give a list of experiment numbers")
     return numbers
 
 
 def _resume(project: str, options: dict[str, str]) -> None:
-    """`studio resume`, in a session of its own: Ctrl-C at the dashboard is not for it. BadInput with its words where it
-    could not begin."""
+    """Start `studio resume`, in a session of its own, so that Ctrl-C at the dashboard does not reach it.
+
+    Raises BadInput with its message if it could not start.
+    """
     folder, asked = project_folder(project), time.time()
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with tempfile.TemporaryFile() as said:
@@ -104,7 +106,7 @@ def _resume(project: str, options: dict[str, str]) -> None:
             start_new_session=True,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
-        threading.Thread(target=process.wait, daemon=True).start()  # whoever ends is waited for
+        threading.Thread(target=process.wait, daemon=True).start()  # reap the process
         deadline = time.monotonic() + SETTLE
         while time.monotonic() < deadline:
             time.sleep(0.05)
@@ -121,7 +123,7 @@ def _resume(project: str, options: dict[str, str]) -> None:
 
 
 def _began(folder: Path) -> float:
-    """When the latest session began, in seconds since the epoch."""
+    """Return when the latest session started, in seconds since the epoch."""
     with contextlib.suppress(StudioError), reading(folder) as connection:
         session = read_session(connection)
         return session.begun if session else 0.0

@@ -1,4 +1,4 @@
-"""Handlers of the read API and of the actions: `docs/api.md` describes them."""
+"""Handlers of the read API and of the actions, described in `docs/api.md`."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ from studio.project.project import Project
 BODY = 1 << 16  # bytes of a request
 ROWS_BODY = 1 << 20  # bytes of one with the numbers of all rows
 CURVES = 200  # in one answer
-ROWS = 10_000  # of experiments in one answer, when no limit is given
+ROWS = 10_000  # experiments in one answer, if no limit is given
 
 
 class Api:
-    """Plain functions run in threads: reading a record may take a second."""
+    """Handlers of the API. Plain functions run in threads: reading a record may take a second."""
 
     def __init__(self, projects: OpenProjects, project_list: ProjectList):
         self._projects = projects
@@ -88,7 +88,7 @@ class Api:
         return _csv(project.folder.name, self._chosen(Project(project.folder.name).experiments, request))
 
     async def chosen_csv(self, request: Request) -> Response:
-        """Answer a CSV of the experiments with these numbers, in this order: the rows of a page as they stand there."""
+        """Return a CSV of the experiments with these numbers, in this order: the rows of a page."""
         table = await run_in_threadpool(self._table, request)
         wanted = numbers_of(await posted(request, ROWS_BODY))
         known = {each.number: each for each in await run_in_threadpool(lambda: Project(table.folder.name).experiments)}
@@ -146,14 +146,14 @@ class Api:
                 return self._projects.project(name)
             except NotFound:
                 raise Gone from None
-            except StudioError:  # it cannot be read just now: what is shown stays
+            except StudioError:  # it cannot be read now: keep what is shown
                 return None
 
         return stream(source, news, request, self._projects.closing)
 
     @staticmethod
     def news(project: OpenProject, after: str) -> dict[str, Any]:
-        """Return one event: the version, the summary, and the rows that changed where they are few."""
+        """Return one event: the version, the summary, and the changed rows if they are few."""
         table = project.table
         with table.lock:
             rows, _ = table.rows_after(after)
@@ -176,7 +176,7 @@ class Api:
         given = await posted(request, BODY)
         return Json({"message": await run_in_threadpool(act, name, table.folder.name, given)})
 
-    # --- what is asked for ------------------------------------------------------------------------------------------
+    # --- parameters of requests -------------------------------------------------------------------------------------
 
     def _open(self, request: Request) -> OpenProject:
         return self._projects.project(request.path_params["project"])
@@ -185,7 +185,7 @@ class Api:
         return self._open(request).table
 
     def detail(self, project: OpenProject, number: int) -> dict[str, Any]:
-        """Return all that is known of experiment `number`. NotFound where there is none."""
+        """Return the details of experiment `number`. Raises NotFound."""
         found = project.details.of(project.table, number)
         if found is None:
             raise no_experiment(project.table, number)
@@ -200,10 +200,10 @@ class Api:
         return given if given is not None and 1 <= given <= latest else latest
 
     def _chosen(self, experiments: Sequence[Experiment], request: Request) -> list[Experiment]:
-        """Return those with a status of `status=`, sorted by `sort=`: what lacks the key comes last."""
+        """Return the experiments with a status of `status=`, sorted by `sort=`; those without the key come last."""
         wanted = [status for status in request.query_params.get("status", "").split(",") if status]
         if unknown := [status for status in wanted if status not in STATUSES]:
-            raise BadInput(f"status={unknown[0]!r} is no status; there are {', '.join(STATUSES)}")
+            raise BadInput(f"status={unknown[0]!r} is not a status; there are {', '.join(STATUSES)}")
         found = [each for each in experiments if not wanted or each.status in wanted]
         sort = request.query_params.get("sort", "")
         if not sort:
@@ -230,7 +230,7 @@ class Api:
         if fields := [name for name in asked.get("fields", "").split(",") if name]:
             known = rows[0] if rows else dict.fromkeys(fields)
             if unknown := [name for name in fields if name not in known]:
-                raise BadInput(f"fields={unknown[0]!r} is no field; there are {', '.join(known)}")
+                raise BadInput(f"fields={unknown[0]!r} is not a field; there are {', '.join(known)}")
             rows = [{name: row[name] for name in fields} for row in rows]
         last = found[begin + limit - 1].number if begin + limit < len(found) else None
         return {"experiments": rows, "next": last}
@@ -248,7 +248,7 @@ def _cell(experiment: Experiment, key: str) -> Any:
 
 
 def _order(cell: Any) -> tuple[int, float, str]:
-    """Return a key that puts numbers, as numbers, before texts."""
+    """Return a sort key that puts numbers before texts."""
     return (0, float(cell), "") if isinstance(cell, int | float) else (1, 0.0, str(cell))
 
 

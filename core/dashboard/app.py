@@ -1,4 +1,4 @@
-"""The table of routes, and how errors are answered."""
+"""The routes of the dashboard, and its error pages."""
 
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def create_app(secrets: Secrets, projects: OpenProjects, *, host: str, port: int
         Route("/p/{project}/card/{number:number}", pages.card),
         Route("/p/{project}/tensorboard", pages.tensorboard, methods=["POST"]),
         Route("/p/{project}/{number:number}", pages.experiment),
-        # No Mount: its address has no newline, and the name of a file may.
+        # Not a Mount: its path cannot have a newline, but a file's name can.
         *(Route(f"/api{route.path}", route.endpoint, methods=list(route.methods or ())) for route in api_routes(api)),
         Mount("/static", StaticFiles(directory=HERE / "static")),
         *([Mount("/vendor", StaticFiles(directory=vendor))] if vendor.is_dir() else []),  # without `make ui`: 404

@@ -1,4 +1,4 @@
-"""The columns of a project's table: which hyperparameters there are, of which kind, on which scale."""
+"""The columns of a project's table: hyperparameters, with kind and scale, and outcomes."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from studio.experiment import Metric, is_number
 from studio.host import Host
 from studio.reporting.axes import Axis, axes_of
 
-LISTS = (  # what became of each experiment
+LISTS = (  # the outcome of each experiment
     "number",
     "status",
     "fitness",
@@ -29,7 +29,7 @@ LABELS = {"number": "#", "exit_code": "Exit", "duration": "Time"}
 
 @dataclass(frozen=True)
 class Column:
-    """One column, as the pages get it.
+    """A column as sent to the pages; `docs/api.md` describes the fields.
 
     key           where its cells are: the name of a list, of a hyperparameter, or `metric.NAME`
     kind          `metric`, `param` or `state`
@@ -74,7 +74,7 @@ def name_of(key: str) -> str:
 
 
 def _column(axis: Axis) -> Column:
-    """Numbers have an axis; anything else is a category."""
+    """Return the column of a hyperparameter: a numeric axis, or categories."""
     column = value_column(axis.name)
     if axis.kind == "array":
         return replace(column, label=axis.label, array=axis.length)
@@ -94,5 +94,5 @@ def table_value(value: Any) -> Any:
 
 
 def round_8(value: float | None) -> float | None:
-    """Return eight significant digits: what a table needs, in half the bytes."""
+    """Return `value` with eight significant digits, enough for a table in half the bytes; None if not finite."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.8g}")

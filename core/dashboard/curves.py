@@ -1,4 +1,4 @@
-"""The values that the metric took during each run: read from the run's own files by the plugins that the driver uses."""
+"""The values of the metric during each run, read from the run's own files by the driver's plugins."""
 
 import math
 import threading
@@ -19,8 +19,8 @@ from studio.project.store import read_snapshot
 from studio.reporting.curves import open_reader
 
 KEPT = 4000  # curves in memory
-LONGEST = 4000  # points of one in memory; beyond them every second one goes
-SAMPLE = 100  # experiments from which quartiles are taken
+LONGEST = 4000  # points of one curve in memory; beyond that every second one is dropped
+SAMPLE = 100  # experiments used for quartiles
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Curves:
     def __init__(self, folder: Path, host: Host):
         self._folder = folder
         self._host = host
-        self._lock = threading.Lock()  # of what is known, held for moments only
+        self._lock = threading.Lock()  # guards the cache, held briefly
         self._curves: OrderedDict[tuple[int, int], _Curve] = OrderedDict()
         self._kept: tuple[object, dict[str, Any]] = (None, {})
 
@@ -63,7 +63,7 @@ class Curves:
         return {"step": [step[at] for at in chosen], "value": [value[at] for at in chosen]}
 
     def quartiles(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
-        """Quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
+        """Return quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
         some = [ended[at] for at in _spread(len(ended), SAMPLE)]
         key = (tuple(some), most)
         if self._kept[0] != key:
@@ -79,7 +79,7 @@ class Curves:
         steps = steps[_spread(len(steps), most)]
         table = np.full((len(arrays), len(steps)), np.nan)
         for row, (step, value) in enumerate(arrays):
-            at = np.searchsorted(step, steps, side="right") - 1  # the last value that was there by then
+            at = np.searchsorted(step, steps, side="right") - 1  # the last value up to that step
             inside = (at >= 0) & (steps <= step[-1])
             table[row, inside] = value[at[inside]]
         seen = np.isfinite(table).any(axis=0)
@@ -91,7 +91,7 @@ class Curves:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self, metric: Metric, number: int, attempt: int, *, ended: bool) -> tuple[list[int], list[float | None]]:
-        """Steps and values, as they are now."""
+        """Return the present steps and values."""
         curve = self._known(number, attempt)
         with curve.lock:
             self._read_new_values(curve, metric, number, attempt, ended)
@@ -110,7 +110,7 @@ class Curves:
             return
         if not curve.opened:
             if not is_own(attempt_folder(self._folder, number, attempt)):
-                return  # a script has put a link in its place; it is looked at again
+                return  # a script has put a link in its place; checked again later
             curve.opened = True
             snapshot = read_snapshot(self._folder, number, attempt)
             curve.reader = open_reader(self._folder, number, attempt, metric, self._host, snapshot)
@@ -119,7 +119,7 @@ class Curves:
             return
         try:
             found = curve.reader.close() if ended else curve.reader.read()
-        except Exception:  # a plugin's: without it there is no curve, and everything else
+        except Exception:  # of a plugin: only the curve is missing
             curve.reader, curve.complete = None, True
             return
         for report in found:
@@ -129,7 +129,7 @@ class Curves:
                 curve.value.clear()
             curve.reports += 1
             curve.last_step = curve.reports if report.step is None else report.step
-            if curve.step and curve.last_step < curve.step[-1]:  # it began anew
+            if curve.step and curve.last_step < curve.step[-1]:  # the run started again
                 curve.step.clear()
                 curve.value.clear()
             curve.step.append(curve.last_step)
@@ -141,7 +141,7 @@ class Curves:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most `most` indices below `count`, evenly, with the first and the last."""
+    """Return at most `most` indices below `count`, evenly spaced, with the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(at * (count - 1) / (most - 1)) for at in range(most)}) if most > 1 else [count - 1]

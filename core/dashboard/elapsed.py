@@ -1,9 +1,9 @@
-"""How long a search has worked: in all its sessions, and without the time in which it was paused or nobody was at work.
+"""Working time of a search, over all its sessions, without pauses and time without a driver.
 
-    earlier sessions   what their experiments took together, overlaps once: the record has no other trace of them
-    this one           from its beginning to now, or to its end, without pauses
+    earlier sessions   time of their experiments, overlaps counted once: the record has nothing else about them
+    this session       from its start to now, or to its end, without pauses
 
-A program's own loop has no sessions but the one that holds the lock.
+A program's own loop has only the session that holds the lock.
 """
 
 import sqlite3
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from studio.project.records import Session
 
-SAME_SESSION = 5.0  # seconds between two experiments that are no break: copying, asking, writing
+SAME_SESSION = 5.0  # gaps up to this many seconds between experiments count: copying, asking, writing
 _RAN = """
 SELECT started AS begun, finished AS ended FROM attempts WHERE started IS NOT NULL AND finished <= ?1
 UNION ALL
@@ -20,16 +20,16 @@ AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = told.number)
 ORDER BY begun
 """
 
-Pauses = Sequence[Sequence[float | None]]  # [from, until]; None: it is paused
+Pauses = Sequence[Sequence[float | None]]  # [from, until]; None while paused
 
 
 def earlier_seconds(connection: sqlite3.Connection, moment: float) -> float:
-    """Seconds until `moment`, by the experiments that ended until then."""
+    """Return the working time until `moment`, from the experiments that ended before it."""
     return union_length(connection.execute(_RAN, (moment,)))
 
 
 def union_length(spans: Iterable[tuple[float, float]]) -> float:
-    """The length of (begin, end) together, in order of their begins; small gaps belong to it, overlaps count once."""
+    """Return the length of the union of spans (begin, end), sorted by begin, bridging gaps up to `SAME_SESSION`."""
     total, reached = 0.0, None
     for begun, ended in spans:
         if reached is None or begun > reached + SAME_SESSION:
@@ -40,7 +40,7 @@ def union_length(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def seconds_outside(begun: float, until: float, pauses: Pauses) -> float:
-    """Seconds from `begun` to `until` that are in no pause."""
+    """Return the seconds from `begun` to `until` outside of pauses."""
     paused = 0.0
     for start, end in pauses:
         if start is not None:

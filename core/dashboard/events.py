@@ -1,7 +1,7 @@
-"""Server-sent events: what changed in a project, or in the list, a moment after it was written.
+"""Server-sent events: changes of a project, or of the list of projects, shortly after they were written.
 
-A stream looks at the state of the database's files, which costs some microseconds; only where that has changed anything
-is read. Each event carries its version, so that whoever comes back with it misses nothing and gets nothing twice.
+A stream checks the state of the database's files, which takes microseconds, and reads only after a change. Each event has
+a version, so that a client that reconnects with it misses nothing and gets nothing twice.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from starlette.responses import StreamingResponse
 LOOK_EVERY = 0.15  # seconds
 HEARTBEAT = 15.0  # seconds
 LARGEST = 500  # rows in an event; more are fetched
-RETRY = 1000  # milliseconds until a browser comes back
-MOST = 4  # streams of one browser: over HTTP/1.1 it has six connections, and a seventh window would wait for ever
+RETRY = 1000  # milliseconds until a browser reconnects
+MOST = 4  # streams of one browser: HTTP/1.1 has six connections, and a seventh window would wait for ever
 _OPEN: dict[tuple[str, str], list[object]] = {}  # browser -> its streams, the oldest first
 
 
 class Gone(Exception):
-    """What was watched is no more."""
+    """The watched project no longer exists."""
 
 
 class Source(Protocol):
-    """What is watched: an `OpenProject` or the `ProjectList`."""
+    """An object with a version to watch: an `OpenProject` or the `ProjectList`."""
 
     @property
     def version(self) -> str: ...
@@ -40,8 +40,11 @@ def stream(
     closing: Callable[[], bool],
     every: float = LOOK_EVERY,
 ) -> StreamingResponse:
-    """`source()` is asked at each look: None where it cannot be read now, Gone where it is no more. `news(source, after)`
-    is the data of an event."""
+    """Return a stream of events.
+
+    source  called at each check: None if it cannot be read now; raises Gone if it no longer exists
+    news    (source, version) -> the data of an event
+    """
     browser = (request.client.host if request.client else "", request.headers.get("user-agent", ""))
     after = request.headers.get("last-event-id") or request.query_params.get("changed_since", "")
     return StreamingResponse(

@@ -1,4 +1,4 @@
-"""All that is known of one experiment: what its page, the inspector and a comparison show."""
+"""Details of one experiment, for its page, the inspector and comparisons."""
 
 import re
 import shlex
@@ -23,12 +23,12 @@ from studio.search.plan import Plan, array_names, prepare
 from studio.settings import Settings, write_value
 from studio.space import Suggestion
 
-LAST_LINES = 4096  # bytes of the log that come along
+LAST_LINES = 4096  # bytes of the end of the log
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
 class Details:
-    """Experiments of one project. The script is parsed once, when the first one is looked at."""
+    """Details of the experiments of one project. The script is parsed once, on first use."""
 
     def __init__(self, folder: Path, host: Host):
         self._folder = folder
@@ -36,8 +36,10 @@ class Details:
         self._plans: dict[str, Plan | None] = {}
 
     def of(self, table: ExperimentTable, number: int, *, quick: bool = False) -> dict[str, Any] | None:
-        """Return all that is known of experiment `number`; None where there is no such experiment. `quick`: without what takes the
-        script to be parsed, its diff and how it ran."""
+        """Return the details of experiment `number`; None if there is no such experiment.
+
+        `quick`: without the parts that need the script to be parsed, its diff and its command.
+        """
         with table.lock:
             at = table.row_of.get(number)
             if at is None:
@@ -78,9 +80,9 @@ class Details:
             settings = Settings.from_dict({"script": "", **(meta["settings"] or {})})
             source = Path((meta["source"] or {}).get("folder", self._folder))
             try:
-                # One worker: how many GPUs this machine has now says nothing about what was run.
+                # One worker: the GPUs of this machine now have nothing to do with the run.
                 plan = prepare(replace(settings, num_workers=1, gpus=0), self._host, source, self._folder / snapshot)
-            except (StudioError, OSError):  # a program's own loop, a plugin that is gone, a changed machine
+            except (StudioError, OSError):  # a program's own loop, a missing plugin, a changed machine
                 plan = None
             self._plans[snapshot] = plan
         return self._plans[snapshot]
@@ -128,7 +130,7 @@ def _environment(meta: dict[str, Any]) -> dict[str, str]:
 
 
 def parsed_diff(text: str) -> list[dict[str, Any]]:
-    """A unified diff as files with lines, each with its kind, ` `, `+` or `-`, and its number in its file."""
+    """Return a unified diff as files with lines, each with its kind, ` `, `+` or `-`, and its line number."""
     files: list[dict[str, Any]] = []
     old = new = 0
     for line in text.splitlines():
@@ -146,8 +148,10 @@ def parsed_diff(text: str) -> list[dict[str, Any]]:
 
 
 def experiment_command(key: str, settings: Mapping[str, Any], values: Mapping[str, Any], host: Host) -> str:
-    """Return the command that runs the script once with the values of experiment `key`, as the search ran it. Arrays are passed
-    with `--reuse`, since no range can spell them."""
+    """Return the command that runs the script once with the values of experiment `key`, as the search ran it.
+
+    Arrays are passed with `--reuse`, since no range can express them.
+    """
     stored = Settings.from_dict(settings)
     if not stored.script:
         return " ".join(f"{name}={plain(value)!r}" for name, value in values.items())

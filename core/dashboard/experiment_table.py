@@ -1,6 +1,6 @@
-"""`ExperimentTable`: all experiments of one project as columns in memory, brought up to date by what changed and nothing else.
+"""All experiments of one project as columns in memory, updated incrementally.
 
-studio.db --stat--> unchanged: nothing is read
+studio.db --stat--> unchanged: nothing to read
           --else--> rows with new events, new attempts, or that were running --> columns, each with its version
 """
 
@@ -23,15 +23,15 @@ from studio.project.store import read_meta, reading
 from studio.settings import parse_direction, parse_metric
 
 UNFINISHED = ("queued", "running")
-DIGITS = 18  # of a number in an address: below 2**63
+DIGITS = 18  # of a number in a URL: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
 META = ("settings", "seed", "source", "environment")
 
-Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last step that was reported
+Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last reported step
 
 
 class ExperimentTable:
-    """One project, as long as its database is the same file. `lock` is held by whoever reads the columns or brings them up to date."""
+    """Table of one project, valid for one database file. Hold `lock` to read or update the columns."""
 
     def __init__(self, folder: Path, host: Host, steps: Steps = lambda metric, number, attempt: None):
         self.folder = folder
@@ -46,18 +46,18 @@ class ExperimentTable:
         self.session: Session | None = None  # the latest
         self.at_work = False
         self.begun: float | None = None  # the latest session
-        self.earlier: float | None = None  # seconds that the sessions before it have worked
+        self.earlier: float | None = None  # working time of the sessions before it, in seconds
         self.metric = Metric("fitness")
         self.sign = 1.0
         self.columns: list[Column] = []
         self.lists: dict[str, list[Any]] = {name: [] for name in LISTS}
         self.values: dict[str, list[Any]] = {}
-        self.measured: list[float | None] = []  # the metric, as the script logged it; None where the run failed
+        self.measured: list[float | None] = []  # the metric, as the script logged it; None if the run failed
         self.step: list[int | None] = []
         self._changed: list[int] = []  # the counter when a row last changed
         self.row_of: dict[int, int] = {}
         self._open: set[int] = set()  # rows that may change without a new line in the tables
-        self._lanes: list[tuple[int, int]] = []  # slot -> the row and the attempt that had it last
+        self._lanes: list[tuple[int, int]] = []  # slot -> row and attempt of its latest experiment
         self.best: int | None = None
 
     # --- keeping up -------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ class ExperimentTable:
         return f"{self._session}.{self._counter}"
 
     def refresh(self) -> bool:
-        """Whether anything is new. StoreError where the record cannot be read."""
+        """Update the table; return whether anything is new. Raises StoreError if the record cannot be read."""
         with self.lock:
             signature = look(self.folder)
             if signature == self._signature:
@@ -80,7 +80,7 @@ class ExperimentTable:
     def _read(self) -> None:
         self.at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
-            connection.execute("BEGIN")  # all that is read is of one moment
+            connection.execute("BEGIN")  # one consistent view for all queries
             self.meta = {key: read_meta(connection, key) for key in META}
             self.session = read_session(connection)
             self._read_settings()
@@ -91,7 +91,7 @@ class ExperimentTable:
             self._last_event, self._last_attempt = (
                 event,
                 attempt,
-            )  # where it broke off, the next look begins as this one
+            )  # set last: after an error the next update starts from the same position
 
     def _read_fresh(self, connection: sqlite3.Connection) -> None:
         if not self.row_of:
@@ -107,7 +107,7 @@ class ExperimentTable:
             self._update_rows(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
 
     def _settle_session(self, connection: sqlite3.Connection) -> None:
-        """When the latest session began, and how long earlier ones have worked."""
+        """Set when the latest session started, and how long earlier ones have worked."""
         begun = None if self.session is None else self.session.begun
         if begun is None and self.at_work:  # a program's own loop: when it took the lock
             begun = (self.folder / "lock").stat().st_mtime
@@ -115,7 +115,7 @@ class ExperimentTable:
             self.begun, self.earlier = begun, earlier_seconds(connection, time.time() if begun is None else begun)
 
     def _read_settings(self) -> None:
-        """What the settings say; they come with the first look and stay."""
+        """Set metric and columns from the settings, once."""
         settings = self.meta["settings"] or {}
         if not self.columns and settings:
             self.metric = parse_metric(settings.get("metric"))
@@ -133,7 +133,7 @@ class ExperimentTable:
             if row.slot is None and self._running_attempt(at) not in (
                 None,
                 before,
-            ):  # at its end an attempt learns when it really began
+            ):  # the start is corrected when the attempt ends
                 started.append((self.lists["started"][at], at))
         for when, at in sorted(started):
             self._give_slot(at, when)
@@ -147,10 +147,10 @@ class ExperimentTable:
     def _update_row(self, row: Row) -> None:
         at = self.row_of.get(row.number)
         status, reason = row.status, row.reason
-        if status == "running" and not self.at_work:  # cut off: it runs again on resume
-            status, reason = "stopped", "cut off"
+        if status == "running" and not self.at_work:  # interrupted: it runs again on resume
+            status, reason = "stopped", "interrupted"
         step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
-        measured = None if status == "failed" else row.metric  # what it reached before it failed is no result
+        measured = None if status == "failed" else row.metric  # a value before the failure is not a result
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
@@ -180,7 +180,7 @@ class ExperimentTable:
             cells.append(None)
         values = json.loads(row.values)
         for name in values:
-            if (key := key_of(name)) not in self.values:  # a program's own
+            if (key := key_of(name)) not in self.values:  # a hyperparameter of a program's own loop
                 self.columns.append(value_column(name))
                 self.values[key] = [None] * at
         for key, cells in self.values.items():
@@ -191,10 +191,11 @@ class ExperimentTable:
         return at
 
     def _give_slot(self, at: int, started: float) -> None:
-        """Give the lowest slot that was free when it started, where the record has none: of a program's own loop, or of an earlier
-        format. A start may be recorded before the end that made room for it, so of as many as the search has the one that
-        was free next is taken."""
-        ends = [self._left_slot(*last) for last in self._lanes]  # None: it is busy
+        """Set the lowest slot that was free at the start, if the record has none: a program's own loop, or an old format.
+
+        A start may be recorded before the end that freed its slot: if all slots seem busy, use the one that was free next.
+        """
+        ends = [self._left_slot(*last) for last in self._lanes]  # None: busy
         slots = 0 if self.session is None else self.session.slots or 0
         free = [lane for lane, end in enumerate(ends) if end is not None and end <= started + 0.1]
         ended = [lane for lane, end in enumerate(ends) if end is not None]
@@ -209,7 +210,7 @@ class ExperimentTable:
         self.lists["slot"][at] = lane
 
     def _left_slot(self, at: int, attempt: int) -> float | None:
-        """Return when an attempt left its slot; None while it runs. One that was cut off has left it with the session."""
+        """Return when an attempt left its slot; None while it runs. An interrupted one left it with the session."""
         if self.lists["attempts"][at] != attempt or self.lists["status"][at] != "running":
             return (
                 self.lists["finished"][at]
@@ -242,7 +243,7 @@ class ExperimentTable:
             }
 
     def rows_after(self, after: str) -> tuple[list[int], bool]:
-        """Return the rows changed since `version`, and whether that is the whole table."""
+        """Return the rows changed since version `after`, and whether that is the whole table."""
         session, _, counter = after.partition(".")
         seen = parse_index(counter)
         if session != self._session or seen is None:
@@ -251,7 +252,7 @@ class ExperimentTable:
 
 
 def parse_index(text: str) -> int | None:
-    """Return the integer of up to 18 digits in a part of an address, else None."""
+    """Return the integer of up to 18 digits in a part of a URL, else None."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
 
 

@@ -1,7 +1,7 @@
-"""Fetch the libraries of the dashboard's charts, as `core/dashboard/vendor.lock.json` names them, into `core/dashboard/vendor`.
+"""Fetch the chart libraries listed in `core/dashboard/vendor.lock.json` into `core/dashboard/vendor`.
 
-Standard library alone, no Node. The registry is npm's own, or the one that NPM_CONFIG_REGISTRY names. A tarball whose hash is
-not that of the lock file is refused; what is there already is not fetched again.
+Uses only the standard library, no Node. The registry is npm's own, or that of NPM_CONFIG_REGISTRY. A tarball with another
+hash than in the lock file is refused; existing libraries are not fetched again.
 """
 
 import base64
@@ -21,7 +21,7 @@ LARGEST = 50_000_000  # bytes of a tarball
 
 
 def fetch(lock: Path, vendor: Path, registry: str) -> None:
-    """Unpack the files that `lock` names into `vendor`. SystemExit with one line where that fails."""
+    """Unpack the files that `lock` names into `vendor`. SystemExit with one line on failure."""
     for name, entry in json.loads(lock.read_text()).items():
         mark = vendor / f"{name}.version"
         if mark.is_file() and mark.read_text() == entry["integrity"]:
@@ -40,7 +40,7 @@ def fetch(lock: Path, vendor: Path, registry: str) -> None:
             for target, member in entry["files"].items():
                 found = archive.extractfile(member)
                 if found is None:
-                    sys.exit(f"{url}: {member} is no file")
+                    sys.exit(f"{url}: {member} is not a file")
                 (vendor / target).write_bytes(found.read())
         mark.write_text(entry["integrity"])
         sys.stdout.write(f"{name} {entry['version']}: {', '.join(entry['files'])}\n")

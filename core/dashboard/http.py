@@ -1,4 +1,4 @@
-"""Requests and answers: words of an address, JSON in and out, zipped, and files with their length."""
+"""Requests and answers: parameters of a URL, JSON in and out, compression, and files with their length."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ PIECE = 1 << 18  # bytes of a file that are sent at once
 
 
 class Json(Response):
-    """ASCII, with null for what JSON cannot say."""
+    """A JSON response in ASCII, with null for numbers that JSON cannot hold."""
 
     media_type = "application/json"
 
@@ -35,7 +35,7 @@ def json_error(code: str, message: str, status: int) -> Json:
 
 
 class Zip(GZipMiddleware):
-    """Zips all but downloads, whose length is said beforehand."""
+    """Compression of all responses except downloads, whose length is sent first."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self.app if "/files/" in scope.get("path", "") else super().__call__
@@ -43,7 +43,7 @@ class Zip(GZipMiddleware):
 
 
 def pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
-    """Yield the first `left` bytes: a log may grow while it is sent."""
+    """Yield the first `left` bytes of a file in chunks: a log may grow while it is sent."""
     with file:
         while chunk := file.read(min(PIECE, left)):
             left -= len(chunk)
@@ -51,7 +51,7 @@ def pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
 
 
 def is_here(request: Request) -> bool:
-    """Return whether the browser calls this machine by a name that means itself."""
+    """Return whether the browser runs on this machine, by the host name that it uses."""
     return is_loopback(without_port(request.headers["host"]))
 
 
@@ -62,7 +62,7 @@ def numbers(request: Request, name: str) -> list[int]:
 
 
 def count(request: Request, name: str, default: int, most: int) -> int:
-    """Return the whole number of a parameter, at most `most`. BadInput for anything else."""
+    """Return the whole number of a parameter, at most `most`. Raises BadInput."""
     text = request.query_params.get(name, "")
     if not text:
         return default
@@ -73,7 +73,7 @@ def count(request: Request, name: str, default: int, most: int) -> int:
 
 
 async def posted(request: Request, most: int) -> dict[str, Any]:
-    """Return the JSON object of a POST; BadInput where it is none, 413 where it has more than `most` bytes."""
+    """Return the JSON object of a POST. BadInput for anything else, 413 for more than `most` bytes."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -82,7 +82,7 @@ async def posted(request: Request, most: int) -> dict[str, Any]:
     try:
         given = json.loads(body or b"{}")
     except (ValueError, RecursionError):
-        raise BadInput("the request is no JSON") from None
+        raise BadInput("the request is not JSON") from None
     if not isinstance(given, dict):
-        raise BadInput("the request is no JSON object")
+        raise BadInput("the request is not a JSON object")
     return given

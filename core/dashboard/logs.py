@@ -1,6 +1,6 @@
-"""The output of a run, a piece at a time, of any length: from a place on, its end, or the lines with a text in it.
+"""The output of a run, of any length, in pieces: from a position, its end, or the lines with a text.
 
-A log that is capped while it grows has a hole in its middle; holes are left out.
+A growing log that is capped has a hole in its middle; holes are left out.
 """
 
 import os
@@ -14,14 +14,14 @@ from studio.execution.log_cap import open_regular
 from studio.system.tail import next_data
 
 MOST = 1 << 20  # bytes in one answer
-SEARCHED = 1 << 26  # bytes that one request looks through
+SEARCHED = 1 << 26  # bytes searched by one request
 MATCHES = 200
-LINE = 400  # characters of a line that are shown around a match
+LINE = 400  # characters of a line shown around a match
 _CHUNK = 1 << 20
 
 
 class Log:
-    """The file `output.log` in `folder`, as it is now; empty where there is none."""
+    """The present file `output.log` in `folder`; empty if there is none."""
 
     def __init__(self, folder: Path):
         self._descriptor = -1
@@ -46,9 +46,9 @@ class Log:
         return os.fstat(self._descriptor).st_size if self._descriptor >= 0 else 0
 
     def read_range(self, begin: int, most: int) -> dict[str, Any]:
-        """Up to `most` bytes from `begin` on, as text; a character that is cut in two waits for the next piece."""
+        """Return up to `most` bytes from `begin` on, as text; a partial character at the end is left for the next call."""
         size, begin = self.size, max(0, begin)
-        if begin > size:  # the script emptied it, or it was written anew without its middle
+        if begin > size:  # the script emptied it, or it was rewritten without its middle
             begin = 0
         begin, until = self._data(begin, size)
         data = self._read(begin, min(until - begin, max(1, min(most, MOST))))
@@ -57,20 +57,20 @@ class Log:
         return {"text": text, "offset": begin, "next": begin + used, "size": size}
 
     def tail(self, most: int) -> dict[str, Any]:
-        """The last `most` bytes, from the beginning of a line on where there is one."""
+        """Return the last `most` bytes, from the beginning of a line if there is one."""
         size, most = self.size, max(1, min(most, MOST))
         begin = max(0, size - most)
         cut = self._read(begin, most).find(b"\n") + 1 if begin else 0
         return self.read_range(begin + cut, most)
 
     def search(self, wanted: str, begin: int) -> dict[str, Any]:
-        """Lines with `wanted` in them, in any case of ASCII letters. `next`: where to go on, None when all was seen."""
+        """Return lines with `wanted`, ignoring case of ASCII letters. `next`: where to continue, None at the end."""
         needle = wanted.encode("utf-8", "replace").lower()
         matches: list[dict[str, Any]] = []
         if not needle:
             return {"matches": [], "next": None}
         begin = max(0, begin)
-        lines = 0 if begin == 0 else None  # before what is looked at; known from the beginning on
+        lines = 0 if begin == 0 else None  # lines before the searched part; known if searched from the beginning
         looked, rest = 0, b""
         for at, chunk in self._chunks(begin):
             text = rest + chunk
@@ -114,15 +114,15 @@ class Log:
             return b""
 
     def _data(self, begin: int, size: int) -> tuple[int, int]:
-        """Where the next bytes that are no hole begin and end."""
+        """Return the begin and end of the next bytes outside of holes."""
         return next_data(self._descriptor, begin, size) if self._descriptor >= 0 else (size, size)
 
 
 def _decoded(data: bytes, *, keep: bool) -> tuple[str, int]:
-    """`data` as text, and how many bytes that is. `keep`: the beginning of a character at the end is left."""
+    """Return `data` as text, and the number of bytes used. `keep`: leave out a partial character at the end."""
     used = len(data)
     if keep:
-        for back in range(1, min(4, len(data)) + 1):  # RFC 3629: at most four bytes, the first tells how many
+        for back in range(1, min(4, len(data)) + 1):  # RFC 3629: at most four bytes, the first one tells the length
             byte = data[-back]
             if byte & 0xC0 == 0x80:
                 continue

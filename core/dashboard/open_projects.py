@@ -1,4 +1,4 @@
-"""What all requests of a dashboard share: the projects that were looked at, and the plugins."""
+"""State shared by all requests of a dashboard: open projects, and the plugins."""
 
 import threading
 from collections import OrderedDict
@@ -18,11 +18,11 @@ from studio.project.summary import ProjectSummary, summarize
 from studio.reporting.importance import importance
 from studio.system.files import identity
 
-KEPT = 12  # projects that stay in memory
+KEPT = 12  # projects in memory
 
 
 class NotFound(StudioError):
-    """There is no such project, experiment or file."""
+    """A project, experiment or file that does not exist."""
 
 
 class OpenProject:
@@ -43,7 +43,7 @@ class OpenProject:
         return self.table.version
 
     def summary(self) -> dict[str, Any]:
-        """Return what /api/projects/NAME answers. What the record says is read once a version, without the table's lock."""
+        """Return the answer of /api/projects/NAME. The record is read once per version, without the table's lock."""
         with self._lock:
             version = self.table.version
             if self._summary is None or self._summary[0] != version:
@@ -53,7 +53,7 @@ class OpenProject:
         return live_summary(self.table, found, known)
 
     def importance(self) -> dict[str, Any]:
-        """Return what /api/projects/NAME/importance answers, computed anew when the number of results has changed."""
+        """Return the answer of /api/projects/NAME/importance, recomputed when the number of results has changed."""
         with self._lock:
             table = self.table
             with table.lock:
@@ -68,7 +68,7 @@ class OpenProject:
 
 
 class OpenProjects:
-    """`closing` says whether the server ends: streams then end, too."""
+    """The projects that are open, and the plugins. `closing` returns whether the server ends, which ends streams."""
 
     def __init__(self, closing: Callable[[], bool] = lambda: False):
         self.closing = closing
@@ -84,7 +84,7 @@ class OpenProjects:
             return self._host
 
     def project(self, name: str) -> OpenProject:
-        """Return project `name` with its table as it is now. NotFound where there is none."""
+        """Return project `name` with its updated table. Raises NotFound."""
         try:
             folder = existing_project_folder(name)
         except StudioError as error:

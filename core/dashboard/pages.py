@@ -1,7 +1,7 @@
-"""Handlers of the HTML pages, of their parts, and of the stream that keeps a project's page up to date.
+"""Handlers of the HTML pages, of their parts, and of the stream that updates a project's page.
 
-The server writes the strip, the failures, the cards and the first rows of the table in their final form; the scripts of the
-page adopt them, and draw the rest of the table, the charts and the dialogs. Everything is escaped.
+The server renders the strip, the failures, the cards and the first rows of the table in their final form; the scripts of
+the page adopt them, and render the rest of the table, the charts and the dialogs. Everything is escaped.
 """
 
 import heapq
@@ -33,11 +33,11 @@ from studio.experiment import rank_key
 from studio.format import finite
 from studio.project.summary import ProjectSummary
 
-FIRST_ROWS = 40  # of the table, that the server writes
+FIRST_ROWS = 40  # rows of the table rendered by the server
 PROJECTS = 100  # on a page
 COMPARED = 5
-NO_RESULT = ("failed", "stopped")  # what such an experiment reported is no result
-OTHER_VIEW = ("q", "state", "sort", "brush", "hide", "show")  # words of an address with which the first rows are others
+NO_RESULT = ("failed", "stopped")  # values of these experiments are not results
+OTHER_VIEW = ("q", "state", "sort", "brush", "hide", "show")  # URL parameters that change the first rows
 LONGEST_NAME = 18  # characters on a card
 _EXIT_CODE = re.compile(r"^exit code \d+: ")
 PROJECT_COLUMNS = {
@@ -70,7 +70,7 @@ def environment() -> Environment:
 
 
 def _exact(value: Any) -> str:
-    """Return `value` in all its digits."""
+    """Return `value` with all its digits."""
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
 
 
@@ -83,7 +83,7 @@ def _last_lines(log: str, count: int) -> str:
 
 
 def _seconds(when: str | float | None) -> float | None:
-    """Return ISO 8601 as seconds since the epoch."""
+    """Return an ISO 8601 time as seconds since the epoch."""
     return datetime.fromisoformat(when).timestamp() if isinstance(when, str) else when
 
 
@@ -98,13 +98,13 @@ def _timestamp(when: str | None) -> str:
 
 
 def middle(name: str, most: int) -> str:
-    """Return a long text without its middle, as `middle` of static/format.js: generated names differ at their ends."""
+    """Return a long text without its middle, like `middle` of static/format.js: generated names differ at their ends."""
     end = (most - 1) // 2
     return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[len(name) - end :]}"
 
 
 def cause(reason: str) -> str:
-    """Return why a run failed without its exit code, which says nothing more."""
+    """Return the reason of a failure without its exit code, which adds nothing."""
     return _EXIT_CODE.sub("", reason)
 
 
@@ -117,7 +117,7 @@ def time_text(summary: Mapping[str, Any]) -> str:
 
 
 def no_result_text(summary: Mapping[str, Any]) -> str:
-    """Return what stands in the place of the best where there is none."""
+    """Return the text in place of the best if there is none."""
     failed = summary["counts"].get("failed", 0)
     if summary["state"] in ("running", "paused") or not failed or failed < summary["experiments"]:
         return "No result yet"
@@ -125,7 +125,7 @@ def no_result_text(summary: Mapping[str, Any]) -> str:
 
 
 def legend(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return the states that the strip names, each with its count. What a live search has yet to ask for counts as queued."""
+    """Return the states in the strip with their counts. Experiments that a live search has yet to ask count as queued."""
     counts = dict(summary["counts"])
     if summary["state"] in ("running", "paused"):
         counts["queued"] = counts.get("queued", 0) + max(0, (summary["planned"] or 0) - summary["experiments"])
@@ -133,7 +133,7 @@ def legend(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def bar(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """Return the parts of the progress bar: status, its beginning and its width, in percent."""
+    """Return the parts of the progress bar: status, begin and width, in percent."""
     size = max(summary["planned"] or 0, summary["experiments"], 1)
     parts, at = [], 0.0
     for status in text.STATUSES:
@@ -144,7 +144,7 @@ def bar(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
 
 
 def spark(rises: Sequence[tuple[int, float]], sign: float, width: int = 96, height: int = 20) -> str:
-    """Return the path of the best so far over the results, as the metric has it."""
+    """Return the SVG path of the best so far over the results, in values of the metric."""
     if len(rises) < 2:
         return ""
     values = [sign * value for _, value in rises]
@@ -161,7 +161,7 @@ def spark(rises: Sequence[tuple[int, float]], sign: float, width: int = 96, heig
 
 
 def first_rows(table: ExperimentTable) -> dict[str, Any]:
-    """Return head and cells of the first rows in the default order, as static/table.js would draw them."""
+    """Return head and cells of the first rows in the default order, as static/table.js would render them."""
     with table.lock:
         lists, status = table.lists, table.lists["status"]
         parameters = [column for column in table.columns if column.kind == "param"]
@@ -229,7 +229,7 @@ def _parameter_cell(
 
 
 def _bar_width(table: ExperimentTable) -> Any:
-    """Return the function of a row that gives the pixels of its bar: full for the best, short for the worst third."""
+    """Return a function from row to pixels of its bar: full for the best, short for the worst third."""
     fitness = table.lists["fitness"]
     ranked = sorted((value for value in fitness if value is not None), reverse=True)
     if not ranked:
@@ -258,7 +258,7 @@ def _bar_width(table: ExperimentTable) -> Any:
 def project_table(
     lines: Sequence[tuple[ProjectSummary, list[tuple[int, float]]]], sort: str, query: str, page: int, link: Any
 ) -> dict[str, Any]:
-    """Return what the list shows: the projects with all words of `query` in name, script, optimizer, metric or state."""
+    """Return the data of the list: projects with all words of `query` in name, script, optimizer, metric or state."""
     costs = any(summary.cost for summary, _ in lines)
     keys = {key: label for key, label in PROJECT_COLUMNS.items() if key != "cost" or costs}
     words = query.lower().split()
@@ -346,7 +346,7 @@ class Pages:
         return self._page("project.html", data, project=project.folder.name, summary=summary, **parts)
 
     def card(self, request: Request) -> Response:
-        """Answer the card of one experiment, as the inspector shows it."""
+        """Return the card of one experiment for the inspector."""
         project = self._open(request)
         found = self._api.detail(project, request.path_params["number"])
         html = self._parts().card(project.folder.name, project.summary(), found)
@@ -356,7 +356,7 @@ class Pages:
         project, number = self._open(request), request.path_params["number"]
         with project.table.lock:
             version = project.table.version
-        found = self._api.detail(project, number)  # later than the version, from which the page follows
+        found = self._api.detail(project, number)  # read after the version, from which the page continues
         summary = project.summary()
         data = {**self._data("experiment", project, summary, version), "number": number, "experiment": found}
         curve = project.curves.points(
@@ -398,8 +398,10 @@ class Pages:
         )
 
     def tensorboard(self, request: Request) -> Response:
-        """Start TensorBoard, and answer its address under the other name of this machine: a browser sends a cookie to all
-        ports of a name."""
+        """Start TensorBoard, and return its address under this machine's other name.
+
+        A browser sends cookies to all ports of a host name, so the other name keeps them apart.
+        """
         project = self._open(request)
         if not is_here(request):
             raise BadInput("TensorBoard is for browsers on the machine of the dashboard; run studio tensorboard there")
@@ -407,7 +409,7 @@ class Pages:
         return Json({"address": f"http://{other}:{self._projects.tensorboards.port(project.folder.name)}/"})
 
     async def stream(self, request: Request) -> Response:
-        """Answer the events of the API, with the parts of the page that the server writes."""
+        """Return the events of the API, with the parts of the page that the server renders."""
         name = request.path_params["project"]
 
         def news(project: OpenProject, after: str) -> dict[str, Any]:
@@ -440,11 +442,11 @@ class Pages:
     def _page(self, name: str, data: dict[str, Any], status: int = 200, **parts: Any) -> Response:
         data = finite({**data, "token": self._secrets.page_token})
         page = self._templates.get_template(name).render(data=data, **parts)
-        return HTMLResponse(page.encode("utf-8", "replace"), status)  # a value may be no UTF-8
+        return HTMLResponse(page.encode("utf-8", "replace"), status)  # a value may have invalid characters
 
 
 def _compared(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Return a row of Compare: each value, and how far it is from that of the first, the best."""
+    """Return a row of Compare: each value, and its difference to the first, the best."""
     first = values[0]
     cells = []
     for value in values:

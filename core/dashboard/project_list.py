@@ -1,4 +1,4 @@
-"""All projects in a line each, kept up to date by the state of their files: only where one has changed it is read."""
+"""The list of projects: one line for each, updated when its files change; only changed projects are read."""
 
 import secrets
 import threading
@@ -14,7 +14,7 @@ from studio.project.summary import ProjectSummary, improvements, summarize
 
 
 class ProjectList:
-    """The summaries of all projects, each with its improvements: (results until then, best fitness)."""
+    """The summaries of all projects, each with its improvements: (results so far, best fitness)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class ProjectList:
         return f"{self._session}.{self._counter}"
 
     def refresh(self) -> bool:
-        """Bring the list up to date; returns whether anything is new."""
+        """Update the list; return whether anything is new."""
         with self._lock:
             names = project_names()
             signatures = {name: look(project_folder(name)) for name in names}
@@ -50,7 +50,7 @@ class ProjectList:
             return [(summary, rises) for _, summary, rises, _ in self._known.values()]
 
     def data(self, changed_since: str = "") -> dict[str, Any]:
-        """Return what /api/projects answers: all projects, or those that changed since that version."""
+        """Return the answer of /api/projects: all projects, or those that changed since that version."""
         with self._lock:
             session, _, counter = changed_since.partition(".")
             seen = parse_index(counter)
@@ -66,7 +66,7 @@ class ProjectList:
 def _read(folder: Path) -> tuple[ProjectSummary, list[tuple[int, float]]]:
     try:
         return summarize(folder), improvements(folder)
-    except StudioError as error:  # it is shown as what it is, and hurts no other
+    except StudioError as error:  # shown as damaged; the others are not affected
         if is_locked(folder):
             return ProjectSummary(folder.name, "running"), []
         return ProjectSummary(folder.name, "damaged", problem=str(error)), []

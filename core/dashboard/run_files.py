@@ -1,4 +1,4 @@
-"""The files of a run, one of them for download, and what the run takes of its machine. No path from an address is used unchecked."""
+"""Files of a run, for listing and download, and its use of the machine. All paths from URLs are checked."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ OWN = (
     "hyperparameters.json",
     "machine.json",
 )  # Studio's files, listed last
-LOOKED_AT = 20_000  # entries, so that a workspace with a million files holds nobody up
+LOOKED_AT = 20_000  # entries, so that a workspace with a million files does not block
 
 
 def list_files(project: str, number: int, folder: Path, snapshot: Path) -> list[dict[str, Any]]:
@@ -44,13 +44,13 @@ def list_files(project: str, number: int, folder: Path, snapshot: Path) -> list[
 
 
 def is_own(folder: Path) -> bool:
-    """Whether PROJECT/NUMBER/ATTEMPT is really there: a run may have put links in its place, or in its parent's."""
+    """Return whether PROJECT/NUMBER/ATTEMPT is a real folder: a run may have replaced it or its parent by links."""
     project = folder.parent.parent
     return os.path.realpath(folder) == os.path.join(os.path.realpath(project), folder.parent.name, folder.name)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, int]]:
-    """Paths and sizes of regular files below `folder`; links are not followed. A script that runs may remove any of them."""
+    """Yield paths and sizes of regular files below `folder`, without following links; a running script may remove files."""
     left = LOOKED_AT
     waiting = deque([""])
     while waiting and left > 0:
@@ -69,7 +69,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _is_text(path: str) -> bool:
-    """Names that are no UTF-8 have no address."""
+    """Return whether the name is UTF-8; others have no URL."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -78,7 +78,7 @@ def _is_text(path: str) -> bool:
 
 
 def open_file(folder: Path, path: str) -> BinaryIO | None:
-    """The regular file `path` below `folder`; None for anything else: a folder, a device, a link or a path that leads away."""
+    """Open the regular file `path` below `folder`; None for a folder, a device, a link or a path that leads outside."""
     if not is_own(folder) or not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
         return None
     base = os.path.realpath(folder)
@@ -96,12 +96,12 @@ def open_file(folder: Path, path: str) -> BinaryIO | None:
 
 
 def usage(folder: Path, experiment: Experiment, *, running: bool) -> dict[str, str]:
-    """Return words for the page, empty where nothing is known: while it runs by its processes, afterwards by the record."""
+    """Return texts for the page, empty if unknown: from its processes while it runs, afterwards from the record."""
     found = _of_processes(folder) if running and sys.platform == "linux" else {}
     if experiment.cpu is not None:
         found["CPU time"] = f"{experiment.cpu:.1f} s"
     if experiment.memory is not None:
-        found["most memory"] = byte_size(experiment.memory)
+        found["peak memory"] = byte_size(experiment.memory)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The dashboard's server: finds a free port, says where it is, and ends at once when it is asked to."""
+"""The dashboard's server: finds a free port, reports its address, and ends at once on request."""
 
 import asyncio
 import contextlib
@@ -21,18 +21,18 @@ from studio.project.paths import studio_home
 from studio.system.signals import ENDING, handle
 
 TRIED = 50  # ports
-GRACE = 1  # seconds that answers under way may take at the end
-LEAVE = 0.3  # seconds that they may take when the whole process ends
+GRACE = 1  # seconds for pending answers at the end
+LEAVE = 0.3  # seconds for pending answers when the process exits
 BACKLOG = 128
 
 
 class Server:
-    """`with Server(host, port) as server:` it answers at `server.link`, in a thread of its own, until the block ends."""
+    """A server in a thread: `with Server(host, port) as server:` answers at `server.link` until the block ends."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, say: Callable[[str], None] = lambda text: None):
         self._socket, self.port = _listen(host, port)
         if port not in (0, self.port):
-            say(f"port {port} is in use; this is {self.port}")
+            say(f"port {port} is in use; using {self.port}")
         if not is_loopback(host):
             say(
                 f"listening on {host}: anyone who can reach this machine and has the link can read and control every search"
@@ -75,7 +75,7 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """End all streams and answers, and what was started beside."""
+        """End all streams and answers, and the TensorBoards."""
         self._end()
         self._thread.join()
         self._dashboard.tensorboards.close()
@@ -83,14 +83,14 @@ class Server:
     def _end(self) -> None:
         self._server.should_exit = True
         for name in ("uvicorn.error", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what is cut off now is no error
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # connections that are cut now are not errors
 
     def wait(self, ended: threading.Event) -> None:
         while not ended.wait(0.5) and self._thread.is_alive():
             pass
 
     def exit_process(self) -> NoReturn:
-        """Exit without waiting for worker threads. What was started beside ends with this process."""
+        """Exit without waiting for worker threads. The TensorBoards end with this process."""
         self._end()
         self._thread.join(LEAVE)
         sys.stdout.flush()
@@ -113,12 +113,12 @@ def stop_on_signal() -> threading.Event:
 class _Quiet(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are heard by `Server.wait`."""
+        """Install no handlers: `stop_on_signal` handles signals."""
         yield
 
 
 def _listen(host: str, port: int) -> tuple[socket.socket, int]:
-    """A socket on `host` and the first free port from `port` on; 0 is any. BadInput for an address that is none of ours."""
+    """Return a socket on `host` and the first free port from `port` on; 0 is any. BadInput for an address of another machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, port + TRIED) if port else [0]:
         if candidate > 65535:

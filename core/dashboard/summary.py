@@ -1,4 +1,4 @@
-"""What a project is doing: its summary with progress, rate, time left, failures, and what its buttons can do."""
+"""Summary of a project for the dashboard: progress, rate, time left, failures, and possible actions."""
 
 import heapq
 import time
@@ -13,15 +13,15 @@ from studio.project.summary import FINISHED, ProjectSummary
 from studio.reporting.facts import by_cause
 from studio.search.steering import refusals
 
-RECENT = 30  # experiments from whose ends the rate is taken
-GROUPS = 6  # causes of failure that are told apart
-NUMBERS = 1000  # of experiments that a cause names
-RENAMED = {"go": "resume", "budget": "add-budget", "queue": "add-values"}  # what `steering` calls an action -> the API
+RECENT = 30  # experiments used for the rate
+GROUPS = 6  # causes of failure
+NUMBERS = 1000  # experiments listed for a cause
+RENAMED = {"go": "resume", "budget": "add-budget", "queue": "add-values"}  # action of `steering` -> action of the API
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What takes a look at every experiment: kept for all pages as long as the table has the same version."""
+    """Data from all experiments, kept for all pages as long as the table has the same version."""
 
     statuses: Counter[str]
     since_best: int
@@ -38,7 +38,7 @@ def counted(table: ExperimentTable, summary: ProjectSummary) -> Counted:
 
 
 def live_summary(table: ExperimentTable, summary: ProjectSummary, known: Counted) -> dict[str, Any]:
-    """Return what /api/projects/NAME answers: the keys of `summary`, and what the table knows of the present session."""
+    """Return the answer of /api/projects/NAME: the keys of `summary`, and data of the present session."""
     with table.lock:
         settings, session = table.meta["settings"] or {}, table.session
         counts, ended = known.statuses, known.ended
@@ -65,7 +65,7 @@ def live_summary(table: ExperimentTable, summary: ProjectSummary, known: Counted
 
 
 def _ended(table: ExperimentTable) -> float | None:
-    """Return when the last session ended, or fell silent; None while it is at work, and where nothing has run yet."""
+    """Return when the last session ended, or its last sign of life; None while it runs, and if nothing has run yet."""
     if table.at_work:
         return None
     at = table.session.ended if table.session else None
@@ -74,7 +74,7 @@ def _ended(table: ExperimentTable) -> float | None:
 
 
 def _elapsed(table: ExperimentTable, ended: float | None) -> float | None:
-    """Return the seconds that all sessions have worked; None where nothing has begun."""
+    """Return the working time of all sessions in seconds; None if nothing has started."""
     earlier = table.earlier or 0.0
     if table.begun is None:
         return round(earlier, 1) if len(table) else None
@@ -95,7 +95,9 @@ def _rate(table: ExperimentTable, slots: int) -> float | None:
     ]
     latest = heapq.nlargest(RECENT, ended, key=lambda end: end[0])
     ends = [when for when, _, _ in latest if when >= table.begun]
-    if not any(well for when, _, well in latest if when >= table.begun):  # as long as those of the last session took
+    if not any(
+        well for when, _, well in latest if when >= table.begun
+    ):  # estimate from the durations of earlier sessions
         took = [duration for _, duration, well in heapq.nlargest(RECENT, (end for end in ended if end[2])) if duration]
         return round(60 * slots * len(took) / sum(took), 3) if took else None
     since, count = (table.begun, len(ends)) if len(ends) < RECENT else (ends[-1], RECENT - 1)  # ends since then
@@ -104,7 +106,7 @@ def _rate(table: ExperimentTable, slots: int) -> float | None:
 
 
 def _left(table: ExperimentTable, planned: int | None, finished: int, rate: float | None) -> float | None:
-    """Return the seconds until the budget of experiments or of time is spent. The time goes on in a pause, as for the driver."""
+    """Return the seconds until the budget of experiments or time is spent. Time also passes during a pause, as for the driver."""
     session = table.session
     ways = []
     if planned is not None and rate:

@@ -1,4 +1,4 @@
-"""TensorBoard beside the dashboard: one for each project that was asked for, ended with the dashboard, however that ends."""
+"""TensorBoard for the dashboard: one process for each requested project, which always ends with the dashboard."""
 
 import re
 import subprocess
@@ -9,8 +9,8 @@ from typing import IO
 
 from studio.errors import BadInput
 
-START = 60.0  # seconds that it may take to begin
-# `studio tensorboard`, until nobody holds the other end of its stdin: a dashboard that is killed ends nothing itself.
+START = 60.0  # seconds that it may take to start
+# Runs `studio tensorboard` until its stdin is closed, which happens even if the dashboard is killed.
 _PROGRAM = """\
 import os, signal, threading
 def end():
@@ -34,25 +34,25 @@ class _One:
 
 class TensorBoards:
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # held for moments only
+        self._lock = threading.Lock()  # held briefly
         self._known: dict[str, _One] = {}
         self._closed = False
 
     def port(self, project: str) -> int:
-        """Of the TensorBoard on `project`, on this machine; started when it is first asked for. BadInput with its words where it fails."""
+        """Return the port of the TensorBoard on `project`, started on first use. BadInput with its message if it fails."""
         with self._lock:
             one = self._known.setdefault(project, _One())
         with one.lock:
             if one.process is None or one.process.poll() is not None:
                 with self._lock:
                     if self._closed:
-                        raise BadInput("the dashboard ends")
+                        raise BadInput("the dashboard is shutting down")
                     one.process = _start(project)
                 one.port = _port(one.process)
             return one.port
 
     def close(self) -> None:
-        """End them all, also one that still starts."""
+        """End all TensorBoards, including one that is starting."""
         with self._lock:
             self._closed = True
             processes = [one.process for one in self._known.values() if one.process is not None]
@@ -70,12 +70,12 @@ def _start(project: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,  # it is ended by this process alone
+        start_new_session=True,  # so that only this process ends it
     )
 
 
 def _port(process: subprocess.Popen[str]) -> int:
-    """Where it answers, as soon as it says so. BadInput with its words where it does not begin."""
+    """Return the port once TensorBoard prints it. BadInput with its last line if it does not start."""
     assert process.stderr is not None
     lines: list[str] = []
     listening = threading.Thread(target=_listen, args=(process.stderr, lines), daemon=True)
@@ -89,7 +89,7 @@ def _port(process: subprocess.Popen[str]) -> int:
     process.terminate()
     _wait(process)
     listening.join(1)
-    raise BadInput(f"TensorBoard did not start: {lines[-1].strip() if lines else 'it said nothing'}")
+    raise BadInput(f"TensorBoard did not start: {lines[-1].strip() if lines else 'it printed nothing'}")
 
 
 def _wait(process: subprocess.Popen[str]) -> None:
@@ -99,7 +99,7 @@ def _wait(process: subprocess.Popen[str]) -> None:
 
 
 def _listen(stream: IO[str], lines: list[str]) -> None:
-    """What it says goes nowhere but into its beginning: a full pipe would stop it."""
+    """Drain stderr so that a full pipe cannot block TensorBoard; keep the first 100 lines."""
     with stream:
         for line in stream:
             if len(lines) < 100:

@@ -1,9 +1,9 @@
-"""A cap on `output.log`: its head and its tail stay, and a note between them says how much is left out.
+"""Size limit of `output.log`: its head and its tail are kept, and a note between them says how much is left out.
 
-    while the script runs   the middle, which was read, becomes a hole: the file keeps its length and loses its blocks
-    when it has ended       the file is written anew, without the hole
+    while the script runs   the middle, once read, becomes a hole: the file keeps its length and frees its blocks
+    when it has ended       the file is rewritten without the hole
 
-    head, its last bytes being the note | hole, from `begin` to `end` | tail
+    head, ending in the note | hole, from `begin` to `end` | tail
 
 The script holds the file open for appending and its readers remember positions, so while it runs it cannot be shortened.
 """
@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 BLOCK = 4096
-NOTE = 120  # bytes at the head's end that hold the note, with a line's end on both sides
+NOTE = 120  # bytes of the note at the end of the head, with a line break on both sides
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
 _F_PUNCHHOLE = 99  # fcntl(2) on macOS, with struct fpunchhole
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EAGAIN}  # the next look tries again
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EAGAIN}  # tried again at the next call
 
 
 class LogCap:
-    """Keeps the file `path` near `limit` bytes on disk."""
+    """Limiter that keeps the file `path` near `limit` bytes on disk."""
 
     def __init__(self, path: Path, limit: int):
         self.path = path
@@ -45,11 +45,11 @@ class LogCap:
             return 0
 
     def trim(self, read: int) -> bool:
-        """Free what lies between head and tail and before position `read`, up to which the file was read.
+        """Free the blocks between head and tail and before position `read`, up to which the file was read.
 
-        False: this file system cannot, and the file is beyond its limit.
+        Returns False if this file system cannot, and the file is beyond its limit.
         """
-        if read < self.end:  # the script emptied it, and begins anew
+        if read < self.end:  # the script emptied the file and starts again
             self.end = self.begin
         if read < self.head + 2 * self.tail:
             return True
@@ -72,9 +72,9 @@ class LogCap:
             os.close(descriptor)
 
     def compact(self) -> None:
-        """Nobody writes any more: leave the hole out. A script may end between two looks: then all is cut here.
+        """Rewrite the log of an ended script without its middle, also if `trim` had no time to free it.
 
-        OSError where that cannot be: then the file stays as it is.
+        Raises OSError on failure; then the file is unchanged.
         """
         size = self.size
         if size < self.end:  # emptied since, or replaced
@@ -93,7 +93,7 @@ class LogCap:
             shutil.copystat(self.path, part)
             os.replace(part, self.path)
         except OSError:
-            with contextlib.suppress(OSError):  # the disk is full enough
+            with contextlib.suppress(OSError):  # leave nothing behind on a full disk
                 part.unlink(missing_ok=True)
             raise
         finally:
@@ -106,12 +106,12 @@ class LogCap:
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """OSError for what is no file: a script may have put anything there, and opening a FIFO would wait for its other end."""
+    """Open a regular file, else raise OSError: a script may have put anything there, and opening a FIFO would block."""
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "no regular file", str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _punch_hole(descriptor: int, begin: int, length: int) -> None:

@@ -1,18 +1,20 @@
-"""The memory of a run: what the kernel killed for lack of it, and how much a tree of processes took."""
+"""Memory of a run: processes that the kernel killed for lack of it, and the peak of a tree of processes."""
 
 import contextlib
 from pathlib import Path
 
-MOST_PROCESSES = 200  # of one run, that are looked at
+MOST_PROCESSES = 200  # of one run that are measured
 CGROUPS = Path("/sys/fs/cgroup")
-OWN = Path("/proc/self/cgroup")  # says in which one this process is
+OWN = Path("/proc/self/cgroup")  # names the control group of this process
 # Files with a line `oom_kill N`: cgroup v2, cgroup v1 (kernel: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)
 _COUNTERS = ("memory.events", "memory.oom_control")
 
 
 def oom_kills(cgroup: Path | None = None) -> int:
-    """A count that grows when the kernel kills a process for lack of memory, in this process's control group (or in
-    `cgroup`) or on the whole machine. Always 0 where nobody counts, as on macOS."""
+    """Return a count that grows when the kernel kills a process for lack of memory.
+
+    Counts this process's control group (or `cgroup`) and the whole machine. Always 0 if there is no counter, as on macOS.
+    """
     group = cgroup or _own_cgroup()
     return sum(map(_count, [*(group / name for name in _COUNTERS), Path("/proc/vmstat")]))
 
@@ -26,7 +28,7 @@ def _count(file: Path) -> int:
 
 
 def _own_cgroup() -> Path:
-    """The memory control group of this process, as /proc/self/cgroup names it: `0::/PATH` (v2), `8:memory:/PATH` (v1)."""
+    """Return the memory control group of this process from /proc/self/cgroup: `0::/PATH` (v2), `8:memory:/PATH` (v1)."""
     try:
         rows = [line.split(":", 2) for line in OWN.read_text().splitlines()]
     except OSError:
@@ -38,14 +40,16 @@ def _own_cgroup() -> Path:
 
 
 def _existing(root: Path, path: str) -> Path:
-    """In a container the path may be the host's, which is not seen here: then the root is this group."""
+    """Return the folder of a control group, or `root`: in a container the path may be one of the host, not visible here."""
     folder = root / path.lstrip("/")
     return folder if folder.is_dir() else root
 
 
 def peak_of_tree(pid: int) -> int:
-    """The most memory that `pid`, or one of its descendants that live, has had at a time so far: bytes, 0 where that cannot
-    be read. Linux: VmHWM in proc(5), which begins anew with each exec."""
+    """Return the peak memory in bytes of `pid` or any living descendant so far; 0 if it cannot be read.
+
+    Linux: VmHWM in proc(5), which starts again with each exec.
+    """
     peak, found = 0, [pid]
     for one in found:  # grows on the way
         with contextlib.suppress(OSError, ValueError):

@@ -1,5 +1,4 @@
-"""What a stream of reports amounts to: the smallest, largest or last value, and the fitness that it means. And which
-metrics a run had, whoever reads them."""
+"""The value of a metric from a stream of reports: smallest, largest or last; and the list of all metrics of a run."""
 
 import math
 import re
@@ -12,9 +11,9 @@ from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.metric_sources import FirstOf
 
-MOST_NAMES = 20  # that an error lists
-MOST_OPTIONS = 6  # that are offered to type
-# Words of names that are minimised and maximised, and of numbers that are no result of a run.
+MOST_NAMES = 20  # in an error
+MOST_OPTIONS = 6  # suggested in an error
+# Words in names of metrics that are minimised, that are maximised, and in names of numbers that are not results.
 _SMALL = re.compile(
     r"(?i)(?:loss|err|error|m?sle|r?mse|mae|mape|nll|perplexity|ppl|bp[cb]|wer|cer|fid|log_?loss|deviance|cost|regret|l1|l2"
     r"|entropy|kl|distance|divergence|residual|bic|aic)s?"
@@ -31,14 +30,14 @@ _NO_RESULT = re.compile(
 
 @dataclass
 class Summary:
-    """The value of one metric so far. NaN and infinities never enter a minimum or maximum."""
+    """The value of one metric so far. NaN and infinities never count for a minimum or maximum."""
 
     metric: Metric
     value: float | None = None
     source: str = ""
 
     def add(self, value: float, source: str = "") -> None:
-        """Take a value into the account. Those of another source before it count no more."""
+        """Take a value into account. Values of another source before it no longer count."""
         if source != self.source:
             self.source, self.value = source, None
         if self.metric.mode == "last" or self.value is None or not math.isfinite(self.value):
@@ -52,7 +51,7 @@ class Summary:
 
     @property
     def problem(self) -> str:
-        """Why there is no fitness although the metric came; empty when there is one, or when it never came."""
+        """Reason why there is no fitness although the metric has values; empty if there is one, or no value at all."""
         if self.value is None or self.finite:
             return ""
         if self.metric.mode == "last":
@@ -61,8 +60,11 @@ class Summary:
 
 
 def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) -> tuple[Status, str, Failure]:
-    """Status, reason and class of failure of a run. `required`: without a fitness it failed. `pruned`: how the
-    optimizer asked for its end, or empty."""
+    """Return status, reason and class of failure of a run.
+
+    required  a run without a fitness has failed
+    pruned    why the optimizer asked to end the run, or empty
+    """
     status, reason, failure = _judge(outcome, summary, required, pruned)
     return status, "; ".join(filter(None, [reason, outcome.notice])), failure
 
@@ -74,7 +76,7 @@ def _judge(outcome: Outcome, summary: Summary, required: bool, pruned: str) -> t
         return "stopped", outcome.reason, ""
     if outcome.failed:
         return "failed", outcome.reason, outcome.failure or "crash"
-    if outcome.failure == "metric":  # its reader broke: the value may be an old one
+    if outcome.failure == "metric":  # its reader failed: the value may be an old one
         return "failed", outcome.reason, "metric"
     if summary.problem:
         return "failed", summary.problem, "metric"
@@ -88,8 +90,12 @@ def _judge(outcome: Outcome, summary: Summary, required: bool, pruned: str) -> t
 
 @dataclass(frozen=True)
 class Seen:
-    """A metric that a run had, where, its last value where the reader keeps it, and which way is better: "min", "max", or
-    "" where its name does not tell."""
+    """A metric that a run had.
+
+    source  where it was read
+    value   the last one, if its reader keeps it
+    mode    "min" or "max", whichever is better; "" if the name does not tell
+    """
 
     name: str
     source: str
@@ -98,7 +104,7 @@ class Seen:
 
     @property
     def option(self) -> str:
-        """What to type to search by it."""
+        """The option to type to search by this metric."""
         name = f"printed:{self.name}" if self.name == FITNESS.name else self.name
         return shlex.quote(f"--metric={name}:{self.mode or 'max'}")
 
@@ -108,13 +114,13 @@ class Seen:
 
 
 def seen_metrics(run: Run, host: Host) -> list[Seen]:
-    """All metrics in the files of a run that has ended, those that look like results first. Nothing where nobody reads any."""
+    """Return all metrics in the files of an ended run, those that look like results first; empty if no plugin reads any."""
     reader = host.open_metric(Metric(ANY), run)
     if reader is None:
         return []
     try:
         reader.close()
-    except Exception:  # of one reader; what the others saw is worth its saying
+    except Exception:  # of one reader: list what the others saw
         pass
     found: dict[str, Seen] = {}
     for one in reader.readers if isinstance(reader, FirstOf) else [reader]:
@@ -128,7 +134,7 @@ def _names_of(reader: MetricReader) -> dict[str, float | None]:
     try:
         names = reader.names
         return dict(names) if isinstance(names, dict) else dict.fromkeys(map(str, names))
-    except Exception:  # a plugin's reader: it may be wrong in any way, and what it saw is a help, no more
+    except Exception:  # a plugin's reader may fail in any way, and these names are only a hint
         return {}
 
 
@@ -138,7 +144,7 @@ def _words(name: str) -> list[str]:
 
 
 def likely_mode(name: str) -> str:
-    """Which way is better, by the last word of the name that tells; empty where none does."""
+    """Return "min" or "max", whichever is better, by the last word of the name that tells; empty if none does."""
     for word in reversed(_words(name)):
         if _LARGE.fullmatch(word):
             return "max"
@@ -148,7 +154,7 @@ def likely_mode(name: str) -> str:
 
 
 def result_rank(name: str) -> int:
-    """0 for what looks like a result on held-out data, then other results, what nobody knows, and settings."""
+    """Return 0 for what looks like a result on held-out data, then other results, unknown names, and settings."""
     words = _words(name.casefold())
     if likely_mode(name):
         return 0 if {"val", "valid", "validation", "test", "eval", "cv"} & set(words) else 2 if "train" in words else 1
@@ -156,8 +162,10 @@ def result_rank(name: str) -> int:
 
 
 def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
-    """Why a run that ended well has no fitness, with what it had instead. `host` opens the other readers; without one
-    nobody else is asked."""
+    """Return why a run with exit code 0 has no fitness, with the metrics that it had instead.
+
+    `host` opens the other readers; without it only `reader` is asked.
+    """
     name = run.metric.name
     own = [] if name == FITNESS.name else _close_first(_names_of(reader) if reader else {}, name)[:MOST_NAMES]
     elsewhere = seen_metrics(run, host) if host is not None and not own else []
@@ -167,7 +175,7 @@ def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
         near = next((seen for seen in elsewhere if "fitness" in seen.name.casefold()), None)
         text = "printed no line `fitness: NUMBER`"
         if near is not None:
-            return f"{text}, which holds nothing else; {near.name!r} was seen: {near.option} reads it"
+            return f"{text}, on a line of its own; {near.name!r} was seen: {near.option} reads it"
         return f"{text}; seen: {offered}" if offered else text
     text = f"metric {name!r} never came; "
     if own:
@@ -176,6 +184,6 @@ def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
 
 
 def _close_first(names: Iterable[str], name: str) -> list[str]:
-    """Names with the last word of `name` first, each part in order."""
+    """Return the names, those with the last word of `name` first, each part in order."""
     word = (_words(name.casefold()) or [""])[-1]
     return sorted(names, key=lambda one: (word not in one.casefold(), one))

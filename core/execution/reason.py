@@ -1,4 +1,4 @@
-"""Why a run failed, in a line: the exception that ended it where it printed one, else the last line of its output."""
+"""Reason why a run failed, in one line: the exception that ended it if it printed one, else its last line of output."""
 
 import os
 import re
@@ -8,10 +8,10 @@ from pathlib import Path
 from studio.execution.log_cap import open_regular
 from studio.text import without_escapes
 
-READ = 1 << 16  # bytes of the end of the output
+READ = 1 << 16  # bytes at the end of the output
 LONGEST = 300  # characters of a reason
 MOST_LINES = 6  # of one exception's text
-TRAILING = 40  # lines behind an exception that are no other reason: hints of launchers, good-byes of trackers
+TRAILING = 40  # lines after an exception that give no other reason: hints of launchers, last lines of trackers
 
 _HEADER = re.compile(
     r"(?P<prefix>\[[^\]]{1,30}\]:? ?|\([^)]{0,60}pid=\d+[^)]*\) )?[\s+|╭─]*Traceback \(most recent call last\)"
@@ -22,7 +22,7 @@ _OTHERS = re.compile(
     r"Traceback \(|During handling of the above|The above exception was|Set the environment variable|\"\"\"|'''|\s*\Z"
     r"|-{5,}|={5,}|[│╭╰]|wandb: |[EWIF]\d{4} |\s*\d+%\||\[[^\]]+\]\[|\d{4}-\d\d-\d\d|Exception in thread|Process \S+:\Z"
 )
-# What launchers raise because a process of theirs did: the exception of that process, printed before, says more.
+# Raised by launchers because one of their processes failed: the exception of that process, printed before, says more.
 _LAUNCHERS = re.compile(
     r"(?:\w+\.)*(?:ChildFailedError|CalledProcessError|ProcessRaisedException|ProcessExitedException|BrokenProcessPool"
     r"|TerminatedWorkerError|RemoteTraceback|_RemoteTraceback|SystemExit)\b"
@@ -41,10 +41,10 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def last_words(log: Path, exit_code: int | None = None) -> str:
-    """What the output says of its end: at most 300 characters, without control characters, on one line.
+    """Return the reason in the output's end: at most 300 characters, on one line, without control characters.
 
-    The exception of the last traceback, whole where it spans lines; of a launcher's the one before it. A traceback that
-    is followed by much else, or by an end of the script's own choice (`sys.exit(3)`), was caught: then the last line.
+    That is the exception of the last traceback, complete if it has several lines; for a launcher's, the one before it. A
+    traceback that is followed by much other output, or by `sys.exit(3)` and the like, was caught: then the last line.
     """
     lines = _lines(log)
     if not lines:
@@ -64,7 +64,7 @@ def last_words(log: Path, exit_code: int | None = None) -> str:
 
 
 def _lines(log: Path) -> list[str]:
-    """The last lines that are not blank."""
+    """Return the last lines that are not blank."""
     try:
         with open(open_regular(log, os.O_RDONLY), "rb") as file:  # a script may have put a pipe there
             file.seek(max(0, os.fstat(file.fileno()).st_size - READ))
@@ -77,8 +77,10 @@ def _lines(log: Path) -> list[str]:
 
 
 def _exceptions(lines: list[str], *, uncaught: bool) -> list[tuple[int, str]]:
-    """(the line behind it, its text) of each exception that stands below a traceback. `uncaught`: lines behind one may
-    belong to it although they are not indented."""
+    """Return (index of the next line, text) of each exception below a traceback.
+
+    `uncaught`: the lines after one may belong to it although they are not indented.
+    """
     found = []
     at = 0
     while at < len(lines):
@@ -105,7 +107,7 @@ def _exceptions(lines: list[str], *, uncaught: bool) -> list[tuple[int, str]]:
 
 
 def says_out_of_memory(line: str) -> bool:
-    """Whether the last words of a script tell so: Python and numpy (`_ArrayMemoryError`), PyTorch, TensorFlow and JAX on
+    """Return whether a line reports lack of memory: Python, numpy, PyTorch, TensorFlow, JAX, C++, malloc, Rust, R.
     GPUs, C++, malloc, Rust, R."""
     return bool(_OUT_OF_MEMORY.search(line))
 

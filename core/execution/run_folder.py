@@ -24,7 +24,7 @@ def recorded_events(run: Run) -> list[Report | Outcome]:
         data = _read_json(folder / "outcome.json")
         value = data.pop("metric")
         outcome = Outcome.from_json(data)
-        # After a database was put back from a backup, another suggestion may have this number.
+        # After a database was restored from a backup, another suggestion may have this number.
         same_values = _read_json(folder / HYPERPARAMETERS) == json.loads(_values_json(run))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
@@ -44,9 +44,9 @@ def _values_json(run: Run) -> str:
 
 
 class Claim:
-    """A run's folder, made anew and held: what a run that was cut off left behind is removed, its processes first.
+    """A run's folder, newly made and held open. Remains of an interrupted run are removed, its processes first.
 
-    A driver that was paused and lost its project writes nothing into the folder that the next one made under this name.
+    A paused driver that lost its project writes nothing into the folder that the next driver made under this name.
     """
 
     def __init__(self, run: Run):
@@ -59,7 +59,7 @@ class Claim:
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def record(self, data: dict[str, Any]) -> None:
-        """Write `outcome.json`, from which a later driver takes the outcome. Where that fails the journal still gets it."""
+        """Write `outcome.json`, from which a later driver takes the outcome. Errors are ignored: the journal gets it as well."""
         try:
             held, found = os.fstat(self._descriptor), os.stat(self._folder)
             if (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino):
@@ -72,7 +72,7 @@ class Claim:
 
 
 def prepare(run: Run) -> None:
-    """Make the run's folder: workspace with the values written in, artifacts, hyperparameters.json."""
+    """Create the run's folder: workspace with the values written in, artifacts, hyperparameters.json."""
     folder = Path(run.folder)
     workspace = folder / "workspace"
     for name in ("tb", "modeldir", "artifacts"):
@@ -83,7 +83,7 @@ def prepare(run: Run) -> None:
     for path, target in run.links.items():
         place = make_own(workspace, os.path.dirname(path)) / os.path.basename(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)  # a link to the user's own, where a folder of theirs was made one of links
+        place.unlink(missing_ok=True)  # a link to the user's file, if their folder was turned into one of links
         os.symlink(target, place)
     artifacts = dict(run.shared)
     for tag, path in run.copies.items():
@@ -100,23 +100,25 @@ def prepare(run: Run) -> None:
 
 
 def array_path(folder: str | Path, name: str) -> Path:
-    """Where an array hyperparameter lies."""
+    """Return the path of an array hyperparameter's file."""
     return Path(folder) / "artifacts" / f"{name}.npy"
 
 
 def keep_captures(run: Run, *, expected: bool = True) -> str:
-    """Copy what was captured out of the workspace, which may not be kept. Returns what could not be kept, and why: the
-    script may have left anything there, and the experiment counts all the same. `expected`: a missing path is said, too."""
+    """Copy captured paths out of the workspace, which may be deleted. Return what could not be saved, and why.
+
+    The script may have left anything there, and the experiment counts all the same. `expected`: report a missing path, too.
+    """
     problems = []
     for tag, path in run.captures.items():
         made, kept = Path(run.folder, "workspace", path), Path(run.folder, "artifacts", tag)
         if expected and not os.path.lexists(made):
-            problems.append(f"{tag} was not kept: the script never made {path}")
+            problems.append(f"{tag} was not saved: the script did not make {path}")
             continue
         try:
             if kept.exists() and made.exists() and os.path.samefile(made, kept):
                 continue
             copy_any(made, kept)
         except OSError as error:
-            problems.append(f"{tag} was not kept: {error.strerror}")
+            problems.append(f"{tag} was not saved: {error.strerror}")
     return "; ".join(problems)

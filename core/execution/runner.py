@@ -1,8 +1,8 @@
-"""One experiment, where it runs: its folder, its processes, its limits, its metric.
+"""Runs experiments on this machine: folder, processes, limits and metric of each.
 
-    run --prepare--> folder --spawn--> script --wait--> what is left is killed --> outcome.json, Outcome
+    run --prepare--> folder --spawn--> script --wait--> other processes killed --> outcome.json, Outcome
 
-A backend that runs scripts on the machine it is on needs nothing else than a `Runner`.
+A backend that runs scripts on its own machine needs only a `Runner`.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ from studio.system.files import identity
 from studio.system.processes import Watchdog, has_own_session, kill_tree, signal_tree
 from studio.system.tail import PATIENCE
 
-GRACE = 5.0  # seconds between the polite end and the kill
-CLOSING = 30.0  # seconds that killed processes may take to be gone
-UNREAD = 4  # times --max-log may wait to be read
-SPARE = 20  # and as much as one in so many bytes that are free on the disk: a metric in the middle of a flood is found
-READ_EVERY = 0.25  # seconds between two looks at a running experiment's metric
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+CLOSING = 30.0  # seconds to wait for killed processes
+UNREAD = 4  # unread output may be this many times --max-log
+SPARE = 20  # or this fraction of the free disk space (1/20): finds a metric in the middle of much output
+READ_EVERY = 0.25  # seconds between two reads of a running experiment's metric
 
 
 @dataclass
@@ -47,26 +47,26 @@ class _Execution:
     reader: MetricReader | None = None
     started: float = 0.0
     clock: float = 0.0  # monotonic time of the start
-    finished: float = 0.0  # when the script's process was gone, and how long it had run
+    finished: float = 0.0  # when the script's process had ended; `duration`: how long it ran
     duration: float = 0.0
     deadline: float | None = None  # monotonic time of the next step towards its end
-    limit_hit: str = ""  # which one, in words
-    failure: Failure = ""  # its class, where it is known before its end
+    limit_hit: str = ""  # the limit, in words
+    failure: Failure = ""  # its class, if known before the end
     oom_kills: int = 0  # of this machine, when it started
     stopping: bool = False
     error: str = ""
-    prepared: bool = False  # until then its files are those of an attempt that was cut off
-    opened: bool = False  # whether a reader was asked for
+    prepared: bool = False  # before that, the files are those of an interrupted attempt
+    opened: bool = False  # whether the host was asked for a reader
     reader_error: str = ""
     returncode: int | None = None
     recorded: list[Report | Outcome] = field(default_factory=list)  # what an earlier driver saw
     summary: Summary = field(init=False)
-    missing: str = ""  # what a run that ended well had instead of the metric
+    missing: str = ""  # the metrics of a run with exit code 0 that lacks the requested one
     last_reports: list[Report] = field(default_factory=list)
-    closed: bool = False  # whether the reader gave its last
+    closed: bool = False  # whether the reader was closed
     reading: threading.Lock = field(default_factory=threading.Lock)
     cpu: float | None = None  # seconds
-    memory: int | None = None  # bytes, the most of one process
+    memory: int | None = None  # bytes, peak of one process
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class _Execution:
 
 
 class Runner:
-    """Runs `Run`s as processes of this machine. `poll` is to be called often; it blocks until something ends."""
+    """Runs `Run`s as processes of this machine. Call `poll` often; it blocks until something ends."""
 
     def __init__(self, host: Host):
         self._host = host
@@ -82,15 +82,15 @@ class Runner:
         self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
         self._last_read = 0.0
         self._closing = False
-        self._listed = False  # whether the metrics of a run without fitness were looked for
+        self._listed = False  # whether the metrics of a run without fitness were listed once
         self._watchdog: Watchdog | None = None
-        self._lock = (0, 0)  # which file is the lock of the driver that uses this
-        self._session = secrets.token_hex(8)  # tells the processes of this runner from those of one before or after it
+        self._lock = (0, 0)  # identity of the lock file of the driver that uses this runner
+        self._session = secrets.token_hex(8)  # marks this runner's processes, against those of an earlier or later one
 
     def start(self, run: Run, env: dict[str, str] | None = None) -> None:
-        """Prepare and start in a thread of its own: copying a large workspace holds up nobody. `env` is the base environment.
+        """Prepare and start `run` in a thread, so that copying a large workspace blocks nothing. `env`: base environment.
 
-        A run that an earlier driver saw to its end is not repeated: its outcome comes with the next `poll`.
+        A run that an earlier driver finished is not repeated: its outcome comes with the next `poll`.
         """
         if (run.number, run.attempt) in self._running:
             return
@@ -125,7 +125,7 @@ class Runner:
                     self._end(execution, kill)
 
     def close(self) -> None:
-        for execution in self._wait(0):  # those that ended meanwhile: the next driver finds their outcomes
+        for execution in self._wait(0):  # runs that ended meanwhile: the next driver finds their outcomes
             self._finish(execution)
         self._closing = True
         for execution in list(self._running.values()):
@@ -148,14 +148,16 @@ class Runner:
             execution.recorded = recorded_events(execution.run)
             if execution.recorded:
                 return
-            if identity(_lock_of(execution.run)) != self._lock:  # paused since: the folder is another driver's by now
+            if (
+                identity(_lock_of(execution.run)) != self._lock
+            ):  # this process was paused: the folder now belongs to another driver
                 raise RuntimeError("another driver has the project")
             execution.claim = Claim(execution.run)
             prepare(execution.run)
             execution.prepared = True
             while not execution.stopping and not self._run_script(execution, env):
                 pass
-        except Exception as error:  # of this experiment: the search goes on, and its reason says so
+        except Exception as error:  # affects this experiment only: the reason says so, and the search continues
             execution.error = f"could not start: {error}"
         finally:
             if not execution.recorded and not self._closing:
@@ -163,24 +165,24 @@ class Runner:
             self._ended.put(execution)
 
     def _read_to_the_end(self, execution: _Execution) -> None:
-        """In this thread: a large file of one experiment keeps nobody from another's limit."""
+        """Read the rest of the metric in the run's thread, so that a large file does not delay other experiments' limits."""
         run = execution.run
         with execution.reading:
             execution.last_reports, execution.closed = self._read(execution, last=True), True
             if execution.returncode == 0 and execution.summary.value is None and not execution.reader_error:
                 asked = (
                     run.metric != FITNESS or not self._listed
-                )  # without --metric once: all runs of a search are alike
+                )  # without --metric only once: all runs of a search are alike
                 self._listed = True
                 execution.missing = missing(run, execution.reader, self._host if asked else None)
 
     def _run_script(self, execution: _Execution, env: dict[str, str]) -> bool:
-        """Run the script to its end; False where Ctrl-C, which is for this process, ended it before it was one of its own."""
+        """Run the script to its end. False if Ctrl-C, meant for this process, ended it before it had its own session."""
         with execution.lock:
             if execution.stopping:
                 return True
             process = execution.process = spawn(execution.run, env, self._session)
-            # Making the workspace is not the script's time, nor counts it against its limit.
+            # Making the workspace does not count as the script's time.
             execution.started, execution.clock = time.time(), time.monotonic()
             if execution.run.max_duration is not None:
                 execution.deadline = execution.clock + execution.run.max_duration
@@ -188,7 +190,7 @@ class Runner:
         execution.finished, execution.duration = time.time(), time.monotonic() - execution.clock
         began = has_own_session(process.pid)
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
-        with execution.lock:  # once it was waited for, its id may belong to another
+        with execution.lock:  # after waiting, its id may belong to another process
             execution.process = None
         execution.returncode, execution.cpu, execution.memory = reap(process, seen)
         return began
@@ -204,7 +206,7 @@ class Runner:
         return ended
 
     def _patience(self, timeout: float) -> float:
-        """No longer than until the next limit, or the next look at the metrics."""
+        """Return the time until the next limit or the next read of the metrics, at most `timeout`."""
         now = time.monotonic()
         deadlines = [execution.deadline for execution in self._running.values() if execution.deadline is not None]
         timeout = min([timeout, *(deadline - now for deadline in deadlines)])
@@ -224,8 +226,8 @@ class Runner:
         self._end(execution, kill=False)
 
     def _end(self, execution: _Execution, kill: bool) -> None:
-        """Ask the whole tree to end; after `GRACE` it is killed."""
-        with execution.lock:  # while it is held nobody waits for the process, and its id stays its own
+        """Ask all processes of the run to end; after `GRACE` they are killed."""
+        with execution.lock:  # while it is held, the process is not waited for, so its id stays valid
             execution.deadline = time.monotonic() + GRACE
             process = execution.process
             if process is None:
@@ -233,7 +235,7 @@ class Runner:
             if kill:
                 kill_tree(process.pid, execution.run.folder, self._session)
                 return
-            for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process hears the first after the second
+            for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process handles the first after the second
                 signal_tree(process.pid, execution.run.folder, number, self._session)
 
     def _finish(self, execution: _Execution) -> list[Report | Outcome]:
@@ -244,7 +246,7 @@ class Runner:
         events: list[Report | Outcome] = list(execution.last_reports)
         outcome = self._outcome(execution)
         outcome = replace(outcome, notice=keep_captures(run, expected=outcome.exit_code == 0))
-        with contextlib.suppress(OSError):  # the disk is full: the log stays as long as it is
+        with contextlib.suppress(OSError):  # the disk is full: the log stays as it is
             execution.log.compact()
         if execution.claim is not None:
             execution.claim.record({**asdict(outcome), "metric": execution.summary.value})
@@ -252,8 +254,8 @@ class Runner:
         return [*events, outcome]
 
     def _look_at(self, execution: _Execution) -> list[Report]:
-        """Read the metric, then thin out the log as far as it was there to be read."""
-        if not execution.reading.acquire(blocking=False):  # its own thread reads to its end
+        """Read the metric, then thin out the part of the log that was read."""
+        if not execution.reading.acquire(blocking=False):  # its own thread reads the rest
             return []
         try:
             size, begun = execution.log.size, time.monotonic()
@@ -262,16 +264,18 @@ class Runner:
         finally:
             execution.reading.release()
         if unread and size - execution.log.end < _may_wait(execution):
-            return reports  # a script that prints faster than anybody reads loses the middle, at last
+            return reports  # a script that prints faster than its log is read loses the middle
         if not execution.log.trim(size) and not execution.limit_hit and not execution.stopping:
             most = byte_size(execution.run.max_log)
             self._hit_limit(
-                execution, "crash", f"printed more than {most}, on a file system that cannot thin out a log"
+                execution,
+                "crash",
+                f"printed more than {most} (--max-log), on a file system that cannot shorten a running log",
             )
         return reports
 
     def _read(self, execution: _Execution, last: bool = False) -> list[Report]:
-        """What the metric's reader found; one that raises is not asked again, and the experiment says so."""
+        """Return the new reports; a reader that raises is not called again, and its error becomes the reason."""
         run = execution.run
         if execution.reader_error or (execution.opened and execution.reader is None):
             return []
@@ -330,13 +334,13 @@ def _may_wait(execution: _Execution) -> int:
 
 
 def _has_ended(execution: _Execution) -> bool:
-    """Whether it came to its own end, of which the loop has not heard: this process was paused, or busy."""
+    """Return whether the script has ended by itself although the loop was not told: this process was paused, or busy."""
     with execution.lock:
         return execution.returncode is not None or (execution.process is not None and has_ended(execution.process))
 
 
 def _judge(execution: _Execution) -> tuple[str, Failure]:
-    """Why it ended, in words, and the class of its failure; both empty where all is well."""
+    """Return why the script ended, in words, and its class of failure; both empty if it succeeded."""
     run, code = execution.run, execution.returncode
     if execution.error:
         return execution.error, "crash"

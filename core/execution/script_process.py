@@ -11,14 +11,14 @@ from studio.execution.memory import peak_of_tree
 from studio.experiment import Run
 from studio.system.processes import MARKS, marks
 
-FIRST_LOOK, LOOK_EVERY = 0.004, 0.25  # seconds between two looks at its memory
+FIRST_LOOK, LOOK_EVERY = 0.004, 0.25  # seconds between two measurements of its memory
 
 
 def spawn(run: Run, env: dict[str, str], session: str) -> subprocess.Popen[bytes]:
-    """The script in a session of its own, its output in a file: a full pipe would stop it."""
+    """Start the script in a session of its own, with its output in a file: a full pipe would block it."""
     env = {**env, **run.env, "STUDIO_FOLDER": run.folder, "STUDIO_EXPERIMENT": run.key}
     env[MARKS] = marks(os.environ, session, run.folder)
-    env.setdefault("PYTHONUNBUFFERED", "1")  # else `fitness:` lines of a running script wait in its buffer
+    env.setdefault("PYTHONUNBUFFERED", "1")  # else `fitness:` lines of a running script stay in its buffer
     with open(Path(run.folder) / "output.log", "ab") as output:
         return subprocess.Popen(
             run.argv,
@@ -32,27 +32,30 @@ def spawn(run: Run, env: dict[str, str], session: str) -> subprocess.Popen[bytes
 
 
 def wait_for_exit(process: subprocess.Popen[bytes]) -> int:
-    """Until the script has ended, but before its id is given back: its group can then still be signalled safely.
+    """Wait for the script to exit without reaping it, so that its process group can still be signalled.
 
-    Returns the most memory that was seen of it, in bytes; 0 where nothing was.
+    Returns its peak memory in bytes as far as seen, else 0.
     """
     seen = _watch_memory(process.pid)
     if hasattr(os, "waitid"):
         try:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:  # `Popen.wait` would call that exit code 0
-            raise RuntimeError("how it ended is lost: this process ignores SIGCHLD") from None
+            raise RuntimeError("the exit code is lost: this process ignores SIGCHLD") from None
     else:
         process.wait()
     return seen
 
 
 def _watch_memory(pid: int) -> int:
-    """Look at it, first often and then `LOOK_EVERY`, until it has ended. What `wait4` says later begins with the memory of
-    this process: the kernel keeps the larger one over an exec (exec_mmap in linux/fs/exec.c)."""
+    """Measure peak memory until the script ends, often at first, later every `LOOK_EVERY` seconds.
+
+    The value of `wait4` starts with the memory of this process: the kernel keeps the larger one over an exec (exec_mmap in
+    linux/fs/exec.c).
+    """
     try:
         ended = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # no Linux, or one before 5.3
+    except (AttributeError, OSError):  # not Linux, or before 5.3
         return 0
     try:
         poll = select.poll()
@@ -67,7 +70,7 @@ def _watch_memory(pid: int) -> int:
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the script has ended and nobody was told yet; macOS cannot say."""
+    """Return whether the script has ended and was not waited for yet; always False on macOS."""
     if not hasattr(os, "waitid"):
         return False
     try:
@@ -77,15 +80,17 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def reap(process: subprocess.Popen[bytes], seen: int = 0) -> tuple[int, float | None, int | None]:
-    """The exit code of what has ended; and what it and those it waited for took of the machine: seconds of CPUs, and the
-    most memory of one process in bytes, where they are known: getrusage(2). `seen`: as `wait_for_exit` said."""
+    """Collect an ended process: exit code, CPU seconds and peak memory in bytes, None if unknown; getrusage(2).
+
+    Both include child processes that it waited for. `seen`: peak memory from `wait_for_exit`.
+    """
     try:
         _, status, used = os.wait4(process.pid, 0)
     except ChildProcessError:
         return process.wait(), None, None
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = used.ru_utime + used.ru_stime
-    if sys.platform == "darwin":  # which counts from the exec on, in bytes
+    if sys.platform == "darwin":  # counts from the exec on, in bytes
         return process.returncode, cpu, used.ru_maxrss
-    own = used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # else it may be that of this process
+    own = used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # else it may be the peak of this process
     return process.returncode, cpu, max(seen, 1024 * used.ru_maxrss if own else 0) or None

@@ -1,19 +1,19 @@
-"""A search on disk.
+"""The files of a search: record, snapshots, requests.
 
 paths        STUDIO_HOME, names, folders, keys
 lock         one driver at a time
-formats      its tables, and the way from earlier formats
-store        the journal, written
-records      the journal, read
-summary      a project in a line
+formats      tables of the database, and migration from earlier formats
+store        writing the journal
+records      reading the journal
+summary      a project in one line
 project      `studio.Project`
-source       the user's files: which are copied
+source       which of the user's files are copied
 changes      what has changed in them since
-environment  interpreter, packages, commit, machine, for people
+environment  interpreter, packages, commit and machine, for the reader
 inbox        requests to the driver, one file each
-costs        what machines cost
+costs        cost of machines
 table        all experiments as rows
 exports      the rows as CSV, JSON
 backup       a second copy of the record, and the way back from it
-doctor       what is wrong, and how to fix it
+doctor       problems, and how to fix them
 """

@@ -22,7 +22,7 @@ from studio.project.records import read_experiments
 from studio.project.store import RESTORE, Store, checked_version, plain_errors, read_events, read_meta, reading
 
 EVERY = 60.0  # seconds between two backups
-SHARE = 50  # a backup of a large record is made again after so many times what it took
+SHARE = 50  # the time between backups of a large record is at least this many times the time of one
 
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -75,7 +75,7 @@ class Backups:
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup holds: `last_event` of its journal, and the experiments with an outcome."""
+    """Contents of a backup: `last_event` of its journal, and the experiments with an outcome."""
 
     last_event: int
     told: frozenset[int]
@@ -141,5 +141,6 @@ def _check_gain(folder: Path, held: Backup) -> None:
             lost = [event for event in read_events(connection) if event.kind == "tell" and event.id > held.last_event]
             if lost:
                 raise ProjectError(
-                    f"the record of project {folder.name!r} is whole, and its backup lacks {counted(len(lost), 'outcome')}: it stays"
+                    f"the record of project {folder.name!r} is complete, and its backup lacks "
+                    f"{counted(len(lost), 'outcome')}: it was not restored"
                 )

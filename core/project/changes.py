@@ -1,4 +1,4 @@
-"""What has changed in the user's files since the search began: they are compared with the copies that it works with."""
+"""Changes in the user's files since the search began, found by comparison with the project's copies."""
 
 import difflib
 import filecmp
@@ -14,23 +14,26 @@ NOTES = re.compile(
     r"(?i).*\.(md|rst|txt|log|pid|out|err|lock|bak|orig|swp|tmp)|[^.]*(readme|notes?|todo|licen[cs]e|changelog)[^.]*"
 )
 READERS = (".py", ".ipynb", ".sh", ".r", ".jl", ".yaml", ".yml", ".toml", ".json", ".ini", ".cfg", ".env")
-LINES = 30  # of a difference that are shown
-LONGEST = 200_000  # bytes of a file whose lines are compared
+LINES = 30  # shown of a difference
+LONGEST = 200_000  # bytes of the largest file that is compared by line
 
 
 def changed_files(copy: Path, original: Path) -> list[str]:
-    """Paths below `copy` whose originals differ or are gone; `.` where both are single files. New files are no change:
-    what is searched cannot use them, unless another file has changed too."""
+    """Return paths below `copy` whose originals differ or are gone; `.` if both are single files.
+
+    New files do not count: the search cannot use them, unless another file has changed too.
+    """
     if not copy.is_dir():
         return [] if _same(copy, original) else ["."]
-    own = set(map(os.path.realpath, own_output()))  # a log that was part of the source, and is written now
+    own = set(map(os.path.realpath, own_output()))  # a log in the source folder that is being written now
     changed = (path for path in _files(copy) if not _same(copy / path, original / path, original, path))
     return [path for path in changed if os.path.realpath(original / path) not in own]
 
 
 def unused(copy: Path, paths: Iterable[str], command: Iterable[str] = ()) -> list[str]:
-    """Those of `paths` that the search does not use: notes, logs and the like that nothing speaks of, neither a program nor
-    a configuration below `copy` nor the command, by their name, the kind of file, or a folder that they lie in."""
+    """Return those of `paths` that the search does not use: notes, logs and the like, mentioned neither in a program or a
+    configuration below `copy` nor in the command, by name, kind of file, or folder.
+    """
     notes = [path for path in paths if NOTES.fullmatch(os.path.basename(path)) and _is_small(copy / path)]
     if not notes:
         return []
@@ -46,7 +49,7 @@ def unused(copy: Path, paths: Iterable[str], command: Iterable[str] = ()) -> lis
 
 
 def _is_small(file: Path) -> bool:
-    """Whether it may be a note; logs grow."""
+    """Return whether the file may be a note; logs grow."""
     try:
         return file.suffix in (".log", ".out", ".err") or file.lstat().st_size <= LONGEST
     except OSError:
@@ -61,7 +64,7 @@ def _words_for(path: str) -> Iterator[str]:
 
 
 def difference(copy: Path, original: Path, paths: list[str]) -> list[str]:
-    """Lines for a person: which files differ, and how, as far as they are text."""
+    """Return lines that show which files differ, and how, for text files."""
     lines: list[str] = []
     for path in paths:
         name = original.name if path == "." else path
@@ -70,7 +73,7 @@ def difference(copy: Path, original: Path, paths: list[str]) -> list[str]:
             lines.append(f"{name}: {'differs' if os.path.lexists(original / path) else 'is gone'}")
         else:
             found = list(difflib.unified_diff(before, now, f"{name} (the search)", f"{name} (now)", n=1, lineterm=""))
-            lines += found or [f"{name}: differs in how its lines end"]
+            lines += found or [f"{name}: differs in its line ends"]
         if len(lines) > LINES:
             return [*lines[:LINES], f"… in {len(paths)} files"]
     return lines
@@ -87,7 +90,7 @@ def _files(folder: Path, below: str = "") -> Iterator[str]:
 
 
 def _same(copy: Path, original: Path, source: Path | None = None, path: str = "") -> bool:
-    """Size and time first, which a copy keeps; else every byte."""
+    """Return whether two files are the same: by size and time, which a copy keeps, else by every byte."""
     try:
         if copy.is_symlink():
             if source is None or not original.is_symlink():
@@ -101,7 +104,7 @@ def _same(copy: Path, original: Path, source: Path | None = None, path: str = ""
 
 
 def _lines(file: Path) -> list[str] | None:
-    """None for what has no lines to show: a link, a binary or large file, none at all."""
+    """Return the lines of a text file; None for a link, a binary, a large or a missing file."""
     try:
         if file.is_symlink() or not file.is_file() or file.stat().st_size > LONGEST:
             return None

@@ -1,7 +1,7 @@
-"""What machines of a cloud cost, as the backend wrote it down beside the runs: it is read without any plugin.
+"""Cost of cloud machines, written beside the runs by the backend and read without any plugin.
 
-projects/P/cost.json           {"dollars": of all machines of the search, when they were looked at last}
-projects/P/7/1/machine.json    {"machine": the one that attempt ran on, ...}
+projects/P/cost.json           {"dollars": cost of all machines of the search at the last check}
+projects/P/7/1/machine.json    {"machine": name of the machine of that attempt, ...}
 """
 
 import json
@@ -15,7 +15,7 @@ OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
 
 
 def cost_of_project(folder: Path) -> float | None:
-    """Dollars; None where it had no machines, or where a price is not known."""
+    """Return the cost in dollars; None without machines, or if a price is not known."""
     return _dollars(folder / OF_PROJECT)
 
 

@@ -1,4 +1,4 @@
-"""What may be wrong with STUDIO_HOME and its projects, and how it is mended: what `studio doctor` says."""
+"""Checks of STUDIO_HOME and its projects: problems and how to fix them, as shown by `studio doctor`."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ WAL_RESET_FIXED = (3, 51, 3)  # https://www.sqlite.org/releaselog/3_51_3.html: n
 
 @dataclass(frozen=True)
 class Finding:
-    """`mend` is what to type or do; empty where all is well."""
+    """A result of a check. `mend` is the command or action that fixes it; empty if there is no problem."""
 
     about: str
     text: str
@@ -37,7 +37,7 @@ def examine_home() -> Iterator[Finding]:
     try:
         make_folder(projects_folder())
     except StudioError as error:
-        yield Finding("home", str(error), "set STUDIO_HOME to a folder that can take files")
+        yield Finding("home", str(error), "set STUDIO_HOME to a folder that you can write to")
         return
     free = byte_size(shutil.disk_usage(home).free)
     if out_of_space(home):
@@ -47,7 +47,7 @@ def examine_home() -> Iterator[Finding]:
     else:
         yield Finding("home", f"{home}: {free} free")
     if is_network(home):
-        yield Finding("home", "on a network: the records do without a write-ahead log, which is slower and as safe")
+        yield Finding("home", "on a network: databases are used without a write-ahead log, which is slower and as safe")
     yield Finding("sqlite", f"version {sqlite3.sqlite_version}{_wal_note()}")
 
 
@@ -58,10 +58,10 @@ def _wal_note() -> str:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """The project in `folder`, whatever is left of it."""
+    """Check the project in `folder`, whatever is left of it."""
     name = folder.name
     if is_locked(folder):
-        yield Finding(name, f"a driver is at work: {(folder / 'lock').read_text().strip()}")
+        yield Finding(name, f"a driver is running:  {(folder / 'lock').read_text().strip()}")
     else:
         yield from _left_over(folder)
     held, unreadable = None, ""
@@ -71,7 +71,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         unreadable = str(error) if backup(folder).is_file() else ""
     try:
         told, last = _check_database(folder)
-        yield Finding(name, f"the record is whole: {counted(len(told), 'outcome')}")
+        yield Finding(name, f"the record is complete: {counted(len(told), 'outcome')}")
     except StudioError as error:
         text, _, advice = str(error).partition("; ")
         yield Finding(name, text, advice if advice and "--restore" not in advice else _mend_database(folder, held))
@@ -79,16 +79,16 @@ def examine(folder: Path) -> Iterator[Finding]:
             yield Finding(name, f"its backup of {age(held.made)} has {counted(len(held.told), 'outcome')}")
     else:
         if unreadable:
-            yield Finding(name, unreadable, f"remove {backup(folder)}: the next studio resume {name} makes it anew")
+            yield Finding(name, unreadable, f"remove {backup(folder)}: the next studio resume {name} makes a new one")
         if held is not None and held.last_event > last and not is_locked(folder):
             newer = ", ".join(map(str, sorted(held.told - told))) or "none"
-            text = f"the record ends before its backup, which has more outcomes: {clipped(newer, 60)}"
+            text = f"the record is older than its backup, which has more outcomes:  {clipped(newer, 60)}"
             yield Finding(name, text, f"studio doctor {name} --restore")
     yield from _check_snapshot(folder)
 
 
 def _check_database(folder: Path) -> tuple[set[int], int]:
-    """Return the experiments with an outcome, and the last line of the journal. StoreError where it cannot be read in full."""
+    """Return the experiments with an outcome, and the last line of the journal. Raises StoreError if it cannot be read."""
     if not database(folder).is_file():
         raise StudioError(f"{database(folder)} is missing")
     with reading(folder) as connection:
@@ -96,9 +96,9 @@ def _check_database(folder: Path) -> tuple[set[int], int]:
         if complaints != ["ok"]:
             raise StudioError(f"{database(folder)} is damaged: {'; '.join(complaints)}")
         if read_meta(connection, "settings") is None:
-            raise StudioError("it was cut off while it was made")
+            raise StudioError("it was not completely created")
         for _ in read_experiments(connection, folder, FITNESS):
-            pass  # SQLite keeps what Studio never wrote: reading finds it
+            pass  # reading finds values that SQLite accepts but Studio never wrote
         events = list(read_events(connection))
     return {event.experiment for event in events if event.kind == "tell"}, events[-1].id if events else 0
 
@@ -109,7 +109,9 @@ def _check_snapshot(folder: Path) -> Iterator[Finding]:
         settings, source = read_meta(connection, "settings"), read_meta(connection, "source")
     if settings and settings.get("script") and source and not (folder / source["snapshot"]).is_dir():
         yield Finding(
-            name, "the copy of the source is gone", f"take your files as now: studio resume {name} --accept-changes"
+            name,
+            "the copy of the source is gone",
+            f"use your files as they are now: studio resume {name} --accept-changes",
         )
 
 
@@ -117,14 +119,16 @@ def _mend_database(folder: Path, held: Backup | None) -> str:
     if held is not None:
         return f"studio doctor {folder.name} --restore"
     runs = any(entry.name.isdecimal() for entry in folder.iterdir())
-    kept = f"no search can go on without its settings; keep what you need of {folder}, such as */*/outcome.json, and "
+    kept = (
+        f"a search cannot continue without its settings; save what you need of {folder}, such as */*/outcome.json, and "
+    )
     return f"{kept if runs else ''}remove {folder}"
 
 
 def _left_over(folder: Path) -> Iterator[Finding]:
     name, strays = folder.name, list(marked(str(folder)))
     if strays:
-        text = f"{len(strays)} processes of it run without a driver: {', '.join(map(str, strays))}"
+        text = f"{len(strays)} of its processes run without a driver: {', '.join(map(str, strays))}"
         yield Finding(name, text, f"studio resume {name} ends them, or: kill {' '.join(map(str, strays))}")
     waiting = [request.action for _, request in requests.pending(folder)]
     if "retry" in waiting:

@@ -1,4 +1,4 @@
-"""Where a search ran: interpreter, packages, commit, machine. For people who look at it later; nothing depends on it."""
+"""Interpreter, packages, commit and machine of a search: information for the reader, used for nothing else."""
 
 import os
 import platform
@@ -12,19 +12,19 @@ PATIENCE = 2.0  # seconds for git, which is slow in huge repositories
 
 
 def describe(command: str, source: Path) -> dict[str, str]:
-    """Of scripts that the program `command` runs, with the files in `source`. What cannot be found out is left out."""
+    """Describe interpreter, packages, commit and machine of `command` in `source`; what is unknown is omitted."""
     known = {
         "commit": _commit(source),
         "host": socket.gethostname(),
         "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
     }
-    if os.path.isabs(command) and os.path.exists(command):  # else it is a program of the user's own
+    if os.path.isabs(command) and os.path.exists(command):  # else it is not a Python interpreter
         known |= {"python": _version(command), "interpreter": command, "packages": "\n".join(_packages(command))}
     return {name: text for name, text in known.items() if text}
 
 
 def _packages(command: str) -> list[str]:
-    """`numpy 2.1.0`, by the names of the folders that installers leave: to import or to ask takes seconds."""
+    """Return `numpy 2.1.0` and so on, from the names of installed folders: importing or asking takes seconds."""
     places = sys.path if _is_ours(command) else _site_packages(command)
     found = set()
     for place in map(Path, places):
@@ -34,7 +34,7 @@ def _packages(command: str) -> list[str]:
 
 
 def _is_ours(command: str) -> bool:
-    """By name: the interpreters of all virtual environments are links to one file."""
+    """Return whether `command` is this interpreter, by name: in all virtual environments it is a link to one file."""
     return os.path.abspath(command) == os.path.abspath(sys.executable)
 
 
@@ -43,7 +43,7 @@ def _site_packages(command: str) -> list[str]:
 
 
 def _version(command: str) -> str:
-    """By the folder of its packages, for an interpreter of its own environment."""
+    """Return the Python version; for another interpreter from the name of its packages' folder."""
     if _is_ours(command):
         return platform.python_version()
     found = re.search(r"python(3\.\d+)", " ".join(_site_packages(command)))
@@ -51,7 +51,7 @@ def _version(command: str) -> str:
 
 
 def _commit(source: Path) -> str:
-    """`1a2b3c4… (with changes)`, where `source` is in a git repository."""
+    """Return `1a2b3c4… (with changes)` if `source` is in a git repository, else empty."""
     commit = _git(source, "rev-parse", "HEAD")
     if not commit:
         return ""

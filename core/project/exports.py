@@ -1,4 +1,4 @@
-"""All experiments as CSV and JSON, piece by piece."""
+"""All experiments as CSV or JSON text, in pieces."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ PIECE = 1 << 18  # characters that are written at once
 
 
 def csv_text(experiments: Sequence[Experiment]) -> Iterator[str]:
-    """A table for spreadsheets; arrays as JSON. A text that one would take for a formula gets a quote before it."""
+    """Yield a table for spreadsheets; arrays as JSON. A text that could be taken for a formula gets a quote before it."""
     names = value_names(experiments)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -29,7 +29,7 @@ def csv_text(experiments: Sequence[Experiment]) -> Iterator[str]:
 
 
 def json_text(experiments: Sequence[Experiment]) -> Iterator[str]:
-    """As `studio runs list PROJECT --json` has it, an experiment a line."""
+    """Yield JSON with the objects of `studio runs list PROJECT --json`, one experiment per line."""
     for at, experiment in enumerate(experiments):
         yield f"{',' if at else '['}\n{json.dumps(finite(experiment.as_dict()), allow_nan=False)}"
     yield "\n]\n" if experiments else "[]\n"
@@ -42,5 +42,5 @@ def _cell(value: Any) -> Any:
         return json.dumps(finite(value))
     if not isinstance(value, str):
         return value
-    value = value.encode(errors="replace").decode()  # a lone surrogate has no place in a file
+    value = value.encode(errors="replace").decode()  # a lone surrogate cannot be written to a file
     return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

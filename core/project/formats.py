@@ -1,11 +1,11 @@
-"""The format of the record: its tables, the way from each earlier format, and how readers see a file that is still in one.
+"""The format of the record: its tables, migration from earlier formats, and reading of files in an earlier format.
 
-events    ask(number, values, point) · tell(number, fitness) · what the optimizer saw, in order; also
+events    ask(number, values, point) · tell(number, fitness) · all that the optimizer saw, in order; also
           report(number, step, fitness), for optimizers that take reports, and restart(seed)
-attempts  one row a run of a script: status, times, exit code, reason, metric; the snapshot and the slot it had; what
-          it took: dollars, seconds of CPUs, most bytes of memory
-sessions  one row a driver: when it began and ended, how, its slots and its limits, its pauses
-meta      the settings of the search and what else there is one of, as JSON
+attempts  one row per run of a script: status, times, exit code, reason, metric, snapshot, slot; dollars, CPU seconds
+          and peak memory in bytes
+sessions  one row per driver: begin, end, final state, slots, limits, pauses
+meta      the settings of the search and other single values, as JSON
 """
 
 import json
@@ -49,7 +49,7 @@ SELECT COALESCE(session.value ->> 'begun', state.value ->> 'at') AS begun, state
 FROM (SELECT 1) LEFT JOIN main.meta AS session ON session.key = 'session' LEFT JOIN main.meta AS state ON state.key = 'state'
 WHERE COALESCE(session.value ->> 'begun', state.value ->> 'at') IS NOT NULL
 """
-# Names of temporary views hide those of tables: a reader, who may not write, finds the columns of today.
+# Temporary views hide tables of the same name: a reader, which cannot write, finds the present columns.
 _VIEWS_OF_FORMAT_1 = f"""
 CREATE TEMP VIEW attempts AS SELECT rowid AS rowid, *, NULL AS snapshot, NULL AS slot, NULL AS cost, NULL AS cpu, NULL AS memory
 FROM main.attempts;
@@ -58,7 +58,7 @@ CREATE TEMP VIEW sessions AS SELECT 1 AS id, * FROM ({_SESSION_OF_FORMAT_1});
 
 
 def migrate(connection: sqlite3.Connection, folder: Path, version: int) -> None:
-    """Bring the record from `version` (0: an empty file) to `VERSION`, each step whole or not at all."""
+    """Migrate the record from `version` (0: an empty file) to `VERSION`, each step whole or not at all."""
     for reached in range(version, VERSION):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -72,7 +72,7 @@ def migrate(connection: sqlite3.Connection, folder: Path, version: int) -> None:
 
 
 def show_as_latest(connection: sqlite3.Connection, version: int) -> None:
-    """Let a reader's connection find the tables of `VERSION` in a file of an earlier one."""
+    """Let a reader's connection see a file of an earlier version with the tables of `VERSION`."""
     if version == 1:
         connection.executescript(_VIEWS_OF_FORMAT_1)
 
@@ -87,8 +87,10 @@ def _create(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def _to_format_2(connection: sqlite3.Connection, folder: Path) -> None:
-    """What stood in files beside the runs, and in meta, becomes columns and a row. Which snapshot an attempt had was not
-    recorded: the latest that had been taken when it started."""
+    """Move the contents of files beside the runs, and of some meta keys, into columns and a row of `sessions`.
+
+    The snapshot of an attempt was not recorded: it is the latest one taken before the attempt started.
+    """
     _run(connection, _FORMAT_2)
     columns = "begun, ended, state, slots, size, max_time, pauses"
     connection.execute(f"INSERT INTO sessions ({columns}) {_SESSION_OF_FORMAT_1}")
@@ -112,7 +114,7 @@ def _to_format_2(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def _numbers_in(path: Path) -> dict[str, float]:
-    """The numbers in a file of JSON that a script may have replaced; empty where it is none."""
+    """Return the numbers in a JSON file that a script may have replaced; empty if it is invalid."""
     try:
         with open(open_regular(path, os.O_RDONLY), encoding="utf-8") as file:
             data = json.load(file)

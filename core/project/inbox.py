@@ -1,6 +1,7 @@
-"""What other processes ask of a project's driver: one file each in `requests/`, taken up by the driver or the next resume.
+"""Requests to a project's driver: one file each in `requests/`, handled by the driver or the next resume.
 
-The driver is the only writer of the database, so `studio stop`, `studio retry` and the others, and the UI, leave a note.
+The driver is the only writer of the database, so `studio stop`, `studio retry` and the others, and the dashboard, write a
+file.
 """
 
 import json
@@ -12,17 +13,18 @@ from typing import Any
 from studio.system.files import write_json
 
 ACTIONS = ("stop", "pause", "go", "retry", "budget", "queue")
-FOR_A_RUNNING_ONE = ("stop", "pause", "go")  # nothing to be done when its driver has ended
+FOR_A_RUNNING_ONE = ("stop", "pause", "go")  # void when the driver has ended
 
 
 @dataclass(frozen=True)
 class Request:
-    """
+    """A request to the driver.
+
     stop    end the search, or only the experiments in `numbers`
     pause   start nothing more until `go`
-    retry   run `numbers` once more
-    budget  `experiments` and `seconds` are added to what the search may use
-    queue   run `values` next; they are the user's own, and the optimizer never hears of them
+    retry   run `numbers` again
+    budget  add `experiments` and `seconds` to the limits of the search
+    queue   run `values` next; they are the user's own, and the optimizer is not told the result
     """
 
     action: str
@@ -33,7 +35,7 @@ class Request:
 
 
 def leave(project: Path, request: Request) -> Path:
-    """The note. Whoever takes it up removes it."""
+    """Write the request's file and return its path. The process that handles the request removes it."""
     folder = project / "requests"
     folder.mkdir(exist_ok=True, mode=0o700)
     note = folder / f"{uuid.uuid4().hex}.json"
@@ -42,14 +44,14 @@ def leave(project: Path, request: Request) -> Path:
 
 
 def drop_outdated(project: Path) -> None:
-    """Forget requests to stop or pause: they were for a driver that has ended."""
+    """Delete requests to stop or pause: they were for a driver that has ended."""
     for file, request in pending(project):
         if request.action in FOR_A_RUNNING_ONE:
             file.unlink(missing_ok=True)
 
 
 def pending(project: Path) -> list[tuple[Path, Request]]:
-    """The requests that wait, oldest first. Remove a file when its request has been taken up. What is no request is removed."""
+    """Return the waiting requests, oldest first. Remove a file once its request is handled. Invalid files are removed."""
     found = []
     folder = project / "requests"
     for file in sorted(folder.glob("*.json"), key=_left_at) if folder.is_dir() else ():
@@ -62,7 +64,7 @@ def pending(project: Path) -> list[tuple[Path, Request]]:
                 max(0.0, float(data.get("seconds", 0))),
                 dict(data.get("values", {})),
             )
-        except FileNotFoundError:  # whoever left it took it back
+        except FileNotFoundError:  # its sender withdrew it
             continue
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             file.unlink(missing_ok=True)

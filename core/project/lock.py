@@ -1,4 +1,4 @@
-"""The lock of a project: one driver at a time. The kernel gives it back when its holder dies, by whatever signal."""
+"""The lock of a project: one driver at a time. The kernel releases it when its holder dies, by whatever signal."""
 
 import contextlib
 import fcntl
@@ -10,16 +10,16 @@ from typing import IO
 
 from studio.errors import BadInput, ProjectError, StoreError
 
-LOCK_WAIT = 1.0  # seconds: a reader that looks whether the lock is free holds it for a moment
+LOCK_WAIT = 1.0  # seconds: a reader that checks the lock holds it for a moment
 
 
 def take_lock(folder: Path) -> IO[str]:
-    """The lock of the project in `folder`, held as long as the file is open."""
+    """Take the lock of the project in `folder`; it is held as long as the returned file is open."""
     try:
         lock = open(folder / "lock", "a+")  # noqa: SIM115 - it stays open
     except OSError as error:
         raise StoreError(
-            f"cannot lock project {folder.name!r}: {folder / 'lock'}: {error.strerror}; it needs a disk that can be written to"
+            f"cannot lock project {folder.name!r}: {folder / 'lock'}: {error.strerror}; its disk must be writable"
         ) from error
     deadline = time.monotonic() + LOCK_WAIT
     while True:
@@ -40,14 +40,14 @@ def take_lock(folder: Path) -> IO[str]:
             raise BadInput(
                 f"the file system of {folder} cannot lock files ({error.strerror}); set STUDIO_HOME to a local disk"
             ) from error
-    with contextlib.suppress(OSError):  # where the disk is full it stays unsaid; a buffer would fail once more on close
+    with contextlib.suppress(OSError):  # ignored if the disk is full; a buffer would fail again on close
         os.ftruncate(lock.fileno(), 0)
         os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return lock
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a driver is at work on the project."""
+    """Return whether a driver runs the project."""
     try:
         with open(folder / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -55,6 +55,6 @@ def is_locked(folder: Path) -> bool:
         return False
     except BlockingIOError:
         return True
-    except OSError:  # no locks here, or no access: then nobody has it
+    except OSError:  # no locks here, or no access: then nothing holds it
         return False
     return False

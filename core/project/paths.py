@@ -1,4 +1,4 @@
-"""Where things lie: STUDIO_HOME, a project's folder, an experiment's folder; and which names are allowed there."""
+"""Paths: STUDIO_HOME, a project's folder, an experiment's folder; and which names are allowed there."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from studio.errors import BadInput, ProjectError
 from studio.text import did_you_mean
 
 FIRST_SNAPSHOT = "source"
-SHARED = "artifacts"  # what all experiments read; and beside a later snapshot, its own
+SHARED = "artifacts"  # shared by all experiments; a later snapshot has its own
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -21,10 +21,10 @@ def projects_folder() -> Path:
 
 
 def project_folder(name: str) -> Path:
-    """The folder of project `name`, whether or not it exists. ProjectError for a name that is no plain file name."""
+    """Return the folder of project `name`, whether or not it exists. ProjectError for a name that is not allowed."""
     if not _NAME.fullmatch(name) or len(name) > 200:
         raise ProjectError(
-            f"{name!r} is no project name: letters, digits and . _ - only, beginning with a letter or digit"
+            f"{name!r} is not a project name: use letters, digits and . _ - and begin with a letter or digit"
         )
     return projects_folder() / name
 
@@ -37,10 +37,10 @@ def existing_project_folder(name: str) -> Path:
 
 
 def project_names() -> list[str]:
-    """The projects in STUDIO_HOME, by name."""
+    """Return the projects in STUDIO_HOME, by name."""
     folder = projects_folder()
     if studio_home().exists() and not studio_home().is_dir():
-        raise BadInput(f"STUDIO_HOME is {str(studio_home())!r}, which is no folder; set it to one")
+        raise BadInput(f"STUDIO_HOME is {str(studio_home())!r}, which is not a folder; set it to one")
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if _is_project(entry))
@@ -64,8 +64,8 @@ def attempt_folder(project: Path, number: int, attempt: int) -> Path:
 
 
 def split_key(key: str) -> tuple[str, int]:
-    """`digits/7` as `("digits", 7)`."""
+    """Return `digits/7` as `("digits", 7)`. Raises BadInput."""
     project, slash, number = key.rpartition("/")
     if not slash or not number.isdecimal() or len(number) > 15 or int(number) < 1:
-        raise BadInput(f"{key!r} is no experiment: write PROJECT/NUMBER, such as digits/7")
+        raise BadInput(f"{key!r} is not an experiment: write PROJECT/NUMBER, such as digits/7")
     return project, int(number)

@@ -1,4 +1,4 @@
-"""A project on disk, as programs, the CLI and the UI read it. Nothing here writes."""
+"""A project on disk, read-only, for programs, the CLI and the dashboard."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ from studio.settings import parse_direction, parse_metric
 
 
 class Project:
-    """The experiments of one search.
+    """The record of one search.
 
         project = studio.Project("digits")
         for experiment in project.experiments: ...
         project.best.values
 
-    Every property reads the record anew, so a project that is running may be watched.
+    Every property reads the record again, so that a running project can be followed.
     """
 
     def __init__(self, name: str):
@@ -50,13 +50,13 @@ class Project:
         return found if at_work or found is None else _at_rest(found)
 
     def attempts(self, number: int) -> list[dict[str, Any]]:
-        """All attempts of experiment `number`, JSON-able: status, times, exit code, signal, reason, class of failure."""
+        """Return all attempts of experiment `number`, JSON-able: status, times, exit code, signal, reason, failure class."""
         with reading(self.folder) as connection:
             return read_attempts(connection, number)
 
     @property
     def best(self) -> Experiment | None:
-        """The experiment with the largest fitness, the first of equals."""
+        """The experiment with the largest fitness, the first of equals; None if no experiment has one."""
         return next(iter(ranked(self.experiments)), None)
 
     @property
@@ -67,7 +67,7 @@ class Project:
 
     @property
     def recommended(self) -> Experiment | None:
-        """Where results are noisy: the best experiment by the mean of the optimizer's model, when the search last ended."""
+        """The best experiment, for noisy results, by the mean of the optimizer's model, at the end of the last session."""
         number = self._meta("recommended")
         return None if number is None else self.experiment(number)
 
@@ -79,7 +79,7 @@ class Project:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the search was begun with, as `studio.settings.Settings` has it."""
+        """The settings that the search was started with, as a dict of the fields of `studio.settings.Settings`."""
         return self._meta("settings") or {}
 
     @property
@@ -93,7 +93,7 @@ class Project:
 
     @property
     def sign(self) -> float:
-        """fitness = sign * metric"""
+        """Sign that turns the metric into a fitness: fitness = sign * metric."""
         return parse_direction(self.settings.get("direction"), self.metric)
 
     @property
@@ -103,23 +103,28 @@ class Project:
 
     @property
     def state(self) -> str:
-        """`running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, failed; `interrupted`, also
-        where its driver was killed; `incomplete` where a program's own loop broke off."""
+        """State of the search.
+
+        `running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, failed; `interrupted`, also if
+        its driver was killed; `incomplete` if a program's own loop ended early.
+        """
         at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
             return state_of(at_work, read_meta(connection, "settings"), read_session(connection))
 
     def summary(self) -> dict[str, Any]:
-        """Return a line about the project, JSON-able; the keys of `studio runs list --json`."""
+        """Return a summary of the project, JSON-able, with the keys of `studio runs list --json`."""
         return summarize(self.folder).as_dict()
 
     def to_dataframe(self) -> Any:
-        """A pandas.DataFrame, a row an experiment: number, status, hyperparameters, metric, fitness, times, reason. Arrays
-        are lists. BadInput where pandas is not installed."""
+        """Return a pandas.DataFrame, one row per experiment: number, status, hyperparameters, metric, fitness, times, reason.
+
+        Arrays are lists. Raises BadInput if pandas is not installed.
+        """
         return data_frame(self.experiments, self.metric)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Return the project's summary for a notebook."""
         return notebook_html(self.name, self.state, self.experiments, self.metric)
 
     def _meta(self, key: str) -> Any:
@@ -128,8 +133,8 @@ class Project:
 
 
 def _at_rest(experiment: Experiment) -> Experiment:
-    """Without a driver nothing runs: what the record has as running was cut off, and runs again on resume."""
-    return replace(experiment, status="stopped", reason="cut off") if experiment.status == "running" else experiment
+    """Return `experiment`, without a driver: one recorded as running was interrupted, and runs again on resume."""
+    return replace(experiment, status="stopped", reason="interrupted") if experiment.status == "running" else experiment
 
 
 def all_projects() -> list[Project]:

@@ -1,4 +1,4 @@
-"""Experiments as the record has them: the journal joined with the latest attempts."""
+"""Experiments as recorded: the journal joined with the latest attempts."""
 
 import json
 import sqlite3
@@ -27,8 +27,13 @@ WHERE asked.kind = 'ask'
 
 
 class Row(NamedTuple):
-    """An experiment with its latest attempt as the tables have it, times in seconds since the epoch. `cost`: dollars of all
-    attempts together; `slot`: from 0; `cpu`: seconds; `memory`: bytes, the most of one process."""
+    """An experiment with its latest attempt as in the tables, times in seconds since the epoch.
+
+    cost    dollars of all attempts together
+    slot    from 0
+    cpu     seconds
+    memory  bytes, peak of one process
+    """
 
     number: int
     values: str  # JSON
@@ -52,7 +57,7 @@ class Row(NamedTuple):
 def read_rows(
     connection: sqlite3.Connection, which: str = "ORDER BY asked.number", given: Sequence[int] = ()
 ) -> Iterator[Row]:
-    """`which`: the end of the query, with a mark for each number of `given`."""
+    """Yield experiments. `which`: the end of the query, with a `?` for each number of `given`."""
     for row in connection.execute(f"{_QUERY} {which}", given):
         (
             number,
@@ -73,7 +78,7 @@ def read_rows(
         attempt, status, *of_attempt = rest
         if not isinstance(fitness, float | None):
             raise sqlite3.DatabaseError(f"the fitness of experiment {number} is damaged")
-        if attempt is None:  # a program's own loop: there is a journal and nothing else
+        if attempt is None:  # a program's own loop has a journal only
             status = _journal_status(bool(told), fitness, bool(pruned))
             of_attempt = [told_at and asked_at, told_at, told_after, None, None, None, fitness]
         started, finished, duration, exit_code, reason, failure, value = of_attempt
@@ -84,7 +89,7 @@ def read_rows(
 
 
 def read_experiments(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Iterator[Experiment]:
-    """All experiments of the project in `folder`, in order of number."""
+    """Yield all experiments of the project in `folder`, in order of number."""
     for row in read_rows(connection):
         yield _experiment(row, folder, metric)
 
@@ -119,7 +124,7 @@ def _experiment(row: Row, folder: Path, metric: Metric) -> Experiment:
 
 
 def read_attempts(connection: sqlite3.Connection, number: int) -> list[dict[str, Any]]:
-    """All attempts of experiment `number`, JSON-able, in order."""
+    """Return all attempts of experiment `number`, JSON-able, in order."""
     columns = (
         "attempt",
         "status",
@@ -144,12 +149,12 @@ def read_attempts(connection: sqlite3.Connection, number: int) -> list[dict[str,
 
 @dataclass(frozen=True)
 class Session:
-    """One driver's time on a project, in seconds since the epoch.
+    """The time of one driver on a project, in seconds since the epoch.
 
-    ended, state  when and why it ended; None while it is at work, and for good where it was cut off
+    ended, state  when and why it ended; None while it runs, and if it was killed
     slots         experiments at a time; None for a program's own loop
-    size          how many experiments there will be, and `max_time` in seconds, where they are limited
-    pauses        from, and until or None
+    size          limit on the number of experiments, and `max_time` in seconds; None without a limit
+    pauses        (from, until) of each; `until` is None while paused
     """
 
     begun: float
@@ -169,7 +174,7 @@ _LATEST = "SELECT begun, ended, state, slots, size, max_time, pauses FROM sessio
 
 
 def read_session(connection: sqlite3.Connection) -> Session | None:
-    """The latest session; None where nothing has begun."""
+    """Return the latest session; None if there is none."""
     row = connection.execute(_LATEST).fetchone()
     if row is None:
         return None
@@ -185,7 +190,7 @@ def _journal_status(told: bool, fitness: float | None, pruned: bool) -> Status:
 
 
 def iso(seconds: float | None) -> str | None:
-    """Seconds since the epoch as ISO 8601 in UTC."""
+    """Return seconds since the epoch as ISO 8601 in UTC; None for None."""
     return (
         None
         if seconds is None
@@ -194,7 +199,7 @@ def iso(seconds: float | None) -> str | None:
 
 
 def look(folder: Path) -> object:
-    """What differs when the record of the project in `folder` has changed, or its cost; a few calls of the kernel."""
+    """Return a value that changes with the record of the project in `folder` or its cost; takes a few system calls."""
     found: list[object] = []
     for path in (database(folder), folder / f"{database(folder).name}-wal", folder / OF_PROJECT):
         try:

@@ -24,7 +24,7 @@ MANY_FILES = 20_000  # copying them takes about ten seconds
 
 @dataclass
 class Snapshot:
-    """What `plan_snapshot` found: relative paths in order, and what was left out."""
+    """Result of `plan_snapshot`: relative paths in order, and notices about what was left out."""
 
     source: Path
     files: list[str] = field(default_factory=list)
@@ -35,9 +35,9 @@ class Snapshot:
 
 
 def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: int = MAX_BYTES) -> Snapshot:
-    """Walk `source`. Left out: what `.studioml_ignore` names, .git, virtual environments, caches and `leave_out`.
+    """Walk `source`. Left out: the patterns of `.studioml_ignore`, .git, virtual environments, caches and `leave_out`.
 
-    BadInput for a source above `max_bytes`, naming its largest folders.
+    Raises BadInput for a source above `max_bytes`, naming its largest folders.
     """
     snapshot = Snapshot(source)
     sizes: dict[str, int] = {}
@@ -58,12 +58,12 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
             top = path.split("/")[0]
             sizes[top] = sizes.get(top, 0) + size
         else:
-            snapshot.notices.append(f"{path} is no regular file and is left out")
+            snapshot.notices.append(f"{path} is not a regular file and is left out")
     if len(snapshot.files) > MANY_FILES:
         counts = Counter(path.split("/")[0] for path in snapshot.files)
         top, count = counts.most_common(1)[0]
         snapshot.notices.append(
-            f"{len(snapshot.files):,} files are copied for each experiment, {count:,} of them in {top}: that takes long;"
+            f"{len(snapshot.files):,} files are copied for each experiment, {count:,} of them in {top}, which is slow;"
             f" share them with --capture-once {top}:data, or list what is not needed in {IGNORE_FILE}"
         )
     if snapshot.bytes > max_bytes:
@@ -72,7 +72,7 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
 
 
 def own_output() -> list[Path]:
-    """The files that this process writes its own output to, as with `studio run … > log.txt`: no part of a source."""
+    """Return the files that this process writes its own output to, as with `studio run … > log.txt`; not part of a source."""
     found = []
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ def write_snapshot(snapshot: Snapshot, target: Path) -> None:
 def _walk(
     root: Path, below: str, patterns: list[str], leave_out: Collection[str], notices: list[str]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Relative paths and entries below `root`. It and `leave_out` are real paths, so that only links are resolved."""
+    """Yield relative paths and entries below `root`. `root` and `leave_out` are real paths, so only links are resolved."""
     try:
         entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
     except OSError:  # not permitted, or gone meanwhile, as folders of /proc are
@@ -114,13 +114,13 @@ def _walk(
             continue
         try:
             arrives = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-        except OSError:  # of links in /proc to folders of others
+        except OSError:  # links in /proc to folders of other users
             notices.append(f"{path} cannot be read and is left out")
             continue
         if arrives in leave_out:
             continue
         if entry.name == ".git" or (folder and (entry.name == "__pycache__" or _is_environment(entry.path))):
-            continue  # .git is a file in a worktree, by which `git` would find the user's own
+            continue  # in a worktree .git is a file, through which `git` would find the user's repository
         if entry.is_file(follow_symlinks=False) and not os.access(entry.path, os.R_OK):
             notices.append(f"{path} cannot be read and is left out")
             continue
@@ -142,7 +142,7 @@ def _ignored_by(source: Path) -> list[str]:
 
 
 def _is_ignored(path: str, name: str, folder: bool, patterns: list[str]) -> bool:
-    """Shell patterns, against the name and the path; one that ends in / is for folders alone."""
+    """Match shell patterns against the name and the path; one that ends in / is for folders only."""
     for pattern in patterns:
         wanted = pattern.rstrip("/").removeprefix("/")
         if pattern.endswith("/") and not folder:
@@ -153,7 +153,7 @@ def _is_ignored(path: str, name: str, folder: bool, patterns: list[str]) -> bool
 
 
 def _fits(path: str, pattern: str) -> bool:
-    """Part by part: a `*` does not cross folders."""
+    """Match part by part: a `*` does not cross folders."""
     parts, wanted = path.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
@@ -162,7 +162,7 @@ def _too_large(source: Path, size: int, sizes: dict[str, int], limit: int) -> st
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     folders = ", ".join(f"{name} ({byte_size(sizes[name])})" for name in largest)
     return (
-        f"{source} holds {byte_size(size)}, more than the {byte_size(limit)} that are copied per experiment; largest: {folders}. "
+        f"{source} has {byte_size(size)}, more than the {byte_size(limit)} that are copied per experiment; largest: {folders}. "
         f"Share data with --capture-once {largest[0]}:data, list what is not needed in {IGNORE_FILE}, "
         f"or allow it with --max-workspace {byte_size(int(size * 1.1)).replace(' ', '')}"
     )

@@ -1,8 +1,8 @@
-"""The journal of a project: an append-only sequence of asks and tells in one SQLite database, beside it the attempts and
-the sessions of drivers; the tables are those of `studio.project.formats`.
+"""The journal of a project: an append-only sequence of asks and tells in one SQLite database, with the attempts and the
+sessions of drivers; `studio.project.formats` has the tables.
 
 One driver writes (`Store.open`, which holds the project's lock), on one connection; readers open read-only and never
-block it. A lock can be lost: on a network, or when somebody deletes its file while its holder is paused. So every opening
+block it. A lock can be lost: on a network, or when its file is deleted while its holder is paused. So every opening
 takes the next fencing number, and a commit of an earlier opening is refused.
 """
 
@@ -24,18 +24,27 @@ from studio.project.paths import backup, database
 from studio.project.records import Session, read_experiment, read_experiments, read_session
 from studio.system.files import identity, is_network, is_read_only
 
-BUSY_WAIT = 30.0  # seconds that another program may hold the database
+BUSY_WAIT = 30.0  # seconds to wait for another program that holds the database
 _OF_OUTCOME = (
     *("started", "finished", "duration", "exit_code", "signal", "reason", "failure"),
     *("cost", "cpu", "memory"),
 )
 _LATEST_SESSION = "id = (SELECT MAX(id) FROM sessions)"
-_COLUMNS = (int, str, int | None, str | None, str | None, float | None, str | None, float)  # of events
+_COLUMNS = (
+    int,
+    str,
+    int | None,
+    str | None,
+    str | None,
+    float | None,
+    str | None,
+    float,
+)  # types of an event's columns
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the journal. `values` and `point` are as JSON has them."""
+    """A line of the journal. `values` and `point` are decoded JSON."""
 
     id: int
     kind: str
@@ -48,13 +57,13 @@ class Event:
 
     @property
     def experiment(self) -> int:
-        """The number, for the kinds that have one."""
+        """The number, for the kinds of event that have one."""
         assert self.number is not None
         return self.number
 
 
 class Store:
-    """The writing end. Every method is durable when it returns, or when the outermost `transaction` around it ends."""
+    """The writer of a journal. Every method is durable when it returns, or when the outermost `transaction` around it ends."""
 
     def __init__(self, folder: Path, lock: IO[str]):
         self.folder = folder
@@ -79,12 +88,12 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, settings: dict[str, Any]) -> "Store":
-        """A new journal in `folder`, which must exist and hold none."""
+        """Create a journal in `folder`, which must exist and have none."""
         store = cls(folder, take_lock(folder))
         try:
             store.set_meta("settings", settings)
             os.chmod(database(folder), 0o600)
-        except BaseException:  # the disk is full: nothing of it stays
+        except BaseException:  # the disk is full: leave nothing behind
             store.close()
             database(folder).unlink()
             raise
@@ -92,7 +101,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
-        """The journal in `folder`. StoreError where another driver has it."""
+        """Open the journal in `folder`. Raises ProjectError if another driver has it."""
         return cls(folder, take_lock(folder))
 
     def close(self) -> None:
@@ -102,9 +111,9 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside are one commit. What was written before an exception is kept: it happened.
+        """Commit all writes inside together. Writes before an exception are kept: they happened.
 
-        StoreError where not all of it can be: then nothing of it is kept.
+        Raises StoreError if not all can be written: then none is kept.
         """
         self._depth += 1
         try:
@@ -112,7 +121,7 @@ class Store:
                 self._execute("BEGIN IMMEDIATE")
                 self.check_fence()
             yield
-        except StoreError:  # half of an outcome is none
+        except StoreError:  # half of an outcome is useless
             self._roll_back()
             raise
         finally:
@@ -129,14 +138,14 @@ class Store:
     def tell(
         self, number: int, fitness: float | None, extras: dict[str, Any] | None = None, duration: float | None = None
     ) -> None:
-        """`extras`: what was told beside the fitness. `duration`: seconds since the ask, by a monotonic clock."""
+        """Record a result. `extras`: told beside the fitness. `duration`: seconds since the ask, by a monotonic clock."""
         self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None, duration=duration)
 
     def report(self, number: int, step: int, fitness: float) -> None:
         self._event("report", number, fitness=fitness, extra=json.dumps({"step": step}))
 
     def restart(self, seed: int) -> int:
-        """From here on a fresh optimizer is at work, which was told all that is known. Returns the event's id."""
+        """Record that a new optimizer, told all results so far, takes over here. Return the event's id."""
         self._event("restart", None, point=json.dumps(seed))
         last = self.last_restart()
         assert last is not None
@@ -147,7 +156,7 @@ class Store:
             return next(read_events(self._connection, "WHERE kind = 'restart' ORDER BY id DESC LIMIT 1"), None)
 
     def events(self, *, after: int = 0, until: int = 2**62) -> Iterator[Event]:
-        """In order; those with ids beyond `after` and up to `until`."""
+        """Yield the events with ids after `after` and up to `until`, in order."""
         with plain_errors(self.folder):
             yield from read_events(self._connection, "WHERE id > ? AND id <= ? ORDER BY id", (after, until))
 
@@ -159,11 +168,11 @@ class Store:
     # --- attempts and state -----------------------------------------------------------------------------------------
 
     def attempt_queued(self, number: int, attempt: int) -> None:
-        """A retry that was asked for and waits for a slot."""
+        """Record a requested retry that waits for a slot."""
         self._write("INSERT INTO attempts (number, attempt, status) VALUES (?, ?, 'queued')", (number, attempt))
 
     def attempt_started(self, number: int, attempt: int, snapshot: str | None = None, slot: int | None = None) -> None:
-        """`snapshot`: the name of the copy of the source that it gets. `slot`: from 0, the lowest that was free."""
+        """Record a start. `snapshot`: name of its copy of the source. `slot`: from 0, the lowest that was free."""
         row = (number, attempt, "running", time.time(), snapshot, slot)
         columns = "number, attempt, status, started, snapshot, slot"
         self._write(f"INSERT OR REPLACE INTO attempts ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -192,7 +201,7 @@ class Store:
         return found
 
     def failures(self, number: int, failure: str) -> int:
-        """How many attempts of experiment `number` failed with that class."""
+        """Return how many attempts of experiment `number` failed with that class."""
         query = "SELECT number FROM attempts WHERE number = ? AND failure = ? AND status = 'failed'"
         return len(self._select(query, number, failure))
 
@@ -203,24 +212,24 @@ class Store:
         max_time: float | None = None,
         begun: float | None = None,
     ) -> None:
-        """A driver begins, or a program's own loop. The session of the one before stays as that left it."""
+        """Record that a driver, or a program's own loop, begins. The previous session stays as it ended."""
         row = (time.time() if begun is None else begun, slots, size, max_time)
         self._write("INSERT INTO sessions (begun, slots, size, max_time) VALUES (?, ?, ?, ?)", row)
 
     def change_session(
         self, size: int | None, max_time: float | None, pauses: Sequence[Sequence[float | None]] = ()
     ) -> None:
-        """`pauses`: [from, until or None] each."""
+        """Record changed limits. `pauses`: [from, until or None] each."""
         row = (size, max_time, json.dumps(pauses))
         self._write(f"UPDATE sessions SET size = ?, max_time = ?, pauses = ? WHERE {_LATEST_SESSION}", row)
 
     def end_session(self, state: str, at: float | None = None) -> None:
-        """`state`: why it ended. A session without one was cut off, or is at work."""
+        """Record the end of a session. `state`: why it ended. A session without one was killed, or still runs."""
         row = (state, time.time() if at is None else at)
         self._write(f"UPDATE sessions SET state = ?, ended = ? WHERE {_LATEST_SESSION}", row)
 
     def session(self) -> Session | None:
-        """The latest one."""
+        """Return the latest session; None if there is none."""
         with plain_errors(self.folder):
             return read_session(self._connection)
 
@@ -264,13 +273,13 @@ class Store:
         return int(fence)
 
     def check_fence(self) -> None:
-        """StoreError where a later driver has the project, or the database is gone."""
+        """Raise StoreError if a later driver has the project, or the database is gone."""
         found = identity(database(self.folder))
         if found == (0, 0):
             raise StoreError(f"{database(self.folder)} is missing{RESTORE.format(project=self.folder.name)}")
         if self.meta("fence") != self._fence or found != self._file:
             name = self.folder.name
-            raise StoreError(f"project {name!r} was taken over by another driver; the record has no news of this one")
+            raise StoreError(f"another process runs project {name!r} now; later results of this one were not recorded")
 
     def _write(self, statement: str, row: Sequence[Any]) -> None:
         with self.transaction():
@@ -301,11 +310,13 @@ class Store:
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection to the journal in `folder`."""
+    """Open a read-only connection to the journal in `folder`."""
     with plain_errors(folder):
         if not database(folder).exists():
             raise StoreError(f"{database(folder)} is missing{RESTORE.format(project=folder.name)}")
-        frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()  # readers cannot share one there
+        frozen = (
+            is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()
+        )  # readers cannot share a log there
         uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
             show_as_latest(connection, checked_version(connection, folder))
@@ -313,7 +324,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
-    """The version of the record's format. StoreError for one that is not known yet, or that Studio never wrote."""
+    """Return the version of the record's format. StoreError for a newer one, or one that Studio never wrote."""
     begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or backup(folder).is_file()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version < 0 or (version == 0 and begun):
@@ -343,7 +354,7 @@ def read_events(
 
 
 def read_snapshot(folder: Path, number: int, attempt: int) -> str | None:
-    """The name of the copy of the source that an attempt had; None where the record does not say."""
+    """Return the name of the source copy that an attempt used; None if it is not recorded."""
     with reading(folder) as connection:
         query = "SELECT snapshot FROM attempts WHERE number = ? AND attempt = ?"
         row = connection.execute(query, (number, attempt)).fetchone()
@@ -352,15 +363,15 @@ def read_snapshot(folder: Path, number: int, attempt: int) -> str | None:
 
 @contextlib.contextmanager
 def plain_errors(folder: Path) -> Iterator[None]:
-    """Errors of SQLite as StoreError, with what to do about them."""
+    """Turn errors of SQLite into StoreError, with what to do about them."""
     try:
         yield
-    except sqlite3.ProgrammingError as error:  # there is no connection any more
+    except sqlite3.ProgrammingError as error:  # the connection is closed
         raise StoreError(
-            f"this search of project {folder.name!r} was closed; a later one in this program may go on with it, or it was"
-            f" closed by hand: make a new studio.Search(project={folder.name!r}, …)"
+            f"this search of project {folder.name!r} was closed, or a later one in this program continues it;"
+            f" make a new studio.Search(project={folder.name!r}, …)"
         ) from error
-    except (sqlite3.Error, ValueError, OverflowError) as error:  # no JSON, no UTF-8, no time: it is damaged
+    except (sqlite3.Error, ValueError, OverflowError) as error:  # invalid JSON, UTF-8 or time: damaged
         name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
         raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
@@ -369,8 +380,8 @@ def plain_errors(folder: Path) -> Iterator[None]:
 RESTORE = "; put its backup in its place: studio doctor {project} --restore"
 _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
     "SQLITE_FULL": "; free some space, then: studio resume {project}",
-    "SQLITE_IOERR": "; see whether the disk is full or gone, then: studio resume {project}",
-    "SQLITE_BUSY": "; another program holds it: end that one, then: studio resume {project}",
+    "SQLITE_IOERR": "; check whether the disk is full or gone, then: studio resume {project}",
+    "SQLITE_BUSY": "; another program uses it: end that program, then: studio resume {project}",
     "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
     "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
     **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], RESTORE),  # the last: a table is missing
@@ -378,7 +389,7 @@ _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
 
 
 def whole(folder: Path) -> bool:
-    """Whether the project was made to its end."""
+    """Return whether the project was completely created."""
     with reading(folder) as connection:
         made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
         return made is not None and read_meta(connection, "settings") is not None

@@ -1,6 +1,6 @@
-"""A project in a line: what `studio runs list`, `Project.summary`, the API and the list of the dashboard say of it.
+"""Summary of a project, for `studio runs list`, `Project.summary`, the API and the dashboard's list.
 
-SQLite counts, so that a project of 10,000 experiments costs some milliseconds and not the reading of all of them.
+SQLite does the counting, so that a project of 10,000 experiments takes milliseconds.
 """
 
 import sqlite3
@@ -17,8 +17,8 @@ from studio.project.records import Session, iso, read_experiment, read_session
 from studio.project.store import read_meta, reading
 from studio.settings import parse_direction, parse_metric
 
-FINISHED = ("completed", "failed", "pruned")  # a stopped one runs again
-STATES = {  # of a search, each with the words that people read
+FINISHED = ("completed", "failed", "pruned")  # a stopped experiment runs again
+STATES = {  # of a search, each with its text for the user
     "running": "Live",
     "paused": "Paused",
     "incomplete": "Program exited",
@@ -58,15 +58,15 @@ AND told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = told.
 
 @dataclass(frozen=True)
 class ProjectSummary:
-    """One project. Times are ISO 8601 UTC; `as_dict` has the keys of `studio runs list --json`.
+    """Summary of one project. Times are ISO 8601 UTC; `as_dict` has the keys of `studio runs list --json`.
 
-    experiments  how many there are; finished, how many of them have come to an end
+    experiments  number of experiments; `finished`: how many of them have ended
     folder       where the script lies, which the search was begun in
-    planned      how many the search wants to run, None where it has no such limit
+    planned      number of experiments that the search will run, None without a limit
     metric       name, mode and direction, which is `min` or `max`
     best         the experiment with the largest fitness, the first of equals
     recommended  where results are noisy: the best by the mean of the optimizer's model, when the search last ended
-    cost         dollars, None where nothing was ordered or nobody knows
+    cost         dollars, None without cloud machines or known prices
     problem      why the record cannot be read, else empty
     """
 
@@ -98,10 +98,10 @@ class ProjectSummary:
 
 
 def summarize(folder: Path) -> ProjectSummary:
-    """Return the summary of the project in `folder`. StoreError where its record cannot be read."""
+    """Return the summary of the project in `folder`. Raises StoreError if its record cannot be read."""
     at_work = is_locked(folder)
     with reading(folder) as connection:
-        connection.execute("BEGIN")  # all that is read is of one moment
+        connection.execute("BEGIN")  # one consistent view for all queries
         settings, session = read_meta(connection, "settings") or {}, read_session(connection)
         metric = parse_metric(settings.get("metric"))
         counts, recommended = _counts(connection, at_work), read_meta(connection, "recommended")
@@ -139,7 +139,7 @@ def _begun(connection: sqlite3.Connection, folder: Path, session: Session | None
 
 
 def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
-    """Return (number of results until then, best fitness until then) for each improvement, the last `most` of them."""
+    """Return (number of results so far, best fitness so far) for each improvement, the last `most` of them."""
     rises: list[tuple[int, float]] = []
     count = 0
     with reading(folder) as connection:
@@ -178,7 +178,7 @@ def _counts(connection: sqlite3.Connection, at_work: bool) -> dict[str, int]:
 
 
 def _best(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Experiment | None:
-    for number, fitness in connection.execute(_BEST):  # a retry may have taken a fitness back: then the next one
+    for number, fitness in connection.execute(_BEST):  # a retry may have withdrawn a fitness: then the next one
         found = read_experiment(connection, folder, metric, number)
         if found is not None and found.fitness == fitness:
             return found

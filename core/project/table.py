@@ -1,4 +1,4 @@
-"""All experiments as a flat table: for CSV files, pandas and notebooks."""
+"""All experiments as a flat table, for CSV files, pandas and notebooks."""
 
 import html
 from collections import Counter
@@ -18,28 +18,32 @@ CELL = 60  # characters
 
 
 def value_names(experiments: Sequence[Experiment]) -> list[str]:
-    """The hyperparameters, in the order in which they were given."""
+    """Return the hyperparameters, in declared order."""
     return list(dict.fromkeys(name for experiment in experiments for name in experiment.values))
 
 
 def column_names(names: Sequence[str]) -> list[str]:
-    """number, status, a column for each hyperparameter, metric, fitness, times, reason. A hyperparameter that is called as
-    one of the others becomes `values.NAME`."""
+    """Return number, status, a column for each hyperparameter, metric, fitness, times, reason.
+
+    A hyperparameter with the name of another column becomes `values.NAME`.
+    """
     return [*BEFORE, *(f"values.{name}" if name in BEFORE + AFTER else name for name in names), *AFTER]
 
 
 def cells(experiment: Experiment, names: Sequence[str]) -> list[Any]:
-    """A row for `column_names`, None where there is nothing, as the metric of what failed; arrays as lists, times in
-    ISO 8601, durations in seconds."""
+    """Return the cells for `column_names`; None for missing values and for the metric of a failed run.
+
+    Arrays are lists, times ISO 8601, durations seconds.
+    """
     values = [plain(experiment.values.get(name)) for name in names]
-    failed = experiment.status == "failed"  # what it reached until then is no result
+    failed = experiment.status == "failed"  # a value before the failure is not a result
     metric = experiment.metric["value"] if experiment.metric and not failed else None
     rest = [getattr(experiment, name) for name in AFTER if name != "metric"]
     return [experiment.number, experiment.status, *values, metric, *rest]
 
 
 def data_frame(experiments: Sequence[Experiment], metric: Metric) -> Any:
-    """A pandas.DataFrame, a row an experiment; its `attrs["metric"]` says which metric it is. BadInput without pandas."""
+    """Return a pandas.DataFrame, one row per experiment; `attrs["metric"]` names the metric. BadInput without pandas."""
     try:
         import pandas
     except ImportError:
@@ -57,7 +61,7 @@ def data_frame(experiments: Sequence[Experiment], metric: Metric) -> Any:
 
 
 def described(kind: str, name: str, state: str, experiments: Sequence[Experiment]) -> str:
-    """One line about a search, for its repr."""
+    """Return a line about a search, for its repr."""
     line = counts(Counter(experiment.status for experiment in experiments)) or "no experiments yet"
     best = next(iter(ranked(experiments)), None)
     top = (
@@ -69,7 +73,7 @@ def described(kind: str, name: str, state: str, experiments: Sequence[Experiment
 
 
 def notebook_html(name: str, state: str, experiments: Sequence[Experiment], metric: Metric) -> str:
-    """A few lines for Jupyter: how many there are, and a table of the best. All texts are escaped."""
+    """Return a summary for Jupyter: counts, and a table of the best experiments. All texts are escaped."""
     line = counts(Counter(experiment.status for experiment in experiments)) or "no experiments yet"
     top = ranked(experiments)[:BEST]
     names = value_names(top)

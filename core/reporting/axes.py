@@ -1,4 +1,4 @@
-"""The axis of each hyperparameter: how its values are placed where they are drawn or exported."""
+"""The axis of each hyperparameter, for charts and exports."""
 
 import contextlib
 import math
@@ -12,16 +12,16 @@ from studio.host import Host
 from studio.search.ranges import read_space
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real
 
-DECADES = 2.0  # a list of positive numbers that spans so many is drawn on a log axis
+DECADES = 2.0  # a list of positive numbers that spans this many is drawn on a log axis
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One hyperparameter.
+    """The axis of a hyperparameter.
 
-    low, high  the ends of its range, where there are any; for an array those of its elements
-    choices    the values where it is one of several, else empty
-    length     of an array, else 0
+    low, high  the ends of its range, or None; for an array those of its elements
+    choices    the values of a choice, else empty
+    length     length of an array, else 0
     """
 
     name: str
@@ -34,18 +34,20 @@ class Axis:
 
     @property
     def label(self) -> str:
-        """An array is drawn by its Euclidean norm."""
+        """Label of the axis; an array is drawn by its Euclidean norm."""
         return f"‖{self.name}‖" if self.kind == "array" else self.name
 
     @property
     def numeric(self) -> bool:
-        """Whether its values are placed by their size; else they are categories."""
+        """True if values are placed by their size; else they are categories."""
         return self.kind != "choice" or all(is_number(choice) for choice in self.choices)
 
 
 def axes_of(settings: Mapping[str, Any], experiments: Sequence[Experiment], host: Host) -> list[Axis]:
-    """One for each hyperparameter, in the order in which they were given. A range that nobody here can read any more is
-    known by the values that were drawn from it."""
+    """Return an axis for each hyperparameter, in declared order.
+
+    If no plugin reads a range any more, its axis is made from the observed values.
+    """
     ranges = settings.get("ranges") or {}
     known: dict[str, Axis | None] = {}
     with contextlib.suppress(StudioError):  # the plugin is gone
@@ -62,7 +64,7 @@ def axes_of(settings: Mapping[str, Any], experiments: Sequence[Experiment], host
 
 
 def number(value: Any) -> float | None:
-    """Where `value` lies on a numeric axis: arrays by their norm; None for what is no finite number."""
+    """Return the position of `value` on a numeric axis: arrays by their norm; None if it is not a finite number."""
     if isinstance(value, list) and value and all(is_number(item) for item in value):
         value = math.hypot(*value)
     return float(value) if is_number(value) else None

@@ -1,4 +1,4 @@
-"""The values that a metric took during a run: read from the run's own files, by the plugins that the driver uses."""
+"""The values of a metric during a run, read from the run's own files by the driver's plugins."""
 
 import math
 from pathlib import Path
@@ -11,21 +11,23 @@ from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 
 
 def reports_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> list[Report]:
-    """All of them, in order; none where its files are gone or the plugin that would read them fails."""
+    """Return all reports, in order; empty if the files are gone or the plugin fails."""
     if experiment.folder is None or not Path(experiment.folder).is_dir():
         return []
     reader = open_reader(project, experiment.number, experiment.attempt, metric, host, experiment.snapshot)
     try:
         return reader.close() if reader else []
-    except Exception:  # a plugin's: without it there is no curve, and everything else
+    except Exception:  # of a plugin: only the curve is missing
         return []
 
 
 def open_reader(
     project: Path, number: int, attempt: int, metric: Metric, host: Host, snapshot: str | None
 ) -> MetricReader | None:
-    """Open a reader of the files of that attempt, whose source was the copy named `snapshot`; None where the plugin that
-    would read them is gone or fails."""
+    """Open a metric reader on an attempt's files; None if its plugin is missing or fails.
+
+    `snapshot` names the copy of the source that the attempt used.
+    """
     folder, source = str(attempt_folder(project, number, attempt)), str(project / (snapshot or FIRST_SNAPSHOT))
     try:
         return host.open_metric(
@@ -36,7 +38,7 @@ def open_reader(
 
 
 def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> float | None:
-    """What `metric` amounts to; None where the run never logged it, or no finite value."""
+    """Return the final value of `metric`; None if the run never logged it, or no finite value."""
     summary = Summary(metric)
     for report in reports_of(experiment, project, metric, host):
         summary.add(report.value, report.source)
@@ -44,8 +46,10 @@ def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) 
 
 
 def curve_of(experiment: Experiment, project: Path, metric: Metric, host: Host, most: int) -> dict[int, float]:
-    """Step -> value, the last one of each step, `most` of them at most and the last step always. Steps count from 1
-    where the script gave none; values that are not finite are left out."""
+    """Return step -> value, the last value of each step, at most `most` steps with the last one always.
+
+    Steps count from 1 if the script gave none; values that are not finite are left out.
+    """
     curve: dict[int, float] = {}
     for at, report in enumerate(reports_of(experiment, project, metric, host), 1):
         if math.isfinite(report.value):

@@ -1,4 +1,4 @@
-"""What a report says of a search, apart from how it is written down."""
+"""Data of a report, independent of its format."""
 
 import re
 import shlex
@@ -14,13 +14,13 @@ from studio.reporting.axes import Axis
 from studio.reporting.scales import Point, points_of
 from studio.settings import Settings, command_line
 
-GROUPS = 20  # causes of failure that are listed
-_PARTICULAR = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # what makes two texts of one cause differ
+GROUPS = 20  # causes of failure in a report
+_PARTICULAR = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # varying parts of a message, ignored in comparisons
 
 
 @dataclass(frozen=True)
 class Group:
-    """Failed experiments with one cause, in the words of the first."""
+    """Failed experiments with one cause; `reason` is that of the first."""
 
     reason: str
     numbers: list[int]
@@ -73,12 +73,12 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
 
 
 def failures_of(experiments: Sequence[Experiment]) -> list[Group]:
-    """By cause, the most frequent first: reasons that differ by their numbers alone are one."""
+    """Return failures by cause, the most frequent first; reasons that differ only in numbers are one cause."""
     return by_cause((e.number, e.reason) for e in experiments if e.status == "failed")[:GROUPS]
 
 
 def by_cause(failed: Iterable[tuple[int, str]]) -> list[Group]:
-    """(number, reason) of failed experiments as groups, the most frequent first, of equals the earliest."""
+    """Return (number, reason) of failed experiments as groups, the most frequent first, ties by the earliest."""
     groups: dict[str, Group] = {}
     for number, reason in failed:
         groups.setdefault(_PARTICULAR.sub("#", reason), Group(reason, [])).numbers.append(number)
@@ -86,12 +86,14 @@ def by_cause(failed: Iterable[tuple[int, str]]) -> list[Group]:
 
 
 def repeating_command(settings: Settings, host: Host) -> str:
-    """The command that does the whole search again; empty for a program's own loop. Values of environment variables may
-    be secrets and stay out."""
+    """Return the command that repeats the complete search; empty for a program's own loop.
+
+    Values of environment variables may be secrets and are left out.
+    """
     if not settings.script:
         return ""
     try:
         backend = backend_fields(host.backend(settings.backend))
-    except StudioError:  # it is not installed here: the command says where it ran, and not how
+    except StudioError:  # not installed here: its options are left out
         backend = {}
     return shlex.join(command_line(settings, backend))

@@ -1,11 +1,11 @@
-"""How much each hyperparameter alone explains of how the results differ.
+"""Share of the variation in results that each hyperparameter alone explains.
 
-The fitness is taken by its rank, so that one wild value says no more than one. The experiments are grouped by the value of
-a hyperparameter (numbers in groups of equal size), and Hays' omega squared is the share of the variation that lies between
-the groups: unbiased, so noise is as often below 0 as above. The interval is of a jackknife over `FOLDS` parts.
+Fitness is replaced by its rank, so that an outlier counts as one result. Experiments are grouped by the value of a
+hyperparameter (numbers in groups of equal size), and Hays' omega squared is the share of the variation between the
+groups; it is unbiased, so noise is as often below 0 as above. The interval comes from a jackknife over `FOLDS` parts.
 Source: Hays (1963), Statistics for Psychologists; Efron and Stein (1981), The Jackknife Estimate of Variance.
 
-No hyperparameter is declared to matter: a page that is looked at again and again would sooner or later name one by chance.
+There is no test of significance: on a page that is viewed again and again one would sooner or later pass it by chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from studio.experiment import is_number
 FEWEST = 10  # finished experiments
 FOLDS = 20
 REACH = 1.645  # standard errors: 90 %
-GROUPS = (2, 8)  # of a number, at least and at most
+GROUPS = (2, 8)  # of a numeric hyperparameter, at least and at most
 
 
 def importance(values: Mapping[str, Sequence[Any]], fitness: Sequence[float]) -> dict[str, Any]:
     """Return {method, count, parameters: [{name, importance, low, high}]}, the most important first.
 
-    `values` has for each hyperparameter its value in each experiment. One that never varies is left out; with fewer than
-    `FEWEST` experiments all are.
+    `values` maps each hyperparameter to its value in each experiment. Hyperparameters that never vary are left out; all are
+    with fewer than `FEWEST` experiments.
     """
     count = len(fitness)
     found: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ def importance(values: Mapping[str, Sequence[Any]], fitness: Sequence[float]) ->
 
 
 def _groups(values: Sequence[Any], count: int) -> NDArray[np.intp]:
-    """Return the group of each experiment: categories and few numbers by value, others by the order of their size."""
+    """Return the group of each experiment: categories and few numbers by value, other numbers by order of size."""
     names = {text: at for at, text in enumerate(dict.fromkeys(map(repr, values)))}
     most = int(np.clip(round(np.sqrt(count) / 2), *GROUPS))
     if len(names) <= most or not all(is_number(value) for value in values):
@@ -60,7 +60,7 @@ def _groups(values: Sequence[Any], count: int) -> NDArray[np.intp]:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ranks, equals with the mean of theirs."""
+    """Return the ranks; equal values have the mean of their ranks."""
     _, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(sizes) - (sizes - 1) / 2)[inverse]
 

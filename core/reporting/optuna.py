@@ -1,6 +1,6 @@
-"""A search as the file of Optuna's JournalStorage, which optuna-dashboard opens. Written without Optuna.
+"""A search as a file of Optuna's JournalStorage, for optuna-dashboard. Written without Optuna.
 
-One JSON object a line, each an operation: 0 creates a study, 2 and 3 give it attributes, 4 creates a trial whole. Source:
+One JSON object per line, each an operation: 0 creates a study, 2 and 3 set attributes, 4 creates a complete trial. Source:
 optuna/storages/journal/_storage.py, JournalOperation and JournalStorageReplayResult, of Optuna 3.1 to 5.0.
 
 A study is a project, a trial an experiment. Values are those of the metric, as the script gave them.
@@ -26,7 +26,7 @@ STATES = {
     "stopped": FAIL,
     "queued": WAITING,
 }
-ELEMENTS = 64  # of an array, each a parameter of its own; a longer one is an attribute
+ELEMENTS = 64  # longest array whose elements become parameters; a longer one becomes an attribute
 WORKER = "studio"
 
 Curve = Callable[[Experiment], dict[int, float]]  # step -> value of the metric
@@ -52,7 +52,7 @@ def _trial(experiment: Experiment, parameters: Sequence["_Parameter"], sign: flo
         value = experiment.metric["value"]
     elif experiment.fitness is not None:
         value = sign * experiment.fitness
-    if state == COMPLETE and value is None:  # it ended well and had nothing to say: Optuna has no such thing
+    if state == COMPLETE and value is None:  # it has no value: Optuna has no such state
         state = FAIL
     attributes: dict[str, Any] = {"experiment": experiment.key, "status": experiment.status}
     for key in ("reason", "failure", "exit_code"):
@@ -62,7 +62,7 @@ def _trial(experiment: Experiment, parameters: Sequence["_Parameter"], sign: flo
     known = {parameter.name for parameter in given} | {parameter.array for parameter in given}
     attributes |= {name: left for name, left in experiment.values.items() if name not in known}
     times = {"datetime_start": _when(experiment.started)}
-    if state in (COMPLETE, PRUNED, FAIL):  # which has such a time even where the record has none
+    if state in (COMPLETE, PRUNED, FAIL):  # Optuna needs a time even if the record has none
         times["datetime_complete"] = _when(experiment.finished or experiment.started) or _EPOCH
     return _line(
         CREATE_TRIAL,
@@ -83,13 +83,15 @@ _EPOCH = "1970-01-01T00:00:00.000+00:00"
 
 
 def _when(text: str | None) -> str | None:
-    """Python before 3.11, where Optuna may live, reads no Z."""
+    """Return the time without a Z, which Python before 3.11 cannot read."""
     return text and text.replace("Z", "+00:00")
 
 
 class _Parameter:
-    """One of Optuna's: a scalar hyperparameter, or one element of an array. Its distribution holds all values there were,
-    also those that were given by hand beyond the range."""
+    """A parameter of Optuna: a scalar hyperparameter, or one element of an array.
+
+    Its distribution includes all values, also those given by hand outside of the range.
+    """
 
     def __init__(self, name: str, axis: Axis, values: Sequence[Any], element: int | None = None):
         self.name = name
@@ -115,7 +117,7 @@ class _Parameter:
         return isinstance(found, list) and self._element < len(found)
 
     def internal(self, values: dict[str, Any]) -> float:
-        """The value as the file has it: a number, or the index of a choice."""
+        """Return the value as in the file: a number, or the index of a choice."""
         value = values[self.array] if self._element is None else values[self.array][self._element]
         return _index(self._choices, _choice(value)) if self._choices else value
 
@@ -137,7 +139,7 @@ def _parameters(axis: Axis, experiments: Sequence[Experiment]) -> list[_Paramete
 
 
 def _choice(value: Any) -> Any:
-    """Optuna takes None, bool, int, float and str."""
+    """Return a value that Optuna accepts as a choice: None, bool, int, float or str."""
     return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
 
 

@@ -51,7 +51,7 @@ class PlainLines(Observer):
 
 
 class LivePanel(Observer):
-    """One panel that is drawn over itself: best so far, counts, what runs now, the last failure."""
+    """A panel that is redrawn in place: best so far, counts, running experiments, the last failure."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -87,7 +87,7 @@ class LivePanel(Observer):
 
 
 class Notebook(Observer):
-    """One output of a notebook's cell, which is written anew."""
+    """An output of a notebook's cell, which is rewritten."""
 
     def __init__(self, display: Any) -> None:
         self._display = display  # IPython.display
@@ -128,7 +128,7 @@ class Notebook(Observer):
 
 
 def watching(progress: bool) -> Observer:
-    """What shows a search of a program: a notebook's output or a terminal's panel; where there is neither, nothing."""
+    """Return the observer of a program's search: a notebook's output or a terminal's panel; otherwise one that shows nothing."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if progress and hasattr(shell, "kernel"):
         from IPython import display
@@ -211,7 +211,7 @@ def _panel(project: str, progress: Progress) -> Any:
 
 
 def _details(progress: Progress) -> list[tuple[str, str]]:
-    """What the panel says below its status line, each with its style."""
+    """Return the lines of the panel below its status line, each with its style."""
     lines = []
     if progress.best is not None:
         metric = f"{progress.metric.name} {metric_value(progress.best)}"

@@ -1,7 +1,7 @@
-"""`studio report`: one page about a search, as an HTML file that needs nothing else, or as Markdown for a pull request.
+"""Report of a search: one page as a self-contained HTML file, or as Markdown for a pull request.
 
-The page has no script and asks no server: its Content-Security-Policy allows its own style, by hash, and nothing more. It
-stays under `LARGEST` however many experiments there are: every part of it has a largest size.
+The page has no script and sends no requests: its Content-Security-Policy allows only its own style, by hash. It stays
+smaller than `LARGEST` whatever the number of experiments: every part has a maximum size.
 """
 
 import base64
@@ -24,7 +24,7 @@ COLUMNS = 24  # hyperparameters in a table
 CELL = 40  # characters
 REASON = 300
 COMMAND = 4000
-NUMBERS = 10  # experiments that a group of failures names
+NUMBERS = 10  # experiments listed for a group of failures
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #667; --line: #d8dae0; --page: #fff; --mark: #2563c9; --dot: #7d93b5; }
@@ -63,7 +63,7 @@ def html_report(facts: Facts) -> str:
         *_failures(facts),
     ]
     if facts.command:
-        parts.append(f"<h2>Do it again</h2>\n<pre>{_text(facts.command, COMMAND)}</pre>")
+        parts.append(f"<h2>Run it again</h2>\n<pre>{_text(facts.command, COMMAND)}</pre>")
     return "\n".join([*parts, "</body></html>\n"])
 
 
@@ -107,7 +107,7 @@ def _best_table(facts: Facts) -> list[str]:
 def _failures(facts: Facts) -> list[str]:
     if not facts.failures:
         return []
-    lines = [_line("th", ["how many", "reason of the first", "experiments"], [True, False, False])]
+    lines = [_line("th", ["how many", "reason (of the first)", "experiments"], [True, False, False])]
     lines += [
         _line(
             "td", [str(len(group.numbers)), clipped(group.reason, REASON), _some(group.numbers)], [True, False, False]
@@ -182,7 +182,7 @@ def _is_number(text: str) -> bool:
 
 
 def markdown_report(facts: Facts) -> str:
-    """Short. What runs wrote stands in code spans, where nothing of it is a link, a mention or HTML."""
+    """Return a short report. Texts from runs are in code spans, so that they contain no links, mentions or HTML."""
     state, times, about = _heading(facts)
     parts = [f"### Search {_code(facts.name)}", f"{state}. {times}."]
     parts.append(f"Metric {_code(facts.metric)}, {about.partition(', ')[2].partition(';')[0]}.")
@@ -211,7 +211,7 @@ def markdown_report(facts: Facts) -> str:
 
 
 def _code(text: str) -> str:
-    """A code span: its marks are longer than those inside; a bar would end the cell of a table."""
+    """Return a code span with longer marks than those in the text; bars are escaped for table cells."""
     text = clipped(text, REASON).replace("|", "\\|")
     ticks = "`" * (1 + _longest_ticks(text))
     pad = " " if text[:1] == "`" or text[-1:] == "`" else ""

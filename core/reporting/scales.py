@@ -1,6 +1,6 @@
-"""What the pictures of a search show: its results in order, the best so far, and each hyperparameter against the result.
+"""Scales of charts: results in order, the best so far, and each hyperparameter against the result.
 
-Results are shown as the script gave them: `sign` says which way is better (fitness = sign * result).
+Results are those of the script; `sign` tells whether larger is better (fitness = sign * result).
 """
 
 import math
@@ -13,7 +13,7 @@ from studio.format import number as label
 from studio.format import visible_range
 from studio.reporting.axes import Axis, number
 
-WIDE = 1e300  # no axis is longer, nor shorter than its inverse, so that floats can divide it
+WIDE = 1e300  # the longest axis; the shortest is its inverse, so that divisions do not overflow
 MOST_CHOICES = 12  # categories with a place of their own
 LONGEST_CHOICE = 200  # characters
 
@@ -26,12 +26,12 @@ class Point:
 
 
 def points_of(experiments: Sequence[Experiment], sign: float) -> list[Point]:
-    """Those that have a fitness, in order of number."""
+    """Return the experiments with a fitness, by number."""
     return [Point(e.number, sign * e.fitness, e.values) for e in experiments if e.fitness is not None]
 
 
 def best_so_far(points: Sequence[Point], sign: float) -> list[Point]:
-    """The points that were better than all before them."""
+    """Return the points that were better than all before them."""
     found: list[Point] = []
     for point in points:
         if not found or sign * point.value > sign * found[-1].value:
@@ -41,14 +41,16 @@ def best_so_far(points: Sequence[Point], sign: float) -> list[Point]:
 
 @dataclass(frozen=True)
 class Scale:
-    """The axis of one hyperparameter, from 0 at its lower end to 1 at its upper: by its range, and beyond it where values
-    are. What has no logarithm stands at the lower end of a log axis."""
+    """The axis of one hyperparameter, from 0 at its lower end to 1 at its upper end.
+
+    It covers the range and all values outside of it. On a log axis, values without a logarithm are at the lower end.
+    """
 
     axis: Axis
     low: float
     high: float
     log: bool
-    choices: tuple[str, ...] = ()  # by name, where values are categories
+    choices: tuple[str, ...] = ()  # names of the values if they are categories
 
     def place(self, value: Any) -> float | None:
         if self.choices:
@@ -58,13 +60,13 @@ class Scale:
         placed = number(value)
         if placed is None:
             return None
-        if self.log and placed <= 0:  # it was given by hand, beside the range: at the edge
+        if self.log and placed <= 0:  # given by hand, outside of the range: at the edge
             return 0.0
         low, high = self._scaled(self.low), self._scaled(self.high)
         return (self._scaled(placed) - low) / (high - low)
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """(place, label), `most` of them at most, which must be 2 or more."""
+        """Return (place, label) of at most `most` ticks; `most` must be at least 2."""
         if self.choices:
             return [((at + 0.5) / len(self.choices), name) for at, name in enumerate(self.choices)]
         values = log_ticks(self.low, self.high, most) if self.log else even_ticks(self.low, self.high, most)
@@ -78,7 +80,7 @@ class Scale:
 
 
 def scale_of(axis: Axis, points: Sequence[Point]) -> Scale | None:
-    """None where nothing can be drawn: no values, or one that never changes."""
+    """Return the scale; None if nothing can be drawn: no values, or a single one."""
     values = [point.values[axis.name] for point in points if axis.name in point.values]
     if not axis.numeric:
         names = dict.fromkeys([choice_name(choice) for choice in axis.choices] + [choice_name(v) for v in values])
@@ -98,7 +100,7 @@ def scale_of(axis: Axis, points: Sequence[Point]) -> Scale | None:
 
 
 def value_scale(points: Sequence[Point], sign: float, metric: str) -> Scale:
-    """Return the axis of the results; those that are far worse than most lie beyond its end."""
+    """Return the axis of the results; results far worse than most are beyond its end."""
     low, high, log = visible_range((min(WIDE, max(-WIDE, point.value)) for point in points), sign)
     if high - low < 1 / WIDE:
         size = abs(low) * 0.05 or 1.0
@@ -114,7 +116,7 @@ def choice_name(value: Any) -> str:
 
 
 def even_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers in [low, high], evenly spaced."""
+    """Return round numbers in [low, high], evenly spaced."""
     if not low < high or not math.isfinite(high - low):
         return [low]
     step = 10.0 ** math.floor(math.log10((high - low) / most))
@@ -125,7 +127,7 @@ def even_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten in [low, high]; where they are too few, round numbers between them."""
+    """Return powers of ten in [low, high]; if they are too few, round numbers between them."""
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     powers = list(range(first, last + 1))
     if len(powers) >= 2:

@@ -1,6 +1,6 @@
-"""Charts as SVG that stands in a page by itself: no script, no style but its classes, every text escaped.
+"""Charts as self-contained SVG: no script, no style but its classes, every text escaped.
 
-Points are whole pixels, each drawn once, so a chart has a largest size however many experiments there are.
+Points are whole pixels, each drawn once, so the size of a chart is bounded whatever the number of experiments.
 """
 
 import html
@@ -13,15 +13,15 @@ from studio.format import number as label
 from studio.reporting.scales import Point, Scale, best_so_far, even_ticks, value_scale
 
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 28
-MOST = 1500  # points of one chart, spread over the search; the best are among them
-NAMED = 20  # of the best, a tenth at most, which say their number and value under the mouse
+MOST = 1500  # points of one chart, spread over the search, the best included
+NAMED = 20  # best points, at most a tenth, that show number and value under the mouse
 LETTER = 7  # pixels
 GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The size of a chart in pixels, and where its points lie. What is beyond an axis is drawn at its edge."""
+    """The size of a chart in pixels, and the positions of its points. Points beyond an axis are drawn at its edge."""
 
     width: int
     height: int
@@ -36,7 +36,7 @@ class Frame:
 
 
 def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
-    """Every result, and the best so far as a line of steps, over the number of the experiment."""
+    """Return a chart of every result, with the best so far as a line of steps, over the number of the experiment."""
     first, last = points[0].number, max(points[-1].number, points[0].number + 1)
     frame = Frame(860, 280, value_scale(points, sign, metric))
 
@@ -55,7 +55,7 @@ def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
 
 
 def slice_chart(scale: Scale, points: Sequence[Point], sign: float, metric: str) -> str:
-    """Every result over the value of one hyperparameter."""
+    """Return a chart of every result over the value of one hyperparameter."""
     frame = Frame(420, 220, value_scale(points, sign, metric))
     placed: list[tuple[Point, int, int]] = []
     for point in thinned(points, sign):
@@ -71,7 +71,7 @@ def slice_chart(scale: Scale, points: Sequence[Point], sign: float, metric: str)
 
 
 def thinned(points: Sequence[Point], sign: float) -> list[Point]:
-    """At most `MOST` of them, in order: the best, and of the others every so many."""
+    """Return at most `MOST` points, in order: the best, and evenly spaced others."""
     if len(points) <= MOST:
         return list(points)
     best = sorted(points, key=lambda point: -sign * point.value)[:NAMED]
@@ -94,7 +94,7 @@ def _chart(title: str, frame: Frame, body: Sequence[str], ticks: Sequence[tuple[
 
 
 def _dots(places: Iterable[tuple[int, int]]) -> str:
-    """One path for all: a line of no length with round ends is a dot."""
+    """Return one path for all points: a line of no length with round ends is a dot."""
     return f'<path class="dots" d="{"".join(f"M{x} {y}h0" for x, y in sorted(set(places)))}"/>'
 
 

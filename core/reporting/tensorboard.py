@@ -1,4 +1,4 @@
-"""A log folder for TensorBoard: the event files of all experiments, and what its HParams tab is filled from.
+"""A log folder for TensorBoard: the event files of all experiments, and the data of its HParams tab.
 
     LOGDIR/events.out.tfevents.0.studio             the hyperparameters with their domains, and the metric
     LOGDIR/7 lr=0.01/events.out.tfevents.0.studio   one session: values, start, metric and fitness so far, end and status
@@ -7,9 +7,9 @@
     LOGDIR/7 lr=0.01/train/events.out.…0.studio     the same start and end for each folder in which the script logged
 
 Nothing is written into the folders of runs. Sessions of one experiment have its key as their group, and the tab shows a
-group as one row. TensorBoard keeps the first that a run says of its start and its end: ours, whose file comes first by name,
-where a script calls `add_hparams`, which would be a second row; and so a further attempt is a run of its own, and the
-earlier one goes.
+group as one row. TensorBoard keeps the first start and end of a run: those of our file, which sorts first, even if the
+script calls `add_hparams`, which would make a second row. For the same reason a further attempt becomes a run of its own,
+and the earlier one is removed.
 """
 
 import os
@@ -29,26 +29,26 @@ from studio.project.project import Project
 from studio.project.records import look
 from studio.reporting.axes import Axis, number
 
-MOST_FOLDERS = 10_000  # of one run in which event files are looked for
+MOST_FOLDERS = 10_000  # of one run, searched for event files
 LONGEST_NAME = 200  # bytes; file systems take 255
 _OWN = "events.out.tfevents.0.studio"
 
 
 class LogFolder:
-    """The experiments of `project` in `folder`, which is ours and empty."""
+    """The experiments of `project` in `folder`, which is owned by this object and initially empty."""
 
     def __init__(self, project: Project, axes: list[Axis], folder: Path):
         self._project = project
         self._axes = axes
         self._folder = folder
         self._seen: object = None
-        self._ended: dict[int, tuple[int, str | None]] = {}  # number -> attempt, and when it finished
+        self._ended: dict[int, tuple[int, str | None]] = {}  # number -> attempt and finish time
         self._sessions: dict[int, _Session] = {}
         self._tags = _tags(project)
         _write(folder / _OWN, _experiment_event(project, axes, self._tags))
 
     def refresh(self) -> None:
-        """Bring it up to date. Only experiments that are new, or were not at their end, are looked at."""
+        """Update the folder. Only experiments that are new, or had not ended, are read."""
         seen = look(self._project.folder)
         if seen != self._seen:
             for experiment in self._project.experiments:
@@ -73,7 +73,7 @@ class LogFolder:
         measured = {"fitness": experiment.fitness, "metric": value}
         _write(session.folder / _OWN, *session.measured(measured, self._tags))
         if experiment.finished is not None and not session.running:
-            session.link()  # for the last time
+            session.link()  # last time
             session.say(_end_event(experiment))
             self._ended[experiment.number] = _state(experiment)
 
@@ -88,11 +88,11 @@ class _Session:
         self._told: dict[str, float] = {}
         self._steps: Counter[str] = Counter()
         self._start = start
-        self._places: set[Path] = set()  # folders with a file of ours
+        self._places: set[Path] = set()  # folders with a file of this module
         self._be_in(self.folder)
 
     def say(self, event: bytes) -> None:
-        """Of the whole experiment."""
+        """Append `event` to every folder of this session."""
         for place in self._places:
             _write(place / _OWN, event)
 
@@ -103,7 +103,7 @@ class _Session:
             _write(place / _OWN, self._start)
 
     def measured(self, values: dict[str, float | None], tags: dict[str, tuple[str, str]]) -> Iterator[bytes]:
-        """Events for those that are new: the tab shows the last."""
+        """Yield events for new values: the tab shows the last one."""
         for key, (tag, _) in tags.items():
             value = values[key]
             if value is not None and self._told.get(key) != value:
@@ -112,24 +112,24 @@ class _Session:
                 self._steps[key] += 1
 
     def link(self) -> None:
-        """A link to each event file of the run: those in tb/, or in the workspace where the script logged there instead."""
+        """Link each event file of the run: those in tb/, or in the workspace if the script logged there instead."""
         if self._run is None:
             return
         for place in ("tb", "workspace"):
             found = list(_event_files(self._run / place))
-            if place == "workspace":  # those that came with the source are of other runs
+            if place == "workspace":  # files that came with the source belong to other runs
                 found = [name for name in found if not (self._source / name).exists()]
             for name in found:
                 link = self.folder / name
                 if not link.is_symlink():
-                    self._be_in(link.parent)  # before TensorBoard sees what the script says there
+                    self._be_in(link.parent)  # before TensorBoard reads the script's events there
                     os.symlink(self._run / place / name, link)
             if found:
                 break
 
 
 def _event_files(place: Path) -> Iterator[str]:
-    """Paths below `place`, without following links: a script may make circles, or a FIFO that waits forever."""
+    """Yield paths below `place`, without following links: a script may make cycles, or a FIFO that blocks."""
     for folder, _, names in islice(os.walk(place), MOST_FOLDERS):
         for name in names:
             path = Path(folder, name)
@@ -138,7 +138,7 @@ def _event_files(place: Path) -> Iterator[str]:
 
 
 def _run_name(experiment: Experiment) -> str:
-    """`7 lr=0.01`; from the second attempt on `7 (attempt 2) lr=0.01`."""
+    """Return `7 lr=0.01`; from the second attempt on `7 (attempt 2) lr=0.01`."""
     again = f" (attempt {experiment.attempt})" if experiment.attempt > 1 else ""
     name = f"{experiment.number}{again} {assignments(experiment.values)}".strip().replace("/", "_")
     return name.encode()[:LONGEST_NAME].decode(errors="ignore").strip()
@@ -149,7 +149,7 @@ def _state(experiment: Experiment) -> tuple[int, str | None]:
 
 
 def _tags(project: Project) -> dict[str, tuple[str, str]]:
-    """What is measured -> its tag and its name in the tab. `studio/` keeps them apart from the tags of scripts."""
+    """Return key -> (tag, name in the tab). `studio/` separates them from the tags of scripts."""
     metric, fitness = project.metric, {"fitness": ("studio/fitness", "fitness")}
     if (metric.name, project.sign) == ("fitness", 1.0):
         return fitness
@@ -214,7 +214,7 @@ def _column(axis: Axis) -> Any:
 
 
 def _cell(axis: Axis, value: Any) -> str | bool | float:
-    """As the tab takes it: a number, or a category by its name. A column has values of one kind."""
+    """Convert a value to what the tab accepts: a number, or a category by its name. A column has values of one type."""
     if axis.numeric:
         placed = number(value)
         return short(value) if placed is None else placed
@@ -243,7 +243,7 @@ def _plugin_event(name: str, data: Any) -> bytes:
 
 
 def _scalar_event(tag: str, step: int, given: float) -> bytes:
-    """As a tensor of doubles: a simple value would be rounded to seven digits."""
+    """Return a scalar event with a double: a simple value keeps seven digits only."""
     from tensorboard.compat.proto import tensor_pb2, types_pb2
     from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 

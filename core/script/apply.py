@@ -1,4 +1,4 @@
-"""Values written into the user's own files: where today's value stands, and not at the reads that a search replaces."""
+"""Values written into the user's own files: at the assignments, not at the reads that a search replaces."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from studio.script.program import Program
 
 @dataclass(frozen=True)
 class Applied:
-    """What changes: `files`, path -> (content before, content after), shown as `diff`; and for names that stand in no file,
-    how they are `passed`."""
+    """The changes: `files`, path -> (content before, content after), shown as `diff`; and for names that are in no file, how
+    they are `passed`.
+    """
 
     files: dict[str, tuple[bytes, bytes]]
     diff: str
@@ -20,14 +21,14 @@ class Applied:
 
     @property
     def patch(self) -> bytes:
-        """One patch that `git apply` takes, each file in its own encoding."""
-        keep = "surrogateescape"  # bytes that are no UTF-8
+        """The files as one patch for `git apply`, each in its own encoding."""
+        keep = "surrogateescape"  # bytes that are not UTF-8
         pairs = {path: (old.decode(errors=keep), new.decode(errors=keep)) for path, (old, new) in self.files.items()}
         return "".join(unified_diff(path, *pair) for path, pair in pairs.items()).encode(errors=keep)
 
 
 def apply_values(program: Program, values: Mapping[str, object]) -> Applied:
-    """Return the files of `program` with `values` as their own. SubstitutionError for a name without a place."""
+    """Return the files of `program` with `values` as their own. Raises SubstitutionError for a name without a place."""
     places = Places(program)
     edits: list[tuple[Edit, str]] = []
     passed: dict[str, str] = {}

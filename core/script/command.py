@@ -1,4 +1,4 @@
-"""Which command runs, and which file of the user's is the script in it.
+"""The command that runs, and the user's script file in it.
 
 studio run train.py 30                       [python, train.py] [30]
 studio run -m pkg.train 30                   [python, -m, pkg.train] [30]         the script is pkg/train.py
@@ -23,15 +23,16 @@ _SCRIPTS = (".py", ".ipynb", ".R", ".r", ".jl", ".sh", ".bash", ".zsh")
 _OWN_ENVIRONMENT = (
     "pipx_metadata.json",
     "uv-receipt.toml",
-)  # what pipx and uv tool leave in an environment of one program
-# Options of Python that take a value, and what may follow them is the script.
+)  # files that pipx and uv tool leave in an environment of one program
+# Options of Python that take a value; the script may follow.
 _WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
 
 
 @dataclass(frozen=True)
 class Command:
-    """What is run: `argv` up to the script, then its `arguments`; `script` is its path below the source, where it has one.
+    """A command: `argv` up to the script, then its `arguments`.
 
+    script     path of the script below the source; None without one
     notebook   the workspace path of the executed notebook
     """
 
@@ -44,12 +45,15 @@ class Command:
 def read_command(
     script: str, arguments: Sequence[str], source: Path, *, module: bool = False, python: str | None = None
 ) -> Command:
-    """The command of `studio run SCRIPT ARGUMENTS`, with its files in `source`. BadInput for what cannot run."""
+    """Return the command of `studio run SCRIPT ARGUMENTS`, with its files in `source`.
+
+    Raises BadInput for a command that cannot run.
+    """
     words = [script, *arguments]
     if module:
         return _module(words, source, python)
     path = Path(os.path.normpath(source / os.path.expanduser(script)))
-    is_folder = os.path.isdir(path)  # unlike Path.is_dir, no error for what can be no path
+    is_folder = os.path.isdir(path)  # unlike Path.is_dir, no error for an invalid path
     if os.path.exists(path) and not is_folder:
         return _file(script, path, list(arguments), source, python)
     if _PYTHON.fullmatch(script):
@@ -65,19 +69,19 @@ def read_command(
 
 
 def interpreter(python: str | None) -> str:
-    """The path of the Python that runs scripts: the one asked for, or this one."""
+    """Return the path of the Python that runs scripts: `python`, or this one for None."""
     if python is None:
         return sys.executable
     found = shutil.which(os.path.expanduser(python))
     if found is None:
-        raise BadInput(f"--python {python!r} is no program; give the path of an interpreter")
+        raise BadInput(f"--python {python!r} is not a program; give the path of an interpreter")
     return os.path.abspath(found)
 
 
 def active_interpreter() -> str | None:
-    """The Python of the environment that is active, where Studio runs from another one; None where it is Studio's own.
+    """Return the Python of the active environment if Studio runs from another one; None if it is Studio's own.
 
-    A Studio that pipx or uv installed has an environment of its own: there the script's packages are not.
+    If pipx or uv installed Studio, it has an environment of its own, without the script's packages.
     """
     own = any(os.path.exists(os.path.join(sys.prefix, name)) for name in _OWN_ENVIRONMENT)
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
@@ -99,10 +103,10 @@ def active_interpreter() -> str | None:
 
 def _file(given: str, path: Path, arguments: list[str], source: Path, python: str | None) -> Command:
     if not os.access(path, os.R_OK):
-        raise BadInput(f"script {given!r} cannot be read; see its permissions")
+        raise BadInput(f"script {given!r} cannot be read; check its permissions")
     if not path.is_relative_to(source):
         raise BadInput(
-            f"script {given!r} lies outside the working directory, which is what is copied; cd {path.parent} first"
+            f"script {given!r} is outside the working directory, and only that is copied; cd {path.parent} first"
         )
     script = str(path.relative_to(source))
     shown = f"./{script}" if script.startswith("-") else script
@@ -130,10 +134,10 @@ def _notebook(script: str, arguments: list[str], python: str | None) -> Command:
 
 
 def _module(words: Sequence[str], source: Path, python: str | None) -> Command:
-    """`-m MODULE`: a local module, or an installed one, which may start a script of the user's: `-m torch.distributed.run`."""
+    """Return the command of `-m MODULE`: a local module, or an installed one that may start the user's script."""
     module, *arguments = words
     if not all(part.isidentifier() for part in module.split(".")) or (source / module).is_file():
-        raise BadInput(f"-m {module!r} is no module name; write it with dots and without .py, such as package.train")
+        raise BadInput(f"-m {module!r} is not a module name; write it with dots and without .py, such as package.train")
     base = module.replace(".", "/")
     local = next((c for c in (f"{base}.py", f"{base}/__main__.py") if (source / c).is_file()), None)
     at = _script_among(arguments, source)
@@ -146,7 +150,7 @@ def _module(words: Sequence[str], source: Path, python: str | None) -> Command:
 
 
 def _of_python(words: Sequence[str], source: Path, python: str | None) -> Command:
-    """`python -u train.py 30`: the options of Python stay, and `python` is the one that runs scripts."""
+    """Return the command of `python -u train.py 30`: Python's options stay, and `python` is the one that runs scripts."""
     options: list[str] = []
     rest = list(words[1:])
     while rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c", "-"):
@@ -154,22 +158,22 @@ def _of_python(words: Sequence[str], source: Path, python: str | None) -> Comman
         if options[-1] in _WITH_VALUE and rest:
             options.append(rest.pop(0))
     if not rest:
-        raise BadInput(f"{words[0]!r} is given no script; write {words[0]} train.py")
+        raise BadInput(f"{words[0]!r} needs a script; write {words[0]} train.py")
     if rest[0] in ("-c", "-"):
         return Command([interpreter(python), *options, *rest[:2]], rest[2:], None)
     if rest[0] == "-m":
         if len(rest) < 2:
-            raise BadInput(f"{words[0]} -m is given no module; write {words[0]} -m package.train")
+            raise BadInput(f"{words[0]} -m needs a module; write {words[0]} -m package.train")
         inner = _module(rest[1:], source, python)
     else:
         inner = read_command(rest[0], rest[1:], source, python=python)
         if inner.script is None or not inner.script.endswith(".py"):
-            raise BadInput(f"{' '.join(words[:3])!r}: {rest[0]!r} is no .py script")
+            raise BadInput(f"{' '.join(words[:3])!r}: {rest[0]!r} is not a .py script")
     return Command([inner.argv[0], *options, *inner.argv[1:]], inner.arguments, inner.script)
 
 
 def _program(words: Sequence[str], source: Path) -> Command:
-    """Any program; the script is the first of its arguments that is one, or the module behind `-m`."""
+    """Return the command of any program; the script is the first argument that is one, or the module after `-m`."""
     at = _script_among(words[1:], source)
     if at is not None:
         stop = at + 2

@@ -1,4 +1,4 @@
-"""What a Python expression is worth where that can be told by looking: numbers, texts, True, False, None, `2 * 64`."""
+"""Values of constant Python expressions, without executing them: numbers, texts, True, False, None, `2 * 64`."""
 
 import ast
 from typing import Final
@@ -11,12 +11,12 @@ class _Unknown:
         return "unknown"
 
 
-UNKNOWN: Final = _Unknown()  # no constant, or one that cannot be told
-_LARGEST = 10**12  # of what arithmetic may make
+UNKNOWN: Final = _Unknown()  # not a constant, or one that cannot be computed
+_LARGEST = 10**12  # limit of computed values
 
 
 def constant(node: cst.BaseExpression) -> object:
-    """The value of `node`: int, float, str, bool or None; UNKNOWN for any other expression. Nothing is executed."""
+    """Return the value of `node`: int, float, str, bool or None; UNKNOWN for any other expression. Nothing is executed."""
     if isinstance(node, cst.Integer | cst.Float):
         return _number(node.value)
     if isinstance(node, cst.SimpleString):
@@ -43,7 +43,7 @@ def is_number(value: object) -> bool:
 def _number(text: str) -> object:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):  # an integer of more digits than Python reads
+    except (ValueError, SyntaxError):  # an integer with too many digits for Python
         return UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""A unified diff that `git apply` takes and that gives the very file."""
+"""Unified diffs from which `git apply` makes exactly the new file."""
 
 import difflib
 
@@ -6,7 +6,7 @@ _NO_NEWLINE = "\\ No newline at end of file\n"
 
 
 def unified_diff(path: str, before: str, after: str) -> str:
-    """How `before` becomes `after`; lines end at \\n alone, as they do for git. Empty where they are the same."""
+    """Return the diff from `before` to `after`, empty if they are equal; lines end at \\n alone, as for git."""
     old, new = _lines(before), _lines(after)
     lines = difflib.unified_diff(old, new, f"a/{path}", f"b/{path}")
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}" for line in lines)

@@ -1,4 +1,4 @@
-"""JSON, with comments and trailing commas where a file has them: each value by its keys."""
+"""JSON, also with comments and trailing commas: each value by its keys."""
 
 import json
 import math
@@ -17,9 +17,9 @@ _TOKEN = re.compile(
 
 
 def json_scalars(path: str, text: str) -> list[Scalar]:
-    """Every value of `text` that is no list and no object. SubstitutionError for what is no JSON."""
+    """Return every value of `text` except lists and objects. Raises SubstitutionError for invalid JSON."""
     found: list[Scalar] = []
-    keys: list[str] = []  # of the open objects and lists; "" where a key is awaited
+    keys: list[str] = []  # of the open objects and lists; "" while a key is expected
     open_: list[str] = []
     counts: list[int] = []
     key: str | None = None
@@ -66,7 +66,7 @@ def json_scalars(path: str, text: str) -> list[Scalar]:
 
 
 def write_json(value: object, ascii_only: bool = False) -> str:
-    """`value` as JSON text."""
+    """Return `value` as JSON text."""
     value = plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise SubstitutionError(f"{value!r} cannot be written as JSON")
@@ -91,12 +91,12 @@ def _key(open_: list[str], counts: list[int], key: str | None) -> str:
 
 
 def _path(keys: list[str]) -> tuple[str, ...]:
-    """`("model", "layers[0]")` of `["", "model", "layers", "[0]"]`."""
+    """Return `("model", "layers[0]")` for `["", "model", "layers", "[0]"]`."""
     return joined(keys[1:])
 
 
 def joined(keys: list[str]) -> tuple[str, ...]:
-    """Keys with the indices of lists at the key before them."""
+    """Return the keys with the indices of lists joined to the key before them."""
     result: list[str] = []
     for key in keys:
         if key.startswith("[") and key.endswith("]") and result:

@@ -1,4 +1,4 @@
-"""Metrics that libraries print or write by themselves, by the calls that make them do so.
+"""Metrics that libraries print or write by themselves, found by the calls that do so.
 
     program --library_metrics--> name -> which library      xgb.train(…, evals=[(dval, "val")])   -->   val-rmse
 
@@ -14,7 +14,7 @@ from studio.script.constants import constant
 from studio.script.outline import Call, dotted, text_of
 from studio.script.program import Program, Source
 
-# The metric of an objective where none is named, by the beginning of its name
+# The default metric of an objective, by the beginning of its name
 _XGBOOST = {"binary:": "logloss", "multi:": "mlogloss", "rank:": "ndcg", "survival:": "aft-nloglik", "": "rmse"}
 _LIGHTGBM = {"binary": "binary_logloss", "multiclass": "multi_logloss", "lambdarank": "ndcg@5", "": "l2"}
 _ALIASES = {"mse": "l2", "mean_squared_error": "l2", "mae": "l1", "mean_absolute_error": "l1"}
@@ -32,7 +32,7 @@ def library_metrics(program: Program) -> dict[str, str]:
 
 
 def _keras(source: Source) -> Iterator[str]:
-    """`val_loss`, `loss` and what `compile(metrics=[…])` names, where `fit` draws its bar or a callback writes them."""
+    """`val_loss`, `loss` and metrics of `compile(metrics=[…])`, if `fit` draws its bar or a callback writes them."""
     compiled: list[str] = []
     for call in _calls(source, "compile"):
         given = call.keyword("metrics") or (call.positionals[2] if len(call.positionals) > 2 else None)
@@ -49,7 +49,7 @@ def _keras(source: Source) -> Iterator[str]:
 
 
 def _transformers(source: Source) -> Iterator[str]:
-    """`eval_loss` of a Trainer that has a data set to evaluate on, else `loss`."""
+    """`eval_loss` of a Trainer with a data set for evaluation, else `loss`."""
     for call in source.outline.calls:
         if call.last.endswith("Trainer"):
             yield "eval_loss" if call.keyword("eval_dataset") is not None else "loss"
@@ -75,7 +75,7 @@ def _xgboost(source: Source) -> Iterator[str]:
 
 
 def _lightgbm(source: Source) -> Iterator[str]:
-    """`valid_0's l2` of `valid_sets`, where `log_evaluation` or `early_stopping` prints it."""
+    """`valid_0's l2` of `valid_sets`, if `log_evaluation` or `early_stopping` prints it."""
     if not re.search(r"log_evaluation|early_stopping|verbose_eval", source.file.text):
         return
     metric = _setting(source, "metric") or _by_objective(_LIGHTGBM, _setting(source, "objective"))
@@ -98,7 +98,7 @@ def _catboost(source: Source) -> Iterator[str]:
 
 
 def _sklearn(source: Source) -> Iterator[str]:
-    """`accuracy`, a row of a report that is printed."""
+    """`accuracy`, a row of a printed report."""
     reports = [name for name, value, _ in source.outline.assigns if dotted(value).endswith("classification_report")]
     for call in _calls(source, "print"):
         if any(dotted(one).endswith("classification_report") or dotted(one) in reports for one in call.positionals):
@@ -111,7 +111,7 @@ def _ultralytics(source: Source) -> Iterator[str]:
         yield "metrics/mAP50-95(B)"
 
 
-# module, as the source names it -> the library, and what finds its metrics
+# module, as named in the source -> the library, and the function that finds its metrics
 LIBRARIES: dict[str, tuple[str, Callable[[Source], Iterator[str]]]] = {
     "keras": ("Keras", _keras),
     "transformers": ("Hugging Face", _transformers),
@@ -128,7 +128,7 @@ def _calls(source: Source, last: str) -> Iterator[Call]:
 
 
 def _setting(source: Source, name: str) -> str:
-    """The text under `name` in a dict or a keyword; the last item of a list of texts."""
+    """Return the text under `name` in a dict or a keyword; of a list of texts, the last."""
     for named in source.outline.named:
         if named.name.partition("[")[0] == name and isinstance(named.value, str):
             found = [one.value for one in source.outline.named if one.name.partition("[")[0] == name]
@@ -141,14 +141,14 @@ def _by_objective(table: dict[str, str], objective: str) -> str:
 
 
 def _value(source: Source, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
-    """What a name holds that is assigned once; else the node itself."""
+    """Return the value of a name that is assigned once; else the node itself."""
     if isinstance(node, cst.Name):
         return next((value for name, value, _ in source.outline.assigns if name == node.value), node)
     return node
 
 
 def _texts(node: cst.BaseExpression | None) -> list[str]:
-    """Texts in a list; the one of a text alone."""
+    """Return the texts of a list, or of a single text."""
     if isinstance(node, cst.List | cst.Tuple):
         return [text for element in node.elements if (text := text_of(element.value))]
     return [text] if (text := text_of(node)) else []

@@ -1,4 +1,4 @@
-"""A value as Python text, where a `Read` stands."""
+"""Values as Python text that fits in the place of a `Read`."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ from studio.script.reads import Read
 
 
 def write_literal(file: PythonFile, place: Read, value: object) -> str:
-    """Python text that means `value` and can stand at `place`.
+    """Return Python text that means `value` and fits at `place`.
 
     Raises SubstitutionError for a value that has no literal, or none that fits into an f-string around the place.
     """
@@ -46,7 +46,7 @@ def _string(file: PythonFile, place: Read, value: str) -> str:
 
 
 def compiles(path: str, text: str) -> SyntaxError | None:
-    """What this interpreter says against `text`; None where it compiles."""
+    """Return the error of this interpreter for `text`; None if it compiles."""
     with warnings.catch_warnings(action="ignore"):
         try:
             compile(text, path, "exec", dont_inherit=True)

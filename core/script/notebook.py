@@ -1,4 +1,4 @@
-"""A notebook's code cells as one Python text, in which magics are comments; and back.
+"""A notebook's code cells as one Python text, with magics as comments; and the way back.
 
 notebook --NotebookFile.text--> Python, line by line --values--> the same lines --encode--> notebook
 """
@@ -18,23 +18,23 @@ _FOREIGN = re.compile(r"^\s*%%(?!time\b|timeit\b|capture\b|prun\b)\w+")  # a cel
 
 
 class NotebookFile(PythonFile):
-    """The code of a notebook, with its lines as they are but for magics; `encode` puts changed lines back into the JSON.
+    """The code of a notebook, unchanged except for magics; `encode` puts changed lines back into the JSON.
 
-    Raises SubstitutionError for what is no notebook, or one in another language.
+    Raises SubstitutionError for an invalid notebook, or one in another language.
     """
 
     def __init__(self, path: str, data: bytes) -> None:
         try:
             self._json = data.decode()
         except UnicodeDecodeError:
-            raise SubstitutionError(f"{path!r} is no notebook: it is not UTF-8") from None
+            raise SubstitutionError(f"{path!r} is not a notebook: it is not UTF-8") from None
         scalars = json_scalars(path, self._json)
         by_keys = {scalar.keys: scalar.value for scalar in scalars}
         language = by_keys.get(("metadata", "kernelspec", "language")) or by_keys.get(
             ("metadata", "language_info", "name"), "python"
         )
         if str(language).lower() not in ("python", "ipython", "python3"):
-            raise SubstitutionError(f"{path!r} is a notebook in {language}; Studio writes into those in Python")
+            raise SubstitutionError(f"{path!r} is a notebook in {language}; Studio can only change notebooks in Python")
         cells = [s for s in scalars if len(s.keys) == 2 and s.keys[0].startswith("cells[")]
         self._parts: list[tuple[Scalar, int]] = []  # texts of the JSON, each with the number of newlines in it
         self._cells: list[int] = []  # how many of these texts each cell has
@@ -53,7 +53,7 @@ class NotebookFile(PythonFile):
         self.path, self.encoding, self.text = path, "utf-8", "\n".join(shown)
 
     def encode(self, text: str) -> bytes:
-        """The notebook with the lines of `text` in it; lines that are as they were keep their bytes."""
+        """Return the notebook with the lines of `text` in it; unchanged lines keep their bytes."""
         new, old = text.split("\n"), self.text.split("\n")
         data = self._json.encode()
         pieces: list[bytes] = []
@@ -63,7 +63,7 @@ class NotebookFile(PythonFile):
                 lines = str(part.value).split("\n")
                 for offset in range(newlines + 1):
                     before, after = old[line + offset], new[line + offset]
-                    # a part of a line, where a line stands in several texts, is never changed
+                    # a line that spans several texts is never changed
                     if before != after and _masked(lines[offset], False) == before:
                         kept = len(timed[0]) if (timed := _TIMED.match(lines[offset])) else 0
                         lines[offset] = lines[offset][:kept] + after[kept:]
@@ -80,13 +80,13 @@ class NotebookFile(PythonFile):
         return b"".join([*pieces, data[position:]])
 
     def shown(self, text: str) -> str:
-        """The notebook itself, as a diff has it."""
+        """Return the notebook's JSON for a diff."""
         return self.encode(text).decode()
 
 
 def _masked(line: str, foreign: bool) -> str:
-    """A line that is no Python as a comment of the same length."""
-    if not foreign and (timed := _TIMED.match(line)):  # `%time f(x)` runs what follows
+    """Return a line that is not Python as a comment of the same length; other lines unchanged."""
+    if not foreign and (timed := _TIMED.match(line)):  # `%time f(x)` runs the rest of the line
         return f"{timed[1]}if 1:{' ' * (len(timed[2]) - 5)}{line[len(timed[0]) :]}"
     if not foreign and not _MAGIC.match(line):
         return line

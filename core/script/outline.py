@@ -1,9 +1,9 @@
-"""What a Python file defines and calls, and the constants that stand under a name in it.
+"""Definitions and calls of a Python file, and the constants in it that have a name.
 
     PythonFile --Outline--> functions, classes, calls, imports, and `Named` constants: a dict's key, a keyword of a call,
                             an attribute, a field of a class, a default of a parameter
 
-Nothing is executed: what a name means is read off the text.
+Nothing is executed: the meaning of a name is taken from the text.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from studio.script.python_file import PythonFile
 
 @dataclass(frozen=True)
 class Named:
-    """A constant under a name: `SVC(C=1.0)` has `C` within `SVC`. `shown` is the node to quote."""
+    """A constant with a name: `SVC(C=1.0)` has `C` within `SVC`. `shown` is the node to quote."""
 
     name: str
     within: tuple[str, ...]
@@ -67,7 +67,7 @@ class Class:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of `callee`, as dotted names; `within` what stands around it, from the outside."""
+    """A call of `callee`, as dotted names; `within`: the names around it, outermost first."""
 
     callee: str
     node: cst.Call
@@ -93,7 +93,7 @@ class Import:
 
 
 def dotted(node: cst.CSTNode | None) -> str:
-    """`a.b.c` for names and attributes, `a.b` for `a.b()` and `a.b[0]`; empty for anything else at its beginning."""
+    """Return `a.b.c` for names and attributes, `a.b` for `a.b()` and `a.b[0]`; empty for other expressions."""
     match node:
         case cst.Name():
             return node.value
@@ -108,7 +108,7 @@ def dotted(node: cst.CSTNode | None) -> str:
 
 
 def text_of(node: cst.CSTNode | None) -> str | None:
-    """The text that a string literal means."""
+    """Return the text that a string literal means; None for another node."""
     if isinstance(node, cst.SimpleString | cst.ConcatenatedString):
         value = node.evaluated_value
         return value if isinstance(value, str) else None
@@ -116,7 +116,7 @@ def text_of(node: cst.CSTNode | None) -> str | None:
 
 
 class Outline(cst.CSTVisitor):
-    """Everything of one file that a kind of place may look for."""
+    """All parts of one file that a kind of place may look for."""
 
     def __init__(self, file: PythonFile) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Outline(cst.CSTVisitor):
         self.subscripts: list[cst.Subscript] = []
         self.strings: list[cst.SimpleString] = []
         self.assigned_calls: dict[cst.Call, str] = {}  # `p = ArgumentParser()`: the name that holds what a call returns
-        self.assigns: list[tuple[str, cst.BaseExpression, cst.CSTNode]] = []  # of one name, `a = f(1)`
+        self.assigns: list[tuple[str, cst.BaseExpression, cst.CSTNode]] = []  # to one name, `a = f(1)`
         self.unpacked: list[cst.Assign] = []  # `a, b = …`
         self._within: list[str] = []
         self._kinds: list[str] = []  # of `_within`: class, function, or other
@@ -137,7 +137,7 @@ class Outline(cst.CSTVisitor):
         file.visit(self)
         self._match_calls()
 
-    # What stands around a node
+    # Names around a node
 
     @contextmanager
     def _inside(self, name: str, kind: str = "") -> Iterator[None]:
@@ -155,7 +155,7 @@ class Outline(cst.CSTVisitor):
                 node.visit(self)
 
     def _found(self, name: str, kind: str, node: cst.BaseExpression, shown: cst.CSTNode) -> None:
-        """Note the constant `node` under `name`; the constants of a list or tuple under their indices."""
+        """Record the constant `node` under `name`; the constants of a list or tuple under their indices."""
         value = constant(node)
         quotes = tuple(self._quotes)
         if value is not UNKNOWN:
@@ -311,10 +311,10 @@ class Outline(cst.CSTVisitor):
         self.imports.append(Import(module, names, node))
         return False
 
-    # What calls say about the functions of this file
+    # Calls of the functions of this file
 
     def _match_calls(self) -> None:
-        """A default counts where a call leaves the parameter out; a constant in its position has the parameter's name."""
+        """Record defaults that some call leaves out, and positional constants by the parameter's name."""
         for function in self.functions:
             known_as = function.in_class if function.name == "__init__" else function.name
             skip = 1 if function.in_class and not _is_static(function) else 0
@@ -362,7 +362,7 @@ def _holder(target: cst.CSTNode) -> str:
 
 
 def _subscripted(node: cst.CSTNode) -> str:
-    """`params.optim` for `params["optim"]`."""
+    """Return `params.optim` for `params["optim"]`."""
     if isinstance(node, cst.Subscript) and len(node.slice) == 1:
         index = node.slice[0].slice
         key = text_of(index.value) if isinstance(index, cst.Index) else None

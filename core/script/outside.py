@@ -11,15 +11,15 @@ from studio.errors import BadInput
 from studio.script.paths import PathReader
 from studio.script.program import Program, imports_of
 
-MOST_FILES = 300  # of a package that is looked at
-LEVELS = 2  # above it lie the folders of other experiments
-# What Studio has beside a workspace: those names are its own.
+MOST_FILES = 300  # of a package, that are searched
+LEVELS = 2  # folders above the workspace; higher up are other experiments
+# Names of Studio's own files beside a workspace.
 _TAKEN = {"workspace", "tb", "modeldir", "artifacts", "output.log"}
 _TEXT = re.compile(r"""["'(=\s]((?:\./)?\.\./[^"'\n\s,)]*)""")
 
 
 def outside_paths(program: Program, source: Path, more: Sequence[str] = ()) -> dict[str, str]:
-    """Links that each workspace needs: path from the workspace, `../data`, -> absolute path that exists.
+    """Return the links that each workspace needs: path from the workspace, `../data`, -> existing absolute path.
 
     more  paths given with `--link`, which have to exist
     """
@@ -28,7 +28,7 @@ def outside_paths(program: Program, source: Path, more: Sequence[str] = ()) -> d
         link = _link(os.path.join(source, text), source)
         if link is None:
             raise BadInput(
-                f"--link {text!r} is no path that exists outside the working directory, at most {LEVELS} folders above it"
+                f"--link {text!r} is not an existing path outside the working directory, at most {LEVELS} folders above it"
             )
         found[link[0]] = link[1]
     for path in _mentioned(program, source):
@@ -39,7 +39,7 @@ def outside_paths(program: Program, source: Path, more: Sequence[str] = ()) -> d
 
 
 def _mentioned(program: Program, source: Path) -> Iterator[str]:
-    """What may be such a path, absolute: relative ones are those of the working directory and of the script's folder."""
+    """Yield possible outside paths, absolute: relative ones below the working directory and the script's folder."""
     folders = [source, source / os.path.dirname(program.script or "")]
     for argument in program.arguments:
         for text in (argument, argument.partition("=")[2]):
@@ -52,7 +52,12 @@ def _mentioned(program: Program, source: Path) -> Iterator[str]:
         text = (program.data(path) or b"").decode(errors="replace") if python is None else python.file.text
         try:
             texts = list(reader.read(text, path)) if python is not None else _TEXT.findall(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):  # magics of a notebook, or no Python of today
+        except (
+            SyntaxError,
+            ValueError,
+            RecursionError,
+            MemoryError,
+        ):  # magics of a notebook, or another version of Python
             texts = _TEXT.findall(text)
         for found in texts:
             yield from dict.fromkeys(os.path.join(folder, found) for folder in folders)
@@ -90,7 +95,7 @@ def _link(full: str, source: Path) -> tuple[str, str] | None:
         target = os.path.normpath(source / top)
         if not os.path.exists(target) or Path(target) == source:
             return None
-    except (ValueError, OSError):  # no path at all
+    except (ValueError, OSError):  # not a valid path
         return None
     name = parts[up]
     taken = (up == 1 and (name in _TAKEN or name.endswith(".json"))) or (up > 1 and name.isdigit())

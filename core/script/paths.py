@@ -1,7 +1,7 @@
 """Paths that Python code names: `"../data"`, `Path(__file__).parent.parent / "data"`, `os.path.join(ROOT, "data", name)`.
 
-text, path of its file --PathReader.read--> texts of paths, relative ones as they stand and those made of `__file__` or the working
-directory absolute, each as far as it can be told; nothing is executed
+text, path of its file --PathReader.read--> texts of paths: relative ones unchanged, those made of `__file__` or the working
+directory absolute, each as far as it is known; nothing is executed
 """
 
 import ast
@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 _SAME = {"abspath", "realpath", "normpath", "expanduser", "str", "fspath", "resolve", "absolute", "as_posix", "Path"}
 _SAME |= {"PurePath", "PosixPath", "UPath", "expandvars"}
 _JOINS = {"join", "joinpath", "Path", "PurePath", "PosixPath"}
-_MOST = 20_000  # nodes of a file that are looked at
+_MOST = 20_000  # nodes of a file that are visited
 
 
 @dataclass(frozen=True)
 class Known:
-    """As much of a path as can be told; `whole` where that is all of it, `own` where it is made of the script's place."""
+    """The known part of a path; `whole`: all of it; `own`: made of the script's location."""
 
     text: str
     whole: bool = True
@@ -35,7 +35,7 @@ class PathReader:
         self._file = ""
 
     def read(self, text: str, path: str) -> Iterator[str]:
-        """Path texts in `text`, the code of the file at `path` below the source. SyntaxError where it is no Python."""
+        """Yield path texts in `text`, the code of the file at `path` below the source. Raises SyntaxError."""
         with warnings.catch_warnings(action="ignore"):
             nodes = list(ast.walk(ast.parse(text)))[:_MOST]
         self._file = os.path.join(self._source, path)
@@ -105,7 +105,7 @@ class PathReader:
         return Known(text, own=known.own)
 
     def _joined(self, nodes: list[ast.expr], put: Callable[[str, str], str] = os.path.join) -> Known | None:
-        """The parts up to the first that cannot be told, put together."""
+        """Join the parts up to the first unknown one."""
         known = self._value(nodes[0]) if nodes else None
         for node in nodes[1:]:
             if known is None or not known.whole:
@@ -118,7 +118,7 @@ class PathReader:
 
 
 def _is_of_path(owner: ast.expr | None) -> bool:
-    """Whether `join` is that of `os.path`, and not that of a text."""
+    """Return whether `join` is that of `os.path`, and not that of a text."""
     return (
         owner is None
         or (isinstance(owner, ast.Attribute) and owner.attr == "path")

@@ -1,9 +1,9 @@
-"""What a program would print and log, read off its text: lines with a number in the place of what it computes.
+"""Lines and metrics that a program would print and log, taken from its text, with numbers for computed values.
 
     print(f"epoch {e}: val_loss {loss:.4f}")   -->   `epoch 1: val_loss 0.5`
     writer.add_scalar("loss/val", loss, e)     -->   loss/val, TensorBoard
 
-The lines are for the readers of metrics, which say what is a metric in them.
+The lines are for the metric readers, which find the metrics in them.
 """
 
 import re
@@ -18,7 +18,7 @@ _PRINTING = {"print", "info", "debug", "warning", "write", "echo", "secho", "set
 _COUNTING = re.compile(r"(?i)(epoch|step|iter|it|i|e|t|round|fold|batch|idx|num|n)\w*")
 _PERCENT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?([diouxXeEfFgGcrsa%])")
 _BRACES = re.compile(r"\{([^{}]*)\}")
-# call -> where its names end up; the names are keys of a dict, or the first argument
+# call -> the tracker of its names, which are keys of a dict or the first argument
 _TRACKERS = {
     "add_scalar": "TensorBoard",
     "add_scalars": "TensorBoard",
@@ -43,7 +43,7 @@ def printed_lines(program: Program) -> list[str]:
 
 
 def logged_names(program: Program) -> dict[str, str]:
-    """Return the metrics that the program hands to a tracker: name -> which."""
+    """Return the metrics that the program passes to a tracker: name -> tracker."""
     names: dict[str, str] = {}
     for source in program.parsed(program.python):
         for call in source.outline.calls:
@@ -105,7 +105,7 @@ def _names(call: Call) -> Iterator[str]:
 
 
 def _line(call: Call) -> str:
-    """The text that the call prints; empty where it has no constant text of its own."""
+    """Return the text that the call prints; empty if it has no constant text."""
     arguments = call.positionals
     if not arguments:
         return ""
@@ -121,7 +121,7 @@ def _line(call: Call) -> str:
 
 
 def _text(node: cst.BaseExpression) -> str | None:
-    """The text of a string expression with numbers filled in; None for any other expression."""
+    """Return the text of a string expression with numbers filled in; None for any other expression."""
     match node:
         case cst.FormattedString():
             pieces = []
@@ -155,6 +155,6 @@ def _filled(template: str) -> str:
 
 
 def _number(node: cst.BaseExpression) -> str:
-    """`1` for what counts, as an epoch does; else `0.5`."""
+    """Return `1` for a counter, such as an epoch, else `0.5`."""
     inner = node.left if isinstance(node, cst.BinaryOperation) else node
     return "1" if isinstance(inner, cst.Name) and _COUNTING.fullmatch(inner.value) else "0.5"

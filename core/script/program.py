@@ -1,6 +1,6 @@
-"""The program that a search runs: its script, the local modules it imports, what it is started with.
+"""The program that a search runs: its script, the local modules it imports, its arguments and environment.
 
-command line + folder --Program--> script, `PythonFile`s and their outlines, each read and parsed once, when asked for
+command line + folder --Program--> script, `PythonFile`s and their outlines, each read and parsed once, on demand
 """
 
 import ast
@@ -17,7 +17,7 @@ from studio.script.outline import Outline
 from studio.script.python_file import PythonFile
 from studio.script.reads import FileReads, find_reads
 
-MOST_MODULES = 300  # local modules that are looked at
+MOST_MODULES = 300  # local modules that are read
 _PYTHON = (".py", ".ipynb")
 _IMPORT = re.compile(r"^\s*(?:from\s+([.\w]+)\s+import\s+([^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
 
@@ -26,7 +26,7 @@ Names = frozenset[str] | None  # that are imported from a module; None for all o
 
 
 class Source:
-    """The Python text of one file, with what was found in it; parsed when that is first asked for."""
+    """The Python text of one file, parsed on demand."""
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
@@ -42,14 +42,14 @@ class Source:
 
 
 class Program:
-    """What is started, and the files that it may be made of.
+    """A command and the files that it may consist of.
 
-    script      path of the file that runs, below the source; None for a module that lies elsewhere
-    command     what stands before those, with the script
-    arguments   the script's own
-    env         what `--env` sets
-    more        paths of files that take values as the script does: `--substitute`
-    read        gives the content of a path below the source; None where no such file is
+    script      path of the file that runs, below the source; None for a module elsewhere
+    command     the command up to and with the script
+    arguments   arguments of the script
+    env         variables set by `--env`
+    more        paths of further files that take values: `--substitute`
+    read        returns the content of a path below the source; None if there is no such file
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Program:
 
     @classmethod
     def at(cls, source: Path, script: str | None, arguments: Sequence[str] = (), **others: object) -> "Program":
-        """A program whose files lie in the folder `source`."""
+        """Return a program whose files are in the folder `source`."""
 
         def read(path: str) -> bytes | None:
             file = Path(os.path.normpath(source / path))
@@ -84,17 +84,17 @@ class Program:
         return cls(script, arguments, read=read, **others)  # type: ignore[arg-type]
 
     def with_module(self, path: str) -> "Program":
-        """A program whose one file is the module at `path`."""
+        """Return a program whose only file is the module at `path`."""
         inner = Program(None, self.arguments, self.env, read=self._read)
         inner.modules = [inner.source(path)]
         return inner
 
     def data(self, path: str) -> bytes | None:
-        """The content of the file at `path` below the source; None where there is none."""
+        """Return the content of the file at `path` below the source; None if it cannot be read."""
         if path not in self._data:
             try:
                 self._data[path] = self._read(path)
-            except (OSError, ValueError):  # no permission, or no path at all
+            except (OSError, ValueError):  # no permission, or not a valid path
                 self._data[path] = None
         return self._data[path]
 
@@ -128,7 +128,7 @@ class Program:
 
     @cached_property
     def own(self) -> list[Source]:
-        """The script and what `--substitute` added, as far as they are Python. They have to parse."""
+        """The Python files among the script and the files of `--substitute`. They must parse."""
         paths = [path for path in [self.script, *self.more] if path is not None]
         return [source for path in dict.fromkeys(paths) if (source := self.python_source(path)) is not None]
 
@@ -156,7 +156,7 @@ class Program:
 
     @cached_property
     def executed(self) -> list[Source]:
-        """Local files that the script runs by `exec(open("config.py").read())`: their assignments follow its own."""
+        """Local files that the script runs by `exec(open("config.py").read())`: their assignments follow the script's."""
         found: list[Source] = []
         for source in self.own:
             for path in self._executed(source.file.text):
@@ -168,11 +168,11 @@ class Program:
 
     @property
     def python(self) -> list[Source]:
-        """`own`, then `modules`."""
+        """All Python files: `own`, then `modules`."""
         return [*self.own, *self.modules]
 
     def parsed(self, sources: Sequence[Source]) -> Iterator[Source]:
-        """Those of `sources` that parse; the script itself has to."""
+        """Yield the `sources` that parse; raises SubstitutionError if one of `own` does not."""
         for source in sources:
             try:
                 source.outline  # noqa: B018
@@ -225,7 +225,7 @@ class Program:
 
 
 def imports_of(text: str) -> list[tuple[str, list[str]]]:
-    """`[("a.b", ["c"])]` for `from a.b import c`, anywhere in `text`; also for what this Python cannot parse."""
+    """Return `[("a.b", ["c"])]` for `from a.b import c`, anywhere in `text`, even if this Python cannot parse it."""
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)

@@ -1,7 +1,7 @@
-"""What to search: a range for a place, by its name and the value that stands there, and the places worth searching first.
+"""Proposed ranges: a range for a place by its name and present value, and the places to search first.
 
-Learning rates and the like span a decade on each side of their value; whole numbers a factor of four; flags and known
-families of names (optimizers, kernels) their members.
+Learning rates and the like span a decade on each side of their value, whole numbers a factor of four; flags have both
+values, known families of names (optimizers, kernels) their members.
 """
 
 import re
@@ -15,7 +15,7 @@ from studio.text import literal
 MOST_CHOICES = 10
 MOST_SEARCHED = 5  # hyperparameters of a proposed command
 
-# Names of hyperparameters, the most telling first; a name is compared by its words, so `--optim.weight-decay` has one.
+# Names of hyperparameters, the most important first. Names are compared by words, so `--optim.weight-decay` matches.
 KNOWN = (
     r"lr|lr0|rate|(base_|max_|init_|initial_)?learning_rate|eta|eta0|step_size|alpha|c|gamma|lambda|lam|reg|l1|l2",
     r"weight_decay|wd|dropout|p_?drop|momentum|beta1|beta2|reg_(alpha|lambda)|l1_ratio|penalty|tau|epsilon|temperature",
@@ -47,7 +47,7 @@ NEAR_ONE = re.compile(r"(?i)momentum|beta_?[12]?|betas?\[\d\]|gamma|discount|dec
 
 @dataclass(frozen=True)
 class Proposal:
-    """A place, and the text of a range for it; empty where none is obvious."""
+    """A place with a proposed range as text, empty if none is obvious."""
 
     place: Place
     range: str
@@ -78,7 +78,7 @@ def worth_searching(proposals: Sequence[Proposal], script: str | None = None) ->
 
 
 def _is_inner(place: Place) -> bool:
-    """Whether it is how a function works, and no setting of its module."""
+    """Return whether the value is a detail of how a function works, not a setting of its module."""
     return place.kind in ("default", "attribute") or (place.kind == "variable" and bool(place.within))
 
 
@@ -95,7 +95,7 @@ def range_for(place: Place) -> str:
 
 
 def range_of(name: str, value: object) -> str:
-    """Return the range to search around `value`, as the command line takes it; empty where none is obvious."""
+    """Return the range to search around `value`, as the command line takes it; empty if none is obvious."""
     if isinstance(value, bool):
         return "true,false"
     if isinstance(value, str):
@@ -133,7 +133,7 @@ def _real_range(name: str, value: float) -> str:
 
 
 def _rank(name: str) -> int | None:
-    """The row of `KNOWN` that has the name, or a row behind the last; None for what is no hyperparameter."""
+    """Return the row of `KNOWN` with the name, or one after the last; None if the name is not a hyperparameter's."""
     word = re.sub(r"(?<=[a-z])(?=[A-Z])|[-.]", "_", name).casefold()
     word = re.sub(r"\[\d+\]\Z", "", word)
     for row, names in enumerate(KNOWN):

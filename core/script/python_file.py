@@ -1,8 +1,8 @@
-"""A Python file: its text, parsed once, and where its nodes stand in it.
+"""A Python file: its text, parsed once, and the positions of its nodes.
 
     bytes --decode--> text --libcst--> nodes, each with offsets into the UTF-8 text
 
-Only libcst knows places within f-strings (ast has them right from 3.12 on).
+libcst is used because ast has correct positions within f-strings only from Python 3.12 on.
 """
 
 import ast
@@ -27,9 +27,9 @@ from studio.errors import SubstitutionError
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE = re.compile(rb"\r\n?|\n")
 _BLANKS = b" \t\f\r\n\\"
-_FRAMES = 20_000  # libcst spends about six on a level: an `elif` chain of 200 would not fit in Python's 1000
-_STACK = 512 * 2**20  # bytes, of which only those that are touched are ever taken
-_DEEPEST = 200  # brackets in brackets: Python itself refuses more
+_FRAMES = 20_000  # libcst takes about six per level: an `elif` chain of 200 exceeds Python's 1000
+_STACK = 512 * 2**20  # bytes of address space; only touched pages take memory
+_DEEPEST = 200  # nested brackets: Python itself rejects more
 _TOKENS = re.compile(
     r"""#[^\n\r]*|'{3}(?:\\.|[^\\])*?'{3}|"{3}(?:\\.|[^\\])*?"{3}"""
     r"""|'(?:\\.|[^\\'\n])*'|"(?:\\.|[^\\"\n])*"|[(\[{]|[)\]}]""",
@@ -42,7 +42,7 @@ T = TypeVar("T")
 class PythonFile:
     """The text of one file and its syntax tree.
 
-    Raises SubstitutionError, when its tree is asked for, for what does not parse or cannot be given back byte for byte.
+    Raises SubstitutionError, when the tree is first used, if the text does not parse or cannot be restored byte for byte.
     """
 
     def __init__(self, path: str, data: bytes) -> None:
@@ -50,13 +50,15 @@ class PythonFile:
         self.encoding, self.text = decode(path, data)
         self._bom = _BOM if data.startswith(_BOM) else b""
         if self.encode(self.text) != data:
-            raise SubstitutionError(f"{path!r} does not come back from {self.encoding} byte for byte: save it as UTF-8")
+            raise SubstitutionError(
+                f"{path!r} cannot be decoded from {self.encoding} and encoded again without changes: save it as UTF-8"
+            )
 
     def encode(self, text: str) -> bytes:
         return self._bom + text.encode(self.encoding)
 
     def shown(self, text: str) -> str:
-        """What a diff of the file shows for its `text`."""
+        """Return `text` as a diff of this file shows it."""
         return text
 
     def can_encode(self, value: str) -> bool:
@@ -71,13 +73,13 @@ class PythonFile:
         return self._parsed[0]
 
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
-        """Where it stands, as offsets into the UTF-8 text; parentheses around an expression are no part of it."""
+        """Return the start and stop of `node`, offsets into the UTF-8 text, without parentheses around it."""
         _, spans, positions = self._parsed
         start = positions[spans[node].start]
         return start, positions[spans[node].start + spans[node].length]
 
     def offset(self, node: cst.CSTNode, skip: int) -> int:
-        """The place of the byte that is `skip` bytes behind the start of `node`, in the code that the parser gives back."""
+        """Return the offset of the byte that is `skip` bytes after the start of `node` in the parser's code."""
         _, spans, positions = self._parsed
         return positions[spans[node].start + skip]
 
@@ -88,11 +90,11 @@ class PythonFile:
         return bisect_right(self._newlines, offset) + 1
 
     def code(self, node: cst.CSTNode) -> str:
-        """The text of `node`, on one line."""
+        """Return the text of `node`, on one line."""
         return " ".join(self.module.code_for_node(node).split())
 
     def visit(self, visitor: cst.CSTVisitor) -> None:
-        """Send `visitor` through the whole tree."""
+        """Send `visitor` through the complete tree."""
         module = self.module
         deep(lambda: module.visit(visitor), self.path)
 
@@ -117,7 +119,7 @@ class PythonFile:
 
 
 def decode(path: str, data: bytes) -> tuple[str, str]:
-    """Encoding and text of a Python file, by its BOM or coding comment."""
+    """Return encoding and text of a Python file, by its BOM or coding comment. Raises SubstitutionError."""
     try:
         encoding = tokenize.detect_encoding(BytesIO(data).readline)[0].removesuffix("-sig")
         return encoding, data.removeprefix(_BOM).decode(encoding)
@@ -125,7 +127,7 @@ def decode(path: str, data: bytes) -> tuple[str, str]:
         line = data.count(b"\n", 0, error.start) + 1
         raise SubstitutionError(
             f"{path}:{line}: not {error.encoding}: save the file as UTF-8, "
-            "or declare what it is in its first line, as `# -*- coding: latin-1 -*-` does"
+            "or declare its encoding in the first line, such as `# -*- coding: latin-1 -*-`"
         ) from None
     except (SyntaxError, LookupError) as error:
         raise SubstitutionError(
@@ -134,7 +136,7 @@ def decode(path: str, data: bytes) -> tuple[str, str]:
 
 
 def check_depth(path: str, text: str) -> None:
-    """SubstitutionError for brackets in brackets so deep that a parser would run out of its stack, and the process end."""
+    """Raise SubstitutionError for brackets nested so deeply that a parser would overflow its stack and end the process."""
     depth = 0
     for token in _TOKENS.finditer(text):
         if token[0] in "([{":
@@ -142,14 +144,14 @@ def check_depth(path: str, text: str) -> None:
             if depth > _DEEPEST:
                 line = text.count("\n", 0, token.start()) + 1
                 raise SubstitutionError(
-                    f"{path}:{line}: nested too deeply to be read: Python allows {_DEEPEST} brackets in brackets"
+                    f"{path}:{line}: nested too deeply: Python allows {_DEEPEST} levels of brackets"
                 )
         elif token[0] in ")]}":
             depth = max(0, depth - 1)
 
 
 def deep(work: Callable[[], T], path: str) -> T:
-    """What `work` returns, done on a stack that long chains fit into."""
+    """Return the result of `work`, run on a stack that is large enough for long chains."""
     result: list[T] = []
     raised: list[BaseException] = []
 
@@ -169,7 +171,7 @@ def deep(work: Callable[[], T], path: str) -> T:
     thread.join()
     if raised:
         if isinstance(raised[0], RecursionError):
-            raise SubstitutionError(f"{path!r} is nested too deeply to be read: break up its longest expression")
+            raise SubstitutionError(f"{path!r} is nested too deeply: split its longest expression")
         raise raised[0]
     return result[0]
 
@@ -185,7 +187,7 @@ def _many_frames() -> Iterator[None]:
 
 
 def _positions(path: str, text: bytes, code: bytes) -> Sequence[int]:
-    """Where each byte of `code`, as the parser gives it back, is in `text`.
+    """Return the position in `text` of each byte of `code`, the parser's output.
 
     libcst 1.9 loses blanks in `except E :`, at the very end, and form feeds before code. Nothing else may differ.
     """
@@ -201,16 +203,16 @@ def _positions(path: str, text: bytes, code: bytes) -> Sequence[int]:
         at += 1
     if len(positions) < len(code) or text[at:].strip(_BLANKS):
         line = len(_NEWLINE.findall(text, 0, at)) + 1
-        raise SubstitutionError(f"{path}:{line}: the parser does not give this line back byte for byte: write it anew")
+        raise SubstitutionError(f"{path}:{line}: this line would not survive rewriting: reformat it")
     return [*positions, at]
 
 
 def _unparsed(path: str, text: str, error: cst.ParserSyntaxError) -> SubstitutionError:
-    try:  # Python's own words are better, where it agrees that this is wrong
+    try:  # Python's own message is better, if it finds an error as well
         with warnings.catch_warnings(action="ignore"):
             ast.parse(text)
     except SyntaxError as own:
-        return SubstitutionError(f"{path}:{own.lineno or error.raw_line}: {own.msg}: correct it, as Python 3 needs it")
+        return SubstitutionError(f"{path}:{own.lineno or error.raw_line}: {own.msg}: correct it for Python 3")
     except ValueError as own:  # null bytes
         return SubstitutionError(f"{path}:{error.raw_line}: {own}: remove them")
-    return SubstitutionError(f"{path}:{error.raw_line}: the parser does not know this syntax: write it in another way")
+    return SubstitutionError(f"{path}:{error.raw_line}: the parser does not know this syntax: rewrite the line")

@@ -1,8 +1,8 @@
-"""Where a Python file reads and assigns which names, as offsets into its text.
+"""Reads and assignments of names in a Python file, as offsets into its text.
 
     PythonFile --_Walk--> reads and bindings, scope by scope --resolve--> FileReads
 
-`scopes` says which binding a name means, and whether that fixes it.
+`scopes` resolves a name to its binding, and tells whether that is fixed.
 """
 
 import re
@@ -20,12 +20,12 @@ _OPTION = re.compile(r"--(\w[\w-]*)")
 
 @dataclass(frozen=True)
 class Read:
-    """One read of a name.
+    """A read of a name.
 
     start, stop  offsets into the UTF-8 text
     tight        binds tighter than a minus sign (`x ** 2`, `-x`, `x[0]`): a negative number needs parentheses
     attribute    is followed by a dot: any number needs parentheses
-    quotes       delimiters of the f-strings around it, which cannot occur in its place before Python 3.12
+    quotes       delimiters of the f-strings around it, which cannot be used inside before Python 3.12
     """
 
     name: str
@@ -51,11 +51,11 @@ class Debug:
 
 @dataclass(frozen=True)
 class Assigned:
-    """One assignment to a name.
+    """An assignment to a name.
 
-    value     the constant that is assigned; UNKNOWN where it is none
-    literal   where that stands
-    branches  the `if`s it stands in, and which branch of each
+    value     the constant that is assigned; UNKNOWN if it is not a constant
+    literal   position of the constant
+    branches  the `if`s around it, and which branch of each
     """
 
     line: int
@@ -66,14 +66,14 @@ class Assigned:
     shown: str = ""
 
     def excludes(self, other: "Assigned") -> bool:
-        """Whether they stand in two branches of one `if`."""
+        """Return whether the two are in different branches of one `if`."""
         mine = dict(self.branches)
         return any(mine.get(statement, branch) != branch for statement, branch in other.branches)
 
 
 @dataclass
 class Variable:
-    """One name in the scope that binds it: where it is read, and where assigned, in the order of the text."""
+    """A name in the scope that binds it, with its reads and assignments in the order of the text."""
 
     name: str
     where: tuple[str, ...]  # the functions and classes around that scope
@@ -83,13 +83,13 @@ class Variable:
 
 @dataclass
 class FileReads:
-    """What one file reads.
+    """All reads of one file.
 
-    variables  those that may take a value, by name, a list of scopes
+    variables  variables that may take a value: name -> one for each scope
     fixed      reads of names that may not
-    debugs     f-strings that print the text of what they show
-    artifacts  names given to `get_artifact`
-    options    `lr` where a string begins with `--lr`
+    debugs     f-strings that print the text of their expression
+    artifacts  names passed to `get_artifact`
+    options    `lr` for a string that begins with `--lr`
     """
 
     variables: dict[str, list[Variable]] = field(default_factory=dict)
@@ -100,12 +100,12 @@ class FileReads:
 
     @property
     def words(self) -> set[str]:
-        """Every name that is read or assigned."""
+        """All names that are read or assigned."""
         return {read.name for read in self.fixed} | set(self.variables)
 
 
 def find_reads(file: PythonFile) -> FileReads:
-    """Every read and assignment of every name in `file`."""
+    """Return every read and assignment of every name in `file`."""
     walk = _Walk()
     file.visit(walk)
     found = FileReads(artifacts=walk.artifacts, options=walk.options)
@@ -153,7 +153,7 @@ _Expression: TypeAlias = "cst.FormattedStringExpression | cst.TemplatedStringExp
 
 
 def _debug_offsets(module: cst.Module, node: _Expression) -> tuple[int, int, int]:
-    """Behind its start: the brace, the `=` with the blanks around it, and what follows."""
+    """Return offsets from the start of `node`: the brace, the `=` with the blanks around it, and the rest."""
 
     def size(*parts: cst.CSTNode | None) -> int:
         return sum(len(module.code_for_node(part).encode()) for part in parts if part is not None)
@@ -166,7 +166,7 @@ _Given: TypeAlias = "tuple[cst.BaseExpression | None, tuple[tuple[int, int], ...
 
 
 class _Walk(ScopeVisitor):
-    """Collects the reads, each with its scope, and what stands around them."""
+    """Collector of reads, each with its scope and the syntax around it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class _Walk(ScopeVisitor):
         self.debugs: list[tuple[_Expression, tuple[str, ...]]] = []
         self.artifacts: set[str] = set()
         self.options: set[str] = set()
-        self.given: dict[cst.Name, _Given] = {}  # what is assigned to a name, and where
+        self.given: dict[cst.Name, _Given] = {}  # the value assigned to a name, and where
         self.augmented: set[cst.Name] = set()
         self._quotes: list[str] = []
         self._branches: list[tuple[int, int]] = []
@@ -202,7 +202,7 @@ class _Walk(ScopeVisitor):
         return super().visit_NamedExpr(node)
 
     def _pair(self, target: cst.CSTNode, value: cst.BaseExpression, shown: cst.CSTNode) -> None:
-        """Note what each name of `target` is given: `a, b = 1, 2` gives each its own."""
+        """Record the value of each name in `target`: `a, b = 1, 2` gives each its own."""
         if isinstance(target, cst.Name):
             self._note(target, value, shown)
         elif isinstance(target, cst.Tuple | cst.List) and isinstance(value, cst.Tuple | cst.List):

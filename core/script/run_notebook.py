@@ -1,8 +1,8 @@
-"""Run a notebook from its first cell to its last, printing what the cells print as they print it.
+"""Run a notebook from the first cell to the last, printing the output of cells as it comes.
 
     python -m studio.script.run_notebook PYTHON NOTEBOOK EXECUTED
 
-The kernel is PYTHON, whatever the notebook names. EXECUTED is written in any case, with the outputs so far.
+The kernel is PYTHON, whatever kernel the notebook names. EXECUTED is always written, with the outputs so far.
 """
 
 import os
@@ -30,12 +30,12 @@ def main(python: str, notebook: str, executed: str) -> int:
             _show(msg)
             return super().process_message(msg, cell, cell_index)
 
-    with warnings.catch_warnings(action="ignore"):  # of cells without ids, which older notebooks have
+    with warnings.catch_warnings(action="ignore"):  # about cells without ids, as in older notebooks
         nb = nbformat.read(notebook, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("IPYTHONDIR", folder)
         os.environ["JUPYTER_RUNTIME_DIR"] = folder
-        # sockets in a folder that is this user's alone, where TCP would listen for others on this machine
+        # sockets in a folder of this user only; TCP would be open to others on this machine
         kernel = Kernel(
             connection_file=os.path.join(folder, "kernel.json"), transport="ipc", ip=os.path.join(folder, "k")
         )
@@ -55,7 +55,7 @@ def main(python: str, notebook: str, executed: str) -> int:
 
 
 def _show(message: Any) -> None:
-    """What a cell prints or shows, where the script that it is would have printed it."""
+    """Print a cell's output, as the equivalent script would have."""
     kind, content = message["msg_type"], message["content"]
     if kind == "stream":
         _write(sys.stderr if content["name"] == "stderr" else sys.stdout, content["text"])

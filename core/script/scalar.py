@@ -1,4 +1,4 @@
-"""One value in a configuration file: its keys, where it stands, and how another is written there."""
+"""A value in a configuration file: its keys, its position, and how another value is written there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value.
+    """A value of a configuration file.
 
-    keys         from the outside; the item of a list is `layers[0]`
+    keys         outermost first; the item of a list is `layers[0]`
     start, stop  offsets into the UTF-8 text
-    value        as the format's own parser gives it
-    write        its text for another value; SubstitutionError for what the format cannot say
+    value        as parsed by the format's parser
+    write        returns the text of another value; SubstitutionError if the format cannot express it
     """
 
     keys: tuple[str, ...]

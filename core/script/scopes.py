@@ -1,12 +1,12 @@
-"""Python's scopes: which binding a name means where it stands.
+"""Python's scopes: the binding that a name means at its position.
 
     tree --ScopeVisitor--> scopes, each with what it binds --Scope.owner--> the scope that a name belongs to
 
-libcst's own scope analysis does not tell an assignment from a loop target. So the visitor keeps the scopes itself, by
+libcst's own scope analysis does not distinguish an assignment from a loop target, so the visitor tracks scopes itself, by
 Python's rules: https://docs.python.org/3/reference/executionmodel.html#resolution-of-names
 
 A name is *fixed* in a scope that binds it as a parameter, loop or comprehension target, import, `with` or `except`
-name, match capture, type parameter, function or class; assigning to it there as well changes nothing.
+name, match capture, type parameter, function or class, even if it is assigned there as well.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,16 +15,16 @@ from typing import Literal
 
 import libcst as cst
 
-Kind = Literal["module", "function", "class", "comprehension", "types"]  # types: where type parameters are known
+Kind = Literal["module", "function", "class", "comprehension", "types"]  # types: the scope of type parameters
 
 
 class Scope:
-    """One scope and what it binds.
+    """A scope and its bindings.
 
     declared  names of its `global` and `nonlocal` statements
-    assigned  names and the places that assign to them; none for `lr: float`, which binds the name all the same
+    assigned  names and the nodes that assign to them; no node for `lr: float`, which binds the name all the same
     fixed     names that it binds in another way
-    where     names of the functions and classes that it is, and is in
+    where     names of its function or class and those around it, outermost first
     """
 
     def __init__(self, parent: "Scope | None", kind: Kind, name: str = "") -> None:
@@ -36,11 +36,11 @@ class Scope:
         self.fixed: set[str] = set()
 
     def owner(self, name: str) -> "Scope":
-        """The scope that a use of `name` here means; the module's where nothing binds it."""
+        """Return the scope that a use of `name` here refers to; the module's if nothing binds it."""
         scope, outermost = self, self
         while outermost.parent is not None:
             outermost = outermost.parent
-        sees_class = True  # a class body is seen by its own statements, not by functions in it
+        sees_class = True  # names of a class body are visible to its statements, not to functions in it
         while scope.parent is not None:
             if sees_class or scope.kind != "class":
                 declared = scope.declared.get(name)
@@ -54,9 +54,9 @@ class Scope:
 
 
 def assignments(scopes: Sequence[Scope]) -> Iterator[tuple[str, Scope, list[cst.Name]]]:
-    """Assignments to names that nothing fixes, once those of `global` and `nonlocal` names went where they belong.
+    """Yield assignments to names that are not fixed, with `global` and `nonlocal` ones moved to their scopes.
 
-    They go there by this call: what is `fixed` in a scope is complete only after it.
+    This call moves them: `fixed` of a scope is complete only after it.
     """
     for scope in scopes:
         for name in scope.declared:
@@ -69,11 +69,11 @@ def assignments(scopes: Sequence[Scope]) -> Iterator[tuple[str, Scope, list[cst.
 
 
 class ScopeVisitor(cst.CSTVisitor):
-    """Collects the scopes of a module and their bindings, for a subclass that looks at what is read.
+    """Collector of a module's scopes and bindings, for a subclass that handles reads.
 
-    `scope` is the one that the visited node stands in; it has all its bindings once the whole module was visited.
-    Names that are bound, or stand in an import, a pattern or a declaration, are not visited.
-    A `visit_` that returns False has visited by itself what may hold a read.
+    `scope` is the scope of the visited node; its bindings are complete once the module was visited.
+    Names that are bound, or part of an import, a pattern or a declaration, are not visited.
+    A `visit_` that returns False has itself visited the children that may have a read.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class ScopeVisitor(cst.CSTVisitor):
     # Bindings within a scope
 
     def _bind(self, target: cst.CSTNode, kind: Literal["assigned", "fixed", "deleted"]) -> None:
-        """Names in `target` are bound; `a[lr] = 1` reads `a` and `lr`."""
+        """Bind the names in `target`; `a[lr] = 1` reads `a` and `lr`."""
         if isinstance(target, cst.Tuple | cst.List):
             for element in target.elements:
                 self._bind(element.value, kind)
@@ -172,7 +172,7 @@ class ScopeVisitor(cst.CSTVisitor):
         self.scope.declared |= {item.name.value: "nonlocal" for item in node.names}
         return False
 
-    # Patterns: only captures and nested patterns; no literal can stand where a pattern has a (dotted) name.
+    # Patterns: only captures and nested patterns; a (dotted) name in a pattern cannot be replaced by a literal.
 
     def visit_MatchValue(self, node: cst.MatchValue) -> bool:
         return False
@@ -230,7 +230,7 @@ class ScopeVisitor(cst.CSTVisitor):
         self, signature: cst.Parameters, returns: cst.Annotation | None, body: cst.CSTNode, name: str = ""
     ) -> None:
         parameters = list(_parameters(signature))
-        for parameter in parameters:  # evaluated outside
+        for parameter in parameters:  # evaluated in the outer scope
             self._visit(parameter.annotation, parameter.default)
         self._visit(returns)
         with self._inside("function", name):
@@ -272,7 +272,7 @@ class ScopeVisitor(cst.CSTVisitor):
         return self._comprehension(node.for_in, node.key, node.value)
 
     def _comprehension(self, clause: cst.CompFor, *elements: cst.CSTNode) -> bool:
-        self._visit(clause.iter)  # the first iterable alone is evaluated outside
+        self._visit(clause.iter)  # only the first iterable is evaluated in the outer scope
         with self._inside("comprehension"):
             self._bind(clause.target, "fixed")
             self._visit(*clause.ifs)

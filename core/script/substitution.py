@@ -1,4 +1,4 @@
-"""Values into a program: each hyperparameter goes to its place, found once; the texts are spliced once per experiment.
+"""Substitution of values into a program: places are found once, texts are spliced for each experiment.
 
 names --Places.choose--> Place ...     values --put--> Draft --apply_edits--> files that change, arguments, environment
 """
@@ -15,13 +15,18 @@ from studio.script.places.brackets import BRACKETS, check_brackets
 from studio.script.program import Program
 from studio.script.reads import Debug
 
-_VALUES_FILE = "hyperparameters.json"  # a script that names it reads all values from there
+_VALUES_FILE = "hyperparameters.json"  # a script with this name in its text reads all values from the file
 
 
 @dataclass(frozen=True)
 class Written:
-    """What one experiment runs: `files` that change, path -> whole new content; the `command` with the script, and its
-    `arguments`; `env` on top of the user's."""
+    """Command and files of one experiment.
+
+    files      changed files, path -> complete new content
+    command    the command with the script
+    arguments  arguments of the script
+    env        variables added to the user's environment
+    """
 
     files: dict[str, bytes]
     command: list[str]
@@ -30,12 +35,12 @@ class Written:
 
 
 class Substitution:
-    """Where the hyperparameters of a search go: found once, filled per experiment.
+    """The places of a search's hyperparameters: found once, filled for each experiment.
 
-    program    what is run
-    names      of all hyperparameters, as `--hp` has them
+    program    the program that runs
+    names      all hyperparameters, as given with `--hp`
     arrays     those of `names` whose values are numpy vectors; never written into the text
-    shown      what messages call the script
+    shown      name of the script in messages
 
     Raises SubstitutionError for a file that cannot be rewritten faithfully, and for a name that has no place, or several.
     """
@@ -69,9 +74,9 @@ class Substitution:
             self._check()
 
     def write(self, values: Mapping[str, object], array_paths: Mapping[str, str] | None = None) -> Written:
-        """The program with `values` in it; an array's place in an argument takes the path of its file.
+        """Return the program with `values` in it; an array's place in an argument takes the path of its file.
 
-        Raises SubstitutionError for a value that has no literal, or none that fits where it would stand.
+        Raises SubstitutionError for a value that has no literal, or none that fits at its place.
         """
         draft = self._draft(values, array_paths or {})
         texts = apply_edits(self._texts_of(draft.edits), draft.edits)
@@ -79,11 +84,11 @@ class Substitution:
         return Written(files, draft.command, draft.arguments, draft.env)
 
     def changes(self, values: Mapping[str, object]) -> dict[str, bytes]:
-        """The files that change, path -> whole new content."""
+        """Return the changed files, path -> complete new content."""
         return self.write(values).files
 
     def diff(self, values: Mapping[str, object]) -> str:
-        """`changes(values)` as a unified diff without colour, one that `git apply` takes."""
+        """Return `changes(values)` as a unified diff without colour, for `git apply`."""
         draft = self._draft(values, {})
         before = self._texts_of(draft.edits)
         after = apply_edits(before, draft.edits)
@@ -93,7 +98,7 @@ class Substitution:
         )
 
     def described(self) -> dict[str, str]:
-        """For each hyperparameter, where its value goes, on one line."""
+        """Return name -> one line about the place of its value."""
         return {name: str(place) for name, place in self.places.items()}
 
     # --- one experiment ---
@@ -134,7 +139,7 @@ class Substitution:
             )
 
     def _spelt_out(self) -> Iterator[Edit]:
-        """`{lr=}` prints its own text: `lr={0.1!r}` keeps that."""
+        """Yield edits that keep the output of `{lr=}`, which prints its own text: `lr={0.1!r}`."""
         edits = [edit for place in self.places.values() for edit in place.edits]
         for path in dict.fromkeys(edit.file for edit in edits):
             source = self.program.python_source(path)
@@ -146,7 +151,7 @@ class Substitution:
                     yield from _spell_out(path, debug, data[debug.start + 1 : debug.stop].decode())
 
     def _check(self) -> None:
-        """What compiled still does, with the value that is hardest to place; other literals stand where it does."""
+        """Check that files still compile with the value that is hardest to place, -0.5; it stands for all literals."""
         places = {name: place for name, place in self.places.items() if place.edits}
         edits = [
             (edit, edit.write(-0.5))
@@ -158,16 +163,16 @@ class Substitution:
         before = self._texts_of(edits)
         for path, text in apply_edits(before, edits).items():
             if compiles(path, before[path]) is not None:
-                continue  # broken, or newer than this interpreter: the script's own will tell
+                continue  # broken, or newer than this interpreter: left to the script's own interpreter
             error = compiles(path, text)
             if error is not None:
-                raise SubstitutionError(f"{path}:{error.lineno}: no number can stand here for the name: {error.msg}")
+                raise SubstitutionError(f"{path}:{error.lineno}: a number cannot replace the name here: {error.msg}")
 
 
 def _spell_out(path: str, debug: Debug, shown: str) -> list[Edit]:
     if any(mark in shown for mark in ("\\", "\n", "\r", *debug.quotes)):
         raise SubstitutionError(
-            f"{path}:{debug.line}: the text of {{{shown}}} cannot stand outside braces: write it without `=`"
+            f"{path}:{debug.line}: the text of {{{shown}}} cannot be written outside braces: write it without `=`"
         )
     text = shown.replace("{", "{{").replace("}", "}}")
     after = "!r" if debug.shows_repr else ""

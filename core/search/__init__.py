@@ -1,4 +1,4 @@
-"""From settings to a finished project.
+"""A search from its settings to a finished project.
 
 search       `studio.Search`: ask and tell, numbered, recorded, replayed
 ranges       texts and values to a Space

@@ -1,4 +1,4 @@
-"""Artifacts that the user names: captured from a run, shared by all, or reused from another project."""
+"""Artifacts of the user: captured from a run, shared by all, or reused from another project."""
 
 import os
 import re
@@ -17,16 +17,16 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 @dataclass
 class Artifacts:
-    """Where captured and reused artifacts come from: tag -> path."""
+    """Sources of captured and reused artifacts: tag -> path."""
 
     captured: dict[str, str] = field(default_factory=dict)  # workspace paths
-    copied: dict[str, Path] = field(default_factory=dict)  # outside the source, one copy an experiment
-    shared: dict[str, Path] = field(default_factory=dict)  # one copy a project
-    reused: dict[str, str] = field(default_factory=dict)  # PROJECT/NUMBER/ARTIFACT, one copy a project
-    links: dict[str, str] = field(default_factory=dict)  # workspace path -> tag of the shared artifact that lies there
+    copied: dict[str, Path] = field(default_factory=dict)  # outside the source, one copy per experiment
+    shared: dict[str, Path] = field(default_factory=dict)  # one copy per project
+    reused: dict[str, str] = field(default_factory=dict)  # PROJECT/NUMBER/ARTIFACT, one copy per project
+    links: dict[str, str] = field(default_factory=dict)  # workspace path -> tag of the shared artifact at this path
 
     def sources(self) -> dict[str, Path]:
-        """What is copied into the project when it begins: tag -> path. BadInput for one that does not exist."""
+        """Return the paths to copy into a new project: tag -> path. BadInput for one that does not exist."""
         found = {tag: _existing(path, "--capture-once") for tag, path in self.shared.items()}
         for path in self.copied.values():
             _existing(path, "--capture")
@@ -53,21 +53,21 @@ def read_artifacts(settings: Settings, source: Path) -> Artifacts:
         result.reused[tag] = path
     tags = [*settings.capture, *settings.capture_once, *settings.reuse]
     if len(tags) != len({*result.captured, *result.copied, *result.shared, *result.reused}):
-        raise BadInput("two artifacts have one tag; each of --capture, --capture-once and --reuse needs its own")
+        raise BadInput("two artifacts have the same tag; each of --capture, --capture-once and --reuse needs its own")
     return result
 
 
 def _path_and_tag(text: str, option: str, taken: Mapping[str, Any]) -> tuple[str, str]:
     path, colon, tag = text.rpartition(":")
     if not colon or not path or not _TAG.fullmatch(tag):
-        raise BadInput(f"{option} {text!r} is not PATH:TAG, the tag being up to 100 letters, digits and . _ -")
+        raise BadInput(f"{option} {text!r} is not PATH:TAG with a tag of up to 100 letters, digits and . _ -")
     if tag in taken:
         raise BadInput(f"{option} {text!r}: {tag!r} is the name of a hyperparameter; choose another tag")
     return path, tag
 
 
 def _inside(path: str, source: Path) -> str | None:
-    """`path` relative to `source`, or None where it lies outside."""
+    """Return `path` relative to `source`, or None if it is outside."""
     full = Path(os.path.normpath(source / _expanded(path)))
     if full == source:
         raise BadInput(f"{path!r} is the working directory itself, which is copied anyway")
@@ -75,24 +75,24 @@ def _inside(path: str, source: Path) -> str | None:
 
 
 def _expanded(path: str) -> Path:
-    """Without an error where there is no such user: `~x` may be the name of a file."""
+    """Expand `~`, without an error if there is no such user: `~x` may be the name of a file."""
     return Path(os.path.expanduser(path))
 
 
 def _existing(path: Path, option: str) -> Path:
-    if not os.path.exists(path):  # unlike Path.exists, no error for what can be no path: too long, a zero byte
+    if not os.path.exists(path):  # unlike Path.exists, no error for an invalid path: too long, a zero byte
         raise BadInput(f"{option}: {str(path)!r} does not exist")
     if not (path.is_file() or path.is_dir()):
         raise BadInput(f"{option}: {str(path)!r} is neither a file nor a folder")
     if is_inside(studio_home(), path):
         raise BadInput(
-            f"{option}: {str(path)!r} holds {studio_home()}, where Studio would copy it to; name what is needed of it"
+            f"{option}: {str(path)!r} contains {studio_home()}, to which Studio would copy it; name only the part that is needed"
         )
     return path.absolute()
 
 
 def _reused(path: str) -> Path:
-    """The file or folder that `PROJECT/NUMBER/ARTIFACT` names in the latest attempt of an experiment."""
+    """Return the file or folder that `PROJECT/NUMBER/ARTIFACT` names, from the experiment's latest attempt with it."""
     key, slash, name = path.rpartition("/")
     if not slash or not _TAG.fullmatch(name):
         raise BadInput(f"--reuse {path!r} is not PROJECT/NUMBER/ARTIFACT")

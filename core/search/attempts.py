@@ -1,4 +1,4 @@
-"""The attempts of each experiment: which is the latest, which go on from an earlier session, which wait to be made."""
+"""Attempts of experiments: the latest of each, those to continue from an earlier session, and waiting retries."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,17 +8,19 @@ from studio.project.store import Store
 
 
 class Attempts:
-    """`retries`: class of failure -> how often it is tried again by itself."""
+    """The attempts of all experiments. `retries`: class of failure -> number of automatic retries."""
 
     def __init__(self, store: Store, retries: dict[str, int]):
         self._store = store
         self._retries = retries
         self._latest: dict[int, int] = {}
-        self._begun: set[int] = set()  # whose latest attempt waits, or was cut off with an earlier driver
+        self._begun: set[int] = (
+            set()
+        )  # experiments whose latest attempt waits, or was interrupted with an earlier driver
         self._waiting: deque[int] = deque()
 
     def __contains__(self, number: int) -> bool:
-        """Whether experiment `number` waits for another attempt."""
+        """Return whether experiment `number` waits for another attempt."""
         return number in self._waiting
 
     def __iter__(self) -> Iterator[int]:
@@ -31,8 +33,10 @@ class Attempts:
         return self._waiting.popleft()
 
     def begin(self, number: int, snapshot: str, slot: int) -> int:
-        """The attempt that experiment `number` makes now. One that was cut off is the same one: the backend attaches
-        to it, or repeats it."""
+        """Start the next attempt of experiment `number` and return its number.
+
+        An interrupted attempt keeps its number: the backend attaches to it, or repeats it.
+        """
         if number in self._begun:
             self._begun.remove(number)
         else:
@@ -41,11 +45,11 @@ class Attempts:
         return self._latest[number]
 
     def answered(self, number: int) -> None:
-        """Experiment `number` was answered from the record: that is its first attempt."""
+        """Record that experiment `number` was answered from the record, as its first attempt."""
         self._latest[number] = 1
 
     def again(self, number: int) -> int:
-        """Experiment `number` will be tried again, by whichever driver is at work then. Returns the attempt's number."""
+        """Queue a retry of experiment `number`, for this or a later driver. Return the attempt's number."""
         self._latest[number] = self._latest.get(number, 0) + 1
         self._begun.add(number)
         self._store.attempt_queued(number, self._latest[number])
@@ -53,11 +57,11 @@ class Attempts:
         return self._latest[number]
 
     def left(self, number: int, failure: str) -> int:
-        """How often experiment `number` may still be tried again after it failed in that way, which is in the record."""
+        """Return how many retries experiment `number` has left, including one for the recorded failure of this class."""
         return self._retries.get(failure, 0) - self._store.failures(number, failure) + 1
 
     def take_up(self, experiment: Experiment, *, untold: bool) -> None:
-        """What an earlier session left of `experiment`. The search asks for `untold` ones again, of itself."""
+        """Restore the attempts of `experiment` from an earlier session. The search itself asks `untold` ones again."""
         if experiment.folder is None:
             return
         self._latest[experiment.number] = experiment.attempt

@@ -1,7 +1,7 @@
-"""The best experiments run again: with several seeds, or simply again, so that the winner is not the luckiest.
+"""Repeated runs of the best experiments, with several seeds or unchanged, so that the best is not just the luckiest.
 
-Each of the best becomes a project of its own, `PROJECT-confirm-7`, whose experiments are its replicates; one that is
-there already is read, and goes on where more are asked for.
+Each becomes a project of its own, `PROJECT-confirm-7`, whose experiments are the replicates; an existing one is resumed,
+and continues if more are asked for.
 """
 
 import math
@@ -27,7 +27,7 @@ _SEED = re.compile(r"(random_?|rng_?)?(seed|state)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Confirmed:
-    """One configuration and its replicates. Values of the metric are as the script logs them.
+    """A configuration and its replicates. Values of the metric are as the script logs them.
 
     mean, low, high  the mean and the ends of its 95 % interval (Student's t over the replicates); None without two results
     """
@@ -40,7 +40,7 @@ class Confirmed:
     high: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return a JSON-able dict."""
         return {
             "experiment": self.experiment.key,
             "values": self.experiment.as_dict()["values"],
@@ -104,14 +104,14 @@ def _replicated(
 def _grid(settings: Settings, one: Experiment, seed: str, replicates: int, num_workers: int) -> Settings:
     """The values of the experiment, fixed, with seeds for more replicates than now: others may follow."""
     env = settings.env
-    if not seed:  # a variable that the script does not read makes them different experiments
+    if not seed:  # a variable that the script does not read, to make the experiments different
         seed, env = "replicate", {**env, "STUDIO_REPLICATE": "{replicate}"}
     ranges = {**{key: [value] for key, value in one.values.items()}, seed: f"1:1:{MOST}"}
     return settings.as_grid(ranges, env=env, num_workers=num_workers, max_experiments=replicates)
 
 
 def _seed_of(settings: Settings, project: Project, one: Experiment) -> str:
-    """The address of the script's seed, if it has one: `{seed}` in its arguments, else a place of that name."""
+    """Return the address of the script's seed: `{seed}` in its arguments, else a place of such a name; empty if none."""
     if any("{seed}" in argument for argument in settings.arguments):
         return "seed"
     try:
@@ -123,7 +123,7 @@ def _seed_of(settings: Settings, project: Project, one: Experiment) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
-    """Return the mean of `values` and its 95 % confidence interval (Student's t); None where there are too few."""
+    """Return the mean of `values` and its 95 % confidence interval (Student's t); None with too few values."""
     from scipy.stats import t
 
     if not values:

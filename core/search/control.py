@@ -1,4 +1,4 @@
-"""What a driver is asked for while it runs, but for its end: to pause, to retry, for more budget, for values by hand."""
+"""Requests to a running driver, except to stop: pause, retry, more budget, values by hand."""
 
 import contextlib
 import time
@@ -16,9 +16,9 @@ from studio.search.search import Search
 
 
 class Control:
-    """Begins the session in the record, carries requests out, and records what they change of it.
+    """Starts the session in the record, carries out requests, and records the changes.
 
-    meta "taken": names of notes that were carried out, and perhaps not removed
+    meta "taken": names of request files that were carried out, and perhaps not removed
     """
 
     def __init__(self, plan: Plan, search: Search, store: Store, attempts: Attempts, progress: Progress):
@@ -30,15 +30,17 @@ class Control:
         store.begin_session(plan.settings.num_workers, progress.total, self.max_time)
 
     def rest(self, seconds: float) -> tuple[()]:
-        """With nothing running a paused driver waits."""
+        """Sleep while paused with nothing running."""
         if self.paused:
             time.sleep(seconds)
         return ()
 
     @contextlib.contextmanager
     def taking(self, note: Path) -> Iterator[bool]:
-        """Around what `note` asks for: whether it is still to be done. A driver that was killed after the commit and
-        before the removal has left the note behind."""
+        """Carry out the request in file `note` once: yield whether it is new, and remember it in the same commit.
+
+        A driver that was killed between the commit and the removal has left the file behind.
+        """
         with self._store.transaction():
             taken = [name for name in self._store.meta("taken") or () if (note.parent / name).exists()]
             yield note.name not in taken
@@ -46,7 +48,7 @@ class Control:
         note.unlink(missing_ok=True)
 
     def take(self, request: Request, running: Collection[int]) -> str:
-        """Carry out what is no request to stop; returns what to tell the user, or an empty text."""
+        """Carry out a request other than stop; return a message for the user, or an empty text."""
         if request.action == "retry":
             return self._retry(request.numbers, running)
         if request.action == "queue":
@@ -55,7 +57,7 @@ class Control:
             words = self._add_budget(request.experiments, request.seconds)
         else:
             self._pause(request.action == "pause")
-            words = "paused: nothing more is started" if self.paused else "going on"
+            words = "paused: no more experiments are started" if self.paused else "continuing"
         self._record()
         return words
 
@@ -71,7 +73,7 @@ class Control:
         words = []
         for number in numbers:
             if number in running or number in self._attempts:
-                words.append(f"#{number} is not over: it can be retried when it has ended")
+                words.append(f"#{number} has not ended yet; retry it afterwards")
             elif number in asked and (number not in untold or self._was_stopped(number)):
                 self._attempts.again(number)
         return "; ".join(words)
@@ -82,7 +84,7 @@ class Control:
     def _queue(self, values: dict[str, Any]) -> str:
         try:
             number = self._search.add(values)
-        except BadInput as error:  # it was checked when it was asked for; whoever wrote this file did not
+        except BadInput as error:  # requests are checked before they are written, but other programs may write one
             return str(error)
         self._resize()
         return f"#{number} was added by hand"

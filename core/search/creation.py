@@ -1,4 +1,4 @@
-"""A project on disk, made whole or not at all; and a new snapshot of its source, taken on resume."""
+"""Creation of a project, whole or not at all; and a new snapshot of its source on resume."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,10 @@ from studio.system.files import make_folder
 
 
 def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
-    """The project's folder, locked before anything is in it. Its settings come last: a project that has them is whole."""
+    """Create the project's folder, locked before anything is in it, and return its record.
+
+    The settings are written last: a project that has them is complete.
+    """
     make_folder(projects_folder())
     folder, lock = _claim_folder(plan.settings.script, name)
     try:
@@ -37,7 +40,7 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
         store.set_meta("environment", describe(plan.command[0], plan.source))
         store.set_meta("baseline", plan.baseline)
         store.set_meta("settings", plan.settings.as_dict())
-    except BaseException as error:  # Ctrl-C, too: nothing of it stays
+    except BaseException as error:  # Ctrl-C, too: leave nothing behind
         with contextlib.suppress(OSError):
             remove_tree(folder)
         lock.close()
@@ -54,10 +57,10 @@ def source_snapshot(plan: Plan) -> Snapshot:
 
 
 def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
-    """For later experiments, beside the earlier ones, with new copies of what is captured once. `plan` then uses them.
+    """Copy the source again for later experiments, with new copies of what is captured once. `plan` then uses them.
 
-    They count from the moment in which the record names them: whatever ends this before, the old ones are in use. What
-    was reused from other projects stays as it was copied: it is not of the user's files.
+    They count once the record names them: if this is interrupted before, the old ones are used. Artifacts reused from other
+    projects are not copied again, as they are not the user's files.
     """
     before, captured = plan.snapshot, replace(plan.artifacts, reused={}).sources()
     taken = [path.name for path in store.folder.glob(f"{FIRST_SNAPSHOT}*")]
@@ -80,7 +83,7 @@ def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
 
 
 def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
-    """A folder that nobody else has, and its lock. What an earlier one that was cut off left there is removed."""
+    """Return a new folder for the project, and its lock. Remains of an incomplete creation there are removed."""
     for candidate in [name] if name else free_names(script):
         folder = project_folder(candidate)
         try:
@@ -90,11 +93,11 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
         lock = take_lock(folder)
         if is_whole(folder):
             lock.close()
-            raise ProjectError(f"project {candidate!r} exists; go on with it: studio resume {candidate}")
+            raise ProjectError(f"project {candidate!r} exists; continue it: studio resume {candidate}")
         if any(entry.name.isdecimal() for entry in folder.iterdir()):
             lock.close()
             raise ProjectError(
-                f"{folder} holds experiments of a project whose record is gone; remove that folder, or choose another --project"
+                f"{folder} has experiments of a project whose record is gone; remove that folder, or choose another --project"
             )
         for remains in folder.iterdir():
             if remains.name != "lock":
@@ -104,7 +107,7 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a project stands there, well or damaged; else it is free, or was cut off while it was made."""
+    """Return whether a project exists there, intact or damaged; False for an empty or incompletely created one."""
     return backup(folder).is_file() or (database(folder).is_file() and whole(folder))
 
 
@@ -116,7 +119,7 @@ def free_names(script: str) -> list[str]:
 
 
 def fingerprint(settings: Settings) -> str | None:
-    """Of the optimizer's file, where it is one."""
+    """Return the SHA-256 of the optimizer's file; None for an installed optimizer."""
     return (
         hashlib.sha256(Path(settings.optimizer).read_bytes()).hexdigest()
         if is_optimizer_file(settings.optimizer)
@@ -125,7 +128,7 @@ def fingerprint(settings: Settings) -> str | None:
 
 
 def _write_shim(package: Path) -> None:
-    """A `studio` package with `fs_tracker` alone, for interpreters that have no Studio."""
+    """Write a `studio` package with `fs_tracker` only, for interpreters without Studio."""
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     shutil.copyfile(fs_tracker.__file__, package / "fs_tracker.py")

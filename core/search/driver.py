@@ -1,4 +1,4 @@
-"""`Driver`: fills free slots from the search, takes outcomes, writes the record. One thread, one loop:
+"""The driver of a search: fills free slots, takes outcomes, writes the record. One thread, one loop:
 
 signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -> copied, shown, started -> poll
 """
@@ -32,13 +32,13 @@ from studio.system.copying import remove_tree
 from studio.system.files import out_of_space
 from studio.system.signals import WORDS, Interrupts
 
-WRITE_EVERY = 0.3  # seconds between two writes of live values: soon enough for whoever watches a page
+WRITE_EVERY = 0.3  # seconds between two writes of live values: often enough for the dashboard
 POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
-ANSWERS_AT_ONCE = 100  # repeats answered before the loop looks at its limits again
+ANSWERS_AT_ONCE = 100  # repeats answered before the loop checks its limits again
 MOST_WAITING = 100  # repeats of what still runs: an optimizer that knows nothing else would fill the journal with them
-EXHAUSTED = 500  # answers without a new value, after which there is nothing more to find
+EXHAUSTED = 500  # answers without a new value after which the search ends
 ENDINGS = {
-    "cost": "the limit of its cost is reached",
+    "cost": "cost limit reached",
     "disk": "the disk is full: free some space",
     "exhausted": "the optimizer only repeats values that were tried before",
     "failed": "the search ended with an error",
@@ -51,18 +51,18 @@ ENDINGS = {
 
 @dataclass
 class Slot:
-    """What is known of an experiment while it runs."""
+    """State of a running experiment."""
 
     run: Run
     summary: Summary
     slot: int  # from 0, the lowest that was free
     written: float | None = None  # the metric value that the record has
     reports: int = 0
-    pruned: bool = False  # the optimizer asked for its end
+    pruned: bool = False  # whether the optimizer asked to end it
 
 
 class LiveMetrics:
-    """The latest values of running experiments, on their way into the record."""
+    """Writer of the latest metric values of running experiments into the record."""
 
     def __init__(self, store: Store, clock: Callable[[], float]):
         self._store = store
@@ -70,7 +70,7 @@ class LiveMetrics:
         self._written = clock()
 
     def write(self, slots: Mapping[int, Slot], progress: Progress) -> None:
-        """Bring the values of running experiments into the record and before the user's eyes, where it is time."""
+        """Write the values of running experiments to the record and the display, every `WRITE_EVERY` seconds."""
         if self._clock() - self._written < WRITE_EVERY:
             return
         self._written = self._clock()
@@ -83,14 +83,14 @@ class LiveMetrics:
 
 
 class KeptWorkspaces:
-    """Which workspaces stay when their experiments have ended: `--keep all|best|none`."""
+    """Policy for the workspaces of ended experiments: `--keep all|best|none`."""
 
     def __init__(self, keep: str):
         self._keep = keep
-        self.best: Experiment | None = None  # whose workspace stays, under `best`
+        self.best: Experiment | None = None  # its workspace is kept under `best`
 
     def ended(self, experiment: Experiment, best: Experiment | None) -> None:
-        """Remove what need not stay now that `experiment` has ended and `best` is the best."""
+        """Remove workspaces that are no longer kept, now that `experiment` has ended and `best` is the best."""
         drop: Experiment | None = experiment
         if self._keep == "best" and best is not None and best.number == experiment.number:
             drop, self.best = self.best, experiment
@@ -98,14 +98,14 @@ class KeptWorkspaces:
             self.remove(drop.folder)
 
     def remove(self, folder: str) -> None:
-        """Remove the workspace of the attempt in `folder`, which can be the best no more."""
+        """Remove the workspace of the attempt in `folder`, which cannot be the best."""
         if self._keep != "all":
             with contextlib.suppress(OSError):
                 remove_tree(Path(folder) / "workspace")
 
 
 class Repeats:
-    """Which experiment had which values first, and which suggestions wait for one that still runs."""
+    """The first experiment of each set of values, and suggestions that wait for a running one."""
 
     def __init__(self) -> None:
         self._first: dict[str, int] = {}
@@ -115,24 +115,24 @@ class Repeats:
         self._first.setdefault(_identity(values), number)
 
     def first_with(self, suggestion: Suggestion) -> int | None:
-        """The number of another experiment with these values."""
+        """Return the number of another experiment with these values; None if there is none."""
         number = self._first.get(_identity(suggestion.values))
         return None if number == suggestion.number else number
 
     @property
     def waiting(self) -> int:
-        """How many suggestions wait."""
+        """Number of waiting suggestions."""
         return sum(map(len, self._waiting.values()))
 
     def wait(self, number: int, suggestion: Suggestion) -> None:
         self._waiting.setdefault(number, []).append(suggestion)
 
     def release(self, number: int) -> list[Suggestion]:
-        """Suggestions that waited for experiment `number`."""
+        """Return the suggestions that waited for experiment `number`."""
         return self._waiting.pop(number, [])
 
     def forget(self, number: int, values: dict[str, Any]) -> None:
-        """Experiment `number` gave no outcome: the next one with its values has to run."""
+        """Forget experiment `number`, which gave no outcome: the next one with its values has to run."""
         if self._first.get(_identity(values)) == number:
             del self._first[_identity(values)]
 
@@ -153,7 +153,9 @@ class Driver:
     ):
         self.plan, self.search, self.store, self.backend, self.observer = plan, search, store, backend, observer
         self.project = store.folder
-        self.ending = "failed"  # why the search is over: done, time, failures, stopped, interrupted; or it broke off
+        self.ending = (
+            "failed"  # why the search ended: done, time, failures, stopped, interrupted; "failed" if an error ended it
+        )
         self.progress = Progress(plan.metric, plan.size)
         self._interrupts = Interrupts()
         self._slots: dict[int, Slot] = {}
@@ -161,8 +163,8 @@ class Driver:
         self._backups = Backups(store, clock)
         self._live = LiveMetrics(store, clock)
         self._clock, self._begun = clock, clock()
-        self._words: list[str] = []  # to the user, once what they speak of is committed
-        self._sources: set[str] = set()  # of the metric, that the user was told
+        self._words: list[str] = []  # messages for the user, shown after the commit
+        self._sources: set[str] = set()  # sources of the metric that the user was told
         self._unranked = False  # whether the user was told that experiments have no fitness
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
@@ -171,14 +173,14 @@ class Driver:
         self._answers_in_a_row = 0
         self._workspaces = KeptWorkspaces(plan.settings.keep)
         self._draining = False
-        self._stage = 0  # how hard the running ones were asked to end: 0 not at all, 1 politely, 2 killed
+        self._stage = 0  # how running experiments were asked to end: 0 not at all, 1 gracefully, 2 killed
         self._take_up()
         self._control = Control(plan, search, store, self._attempts, self.progress)
 
     def run(self) -> str:
-        """Carry the search to its end; returns why it ended."""
+        """Run the search to its end; return why it ended."""
         self.observer.begun(self.project.name, self.progress)
-        with self._interrupts.heard():  # while closing, too: an impatient Ctrl-C must not leave processes behind
+        with self._interrupts.heard():  # while closing, too: another Ctrl-C must not leave processes behind
             try:
                 self._loop()
                 self._recommend()
@@ -218,25 +220,25 @@ class Driver:
     def _wind_up(self) -> None:
         self.observer.ended(self.progress)
         if self.ending != "done" and self.project.is_dir():
-            self.observer.notice(f"{ENDINGS[self.ending]}; go on with: studio resume {self.project.name}")
+            self.observer.notice(f"{ENDINGS[self.ending]}; continue with: studio resume {self.project.name}")
         try:
             self.store.end_session(self.ending)
             if problem := self._backups.write_last():
                 self.observer.notice(problem)
         except StoreError:
-            if self.ending != "failed":  # else whatever broke the loop is the error to show
+            if self.ending != "failed":  # else show the error that ended the loop
                 raise
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
     def turn(self, events: Sequence[Report | Outcome]) -> bool:
-        """Take what came from the backend, and give it what is next. Whether that was the end."""
+        """Take events from the backend and start what is next. Return whether the search has ended."""
         self._look_around()
         moved = self._step(events)
         return not self._slots and self._is_over(moved)
 
     def _step(self, events: Sequence[Report | Outcome]) -> bool:
-        """Outcomes are told and free slots asked in one commit; only then is anything shown or started."""
+        """Tell outcomes and fill free slots in one commit, then show and start experiments. Return whether anything changed."""
         ended: list[Experiment] = []
         runs: list[Run] = []
         with self.store.transaction():
@@ -260,14 +262,14 @@ class Driver:
             self._show(experiment)
         while self._words:
             self.observer.notice(self._words.pop(0))
-        self.store.check_fence()  # one that was paused since then, and lost its project, starts nothing
+        self.store.check_fence()  # a driver that was paused and lost its project starts nothing
         for run in runs:
             with blame(self.backend, "start"):
                 self.backend.start(run)
         return bool(ended or runs)
 
     def _next(self, ended: list[Experiment]) -> Suggestion | None:
-        """The next suggestion to run. Those seen before are answered on the way, into `ended`."""
+        """Return the next suggestion to run, or None. Repeats of earlier values are answered, into `ended`."""
         if self._attempts:
             return self.search.suggestion(self._attempts.next())
         for _ in range(ANSWERS_AT_ONCE):
@@ -299,7 +301,7 @@ class Driver:
         return run
 
     def _ask_ahead(self) -> None:
-        """An optimizer that does not wait for fitness fills the next slots in the same commit."""
+        """Ask for the next slots' suggestions in the same commit, if the optimizer does not wait for fitness."""
         waits, slots = self.plan.optimizer.needs_fitness, self.plan.settings.num_workers
         while not waits and not self._at_rest and len(self._ahead) < slots:
             suggestion = self.search.ask()
@@ -324,9 +326,9 @@ class Driver:
     def _take_outcome(self, outcome: Outcome) -> Iterator[Experiment]:
         slot = self._slots.get(outcome.number)
         if slot is None or slot.run.attempt != outcome.attempt:
-            return  # a second word about an attempt that is over
+            return  # a second outcome of an ended attempt
         del self._slots[outcome.number], self.progress.running[outcome.number]
-        if outcome.failed and out_of_space(self.project):  # which is no fault of its values: it runs again on resume
+        if outcome.failed and out_of_space(self.project):  # not caused by its values: runs again on resume
             outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
         status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
@@ -334,15 +336,13 @@ class Driver:
         self._say_source(slot.summary)
         if status == "completed" and value is None and not self._unranked:
             self._unranked = True
-            self._words.append(
-                f"experiment {outcome.number} has no fitness, and nothing is ranked so: {outcome.reason}"
-            )
+            self._words.append(f"experiment {outcome.number} has no fitness and is not ranked: {outcome.reason}")
         self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
         if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
             attempt = self._attempts.again(outcome.number)
             self._workspaces.remove(slot.run.folder)
             self._words.append(
-                f"#{outcome.number} failed ({reason}); attempt {attempt} follows, {left - 1} more after it"
+                f"#{outcome.number} failed ({reason}); attempt {attempt} follows, retries left: {left - 1}"
             )
             return
         if status == "stopped":
@@ -361,13 +361,13 @@ class Driver:
             yield self._answer(suggestion, outcome.number)
 
     def _say_source(self, summary: Summary) -> None:
-        """Once for each: a metric without a prefix may come from anywhere."""
+        """Tell the user the metric's source, once for each: a metric without a prefix may have several."""
         if summary.source not in {"", *self._sources}:
             self._sources.add(summary.source)
             self._words.append(f"{self.plan.metric.name} is read from {summary.source}")
 
     def _answer(self, suggestion: Suggestion, known: int) -> Experiment:
-        """The outcome of experiment `known`, which had the same values."""
+        """Record the outcome of experiment `known`, which had the same values, for `suggestion`."""
         self._answers_in_a_row += 1
         number, now = _number(suggestion), time.time()
         record = self.store.experiment(known, self.plan.metric)
@@ -380,7 +380,7 @@ class Driver:
         return self.store.experiment(number, self.plan.metric)
 
     def _tell(self, number: int, status: Status, value: float | None, duration: float, failure: str) -> None:
-        """The one place where a metric becomes a fitness, which is maximised."""
+        """Tell the search the fitness, which is maximised; the only place where a metric becomes a fitness."""
         fitness = None if status == "failed" or value is None else self.plan.sign * value
         cost = duration if self.plan.optimizer.takes("cost") else None
         heard = failure if failure and self.plan.optimizer.takes("failure") else None
@@ -389,18 +389,20 @@ class Driver:
     # --- ends -------------------------------------------------------------------------------------------------------
 
     def _is_over(self, moved: bool) -> bool:
-        """With nothing running: whether that is all."""
+        """Decide whether the search has ended; called when nothing runs."""
         if not self._draining and self.search.done and not self._attempts and not self._ahead:
             self._end("done", 0)
         elif not self._draining and not moved and not self._control.paused:
             if not self.search.untold:
                 raise Stalled(self.search.stalled_text())
-            self.observer.notice(f"{self.plan.optimizer.name} waits for what was stopped by hand; resume runs it again")
+            self.observer.notice(
+                f"{self.plan.optimizer.name} waits for experiments that you stopped; studio resume runs them again"
+            )
             self._end("stopped", 0)
         return self._draining
 
     def _look_around(self) -> None:
-        """Whatever ends the search early: signals, requests, its time."""
+        """Check what ends the search early: signals, requests, the time limit, a full disk."""
         if self._interrupts.count:
             self._end("interrupted", self._interrupts.count - 1)
         for file, request in requests.pending(self.project):
@@ -422,11 +424,11 @@ class Driver:
 
     @property
     def _at_rest(self) -> bool:
-        """Whether nothing new is started."""
+        """Return whether no new experiments are started."""
         return self._draining or self._control.paused
 
     def _end(self, why: str, stage: int) -> None:
-        """No new experiments. Stage 0 lets the running ones end, 1 asks them to, 2 kills them."""
+        """Start no new experiments. Stage 0 lets running ones finish, 1 asks them to end, 2 kills them."""
         first, self._draining = not self._draining, True
         self.ending = why if first else self.ending
         if why == "interrupted" and self._slots and (first or stage > self._stage):
@@ -452,7 +454,7 @@ class Driver:
     # --- resuming ---------------------------------------------------------------------------------------------------
 
     def _take_up(self) -> None:
-        """What earlier sessions left: attempts, runs that were cut off, values seen, counts."""
+        """Restore the state from earlier sessions: attempts, interrupted runs, values seen, counts."""
         untold = set(self.search.untold)
         for experiment in self.store.experiments(self.plan.metric):
             self._attempts.take_up(experiment, untold=experiment.number in untold)
@@ -466,5 +468,5 @@ class Driver:
 
 
 def _number(suggestion: Suggestion) -> int:
-    assert suggestion.number is not None  # `Search` numbers whatever it gives out
+    assert suggestion.number is not None  # `Search` numbers all suggestions
     return suggestion.number

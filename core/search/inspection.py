@@ -1,4 +1,4 @@
-"""What a script offers to a search: places for values, metrics, and the command that searches them."""
+"""Inspection of a script: places for values, metrics, and a command that searches them."""
 
 import os
 import re
@@ -40,7 +40,7 @@ _OPTION = re.compile(
 
 @dataclass
 class Inspection:
-    """What was found. `metrics` come with the likely objective first."""
+    """Result of an inspection. `metrics` has the likely objective first."""
 
     words: list[str]  # the script and its arguments, as `studio run` takes them
     proposals: list[Proposal]
@@ -50,7 +50,7 @@ class Inspection:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a search of what is worth it would be given, by the keywords of `studio.run`."""
+        """Keyword arguments of `studio.run` for a first search of the script."""
         searched = worth_searching(self.proposals, self.script)
         options: dict[str, Any] = {"optimizer": "auto"} if searched else {}
         if self.metrics and self.metrics[0].name != "fitness":
@@ -62,13 +62,13 @@ class Inspection:
 
     @property
     def command(self) -> list[str]:
-        """The `studio run` that searches it, as words of a command line."""
+        """The `studio run` command of that search, as words."""
         options = self.options
         words = [f"--hp={text}" for text in options.pop("hyperparams", [])]
         return ["studio", "run", *(f"--{name}={value}" for name, value in options.items()), *words, *self.words]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: {"command", "places", "metrics", "notices"}."""
+        """Return a JSON-able dict: {"command", "places", "metrics", "notices"}."""
         return {
             "command": self.command,
             "places": [
@@ -98,9 +98,9 @@ def inspect_script(
     is_command: bool = False,
     run: bool = False,
 ) -> Inspection:
-    """Look at the script in the working directory. With `run` it is started once, in a copy, and asked for its --help.
+    """Inspect the script in the working directory. With `run` it is started once, in a copy, and with `--help`.
 
-    Raises BadInput for a script that is not there, SubstitutionError for one that cannot be read.
+    Raises BadInput for a missing script, SubstitutionError for one that cannot be parsed.
     """
     program = program_of(Settings(script, list(arguments), module=module), Path.cwd())
     places = Places(program, script).every()
@@ -122,7 +122,7 @@ def inspect_script(
 
 
 def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
-    """Metrics that the program's text would print or log: what readers make of its lines, without values."""
+    """Return metrics that the program would print or log, found by the readers in its text, without values."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "output.log").write_text("\n".join([*printed_lines(program), ""]), encoding="utf-8")
         printed = [replace(seen, value=None) for seen in seen_metrics(_run_in(folder), host)]
@@ -184,7 +184,7 @@ def _options_in_help(program: Program, known: Sequence[Place], workspace: Path) 
 
 
 def _output_of(argv: Sequence[str], workspace: Path) -> str:
-    """What the command writes to standard output in HELP_TIMEOUT; nothing that it started is left then."""
+    """Return the standard output of the command within HELP_TIMEOUT; all that it started is ended."""
     env = {**os.environ, MARKS: marks(os.environ, secrets.token_hex(4), str(workspace))}
     with tempfile.TemporaryFile() as output:  # a pipe would be read until the last process that has it ends
         try:
@@ -216,4 +216,4 @@ def _letters(name: str) -> str:
 
 def _last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("studio: ") if lines else "it said nothing"
+    return lines[-1].removeprefix("studio: ") if lines else "it printed nothing"

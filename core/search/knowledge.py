@@ -1,4 +1,4 @@
-"""What an earlier search found out, as far as a new one can use it: `--learn-from PROJECT`.
+"""Knowledge of an earlier search that a new one can use: `--learn-from PROJECT`.
 
 project, space --learned--> [(values, fitness)], and a line that says what was taken
 """

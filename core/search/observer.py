@@ -1,4 +1,4 @@
-"""What a driver tells whoever watches: the terminal display, a test, a program."""
+"""Callbacks of a running search, for the terminal display, tests and programs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from studio.experiment import Experiment, Metric
 class Progress:
     """The state of a running search, kept up to date in place.
 
-    total    how many experiments there will be, when that is known
+    total    number of experiments that will run, if known
     running  number -> (values, monotonic time of the start, latest value of the metric)
     rate     experiments per second since the start of this session
     """
@@ -27,7 +27,7 @@ class Progress:
     _status_of: dict[int, str] = field(default_factory=dict)
 
     def count(self, experiment: Experiment) -> None:
-        """Take an experiment that ended into the account; a retry replaces what it was before."""
+        """Count an ended experiment; a retry replaces the earlier count of its number."""
         before = self._status_of.get(experiment.number)
         if before is not None:
             self.counts[before] -= 1
@@ -53,19 +53,19 @@ class Progress:
 
 
 class Observer:
-    """Hears what happens; this one is deaf. Nothing is told before it is in the record."""
+    """Callbacks of a running search; the base class ignores them. All are called after the record is written."""
 
     def notice(self, text: str) -> None:
-        """Something the user should read once."""
+        """Show a message to the user once."""
 
     def begun(self, project: str, progress: Progress) -> None:
-        """The search starts or goes on."""
+        """Called when the search starts or resumes."""
 
     def finished(self, experiment: Experiment, progress: Progress) -> None:
-        """An experiment has ended."""
+        """Called when an experiment has ended."""
 
     def tick(self, progress: Progress) -> None:
         """Called several times a second."""
 
     def ended(self, progress: Progress) -> None:
-        """The search is over, for whatever reason."""
+        """Called when the search has ended, for whatever reason."""

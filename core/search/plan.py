@@ -1,4 +1,4 @@
-"""From `Settings` to a `Plan`: everything is checked here, before anything is written or started.
+"""The plan of a search, made from `Settings`: everything is checked before anything is written or started.
 
 settings --prepare--> Plan --run_of(suggestion)--> Run
 """
@@ -44,8 +44,8 @@ class Plan:
     """A search that can be started."""
 
     settings: Settings
-    source: Path  # the working directory when the search began
-    snapshot: str  # name of the copy of it in the project
+    source: Path  # the working directory when the search started
+    snapshot: str  # name of its copy in the project
     space: Space
     optimizer: type[Optimizer]
     options: dict[str, Any]
@@ -53,35 +53,35 @@ class Plan:
     metric: Metric
     sign: float  # fitness = sign * metric
     max_experiments: int | None
-    size: int | None  # how many experiments there will be, when that is known
+    size: int | None  # number of experiments that will run, if known
     substitution: Substitution
     artifacts: Artifacts
     command: list[str]
-    outside: dict[str, str]  # links that each workspace needs: `../data` -> where that is
+    outside: dict[str, str]  # links that each workspace needs: `../data` -> target
     notices: list[str]
-    starts: list[dict[str, Any]]  # values that are tried first
+    starts: list[dict[str, Any]]  # values of the first experiments
     baseline: dict[str, Any] | None = None  # the first of these, where it is what the script has of its own
     no_baseline: str = ""  # why there is none
     known: list[Known] = field(default_factory=list)  # results of other projects
 
     @property
     def metric_required(self) -> bool:
-        """Whether an experiment without fitness has failed."""
+        """True if an experiment without fitness counts as failed."""
         return self.settings.metric is not None or self.optimizer.needs_fitness
 
     @property
     def slots(self) -> int:
-        """How many experiments run at a time: never more than there will be."""
+        """Number of experiments at a time, at most the number of experiments."""
         workers = self.settings.num_workers
         return workers if self.size is None else max(1, min(workers, self.size))
 
     @property
     def shared_folder(self) -> str:
-        """Name of the copy of what is captured once, in the project: one beside each snapshot, `artifacts`, `artifacts-2`."""
+        """Name of the project's folder for files captured once: `artifacts`, `artifacts-2`, one beside each snapshot."""
         return self.snapshot.replace(FIRST_SNAPSHOT, SHARED, 1)
 
     def run_of(self, suggestion: Suggestion, attempt: int, project: Path) -> Run:
-        """The run of `suggestion`, in the project's folder."""
+        """Return the run of `suggestion`, in the project's folder."""
         assert suggestion.number is not None
         folder = attempt_folder(project, suggestion.number, attempt)
         arrays = {name: str(array_path(folder, name)) for name in array_names(self.space)}
@@ -109,7 +109,7 @@ class Plan:
         )
 
     def _python_path(self, project: Path) -> dict[str, str]:
-        """For a foreign interpreter, a folder with `studio.fs_tracker` alone: never our site-packages."""
+        """Return PYTHONPATH for another interpreter: a folder with `studio.fs_tracker` only, not our site-packages."""
         if self.settings.python is None:
             return {}
         before = self.settings.env.get("PYTHONPATH") or os.environ.get("PYTHONPATH", "")
@@ -118,18 +118,18 @@ class Plan:
 
 
 def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
-    """Check `settings` against the files in `source`, or in its `snapshot`. BadInput for whatever cannot work."""
+    """Check `settings` against the files in `source`, or in its `snapshot`. Raises BadInput."""
     chosen = ""
     notices = []
     if not settings.optimizer:
         searched = range_to_search(settings.ranges, host)
         settings = replace(settings, optimizer=SEARCH if searched else GRID)
         chosen = (
-            f"optimizer {SEARCH}, since {searched} is a range to search; --optimizer names another" if searched else ""
+            f"optimizer {SEARCH}, because {searched} is not a grid; choose another with --optimizer" if searched else ""
         )
     optimizer = host.optimizer(settings.optimizer)
     if settings.start_from and optimizer.grid:
-        raise BadInput("--start-from is for ranges to search; a grid goes through all of its values")
+        raise BadInput("--start-from does not apply to a grid, which runs all of its values")
     if settings.start_from and not optimizer.takes_known:
         notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
     chosen_options = options.typed(optimizer, settings.options)
@@ -141,7 +141,7 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
     files = snapshot or source
     if settings.python is None and (active := active_interpreter()) is not None:
         settings = replace(settings, python=active)
-        notices.append(f"scripts run with {active}, which is active here; --python names another")
+        notices.append(f"scripts run with {active}, the active environment; choose another with --python")
     command = read_command(settings.script, settings.arguments, files, module=settings.module, python=settings.python)
     check_environment(settings.env)
     program = program_of(settings, files, command)
@@ -188,7 +188,7 @@ def program_of(settings: Settings, source: Path, command: Command | None = None)
     for name in settings.substitute:
         path = Path(os.path.normpath(source / name))
         if not path.is_file() or not path.is_relative_to(source):
-            raise BadInput(f"--substitute {name!r} is no file below the working directory")
+            raise BadInput(f"--substitute {name!r} is not a file below the working directory")
         more.append(str(path.relative_to(source)))
     given = {name: os.environ.get(name) if value is None else value for name, value in settings.env.items()}
     env = {name: value for name, value in given.items() if value is not None}
@@ -196,21 +196,21 @@ def program_of(settings: Settings, source: Path, command: Command | None = None)
 
 
 def array_names(space: Space) -> list[str]:
-    """The hyperparameters that reach the script as a file."""
+    """Return the names of hyperparameters that are passed to the script as a file."""
     values = space.values(
         np.full(space.dimensions, 0.5)
-    )  # a parser's own kind of hyperparameter is known by its values
+    )  # a plugin's own kind of parameter is recognised by its values
     return [name for name, value in values.items() if isinstance(value, np.ndarray)]
 
 
 def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
-    """`settings` with where it runs settled: the backend's name alone, its options read, how many at a time."""
+    """Return `settings` with backend, its options and the number of slots resolved, and the backend's class."""
     name, colon, where = settings.backend.partition(":")
     backend, given = host.backend(name), dict(settings.backend_options)
     if colon:
         field = backend.Options.after_colon
         if field is None:
-            raise BadInput(f"--backend {settings.backend}: {name} takes nothing behind its name")
+            raise BadInput(f"--backend {settings.backend}: {name} takes nothing after its name")
         given[field] = where
     chosen = read_backend_options(backend, given)
     values = {field: getattr(chosen, field) for field in given if given[field] is not None}
@@ -246,7 +246,7 @@ def _begin_with_own_values(plan: Plan) -> None:
 
 
 def _check_literals(plan: Plan) -> None:
-    """Every value that is no number is written into the script once: one that cannot be is found before anything runs."""
+    """Write every value that is not a number into the script once, to find errors before anything runs."""
     values = plan.space.values(np.full(plan.space.dimensions, 0.5))
     for parameter in plan.space:
         if isinstance(parameter, Choice | Constant):
@@ -256,7 +256,7 @@ def _check_literals(plan: Plan) -> None:
 
 
 def _settle_budget(plan: Plan) -> None:
-    """How many experiments there will be. An optimizer says its size when it is made, which costs nothing but its seed."""
+    """Set the number of experiments. The optimizer is constructed once to ask its size."""
     try:
         with blame(plan.optimizer, "its constructor"):
             size = plan.optimizer(plan.space, seed=0, **plan.options).size
@@ -267,13 +267,11 @@ def _settle_budget(plan: Plan) -> None:
     size = None if size is None else size + len(plan.starts)
     limit = plan.settings.max_experiments
     if plan.optimizer.grid and size is not None and size > GRID_LIMIT and limit is None:
-        raise BadInput(
-            f"the grid has {size:,} points; give fewer values, or say how many to run with --max-experiments"
-        )
+        raise BadInput(f"the grid has {size:,} points; give fewer values, or limit it with --max-experiments")
     if size is None and limit is None and plan.settings.max_time is None:
         limit = DEFAULT_EXPERIMENTS
         plan.notices.append(
-            f"{plan.optimizer.name} knows no end: stopping after {limit} experiments (--max-experiments)"
+            f"{plan.optimizer.name} has no natural end: stopping after {limit} experiments; change that with --max-experiments"
         )
     plan.max_experiments = limit
     sizes = [number for number in (size, limit) if number is not None]
@@ -295,13 +293,13 @@ def _check_metric(plan: Plan, host: Host, files: Path) -> None:
 
 
 def _probe(plan: Plan, files: Path) -> Run:
-    """A run that is never started: its folder does not exist."""
+    """Return a run that is never started: its folder does not exist."""
     nowhere = os.path.join(os.sep, "nonexistent", "studio")
     return Run("probe", 1, 1, str(files), {}, {}, [], {}, nowhere, metric=plan.metric)
 
 
 def _below(script: str, source: Path) -> str:
-    """`script` as a path below `source`, where it lies there, so that it is found in a copy as well."""
+    """Return `script` as a path below `source`, if it is there, so that it is found in a copy as well."""
     path = Path(os.path.normpath(source / os.path.expanduser(script)))
     if not path.is_relative_to(source) and os.path.exists(path.parent):  # through a link, as /tmp is on macOS
         path = path.parent.resolve() / path.name

@@ -1,4 +1,4 @@
-"""From what the user wrote to a `Space`: each range goes to the plugin that reads it."""
+"""A `Space` from the user's ranges: each range goes to the plugin that parses it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from studio.host import Host
 from studio.space import Choice, Constant, Parameter, Space
 from studio.text import literal
 
-GRID, SEARCH = "grid", "auto"  # the optimizers for those who name none
+GRID, SEARCH = "grid", "auto"  # the default optimizers
 
 
 def range_to_search(ranges: Mapping[str, Any], host: Host) -> str:
-    """The first of `ranges` that is no grid but a range for optimizers, as `name=range`; empty where there is none."""
+    """Return the first of `ranges` that is not a grid but a range for optimizers, as `name=range`; empty if there is none."""
     for name, given in ranges.items():
         if isinstance(given, Parameter):
             if not isinstance(given, Choice | Constant):
@@ -29,14 +29,14 @@ def range_to_search(ranges: Mapping[str, Any], host: Host) -> str:
 
 
 def read_start(text: str, space: Space) -> dict[str, Any]:
-    """The values of `--start-from lr=0.01,layers=3`; a hyperparameter that is not named comes from the middle of its range."""
+    """Return the values of `--start-from lr=0.01,layers=3`; other hyperparameters get the middle of their range."""
     point = np.full(space.dimensions, 0.5)
     values = space.values(point)
     for part in text.split(","):
         name, equals, value = (word.strip() for word in part.partition("="))
         if not equals or name not in space.names:
             known = f"; there are {', '.join(space.names)}" if equals else "; write for example lr=0.01,layers=3"
-            raise BadInput(f"--start-from {text!r}: {part.strip()!r} names no hyperparameter{known}")
+            raise BadInput(f"--start-from {text!r}: {part.strip()!r} is not a hyperparameter{known}")
         values[name] = literal(value)
     try:
         return space.checked(values)
@@ -53,7 +53,7 @@ def _reads(name: str, text: str, host: Host, *, grid: bool) -> bool:
 
 
 def read_space(ranges: Mapping[str, Any], host: Host, *, grid: bool) -> Space:
-    """The space of `ranges`: name -> range text, list of values, single value, or a ready `Parameter`."""
+    """Return the space of `ranges`: name -> range text, list of values, single value, or a `Parameter`."""
     return Space([_parameter(name, given, host, grid) for name, given in ranges.items()])
 
 

@@ -1,4 +1,4 @@
-"""A search that goes on: what it was begun with, and whether the user's files are still those of then."""
+"""Plan of a resumed search: its stored settings, and a check whether the user's files have changed."""
 
 from pathlib import Path
 
@@ -22,25 +22,25 @@ def stored_settings(store: Store) -> Settings:
             raise ProjectError(
                 f"project {name!r} has lost its settings; put the backup of its record in its place: studio doctor {name} --restore"
             )
-        raise ProjectError(f"project {name!r} was cut off while it was made; `studio rm {name}` removes it")
+        raise ProjectError(f"project {name!r} was not completely created; `studio rm {name}` removes it")
     settings = Settings.from_dict({"script": "", **stored})
     if not settings.script:
-        raise BadInput(
-            f"project {name!r} belongs to a program's own loop: studio.Search(project={name!r}, …) resumes it"
-        )
+        raise BadInput(f"project {name!r} is driven by a Python program: studio.Search(project={name!r}, …) resumes it")
     return settings
 
 
 def plan_again(
     settings: Settings, store: Store, host: Host, observer: Observer, accept_changes: bool, keep_source: bool
 ) -> Plan:
-    """The plan of a search that goes on, with the snapshot of then, or a new one where changes are accepted."""
+    """Return the plan of a resumed search, with the stored snapshot, or a new one if changes are accepted."""
     origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
     source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
-    fresh = accept_changes and not keep_source and source.is_dir()  # new files are no change, and are taken, too
-    instead = f"to go on with the copy of then: studio resume {store.folder.name} --keep-source"
+    fresh = (
+        accept_changes and not keep_source and source.is_dir()
+    )  # new files, which do not count as changes, are copied, too
+    instead = f"to continue with the files as they were at the start: studio resume {store.folder.name} --keep-source"
     if not snapshot.is_dir():
-        instead = f"to take your files as they are now: studio resume {store.folder.name} --accept-changes"
+        instead = f"to use your files as they are now: studio resume {store.folder.name} --accept-changes"
         if not fresh:
             raise ProjectError(f"{snapshot}, the copy of the source, is gone; {instead}")
     else:
@@ -58,9 +58,9 @@ def plan_again(
 
 
 def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -> None:
-    """Shows how the user's files differ from the project's copies. ProjectError where they do, unless that is accepted."""
+    """Show how the user's files differ from the project's copies. ProjectError if they do, unless that is accepted."""
     if not plan.source.is_dir():
-        observer.notice(f"{plan.source} is gone; the search goes on with its own copy")
+        observer.notice(f"{plan.source} no longer exists; continuing with the project's copy of it")
         return
     pairs = [(project / plan.snapshot, plan.source)]
     pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
@@ -79,6 +79,6 @@ def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -
     if found and not accept:
         names = ", ".join(str(original / path) for _, original, paths in found for path in paths[:3])
         raise ProjectError(
-            f"changed since the search began: {names}. For later experiments take them as they are now: studio resume"
-            f" {project.name} --accept-changes; or go on with the copy of then: studio resume {project.name} --keep-source"
+            f"changed since the search started: {names}. To use them as they are now: studio resume"
+            f" {project.name} --accept-changes; to continue with the files as they were: studio resume {project.name} --keep-source"
         )

@@ -1,4 +1,4 @@
-"""`run` and `resume`: a search of a script from its settings to its end. The command line is a thin layer over these.
+"""The functions `run` and `resume`: a search of a script from its settings to its end. The CLI is a thin layer.
 
 settings --prepare--> plan --create--> project on disk --Search, Backend, Driver--> Project
 """
@@ -38,7 +38,7 @@ from studio.system.copying import remove_tree
 from studio.system.processes import kill_tree
 from studio.system.signals import check_interrupted
 
-Consent = bool | Callable[[str], bool]  # a function shows a text, and asks whether to go on
+Consent = bool | Callable[[str], bool]  # a function shows a text and asks whether to continue
 
 
 @with_signature(OPTIONS)
@@ -90,15 +90,15 @@ def resume(
     store = Store.open(existing_project_folder(project))
     try:
         requests.drop_outdated(store.folder)  # they were for an earlier driver
-        kill_tree(None, str(store.folder))  # what runs there belongs to a driver that is gone, and its watchdog with it
+        kill_tree(None, str(store.folder))  # processes of an earlier driver whose watchdog was killed, too
         stored = stored_settings(store)
         settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
         plan = plan_again(settings, store, host, observer, accept_changes, keep_source)
         backend = make_backend(plan, host, observer)
         confirm_estimate(backend, observer, yes)
-        # before it is stored: what breaks off here is done by the next resume
+        # before the settings are stored: if it fails, the next resume does it
         _migrate(stored, plan, backend, store, host, observer)
-        # A time is for one session.
+        # A time limit is for one session.
         store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
         if store.meta("optimizer_file") != fingerprint(settings):
             observer.notice(f"{settings.optimizer} has changed since the search began")
@@ -113,20 +113,20 @@ def resume(
 def remove(project: str) -> None:
     """Delete a project and all its files."""
     folder = existing_project_folder(project)
-    with take_lock(folder):  # a driver that comes now finds it taken, not half gone
-        kill_tree(None, str(folder))  # of a driver and a watchdog that were both killed
+    with take_lock(folder):  # a driver that starts now finds the lock taken
+        kill_tree(None, str(folder))  # processes of a driver and a watchdog that were both killed
         remove_tree(folder)
 
 
 def check(settings: Settings, project: str | None, host: Host, source: Path | None = None) -> tuple[Plan, Snapshot]:
-    """All that `run` checks before it writes anything."""
+    """Do all checks of `run` before it writes anything; return the plan and the files to copy."""
     try:
         source = source or Path.cwd()
     except FileNotFoundError:
-        raise BadInput("the working directory does not exist any more; cd to one that does") from None
+        raise BadInput("the working directory no longer exists; cd to one that does") from None
     if project is not None and is_whole(project_folder(project)):
         raise ProjectError(
-            f"project {project!r} exists; go on with it: studio resume {project}, or choose another --project"
+            f"project {project!r} exists; continue it: studio resume {project}, or choose another --project"
         )
     plan = prepare(settings, host, source)
     learn_from_others(plan)
@@ -141,15 +141,15 @@ def check(settings: Settings, project: str | None, host: Host, source: Path | No
 
 
 def make_backend(plan: Plan, host: Host, observer: Observer) -> Backend:
-    """The backend of a session: what it estimates is what it orders."""
+    """Return the backend of a session; the instance that gives the estimate also runs the experiments."""
     settings = replace(plan.settings, num_workers=plan.slots)
     return host.make_backend(settings, slots=plan.slots, source=plan.source, notify=observer.notice)
 
 
 def confirm_estimate(backend: Backend, observer: Observer, yes: Consent) -> None:
-    """Say what the search can cost, before anything is started or written. BadInput where nobody accepts it.
+    """Show what the search can cost, before anything is started or written. Raises BadInput unless that is accepted.
 
-    `yes` False: there is nobody to ask.
+    `yes` False: not accepted, and the user cannot be asked.
     """
     with blame(backend, "estimate"):
         estimate = backend.estimate()
@@ -162,11 +162,11 @@ def confirm_estimate(backend: Backend, observer: Observer, yes: Consent) -> None
     for line in estimate.text.splitlines():
         observer.notice(line)
     if not yes and estimate.max_cost is None:
-        raise BadInput("this costs money: agree with --yes, or say how much it may cost with --max-cost DOLLARS")
+        raise BadInput("this costs money: accept it with --yes, or limit it with --max-cost DOLLARS")
 
 
 def _changed(stored: Settings, given: dict[str, Any]) -> Settings:
-    """The settings of a search that goes on. Options of a backend are added to those it had, unless it is another one."""
+    """Return the changed settings of a resumed search. Backend options are added, unless it is another backend."""
     options = given.pop("backend_options", {})
     name = given.get("backend", stored.backend).partition(":")[0]
     kept = stored.backend_options if name == stored.backend else {}
@@ -174,7 +174,7 @@ def _changed(stored: Settings, given: dict[str, Any]) -> Settings:
 
 
 def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host: Host, observer: Observer) -> None:
-    """Where the search goes on elsewhere: nothing of it may stay where it was."""
+    """Call `migrate` of the old backend if the search continues elsewhere."""
     if (stored.backend, stored.backend_options) == (plan.settings.backend, plan.settings.backend_options):
         return
     before = host.make_backend(stored, slots=stored.num_workers, source=plan.source, notify=observer.notice)
@@ -191,9 +191,7 @@ def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host:
     except StudioError as error:
         if any(experiment.status == "running" for experiment in unfinished):
             raise
-        observer.notice(
-            f"{str(error).rstrip('.:')}. Nothing of this search was running there, and it goes on elsewhere"
-        )
+        observer.notice(f"{str(error).rstrip('.:')}. Nothing of this search was running there; it continues elsewhere")
         return
     with blame(before, "migrate"):
         before.migrate([(experiment.number, experiment.attempt) for experiment in unfinished])
@@ -230,7 +228,7 @@ def _carry_out(
             with blame(backend, "open"):
                 backend.open(store.folder)
         except BaseException:
-            if new:  # nothing has begun: no empty project stays behind
+            if new:  # nothing has started: leave no empty project behind
                 remove_tree(store.folder)
             raise
         ending = Driver(plan, search, store, backend, observer).run()

@@ -1,4 +1,4 @@
-"""`Search`: ask and tell, numbered and, where there is a journal, recorded. It starts nothing and waits for nothing."""
+"""Ask and tell, numbered and, with a journal, recorded. `Search` starts nothing and waits for nothing."""
 
 import itertools
 import json
@@ -28,9 +28,9 @@ from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Parameter, Space, Suggestion
 from studio.system import files as disk
 
-START = {"start": True}  # marks an ask of values that the search began with
-BY_HAND = {"by_hand": True}  # marks an ask of the user's own in the journal
-TOLERANCE = 1e-12  # how far a repeated ask may lie from the stored one
+START = {"start": True}  # marks an ask of start values in the journal
+BY_HAND = {"by_hand": True}  # marks an ask of the user's own values in the journal
+TOLERANCE = 1e-12  # largest relative difference between a repeated ask and the stored one
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -46,7 +46,7 @@ def _one_at_a_time(method: _Method) -> _Method:
 
 
 class Ledger:
-    """What a search knows: its suggestions, what was told of them, and the best."""
+    """State of a search: its suggestions, their results, and the best."""
 
     def __init__(self, project: str):
         self.project = project
@@ -66,7 +66,7 @@ class Ledger:
         before = self.experiments[number]
         self.experiments[number] = replace(before, status=status, fitness=fitness if status == "completed" else None)
         self._untold.pop(number, None)
-        if number == self._best:  # a retry told it again
+        if number == self._best:  # told again after a retry
             self._best = self._find_best()
         elif status == "completed":
             self._best = ranked(filter(None, [self.best, self.experiments[number]]))[0].number
@@ -77,7 +77,7 @@ class Ledger:
 
     @property
     def untold(self) -> list[int]:
-        """Numbers that were asked for and never told, in the order of their asks."""
+        """Numbers that were asked and not told, in the order of their asks."""
         return list(self._untold)
 
     @property
@@ -88,19 +88,19 @@ class Ledger:
         return next((experiment.number for experiment in ranked(self.experiments.values())), None)
 
 
-# The journals that programs opened in this process: a cell of a notebook that is run again takes over from itself.
+# Journals opened by programs in this process: a notebook cell that is run again takes over from its earlier run.
 _OPENED: WeakValueDictionary[str, Store] = WeakValueDictionary()
 
 
 def open_for_program(name: str, settings: dict[str, Any]) -> Store:
-    """The journal of project `name`, new or resumed; what was asked for must not have changed."""
+    """Return the journal of project `name`, new or resumed. BadInput if ranges, optimizer or options have changed."""
     folder = home.project_folder(name)
     earlier = _OPENED.pop(str(folder), None)
     if earlier is not None:
         earlier.close()
     _OPENED[str(folder)] = journal = _open(name, folder, settings)
     last = journal.session()
-    if last is None or last.state is None:  # else it is over, until more is asked for
+    if last is None or last.state is None:  # else it has ended, until more is asked for
         journal.begin_session()
     return journal
 
@@ -115,13 +115,14 @@ def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
         if stored.get(key) != settings[key]:
             journal.close()
             raise BadInput(
-                f"project {name!r} was begun with {key} {stored.get(key)!r}, not {settings[key]!r}; choose another project name"
+                f"project {name!r} uses {key} {stored.get(key)!r}, not {settings[key]!r};"
+                f" give the same {key} or another project name"
             )
     return journal
 
 
 class End:
-    """Writes down that a program's own search is over, or goes on after all: for those who look at its project."""
+    """Recorder of the end of a program's own search, or of its continuation, for readers of the project."""
 
     def __init__(self, journal: Store | None):
         self._journal = journal
@@ -139,7 +140,7 @@ class End:
 
 
 def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
-    """The ranges as the journal keeps them, to compare on resume."""
+    """Return the ranges as the journal keeps them, to compare on resume."""
     items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
     result = {}
     for name, given in items:
@@ -148,8 +149,10 @@ def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_json(given: Any, about: str) -> Any:
-    """`given` as it comes back from the journal: tuples as lists, numpy's numbers as Python's. BadInput for what the journal
-    cannot keep."""
+    """Return `given` as it is read back from the journal: tuples as lists, numpy's numbers as Python's.
+
+    Raises BadInput for a value that the journal cannot keep.
+    """
     given = plain(given)
     if isinstance(given, list | tuple):
         return [as_json(one, about) for one in given]
@@ -157,8 +160,8 @@ def as_json(given: Any, about: str) -> Any:
         return {str(key): as_json(one, about) for key, one in given.items()}
     if not isinstance(given, str | int | float | bool | None):
         raise BadInput(
-            f"{about}: a project keeps texts, numbers, True, False, None and lists of them, not {given!r:.100};"
-            " give one of these, or leave project= out"
+            f"{about}: a project can store texts, numbers, True, False, None and lists of them, not {given!r:.100};"
+            " give one of these, or leave out project="
         )
     return given
 
@@ -168,22 +171,22 @@ class Search:
 
         search = studio.Search({"lr": "1e-5:0.1:l", "optimizer": ["adam", "sgd"]}, optimizer="cma", max_experiments=200)
         for suggestion in search:
-            search.tell(suggestion, fitness(**suggestion.values))      # larger is better; None: it failed
+            search.tell(suggestion, fitness(**suggestion.values))      # larger is better; None: failed
         search.best.values, search.best.fitness
 
     space            name -> range text, list of values, or value; or a `Space`
-    optimizer        a name, the path of a file with one, or an `Optimizer` class; left out, grid for lists and step ranges and
-                     auto for ranges to search
-    seed             one number makes the search repeat; drawn, and found as `search.seed`, when left out
-    options          the optimizer's own
-    max_experiments  how many suggestions are made; the optimizer decides when left out
-    project          stores it, and resumes it where it exists
+    optimizer        a name, the path of a file with one, or an `Optimizer` class; default: grid for lists and step ranges,
+                     auto for other ranges
+    seed             seed of the random numbers, to repeat a search exactly; default: drawn, see `search.seed`
+    options          options of the optimizer
+    max_experiments  number of suggestions; default: the optimizer decides
+    project          name of a project that stores the search, or resumes it if it exists
     start_from       values for all names, to be tried before the optimizer is asked, which is told of them if it
                      `takes_known`
     learn_from       (values, fitness) each: results of an earlier search that the optimizer is told of; no experiments here
-    accept_changes   go on with a fresh optimizer where a resumed one asks for something else than it did
+    accept_changes   use a new optimizer if the resumed one suggests other values than the journal has
 
-    Without `project` no disk is touched. Threads of one program may share a search: each call is carried out whole.
+    Without `project` nothing is written to disk. Threads may share a search: calls are serialised.
     """
 
     def __init__(
@@ -215,10 +218,10 @@ class Search:
             journal = open_for_program(project, settings)
         self._access = threading.RLock()
         self._journal = journal
-        self._end = End(journal if project is not None else None)  # a driver writes down its own
+        self._end = End(journal if project is not None else None)  # a driver records its own end
         self.seed = self._settle_seed(seed)
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
-        self._queue: deque[Suggestion] = deque()  # asked in an earlier session and never told, or by hand
+        self._queue: deque[Suggestion] = deque()  # suggestions by hand, or asked in an earlier session and not told
         self._by_hand: set[int] = set()
         self._starts = deque(self.space.checked(values) for values in start_from)
         self._start_count = len(self._starts)
@@ -233,9 +236,9 @@ class Search:
 
     @_one_at_a_time
     def ask(self) -> Suggestion | None:
-        """The next suggestion to run. None: tell more first, or, when `done`, the end.
+        """Return the next suggestion to run. None: more results are needed or, when `done`, the search has ended.
 
-        Suggestions that an earlier session asked for and never told come first.
+        Suggestions that an earlier session asked for and did not tell come first.
         """
         if self._queue:
             return self._queue.popleft()
@@ -265,10 +268,12 @@ class Search:
 
     @_one_at_a_time
     def add(self, values: Mapping[str, Any]) -> int:
-        """Values by hand, which `ask` returns next, beside the budget. The optimizer, which did not ask for them, never
-        hears of them, so that its path stays the one of its seed. Returns their number."""
+        """Queue the user's own values, which `ask` returns next, outside of the budget. Return their number.
+
+        The optimizer is not told their result, so that it still follows its seed. Raises BadInput unless all names have a value.
+        """
         if set(values) != set(self.space.names):
-            raise BadInput(f"values for {sorted(values)} were added; needed are {sorted(self.space.names)}")
+            raise BadInput(f"values for {sorted(values)} were given; values for {sorted(self.space.names)} are needed")
         suggestion = self._take_in(values, self._ledger.next_number, by_hand=True)
         if self._journal is not None:
             self._journal.ask(self._ledger.next_number - 1, suggestion.values, None, BY_HAND)
@@ -288,9 +293,9 @@ class Search:
         failure: str | None = None,
         pruned: bool | None = None,
     ) -> None:
-        """The fitness of a suggestion (or of its number), larger being better. None, NaN and infinities: it failed.
+        """Record the fitness of a suggestion, or of its number; larger is better. None, NaN and infinities mean failed.
 
-        What is told beside it goes to optimizers with that ability, and is BadInput for others: see `Optimizer`.
+        The further arguments go to optimizers with that ability, and raise BadInput for others: see `Optimizer`.
         `pruned`: it was ended early, so its fitness is no candidate for the best; by default, where `report` said so.
         """
         number = self._known(suggestion)
@@ -308,9 +313,9 @@ class Search:
 
     @_one_at_a_time
     def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:
-        """An intermediate fitness of a suggestion that is still running. True: end it now, and tell its last fitness.
+        """Report an intermediate fitness of a running suggestion. Return True to end it now and tell its last fitness.
 
-        BadInput where the optimizer does not take reports.
+        Raises BadInput if the optimizer does not take reports.
         """
         number = self._known(suggestion)
         _require(self.optimizer_class, "reports")
@@ -320,7 +325,7 @@ class Search:
 
     @_one_at_a_time
     def close(self) -> None:
-        """Give the project back, where there is one, so that another process can go on with it."""
+        """Release the project, if any, so that another process can continue it."""
         if self._journal is not None:
             self._journal.close()
 
@@ -332,7 +337,7 @@ class Search:
 
     @property
     def done(self) -> bool:
-        """Whether `ask` will never return a suggestion again."""
+        """True if `ask` will never return a suggestion again."""
         return not self._queue and (self._budget_spent() or (self._optimizer.done and not self._starts))
 
     @property
@@ -342,20 +347,20 @@ class Search:
     @property
     def done_reason(self) -> str:
         if self._budget_spent():
-            return f"all {self.max_experiments} experiments were asked for"
-        return self._optimizer.done_reason or f"{self.optimizer_class.name} has nothing more to ask"
+            return f"all {self.max_experiments} experiments of the budget were suggested"
+        return self._optimizer.done_reason or f"{self.optimizer_class.name} has no more suggestions"
 
     @property
     def size(self) -> int | None:
-        """How many suggestions this search will make, when that is known."""
+        """Number of suggestions in total, if known."""
         own = None if self._optimizer.size is None else self._optimizer.size + self._start_count
         sizes = [size for size in (own, self.max_experiments) if size is not None]
         return min(sizes) + len(self._by_hand) if sizes else None
 
     def stalled_text(self) -> str:
         out = len(self.untold)
-        wait = f"although {out} suggestions are untold" if out else "although nothing is out"
-        return f"optimizer {self.optimizer_class.name} asks for more results, {wait}"
+        wait = f"of {out} suggestions that were not told" if out else "although no experiment is running"
+        return f"optimizer {self.optimizer_class.name} waits for results {wait}"
 
     def optimize(
         self, function: Callable[..., float | None], n: int | None = None, *, direction: str = "maximize"
@@ -384,7 +389,7 @@ class Search:
 
     @property
     def best(self) -> Experiment | None:
-        """The experiment with the largest fitness, the first of equals; None while there is none."""
+        """The experiment with the largest fitness, the first of equals; None if there is none yet."""
         return self._ledger.best
 
     @property
@@ -401,7 +406,7 @@ class Search:
         return described("Search", self._ledger.project or self.optimizer_class.name, self._state, self.experiments)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Return the HTML that a notebook shows."""
         name = self._ledger.project or self.optimizer_class.name
         return notebook_html(name, self._state, self.experiments, FITNESS)
 
@@ -411,8 +416,7 @@ class Search:
 
     @property
     def recommended(self) -> Experiment | None:
-        """Where results are noisy: the experiment that is best by the mean of the optimizer's model, and not by a lucky value.
-        None: there is no such model, or no noise."""
+        """The best experiment, for noisy results, by the mean of the optimizer's model; None without such a model, or noise."""
         with self._access, blame(self._optimizer, "recommend"):
             suggestion = self._optimizer.recommend()
         if suggestion is None or suggestion.number is None:
@@ -421,7 +425,7 @@ class Search:
 
     @property
     def untold(self) -> list[int]:
-        """Numbers that were asked for and not told, in order."""
+        """Numbers that were asked and not told, in order."""
         return self._ledger.untold
 
     def suggestion(self, number: int) -> Suggestion:
@@ -473,7 +477,7 @@ class Search:
     def _known(self, suggestion: Suggestion | int) -> int:
         number = suggestion if isinstance(suggestion, int) else suggestion.number
         if number is None or number not in self._ledger.suggestions:
-            raise BadInput(f"this search asked for no suggestion with the number {number}")
+            raise BadInput(f"this search has no suggestion with the number {number}")
         return number
 
     def _budget_spent(self) -> bool:
@@ -482,7 +486,7 @@ class Search:
     # --- resuming ---------------------------------------------------------------------------------------------------
 
     def _settle_seed(self, seed: int | None) -> int:
-        """The journal's seed, the given one, or a new one, drawn and kept."""
+        """Return the journal's seed, the given one, or a new one, drawn and stored."""
         stored = None if self._journal is None else self._journal.meta("seed")
         if stored is not None and seed is not None and seed != stored:
             raise BadInput(f"seed {seed} was given, but the project runs with seed {stored}")
@@ -494,7 +498,7 @@ class Search:
         return seed
 
     def _settle_learned(self, given: Sequence[tuple[Mapping[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
-        """What an earlier search knew, as it was when this one began."""
+        """Fix the knowledge of the earlier search as it was when this one began."""
         if given and not self.optimizer_class.takes_known:
             raise BadInput(
                 f"{self.optimizer_class.name} learns from what it asked for alone; take auto to learn from more"
@@ -507,7 +511,7 @@ class Search:
         return [(values, fitness) for values, fitness in self._journal.meta("known") or []]
 
     def _resume(self, journal: Store, accept_changes: bool) -> None:
-        """Repeat the journal since the last fresh start: every ask is asked again and compared, every tell told again."""
+        """Replay the journal since the last restart: each ask is repeated and compared, each tell is told again."""
         asked = [event for event in journal.events() if event.kind == "ask" and event.extra != BY_HAND]
         begun = [event for event in asked if event.extra == START]
         self._start_count = max(self._start_count, len(begun)) if len(begun) == len(asked) else len(begun)
@@ -545,8 +549,8 @@ class Search:
         now = None if suggestion is None else {name: plain(value) for name, value in suggestion.values.items()}
         if suggestion is None or not _same(event.values, now) or not _same(event.point, suggestion.point):
             raise ReplayError(
-                f"experiment {event.number}: {self.optimizer_class.name} now asks for {now}, the record has {event.values};"
-                " its code or its libraries changed. Go on with a fresh optimizer that is told the record: --accept-changes"
+                f"experiment {event.number}: {self.optimizer_class.name} now suggests {now}, the record has {event.values};"
+                " its code or its libraries changed. Continue with a new optimizer that is told the record: --accept-changes"
             )
         self._ledger.asked(suggestion)
 
@@ -555,7 +559,7 @@ class Search:
         self._tell_optimizer(event.experiment, event.fitness, extras, pruned=extras.pop("pruned", False))
 
     def _take_in(self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool) -> Suggestion:
-        """A suggestion that the optimizer did not ask for, or that one before it did."""
+        """Record a suggestion that the present optimizer did not make, and return it."""
         arrays = {name: np.array(value) if isinstance(value, list) else value for name, value in values.items()}
         suggestion = Suggestion(arrays, point, number)
         self._ledger.asked(suggestion)
@@ -572,7 +576,7 @@ class Search:
         self._take_over(journal, until=restart, seed=seed)
 
     def _take_over(self, journal: Store, until: int, seed: int) -> None:
-        """A fresh optimizer that is told the stored points, in the order in which they were told."""
+        """Use a new optimizer that is told the stored points, in the order in which they were told."""
         self._ledger = Ledger(self._ledger.project)
         self._by_hand.clear()
         self._unasked.clear()
@@ -593,7 +597,7 @@ def _checked_budget(max_experiments: int | None) -> int | None:
 
 
 def _same(stored: Any, now: Any) -> bool:
-    """Whether two JSON values agree, numbers to `TOLERANCE`."""
+    """Return whether two JSON values agree, numbers to `TOLERANCE`."""
     if isinstance(stored, list) and isinstance(now, list | tuple):
         return len(stored) == len(now) and all(map(_same, stored, now))
     if isinstance(stored, dict) and isinstance(now, dict):
@@ -608,17 +612,17 @@ def _same(stored: Any, now: Any) -> bool:
 
 
 def _require(optimizer: type[Optimizer], ability: str) -> None:
-    """BadInput where `optimizer` lacks an ability that the search needs."""
+    """Raise BadInput if `optimizer` lacks an ability that the search needs."""
     if not optimizer.takes(ability):
         has = ", ".join(sorted(filter(optimizer.takes, Optimizer.ABILITIES))) or "none"
         raise BadInput(
-            f"optimizer {optimizer.name} does not take {ability} (it has of the optional abilities: {has}); "
+            f"optimizer {optimizer.name} does not take {ability} (its optional abilities: {has}); "
             "`studio plugins` shows which do"
         )
 
 
 def _checked_extras(optimizer: type[Optimizer], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told beside the fitness, as the journal keeps it."""
+    """Return the values told beside the fitness, as the journal keeps them."""
     extras = {}
     for name, value in given.items():
         if value is not None:
@@ -630,6 +634,6 @@ def _checked_extras(optimizer: type[Optimizer], given: Mapping[str, Any]) -> dic
 def _plain_extra(name: str, value: Any) -> Any:
     if name == "failure":
         if value not in FAILURES:
-            raise BadInput(f"failure={value!r} is no class of failure; there are {', '.join(FAILURES)}")
+            raise BadInput(f"failure={value!r} is not a class of failure; there are {', '.join(FAILURES)}")
         return value
     return float(value) if name == "cost" else [float(item) for item in value]

@@ -1,8 +1,8 @@
-"""What a person may ask of a project while it runs, or after: the one code behind `studio stop`, `pause`, `retry`, `add`,
-`resume` and the buttons of the dashboard.
+"""Requests of the user to a project while it runs, or after: `studio stop`, `pause`, `retry`, `add`, `resume` and the
+buttons of the dashboard.
 
-    check --> a note for the driver that is at work --> words
-          --> nobody is: `studio resume` has to follow, here or in a process of its own
+    check --> a request to the running driver --> message
+          --> no driver: `studio resume` has to follow, here or in a process of its own
 """
 
 import contextlib
@@ -26,32 +26,35 @@ from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
 from studio.text import did_you_mean, literal
 
-HEARD = 2.0  # seconds in which a driver takes a note up, unless it is busy
+HEARD = 2.0  # seconds in which a driver takes a request, unless it is busy
 NOT_RUNNING = "the search is not running"
-NO_LIMIT = "runs without a limit of experiments: there is nothing to add to"
-NO_TIME = "has no limit of time that could be longer"
-PROGRAMS = "belongs to a program's own loop, and goes on when that program is run again"
-LARGEST = 2**63  # whole numbers below it are those of NumPy and of databases
+NO_LIMIT = "has no limit on experiments, so there is nothing to add to"
+NO_TIME = "has no time limit that could be longer"
+PROGRAMS = "is driven by a Python program; run that program again to continue"
+LARGEST = 2**63  # NumPy and databases hold integers below it
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What came of it, in words. `resume`: nobody is at work on the project, so `studio resume` with these options is
-    what carries it out; `note` waits for it."""
+    """Result of a request, as a message.
+
+    resume  options of the `studio resume` that carries it out, if no driver runs; else None
+    note    the request's file, which waits for that resume
+    """
 
     words: str
     resume: dict[str, str] | None = None
     note: Path | None = None
 
     def take_back(self) -> None:
-        """The resume was refused: what was asked for with it must not happen at some later one."""
+        """Withdraw the request after its resume was refused, so that no later resume carries it out."""
         if self.note is not None:
             self.note.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def taken_back_if_refused(*asked: Asked) -> Iterator[None]:
-    """Around the resume that carries `asked` out."""
+    """Withdraw requests if the resume that should carry them out fails."""
     try:
         yield
     except StudioError:
@@ -63,9 +66,9 @@ def taken_back_if_refused(*asked: Asked) -> Iterator[None]:
 def refusals(
     settings: Mapping[str, Any], session: Session | None, state: str, counts: Mapping[str, int]
 ) -> dict[str, str]:
-    """Action -> why it cannot be done now, or an empty text where it can: so that no button promises what it cannot keep.
+    """Return action -> why it cannot be done now, or an empty text if it can, for the buttons of the dashboard.
 
-    `state` is the project's, `counts` how many of its experiments have which status.
+    `state` is that of the project, `counts` the number of experiments by status.
     """
     if not settings.get("script"):
         return dict.fromkeys(requests.ACTIONS, f"this search {PROGRAMS}")
@@ -74,8 +77,8 @@ def refusals(
     by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
     nothing_to_add = no_limit and (session is None or session.max_time is None) if at_work else by_itself and not waits
     return {
-        "pause": "" if state == "running" else "it is paused" if at_work else NOT_RUNNING,
-        "go": "it is running" if state == "running" else "it is finished" if state == "done" and not waits else "",
+        "pause": "" if state == "running" else "already paused" if at_work else NOT_RUNNING,
+        "go": "already running" if state == "running" else "already finished" if state == "done" and not waits else "",
         "stop": "" if at_work else NOT_RUNNING,
         "retry": "" if counts.get("failed") or counts.get("stopped") else "nothing failed",
         "budget": (f"this search {NO_LIMIT if at_work else _ends_with(settings, session)}" if nothing_to_add else ""),
@@ -84,7 +87,7 @@ def refusals(
 
 
 def stop(name: str, numbers: Sequence[int] = ()) -> Asked:
-    """End the search, or the experiments in `numbers` alone; they are marked stopped and run again on resume."""
+    """End the search, or only the experiments in `numbers`; they are marked stopped and run again on resume."""
     project = Project(name)
     _script_of(project)
     if not _at_work(project):
@@ -98,25 +101,25 @@ def stop(name: str, numbers: Sequence[int] = ()) -> Asked:
 
 
 def pause(name: str) -> Asked:
-    """Start nothing more until `go`; what runs goes on."""
+    """Start no more experiments until `go`; running ones continue."""
     project = Project(name)
     _script_of(project)
     if not _at_work(project) or not _tell(project, Request("pause")):
         return Asked(NOT_RUNNING)
-    return Asked("asked the search to pause: what runs goes on to its end, and nothing more is started")
+    return Asked("asked the search to pause: running experiments finish, and no more are started")
 
 
 def go(name: str) -> Asked:
-    """Go on, after a pause or an end."""
+    """Continue after a pause or an end."""
     project = Project(name)
     _script_of(project)
     if _at_work(project) and _tell(project, Request("go")):
-        return Asked("asked the search to go on")
-    return Asked("the search goes on", {})
+        return Asked("asked the search to continue")
+    return Asked("the search continues", {})
 
 
 def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
-    """Run `numbers`, or all that failed, once more under their numbers."""
+    """Run `numbers`, or all that failed, again under the same numbers."""
     project = Project(name)
     _script_of(project)
     known = {experiment.number: experiment.status for experiment in project.experiments}
@@ -124,22 +127,20 @@ def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
         if number not in known:
             raise BadInput(f"project {name!r} has no experiment {number}; it has {len(known)}")
         if known[number] in ("running", "queued"):
-            raise BadInput(
-                f"experiment {number} of project {name!r} is {known[number]}; it can be retried when it has ended"
-            )
+            raise BadInput(f"experiment {number} of project {name!r} is {known[number]}; retry it when it has ended")
     chosen = list(numbers) or [number for number, status in known.items() if status == "failed"]
     if not chosen:
-        return Asked("nothing failed, nothing to retry")
-    return _asked(project, Request("retry", chosen), f"runs {_experiments(len(chosen))} once more")
+        return Asked("no experiment failed, so there is nothing to retry")
+    return _asked(project, Request("retry", chosen), f"{_experiments(len(chosen))} will run again")
 
 
 def add_budget(name: str, experiments: int = 0, time: str | float | None = None) -> Asked:
-    """More experiments, more time, or both. Time is for the session that runs, or for the one that begins."""
+    """Add experiments, time, or both. Time is for the running session, or for the next one."""
     project = Project(name)
     settings = _script_of(project)
     seconds = parse_duration(time, "--time") or 0.0
     if experiments < 0 or (not experiments and not seconds):
-        raise BadInput(f"{experiments} experiments: how many are added? It takes at least 1, or some time, such as 30m")
+        raise BadInput("give the number of experiments to add, at least 1, or a time such as 30m")
     session = _session(project)
     if experiments and _ends_by_itself(settings, session):
         raise BadInput(f"project {name!r} {_ends_with(settings, session)}")
@@ -156,11 +157,11 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
         options["max_experiments"] = str(_budget(settings, project) + experiments)
     if seconds:
         options["max_time"] = str(time)
-    return Asked("the search goes on", options)
+    return Asked("the search continues", options)
 
 
 def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
-    """Run these values next: name -> value, or its text. Those left out are the best experiment's."""
+    """Run these values next: name -> value or its text. Missing names take the best experiment's values."""
     project = Project(name)
     settings = _script_of(project)
     grid = host.optimizer(settings.get("optimizer", "grid")).grid
@@ -169,18 +170,20 @@ def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
     if unknown:
         raise BadInput(f"project {name!r} has no hyperparameter {unknown[0]!r}{did_you_mean(unknown[0], space.names)}")
     if not values:
-        raise BadInput(f"no values were given; needed is at least one, such as {next(iter(space.names), 'lr')}=0.01")
+        raise BadInput(f"no values were given; give at least one, such as {next(iter(space.names), 'lr')}=0.01")
     given = {key: value_of(parameter_of(space, key), value) for key, value in values.items()}
     best = project.best if len(given) < len(space) else None
     if len(given) < len(space) and best is None:
         missing = [key for key in space.names if key not in given]
-        raise BadInput(f"no value for hyperparameter {', '.join(missing)}, and no best experiment yet to take it from")
+        raise BadInput(
+            f"no value for hyperparameter {', '.join(missing)}, and there is no best experiment yet to take it from"
+        )
     whole = {key: given[key] if key in given else best.values[key] for key in space.names}  # type: ignore[union-attr]
-    return _asked(project, Request("queue", values=whole), "runs these values next")
+    return _asked(project, Request("queue", values=whole), "these values run next")
 
 
 def value_of(parameter: Parameter, given: Any) -> Any:
-    """`given`, a value or its text, as `parameter` has its values. A number may lie outside its range: it is asked for by hand."""
+    """Return `given`, a value or its text, in the type of `parameter`. A number may be outside its range."""
     value: Any = literal(given) if isinstance(given, str) else given
     if isinstance(value, int) and not -LARGEST < value < LARGEST:
         raise BadInput(f"hyperparameter {parameter.name}: whole numbers have up to 18 digits")
@@ -192,7 +195,7 @@ def value_of(parameter: Parameter, given: Any) -> Any:
             if str(one) == str(given) or (type(one) is type(value) and one == value):
                 return one
         if not all(is_number(one) for one in known):
-            raise BadInput(f"hyperparameter {parameter.name}: {given!r} is none of {', '.join(map(str, known))}")
+            raise BadInput(f"hyperparameter {parameter.name}: {given!r} is not one of {', '.join(map(str, known))}")
     if not is_number(value):
         raise BadInput(f"hyperparameter {parameter.name}: {given!r} is not a number")
     if isinstance(parameter, Integer):
@@ -220,15 +223,15 @@ def _at_work(project: Project) -> bool:
 
 
 def _asked(project: Project, request: Request, words: str) -> Asked:
-    """The note is for the driver that is at work, or else for the resume that has to follow."""
+    """Write a request for the running driver, or else for the resume that has to follow."""
     note = requests.leave(project.folder, request)
     if _is_heard(project, note):
-        return Asked(f"the search {words}")
-    return Asked(f"the search {words}", {}, note)
+        return Asked(words)
+    return Asked(words, {}, note)
 
 
 def _tell(project: Project, request: Request) -> bool:
-    """Leave a note for the driver that is at work. False where it ended without it: then the note is taken back."""
+    """Send a request to the running driver. Return False, and withdraw it, if the driver ended without taking it."""
     note = requests.leave(project.folder, request)
     heard = _is_heard(project, note)
     if not heard:
@@ -237,7 +240,7 @@ def _tell(project: Project, request: Request) -> bool:
 
 
 def _is_heard(project: Project, note: Path) -> bool:
-    """Whether a driver took `note` up, or is at work and will: one that winds up does not look for notes any more."""
+    """Return whether a driver took the request, or runs and will; a driver that is ending takes no more requests."""
     deadline = time.monotonic() + HEARD
     while note.exists() and time.monotonic() < deadline:
         if not _at_work(project):
@@ -259,20 +262,17 @@ def _session(project: Project) -> Session | None:
 
 
 def _ends_by_itself(settings: Mapping[str, Any], session: Session | None) -> bool:
-    """Whether the optimizer has a size of its own, which nothing lifts."""
+    """Return whether the optimizer has a size of its own, which no option changes."""
     return settings.get("max_experiments") is None and session is not None and session.size is not None
 
 
 def _ends_with(settings: Mapping[str, Any], session: Session | None) -> str:
     size = 0 if session is None else session.size
-    return (
-        f"ends with the {size} experiments of {settings.get('optimizer')}, and no number can be added;"
-        " values of your own can"
-    )
+    return f"ends with the {size} experiments of {settings.get('optimizer')}; only your own values can be added"
 
 
 def _budget(settings: Mapping[str, Any], project: Project) -> int:
-    """Experiments that the optimizer may ask for: those of the budget, or as many as it asked for under another limit."""
+    """Return the present limit on the optimizer's experiments; under another limit, the number of experiments so far."""
     given: int | None = settings.get("max_experiments")
     return given if given is not None else len(project.experiments)
 

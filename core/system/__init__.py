@@ -1,9 +1,9 @@
-"""This machine: what it has and does, with no word about searches.
+"""Files, processes, signals and devices of this machine, independent of searches.
 
-files        regular files only, written whole or not at all; how full the disk is
-copying      trees copied for real, and removed whatever is in them
+files        atomic writes to regular files; kind and free space of a disk
+copying      copies of trees, and their removal whatever is in them
 processes    all processes of a run, by group and mark; the watchdog
-machine      CPUs and GPUs, and shares of them
-signals      Ctrl-C once drains, twice ends, three times kills
-tail         files that grow, each byte read once
+machine      CPUs and GPUs, and the threads of one run
+signals      Ctrl-C: once drains, twice stops, three times kills
+tail         growing files, each byte read once
 """

@@ -1,4 +1,4 @@
-"""Trees copied for real, and removed whatever is in them."""
+"""Copies of trees, and their removal whatever is in them."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ _NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EN
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """A real copy of a folder: nobody who writes to it changes anybody else's. Pipes, sockets and devices are left out."""
+    """Copy a folder so that writing to the copy changes nothing else. Pipes, sockets and devices are left out."""
     _copy_below(source, "", target)
 
 
@@ -31,8 +31,11 @@ def _copy_below(root: Path, below: str, target: Path) -> None:
 
 
 def link_target(root: Path, path: str) -> str:
-    """The text of a copy of the link `root / path`, in a copy of `root`. A link that arrives in `root`, by whatever name of
-    that folder, arrives in the copy; one that leaves it becomes absolute, so that it still arrives."""
+    """Return the target text for a copy of the link `root / path` in a copy of `root`.
+
+    A link that leads into `root`, by whatever name of that folder, leads into the copy; one that leaves it becomes absolute,
+    so that it still works.
+    """
     target, folder = os.readlink(root / path), os.path.dirname(path)
     if not os.path.isabs(target) and not _climbs_out(folder, target):
         return target
@@ -49,7 +52,7 @@ def link_target(root: Path, path: str) -> str:
 
 
 def _climbs_out(folder: str, target: str) -> bool:
-    """Whether a relative link in `folder` leaves the root on its way, perhaps to come back by the root's own name."""
+    """Return whether a relative link in `folder` leaves the root on its way, even if it comes back by the root's own name."""
     depth = len(Path(folder).parts)
     for part in Path(target).parts:
         depth += -1 if part == ".." else 1
@@ -59,7 +62,7 @@ def _climbs_out(folder: str, target: str) -> bool:
 
 
 def _path_inside(path: str, root: Path) -> str | None:
-    """`path` relative to `root`, compared by folder and not by name: mounts and file systems give one folder several names."""
+    """Return `path` relative to `root`, or None. Compares folders, not names: mounts give a folder several names."""
     for above in (Path(path), *Path(path).parents):
         try:
             if os.path.samefile(above, root):
@@ -70,14 +73,14 @@ def _path_inside(path: str, root: Path) -> str | None:
 
 
 def copy_shared(source: Path, target: Path) -> None:
-    """A copy that many read, and none may change for the others."""
+    """Copy a file or folder that many experiments read, and make the copy read-only."""
     copy_any(source, target)
     if target.exists():
         make_read_only(target)
 
 
 def make_read_only(path: Path) -> None:
-    """Take the right to write from a file, or from a folder and all in it: it is shared, and nobody may change it for others."""
+    """Remove write permission from a file, or from a folder and all in it, because it is shared."""
     if path.is_symlink():
         return
     if path.is_dir():
@@ -87,38 +90,38 @@ def make_read_only(path: Path) -> None:
 
 
 def copy_any(source: Path, target: Path) -> None:
-    """A file or a folder; nothing where it is neither. OSError for a folder in itself, or one that is too deep."""
+    """Copy a file or a folder; nothing if it is neither. OSError for a folder into itself, or one nested too deeply."""
     if source.is_dir():
         if is_inside(target, source):
             raise OSError(errno.EINVAL, f"{source} cannot be copied into itself")
         try:
             copy_tree(source, target)
         except RecursionError:
-            raise OSError(errno.ENAMETOOLONG, f"{source} holds folders that are nested too deeply") from None
+            raise OSError(errno.ENAMETOOLONG, f"{source} has folders that are nested too deeply") from None
     elif source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(source, target)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove `folder` with all that a script made in it: deep folders, and ones that nobody may write to."""
+    """Remove `folder` with all that a script made in it, including deep and read-only folders."""
     try:
         shutil.rmtree(folder)
-    except (OSError, RecursionError):  # it keeps a file open for each level, and there may be 1,024 at most
-        if folder.is_symlink():  # what it leads to is somebody else's
+    except (OSError, RecursionError):  # rmtree keeps a file open for each level; the limit may be 1,024
+        if folder.is_symlink():  # its target belongs to others
             raise
         _remove_by_levels(folder)
 
 
 def _remove_by_levels(folder: Path) -> None:
-    """What lies in a folder within is moved up before that is removed: no path grows long, and two folders at most are open."""
+    """Move the contents of inner folders up before removing these: paths stay short, and two folders at most are open."""
     os.chmod(folder, stat.S_IRWXU)
     while inner := [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]:
         for path in inner:
             os.chmod(path, stat.S_IRWXU)
             for entry in list(os.scandir(path)):
                 if entry.is_dir(follow_symlinks=False):
-                    os.chmod(entry.path, stat.S_IRWXU)  # a folder that is moved is written to
+                    os.chmod(entry.path, stat.S_IRWXU)  # moving a folder writes to it
                     os.rename(entry.path, folder / secrets.token_hex(8))
                 else:
                     os.unlink(entry.path)
@@ -127,13 +130,15 @@ def _remove_by_levels(folder: Path) -> None:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or lies in it, links followed."""
+    """Return whether `path` is `folder` or lies in it, links followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def make_own(root: Path, path: str) -> Path:
-    """Make `root / path` safe to write to: a link on its way that leaves `root` becomes a copy, a folder of links or a
-    file. What it led to is somebody else's."""
+    """Replace links on the way to `root / path` that lead outside, so that writing there changes nothing outside.
+
+    Such a link becomes a copy of its file, or a folder of links. Returns `root / path`.
+    """
     place = root
     for part in Path(path).parts:
         place = place / part
@@ -150,7 +155,7 @@ def make_own(root: Path, path: str) -> Path:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Contents, permissions and times; copy-on-write where the file system can."""
+    """Copy contents, permissions and times; copy-on-write if the file system can."""
     if sys.platform == "linux" and _clone(source, target):
         shutil.copystat(source, target)
     else:
@@ -172,20 +177,20 @@ def _clone(source: Path, target: Path) -> bool:
     return True
 
 
-COMPARED = 1 << 12  # bytes at the end of what was copied
+COMPARED = 1 << 12  # bytes at the end of the copied part
 
 
 def original_bytes(path: str, original: str) -> int:
-    """How many bytes at the beginning of `path` came with its original, 0 when somebody wrote the file anew.
+    """Return how many bytes at the beginning of `path` came with its original, 0 if the file was rewritten.
 
-    By the last 4 KiB of them. A script may write it anew at any time: until something else was read of it, ask again.
+    Compares the last 4 KiB of them. A script may rewrite the file at any time: ask again until other bytes were read from it.
     """
     try:
         now, then = os.stat(path), os.stat(original)
         if not stat.S_ISREG(now.st_mode) or not stat.S_ISREG(then.st_mode):
             return 0
         if now.st_size < then.st_size or (now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns):
-            return 0  # a copy keeps its time, and what is appended makes it longer
+            return 0  # a copy keeps its time, and appending makes it longer
         at = max(0, then.st_size - COMPARED)
         return then.st_size if _part(path, at, then.st_size) == _part(original, at, then.st_size) else 0
     except (OSError, ValueError):
@@ -193,7 +198,7 @@ def original_bytes(path: str, original: str) -> int:
 
 
 def is_original(path: str, original: str) -> bool:
-    """Whether `path` is as it was copied from `original`: no file of this run."""
+    """Return whether `path` is unchanged since it was copied from `original`, and so no file of this run."""
     try:
         return os.stat(path).st_size == os.stat(original).st_size == original_bytes(path, original)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Disks: of which kind, how full, and files that are written whole or not at all."""
+"""Files that are written whole or not at all; the kind of a disk, and its free space."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ _NETWORK = re.compile(  # file systems that other machines write to
 
 
 def is_network(folder: Path, mounts: str = "/proc/self/mounts") -> bool:
-    """Whether `folder` lies on a file system that other machines write to: no memory is shared over it."""
+    """Return whether `folder` is on a file system that other machines write to, over which no memory is shared."""
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as table:
             rows = [line.split(" ") for line in table]
@@ -29,22 +29,22 @@ def is_network(folder: Path, mounts: str = "/proc/self/mounts") -> bool:
     above = [(len(at), number) for number, (at, _) in enumerate(mounted) if f"{path}/".startswith(at.rstrip("/") + "/")]
     if not above:
         return False
-    last = max(above)[1]  # of several at one place, the one that is seen
+    last = max(above)[1]  # of several mounts at one place, the visible one
     return _NETWORK.fullmatch(mounted[last][1]) is not None
 
 
 def _unescaped(text: str) -> str:
-    """Blanks stand in a table of mounts as `\\040`: proc(5)."""
+    """Return text of a table of mounts with `\\040` and the like as characters: proc(5)."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 def is_read_only(folder: Path) -> bool:
-    """Whether no file can be made in `folder`: its disk is mounted so, or it belongs to somebody else."""
+    """Return whether no file can be made in `folder`: mounted read-only, or without permission."""
     return not os.access(folder, os.W_OK)
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """Of the file that now has this name; another one where somebody moved or removed it."""
+    """Return device and inode of `path`, (0, 0) if it does not exist. They change if the file is moved or removed."""
     try:
         found = os.stat(path)
     except OSError:
@@ -53,16 +53,16 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 def out_of_space(folder: Path) -> bool:
-    """Whether the disk of `folder` takes no more files worth writing, for lack of blocks or of inodes."""
+    """Return whether the disk of `folder` has no blocks or inodes left for more files."""
     try:
         disk = os.statvfs(folder)
-    except OSError:  # it is gone: whoever writes next says so
+    except OSError:  # the folder is gone: the next write reports that
         return False
     return disk.f_bavail * disk.f_frsize < LOW_SPACE or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder`, for this user's eyes only, and see that it takes files."""
+    """Make `folder`, readable by this user alone, and check that files can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = folder / f".probe-{os.getpid()}"
@@ -73,15 +73,15 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         advice = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise BadInput(
-            f"cannot write to {folder}: {error.strerror}; {advice}set STUDIO_HOME to a folder that can take files"
+            f"cannot write to {folder}: {error.strerror}; {advice}set STUDIO_HOME to a folder that you can write to"
         ) from error
 
 
 def write_json(path: Path, data: object, *, synced: bool = False) -> None:
-    """Write whole or not at all; several threads may write one path. `synced`: it survives a power cut."""
+    """Write whole or not at all; several threads may write one path. `synced`: survives a power failure."""
     part = path.with_name(
         f".{path.name}.{secrets.token_hex(6)}.part"
-    )  # where a script may write: a name it cannot know
+    )  # a script may write in this folder: a name that it cannot guess
     try:
         with open(part, "x", encoding="utf-8") as file:
             json.dump(data, file)

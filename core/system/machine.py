@@ -1,4 +1,4 @@
-"""What this machine has, and a fair share of it."""
+"""CPUs and GPUs of this machine, and the share of one experiment."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ _DEVICE = re.compile(r"\d+|(GPU|MIG)-\S+")
 
 
 def with_thread_share(env: dict[str, str], cpus: int) -> dict[str, str]:
-    """`env` with the thread counts of numeric libraries at `cpus`, except where the user set one."""
+    """Return `env` with the thread counts of numeric libraries set to `cpus`, except those that the user set."""
     return {**dict.fromkeys(_THREADS, str(max(1, cpus))), **env}
 
 
@@ -26,7 +26,7 @@ def usable_cpus() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs of this machine that CUDA_VISIBLE_DEVICES leaves, as that variable names them.
+    """Return the GPUs of this machine that CUDA_VISIBLE_DEVICES allows, named as in that variable.
 
     As CUDA reads it, the first name of no device ends the list: -1, or the NoDevFiles of Slurm.
     """

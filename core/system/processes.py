@@ -1,8 +1,8 @@
-"""All processes of an experiment, however far they strayed: found by process group and by a mark in their environment.
+"""All processes of an experiment, found by process group and by a mark in their environment.
 
     STUDIO_MARKS = "|SESSION=FOLDER|"    a driver's session and the run's folder; a search inside a search appends its own
 
-No process id is ever stored: after a restart of the machine it would belong to somebody else. Run as a program, this
+No process id is ever stored: after a restart of the machine it would belong to another process. Run as a program, this
 file is the watchdog of a search.
 """
 
@@ -18,7 +18,7 @@ MARKS = "STUDIO_MARKS"
 
 
 def marks(env: Mapping[str, str], session: str, folder: str) -> str:
-    """The value of `STUDIO_MARKS` for a run in `folder`, started by `session` with environment `env`."""
+    """Return the value of `STUDIO_MARKS` for a run in `folder`, started by `session` with environment `env`."""
     return f"{env.get(MARKS, '|')}{session}={folder}|"
 
 
@@ -29,12 +29,12 @@ def signal_tree(group: int | None, folder: str, number: int, session: str | None
             os.killpg(group, number)
     for pid in marked(folder, session):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if group is None or os.getpgid(pid) != group:  # once each: a second SIGTERM would cut off its tidying up
+            if group is None or os.getpgid(pid) != group:  # once each: a second SIGTERM would interrupt its clean-up
                 os.kill(pid, number)
 
 
 def kill_tree(group: int | None, folder: str, session: str | None = None) -> None:
-    """Kill until a scan finds nothing: a process may fork while it is being killed."""
+    """Kill all processes of a run, again until none is found: a process may fork while it is being killed."""
     if group is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
@@ -48,18 +48,18 @@ def kill_tree(group: int | None, folder: str, session: str | None = None) -> Non
 
 
 def has_own_session(pid: int) -> bool:
-    """Whether `pid`, started in a session of its own and not waited for yet, came so far; until then Ctrl-C reaches it."""
+    """Return whether `pid`, started in a new session and not waited for, has entered it; until then Ctrl-C reaches it."""
     try:
         return os.getsid(pid) == pid
-    except OSError:  # macOS forgets the session of what has ended
+    except OSError:  # macOS forgets the session of an ended process
         return True
 
 
 class Watchdog:
-    """A process that outlives this one by a moment: when this one dies, by whatever signal, it kills all that `session`
-    started below `folder`; not what a new driver, which may be at work already, started there.
+    """A process that, when this one dies by whatever signal, kills all that `session` started below `folder`.
 
-    It waits for the end of its standard input, which the kernel closes with its owner.
+    Processes that a new driver started there are spared. The watchdog waits for the end of its standard input, which the
+    kernel closes with its owner.
     """
 
     def __init__(self, folder: str, session: str):
@@ -68,20 +68,20 @@ class Watchdog:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
 
     def dismiss(self) -> None:
-        """Nothing runs any more: it need not look."""
+        """End the watchdog without killing anything."""
         with contextlib.suppress(OSError):
             self._process.communicate(b"all is well")
 
 
 def marked(folder: str, session: str | None = None) -> Iterator[int]:
-    """The ids of the living processes that belong to a run in `folder`, or below it; of that session alone, where given."""
+    """Yield the ids of living processes of a run in `folder` or below it; of `session` alone, if given."""
     who = b"[0-9a-f]+" if session is None else re.escape(session.encode())
     mark = MARKS.encode() + rb"=[^\0]*\|" + who + b"=" + re.escape(os.fsencode(folder)) + rb"[|/]"
-    wanted = re.compile(rb"(?:^|[\0 ])" + mark)  # `ps` parts the variables by blanks
+    wanted = re.compile(rb"(?:^|[\0 ])" + mark)  # `ps` separates the variables by blanks
     for pid, environment in _environments():
         if wanted.search(environment) and pid != os.getpid():
             yield pid
@@ -91,7 +91,7 @@ def _environments() -> Iterator[tuple[int, bytes]]:
     if sys.platform == "linux":
         for name in os.listdir("/proc"):
             if name.isdecimal():
-                # Zombies have an empty environment; processes of others cannot be read.
+                # Zombies have an empty environment; processes of other users cannot be read.
                 with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
                     yield int(name), file.read()
     else:
@@ -102,6 +102,6 @@ def _environments() -> Iterator[tuple[int, bytes]]:
                 yield int(pid), rest
 
 
-if __name__ == "__main__":  # the watchdog; this file is the standard library alone, so that it starts in 15 ms
+if __name__ == "__main__":  # the watchdog; this file imports only the standard library, to start in 15 ms
     if not sys.stdin.buffer.read():
         kill_tree(None, sys.argv[1], sys.argv[2])

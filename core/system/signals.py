@@ -1,8 +1,8 @@
 """Signals that end a command.
 
-While a search runs: Ctrl-C once drains, twice ends, a third time kills; SIGTERM and SIGHUP begin at the second step. Before
-and after: Ctrl-C ends the command, also where a library swallows the exception. A signal that is ignored at the start stays
-ignored: `nohup` asks for that with SIGHUP, a shell that starts a command in the background of a script with SIGINT.
+While a search runs: Ctrl-C once drains, twice stops, three times kills; SIGTERM and SIGHUP start at the second step. Before
+and after: Ctrl-C ends the command, even if a library swallows the exception. A signal that is ignored at the start stays
+ignored: `nohup` ignores SIGHUP, and a shell ignores SIGINT for background commands of a script.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-WORDS = (  # of each step
+WORDS = (  # one for each step
     "waiting for {} running experiments (Ctrl-C again ends them, once more kills them)",
     "ending {} running experiments (Ctrl-C once more kills them)",
     "killing {} running experiments",
@@ -22,19 +22,19 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Handler = Callable[[int, FrameType | None], Any]
 
-_interrupted = False  # Ctrl-C came since `remember_interrupts`
+_interrupted = False  # whether Ctrl-C came since `remember_interrupts`
 
 
 def handle(numbers: Iterable[int], handler: Handler) -> dict[int, Any]:
-    """Install `handler` for those signals that are not ignored; returns the handlers before."""
+    """Install `handler` for those signals that are not ignored, and return the previous handlers."""
     return {n: signal.signal(n, handler) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
 
 
 def remember_interrupts() -> None:
-    """Make Ctrl-C raise KeyboardInterrupt as usual, and be remembered for `check_interrupted`.
+    """Make Ctrl-C raise KeyboardInterrupt as usual, and remember it for `check_interrupted`.
 
     An exception that a signal raises in a finalizer, a callback of the garbage collector or a C extension that is being
-    imported is dropped there, and the program goes on.
+    imported is dropped there, and the program continues.
     """
     global _interrupted
     _interrupted = False
@@ -68,19 +68,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 class Interrupts:
-    """Counts the signals that ask the driver to end, instead of letting them fly through its loop."""
+    """Counter of the signals that ask the driver to end; they raise no exception in its loop."""
 
     count = 0
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
-        """Signals are counted inside. Only the main thread may do that: elsewhere nothing changes."""
+        """Count signals inside the block. Only the main thread can do that; in other threads nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         check_interrupted()
         before = handle(ENDING, self._hear)
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # the kernel would forget how scripts ended
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # else the kernel discards the exit codes of scripts
             before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield

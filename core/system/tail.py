@@ -1,13 +1,13 @@
-"""Files that grow, read as they grow: each byte once, in bounded memory, whatever becomes of the file.
+"""Growing files, read as they grow: each byte once, in bounded memory, even if a file is cut or replaced.
 
     Tail   chunks of bytes
-    Lines  blocks of whole lines, for text; a line without its end waits for it
+    Lines  blocks of complete lines, for text; an incomplete line is held back
 
-Whoever reads at places of its own asks `next_data` where the holes are that the cap of a running log leaves.
+`next_data` finds the holes that the cap of a running log leaves, for readers that choose their positions.
 
-A file is known by device and inode. Another one under its name, or one that became shorter than what was read, is a
-new file and is read from its beginning. A file that was cut and grew beyond the old position between two calls looks
-like one that only grew. Whoever thins out a log that is read here has to punch holes, not shorten it.
+A file is identified by device and inode. Another file of its name, or one that became shorter than the part that was
+read, is a new file and is read from its beginning. A file that was cut and grew beyond the old position between two
+calls looks like one that only grew. So a log that is read here must be thinned by punching holes, not by shortening it.
 """
 
 import errno
@@ -22,30 +22,32 @@ from studio.system.copying import original_bytes
 CHUNK = 1 << 18
 LONGEST_LINE = 1 << 16
 MOST_VALUES = 20_000
-PATIENCE = 0.2  # seconds for a look at a running experiment: others wait for it
+PATIENCE = 0.2  # seconds for reading a running experiment's files: others wait for it
 
-Value = tuple[int | None, float]  # step, value: what becomes a Report
+Value = tuple[int | None, float]  # step, value: the content of a Report
 
 _GONE = (0, 0)  # identity of a file that was deleted: the next one may get the same inode
 
 
 class Tail:
-    """Bytes of the file `path`, which may come later, grow, be cut, be replaced or never be a file at all.
+    """Bytes of the file `path`, which may appear later, grow, be cut, be replaced or never be a regular file.
 
-    start     how many bytes of the first file seen are not wanted
-    original  a file that `path` may be a copy of: what came with it is not wanted
+    start     number of bytes to skip in the first file seen
+    original  a file that `path` may be a copy of: its bytes are skipped
     """
 
     def __init__(self, path: str, *, start: int = 0, original: str | None = None):
         self.path = path
         self.position = start
-        self._original = original  # until something that is not of it was read: it may be written anew
-        self.generation = 0  # how often the file was replaced: bytes kept from an earlier generation lead nowhere
+        self._original = original  # until other bytes were read: the file may be rewritten
+        self.generation = 0  # how often the file was replaced: bytes kept from an earlier generation are void
         self._identity: tuple[int, int] | None = None
 
     def read(self, until: float = math.inf) -> Iterator[bytes]:
-        """Chunks of what is new. It ends at what was there when it began, so a flood keeps nobody in here; or behind the
-        first chunk after the time `until` (monotonic), and goes on there with the next call."""
+        """Yield chunks of the new bytes, up to the size of the file when the call began, so that a flood cannot block it.
+
+        Ends early after the first chunk past the time `until` (monotonic); the next call continues there.
+        """
         descriptor = self._open()
         if descriptor is None:
             return
@@ -54,9 +56,7 @@ class Tail:
             while self.position < end and (chunk := self._chunk(descriptor, end - self.position)):
                 self.position += len(chunk)
                 self._original = None
-                if len(chunk) == CHUNK and not any(
-                    chunk
-                ):  # in a hole, as a capped log has: it may be larger than memory
+                if len(chunk) == CHUNK and not any(chunk):  # a hole, as in a capped log: it may be larger than memory
                     self.position = next_data(descriptor, self.position, end)[0]
                 yield chunk
                 if time.monotonic() > until:
@@ -67,7 +67,7 @@ class Tail:
     def _chunk(self, descriptor: int, most: int) -> bytes:
         try:
             return os.pread(descriptor, min(CHUNK, most), self.position)
-        except OSError:  # a network or a disk that is gone: perhaps it is back at the next call
+        except OSError:  # the network or disk may be back at the next call
             return b""
 
     def _open(self) -> int | None:
@@ -75,13 +75,13 @@ class Tail:
             found = os.stat(self.path)
             if self._original is not None and stat.S_ISREG(found.st_mode):
                 self.position = original_bytes(self.path, self._original)
-            if not self._has_more(found):  # before opening, which would wake devices
+            if not self._has_more(found):  # checked before opening, which would wake devices
                 return None
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             self._identity = self._identity and _GONE
             return None
-        except (OSError, ValueError):  # ValueError: no path at all, such as one with a zero byte
+        except (OSError, ValueError):  # ValueError: not a valid path, such as one with a zero byte
             return None
         if self._has_more(os.fstat(descriptor)):
             return descriptor
@@ -103,8 +103,8 @@ class Tail:
 class Lines:
     """Lines of a growing file. `ends` are the bytes that end one.
 
-    A line longer than `longest` may be left out; whether it is depends on where reads happen to cut it, so who reads
-    lines should leave out all that are longer.
+    A line longer than `longest` may be left out; whether it is depends on where reads happen to cut it, so callers
+    should leave out all longer ones.
     """
 
     def __init__(
@@ -127,12 +127,14 @@ class Lines:
         return self._tail.generation
 
     def _forget(self) -> None:
-        self._rest = b""  # of a line whose end has not come
-        self._too_long = False  # such a line, of which nothing is kept
+        self._rest = b""  # the beginning of an incomplete line
+        self._too_long = False  # the incomplete line is too long, and nothing of it is kept
 
     def read(self, *, last: bool = False, until: float = math.inf) -> Iterator[bytes]:
-        """Blocks of whole lines, until the time `until`. With `last` the file is complete, and a line without its end is one
-        as well."""
+        """Yield blocks of complete lines, until the time `until` (monotonic).
+
+        With `last` the file is complete, and a last line without an end counts as complete.
+        """
         for chunk in self._tail.read(math.inf if last else until):
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
@@ -165,12 +167,12 @@ class Lines:
 
 
 def soon() -> float:
-    """The time until which a look at a running experiment may read."""
+    """Return the time (monotonic) until which the files of a running experiment may be read now."""
     return time.monotonic() + PATIENCE
 
 
 def next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
-    """Where the next bytes that are no hole begin and end, from `position` on and before `end`."""
+    """Return the begin and end of the next bytes outside of holes, from `position` on and before `end`."""
     try:
         begin = os.lseek(descriptor, position, os.SEEK_DATA)
         until = os.lseek(descriptor, begin, os.SEEK_HOLE)
@@ -180,8 +182,10 @@ def next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
 
 
 def bounded(values: list[Value], most: int = MOST_VALUES) -> list[Value]:
-    """`values`, or about half of them where they are more than `most`: what one call collects fits into memory even
-    when a script prints nothing else. The smallest, the largest and the last always stay."""
+    """Return `values`, or about half of them if there are more than `most`, to bound the memory of one call.
+
+    The smallest, the largest and the last always stay.
+    """
     if len(values) <= most:
         return values
     kept = {len(values) - 1}

@@ -5,9 +5,9 @@
     class TestMine(OptimizerContract):
         optimizer = Mine
 
-Each test has a docstring that says what is expected.
+The docstring of each test says what is expected.
 
-Suites: optimizers (with journals), backends, launchers, ranges, readers (with playback). fakes has plugins to test with.
+Suites: optimizers (with journals), backends, launchers, ranges, readers (with playback). fakes has plugins for tests.
 """
 
 from studio.testing.backends import BackendContract

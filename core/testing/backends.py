@@ -1,4 +1,4 @@
-"""What every backend promises, as tests with real scripts. Under pytest:
+"""Contract tests of backends, with real scripts. Under pytest:
 
     from studio.testing.backends import BackendContract
 
@@ -6,7 +6,7 @@
         backend = Mine
         options = {"host": "localhost"}     # fields of `Mine.Options`
 
-The scripts need Python alone. A backend whose scripts run where this machine's processes and files cannot be seen
+The scripts need only Python. A backend that runs scripts where their processes and files cannot be seen from this machine
 overrides `processes_of` and `files_of`.
 """
 
@@ -41,18 +41,18 @@ class BackendContract:
 
     backend: ClassVar[type[Backend]]
     options: ClassVar[Mapping[str, Any]] = {}
-    patience: float = 30.0  # seconds in which a trivial script must come back, on a busy machine
+    patience: float = 30.0  # seconds in which a trivial script must end, on a busy machine
 
     # --- outcomes
 
     def test_an_experiment_comes_back_once(self, tmp_path: Path) -> None:
-        """Its reports, in order and with its number, then one outcome, then nothing."""
+        """Reports come in order and with the run's number, then one outcome, then nothing."""
         with self._open(slots=1) as backend:
             backend.start(self.make_run(tmp_path, 1, FITNESS))
             events = self._until_ended(backend, {1})
             outcome = _only_outcome(events, 1)
             assert (outcome.exit_code, outcome.signal, outcome.attempt) == (0, None, 1), (
-                f"the script ended well: {outcome}"
+                f"the script succeeded: {outcome}"
             )
             assert outcome.started <= outcome.finished, f"it finished before it started: {outcome}"
             assert events[-1] is outcome, "reports of a run come before its outcome"
@@ -86,7 +86,7 @@ class BackendContract:
             assert {_only_outcome(events, n).exit_code for n in (1, 2)} == {0}
 
     def test_failures_say_why(self, tmp_path: Path) -> None:
-        """Exit code or signal, and the last line of the output."""
+        """The reason has exit code or signal, and the last line of the output."""
         scripts = {1: "import sys; print('no data'); sys.exit(3)", 2: "import os; os.kill(os.getpid(), 9)"}
         with self._open(slots=2) as backend:
             for number, text in scripts.items():
@@ -97,7 +97,7 @@ class BackendContract:
         assert killed.signal == signal.SIGKILL.name and killed.failed, f"killed by SIGKILL: {killed}"
 
     def test_the_script_finds_its_files(self, tmp_path: Path) -> None:
-        """The source as the working directory, changed files, hyperparameters.json, artifacts, environment, arguments."""
+        """The script finds its source, changed files, hyperparameters.json, artifacts, environment, arguments."""
         text = (
             "import json, os, sys\n"
             "values = json.load(open('../hyperparameters.json'))\n"
@@ -129,7 +129,7 @@ class BackendContract:
         assert ran.read_text() == "x", f"the script ran {len(ran.read_text())} times"
 
     def test_stop_ends_an_experiment(self, tmp_path: Path) -> None:
-        """Its outcome comes soon, marked as stopped; the others go on; a number that does not run is no error."""
+        """A stopped experiment has an outcome soon; others continue; a number that does not run is no error."""
         with self._open(slots=2) as backend:
             run = self.make_run(tmp_path, 1, SLEEP)
             backend.start(run)
@@ -143,7 +143,7 @@ class BackendContract:
         assert not other.failed and not other.stopped, f"the other one was not to be stopped: {other}"
 
     def test_kill_ends_a_deaf_script(self, tmp_path: Path) -> None:
-        """A script that ignores SIGTERM."""
+        """A script that ignores SIGTERM is killed."""
         with self._open(slots=1) as backend:
             run = self.make_run(tmp_path, 1, STUBBORN)
             backend.start(run)
@@ -152,7 +152,7 @@ class BackendContract:
             assert _only_outcome(self._until_ended(backend, {1}), 1).stopped
 
     def test_max_duration_is_a_failure(self, tmp_path: Path) -> None:
-        """Ended by its limit: failed with that reason, and not marked as stopped."""
+        """An experiment beyond its time limit has failed with that reason, and is not marked as stopped."""
         with self._open(slots=1) as backend:
             backend.start(self.make_run(tmp_path, 1, SLEEP, max_duration=0.5))
             outcome = _only_outcome(self._until_ended(backend, {1}), 1)
@@ -161,7 +161,7 @@ class BackendContract:
     # --- nothing is left behind
 
     def test_no_process_outlives_its_experiment(self, tmp_path: Path) -> None:
-        """Not even a child in a session of its own."""
+        """No process is left after the outcome, not even a child in a session of its own."""
         with self._open(slots=1) as backend:
             run = self.make_run(tmp_path, 1, CHILD.format(0))
             backend.start(run)
@@ -169,7 +169,7 @@ class BackendContract:
             assert self._gone(run), "a child of the script still runs after the outcome"
 
     def test_no_process_outlives_the_backend(self, tmp_path: Path) -> None:
-        """`close` ends scripts and their children, and no outcome comes any more."""
+        """`close` ends scripts and their children, and no outcome comes after it."""
         run = self.make_run(tmp_path, 1, CHILD.format(60))
         with self._open(slots=1) as backend:
             backend.start(run)
@@ -177,7 +177,7 @@ class BackendContract:
         assert self._gone(run), "a process of the script still runs after close()"
 
     def test_poll_does_not_block(self, tmp_path: Path) -> None:
-        """It returns after its timeout, with something running and with nothing."""
+        """`poll` returns after its timeout, with and without a running experiment."""
         with self._open(slots=1) as backend:
             for run in (None, self.make_run(tmp_path, 1, SLEEP)):
                 if run is not None:
@@ -189,11 +189,11 @@ class BackendContract:
     # --- for the author to override
 
     def processes_of(self, run: Run) -> list[int]:
-        """What still runs of `run`."""
+        """Return the ids of processes of `run`."""
         return list(marked(run.folder))
 
     def files_of(self, run: Run) -> Path:
-        """Where the files of `run` can be read."""
+        """Return the folder where the files of `run` can be read."""
         return Path(run.folder)
 
     def make_run(
@@ -207,7 +207,7 @@ class BackendContract:
         arguments: list[str] | None = None,
         max_duration: float | None = None,
     ) -> Run:
-        """Experiment `number`, which runs the Python text `script` below `folder`."""
+        """Return experiment `number`, which runs the Python text `script` below `folder`."""
         source = folder / f"source-{number}"
         source.mkdir()
         (source / "script.py").write_text(script)
@@ -266,7 +266,7 @@ class BackendContract:
 
 
 def open_backend(cls: type[Backend], project: Path, *, slots: int = 1, **options: Any) -> Backend:
-    """A backend as a search has it, with `options` as `Options` has them; `project` becomes its project's folder."""
+    """Return an opened backend, with fields of its `Options` as `options`; `project` becomes its project's folder."""
     host = create_host()
     project.mkdir(parents=True, exist_ok=True)
     settings = Settings("script.py", num_workers=slots, backend=cls.name, backend_options=options)

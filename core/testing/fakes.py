@@ -1,4 +1,4 @@
-"""Pieces that only pretend, for tests of whole searches in milliseconds.
+"""Fake plugins for tests of complete searches in milliseconds.
 
 Fake = fake_backend(lambda run: run.values["x"] ** 2)
 studio.run("train.py", hyperparams={"x": [1, 2, 3]}, backend="fake", host=studio.create_host(plugins=[Fake.plugin()]))
@@ -13,19 +13,19 @@ from studio.experiment import Outcome, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import Backend, BackendContext
 
-FOREVER = object()  # what a run does that ends only when it is stopped
+FOREVER = object()  # behaviour of a run that ends only when it is stopped
 
 Behaviour = Callable[[Run], Any]
 Order = Callable[[Sequence[Run]], Run]
 
 
 class FakeBackend(Backend):
-    """Starts nothing. Each `poll` ends one run, as its behaviour says; made by `fake_backend`.
+    """A backend that starts nothing. Each `poll` ends one run, by its behaviour; made by `fake_backend`.
 
     started   the runs it was given, over all sessions
     stops     (number, kill) of every call of `stop`
-    most      how many ran at a time
-    closed    how often it was closed
+    most      maximum number of runs at a time
+    closed    number of calls of `close`
     """
 
     name = "fake"
@@ -43,7 +43,7 @@ class FakeBackend(Backend):
 
     @classmethod
     def plugin(cls) -> object:
-        """What `create_host(plugins=[...])` takes to know this backend."""
+        """Return a plugin with this backend, for `create_host(plugins=[...])`."""
 
         class Plugin:
             @hookimpl
@@ -82,15 +82,15 @@ class FakeBackend(Backend):
 
 
 def fake_backend(behave: Behaviour, order: Order = lambda running: running[0]) -> type[FakeBackend]:
-    """A backend whose runs end as `behave(run)` says:
+    """Return a backend whose runs end by the result of `behave(run)`:
 
     a number            one report, then exit code 0
-    a list              reports (numbers), and then an `Outcome` if the last ones are some
+    a list              reports (numbers), and an `Outcome` if the list ends with one
     None                exit code 0 without a report
-    an exception        exit code 1, its text being the last line
-    FOREVER             it goes on, and is asked again at the next poll
+    an exception        exit code 1, with its text as the last line
+    FOREVER             it continues, and is asked again at the next poll
 
-    `order(running)` chooses whose turn it is: the one that was started first.
+    `order(running)` chooses the next run to end; default: the one started first.
     """
     members = {"behave": staticmethod(behave), "order": staticmethod(order), "started": [], "stops": []}
     return type("Fake", (FakeBackend,), members)
@@ -107,6 +107,6 @@ def events_of(run: Run, done: Any) -> list[Report | Outcome]:
 
 
 def outcome_of(run: Run, *, exit_code: int | None = 0, reason: str = "", **others: Any) -> Outcome:
-    """An outcome of `run`, now."""
+    """Return an outcome of `run`, with the present time."""
     fields = {"signal": None, "started": time.time(), "finished": time.time(), **others}
     return Outcome(number=run.number, attempt=run.attempt, exit_code=exit_code, reason=reason, **fields)

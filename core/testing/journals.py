@@ -1,10 +1,10 @@
-"""Journals of an optimizer under test: made as `Search` would, with every step checked.
+"""Journals of an optimizer under test: made as by `Search`, with every step checked.
 
     journal of a search = [Asked(1, values, point), Asked(2, ...), Told(2, 0.7), Asked(3, ...), Told(1, None), ...]
 
 With an optimizer that takes reports, each running suggestion gives one between two tells: Reported(1, step 1, 0.2, False).
 
-What fails raises AssertionError, in words for the optimizer's author.
+Failed checks raise AssertionError with a message for the optimizer's author.
 """
 
 import json
@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Told:
-    suggestion: Suggestion  # as it comes out of the store: values and point went through JSON
+    suggestion: Suggestion  # as read from the store: values and point after JSON
     fitness: float | None
 
 
@@ -41,7 +41,7 @@ class Reported:
     suggestion: Suggestion
     step: int
     fitness: float
-    ended: bool  # what `report` answered
+    ended: bool  # the answer of `report`
 
 
 Event = Asked | Told | Reported
@@ -50,8 +50,10 @@ Event = Asked | Told | Reported
 def search(
     optimizer: Optimizer, space: Space, fitness: Fitness, count: int, outstanding: int = 4, vain: int = 1
 ) -> list[Event]:
-    """The journal of a search for `count` suggestions, `outstanding` at a time, told in a random order that depends on
-    nothing else. `vain` is how many times in a row None is taken from `ask` before the next `tell`."""
+    """Return the journal of a search for `count` suggestions, `outstanding` at a time, told in a fixed random order.
+
+    `vain`: how many times in a row `ask` may return None before the next `tell`.
+    """
     order = random.Random(0)
     journal: list[Event] = []
     running: list[Suggestion] = []
@@ -85,7 +87,7 @@ def search(
 
 
 def ask(optimizer: Optimizer, space: Space) -> Suggestion | None:
-    """What `ask` gives, checked against the space."""
+    """Return the result of `ask`, checked against the space."""
     with complaint("ask()"):
         suggestion = optimizer.ask()
     assert suggestion is None or isinstance(suggestion, Suggestion), (
@@ -105,13 +107,13 @@ def tell(optimizer: Optimizer, suggestion: Suggestion, fitness: float | None) ->
 
 
 def report_all(optimizer: Optimizer, running: list[Suggestion], fitness: Fitness, time: int) -> list[Reported]:
-    """One report of each suggestion that runs, where the optimizer takes reports: it comes near to the fitness with time."""
+    """Report once for each running suggestion, if the optimizer takes reports; values approach the fitness with time."""
     if not optimizer.takes("reports"):
         return []
     found = []
     for suggestion in running:
         assert suggestion.number is not None
-        step = time - suggestion.number + 1  # as some scripts do, it leaves steps out
+        step = time - suggestion.number + 1  # steps are skipped, as by some scripts
         value = fitness(suggestion)
         now = (value if value is not None and math.isfinite(value) else 0.0) - 1 / step
         found.append(Reported(suggestion, step, now, report(optimizer, suggestion, step, now)))
@@ -150,7 +152,7 @@ def plainer(value: Any) -> Any:
 
 
 def stored(suggestion: Suggestion) -> Suggestion:
-    """The suggestion as a resumed search gets it from its journal."""
+    """Return the suggestion as a resumed search reads it from its journal."""
     try:
         point = json.loads(json.dumps(suggestion.point, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -185,7 +187,7 @@ def check_value(parameter: Parameter, value: Any) -> None:
 
 
 def check_equal(first: Suggestion, again: Suggestion, where: str) -> None:
-    """As `studio resume` compares: numbers to 1e-12."""
+    """Compare two suggestions as `studio resume` does: numbers to 1e-12."""
     assert set(first.values) == set(again.values), f"{where}: replay gave other names, {sorted(again.values)}"
     for name, value in first.values.items():
         other = again.values[name]

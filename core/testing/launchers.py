@@ -1,4 +1,4 @@
-"""What each `Launcher` promises. Subclass it, and say how one is made.
+"""Contract tests of launchers. Subclass `LauncherContract`, and define `launcher`.
 
 class TestMine(LauncherContract):
     def launcher(self, folder):
@@ -20,17 +20,17 @@ END = "import pathlib, sys; pathlib.Path(sys.argv[1], sys.argv[2]).touch(); prin
 
 
 class LauncherContract:
-    """Copies write a file of their name to the test's folder, so they have to run where that can be seen.
+    """Contract of a launcher. Copies write a file of their name to the test's folder, so they must run where that is visible.
 
     patience  seconds in which an engine starts or ends two copies
-    survives  whether copies live on without their launcher, and another one finds them
+    survives  whether copies survive their launcher, and another launcher finds them
     """
 
     patience: float = 60.0
     survives: bool = True
 
     def launcher(self, folder: Path) -> Any:
-        """A launcher of a search that nobody else has; called with one `folder` again, another one of the same search."""
+        """Return a launcher of a new search; called with the same `folder` again, another launcher of the same search."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -44,7 +44,7 @@ class LauncherContract:
         return [sys.executable, "-c", text, f"{folder}", "ran-{name}"]
 
     def test_each_copy_runs_under_its_name(self, one: Any, tmp_path: Path) -> None:
-        """Names of `start` are those of `alive`, at once, and those that the command has."""
+        """The names of `start` are in `alive` at once, and are those in the commands."""
         names = one.start(2, self.command(tmp_path), Resources())
         assert len(set(names)) == 2, f"two copies have two names: {names}"
         assert set(names) <= set(one.alive()), "`alive` has what `start` has returned"
@@ -57,16 +57,16 @@ class LauncherContract:
         self._wait(lambda: _ran(tmp_path) == set(names), f"they ran as {names}")
 
     def test_copies_end_by_name(self, one: Any, tmp_path: Path) -> None:
-        """The others go on; one that is gone is no error."""
+        """Other copies continue; a copy that has ended is no error."""
         first, second = one.start(2, self.command(tmp_path), Resources())
         self._wait(lambda: len(_ran(tmp_path)) == 2, "they run")
         one.end([first])
         self._wait(lambda: first not in one.alive(), "it ends")
-        assert second in one.alive(), "nobody asked the other one to end"
+        assert second in one.alive(), "the other one was not asked to end"
         one.end([first])
 
     def test_all_copies_end(self, one: Any, tmp_path: Path) -> None:
-        """Those that run, and those that wait."""
+        """Running copies and waiting ones end."""
         one.end()
         one.start(2, self.command(tmp_path), Resources())
         one.end()
@@ -78,7 +78,7 @@ class LauncherContract:
         self._wait(lambda: name not in one.alive(), "it ends by itself")
         self._wait(lambda: "no data here" in one.last_words(name), f"its last words: {one.last_words(name)}")
         assert "\n" not in one.last_words(name), "last words are one line"
-        assert one.last_words("never-heard-of-1") == "", "of none there are none"
+        assert one.last_words("never-heard-of-1") == "", "an unknown copy has no last words"
 
     def test_another_launcher_finds_them(self, one: Any, tmp_path: Path) -> None:
         """A driver that was killed leaves copies; the next one ends them."""

@@ -1,6 +1,6 @@
-"""What every optimizer must do, as tests that a plugin author subclasses.
+"""Contract tests of optimizers, for plugin authors to subclass.
 
-Most tests make a journal of a search (`journals`) in one of the spaces below, and look at it or repeat it.
+Most tests make a journal of a search (`journals`) in one of the spaces below, and check it or replay it.
 """
 
 import math
@@ -31,7 +31,7 @@ from studio.testing.journals import (
 
 SEED = 20240229
 ASKS = 24  # suggestions in most tests
-COUNTABLE = 10_000  # grids and samples up to this size are asked for whole
+COUNTABLE = 10_000  # grids and samples up to this size are asked completely
 
 
 class OptimizerContract:
@@ -39,10 +39,10 @@ class OptimizerContract:
 
         class TestMine(OptimizerContract):
             optimizer = Mine
-            options = {"popsize": 6}        # keyword arguments of Mine, where it needs any
+            options = {"popsize": 6}        # keyword arguments of Mine, if it needs any
 
-    With `grid = True` the spaces are made of choices and constants, else of every kind of hyperparameter.
-    Set `deterministic = True` for an optimizer that does the same for every seed by nature, as a grid.
+    With `grid = True` the spaces consist of choices and constants, else of every kind of hyperparameter.
+    Set `deterministic = True` for an optimizer that ignores the seed by design, such as a grid.
     """
 
     optimizer: ClassVar[type[Optimizer]]
@@ -57,7 +57,7 @@ class OptimizerContract:
             search(self._new(space), space, middle_is_best(space), ASKS)
 
     def test_does_not_repeat_itself(self) -> None:
-        """Where values are continuous, or where it goes through a grid, no suggestion comes twice."""
+        """No suggestion comes twice, if values are continuous or the optimizer is a grid."""
         space = self._large_space()
         seen: dict[str, int] = {}
         for event in search(self._new(space), space, middle_is_best(space), ASKS):
@@ -66,7 +66,7 @@ class OptimizerContract:
                 assert first == event.number, f"suggestion {event.number} has the values of suggestion {first}"
 
     def test_seeds_make_a_difference(self) -> None:
-        """Two seeds ask for different values, in a space with many."""
+        """Two seeds suggest different values, in a space with many."""
         if self.deterministic:
             return
         space = self._large_space()
@@ -78,7 +78,7 @@ class OptimizerContract:
         )
 
     def test_size_is_how_many_it_asks_for(self) -> None:
-        """With a `size`: exactly so many suggestions, then None, with `done`. Without: it says nothing."""
+        """An optimizer with a `size` makes exactly that many suggestions, then returns None, with `done` set."""
         for label, space in self._spaces().items():
             optimizer = self._new(space)
             size = optimizer.size
@@ -90,7 +90,7 @@ class OptimizerContract:
             assert optimizer.done, f"{label} space: done is not set after all {size} suggestions"
 
     def test_takes_known_values(self) -> None:
-        """With `takes_known`: it hears of values that it did not ask for, and goes on, the same way each time."""
+        """With `takes_known`, an optimizer accepts values that it did not suggest, and continues the same way each time."""
         if not self.optimizer.takes_known:
             return
         for label, space in self._spaces().items():
@@ -107,16 +107,18 @@ class OptimizerContract:
     # -- several at a time, replay
 
     def test_one_outstanding_suggestion_is_enough(self) -> None:
-        """It never waits for more results when each of its suggestions was told."""
+        """The optimizer never waits for more results when each of its suggestions was told."""
         self._replay(outstanding=1)
 
     def test_replays_with_4_outstanding(self) -> None:
-        """`studio resume`: a new optimizer with the same seed gets the stored asks and tells in their order, here with
-        results out of order and some failures, and asks for the same again."""
+        """A new optimizer with the same seed repeats its suggestions when stored asks and tells are replayed in order.
+
+        `studio resume` does that; here with results out of order and some failures.
+        """
         self._replay(outstanding=4)
 
     def test_replays_with_64_outstanding(self) -> None:
-        """The same with more outstanding than most populations and batches have."""
+        """The same holds with more outstanding suggestions than most populations and batches have."""
         self._replay(outstanding=64)
 
     def test_same_seed_same_path(self) -> None:
@@ -132,7 +134,7 @@ class OptimizerContract:
         )
 
     def test_leaves_global_generators_alone(self) -> None:
-        """`random` and `numpy.random` belong to the program around: they are neither seeded nor drawn from."""
+        """The global `random` and `numpy.random` are neither seeded nor drawn from."""
         space = self._mixed_space()
         with global_generators(3):
             before = random.getstate(), as_json(np.random.get_state(legacy=True))
@@ -142,7 +144,7 @@ class OptimizerContract:
         assert before[1] == after[1], "the state of `numpy.random` changed: use numpy.random.default_rng(seed)"
 
     def test_none_from_ask_changes_nothing(self) -> None:
-        """Asking in vain, any number of times, leaves the optimizer as it was."""
+        """Any number of asks that return None leave the optimizer unchanged."""
         space = self._mixed_space()
         journals = [search(self._new(space), space, middle_is_best(space), 3 * ASKS, 8, vain) for vain in (1, 5)]
         assert values_of(journals[0]) == values_of(journals[1]), (
@@ -152,7 +154,7 @@ class OptimizerContract:
     # -- what it is told
 
     def test_answers_reports(self) -> None:
-        """Where it takes reports: True or False to each, also when all experiments fail, and to those that come after True."""
+        """`report` returns True or False, also if all experiments fail, and after it has returned True."""
         if not self.optimizer.takes("reports"):
             return
         space = self._mixed_space()
@@ -167,7 +169,7 @@ class OptimizerContract:
         self._survives(lambda number, value: None if number % 3 == 0 else value)
 
     def test_survives_failures_only(self) -> None:
-        """Nothing ever works: there is no best and no worst."""
+        """All experiments fail: there is no best and no worst."""
         self._survives(lambda number, value: None)
 
     def test_survives_nan_and_infinity(self) -> None:
@@ -176,7 +178,7 @@ class OptimizerContract:
         self._survives(lambda number, value: bad[number // 2 % 3] if number % 2 else value)
 
     def test_survives_every_class_of_failure(self) -> None:
-        """Where it takes the class of a failure: each of them, none, and one that it never heard of."""
+        """`tell` takes each class of failure, an empty one, and an unknown one."""
         if not self.optimizer.takes("failure"):
             return
         space = self._mixed_space()
@@ -197,7 +199,7 @@ class OptimizerContract:
         self._survives(lambda number, value: 0.0)
 
     def test_survives_a_second_tell(self) -> None:
-        """`studio retry` tells a suggestion again, at once or much later; a lost one is never told."""
+        """A suggestion may be told again, at once or much later (`studio retry`), or never."""
         space = self._mixed_space()
         optimizer = self._new(space)
         fitness = middle_is_best(space)
@@ -206,13 +208,13 @@ class OptimizerContract:
         for number, suggestion in enumerate(suggestions):
             for _ in range(1 + number % 2):
                 tell(optimizer, suggestion, fitness(suggestion))
-            ask(optimizer, space)  # and lost
+            ask(optimizer, space)  # never told
         for suggestion in reversed(suggestions):
             tell(optimizer, suggestion, None)
         ask(optimizer, space)
 
     def test_does_not_change_suggestions(self) -> None:
-        """A suggestion is the caller's: neither tell nor a later ask changes its values or its point."""
+        """Neither tell nor a later ask changes the values or the point of a suggestion."""
         for label, space in self._spaces().items():
             optimizer, fitness = self._new(space), middle_is_best(space)
             kept: list[tuple[Suggestion, str]] = []
@@ -225,7 +227,7 @@ class OptimizerContract:
                 )
 
     def test_needs_no_fitness_if_it_says_so(self) -> None:
-        """With `needs_fitness = False` suggestions are the same whatever is told, also when nothing is."""
+        """An optimizer with `needs_fitness = False` makes the same suggestions whatever is told, even if nothing is."""
         if self.optimizer.needs_fitness:
             return
         space = self._mixed_space()
@@ -303,7 +305,7 @@ class OptimizerContract:
 
 @contextmanager
 def global_generators(state: int) -> Any:
-    """The global generators seeded with `state`, and put back afterwards."""
+    """Seed the global generators with `state`, and restore them afterwards."""
     before = random.getstate(), np.random.get_state()
     random.seed(state)
     np.random.seed(state)
@@ -315,7 +317,7 @@ def global_generators(state: int) -> Any:
 
 
 def middle_is_best(space: Space) -> Callable[[Suggestion], float]:
-    """A smooth fitness: largest at 0.4 of every range."""
+    """Return a smooth fitness: largest at 0.4 of every range."""
     return lambda suggestion: -float(np.sum((space.point(suggestion.values) - 0.4) ** 2))
 
 
@@ -325,7 +327,7 @@ def failing_now_and_then(space: Space) -> Fitness:
 
 
 def spaces() -> dict[str, Space]:
-    """One space of each kind of hyperparameter, and all together."""
+    """Return a space of each kind of hyperparameter, and of all together."""
     real, log = Real("real", -1.0, 3.0), Real("log", 1e-5, 0.1, log=True)
     integer, log_integer = Integer("integer", 1, 8), Integer("log_integer", 1, 1024, log=True)
     choice = Choice("choice", ("adam", "sgd", None, 3, True))
@@ -349,7 +351,7 @@ def spaces() -> dict[str, Space]:
 
 
 def grid_spaces() -> dict[str, Space]:
-    """The same for optimizers with `grid = True`, whose users write values instead of ranges."""
+    """Return the same for optimizers with `grid = True`, whose users write values instead of ranges."""
     numbers = Choice("numbers", tuple(number / 10 for number in range(10)))
     words = Choice("words", ("adam", "sgd", None, 3, True))
     return {

@@ -1,5 +1,4 @@
-"""Playing recorded files back to a metric reader: piece by piece, with a limit to its time, a count of what it reads,
-and what came of it compared."""
+"""Playback of recorded files to a metric reader, in pieces, with a time limit, a count of bytes read, and comparisons."""
 
 import contextlib
 import signal
@@ -17,7 +16,7 @@ class TooLong(BaseException):
 
 @contextlib.contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """TooLong after `seconds`, in the middle of a blocking system call too. Does nothing outside the main thread."""
+    """Raise TooLong after `seconds`, even during a blocking system call. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -46,7 +45,7 @@ def append(run: Run, path: str, data: bytes) -> None:
 
 
 def files(run: Run) -> dict[str, bytes]:
-    """Relative path -> contents of all files of `run`, in order."""
+    """Return relative path -> contents of all files of `run`, in order."""
     found = sorted(path for path in Path(run.folder).rglob("*") if path.is_file())
     return {str(path.relative_to(run.folder)): path.read_bytes() for path in found}
 

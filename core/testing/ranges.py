@@ -1,13 +1,13 @@
-"""What every range parser promises, as tests. Under pytest:
+"""Contract tests of range parsers. Under pytest:
 
 from studio.testing.ranges import RangeParserContract
 import my_plugin
 
 class TestMine(RangeParserContract):
     plugin = my_plugin                  # the module with your @studio.hookimpl
-    texts = ["normal(0,1)"]             # that it reads
-    wrong = ["normal(0)", "normal(,)"]  # that are its own, and wrong
-    grid = False                        # for which grammar
+    texts = ["normal(0,1)"]             # ranges that it parses
+    wrong = ["normal(0)", "normal(,)"]  # ranges of its own with an error
+    grid = False                        # the grammar
 """
 
 import json
@@ -23,7 +23,7 @@ from studio.experiment import plain
 from studio.host import create_host
 from studio.space import Parameter
 
-# One text of each kind that Studio documents; no plugin may take them away.
+# One text of each kind that Studio documents; no plugin may claim them.
 PUBLISHED = {
     True: [
         "0.01:0.01:0.1",
@@ -63,7 +63,7 @@ class RangeParserContract:
     grid: ClassVar[bool] = False
 
     def test_reads_its_texts(self) -> None:
-        """A `Parameter` that carries the name it was given."""
+        """The hook returns a `Parameter` with the given name."""
         for text in self.texts:
             parameter = self._parse(text)
             assert isinstance(parameter, Parameter), f"{text!r} gave {parameter!r}, not a studio.Parameter"
@@ -71,14 +71,14 @@ class RangeParserContract:
             assert parameter.dimensions >= 0, f"{text!r}: dimensions is {parameter.dimensions}"
 
     def test_comes_before_the_built_in_parsers(self) -> None:
-        """In a host with everything, the texts still arrive here."""
+        """The parser is asked before the built-in ones."""
         host = create_host(plugins=[self.plugin])
         for text in self.texts:
             got, own = host.parse_range("x", text, grid=self.grid), self._parse(text)
             assert type(got) is type(own), f"{text!r} was read by another parser: {got!r}"
 
     def test_leaves_other_texts_alone(self) -> None:
-        """None for every documented range, under both grammars."""
+        """The hook returns None for every documented range, in both grammars."""
         for grid, texts in PUBLISHED.items():
             for text in texts:
                 if text not in self.texts:
@@ -86,7 +86,7 @@ class RangeParserContract:
                     assert taken is None, f"{text!r} belongs to another parser, but this one made {taken!r} of it"
 
     def test_wrong_texts_are_one_clear_line(self) -> None:
-        """A `studio.StudioError` of one line that quotes the text."""
+        """A wrong text raises a `studio.StudioError` of one line that quotes it."""
         for text in self.wrong:
             try:
                 parameter = self._call("x", text, self.grid)
@@ -110,7 +110,7 @@ class RangeParserContract:
             assert _close(value, again), f"{text!r}: {value!r} at {u} became {again!r}"
 
     def test_values_can_be_stored(self) -> None:
-        """A Python number, string, bool or None, or a numpy vector."""
+        """Values are Python numbers, strings, booleans, None, or numpy vectors."""
         for text, parameter, u in self._points():
             value = parameter.from_unit(u)
             try:
@@ -120,7 +120,7 @@ class RangeParserContract:
             assert not isinstance(value, np.generic), f"{text!r}: {value!r} is a numpy scalar; give a Python number"
 
     def test_points_outside_are_clipped(self) -> None:
-        """Outside [0, 1] the nearest value, unless the parameter is `unconstrained`."""
+        """Points outside of [0, 1] give the nearest value, unless the parameter is `unconstrained`."""
         for text in self.texts:
             parameter = self._parse(text)
             if not parameter.unconstrained:
@@ -135,7 +135,7 @@ class RangeParserContract:
         return parameter
 
     def _call(self, name: str, text: str, grid: bool) -> Parameter | None:
-        """What the plugin alone answers, called as Studio calls it."""
+        """Return the answer of the plugin alone, called as by Studio."""
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(self.plugin)

@@ -1,4 +1,4 @@
-"""What every metric reader promises, as tests. Under pytest:
+"""Contract tests of metric readers. Under pytest:
 
     from studio.experiment import Metric
     from studio.testing.readers import MetricReaderContract
@@ -6,16 +6,16 @@
 
     class TestMine(MetricReaderContract):
         plugin = my_plugin                      # the module with your @studio.hookimpl
-        metric = Metric("csv:log.csv:loss")     # one that it reads
+        metric = Metric("csv:log.csv:loss")     # a metric that it reads
 
-        def write(self, run, values):           # as a script would: below run.folder, appending
+        def write(self, run, values):           # like a script: append below run.folder
             with open(run.folder + "/workspace/log.csv", "a") as file:
                 for value in values:
                     file.write(f"{value}\\n")
 
-The suite watches what `write` leaves on disk and plays it back to your reader byte by byte, cut off, damaged and
-replaced. All values are exact in float32. A promise that your format cannot keep is set to None in your class, such
-as `test_not_finite_values = None`.
+The suite records the files that `write` makes and plays them back to your reader byte by byte, truncated, damaged and
+replaced. All values are exact in float32. Set a test that your format cannot pass to None in your class, such as
+`test_not_finite_values = None`.
 """
 
 import math
@@ -36,7 +36,7 @@ from studio.experiment import Metric, Report, Run
 from studio.interfaces import MetricReader
 from studio.testing.playback import TooLong, append, at_most, bytes_read, check, files, place, values_of
 
-VALUES = [0.9375, -1.5, 12.25, 12.25, 0.0078125, 3.0]  # no order, one twice, each cut short is another number
+VALUES = [0.9375, -1.5, 12.25, 12.25, 0.0078125, 3.0]  # unsorted, one twice; each one truncated is another number
 OTHERS = [7.75, -0.625, 40.0]
 FOLDERS = ("workspace", "tb", "modeldir", "artifacts")
 
@@ -50,10 +50,10 @@ class MetricReaderContract:
 
     @abstractmethod
     def write(self, run: Run, values: Sequence[float]) -> None:
-        """Log `values` of the metric as a script in `run` does. Called again for the same run, it adds to them."""
+        """Log `values` of the metric as a script in `run` does. Further calls for the same run append."""
 
     def open(self, metric: Metric, run: Run) -> MetricReader | None:
-        """What the plugin's hook returns, called as Studio calls it."""
+        """Return the result of the plugin's hook, called as by Studio."""
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(self.plugin)
@@ -62,18 +62,18 @@ class MetricReaderContract:
         return found
 
     def make_run(self, folder: Path) -> Run:
-        """A run below `folder` whose files do not exist yet."""
+        """Return a run below `folder` whose files do not exist yet."""
         return Run("contract", 1, 1, str(folder / "source"), {}, {}, [], {}, str(folder / "run"), metric=self.metric)
 
     # --- opening
 
     def test_opening_touches_nothing(self, tmp_path: Path) -> None:
-        """The hook is called before there is anything, and to see whether somebody reads such a metric."""
+        """The hook may be called before any file exists, to check whether a plugin reads the metric."""
         self._reader(self.make_run(tmp_path / "a"))
         assert not os.path.exists(tmp_path / "a"), "opening made files: it is also called before anything starts"
 
     def test_claims_its_metric_and_no_other(self, tmp_path: Path) -> None:
-        """None for names that belong to other plugins."""
+        """The hook returns None for names of other plugins."""
         run = self.make_run(tmp_path / "a")
         foreign = ["prefix-of-another-plugin:FILE:KEY"]
         if self.metric.name != "fitness":
@@ -88,7 +88,7 @@ class MetricReaderContract:
     # --- reading
 
     def test_missing_files_are_no_error(self, tmp_path: Path) -> None:
-        """Files come late, or never."""
+        """Files may come late, or never."""
         run = self.make_run(tmp_path / "a")
         reader = self._reader(run)
         assert self._read(reader, "the run has no folder yet") == []
@@ -98,11 +98,11 @@ class MetricReaderContract:
 
     @pytest.mark.parametrize("mode", ["min", "max", "last"])
     def test_every_value_once_and_in_order(self, tmp_path: Path, mode: Any) -> None:
-        """All of them, whatever the mode: Studio keeps the smallest, largest or last."""
+        """All values are reported, whatever the mode: Studio keeps the smallest, largest or last."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run, replace(self.metric, mode=mode))
         self.write(run, VALUES)
-        check(self._read(reader, "values were written"), VALUES, "the mode is Studio's: report all, as they came")
+        check(self._read(reader, "values were written"), VALUES, "the mode is applied by Studio: report all, in order")
         check(self._read(reader, "nothing is new"), [], "a value that was reported came again")
         check(self._close(reader, "nothing is new"), [], "close() repeats what read() had returned")
 
@@ -113,10 +113,10 @@ class MetricReaderContract:
         for part in (VALUES[:1], VALUES[1:3], [], VALUES[3:], OTHERS):
             for value in part:
                 self.write(run, [value])
-            check(self._read(reader, "the run goes on"), part, "read() returns what is new since the last read()")
+            check(self._read(reader, "the run continues"), part, "read() returns what is new since the last read()")
 
     def test_waits_for_what_is_incomplete(self, tmp_path: Path) -> None:
-        """Half a line or record is no value yet, wherever it is cut."""
+        """An incomplete line or record is not a value yet, wherever it is cut."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
@@ -125,7 +125,7 @@ class MetricReaderContract:
             for at in range(len(data)):
                 append(run, path, data[at : at + 1])
                 got += values_of(self._read(reader, "the file grew by a byte"))
-                check(got, VALUES[: len(got)], "half a line or record was taken for a whole one")
+                check(got, VALUES[: len(got)], "an incomplete line or record was taken for a complete one")
         got += values_of(self._close(reader, "the run has ended"))
         check(got, VALUES, "written byte by byte, with a read() after each")
 
@@ -168,7 +168,7 @@ class MetricReaderContract:
         check(self._read(reader, "the file was emptied"), [], "an empty file has no values")
         for path, data in recording.items():
             append(run, path, data)
-        check(self._read(reader, "it was written anew"), VALUES, "a file that was emptied is read from its beginning")
+        check(self._read(reader, "it was rewritten"), VALUES, "a file that was emptied is read from its beginning")
 
     def test_replaced_file(self, tmp_path: Path) -> None:
         """Another file under the same name is read from its beginning."""
@@ -182,7 +182,7 @@ class MetricReaderContract:
         check(self._read(reader, "another file took its place"), VALUES, "another file is read from its beginning")
 
     def test_deleted_file(self, tmp_path: Path) -> None:
-        """A file may go, and come again."""
+        """A file may disappear, and come back."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
@@ -192,7 +192,7 @@ class MetricReaderContract:
             os.unlink(place(run, path))
         check(self._read(reader, "the file is gone"), [], "nothing is new")
         self.write_back(run, recording)
-        check(self._read(reader, "it came again"), VALUES, "a file that came again is a new one")
+        check(self._read(reader, "it came back"), VALUES, "a file that came back is a new one")
 
     def test_garbage(self, tmp_path: Path) -> None:
         """Random bytes raise nothing and have no values, and a good file after them is read."""
@@ -201,12 +201,12 @@ class MetricReaderContract:
         reader = self._reader(run)
         garbage = random.Random(1).randbytes(1 << 16)
         self.write_back(run, dict.fromkeys(recording, garbage))
-        check(self._read(reader, "the file holds random bytes"), [], "random bytes have no values")
+        check(self._read(reader, "the file has random bytes"), [], "random bytes have no values")
         self.write_back(run, recording)
-        check(self._read(reader, "a good file took its place"), VALUES, "the reader gave up for good")
+        check(self._read(reader, "a good file took its place"), VALUES, "the reader did not recover")
 
     def test_no_file_at_all(self, tmp_path: Path) -> None:
-        """A folder or a named pipe in the place of the file; opening the pipe would block."""
+        """A folder or a named pipe may be in the place of the file; opening the pipe would block."""
         recording = self._record(tmp_path / "recording", VALUES)
         run = self._begun(tmp_path / "a")
         for make in (os.mkdir, os.mkfifo):
@@ -214,22 +214,22 @@ class MetricReaderContract:
             for path in recording:
                 place(run, path).parent.mkdir(parents=True, exist_ok=True)
                 make(place(run, path))
-            check(self._read(reader, f"{make.__name__} made something in its place"), [], "that is no file")
-            check(self._close(reader, "the run has ended"), [], "that is no file")
+            check(self._read(reader, f"{make.__name__} made something in its place"), [], "that is not a file")
+            check(self._close(reader, "the run has ended"), [], "that is not a file")
             for path in recording:
                 (os.rmdir if make is os.mkdir else os.unlink)(place(run, path))
 
     # --- cost
 
     def test_never_waits(self, tmp_path: Path) -> None:
-        """Nothing new is an empty list, at once."""
+        """`read` returns an empty list at once if nothing is new."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
         self.write(run, VALUES)
         begin = time.monotonic()
         for _ in range(20):
             self._read(reader, "nothing is new")
-        assert time.monotonic() - begin < min(2.0, self.patience), "read() waits for news: return an empty list"
+        assert time.monotonic() - begin < min(2.0, self.patience), "read() waits for new values: return an empty list"
 
     def test_reads_no_byte_twice(self, tmp_path: Path) -> None:
         """A file that grows in 40 pieces is read once, not 40 times."""
@@ -255,7 +255,7 @@ class MetricReaderContract:
         check(got, values, "a file that grew in pieces")
         size = sum(map(len, recording.values()))
         most = 2 * size + rounds * 1024 * len(recording)
-        assert count <= most, f"{count} bytes were read of {size}: go on where the last read() ended"
+        assert count <= most, f"{count} bytes were read of {size}: continue where the last read() ended"
 
     def test_leaves_the_files_alone(self, tmp_path: Path) -> None:
         """A reader only reads."""
@@ -279,21 +279,21 @@ class MetricReaderContract:
             check(self._read(reader, "two runs wrote values"), values, "each reader reads its own run")
 
     def test_names(self, tmp_path: Path) -> None:
-        """What was seen, so that a metric that never came can be told from one that was misspelt."""
+        """`names` lists the metrics seen, so that a misspelt name can be distinguished from a missing metric."""
         run = self._begun(tmp_path / "a")
         reader = self._reader(run)
-        assert list(reader.names) == [], "names lists what was seen, and nothing was written yet"
+        assert list(reader.names) == [], "names lists the metrics seen, and nothing was written yet"
         self.write(run, VALUES)
         self._read(reader, "values were written")
         names = list(reader.names)
         assert names, "names is empty although a value was seen: the error for a missing metric lists them"
-        assert all(isinstance(name, str) and name for name in names), f"names holds texts, not {names}"
+        assert all(isinstance(name, str) and name for name in names), f"names has strings, not {names}"
         assert len(set(names)) == len(names), f"a name is listed twice: {names}"
 
     # --- helpers
 
     def write_back(self, run: Run, recording: dict[str, bytes]) -> None:
-        """The recorded files in `run`, each as a new file that takes the place of one that is there."""
+        """Write the recorded files to `run`, each as a new file that replaces an existing one."""
         for path, data in recording.items():
             target = place(run, path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -312,7 +312,7 @@ class MetricReaderContract:
         return run
 
     def _record(self, folder: Path, values: Sequence[float]) -> dict[str, bytes]:
-        """What `write` leaves on disk: relative path -> bytes."""
+        """Return the files that `write` makes: relative path -> bytes."""
         run = self._begun(folder)
         self.write(run, values)
         recording = files(run)
@@ -321,7 +321,7 @@ class MetricReaderContract:
 
     def _reader(self, run: Run, metric: Metric | None = None) -> MetricReader:
         reader = self.open(metric or self.metric, run)
-        assert isinstance(reader, MetricReader), f"the hook returned {reader!r} for its metric: no MetricReader"
+        assert isinstance(reader, MetricReader), f"the hook returned {reader!r} for its metric, not a MetricReader"
         return reader
 
     def _read(self, reader: MetricReader, when: str) -> list[Report]:

@@ -1,8 +1,8 @@
 """Bayesian optimisation with a Gaussian process, in reading order:
 
-optimizer     `GaussianProcess`: ask and tell, and how the pieces below make a suggestion
-coordinates   the space as the model sees it: numbers with distances, choices without
-design        the first points: a scrambled Sobol sequence in which each choice occurs
+optimizer     `GaussianProcess`: ask and tell, from the pieces below
+coordinates   the space in the model: numbers with distances, choices without
+design        the first points: a scrambled Sobol sequence with each value of each choice
 kernel        correlations of two points, by their distance
 fit           length scales, noise, compression and warping by maximum a posteriori
 success       probability that an experiment does not fail

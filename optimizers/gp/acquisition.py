@@ -17,12 +17,13 @@ from studio.optimizers.gp.fit import Posterior
 from studio.space import Floats
 
 LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
-TAIL, DEEP = -1.0, -1e3  # below them h(z) is computed by the scaled complementary error function, and by pdf(z) / z^2
+TAIL, DEEP = -1.0, -1e3  # below these, h(z) is computed by the scaled complementary error function, and by pdf(z) / z^2
 
 
 class Chance(Protocol):
-    """A probability of success: its logarithm at points (m, d), and at one point with its gradient (d,). `frequent`: more
-    failed so far than a search should pay for."""
+    """A probability of success: its logarithm at points (m, d), and at one point with its gradient (d,). `frequent`: there
+    were more failures than a search should tolerate.
+    """
 
     frequent: bool
 
@@ -36,7 +37,7 @@ class Acquisition:
         self.model, self.chance, self.belief = model, chance, belief
 
     def score(self, A: Floats) -> Floats:
-        """Scores, shape (m,), of the points `A`, shape (m, d)."""
+        """Return scores, shape (m,), of the points `A`, shape (m, d)."""
         mean, sd = self.model.predict(A)
         score = log_h((self.model.best - mean) / sd) + np.log(sd)
         if self.belief is not None:
@@ -44,7 +45,7 @@ class Acquisition:
         return score if self.chance is None else score + self.chance.log(A)
 
     def gradient(self, x: Floats) -> tuple[float, Floats]:
-        """The score at `x` and its gradient, shape (d,): dh/dz = cdf(z), so that with z = (best - mean) / sd
+        """Return the score at `x` and its gradient, shape (d,): dh/dz = cdf(z), so that with z = (best - mean) / sd
 
         d log EI = (-cdf/h d mean + pdf/h d sd) / sd
         """
@@ -66,7 +67,7 @@ class Acquisition:
 
 
 def log_h(z: Floats) -> Floats:
-    """log(pdf(z) + z cdf(z)), elementwise, without cancellation: equation 9 of Ament et al."""
+    """Return log(pdf(z) + z cdf(z)), elementwise, without cancellation: equation 9 of Ament et al."""
     from scipy.special import erfcx, ndtr
 
     direct = np.maximum(z, TAIL)

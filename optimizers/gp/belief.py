@@ -1,4 +1,4 @@
-"""What the user believes of the optimum, which the results may overrule.
+"""The user's belief about the optimum, which the results may overrule.
 
     b   (d,)     believed positions, nan where there is no belief
     s            spread of a belief, as a share of the range

@@ -1,11 +1,11 @@
 """The space in the coordinates of the model.
 
 d               dimensions of the space
-u   (d,)        a point of the unit cube, as `Suggestion.point` has it
-x   (d,)        the same point for the model; differs from u where a list of numbers is ordered by size
+u   (d,)        a point of the unit cube, as in `Suggestion.point`
+x   (d,)        the same point in the model; differs from u if a list of numbers is ordered by size
 X   (n, d)      several points
 C               columns of the kernel: one for a number, one for each value of a choice without order
-owner   (C,)    the coordinate that a column belongs to
+owner   (C,)    the coordinate of each column
 """
 
 import math
@@ -17,18 +17,20 @@ from numpy.typing import NDArray
 
 from studio.space import Array, Choice, Floats, Integer, Parameter, Space
 
-MOST_LEVELS = 20_000  # whole numbers with more values than this are continuous to the model
-HALF_BOX = 0.5  # how far from the best point an unconstrained coordinate is searched, in widths of its range
-ROUNDING = 7  # decimals of a continuous coordinate, so that rounding errors do not decide about a replay
+MOST_LEVELS = 20_000  # whole numbers with more values are continuous in the model
+HALF_BOX = (
+    0.5  # distance from the best point within which an unconstrained coordinate is searched, in widths of its range
+)
+ROUNDING = 7  # decimals of a continuous coordinate, so that rounding errors do not change a replay
 
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One coordinate: continuous, or with `levels`.
+    """A coordinate: continuous, or with `levels`.
 
-    levels    the positions x of its values, ascending; None where it is continuous
+    levels    the positions x of its values, ascending; None: continuous
     unit      the coordinate u of each level
-    nominal   values without order: two of them differ or do not, and there is nothing between
+    nominal   values without order: two values are equal or different, and nothing else
     free      unconstrained: may leave [0, 1]
     size      whole numbers: more of something, which may need more memory and time
     """
@@ -41,7 +43,7 @@ class Axis:
 
 
 class Coordinates:
-    """What the model knows of a space: its axes, and the way there and back."""
+    """The axes of a space in the model, and conversions to and from the unit cube."""
 
     def __init__(self, space: Space):
         self.axes = [axis for parameter in space for axis in axes_of(parameter)]
@@ -58,13 +60,13 @@ class Coordinates:
 
     @property
     def size(self) -> int | None:
-        """The number of points, where there are finitely many."""
+        """The number of points; None if infinite."""
         if self.continuous.any():
             return None
         return math.prod(len(axis.levels) for axis in self.axes if axis.levels is not None)
 
     def encode(self, u: Any) -> Floats:
-        """The position x, shape (d,), of the point `u`."""
+        """Return the position x, shape (d,), of the point `u`."""
         x = np.array(u, dtype=float)
         for i, axis in enumerate(self.axes):
             if axis.unit is not None and axis.levels is not None:
@@ -72,7 +74,7 @@ class Coordinates:
         return x
 
     def decode(self, x: Floats) -> Floats:
-        """The point u, shape (d,), of the position `x`."""
+        """Return the point u, shape (d,), of the position `x`."""
         u = x.copy()
         for i, axis in enumerate(self.axes):
             if axis.unit is not None and axis.levels is not None:
@@ -80,7 +82,7 @@ class Coordinates:
         return u
 
     def snap(self, X: Floats) -> Floats:
-        """The nearest positions, shape (n, d), that are values: within the range, discrete ones on a level."""
+        """Return the nearest valid positions, shape (n, d): within the range, discrete ones on a level."""
         X = np.asarray(np.round(np.where(self.free, X, np.clip(X, 0.0, 1.0)), ROUNDING), dtype=float)
         for i, axis in enumerate(self.axes):
             if axis.levels is not None:
@@ -89,7 +91,7 @@ class Coordinates:
         return X
 
     def spread(self, U: Floats) -> Floats:
-        """Positions, shape (n, d), for uniform `U` in [0, 1]: each level of a discrete coordinate is as likely."""
+        """Return positions, shape (n, d), for uniform `U` in [0, 1]: all levels of a discrete coordinate are equally likely."""
         X = U.copy()
         for i, axis in enumerate(self.axes):
             if axis.levels is not None:
@@ -98,27 +100,28 @@ class Coordinates:
         return self.snap(X)
 
     def box(self, best: Floats) -> tuple[Floats, Floats]:
-        """Lower and upper ends, shape (d,), within which a maximum is looked for; unconstrained ones follow the best."""
+        """Return the lower and upper ends, shape (d,), of the search for a maximum; unconstrained ones follow the best."""
         low = np.where(self.free, np.minimum(0.0, best - HALF_BOX), 0.0)
         high = np.where(self.free, np.maximum(1.0, best + HALF_BOX), 1.0)
         return low, high
 
     def columns(self, X: Floats) -> Floats:
-        """Columns of the kernel, shape (n, C). A choice without order has one for each value, 1/sqrt(2) where it is chosen,
-        so that the squared distance of two different ones is 1."""
+        """Return the columns of the kernel, shape (n, C). A choice without order has one column per value, 1/sqrt(2) for the chosen
+        one, so that the squared distance of two different values is 1.
+        """
         Z = X[:, self.owner]
         if self.nominal.any():
             Z[:, self._hot] = (np.abs(Z[:, self._hot] - self._level[self._hot]) < 1e-9) / np.sqrt(2.0)
         return Z
 
     def everything(self) -> Floats:
-        """All points of a finite space, shape (size, d)."""
+        """Return all points of a finite space, shape (size, d)."""
         grids = np.meshgrid(*[axis.levels for axis in self.axes if axis.levels is not None], indexing="ij")
         return np.stack([grid.ravel() for grid in grids], axis=1)
 
 
 def axes_of(parameter: Parameter) -> list[Axis]:
-    """The coordinates of one hyperparameter."""
+    """Return the coordinates of one hyperparameter."""
     if isinstance(parameter, Array):
         return axes_of(parameter.element) * parameter.length
     if isinstance(parameter, Choice):
@@ -133,7 +136,7 @@ def axes_of(parameter: Parameter) -> list[Axis]:
 
 
 def choice_axis(values: tuple[Any, ...]) -> Axis:
-    """Numbers are ordered and have distances, on the scale on which their gaps are most even; other values have none."""
+    """Return the axis of a choice. Numbers are ordered, on the scale with the most even gaps; other values have no order."""
     count = len(values)
     cells = (np.arange(count) + 0.5) / count
     numbers = [value for value in values if type(value) in (int, float) and math.isfinite(value)]

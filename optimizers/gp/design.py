@@ -1,4 +1,4 @@
-"""The first points, before there is anything to learn from.
+"""The first points, before there are results to learn from.
 
 A scrambled Sobol sequence: Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points", Journal of Complexity 14.
 """
@@ -12,15 +12,15 @@ from studio.optimizers.gp.coordinates import Coordinates
 from studio.space import Floats
 
 SMALLEST, LARGEST = 8, 20
-MOST_VALUES = 32  # a choice of more is not gone through before the model starts
+MOST_VALUES = 32  # choices with more values are not covered before the model starts
 SPARE = 64  # points among which the one least likely to fail may be taken
 
 
 class Design:
-    """max(8, d + 2) points, at most 20, or as many as the longest choice has values: each of them occurs.
+    """Initial design: max(8, d + 2) points, at most 20, or as many as the longest choice has values, so that each occurs.
 
-    `points` has shape (size, 1 + SPARE, d): where failures are to be avoided, a point may be exchanged for one of its
-    spares, which have the same choices.
+    `points` has shape (size, 1 + SPARE, d): to avoid failures, a point may be replaced by one of its spares, which have the
+    same choices.
     """
 
     def __init__(self, coordinates: Coordinates, rng: np.random.Generator):
@@ -46,7 +46,7 @@ class Design:
 
 
 def sobol(d: int, count: int, rng: np.random.Generator) -> Floats:
-    """The first points of a scrambled Sobol sequence, shape (count, d)."""
+    """Return the first points of a scrambled Sobol sequence, shape (count, d)."""
     power = int(np.ceil(np.log2(max(count, 2))))
     return np.asarray(sequence(d, rng).random_base2(power)[:count])
 

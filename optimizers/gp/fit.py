@@ -1,4 +1,4 @@
-"""Fit of the Gaussian process to the results.
+"""Fit the Gaussian process to the results.
 
     n                      results
     d, C, owner            coordinates, columns and their owners: `studio.optimizers.gp.coordinates`
@@ -32,10 +32,10 @@ NOISE, NOISE_SPREAD = 1e-4, 3.0  # prior median of the noise as a share of the v
 LOG_W_BOUNDS = (-8.0, 8.0)
 LOG_NOISE_BOUNDS = (-14.0, 0.0)
 COMPRESSIONS = (np.inf, 1.0, 0.1, 0.01)  # s as a share of the spread of y; infinity is no compression
-FIRST_STEPS, STEPS = 40, 15  # of L-BFGS: from the prior median, and from where the last fit ended
+FIRST_STEPS, STEPS = 40, 15  # of L-BFGS: from the prior median, and from the end of the last fit
 ALL_KERNELS = 3  # every so many fits all kernels are compared; between, only that which was chosen is fitted
 JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
-WORST = 1e12  # of a cost, in spreads above the best
+WORST = 1e12  # largest cost, in spreads above the best
 
 
 class Fit:
@@ -54,7 +54,7 @@ class Fit:
         self.fits = 0
 
     def posterior(self, X: Floats, y: Floats, *, optimise: bool) -> "Posterior":
-        """The model of the results `y`, shape (n,), at `X`, shape (n, d); hyperparameters are fitted anew if asked."""
+        """Return the model of the results `y`, shape (n,), at `X`, shape (n, d). `optimise`: fit the hyperparameters again."""
         columns = self.coordinates.columns(X)
         t = self._compressed(columns, y)
         if optimise:
@@ -62,11 +62,11 @@ class Fit:
         return self.condition(X, t)
 
     def condition(self, X: Floats, t: Floats) -> "Posterior":
-        """The model of the compressed costs `t` at `X`, with the present hyperparameters."""
+        """Return the model of the compressed costs `t` at `X`, with the present hyperparameters."""
         return Posterior(self, KERNELS[self.chosen], self.thetas[self.chosen], X, t)
 
     def _compressed(self, columns: Floats, y: Floats) -> Floats:
-        """The compression with the largest likelihood of y, which is that of t times the Jacobian prod dt/dy."""
+        """Return the compression with the largest likelihood of y, which is that of t times the Jacobian prod dt/dy."""
         y = y - y.min()
         spread = max(float(np.median(y)), 1e-12 * max(1.0, float(y.max())))
         y = np.minimum(y / spread, WORST)
@@ -99,14 +99,14 @@ class Fit:
         self.fits += 1
 
     def _loss(self, theta: Floats, kernel: Kernel, columns: Floats, t: Floats) -> tuple[float, Floats]:
-        """-log posterior of `theta` up to a constant, and its gradient."""
+        """Return -log posterior of `theta` up to a constant, and its gradient."""
         factor = Factor(self, kernel, theta, columns)
         z = (theta - self.median) / self.sd
         return factor.loss(t) + 0.5 * float(z @ z), factor.gradient(t) + z / self.sd
 
 
 class Factor:
-    """The factorised correlations of the points with `columns`, shape (n, C)."""
+    """Factorised correlations of the points with `columns`, shape (n, C)."""
 
     def __init__(self, fit: Fit, kernel: Kernel, theta: Floats, columns: Floats):
         d = fit.coordinates.dimensions
@@ -118,16 +118,16 @@ class Factor:
         self.scaled = self.Z * self.root_w
         K, self.dK = kernel(squared_distances(self.scaled, self.scaled))
         self.L = factorised(K, self.noise)
-        self.ones: Floats | None = None  # K^-1 1, when it is needed
+        self.ones: Floats | None = None  # K^-1 1, computed when needed
 
     def solve(self, b: Floats) -> Floats:
-        """K^-1 b for `b` of shape (n,) or (n, m)."""
+        """Return K^-1 b for `b` of shape (n,) or (n, m)."""
         from scipy.linalg.lapack import dpotrs
 
         return np.asarray(dpotrs(self.L, b, lower=1)[0])
 
     def moments(self, t: Floats) -> tuple[float, float, Floats]:
-        """beta = 1'K^-1 t / 1'K^-1 1, variance = (t - beta)'K^-1 (t - beta) / n, and alpha."""
+        """Return beta = 1'K^-1 t / 1'K^-1 1, variance = (t - beta)'K^-1 (t - beta) / n, and alpha."""
         if self.ones is None:
             self.ones = self.solve(np.ones(len(t)))
         at = self.solve(t)
@@ -136,12 +136,12 @@ class Factor:
         return float(beta), max(float((t - beta) @ alpha) / len(t), 1e-300), alpha
 
     def loss(self, t: Floats) -> float:
-        """-log likelihood = n/2 log variance + 1/2 log |K|, up to a constant."""
+        """Return -log likelihood = n/2 log variance + 1/2 log |K|, up to a constant."""
         _, variance, _ = self.moments(t)
         return 0.5 * len(t) * float(np.log(variance)) + float(np.log(np.diag(self.L)).sum())
 
     def gradient(self, t: Floats) -> Floats:
-        """d loss / d theta = 1/2 sum_pq W_pq dK_pq / d theta, with W = K^-1 - alpha alpha' / variance.
+        """Return d loss / d theta = 1/2 sum_pq W_pq dK_pq / d theta, with W = K^-1 - alpha alpha' / variance.
 
         With M = W * dk/dr^2, elementwise, and its row sums m, that is for the weight of a column c
             d loss / d log w_c = 1/2 sum_pq M_pq w_c (Z_pc - Z_qc)^2 = w_c (m' Z_c^2 - Z_c' M Z_c)
@@ -159,7 +159,7 @@ class Factor:
 
 
 def factorised(K: Floats, noise: float) -> Floats:
-    """L with L L' = K + noise I, or with as little more on the diagonal as rounding errors need."""
+    """Return L with L L' = K + noise I, with as little more on the diagonal as rounding errors require."""
     from scipy.linalg import LinAlgError, cholesky
 
     for jitter in JITTERS:
@@ -168,40 +168,40 @@ def factorised(K: Floats, noise: float) -> Floats:
             return np.asarray(cholesky(K, lower=True, check_finite=False))
         except LinAlgError:
             continue
-    return np.eye(len(K))  # a matrix that is not finite: this choice of hyperparameters explains nothing
+    return np.eye(len(K))  # a matrix that is not finite: these hyperparameters explain nothing
 
 
 @dataclass(eq=False)
 class Posterior:
-    """The model of the compressed costs: mean and standard deviation anywhere."""
+    """The model of the compressed costs: mean and standard deviation at any point."""
 
     fit: Fit
     kernel: Kernel
     theta: Floats
     X: Floats
     t: Floats
-    best: float = field(init=False)  # what is to be improved upon
+    best: float = field(init=False)  # the value to improve on
 
     def __post_init__(self) -> None:
         self.factor = Factor(self.fit, self.kernel, self.theta, self.fit.coordinates.columns(self.X))
         self.beta, self.variance, self.alpha = self.factor.moments(self.t)
         self.noisy = self.factor.noise > 1e-3
-        # Where values are noisy the smallest one is luck; the smallest mean is not.
+        # The smallest of noisy values is luck; the smallest mean is not.
         self.best = float(min(self.predict(self.X)[0].min(), np.inf) if self.noisy else self.t.min())
 
     def correlations(self, A: Floats) -> Floats:
-        """Correlations, shape (m, n), of the points `A`, shape (m, d), with the results."""
+        """Return correlations, shape (m, n), of the points `A`, shape (m, d), with the results."""
         return self.kernel(squared_distances(self._scaled(A), self.factor.scaled))[0]
 
     def correlations_with(self, x: Floats, A: Floats) -> Floats:
-        """Correlations, shape (m,), of the points `A`, shape (m, d), with the point `x`."""
+        """Return correlations, shape (m,), of the points `A`, shape (m, d), with the point `x`."""
         return self.kernel(squared_distances(self._scaled(A), self._scaled(x[None])))[0][:, 0]
 
     def _scaled(self, A: Floats) -> Floats:
         return self.fit.coordinates.columns(A) * self.factor.root_w
 
     def predict(self, A: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation without noise, shapes (m,), at `A`: equations 2.25, 2.26 of Rasmussen and Williams."""
+        """Return mean and standard deviation without noise, shapes (m,), at `A`: Rasmussen and Williams, 2.25 and 2.26."""
         from scipy.linalg import solve_triangular
 
         k = self.correlations(A)
@@ -210,7 +210,7 @@ class Posterior:
         return self.beta + k @ self.alpha, np.sqrt(self.variance * left)
 
     def gradient(self, x: Floats) -> tuple[float, float, Floats, Floats]:
-        """Mean and standard deviation at the point `x`, and their gradients, shape (d,); 0 for choices without order."""
+        """Return mean and standard deviation at `x`, and their gradients, shape (d,); 0 for choices without order."""
         difference = self._scaled(x[None]) - self.factor.scaled
         k, dk = self.kernel(np.einsum("ij,ij->i", difference, difference))
         v = self.factor.solve(k)
@@ -229,7 +229,9 @@ class Posterior:
         )
 
     def with_pending(self, P: Floats) -> "Posterior":
-        """The model after the pending points `P`, each told its own mean: Ginsbourger et al. (2010), "Kriging is well-suited
-        to parallelize optimization", the kriging believer."""
+        """Return the model after the pending points `P`, each with its own mean as result.
+
+        Ginsbourger et al. (2010), "Kriging is well-suited to parallelize optimization", the kriging believer.
+        """
         mean, _ = self.predict(P)
         return Posterior(self.fit, self.kernel, self.theta, np.vstack([self.X, P]), np.concatenate([self.t, mean]))

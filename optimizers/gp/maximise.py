@@ -1,4 +1,4 @@
-"""The best next point: a wide look, then continuous coordinates by gradient and discrete ones by search, in turn.
+"""Maximise the acquisition: sample widely, then improve continuous coordinates by gradient and discrete ones by search.
 
 Alternation as in Optuna's `optim_mixed`; candidates near the best results as in SMAC: Hutter et al. (2011), "Sequential
 Model-Based Optimization for General Algorithm Configuration", LION.
@@ -17,7 +17,7 @@ from studio.space import Floats
 
 WIDE, NEAR = 256, 384  # candidates from the whole space, and mutations of the best results
 STARTS = 2  # candidates that are improved
-APART = 0.1  # how far, in one coordinate, two starts lie from each other
+APART = 0.1  # least distance of two starts, in one coordinate
 ROUNDS = 3  # of continuous and discrete steps
 GRADIENT_STEPS = 20
 ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
@@ -82,8 +82,9 @@ class Maximiser:
         return np.vstack([wide, self.mutations(top[:1], NEAR // 2), self.mutations(top, NEAR // 2)])
 
     def mutations(self, parents: Floats, count: int) -> Floats:
-        """Changes of the parents, shape (count, d): half of them in about three coordinates and half in all, by steps of
-        all sizes; choices are drawn anew, other discrete coordinates also go to a neighbour."""
+        """Return changed parents, shape (count, d): half of them in about three coordinates and half in all, by steps of all
+        sizes; choices are drawn anew, other discrete coordinates also move to a neighbour.
+        """
         rng, d = self.rng, self.coordinates.dimensions
         children = parents[rng.integers(0, len(parents), count)].copy()
         share = np.where(rng.random(count) < 0.5, min(d, 3) / d, 1.0)
@@ -104,7 +105,7 @@ class Maximiser:
         return self.coordinates.snap(children)
 
     def starts(self, candidates: Floats, order: NDArray[np.int_]) -> list[int]:
-        """The best candidates that lie apart."""
+        """Return the indices of the best candidates that lie apart."""
         starts = [int(order[0])]
         for i in order[1:60]:
             if len(starts) == STARTS:
@@ -114,8 +115,9 @@ class Maximiser:
         return starts
 
     def climb(self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats) -> Floats:
-        """Points, shape (m, d), that end a climb from `x`: first as if all numbers were continuous, which takes whole numbers
-        along, then by continuous steps and discrete ones in turn."""
+        """Return the end points, shape (m, d), of a climb from `x`: first as if all numbers were continuous, also whole ones,
+        then by continuous and discrete steps in turn.
+        """
         continuous, numbers = self.coordinates.continuous, ~self.coordinates.nominal
         ends = [self.ascend(acquisition, x, low, high, numbers)] if numbers.any() else [x]
         if continuous.all():
@@ -134,7 +136,7 @@ class Maximiser:
     def ascend(
         self, acquisition: Acquisition, x: Floats, low: Floats, high: Floats, moving: NDArray[np.bool_]
     ) -> Floats:
-        """L-BFGS-B over the coordinates that are moving."""
+        """Maximise by L-BFGS-B over the coordinates `moving`."""
         from scipy.optimize import minimize
 
         def loss(part: Floats) -> tuple[float, Floats]:
@@ -156,7 +158,7 @@ class Maximiser:
         return self.coordinates.snap(end[None])[0]
 
     def step(self, acquisition: Acquisition, x: Floats) -> Floats:
-        """The best of the points that differ from `x` in one discrete coordinate, or `x`."""
+        """Return the best of the points that differ from `x` in one discrete coordinate, or `x`."""
         neighbours = [x]
         for i, axis in enumerate(self.coordinates.axes):
             if axis.levels is not None:

@@ -18,18 +18,18 @@ from studio.optimizers.gp.maximise import LIKELY, Maximiser
 from studio.optimizers.gp.success import Success
 from studio.space import Floats, Space, Suggestion
 
-FEWEST = 3  # results from which a model is made
+FEWEST = 3  # results that a model needs
 FEWEST_TO_RECOMMEND = 10
-MOST = 250  # results in it: the best ones and the latest ones
+MOST = 250  # results in the model: the best and the latest
 MOST_BEST = 100
-MOST_PENDING = 128  # suggestions out that are believed to come back
-TOP = 5  # results around which candidates are made
+MOST_PENDING = 128  # pending suggestions in the model
+TOP = 5  # best results, around which candidates are made
 SURE = ("memory", "timeout")  # failures that depend on the point
 
 
 @dataclass(eq=False)
 class Result:
-    """What became of a suggestion: a cost (minus the fitness), or None and the class of its failure."""
+    """Result of a suggestion: a cost (minus the fitness), or None and the class of its failure."""
 
     x: Floats
     cost: float | None
@@ -45,7 +45,7 @@ class Learned:
 
 
 class GaussianProcess(Optimizer):
-    """A Gaussian process with log expected improvement; done when every point of a finite space was asked for.
+    """A Gaussian process with log expected improvement; done when every point of a finite space was suggested.
 
         optimizer = GaussianProcess(space, seed=1)
         for _ in range(100):
@@ -56,12 +56,12 @@ class GaussianProcess(Optimizer):
 
     1. The results are modelled (`fit`): costs compressed by log(1 + y/s), smoothness, noise and a length scale of each
        coordinate by maximum a posteriori.
-    2. Suggestions that are still out are believed to give the mean of the model.
-    3. Failures for lack of memory or time, and crashes in so far as they cluster, become a probability of success
+    2. Pending suggestions are assumed to give the mean of the model.
+    3. Failures for lack of memory or time, and crashes as far as they cluster, become a probability of success
        (`success`); lost experiments are missing values.
-    4. Log expected improvement times that probability is maximised (`maximise`) over points that were not asked for and are
+    4. Log expected improvement times that probability is maximised (`maximise`) over points not suggested yet that are
        likely to succeed.
-    5. When the last experiments gained nothing, every second suggestion keeps away from the best point.
+    5. If the last experiments brought no improvement, every second suggestion stays away from the best point.
 
     `suggestion.point` is the point of the unit cube, rounded to seven decimals.
     """
@@ -77,15 +77,15 @@ class GaussianProcess(Optimizer):
     def __init__(self, space: Space, *, seed: int):
         self._space = space
         self._results: dict[Any, Result] = {}
-        self._pending: dict[tuple[float, ...], Floats] = {}  # point -> x, in the order in which they were asked for
+        self._pending: dict[tuple[float, ...], Floats] = {}  # point -> x, in the order of suggestion
         self._asked: set[bytes] = set()
         self._count = 0  # suggestions made
-        self._foreign = 0  # points that were told and not asked for
+        self._foreign = 0  # points told that this optimizer did not suggest
         if space.dimensions == 0:
             self.size = 1
             return
-        # Threads cost more than they give for matrices of this size, twenty times as much where scripts use all cores; and
-        # with their number fixed, sums are the same on replay.
+        # Threads cost more than they save for matrices of this size, twenty times as much if scripts use all cores; and
+        # with a fixed number of threads, sums are the same on replay.
         self._threads = one_thread()
         self._rng = np.random.default_rng(seed)
         self._coordinates = Coordinates(space)
@@ -116,7 +116,7 @@ class GaussianProcess(Optimizer):
 
     def _end_when_all_are_known(self) -> None:
         if len(self._asked) == self._coordinates.size:
-            self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were asked for"
+            self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were suggested"
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         if self.size == 1:
@@ -125,16 +125,16 @@ class GaussianProcess(Optimizer):
         self._pending.pop(point, None)
         cost = None if fitness is None or not math.isfinite(fitness) else -float(fitness)
         x = self._coordinates.snap(self._coordinates.encode(point)[None])[0]
-        if key(x) not in self._asked:  # a point of an earlier optimizer, or where the user starts
+        if key(x) not in self._asked:  # a point of an earlier optimizer, or the user's start
             self._asked.add(key(x))
             self._foreign += 1
             self._end_when_all_are_known()
         self._learned, self._heard = None, True
-        # A retry replaces what was told of the same suggestion.
+        # A retry replaces the earlier result of the same suggestion.
         self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
 
     def recommend(self) -> Suggestion | None:
-        """By the mean of a model of all results, fitted afresh, so that what is asked next does not change."""
+        """Return the best by the mean of a model of all results, fitted afresh, so that later suggestions do not change."""
         known = {told: result for told, result in self._results.items() if result.cost is not None}
         if self.size == 1 or len(known) < FEWEST_TO_RECOMMEND:
             return None
@@ -222,11 +222,11 @@ class GaussianProcess(Optimizer):
         return Product(chances) if chances else None
 
     def _new(self, points: Floats) -> NDArray[np.bool_]:
-        """Which of the points, shape (m, d), were not asked for."""
+        """Return which of the points, shape (m, d), were not suggested yet."""
         return np.array([point.tobytes() not in self._asked for point in points + 0.0], dtype=bool)
 
     def _unasked(self) -> Floats:
-        """Some point that was not asked for, shape (1, d); where chance does not find one, the space is gone through."""
+        """Return a point not suggested yet, shape (1, d); if sampling finds none, enumerate the space."""
         for count in (1, 16, 256, 4096):
             points = self._coordinates.spread(self._rng.random((count, self._coordinates.dimensions)))
             new = points[self._new(points)]
@@ -239,7 +239,7 @@ class GaussianProcess(Optimizer):
 
 
 def most_telling(y: Floats) -> NDArray[np.int_]:
-    """Which of the costs, shape (n,), the model is made of: all, or of many the best ones and the latest ones."""
+    """Return the indices of the costs, shape (n,), in the model: all, or of many the best and the latest."""
     kept = np.arange(len(y))
     if len(y) <= MOST:
         return kept
@@ -247,20 +247,20 @@ def most_telling(y: Floats) -> NDArray[np.int_]:
 
 
 def one_thread() -> Any:
-    """A controller of the linear algebra libraries that are loaded, so that their threads can be limited."""
-    import scipy.linalg  # noqa: F401 - loads its own
+    """Return a controller of the loaded linear algebra libraries, to limit their threads."""
+    import scipy.linalg  # noqa: F401 - loads its own library
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def key(x: Floats) -> bytes:
-    """A position as a key: positions are rounded, and -0 is 0."""
+    """Return a position as a key: positions are rounded, and -0 is 0."""
     return (x + 0.0).tobytes()
 
 
 class Product:
-    """Several things that must go well."""
+    """The probability that several independent things succeed."""
 
     def __init__(self, chances: list[Success]):
         self.chances = chances
@@ -274,26 +274,26 @@ class Product:
         return sum(values), np.sum(gradients, axis=0)
 
 
-NEAR_BEST = 0.7  # correlation with the best point, from which on a point is near it
-GAIN = 0.01  # of the spread of the costs: less is no gain
+NEAR_BEST = 0.7  # correlation with the best point above which a point is near it
+GAIN = 0.01  # least improvement, as a share of the spread of the costs
 NO_GAIN = 3e-3  # of the spread: where no more is expected, those that are out suffice
 
 
 class Stall:
-    """How long ago the last gain was."""
+    """The number of results since the last improvement."""
 
     def __init__(self) -> None:
         self._gained_at = 0
         self._best = math.inf
 
     def note(self, y: Floats) -> None:
-        """Take note of the costs `y`, shape (n,)."""
+        """Note the costs `y`, shape (n,)."""
         low = float(y.min())
         if low < self._best - GAIN * max(float(np.median(y)) - low, 0.0):
             self._best, self._gained_at = low, len(y)
 
     def leaves(self, asked: int, n: int, d: int) -> bool:
-        """Whether the next suggestion keeps away from the best point: every second one while nothing was gained."""
+        """Return whether the next suggestion stays away from the best point: every second one while nothing improves."""
         return n - self._gained_at > 8 + d // 2 and asked % 2 == 0
 
 

@@ -1,14 +1,14 @@
-"""Probability that an experiment at a point does not fail, learned from those that did.
+"""Probability that an experiment at a point does not fail, learned from failures so far.
 
     n, C             results that count; columns: `studio.optimizers.gp.coordinates`
     B    (n, C)      columns of their points, centred
-    s    (n,)        +1 where it succeeded, -1 where it failed
+    s    (n,)        +1 for success, -1 for failure
     f    (n,)        latent values, P(success) = cdf(f)
     G    (C, C)      prior covariance of the slopes of f
     g                latent mean / sqrt(1 + latent variance) at a new point, so that P(success there) = cdf(g)
 
-Lack of memory and of time depend on the point. A crash may or may not: the model in which it does is weighed by its evidence
-against the one in which each experiment fails with the same probability, which then changes nothing.
+Lack of memory and of time depend on the point. A crash may or may not: a model in which it does is weighted by its evidence
+against one in which each experiment fails with the same probability, which then changes nothing.
 
 Expectation propagation with a probit likelihood: Rasmussen and Williams (2006), section 3.6. (Laplace's approximation, section
 3.4, was tried: it hardly believes the results themselves where a limit is sharp.)
@@ -47,11 +47,11 @@ SIZES, PLANE, BUMPS = Shape(4.0, 10.0, 10.0, 0.5), Shape(2.0, 8.0, 0.0, 0.5), Sh
 
 
 class Success:
-    """P(success) as a mixture of models, weighed by their evidence. Implements `acquisition.Chance`.
+    """P(success) as a mixture of models, weighted by their evidence. Implements `acquisition.Chance`.
 
     X          points, shape (n, d)
-    failed     which of them failed, shape (n,)
-    depends    whether failures are known to depend on the point
+    failed     True for points that failed, shape (n,)
+    depends    True if failures are known to depend on the point
     """
 
     def __init__(self, coordinates: Coordinates, X: Floats, failed: Floats, *, depends: bool):
@@ -67,7 +67,7 @@ class Success:
             if shape is not SIZES or sizes.any()
         ]
         evidence = [model.log_evidence for model in models]
-        # each experiment fails with one probability, a priori uniform: evidence B(losses + 1, n - losses + 1)
+        # each experiment fails with the same probability, a priori uniform: evidence B(losses + 1, n - losses + 1)
         self.frequent = losses >= FEW and losses > TOLERATED * n
         self._rate = (n - losses + 1) / (n + 2)
         evidence.append(-np.inf if depends else float(betaln(losses + 1, n - losses + 1)))
@@ -77,7 +77,7 @@ class Success:
         self._counted = [(w, model) for w, model in zip(self.weights, models, strict=False) if w]
 
     def log(self, A: Floats) -> Floats:
-        """Logarithms, shape (m,), of the probability of success at the points `A`, shape (m, d)."""
+        """Return the logarithm, shape (m,), of the probability of success at the points `A`, shape (m, d)."""
         from scipy.special import ndtr
 
         columns = self._coordinates.columns(A) - 0.5
@@ -87,7 +87,7 @@ class Success:
         return np.log(np.maximum(chance, 1e-300))
 
     def log_gradient(self, x: Floats) -> tuple[float, Floats]:
-        """The same at one point, with its gradient, shape (d,)."""
+        """Return the logarithm of the probability of success at `x`, and its gradient, shape (d,)."""
         from scipy.special import ndtr
 
         column = self._coordinates.columns(x[None])[0] - 0.5
@@ -150,7 +150,7 @@ class Latent:
         )
 
     def at(self, A: Floats) -> Floats:
-        """g, shape (m,), at the columns `A`, shape (m, C)."""
+        """Return g, shape (m,), at the columns `A`, shape (m, C)."""
         from scipy.linalg import solve_triangular
 
         k = self._covariances(A)
@@ -159,7 +159,7 @@ class Latent:
         return np.asarray((k @ self.weights) / np.sqrt(1.0 + variance))
 
     def gradient(self, x: Floats) -> tuple[float, Floats]:
-        """g at one point, and its gradient by the columns, shape (C,)."""
+        """Return g at one point, and its gradient by the columns, shape (C,)."""
         from scipy.linalg import cho_solve
 
         k = self._covariances(x[None])[0]

@@ -24,7 +24,7 @@ OPTIONS = [
     (["run", "--optimizer=", *LR], ["--optimizer ''", "studio plugins"]),
     (["run", "--optimizer=a\nb\x1b[31m", *LR], [r"'a\nb\x1b[31m'"]),
     (["run", "--backend=locl", *LR], ["'locl'", "did you mean 'local'"]),
-    (["run", "--cloud=ec2spot", *LR], ["--cloud", "no bucket is known"]),
+    (["run", "--cloud=ec2spot", *LR], ["--cloud", "no bucket is set up"]),
     (["run", "--metric=val_loss:mn", *LR], ["'val_loss:mn'", "'mn'", "did you mean 'min'", "val_loss:min"]),
     (["run", "--metric=val_loss:average", *LR], ["'val_loss:average'", "val_loss:min, val_loss:max"]),
     (["run", "--metric=", *LR], ["--metric ''", "NAME:min"]),
@@ -80,7 +80,7 @@ OPTIONS = [
     (["run", "--max-duration=5x", *LR], ["--max-duration '5x'", "15m"]),
     (["run", "--max-duration=nan", *LR], ["--max-duration 'nan'"]),
     (["run", "--seed=x", *LR], ["--seed", "whole number"]),
-    (["run", "--gpus=1", *LR], ["--gpus 1", "0 GPUs"]),
+    (["run", "--gpus=1", *LR], ["--gpus 1", "0 visible GPUs"]),
     (["run", "--max-workspace=lots", *LR], ["'lots'", "2GB"]),
     (["run", "--max-workspace=100", *LR], ["big.bin", "--capture-once", "--max-workspace"]),
     (["run", "--keep=some", *LR], ["'some'", "best"]),
@@ -107,7 +107,7 @@ OPTIONS = [
     (["run", "--capture=.:all", *LR], ["'.'", "working directory"]),
     (["run", "--capture=model:../tag", *LR], ["'model:../tag'"]),
     (["run", "--capture=model:lr", *LR], ["'lr'", "hyperparameter"]),
-    (["run", "--capture=a:tag", "--capture=b:tag", *LR], ["one tag"]),
+    (["run", "--capture=a:tag", "--capture=b:tag", *LR], ["the same tag"]),
     (["run", "--capture-once=missing:data", *LR], ["--capture-once", "missing", "does not exist"]),
     (["run", "--capture=/no/such:data", *LR], ["--capture", "/no/such", "does not exist"]),
     (["run", "--reuse=other/1/model:start", *LR], ["'other'"]),
@@ -331,5 +331,5 @@ def test_retry_of_a_program_of_its_own(command, home):
 @pytest.mark.parametrize("name", ["", "..", "a/../../b", "/etc/passwd", "a\\..\\b"])
 def test_artifact_names_that_lead_away(monkeypatch, tmp_path, name):
     monkeypatch.setenv("STUDIO_FOLDER", str(tmp_path))
-    with pytest.raises(ValueError, match="is no artifact name"):
+    with pytest.raises(ValueError, match="is not an artifact name"):
         fs_tracker.get_artifact(name)

@@ -273,7 +273,7 @@ def test_a_search_in_which_everything_fails_stops_early(command, experiments, sc
     script("train.py", "lr = 1\nprint('out of luck', lr)\nraise SystemExit(7)\n")
     result = command("run", "--project=p", "--hp=lr=1:50", "train.py")
     assert result.code == 1
-    assert "giving up: 5 experiments failed one after the other" in result.err
+    assert "giving up: 5 experiments failed in a row" in result.err
     assert "exit code 7: out of luck 1" in result.err
     assert "studio resume p" in result.err
     assert len(experiments("p")) < 10  # five, and what was asked ahead
@@ -311,7 +311,7 @@ def test_search_that_cannot_go_on(command, script):
     script("train.py", SCORES)
     result = command("run", "--optimizer=stalls.py", "--project=p", "--hp=lr=0:1", "train.py")
     assert result.code == 1
-    assert "optimizer stalls asks for more results, although nothing is out" in result.err.splitlines()[-1]
+    assert "optimizer stalls waits for results although no experiment is running" in result.err.splitlines()[-1]
     result = command("run", "--optimizer=raises.py", "--project=q", "--hp=lr=0:1", "train.py")
     assert result.code == 1
     assert "raises failed in ask: KeyError: 'x'" in result.err.splitlines()[-1]
@@ -322,7 +322,7 @@ def test_time_is_over_before_anything_completed(command, experiments, script, ou
     script("train.py", WAITS)
     result = command("run", "--project=p", "--max-time=0.4s", "--hp=lr=1,2", "train.py")
     assert result.code == 4
-    assert "time limit reached; go on with: studio resume p" in result.err
+    assert "time limit reached; continue with: studio resume p" in result.err
     assert statuses(experiments("p"))[0] == "stopped"
     (outside / "go").touch()
     assert command("resume", "p", "--max-time=1m").code == 0
@@ -427,7 +427,7 @@ def test_dry_run(command, script, workdir, home):
     script("train.py", SCORES)
     text = command("run", "--dry-run", "--hp=lr=1:20", "--num-workers=3", "train.py", "a b").out
     assert "20 experiments, 3 at a time, optimizer grid, metric fitness" in text
-    assert f"copies 1 files of {workdir}" in text
+    assert f"each experiment gets a copy of the 1 file in {workdir}" in text
     assert "train.py 'a b'" in text
     assert "+print('fitness:', -1)" in text
     assert not home.exists()
@@ -476,7 +476,7 @@ def test_remove(command, script, home):
     script("train.py", SCORES)
     command("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
     refused = command("rm", "p")  # no terminal that could be asked
-    assert (refused.code, refused.err) == (2, "studio: nobody can be asked here; write studio rm p --yes\n")
+    assert (refused.code, refused.err) == (2, "studio: not a terminal: confirm with studio rm p --yes\n")
     result = command("rm", "p", "--yes")
     assert (result.code, result.out, result.err) == (0, "", "studio: deleted p with 1 experiments\n")
     assert list((home / "projects").iterdir()) == []
@@ -500,7 +500,7 @@ def test_seed_is_shown_and_repeats_the_search(command, experiments, script):
 def test_budget_of_an_optimizer_without_end(command, script):
     script("train.py", SCORES)
     result = command("run", "--dry-run", "--optimizer=random", "--hp=lr=0:1", "train.py")
-    assert "random knows no end: stopping after 100 experiments (--max-experiments)" in result.out
+    assert "random has no natural end: stopping after 100 experiments; change that with --max-experiments" in result.out
     result = command("run", "--dry-run", "--optimizer=random", "--max-time=1h", "--hp=lr=0:1", "train.py")
     assert "knows no end" not in result.out
 
@@ -636,7 +636,7 @@ def test_gpus_are_given_out(command, script, monkeypatch):
     assert command("run", "--project=q", "--gpus=2", "--hp=x=3", "train.py").code == 0
     assert command("runs", "logs", "q/1").out == "4,7\n"
     result = command("run", "--gpus=2", "--num-workers=2", "--hp=x=3,4", "train.py")
-    assert (result.code, "2 GPUs" in result.err) == (2, True)
+    assert (result.code, "2 visible GPUs" in result.err) == (2, True)
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("all", [1, 2, 3]), ("best", [2]), ("none", [])])
@@ -741,13 +741,13 @@ def test_interrupt_once_drains_and_resume_goes_on(command, experiments, backgrou
     assert search.poll() is None
     (outside / "go").touch()
     assert search.wait(timeout=60) == 130
-    assert "interrupted; go on with: studio resume p" in (tmp_path / "err").read_text()
+    assert "interrupted; continue with: studio resume p" in (tmp_path / "err").read_text()
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert statuses(experiments("p")[:2]) == ["completed"] * 2
 
     result = command("resume", "p", "--num-workers=1")
     assert result.code == 0
-    assert "project p: 5 experiments, 2 already finished" in result.err
+    assert "project p: 2 of 5 experiments finished" in result.err
     found = experiments("p")
     assert statuses(found) == ["completed"] * 5
     plan = json.loads(command("run", "--dry-run", "--json", *options, "train.py").out)
@@ -783,7 +783,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(command, experiments, backgro
     search.wait()
     before = experiments("p")[0]
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "interrupted"
-    assert "studio: p was interrupted; go on with: studio resume p" in command("runs", "list", "p").err
+    assert "studio: p was interrupted; continue with: studio resume p" in command("runs", "list", "p").err
     (outside / "go").touch()
     assert command("resume", "p", "--quiet").code == 0
     found = experiments("p")
@@ -847,7 +847,7 @@ def test_retry(command, experiments, script, outside):
         ("completed", 2, 3),
     ]
     assert (Path(found[0]["folder"]).parent / "1" / "output.log").exists()
-    assert "nothing failed" in command("retry", "p").err
+    assert "no experiment failed" in command("retry", "p").err
     assert command("retry", "p", "p/2", "--quiet").code == 0
     assert experiments("p")[1]["attempt"] == 2
 

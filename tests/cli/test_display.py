@@ -113,7 +113,7 @@ def terminal(home, script, tmp_path):
 
 def test_panel(terminal, tmp_path):
     shown = terminal("run", "--project=digits", "--num-workers=2", "--hp=lr=1,2,3", "train.py")
-    shown.until("2 of 3 finished · 1 failed · 1 running", "best  #1  fitness 1  lr=1", "runs  #3", "fitness 3  lr=3")
+    shown.until("2 of 3 finished · 1 failed · 1 running", "best  #1  fitness 1  lr=1", "running  #3", "fitness 3  lr=3")
     assert "failed  #2  exit code 3: [bold]boom[/bold]" in shown.text
     assert any("digits" in line for line in shown.panel)
     assert {cell_len(line) for line in shown.panel} == {80}
@@ -146,7 +146,7 @@ def test_tables_fit_the_terminal(terminal, command, tmp_path):
     head, row, *rest = shown.text.splitlines()
     assert len(row) <= 40
     assert head.split() == ["#", "status", "fitness", "lr", "time"]  # nothing failed, so there is no reason
-    assert rest == ["studio: no room for name; a wider terminal, a pipe or --json shows all"]
+    assert rest == ["studio: columns omitted: name; a wider terminal, a pipe or --json shows all"]
 
 
 def test_names_of_columns_keep_their_ends(terminal, command, tmp_path):
@@ -165,16 +165,16 @@ def test_names_of_columns_keep_their_ends(terminal, command, tmp_path):
     head, row, *rest = shown.text.splitlines()
     assert max(len(head), len(row)) <= 80
     assert head.split() == ["#", "status", "fitness", *(f"number…s_{at}" for at in range(1, 5)), "time"]
-    assert rest[0].startswith(f"studio: no room for {', '.join(names[4:])}; ")
+    assert rest[0].startswith(f"studio: columns omitted: {', '.join(names[4:])}; ")
 
 
 def test_interrupt_from_the_keyboard(terminal, tmp_path):
-    shown = terminal("run", "--project=p", "--hp=lr=3,1,2", "train.py").until("runs  #1")
+    shown = terminal("run", "--project=p", "--hp=lr=3,1,2", "train.py").until("running  #1")
     os.write(shown.master, b"\x03")
     shown.until("waiting for 1 running experiments")
     (tmp_path / "go").touch()
     assert shown.end() == 130
-    assert "interrupted; go on with: studio resume p" in shown.text
+    assert "interrupted; continue with: studio resume p" in shown.text
     assert "Traceback" not in shown.text
     assert shown.output.rindex("\x1b[?25h") > shown.output.rindex("\x1b[?25l")
 

@@ -50,7 +50,7 @@ def follow(command: Callable[..., Any]) -> Callable[[str], None]:
     """Do what a mend says."""
 
     def do(mend: str) -> None:
-        steps = re.fullmatch(r"remove (\S+)(?:: the next (studio resume p) makes it anew)?", mend)
+        steps = re.fullmatch(r"remove (\S+)(?:: the next (studio resume p) makes a new one)?", mend)
         if steps:
             path = Path(steps[1])
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -85,8 +85,8 @@ def put_back(folder: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "damaged": (damage, r"studio\.db: file is not a database", r"studio doctor p --restore"),
     "missing": (lambda folder: database(folder).unlink(), r"studio\.db is missing", r"studio doctor p --restore"),
-    "cut off": (cut_off, r"it was cut off while it was made", r"remove \S+/projects/p"),
-    "older": (put_back, r"ends before its backup, which has more outcomes: 3", r"studio doctor p --restore"),
+    "cut off": (cut_off, r"it was not completely created", r"remove \S+/projects/p"),
+    "older": (put_back, r"is older than its backup, which has more outcomes: 3", r"studio doctor p --restore"),
     "backup damaged": (
         lambda folder: backup(folder).write_bytes(b"no database" * 1000),
         r"the backup \S+/p/studio\.db\.backup cannot be read: .*not a database",
@@ -131,7 +131,7 @@ def test_a_damaged_database_with_a_damaged_backup_keeps_the_outcomes_of_runs(
     backup(project).write_text("no database")
     (wrong,) = findings("p")
     assert wrong["mend"] == (
-        f"no search can go on without its settings; keep what you need of {project}, such as */*/outcome.json, "
+        f"a search cannot continue without its settings; save what you need of {project}, such as */*/outcome.json, "
         f"and remove {project}"
     )
     before = database(project).read_bytes()
@@ -177,7 +177,7 @@ def test_processes_without_a_driver(
 ) -> None:
     pids = sorted(process.pid for process in strays)
     (wrong,) = findings("p")
-    assert wrong["text"].startswith("2 processes of it run without a driver: ")
+    assert wrong["text"].startswith("2 of its processes run without a driver: ")
     assert sorted(map(int, re.findall(r"\d+", wrong["mend"]))) == pids
     resume, kill = wrong["mend"].split(" ends them, or: ")
     if way == "resume":
@@ -196,7 +196,7 @@ def test_a_home_that_takes_no_files(
 ) -> None:
     home.write_text("a file")
     (wrong,) = findings()
-    assert (wrong["about"], wrong["mend"]) == ("home", "set STUDIO_HOME to a folder that can take files")
+    assert (wrong["about"], wrong["mend"]) == ("home", "set STUDIO_HOME to a folder that you can write to")
     assert f"cannot write to {home}" in wrong["text"]
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "elsewhere"))
     assert findings() == []
@@ -222,7 +222,7 @@ def test_a_home_whose_disk_is_full(home: Path, findings: Callable[..., list[dict
 def test_what_is_well_is_said_too(project: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = command("doctor").out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["ok  home", "ok  sqlite", "ok  p"]
-    assert lines[2] == "ok  p: the record is whole: 3 outcomes"
+    assert lines[2] == "ok  p: the record is complete: 3 outcomes"
     assert command("doctor", "p", "--json").out.startswith('[\n  {\n    "about": "home",\n    "text": ')
     for fixed, note in (((0,), False), ((9,), True)):
         monkeypatch.setattr(doctor_module, "WAL_RESET_FIXED", fixed)
@@ -243,7 +243,7 @@ def test_a_project_that_is_not_there(project: Path, command: Any) -> None:
         result = command("doctor", *arguments)
         assert (result.code, result.err.startswith("studio: there is no project 'q' in ")) == (2, True)
     result = command("doctor", "../p")
-    assert (result.code, "is no project name" in result.err) == (2, True)
+    assert (result.code, "is not a project name" in result.err) == (2, True)
 
 
 def test_a_restore_is_of_one_project(project: Path, command: Any) -> None:
@@ -260,4 +260,4 @@ def test_a_record_that_is_well_and_knows_more_stays(project: Path, command: Any)
     shutil.copy(project / "early", backup(project))
     refused = command("doctor", "p", "--restore")
     assert refused.code == 2
-    assert "is whole, and its backup lacks 1 outcome: it stays" in refused.err
+    assert "is complete, and its backup lacks 1 outcome: it was not restored" in refused.err

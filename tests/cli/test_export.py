@@ -80,7 +80,7 @@ def test_no_experiments(home, command, workdir, kind):
     ("arguments", "words"),
     [
         (["nothing"], "there is no project 'nothing'"),
-        (["p", "--format=xml"], "--format 'xml' is none of csv, json, optuna"),
+        (["p", "--format=xml"], "--format 'xml' is not one of csv, json, optuna"),
         (["p", "-o", "no/such/folder/x.csv"], "cannot write 'no/such/folder/x.csv': No such file or directory"),
     ],
 )

@@ -118,7 +118,7 @@ def test_an_option_of_another_backend_is_refused_with_those_that_take_it(parse):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--backend=cluster:here"], "--backend cluster:here: cluster takes nothing behind its name"),
+        (["--backend=cluster:here"], "--backend cluster:here: cluster takes nothing after its name"),
         (["--backend=folder"], "backend folder needs URL: write --backend=folder:URL"),
         (["--backend=cluster", "--cluster-nodes=two"], "--cluster-nodes 'two' is not a whole number"),
         (["--backend=local", "--cloud=ec2"], "local and ec2: a search runs in one place"),

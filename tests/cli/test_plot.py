@@ -67,7 +67,7 @@ def test_no_results(search, command, home):
     search(0)
     result = command("plot", "p")
     assert (result.code, result.out) == (0, "")
-    assert result.err == "studio: no experiment of p has a result yet: it has none\n"
+    assert result.err == "studio: no experiment of p has a result yet: there are none\n"
 
 
 def test_only_one_result_and_one_value(search, command):
@@ -129,7 +129,7 @@ def test_another_metric_comes_from_the_files_of_the_runs(script, command):
     [
         (["nothing"], "there is no project 'nothing'"),
         (["p", "--hp=lrr"], "--hyperparam 'lrr': no such hyperparameter; did you mean 'lr'?"),
-        (["p", "--metric=:min"], "--metric ':min' names no metric"),
+        (["p", "--metric=:min"], "--metric ':min' has no metric name"),
     ],
 )
 def test_errors_are_one_line(search, command, arguments, words):

@@ -198,7 +198,7 @@ def test_nothing_of_a_run_leaves_its_code_span(project):
     ("arguments", "words"),
     [
         (["nothing"], "there is no project 'nothing'"),
-        (["digits", "--format=pdf"], "--format 'pdf' is none of html, md"),
+        (["digits", "--format=pdf"], "--format 'pdf' is not one of html, md"),
         (["digits", "-o", "missing/report.html"], "cannot write 'missing/report.html': No such file or directory"),
         (["digits", "-o", "."], "cannot write '.': Is a directory"),
     ],

@@ -121,8 +121,8 @@ class Faults(OnACloud):
         cloud.mute()
         running = search("--hp=lr=1:4", HASTY_SILENT="5")
         assert running.end()[0] == 1, running.said
-        assert "has said nothing for" in running.said
-        assert "machines in a row came to nothing" in running.said
+        assert "has not reported for" in running.said
+        assert "machines in a row failed before they ran an experiment" in running.said
         self.nothing_is_left(running, cloud, 4)
         assert len(running.machines()) == len(cloud.instances()) >= 2
 
@@ -130,7 +130,7 @@ class Faults(OnACloud):
     def test_a_machine_that_never_reports_is_replaced(self, search, cloud):
         cloud.mute(times=1)
         running = search("--hp=lr=1:4", takes=30, HASTY_SILENT="40")
-        running.wait_for("has said nothing for")
+        running.wait_for("has not reported for")
         self.completed(running, 4, cloud, machines=3)
 
     @FULL
@@ -139,7 +139,7 @@ class Faults(OnACloud):
         running = search("--hp=lr=1:3", file="long.py", metric=None, HASTY_LIFETIME="12s")
         found = self.completed(running, 2, cloud, code=3, machines=6)
         assert (found[1]["status"], found[1]["failure"]) == ("failed", "crash")
-        assert "came to the end of their lifetime with it" in found[1]["reason"]
+        assert "reached their lifetime with it" in found[1]["reason"]
 
     @FULL
     def test_all_machines_are_lost_again_and_again(self, search, cloud):
@@ -165,7 +165,7 @@ class Faults(OnACloud):
         code, found = running.end()
         assert code == 1, running.said
         assert self.gone in running.said.splitlines()[-1]
-        assert "go on with: studio resume p" in running.said
+        assert "continue with: studio resume p" in running.said
         assert "Traceback" not in running.said
         assert 0 < [e["status"] for e in found].count("completed") < 6
         self.nothing_is_left(running, cloud, 4)

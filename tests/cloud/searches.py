@@ -398,7 +398,7 @@ class OnACloud:
         running.wait_for(lambda: self.at_work(cloud, 2))
         taken = cloud.alive()[0].id
         cloud.interrupt_spot(taken, notice=30)
-        running.wait_for(lambda: "giving back" in cloud.log(taken))
+        running.wait_for(lambda: "released contract" in cloud.log(taken))
         self.completed(running, 2, cloud)
         assert "being taken away" in cloud.log(taken)
 
@@ -417,7 +417,7 @@ class OnACloud:
         running.wait_for(lambda: self.at_work(cloud, 2))
         hung = cloud.alive()[0].id
         cloud.hang(hung)
-        running.wait_for("says nothing any more: it is replaced")
+        running.wait_for("stopped responding while running an experiment; replacing it")
         self.completed(running, 2, cloud)
 
     @FULL
@@ -427,7 +427,7 @@ class OnACloud:
         hung = cloud.alive()[0].id
         cloud.refuse(self.denied, self.ending)
         cloud.hang(hung)
-        running.wait_for("no machine was ended, trying again")
+        running.wait_for("cannot end machines, retrying")
         running.wait_for(lambda: sum("try 2" in log_of(cloud, each.id) for each in cloud.instances()) == 1)
         cloud.wake(hung)
         running.wait_for(lambda: "another worker has it" in cloud.log(hung) or "by another" in cloud.log(hung))
@@ -443,7 +443,7 @@ class OnACloud:
         running = search("--hp=lr=1:3", file="poison.py", metric=None)
         found = self.completed(running, 2, cloud, code=3, machines=14)
         assert (found[1]["status"], found[1]["failure"], found[1]["attempt"]) == ("failed", "crash", 1)
-        assert re.search("workers died|taken away or shut down", found[1]["reason"])
+        assert re.search("workers died|preempted or shut down", found[1]["reason"])
 
     # --- machines that come to nothing, or do not come --------------------------------------------------------------
 
@@ -452,7 +452,7 @@ class OnACloud:
         running = search("--hp=lr=1:4", "--python-pkg=no-such-package")
         code, _ = running.end()
         assert code == 1
-        assert "machines in a row came to nothing, so no more are started" in running.said
+        assert "machines in a row failed before they ran an experiment; no more will be started" in running.said
         assert "no-such-package" in running.said.splitlines()[-1]
         cloud.wait_all_gone()
         assert len(cloud.instances()) <= 4
@@ -478,7 +478,7 @@ class OnACloud:
         cloud.refuse(self.quota, times=2)  # of the three orders that are sent at a time
         running = search("--hp=lr=1:6", workers=3, takes=1)
         self.completed(running, 6, cloud)
-        assert "going on with 1 machines" in running.said
+        assert "continuing with 1 machine" in running.said
         assert len(cloud.instances()) == 1
 
     @FULL
@@ -486,7 +486,7 @@ class OnACloud:
         cloud.refuse(self.quota)
         running = search("--hp=lr=1:2")
         assert running.end()[0] == 1
-        assert "no machine can be had" in running.said
+        assert "no machine is available" in running.said
         assert cloud.instances() == []
 
     # --- requests without answers -----------------------------------------------------------------------------------

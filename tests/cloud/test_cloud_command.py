@@ -55,8 +55,8 @@ def machine(amazon, home):
 def test_without_machines(amazon, command):
     done = command("cloud", "list")
     assert (done.code, done.out) == (0, "")
-    assert "studio: no machine is there" in done.err
-    assert "studio: gcloud was not looked at: " in done.err
+    assert "studio: no machines found" in done.err
+    assert "studio: gcloud could not be checked: " in done.err
 
 
 def test_machines_are_listed_with_age_and_price(machine, command, home):
@@ -85,7 +85,7 @@ def test_gc_deletes_all(machine, amazon, command):
     machine("other-9z9z", "studio-other-1")
     done = command("cloud", "gc", "--yes")
     assert done.code == 0
-    assert "studio: ec2: 2 machines are deleted" in done.err
+    assert "studio: ec2: deleted 2 machines" in done.err
     amazon.wait_all_gone()
 
 
@@ -120,9 +120,9 @@ def test_gc_of_a_project_that_nobody_knows(amazon, command, home):
     (home / "projects" / "Digits" / "studio.db").touch()
     done = command("cloud", "gc", "digist", "--cloud=ec2")
     assert done.code == 0
-    assert "no machine is there; no project 'digist' is known here; did you mean 'Digits'?" in done.err
+    assert "no machines found; no project 'digist' on this computer; did you mean 'Digits'?" in done.err
     for name in ("digits", "digits-1a2b3c"):
-        assert command("cloud", "gc", name, "--cloud=ec2").err.endswith("no machine is there\n")
+        assert command("cloud", "gc", name, "--cloud=ec2").err.endswith("no machines found\n")
 
 
 @pytest.mark.parametrize("told", [[], ["--yes"]])
@@ -133,8 +133,8 @@ def test_gc_with_a_region_that_does_not_answer_deletes_what_it_finds_and_fails(m
     done = command("cloud", "gc", *told)
     amazon.allow()
     assert done.code == 1
-    assert "studio: ec2 was not looked at everywhere: EC2 in eu-west-1: InternalError" in done.err
-    assert ("1 machines are deleted" if told else "no machine was found; not everything was looked at") in done.err
+    assert "studio: ec2 could not be checked everywhere: EC2 in eu-west-1: InternalError" in done.err
+    assert ("deleted 1 machines" if told else "no machines found; not every cloud could be checked") in done.err
     amazon.wait_all_gone()
 
 
@@ -142,8 +142,8 @@ def test_gc_without_a_word_of_a_cloud_that_was_used_fails(amazon, command, home)
     GCEBackend.note_use()
     done = command("cloud", "gc")
     assert done.code == 1
-    assert "studio: gcloud was not looked at" in done.err
-    assert "studio: no machine was found; not everything was looked at" in done.err
+    assert "studio: gcloud could not be checked" in done.err
+    assert "studio: no machines found; not every cloud could be checked" in done.err
 
 
 def test_one_damaged_ledger_hides_no_machine(machine, command, home):
@@ -159,7 +159,7 @@ def test_gc_does_nothing_unasked(machine, amazon, command):
     machine("digits-1a2b")
     done = command("cloud", "gc")
     assert done.code == 2
-    assert done.err.endswith("studio: nothing was deleted: agree with --yes\n")
+    assert done.err.endswith("studio: nothing was deleted: confirm with --yes\n")
     assert "studio-digits-1" in done.out
     assert len(amazon.alive()) == 1
 
@@ -171,7 +171,7 @@ def test_gc_that_may_not_delete_says_so(machine, amazon, command):
     amazon.allow()
     assert done.code == 1
     assert "UnauthorizedOperation" in done.err
-    assert "may still be there: studio-digits-1" in done.err
+    assert "may remain: studio-digits-1" in done.err
 
 
 def test_no_credentials_at_all(amazon, command, monkeypatch):
@@ -179,7 +179,7 @@ def test_no_credentials_at_all(amazon, command, monkeypatch):
     done = command("cloud", "list")
     amazon.allow()
     assert done.code == 1
-    assert "studio: no cloud could be asked for its machines" in done.err
+    assert "studio: no cloud could be checked" in done.err
 
 
 # --- before anything is ordered ---------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_a_dry_run_shows_the_requests_and_sends_none(amazon, command, train):
 
 
 def test_a_bucket_of_another_region_is_in_the_quote(amazon, command, train, monkeypatch):
-    far = "the bucket is in us-east-1: traffic between regions is slow, and billed besides"
+    far = "the bucket is in us-east-1: traffic between regions is slow, and billed extra"
     place = [*PLACE, "--cloud-timeout=8m"]
     assert far not in command("run", "--dry-run", *place, "--hp=lr=1:8", "train.py").out
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -231,9 +231,7 @@ def test_no_machine_is_for_an_experiment_that_there_is_not(amazon, command, trai
 def test_nothing_is_started_unless_somebody_agrees(amazon, command, train, home):
     done = command("run", *PLACE, "--project=p", "--hp=lr=1:8", "train.py")
     assert done.code == 2
-    assert done.err.endswith(
-        "this costs money: agree with --yes, or say how much it may cost with --max-cost DOLLARS\n"
-    )
+    assert done.err.endswith("this costs money: accept it with --yes, or limit it with --max-cost DOLLARS\n")
     assert "1 machine m7i.large" in done.err
     assert not (home / "projects").exists()
     assert amazon.requests("ec2:RunInstances") == []
@@ -249,7 +247,7 @@ def test_a_terminal_is_asked(amazon, train, home):
         os.close(each)
     assert done.returncode == 2
     assert "1 machine m7i.large" in said
-    assert "Go on? [y/N]:" in said
+    assert "Continue? [y/N]:" in said
     assert said.rstrip().endswith("studio: nothing was started")
     assert not (home / "projects").exists()
 
@@ -263,23 +261,23 @@ def test_a_terminal_is_asked(amazon, train, home):
         (["--cloud=ec2", "--backend=local"], ["ec2 and local: a search runs in one place"]),
         (["--cloud=ec2", "--cloud=gcloud"], ["ec2 and gcloud: a search runs in one place"]),
         (["--cloud=ec2", "--num-workers=auto"], ["--num-workers auto counts the CPUs of this machine"]),
-        (["--cloud=ec2"], ["no bucket is known; make one with: studio cloud setup ec2, or give --bucket"]),
+        (["--cloud=ec2"], ["no bucket is set up; make one with: studio cloud setup ec2, or give --bucket"]),
         ([*PLACE, "--bid=0.1"], ["--bid 0.1 is for spot machines"]),
-        ([*PLACE, "--max-cost=much"], ["--max-cost 'much' is no amount of dollars"]),
+        ([*PLACE, "--max-cost=much"], ["--max-cost 'much'is not an amount of dollars"]),
         ([*PLACE, "--max-cost=0.001"], ["--max-cost 0.001: m7i.large can cost $0.11 an hour"]),
         ([*PLACE, "--per-machine=0"], ["--per-machine 0: at least 1 is needed"]),
-        ([*PLACE, "--python-pkg=./mine"], ["--python-pkg './mine' is a file of this machine"]),
+        ([*PLACE, "--python-pkg=./mine"], ["--python-pkg './mine' is a file on this machine"]),
         ([*PLACE, "--port=99999"], ["--port 99999: a number from 1 to 65535 is needed"]),
-        ([*PLACE, "--user-startup-script=none.sh"], ["--user-startup-script 'none.sh' is no file"]),
-        ([*PLACE, "--python-pkg=--index-url=x"], ["--python-pkg '--index-url=x' is no package"]),
+        ([*PLACE, "--user-startup-script=none.sh"], ["--user-startup-script 'none.sh' is not a file"]),
+        ([*PLACE, "--python-pkg=--index-url=x"], ["--python-pkg '--index-url=x' is not a package"]),
         ([*PLACE, "--python-pkg=a b==2 c"], ["write --python-pkg=a --python-pkg=b==2 --python-pkg=c"]),
         ([*PLACE, "--cloud-timeout=5"], ["--cloud-timeout 5 is 5 seconds", "give 60s or more"]),
-        ([*PLACE, "--cloud-timeout=soon"], ["--cloud-timeout 'soon' is no duration"]),
-        ([*PLACE, "--python=python3"], ["--python python3 is of this machine"]),
-        ([*PLACE, "--ram=lots"], ["--ram 'lots' is no size"]),
+        ([*PLACE, "--cloud-timeout=soon"], ["--cloud-timeout 'soon' is not a duration"]),
+        ([*PLACE, "--python=python3"], ["--python python3 is a path on this machine"]),
+        ([*PLACE, "--ram=lots"], ["--ram 'lots' is not a size"]),
         (
             [*PLACE, "--cpus=64"],
-            ["has less than you asked for: 64 cpus; name a larger one, or leave --machine-type out"],
+            ["is too small for 64 cpus; name a larger one, or leave --machine-type out"],
         ),
         ([*PLACE, "--hdd=1000TB"], ["--hdd 1000TB: the disk of a machine has at most 64 TiB"]),
         (
@@ -302,10 +300,13 @@ def test_a_terminal_is_asked(amazon, train, home):
         ),
         (["--cloud=ec2", "--bucket=s3://"], ["--bucket s3://: '' cannot be the name of a bucket"]),
         (["--cloud=ec2", "--bucket=s3://UPPER_case"], ["--bucket s3://UPPER_case: 'UPPER_case' cannot be the name"]),
-        (["--cloud=gcloud", "--bucket=s3://mine"], ["machines of gcloud take gs://NAME"]),
+        (["--cloud=gcloud", "--bucket=s3://mine"], ["machines of gcloud need gs://NAME"]),
         (["--cloud=gcloud"], ["make one with: studio cloud setup gcloud, or give --bucket"]),
-        (["--cloud=ec2", "--bucket=gs://mine"], ["--bucket gs://mine: machines of ec2 take s3://NAME"]),
-        ([*SPOT, "--bid=0.001"], ["--bid 0.001: m7i.large in us-east-1a costs $0.03 an hour now, and no zone less"]),
+        (["--cloud=ec2", "--bucket=gs://mine"], ["--bucket gs://mine: machines of ec2 need s3://NAME"]),
+        (
+            [*SPOT, "--bid=0.001"],
+            ["--bid 0.001: m7i.large in us-east-1a costs $0.03 an hour now, and no other zone less"],
+        ),
         ([*SPOT, "--bid=10%"], ["--bid 10%, which is $0.01 an hour: m7i.large in us-east-1a costs $0.03"]),
     ],
     ids=lambda value: " ".join(value[-1:]) if isinstance(value, list) else None,
@@ -326,7 +327,7 @@ def test_requirements_that_name_other_files(amazon, command, train, script, home
     script("requirements.txt", f"numpy>=2  # -r is fine here\n{line}\n")
     done = command("run", "--yes", *PLACE, "--hp=lr=1:8", "train.py")
     assert done.code == 2
-    assert f"requirements.txt, line 2: {line!r} is a file of this machine" in done.err
+    assert f"requirements.txt, line 2: {line!r} is a file on this machine" in done.err
     assert not (home / "projects").exists()
 
 
@@ -350,8 +351,8 @@ def test_a_bucket_that_may_not_be_used(amazon, command, train):
     done = command("run", "--dry-run", *PLACE, "--hp=lr=1:8", "train.py")
     amazon.allow()
     assert done.code == 2
-    assert "--bucket s3://studio-test/search may not be used (" in done.err
-    assert done.err.endswith("what has to be allowed says: studio cloud setup ec2\n")
+    assert "no permission to use --bucket s3://studio-test/search (" in done.err
+    assert done.err.endswith("the permissions needed are listed by: studio cloud setup ec2\n")
 
 
 def test_a_price_that_nobody_says(amazon, command, train):
@@ -359,13 +360,11 @@ def test_a_price_that_nobody_says(amazon, command, train):
     amazon.refuse("UnauthorizedOperation", of="ec2:DescribeSpotPriceHistory")
     place = [*PLACE, "--cloud-timeout=6m"]  # else of a test before this one it is known
     done = command("run", "--dry-run", *place, "--hp=lr=1:8", "train.py")
-    assert (
-        "price not known: the cloud does not say what this will cost. Look it up, and give --price=DOLLARS" in done.out
-    )
+    assert "price unknown; look it up and pass --price=DOLLARS" in done.out
     done = command("run", "--yes", *place, "--max-cost=5", "--hp=lr=1:8", "train.py")
     amazon.allow()
     assert done.code == 2
-    assert "--max-cost 5: nobody says what m7i.large costs; give --price DOLLARS an hour" in done.err
+    assert "--max-cost 5: the price of m7i.large is unknown; give --price DOLLARS an hour" in done.err
 
 
 @pytest.mark.parametrize("cloud", ["ec2", "ec2spot", "gce", "gcloud", "gcspot"])
@@ -393,7 +392,7 @@ def test_without_credentials_bad_input_is_said_in_one_line(command, train, home,
     ("name", "value", "said"),
     [
         ("AWS_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
-        ("AWS_DEFAULT_REGION", "mars-1", "AWS_DEFAULT_REGION 'mars-1' is no region of AWS"),
+        ("AWS_DEFAULT_REGION", "mars-1", "AWS_DEFAULT_REGION 'mars-1' is not an AWS region"),
         ("AWS_DEFAULT_REGION", "us-wset-1", "did you mean 'us-west-1'"),
     ],
 )
@@ -413,7 +412,7 @@ def test_every_spelling_of_a_cloud_is_taken_everywhere(machine, amazon, command)
     for name in ("gce", "gcloud", "gcspot"):
         done = command("cloud", "list", name)
         assert (done.code, done.out) == (1, "")
-        assert f"studio: {name.replace('gce', 'gcloud')} was not looked at: " in done.err
+        assert f"studio: {name.replace('gce', 'gcloud')} could not be checked: " in done.err
         assert command("cloud", "gc", "--cloud", name).code == 1
     assert command("cloud", "list", "azure").code == 2
     assert command("cloud", "gc", "--cloud=ec2", "--yes").code == 0

@@ -51,7 +51,7 @@ def test_the_disk_is_for_all_experiments_of_a_machine():
 
 def test_a_cap_needs_to_know_how_far_a_spot_price_may_rise():
     cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, spot=0.1, besides=0.02)])
-    with pytest.raises(BadInput, match=r"small costs \$0.10 an hour as a spot machine, and nobody says how far"):
+    with pytest.raises(BadInput, match=r"small costs \$0.10 an hour as a spot machine, and how far"):
         settle(cloud, settings(), Wishes(max_cost="5"), spot=True)
     with pytest.raises(BadInput, match="give --price DOLLARS an hour"):
         settle(cloud, settings(), Wishes(max_cost="5", bid="0.2"), spot=True, bids=False)
@@ -63,10 +63,10 @@ def test_a_quote_is_for_as_many_machines_as_the_cap_pays_for():
     cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, on_demand=1.0)])
     quote = settle(cloud, settings(num_workers=40), Wishes(max_cost="1"), spot=False).quote
     assert (quote.machines, quote.lifetime) == (4, 900)  # a quarter of an hour is the least
-    assert "--max-cost 1 pays for no more than 4 of 40 machines at a time" in quote.text
+    assert "--max-cost 1 pays for only 4 of 40 machines at a time" in quote.text
     quote = settle(cloud, settings(num_workers=3), Wishes(max_cost="100"), spot=False).quote
     assert quote.machines == 3
-    assert "pays for no more" not in quote.text
+    assert "pays for only" not in quote.text
 
 
 def test_a_machine_lives_for_the_search_and_some_time_to_spare_or_a_day():
@@ -79,7 +79,9 @@ def test_a_bid_is_for_the_machine_alone_and_not_below_its_price():
     cloud = FakeCloud(offered=[Offer("small", "zone-a", 2, 0, 8 * GIB, on_demand=0.3, spot=0.1, besides=0.02)])
     assert settle(cloud, settings(), Wishes(bid="50%"), spot=True).bid == pytest.approx(0.14)
     assert settle(cloud, settings(), Wishes(bid="0.081"), spot=True).bid == 0.081
-    with pytest.raises(BadInput, match=r"--bid 0\.07: small in zone-a costs \$0\.08 an hour now, and no zone less"):
+    with pytest.raises(
+        BadInput, match=r"--bid 0\.07: small in zone-a costs \$0\.08 an hour now, and no other zone less"
+    ):
         settle(cloud, settings(), Wishes(bid="0.07"), spot=True)
 
 
@@ -97,7 +99,7 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
     with pytest.raises(BadInput, match=r"cannot be read; write USER:FILE\.pub"):
         GCEBackend.keypair("ann:none.pub")
     (tmp_path / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n")
-    with pytest.raises(BadInput, match="is no public key"):
+    with pytest.raises(BadInput, match="is not a public key"):
         GCEBackend.keypair(f"ann:{tmp_path}/id")
 
 
@@ -112,7 +114,7 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
 )
 def test_of_a_bucket_that_part_is_used_which_its_role_may_use(given, used):
     assert EC2Backend.bucket_url(Wishes(bucket=given)) == used
-    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gcloud take gs://NAME"):
+    with pytest.raises(BadInput, match=f"--bucket {given}: machines of gcloud need gs://NAME"):
         GCEBackend.bucket_url(Wishes(bucket=given))
 
 

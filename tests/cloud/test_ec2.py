@@ -338,7 +338,7 @@ def test_somebody_else_answers(amazon, monkeypatch):
     with http.server.HTTPServer(("127.0.0.1", 0), LogIn) as hotel:
         threading.Thread(target=hotel.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{hotel.server_port}")
-        with pytest.raises(CloudUnreachable, match="the answer was not Amazon's"):
+        with pytest.raises(CloudUnreachable, match="the response was not Amazon's"):
             EC2Cloud().machines()
         hotel.shutdown()
 
@@ -502,7 +502,7 @@ def test_nothing_is_enough(wanted, said):
 
 
 def test_a_named_type_with_less_than_was_asked_for():
-    with pytest.raises(CloudDenied, match=r"m\.small \(2 cpus, 8 GB\) has less than you asked for: 4 cpus"):
+    with pytest.raises(CloudDenied, match=r"m\.small \(2 cpus, 8 GB\) is too small for 4 cpus"):
         suitable([SMALL], Wanted(machine_type="m.small", cpus=4), "EC2 in here")
 
 

@@ -15,7 +15,12 @@ class TestGCE(Faults):
     )
     sold_out, quota = "ZONE_RESOURCE_POOL_EXHAUSTED", "QUOTA_EXCEEDED"
     expired, denied = "401 authError", "403 forbidden"
-    looking, storing, gone, skew = "compute:machineTypes.*", "storage:POST", "knows no bucket studio-test", float("inf")
+    looking, storing, gone, skew = (
+        "compute:machineTypes.*",
+        "storage:POST",
+        "there is no bucket studio-test at Google",
+        float("inf"),
+    )
 
     @pytest.fixture
     def cloud(self, google_server):

@@ -163,7 +163,7 @@ def test_a_machine_that_hangs_is_replaced(world):
     world.maintain()
     assert hung not in world.cloud.alive
     assert len(world.cloud.alive) == 4
-    assert world.said == [f"{hung} holds an experiment and says nothing any more: it is replaced"]
+    assert world.said == [f"{hung} stopped responding while running an experiment; replacing it"]
 
 
 def test_a_machine_that_outlives_its_time_is_ended(tmp_path):
@@ -270,7 +270,7 @@ def test_an_order_that_is_never_answered_is_given_up(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [unreachable("InternalError")] * 100
     world.maintain(1)
-    with pytest.raises(NoMachines, match="no machine was to be had for 30 minutes"):
+    with pytest.raises(NoMachines, match="no machine was available for 30 minutes"):
         world.maintain(1, after=PATIENCE + 1)
     assert world.fleet.close()
 
@@ -294,7 +294,7 @@ def test_credentials_that_expire_while_an_order_is_sent_leave_no_machine(tmp_pat
 def test_it_does_not_wait_for_ever(world):
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
     world.maintain()
-    with pytest.raises(NoMachines, match="no machine was to be had for 30 minutes"):
+    with pytest.raises(NoMachines, match="no machine was available for 30 minutes"):
         world.maintain(after=PATIENCE + 1)
 
 
@@ -303,7 +303,7 @@ def test_a_quota_is_gone_on_with(world):
     world.maintain()
     world.maintain(after=300)
     assert len(world.cloud.alive) == 2
-    assert world.said == ["going on with 2 machines: VcpuLimitExceeded: you may have 4 vCPUs"]
+    assert world.said == ["quota reached; continuing with 2 machines: VcpuLimitExceeded: you may have 4 vCPUs"]
     world.all_work()
     world.cloud.dies(world.cloud.alive[0])
     world.maintain()
@@ -326,7 +326,7 @@ def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, q
         assert lost not in world.cloud.alive
         assert len(world.cloud.alive) == quota
     assert [text for text in world.said if "says nothing" not in text] == [
-        "waiting until a machine is gone: VcpuLimitExceeded"
+        "quota reached; waiting until a machine has ended: VcpuLimitExceeded"
     ]
 
 
@@ -341,7 +341,7 @@ def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_p
         for _ in range(60):
             world.maintain(1)
 
-    with pytest.raises(NoMachines, match="no machine can be had: VcpuLimitExceeded"):
+    with pytest.raises(NoMachines, match="no machine is available: VcpuLimitExceeded"):
         go_on()
 
 
@@ -353,7 +353,7 @@ def test_the_search_ends_where_no_machine_is_to_be_had(world, error):
     if isinstance(error, CloudCredentials):  # where they expired meanwhile, there may be a machine
         world.maintain()
         world.time.pass_by(LIST_LAG)
-    with pytest.raises(NoMachines, match=f"no machine can be had: {error}"):
+    with pytest.raises(NoMachines, match=f"no machine is available: {error}"):
         world.maintain()
     assert len(world.cloud.orders) == 0
 
@@ -365,7 +365,7 @@ def test_credentials_that_expire_stop_nothing_that_runs(world):
     for _ in range(100):
         world.maintain()
     assert len(world.cloud.alive) == 4
-    assert world.said == ["no word about the machines, asking again: ExpiredToken"]
+    assert world.said == ["cannot list the machines, retrying: ExpiredToken"]
     world.cloud.dies(world.cloud.alive[0])
     world.maintain()
     assert len(world.cloud.alive) == 4
@@ -529,7 +529,7 @@ def test_two_barren_machines_end_the_search(world):
     world.maintain(2)
     assert len(world.cloud.alive) == 2  # one may have bad luck
     world.cloud.dies(second)
-    with pytest.raises(NoMachines, match="2 machines in a row came to nothing") as caught:
+    with pytest.raises(NoMachines, match="2 machines in a row failed before they ran an experiment") as caught:
         world.maintain(2)
     assert "studio: not installed: no-such-package" in str(caught.value)
     world.fleet.close()
@@ -540,7 +540,7 @@ def test_barren_machines_without_a_log(world):
     world.start(2)
     for name in world.cloud.alive:
         world.cloud.dies(name)
-    with pytest.raises(NoMachines, match="left no log: may its account write to the bucket"):
+    with pytest.raises(NoMachines, match="left no log; check that its account can write to the bucket"):
         world.maintain(2)
 
 
@@ -566,7 +566,7 @@ def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(wor
     world.cloud.dies(*world.cloud.alive)
     are_taken(TAKEN - 1)
     world.start(1)
-    with pytest.raises(NoMachines, match="6 machines in a row came to nothing"):
+    with pytest.raises(NoMachines, match="6 machines in a row failed before they ran an experiment"):
         are_taken(2)
 
 
@@ -577,14 +577,14 @@ def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
     for name in world.cloud.alive:
         world.logs[name] = "studio: cannot fetch wheels/1/a.whl\nstudio: the end, with exit code 1 after 12 s\n"
         world.cloud.dies(name)
-    with pytest.raises(NoMachines, match=r"2 machines in a row came to nothing.* cannot fetch"):
+    with pytest.raises(NoMachines, match=r"2 machines in a row failed before they ran an experiment.* cannot fetch"):
         world.maintain(2)
 
 
 def test_machines_that_never_say_a_word(world):
     world.maintain(2)
     world.maintain(2, after=SILENT + 1)
-    assert "has said nothing for 20 minutes: it is ended" in world.said[0]
+    assert "has not reported for 20 minutes; ending it" in world.said[0]
     with pytest.raises(NoMachines):
         world.maintain(2)
     world.fleet.close()
@@ -639,7 +639,7 @@ def test_a_cap_that_pays_for_fewer(tmp_path):
 
 def test_a_cap_that_pays_for_nothing(tmp_path):
     world = World(tmp_path, max_cost=0.01)
-    with pytest.raises(CostReached, match=r"\$0.00 of \$0.01 are spent, and the rest pays for no machine"):
+    with pytest.raises(CostReached, match=r"\$0.00 of \$0.01 is spent; the rest does not pay for another machine"):
         world.maintain()
     assert world.cloud.alive == []
 
@@ -676,7 +676,7 @@ def test_spot_machines_count_with_what_they_can_have_cost(tmp_path):
     world.time.pass_by(HOUR)
     world.end_those_whose_time_is_over()
     world.time.pass_by(60)  # lists show it no more
-    with pytest.raises(CostReached, match=r"\$0.10 of \$0.50 are spent \(up to \$0.40, had prices risen\)"):
+    with pytest.raises(CostReached, match=r"\$0.10 of \$0.50 is spent \(up to \$0.40, if prices rose\)"):
         world.maintain(1, after=60)
     assert world.cloud.alive == []
 
@@ -684,7 +684,7 @@ def test_spot_machines_count_with_what_they_can_have_cost(tmp_path):
 def test_a_damaged_ledger_is_not_one_without_machines(world):
     world.start(1)
     (world.folder / "machines.json").write_text('[{"name": "studio-digits-1", "rate"')
-    with pytest.raises(StudioError, match=r"machines\.json cannot be read .* what its machines have cost is not known"):
+    with pytest.raises(StudioError, match=r"machines\.json cannot be read .* the costs of its machines are unknown"):
         world.take_up()
 
 

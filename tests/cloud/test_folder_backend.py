@@ -265,7 +265,7 @@ def test_what_a_lost_worker_reported_does_not_count(search, worker, tree, notes,
     (found,) = Project("p").experiments
     assert (found.metric["value"], found.attempt) == (0.5, 2)
     assert notes.count("up") == 2, "its outcome was taken over, not made anew"
-    assert "another one that finished it" in one.err
+    assert "the worker that finished it" in one.err
 
 
 def test_a_worker_that_is_asked_to_go_gives_back_at_once(search, worker, tree, notes, go, until, alive):
@@ -275,7 +275,7 @@ def test_a_worker_that_is_asked_to_go_gives_back_at_once(search, worker, tree, n
     until(lambda: notes.count("up") == 1)
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
-    assert "giving back p/1" in first.err
+    assert "released p/1" in first.err
     assert not alive(notes.of("p/1", "up")[0])
     worker(ttl=3600)
     until(lambda: notes.count("up") == 2)
@@ -290,7 +290,7 @@ def test_a_worker_finishes_what_it_has_after_one_ctrl_c(search, worker, tree, no
     one = search("--hp=lr=1,2", "train.py")
     until(lambda: notes.count("up") == 1)
     first.signal(signal.SIGINT)
-    until(lambda: "finishing what runs, and taking no more" in first.err)
+    until(lambda: "finishing running experiments" in first.err)
     go()
     assert first.wait() == 0
     assert notes.count("down") == 1
@@ -306,7 +306,7 @@ def test_an_experiment_that_kills_its_workers_is_given_up(search, worker, tree, 
     assert one.wait() == 3, one.err
     bad, good = Project("p").experiments
     assert (bad.status, bad.failure) == ("failed", "crash")
-    assert bad.reason == "given up: 3 workers died, fell silent or came to the end of their lifetime with it"
+    assert bad.reason == "given up: 3 workers died, stopped responding or reached their lifetime with it"
     assert (good.status, good.fitness) == ("completed", 2)
     assert notes.of("p/1").count("up") == 3
     assert sum(each.running for each in workers) == 1
@@ -381,7 +381,7 @@ def test_when_the_folder_is_removed_everybody_says_so_and_ends(
     share.rename(share.with_name("somewhere else"))
     assert one.wait() == 1
     assert f"studio: {share} is not a bucket" in one.err
-    assert "go on with: studio resume p" in one.err
+    assert "continue with: studio resume p" in one.err
     assert first.wait() == 1
     assert "is the share mounted?" in first.err
     assert "Traceback" not in one.err + first.err
@@ -506,7 +506,7 @@ def test_files_that_break_in_an_unknown_way_are_a_lost_experiment(own, until, sh
     monkeypatch.setattr(queue_backend.shipping, "fetch_outputs", lambda *_: {}["no such key"])
     hand_in(share, tmp_path / "tar", {})
     (outcome,) = polled(backend, until)
-    assert (outcome.failure, outcome.reason) == ("lost", "its files did not come back: 'no such key'")
+    assert (outcome.failure, outcome.reason) == ("lost", "its files could not be fetched: 'no such key'")
 
 
 @pytest.mark.parametrize("file", ["outcome.json", "machine.json", "workspace/train.py", "artifacts.json"])
@@ -517,7 +517,7 @@ def test_a_machine_writes_no_file_that_the_driver_believes(file, own, until, sha
     hand_in(share, tmp_path / "tar", {}, file=file)
     (outcome,) = polled(backend, until)
     assert outcome.failure == "lost"
-    assert f"{file!r} is none of output.log, " in outcome.reason
+    assert f"{file!r} is not one of output.log, " in outcome.reason
     assert not Path(run.folder, file).exists()
 
 
@@ -566,9 +566,7 @@ def test_without_a_worker_the_user_hears_once_how_to_start_one(own, until, monke
     until(lambda: backend.poll(0.05) or backend.said)
     for _ in range(20):
         backend.poll(0.02)
-    assert backend.said == [
-        f"no worker is at work; start one on any machine that sees the place: studio worker '{share}'"
-    ]
+    assert backend.said == [f"no worker is running; start one on any machine that has access: studio worker '{share}'"]
 
 
 def test_without_a_worker_for_its_gpus_the_user_hears_how_many_are_wanted(own, until, monkeypatch):
@@ -576,7 +574,7 @@ def test_without_a_worker_for_its_gpus_the_user_hears_how_many_are_wanted(own, u
     monkeypatch.setattr(queue_backend, "ALONE", 0.1)
     backend.start(replace(run, resources=Resources(gpus=2)))
     until(lambda: backend.poll(0.05) or backend.said)
-    assert backend.said[0].startswith("no worker with 2 free GPUs is at work; start one on a machine that has them")
+    assert backend.said[0].startswith("no worker with 2 free GPUs is running; start one on a machine that has them")
 
 
 @pytest.mark.parametrize("place", [".", ".."])
@@ -712,7 +710,10 @@ NO_PLACE = "name a folder that all workers see, or s3://BUCKET/PREFIX or gs://BU
             "folder:/dev/null/x",
             "/dev/null/x cannot be used: Not a directory; name a folder that all machines can write to",
         ),
-        ("folder:http://host", "'http://host' is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder"),
+        (
+            "folder:http://host",
+            "'http://host' is not a bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder",
+        ),
     ],
 )
 def test_a_place_that_cannot_be_is_said_in_one_line_and_nothing_stays(place, says, command, script, home):

@@ -226,7 +226,7 @@ def test_refusals_end_the_search_and_silence_does_not(said, kind, kubectl):
     pool = WorkerPool(KubernetesLauncher(JOB), COMMAND, Resources(), most=1, say=told.append)
     if kind is None:
         pool.maintain(1, waiting=True)
-        assert told == [f"no answer, asking again: kubectl: {said}"]
+        assert told == [f"no response, retrying: kubectl: {said}"]
     else:
         with pytest.raises(kind, match="Kubernetes refuses these workers: kubectl: "):
             pool.maintain(1, waiting=True)
@@ -235,7 +235,7 @@ def test_refusals_end_the_search_and_silence_does_not(said, kind, kubectl):
 @pytest.mark.parametrize("answer", ["", "[]", "no json", '{"items": 7'])
 def test_an_answer_that_is_none(answer, kubectl):
     kubectl.answers("get-jobs", answer)
-    with pytest.raises(LauncherError, match="something that is no list"):
+    with pytest.raises(LauncherError, match="did not return a list"):
         KubernetesLauncher(JOB).alive()
     assert not isinstance(LauncherError(""), Refused)
 
@@ -244,7 +244,7 @@ def test_an_answer_that_is_none(answer, kubectl):
     ("options", "says"),
     [
         (["--backend=kubernetes"], "--backend=kubernetes:IMAGE"),
-        (["--backend=kubernetes:my image", "--kubernetes-bucket=s3://b"], "write the image that has Studio"),
+        (["--backend=kubernetes:my image", "--kubernetes-bucket=s3://b"], "write an image with Studio"),
         (["--backend=kubernetes:image"], "--kubernetes-bucket"),
     ],
 )

@@ -116,7 +116,7 @@ def test_dollars_are_read(text, amount):
 
 @pytest.mark.parametrize("text", ["", "free", "-3", "0", "1e3", "nan", "20€", "20%"])
 def test_what_is_no_amount(text):
-    with pytest.raises(BadInput, match=r"--max-cost .* is no amount of dollars; write for example 20 or 0\.35"):
+    with pytest.raises(BadInput, match=r"--max-cost .*is not an amount of dollars; write for example 20 or 0\.35"):
         parse_dollars(text, "--max-cost")
 
 
@@ -126,9 +126,9 @@ def test_bids():
     assert parse_bid("60%", 0.10) == pytest.approx(0.06)
     with pytest.raises(BadInput, match="give the bid in dollars"):
         parse_bid("60%", None)
-    with pytest.raises(BadInput, match="write dollars an hour"):
+    with pytest.raises(BadInput, match="give dollars per hour"):
         parse_bid("cheap", 0.10)
-    with pytest.raises(BadInput, match="is no percentage"):
+    with pytest.raises(BadInput, match="is not a percentage"):
         parse_bid("%", 0.10)
 
 
@@ -156,9 +156,9 @@ def test_a_quote_for_spot_machines_with_a_bid_and_a_cap():
     quote = Quote("ec2", 1, offer, spot=True, lifetime=3600, bid=0.5, max_cost=0.4, idle=60)
     assert quote.text.splitlines() == [
         "1 machine g6.xlarge (4 CPUs, 16 GB, 1 GPU) of ec2 in us-east-1b, each for at most 60 minutes:",
-        "* spot       price not known; counted as on demand",
+        "* spot       price unknown; counted as on demand",
         "  on demand  $0.90 an hour each, $0.90 together: $0.90 in all that time",
-        "  a spot machine is given up when it costs more than $0.50 an hour",
+        "  a spot machine ends when it costs more than $0.50 an hour",
         "  a machine ends after 1 minute without work, and with the search",
         "  --max-cost ends the search before it costs more than $0.40",
     ]
@@ -167,6 +167,6 @@ def test_a_quote_for_spot_machines_with_a_bid_and_a_cap():
 
 def test_a_quote_at_the_users_own_price():
     quote = Quote("gce", 2, Offer("e2-standard-2", "a", 2, 0, 8 * GIB), spot=False, lifetime=7200, price=0.07)
-    assert quote.text.splitlines()[1] == "* as you say $0.07 an hour each, $0.14 together: $0.28 in all that time"
+    assert quote.text.splitlines()[1] == "* --price    $0.07 an hour each, $0.14 together: $0.28 in all that time"
     assert quote.most == pytest.approx(0.28)
     assert Quote("gce", 2, Offer("a", "b", 2, 0, 8 * GIB), spot=False, lifetime=7200).most is None

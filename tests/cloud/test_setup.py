@@ -61,14 +61,14 @@ def test_an_account_of_amazon_is_set_up(amazon, command, home):
         iam.create_role(RoleName="AWSServiceRoleForEC2Spot", AssumeRolePolicyDocument="{}")
     assert all(step.is_done() for step in EC2Setup("mine").steps)
     again = command("cloud", "setup", "ec2", "--bucket=mine")  # without --yes: nothing is left to agree to
-    assert (again.code, again.out.count(": is there")) == (0, 6)
+    assert (again.code, again.out.count(": done already")) == (0, 6)
 
 
 def test_spot_machines_without_their_role(amazon, home):
     amazon.refuse("AuthFailure.ServiceLinkedRoleCreationNotPermitted", of="ec2:RunInstances")
     answers = list(EC2Setup("mine").checks())
     amazon.allow()
-    assert "whoever may makes it: studio cloud setup ec2" in answers[-1]
+    assert "an administrator can make it: studio cloud setup ec2" in answers[-1]
 
 
 def test_a_dry_run_makes_nothing(amazon, command, home):
@@ -105,13 +105,13 @@ def test_a_bucket_that_an_earlier_version_remembered(amazon, command, home, scri
     (home / "cloud" / "ec2.json").write_text('{"bucket": "s3://Bad_Name/search"}')
     done = command("run", "--dry-run", "--cloud=ec2", "--hp=lr=1,2", "train.py")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "--bucket s3://Bad_Name/search of an earlier studio cloud setup: 'Bad_Name'" in done.err
+    assert "--bucket s3://Bad_Name/search, from an earlier studio cloud setup: 'Bad_Name'" in done.err
     assert "or make one with: studio cloud setup ec2" in done.err
 
 
 def test_nothing_is_made_unasked(amazon, command):
     done = command("cloud", "setup", "ec2", "--bucket=mine")
-    assert (done.code, done.err) == (2, "studio: nothing was made: agree with --yes, or look with --dry-run\n")
+    assert (done.code, done.err) == (2, "studio: nothing was made: confirm with --yes, or look with --dry-run\n")
     assert "mine" not in {bucket["Name"] for bucket in amazon.client("s3").list_buckets()["Buckets"]}
 
 
@@ -126,7 +126,10 @@ def test_without_credentials(amazon, command):
 
 def test_a_cloud_that_does_not_exist(command):
     done = command("cloud", "setup", "azure")
-    assert (done.code, done.err) == (2, "studio: 'azure' is no cloud; there are: ec2, ec2spot, gce, gcloud, gcspot\n")
+    assert (done.code, done.err) == (
+        2,
+        "studio: 'azure' is not a cloud; choose from: ec2, ec2spot, gce, gcloud, gcspot\n",
+    )
 
 
 # --- Google -----------------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_searches_of_a_long_name_have_clusters_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "no clusters", "[7]", "[{}]"])
 def test_an_answer_that_is_none(text):
-    with pytest.raises(LauncherError, match="no list of clusters"):
+    with pytest.raises(LauncherError, match="did not return a list of clusters"):
         read_clusters(text, "studio-t")
 
 

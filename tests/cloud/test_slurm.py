@@ -63,7 +63,7 @@ def test_what_sbatch_answers(text, number):
 
 @pytest.mark.parametrize("text", ["", "Submitted batch job 17\n"])
 def test_an_answer_that_is_no_number(text):
-    with pytest.raises(LauncherError, match="no number of a job"):
+    with pytest.raises(LauncherError, match="not a job number"):
         read_submission(text)
 
 
@@ -111,7 +111,7 @@ def test_extra_options_are_options(extra, command, script):
     script("train.py", "print('fitness: 1')")
     result = command("run", "--backend=slurm:/share", f"--slurm-extra={extra}", "train.py")
     assert result.code == 2
-    assert "write options of sbatch as --name=value, divided by blanks" in result.err
+    assert "write options of sbatch as --name=value, separated by blanks" in result.err
 
 
 def test_a_dry_run_shows_the_text(command, script, home):

@@ -34,12 +34,12 @@ def test_a_file_of_hosts(tmp_path):
     ("text", "says"),
     [
         (None, "No such file or directory"),
-        ("# nobody\n", "names no machine; write lines such as: me@host.lab slots=2"),
+        ("# nobody\n", "has no machine; write lines such as: me@host.lab slots=2"),
         ("-oProxyCommand=x\n", "hosts.txt:1: '-oProxyCommand=x': write [USER@]HOST[:PORT] [slots=N] [python=PATH]"),
         ("a slots=0\n", "hosts.txt:1: 'a slots=0': write"),
         ("a\nb gpus=2\n", "hosts.txt:2: 'b gpus=2': write"),
         ("a python=$(x)\n", "write [USER@]HOST"),
-        ("a\na slots=2\n", "names a twice; write slots=2 behind it"),
+        ("a\na slots=2\n", "has a twice; write slots=2 after it"),
     ],
 )
 def test_a_file_of_hosts_that_is_none(text, says, tmp_path):
@@ -154,7 +154,7 @@ def test_a_killed_driver_leaves_no_worker(search, ssh):
     wait_for(lambda: said_by_workers().count("took p/") == 2, "two workers run")
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    wait_for(lambda: ["the search is gone" in log for log in logs_of_workers()] == [True] * 2, "workers hear of it")
+    wait_for(lambda: ["the search has ended" in log for log in logs_of_workers()] == [True] * 2, "workers hear of it")
     finish(search(command=("resume", "p"), script=()))
     assert [one.fitness for one in Project("p").experiments] == [0.1, 0.2]
 
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_workers(search, ssh):
     wait_for(lambda: "took p/" in said_by_workers(), "a worker runs")
     process.send_signal(signal.SIGTERM)  # as the second Ctrl-C
     finish(process, 130)
-    wait_for(lambda: "the search is gone" in said_by_workers(), "Ctrl-C ends workers")
+    wait_for(lambda: "the search has ended" in said_by_workers(), "Ctrl-C ends workers")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_workers(search, ssh):
         (
             "host_key",
             "/no/such/python",
-            "name the Python that has Studio in the file of hosts: 127.0.0.1 python=/path/to/python",
+            "name a Python with Studio in the hosts file: 127.0.0.1 python=/path/to/python",
         ),
         ("host_key", "/usr/bin/env", "workers in a row failed before they ran an experiment"),
     ],

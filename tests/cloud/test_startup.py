@@ -162,7 +162,7 @@ def test_no_secret_is_in_it(monkeypatch):
 
 
 def test_too_much_for_a_machine():
-    with pytest.raises(CloudDenied, match=r"has \d+ bytes and a machine takes 16384"):
+    with pytest.raises(CloudDenied, match=r"has \d+ bytes, and a machine takes 16384"):
         render(dataclasses.replace(PLAIN, bucket=f"s3://my-bucket/{'long/' * 3000}"))
 
 
@@ -172,18 +172,18 @@ def test_too_much_for_a_machine():
         ({"name": "Digits"}, "'Digits' cannot name a machine"),
         ({"name": "a;rm -rf /"}, "cannot name a machine"),
         ({"extra": "ec2]"}, "cannot be an extra"),
-        ({"wheel": "blobs/studio.tar.gz"}, "is no wheel"),
-        ({"wheel": "/studio.whl"}, "'/studio.whl' is no key of a bucket"),
+        ({"wheel": "blobs/studio.tar.gz"}, "is not a wheel"),
+        ({"wheel": "/studio.whl"}, "'/studio.whl' is not a key of a bucket"),
         (
             {"files": ["setup.py"]},
             "'setup.py' cannot be installed from: give requirements.txt, uv.lock, pyproject.toml, packages.txt",
         ),
         ({"files": ["uv.lock"]}, "uv.lock needs the pyproject.toml beside it"),
-        ({"files": ["a/uv.lock", "b/uv.lock"]}, "two files of one name"),
+        ({"files": ["a/uv.lock", "b/uv.lock"]}, "two files of the same name"),
         ({"files": ["a\nb/packages.txt"]}, "line break"),
         ({"bucket": "s3://a\rb"}, "line break"),
-        ({"user": ""}, "'' is no key of a bucket"),
-        ({"user": "-x"}, "'-x' is no key of a bucket"),
+        ({"user": ""}, "'' is not a key of a bucket"),
+        ({"user": "-x"}, "'-x' is not a key of a bucket"),
         ({"idle": 0}, "idle is 0: at least 1"),
         ({"lifetime": 59}, "lifetime is 59: at least 60"),
         ({"slots": 0}, "slots is 0: at least 1"),
@@ -197,7 +197,7 @@ def test_what_has_no_place_in_it(changes, said):
 
 @pytest.mark.parametrize("url", ["gs://bucket/x", "/a/folder", "s3://"])
 def test_machines_of_ec2_take_work_from_s3(url):
-    with pytest.raises(BadInput, match="is no bucket for machines of EC2: write s3://BUCKET/PREFIX"):
+    with pytest.raises(BadInput, match="is not a bucket for machines of EC2: write s3://BUCKET/PREFIX"):
         snippets(url, "us-east-1", 7200)
 
 

@@ -96,7 +96,7 @@ def test_help_says_what_it_is_for(command):
     shown = " ".join(command("worker", "--help").out.split())
     assert "Usage: studio worker [OPTIONS] URL" in shown
     assert "Run experiments of searches that were started with --backend=folder:URL" in shown
-    assert "Ctrl-C once finishes what runs, twice gives it back" in shown
+    assert "Ctrl-C once finishes running experiments, twice releases them" in shown
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,14 @@ def test_help_says_what_it_is_for(command):
         (["--slots=many", "share"], "'many' is not a whole number"),
         (["--name=a/b", "share"], "--name 'a/b': letters, digits and . _ - only, at most 60"),
         (["--name=", "share"], "--name '': letters, digits and . _ - only"),
-        (["--idle=soon", "share"], "--idle 'soon' is no duration; write for example 90s, 15m, 5h or 2d"),
-        (["--lifetime=0", "share"], "--lifetime '0' must be longer than nothing"),
+        (["--idle=soon", "share"], "--idle 'soon' is not a duration; write for example 90s, 15m, 5h or 2d"),
+        (["--lifetime=0", "share"], "--lifetime '0' must be longer than 0"),
         (["--ttl=-1s", "share"], "--ttl '-1s'"),
-        (["--ttl=25h", "share"], "--ttl '25h': a day is the most"),
-        (["http://host/x"], "'http://host/x' is no bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder"),
+        (["--ttl=25h", "share"], "--ttl '25h': at most a day"),
+        (
+            ["http://host/x"],
+            "'http://host/x' is not a bucket: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder",
+        ),
         (
             ["s3://Upper/x"],
             "'Upper' cannot be the name of a bucket, which has at least 3 lower case letters, digits, - or .; write s3://BUCKET/PREFIX",
@@ -216,7 +219,7 @@ def test_at_the_end_of_its_life_it_gives_back_what_it_has(work, backend, tmp_pat
     wait_for(first.exists)
     short._lifetime = 0.001  # its time is over
     short.thread.join(PATIENCE)
-    assert short.said[-1] == "giving back contract/1"
+    assert short.said[-1] == "released contract/1"
     work(ttl=3600)
     assert outcomes(backend)[1].exit_code == 0
 
@@ -229,7 +232,7 @@ def test_an_experiment_that_takes_longer_than_its_workers_live_is_given_up(work,
         one._begun, one._lifetime = one._jobs[0].begun, 0.001  # it had nothing else, and its time is over
         one.thread.join(PATIENCE)
     found = outcomes(backend).values()
-    reason = "given up: 3 workers died, fell silent or came to the end of their lifetime with it"
+    reason = "given up: 3 workers died, stopped responding or reached their lifetime with it"
     assert [(outcome.failure, outcome.reason) for outcome in found] == [("crash", reason)]
 
 
@@ -292,7 +295,7 @@ def test_experiments_that_want_gpus_wait_for_a_worker_with_free_ones(work, backe
     found = outcomes(backend, 2)
     assert [(number, found[number].exit_code, found[number].reason) for number in (1, 2)] == [(1, 0, ""), (2, 0, "")]
     assert without.said == [
-        "contract/1 wants --gpus 2, this worker has 0: left to others",
+        "contract/1 needs --gpus 2, this worker has 0: left to other workers",
         "took contract/3",
         "finished contract/3",
     ]
@@ -316,8 +319,8 @@ def test_a_job_that_cannot_be_read_is_lost_and_the_next_one_runs(work, backend, 
     worker = work()
     assert outcomes(backend)[1].exit_code == 0
     assert b"cannot be read" in bucket.get("outcomes/0-garbage")[0]
-    assert b"not one of this version of Studio" in bucket.get("outcomes/0-strange")[0]
-    assert "an unreadable job cannot be run here: this job is not one of this version" in " ".join(worker.said)
+    assert b"not written by this version of Studio" in bucket.get("outcomes/0-strange")[0]
+    assert "an unreadable job cannot be run here: this job was not written by this version" in " ".join(worker.said)
 
 
 class Shaky(FolderBucket):
@@ -349,7 +352,7 @@ def test_requests_without_an_answer_are_made_again(share, work, tmp_path, monkey
     *reports, outcome = events
     assert (outcome.exit_code, reports) == (0, [Report(1, 0.5, 1, 1)])
     assert (tmp_path / "project" / "1" / "1" / "artifacts" / "a").read_text() == "kept"
-    assert [text.partition(": ")[0] for text in said] == ["no answer, asking again"]
+    assert [text.partition(": ")[0] for text in said] == ["no response, retrying"]
     backend.close()
 
 
@@ -392,7 +395,7 @@ def test_a_worker_that_was_never_let_in_ends_after_a_while(share, monkeypatch):
     said = []
     with pytest.raises(BucketDenied, match="access denied"):
         Worker(Closed(share), create_host(), look=0.02, say=said.append).run()
-    assert said == ["no answer, asking again: access denied"]
+    assert said == ["no response, retrying: access denied"]
 
 
 def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, work, backend, tmp_path):
@@ -401,7 +404,7 @@ def test_a_worker_waits_for_its_rights_and_then_says_that_it_is_there(share, wor
     worker = work(bucket)
     backend.start(make_run(tmp_path, 1, "print('fitness: 1')"))
     assert outcomes(backend)[1].exit_code == 0
-    assert worker.said[0] == "no answer, asking again: access denied"
+    assert worker.said[0] == "no response, retrying: access denied"
     assert len(list(share.glob("workers/*"))) == 1
 
 
@@ -473,7 +476,7 @@ def test_files_that_find_no_room_are_given_up_after_a_while_and_said_once(share,
     worker = work(Crowded(share), ttl=1.0)
     outcome = outcomes(backend)[1]
     assert (outcome.failure, outcome.exit_code) == ("lost", None)
-    assert outcome.reason == "its files could not be brought back: no space left"
+    assert outcome.reason == "its files could not be uploaded: no space left"
     assert worker.said == [
         "took contract/1",
         "no room, storing contract/1 again: no space left",
@@ -494,7 +497,7 @@ def test_an_outcome_that_may_not_be_written_frees_its_job(share, work, backend, 
     backend.start(make_run(tmp_path, 1, "print('fitness: 1')"))
     worker = work(Mute(share), ttl=3600)
     assert outcomes(backend)[1].reason.startswith("given up: 3 workers")
-    assert worker.said.count("contract/1 ended, and nobody hears of it: access denied") == 3
+    assert worker.said.count("cannot report the result of contract/1: access denied") == 3
 
 
 def test_what_a_worker_left_that_was_killed_is_removed_and_nothing_else(share, command, tmp_path):

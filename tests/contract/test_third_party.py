@@ -334,7 +334,7 @@ def test_without_its_package_a_metric_with_a_prefix_is_not_misread(
 ) -> None:
     bare = Environment(make_environment(tmp_path / "bare"), environment.sources)
     done = bare.studio("run", "--metric=csv:metrics.csv:loss", "--hp=lr=0.1", "train.py")
-    assert "is no mode" not in done.stderr
+    assert "is not a mode" not in done.stderr
 
 
 def test_seed_as_an_option_is_refused_in_one_line(environment: Environment, train: None) -> None:

@@ -86,7 +86,7 @@ def test_pause_and_go_on(browser, live, home):
     assert len(status_of(browser, "digits")) == before
     assert studio.Project("digits").state == "paused"
     assert "to pause" in ok(browser.act("digits", "pause"))  # once more is no error
-    assert "go on" in ok(browser.act("digits", "resume"))
+    assert "continue" in ok(browser.act("digits", "resume"))
     wait_for(lambda: len(status_of(browser, "digits")) > before)
     assert browser.json("/api/projects/digits")["state"] == "running"
 
@@ -98,7 +98,7 @@ def test_stop_and_go_on(browser, live):
     process.wait(60)
     assert browser.json("/api/projects/digits")["state"] == "stopped"
     assert status_of(browser, "digits")[1] == "stopped"
-    assert "goes on" in ok(browser.act("digits", "resume"))
+    assert "continues" in ok(browser.act("digits", "resume"))
     wait_for(lambda: status_of(browser, "digits")[1] == "running")
     ok(browser.act("digits", "stop"))
     wait_for(lambda: browser.json("/api/projects/digits")["state"] == "stopped")
@@ -126,7 +126,7 @@ def test_retry_what_failed(browser, live, home):
     assert "1 experiment" in ok(browser.act("digits", "retry"))
     wait_for(lambda: status_of(browser, "digits") == {1: "completed", 2: "completed"})
     assert browser.json("/api/projects/digits/experiments?layout=columns")["attempts"] == [2, 2]
-    assert "nothing failed" in ok(browser.act("digits", "retry"))
+    assert "no experiment failed" in ok(browser.act("digits", "retry"))
     assert "no experiment 9" in refused(browser.act("digits", "retry", {"numbers": [9]}))
 
 
@@ -141,7 +141,7 @@ def test_more_experiments_while_it_runs(browser, live):
 
 def test_more_experiments_after_its_end(browser, live):
     live("digits", "--max-experiments=2", text=QUICK).wait(60)
-    assert "goes on" in ok(browser.act("digits", "add-budget", {"experiments": 2}))
+    assert "continues" in ok(browser.act("digits", "add-budget", {"experiments": 2}))
     wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
 
 
@@ -195,7 +195,7 @@ def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
         ("add-values", {"values": {"optt": 1}}, "did you mean 'opt'"),
         ("add-values", {"values": {"lr": "fast"}}, "'fast' is not a number"),
         ("add-values", {"values": {"n": "1.5"}}, "not a whole number"),
-        ("add-values", {"values": {"opt": "adm"}}, "none of adam, sgd"),
+        ("add-values", {"values": {"opt": "adm"}}, "not one of adam, sgd"),
         ("add-values", {"values": {"w": [1, 2]}}, "needs 3 numbers"),
         ("add-values", {"values": {"w": "1,2,x"}}, "needs 3 numbers"),
         ("add-values", {"values": {}}, "no values"),
@@ -205,9 +205,9 @@ def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
         ("add-budget", {}, "at least 1"),
         ("add-budget", {"experiments": -5}, "at least 1"),
         ("add-budget", {"experiments": "many"}, "not a whole number"),
-        ("add-budget", {"time": "soon"}, "no duration"),
-        ("retry", {"numbers": [0]}, "whole numbers"),
-        ("retry", {"numbers": ["1"]}, "whole numbers"),
+        ("add-budget", {"time": "soon"}, "not a duration"),
+        ("retry", {"numbers": [0]}, "list of experiment numbers"),
+        ("retry", {"numbers": ["1"]}, "list of experiment numbers"),
     ],
 )
 def test_what_cannot_be_done_says_why(browser, project, home, action, given, words):
@@ -225,9 +225,9 @@ def test_unknown_actions_and_projects(browser, project):
 def test_a_resume_that_cannot_begin_says_why(browser, live, workdir):
     live("digits", "--max-experiments=1", text=QUICK).wait(60)
     (workdir / "train.py").write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
-    assert "changed since the search began" in refused(browser.act("digits", "add-budget", {"experiments": 1}))
-    assert "changed since the search began" in refused(browser.act("digits", "add-values", {"values": {"lr": 0.5}}))
-    assert "changed since the search began" in refused(browser.act("digits", "retry", {"numbers": [1]}))
+    assert "changed since the search started" in refused(browser.act("digits", "add-budget", {"experiments": 1}))
+    assert "changed since the search started" in refused(browser.act("digits", "add-values", {"values": {"lr": 0.5}}))
+    assert "changed since the search started" in refused(browser.act("digits", "retry", {"numbers": [1]}))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_a_driver_that_ends_takes_no_note_with_it(project):
     for name, ask, words in (
         ("stopped", lambda: steering.stop("stopped"), "not running"),
         ("paused", lambda: steering.pause("paused"), "not running"),
-        ("more", lambda: steering.add_budget("more", 5), "goes on"),
-        ("again", lambda: steering.retry("again", [3]), "runs 1 experiment once more"),
-        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "runs these values next"),
+        ("more", lambda: steering.add_budget("more", 5), "continues"),
+        ("again", lambda: steering.retry("again", [3]), "1 experiment will run again"),
+        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "these values run next"),
     ):
         store = project(name)
         threading.Timer(0.1, store._lock.close).start()
@@ -298,7 +298,7 @@ def test_stopping_one_that_the_optimizer_waits_for_ends_the_search(browser, live
 
 @pytest.mark.parametrize(("settings", "size", "words"), [
     ({"optimizer": "sobol", "max_experiments": None}, 8, "the 8 experiments of sobol"),
-    ({"optimizer": "cma", "max_experiments": None}, None, "without a limit of experiments"),
+    ({"optimizer": "cma", "max_experiments": None}, None, "has no limit on experiments"),
 ])  # fmt: skip
 def test_a_number_that_would_do_nothing_is_refused(browser, project, settings, size, words):
     store = project(**settings)
@@ -368,10 +368,10 @@ def test_the_same_from_the_command_line(command, live, home):
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "paused"  # it was waited for
     assert "next" in command("add", "digits", "lr=0.5").err
     assert "5 experiments" in command("add", "digits", "--experiments=5").err
-    assert "no limit of time" in command("add", "digits", "--time=5m").err
+    assert "no time limit" in command("add", "digits", "--time=5m").err
     assert command("add", "digits").code == 2
     assert "studio add" in command("resume", "digits", "--max-experiments=9").err
-    assert "go on" in command("resume", "digits").err
+    assert "continue" in command("resume", "digits").err
     with reading(home / "projects" / "digits") as connection:
         wait_for(lambda: any('"lr": 0.5' in row.values for row in read_rows(connection)))
     assert "asked the search" in command("stop", "digits").err

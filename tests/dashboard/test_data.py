@@ -140,7 +140,7 @@ def test_without_a_driver_nothing_runs(browser, project):
     assert browser.json("/api/projects/digits/experiments?layout=columns")["status"] == ["completed", "running"]
     store.close()
     data = browser.json("/api/projects/digits/experiments?layout=columns")
-    assert (data["status"][1], data["reason"][1]) == ("stopped", "cut off")
+    assert (data["status"][1], data["reason"][1]) == ("stopped", "interrupted")
 
 
 def test_slots_are_what_ran_at_a_time(browser, project):
@@ -161,7 +161,7 @@ def test_a_programs_own_loop(browser, home):
     assert (data["status"], data["fitness"], data["values"]) == (["completed", "failed"], [1.0, None], {"x": [1, 2]})
     assert browser.get("/p/own/1").status_code == 200
     answer = browser.act("own", "resume")
-    assert (answer.status_code, "program's own loop" in answer.json()["error"]["message"]) == (400, True)
+    assert (answer.status_code, "driven by a Python program" in answer.json()["error"]["message"]) == (400, True)
 
 
 def test_a_programs_own_loop_is_done_when_it_has_nothing_more_to_do(browser, home):
@@ -197,9 +197,12 @@ def test_what_a_programs_own_loop_does_not_hear_is_refused(browser, home):
     for _ in ("it runs", "it ended"):
         refused = browser.json("/api/projects/own")["actions"]
         for action in ACTIONS:
-            assert "program's own loop" in refused[action]
+            assert "driven by a Python program" in refused[action]
             answer = browser.act("own", action, {"experiments": 1, "values": {"x": 2}})
-            assert (answer.status_code, "program's own loop" in answer.json()["error"]["message"]) == (400, True)
+            assert (answer.status_code, "driven by a Python program" in answer.json()["error"]["message"]) == (
+                400,
+                True,
+            )
         assert not list((home / "projects" / "own").glob("requests/*"))
         search.close()
 
@@ -721,7 +724,7 @@ def test_a_hyperparameter_called_as_a_column_has_another_key(browser, project):
         [5] * 3,
     )
     answer = browser.act("digits", "add-values", {"values": {"values.number": 1, "values.status": "nix"}})
-    assert answer.json()["error"]["message"] == "hyperparameter status: 'nix' is none of a, b"
+    assert answer.json()["error"]["message"] == "hyperparameter status: 'nix' is not one of a, b"
 
 
 @pytest.mark.parametrize("digits", [DIGITS, "٣"])

@@ -37,7 +37,7 @@ def test_what_is_no_list_of_experiments_is_refused(browser, project):
     assert post(browser, {"numbers": [1, 9]}).status_code == 404
     for wrong in ([1.5], ["1"], [True], [-1], "1", {"1": 1}):
         answer = post(browser, {"numbers": wrong})
-        assert (answer.status_code, "whole numbers" in answer.json()["error"]["message"]) == (400, True)
+        assert (answer.status_code, "list of experiment numbers" in answer.json()["error"]["message"]) == (400, True)
     assert post(browser, [1]).status_code == 400
     assert post(browser, {"numbers": [10**15] * 100_000}).status_code == 413
 

@@ -112,7 +112,7 @@ def test_a_port_in_use_picks_the_next_and_says_so(run_ui):
         assert port < found < port + 50
         assert httpx.get(link).status_code == 303
         process.send_signal(signal.SIGINT)
-        assert f"port {port} is in use; this is {found}" in process.communicate()[1]
+        assert f"port {port} is in use; using {found}" in process.communicate()[1]
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,11 @@ def check_refused(result, *shown, names="train.py"):
     assert (result.code, result.out) == (2, ""), result.err
     for line in shown:
         assert f"studio: {line}" in lines
-    assert lines[-1].startswith("studio: changed since the search began: ")
+    assert lines[-1].startswith("studio: changed since the search started: ")
     assert names in lines[-1]
     assert lines[-1].endswith(
-        "For later experiments take them as they are now: studio resume p --accept-changes; "
-        "or go on with the copy of then: studio resume p --keep-source"
+        "To use them as they are now: studio resume p --accept-changes; "
+        "to continue with the files as they were: studio resume p --keep-source"
     )
     assert [e.number for e in Project("p").experiments if e.started] == [1]
     assert not (Project("p").folder / "source-2").exists()
@@ -322,7 +322,9 @@ def test_the_source_folder_is_gone(begun, resume, workdir, tmp_path, monkeypatch
     for options in ([], ["--accept-changes", "--max-experiments=3"]):
         result = resume(*options)
         assert result.code == 0, result.err
-        assert f"studio: {workdir} is gone; the search goes on with its own copy" in result.err.splitlines()
+        assert (
+            f"studio: {workdir} no longer exists; continuing with the project's copy of it" in result.err.splitlines()
+        )
     assert output(3) == output(1).replace("fitness: 1", "fitness: 3")
 
 
@@ -509,7 +511,7 @@ def test_an_optimizer_that_changed_and_asks_for_something_else(mine, resume, wor
     result = resume("--keep-source")
     assert result.code == REPLAY
     last = result.err.splitlines()[-1]
-    assert last.startswith("studio: experiment 1: mine now asks for {'lr': 0.05}, the record has {'lr': 0.1}; its code")
+    assert last.startswith("studio: experiment 1: mine now suggests {'lr': 0.05}, the record has {'lr': 0.1}; its code")
     assert last.endswith("--accept-changes")
     assert values() == [0.1]
     result = resume("--accept-changes")

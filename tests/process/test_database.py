@@ -180,7 +180,8 @@ def test_a_program_that_holds_it_longer_ends_the_search(
         for _ in range(2):
             locked = command("resume", "p", "--max-experiments=4")
             assert_said(
-                locked, "studio.db: database is locked; another program holds it: end that one, then: studio resume p"
+                locked,
+                "studio.db: database is locked; another program uses it: end that program, then: studio resume p",
             )
         assert lines(folder) == [("ask", 1), ("tell", 1)]
         assert command("runs", "list", "p").code == 0
@@ -198,7 +199,7 @@ def test_a_program_that_takes_it_in_mid_search_ends_it(tree, command, notes, fol
             locked = command(*SEARCH)
         finally:
             process.kill()
-    assert_said(locked, "database is locked; another program holds it", "studio resume p")
+    assert_said(locked, "database is locked; another program uses it", "studio resume p")
     assert lines(folder) == [("ask", 1), ("tell", 1), ("ask", 2)]
     assert [e.status for e in Project("p").experiments] == ["completed", "stopped"]
     assert_goes_on(command, record, notes, undisturbed, cut_off=2)
@@ -208,10 +209,10 @@ def test_one_that_shuts_out_readers_too_is_named_to_all(begun, command, hold, mo
     monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
     with hold("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
         for arguments in (("resume", "p"), ("runs", "list", "p"), ("rm", "p")):
-            assert_said(command(*arguments), "database is locked; another program holds it")
+            assert_said(command(*arguments), "database is locked; another program uses it")
         findings = json.loads(command("doctor", "p", "--json").out)
         (locked,) = [finding for finding in findings if "locked" in finding["text"]]
-        assert locked["mend"].startswith("another program holds it: end that one")
+        assert locked["mend"].startswith("another program uses it: end that program")
     assert_goes_on(command, record, notes, undisturbed)
 
 
@@ -290,13 +291,13 @@ def test_a_disk_that_is_mounted_read_only(disk, begun, command, folder, record, 
     assert_said(
         command("resume", "p", "--max-experiments=4"),
         "cannot lock project 'p'",
-        "it needs a disk that can be written to",
+        "its disk must be writable",
     )
     assert command("runs", "list", "p", "--json").out == begun
     sick = command("doctor", "p")
     assert sick.code == 1
-    assert "mend: set STUDIO_HOME to a folder that can take files" in sick.out
-    assert "ok  p: the record is whole: 2 outcomes" in sick.out
+    assert "fix: set STUDIO_HOME to a folder that you can write to" in sick.out
+    assert "ok  p: the record is complete: 2 outcomes" in sick.out
     disk("rw")
     assert lines(folder) == before
     assert_goes_on(command, record, notes, undisturbed)
@@ -352,7 +353,7 @@ def test_a_disk_that_fails_in_mid_search(
     assert "studio.db: " in one.err, one.err
     assert "studio resume p" in one.err
     until(lambda: not everything())
-    assert_said(command("resume", "p"), "cannot lock project 'p'", "it needs a disk that can be written to")
+    assert_said(command("resume", "p"), "cannot lock project 'p'", "its disk must be writable")
     failing_disk.mend()
     assert command("resume", "p").code == 0
     assert record("p") == undisturbed
@@ -437,11 +438,11 @@ def test_the_backup_takes_the_place_of_a_damaged_database(damage, many, listed, 
     assert RESTORE in command("runs", "list", "p").err
     sick = command("doctor", "p")
     assert sick.code == 1
-    assert f"mend: {RESTORE}" in sick.out
+    assert f"fix: {RESTORE}" in sick.out
     assert "its backup of just now has 150 outcomes" in sick.out
     mended = command(*RESTORE.split()[1:])
     assert mended.code == 0, mended
-    assert mended.err.startswith("studio: p has 150 outcomes again, as it was just now; go on with: studio resume p")
+    assert mended.err.startswith("studio: p has 150 outcomes again, as it was just now; continue with: studio resume p")
     assert command("doctor", "p").code == 0
     assert listed() == many
     assert command("resume", "p", "--max-experiments=152").code == 0
@@ -453,7 +454,7 @@ def test_a_time_that_no_clock_shows_is_damage(change, many, command, folder, lis
     with_statement(f"UPDATE attempts SET {change} WHERE number = 7")(database(folder))
     for arguments in (("runs", "list", "p"), ("resume", "p")):
         assert_said(command(*arguments), str(database(folder)), RESTORE)
-    assert f"mend: {RESTORE}" in command("doctor", "p").out
+    assert f"fix: {RESTORE}" in command("doctor", "p").out
     assert command("doctor", "p", "--restore").code == 0
     assert (listed(), command("doctor", "p").code) == (many, 0)
 
@@ -463,7 +464,7 @@ def test_a_line_that_studio_never_wrote_ends_the_resume(change, many, command, f
     """SQLite keeps anything in any column, and its own check finds nothing wrong with it."""
     with_statement(f"PRAGMA ignore_check_constraints = ON; UPDATE events SET {change} WHERE id = 8")(database(folder))
     assert_said(command("resume", "p"), "line 8 of the journal is damaged", RESTORE)
-    assert f"mend: {RESTORE}" in command("doctor", "p").out
+    assert f"fix: {RESTORE}" in command("doctor", "p").out
     assert command("doctor", "p", "--restore").code == 0
     assert (listed(), command("doctor", "p").code) == (many, 0)
 
@@ -512,7 +513,7 @@ def test_a_restore_that_is_killed_is_done_again(
     assert driver("doctor", "p", "--restore", dies=moment).wait() == -signal.SIGKILL
     sick = command("doctor", "p")
     if sick.code:
-        assert f"mend: {RESTORE}" in sick.out
+        assert f"fix: {RESTORE}" in sick.out
         assert_said(command("resume", "p"), RESTORE)
         assert command("doctor", "p", "--restore").code == 0
     assert command("doctor", "p").code == 0
@@ -526,7 +527,7 @@ def test_a_newer_format_is_left_alone(begun, command, folder, record, notes, und
     for arguments in (("resume", "p"), ("runs", "list", "p"), ("retry", "p")):
         assert_said(command(*arguments), f"written by a newer Studio (format {VERSION + 1}", "upgrade Studio")
     sick = command("doctor", "p")
-    assert (sick.code, "mend: upgrade Studio" in sick.out, "--restore" in sick.out) == (1, True, False)
+    assert (sick.code, "fix: upgrade Studio" in sick.out, "--restore" in sick.out) == (1, True, False)
     with_statement(f"PRAGMA user_version = {VERSION}")(database(folder))
     assert_goes_on(command, record, notes, undisturbed)
 
@@ -547,7 +548,7 @@ def test_a_log_that_was_lost_takes_outcomes_with_it_and_their_folders_have_them(
     notes.path.unlink()
     assert_said(command("resume", "p"), RESTORE)
     sick = command("doctor", "p")
-    assert (sick.code, f"mend: {RESTORE}" in sick.out) == (1, True)
+    assert (sick.code, f"fix: {RESTORE}" in sick.out) == (1, True)
     assert command("doctor", "p", "--restore").code == 0
     assert command("resume", "p").code == 0
     assert record("p") == undisturbed
@@ -567,7 +568,7 @@ def test_a_database_that_is_older_than_its_backup_is_refused(
         with_statement(f"DELETE FROM events WHERE number > {outcomes - 1}")(database(folder))
     assert_said(command("resume", "p"), "older than its backup", RESTORE)
     sick = command("doctor", "p")
-    assert (sick.code, f"mend: {RESTORE}" in sick.out) == (1, True)
+    assert (sick.code, f"fix: {RESTORE}" in sick.out) == (1, True)
     assert command("doctor", "p", "--restore").code == 0
     assert command("doctor", "p").code == 0
     assert_goes_on(command, record, notes, undisturbed)

@@ -187,9 +187,9 @@ def test_live_output_comes_while_it_runs(cluster, slow, home, studio):
 @pytest.mark.parametrize(
     ("backend", "words"),
     [
-        ("dask:tcp://127.0.0.1:9", "no Dask scheduler answers there"),
-        ("dask:missing.json", "no Dask scheduler answers there"),
-        ("ray:127.0.0.1:9", "no Ray cluster answers there"),
+        ("dask:tcp://127.0.0.1:9", "no Dask scheduler responds there"),
+        ("dask:missing.json", "no Dask scheduler responds there"),
+        ("ray:127.0.0.1:9", "no Ray cluster responds there"),
     ],
 )
 def test_an_address_that_does_not_answer_is_one_line(backend, words, command, script):

@@ -138,8 +138,8 @@ def test_every_retry_is_said_and_listed(command, fails, home):
     fails("crash")
     result = command("run", "--project=p", "--retry-failed=2", "--hp=lr=2", "train.py")
     assert [line for line in result.err.splitlines() if "attempt" in line] == [
-        "studio: #1 failed (exit code 1: no luck); attempt 2 follows, 1 more after it",
-        "studio: #1 failed (exit code 1: no luck); attempt 3 follows, 0 more after it",
+        "studio: #1 failed (exit code 1: no luck); attempt 2 follows, retries left: 1",
+        "studio: #1 failed (exit code 1: no luck); attempt 3 follows, retries left: 0",
     ]
     shown = command("runs", "show", "p/1").out
     table = [re.split(" {2,}", line.strip()) for line in shown.partition("\n\n")[2].splitlines()]
@@ -320,7 +320,7 @@ def test_the_first_failure_ends_the_search_where_that_is_asked_for(command, fail
     assert result.code == 1
     assert begun() == [1, 2]
     assert "studio: experiment 2 failed, which ends this search (--on-failure): exit code 1: no luck" in result.err
-    assert "ended because of failures; go on with: studio resume p" in result.err
+    assert "ended because of failures; continue with: studio resume p" in result.err
     assert state() == "failures"
 
 

@@ -175,7 +175,7 @@ def test_a_search_ends_in_order_before_the_disk_is_quite_full(
     (tmp_path / "full").write_text(str(disk_module.LOW_SPACE // 2))
     full = command("run", f"--num-workers={workers}", *SEARCH)
     assert full.code == 1
-    assert "studio: the disk is full: free some space; go on with: studio resume p" in full.err
+    assert "studio: the disk is full: free some space; continue with: studio resume p" in full.err
     assert "Traceback" not in full.err
     assert Project("p").state == "disk"
     again = command("resume", "p")

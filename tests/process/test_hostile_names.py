@@ -103,7 +103,7 @@ PROJECTS = [
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: ascii(project[:20]))
 def test_a_project_name_that_leads_elsewhere_is_refused(safely, script, home, project):
     script("train.py", TRAIN)
-    check_refused(safely("run", f"--project={project}", "--hp=lr=1", "train.py"), "is no project name")
+    check_refused(safely("run", f"--project={project}", "--hp=lr=1", "train.py"), "is not a project name")
     assert not home.exists()
 
 
@@ -359,9 +359,9 @@ def test_a_source_full_of_traps_is_copied_as_far_as_it_can_be(safely, command, s
         listening.bind("socket")
         result = safely("run", "--project=p", "--hp=lr=1,2", "train.py")
     assert result.code == 0, result.err
-    assert "studio: pipe is no regular file and is left out\n" in result.err
-    assert "studio: socket is no regular file and is left out\n" in result.err
-    assert "studio: sub/pipe  [2J is no regular file and is left out\n" in result.err
+    assert "studio: pipe is not a regular file and is left out\n" in result.err
+    assert "studio: socket is not a regular file and is left out\n" in result.err
+    assert "studio: sub/pipe  [2J is not a regular file and is left out\n" in result.err
     workspace = home / "projects" / "p" / "1" / "1" / "workspace"
     names = {
         os.path.relpath(os.path.join(place, name), workspace)

@@ -220,7 +220,7 @@ def test_nothing_reaches_a_terminal(terminal, say, script, tmp_path, name):
     say(HOSTILE[name])
     script("train.py", SAY + "    name = ''\n    len(name)\n")
     arguments = ["run", "--project=p", "--hp=lr=1,2,3", f"--hp=name='{HOSTILE[name]}'", "train.py"]
-    code, shown = terminal(*arguments, when="runs  #3", then=(tmp_path / "go").touch)
+    code, shown = terminal(*arguments, when="running  #3", then=(tmp_path / "go").touch)
     assert code == 3
     text = strip(shown)
     assert hidden(text) == []
@@ -248,7 +248,7 @@ def test_nor_from_a_script_that_is_only_looked_at(terminal, script, workdir):
 def test_a_flood_of_long_lines_keeps_the_panel_in_shape(terminal, say, tmp_path):
     say(b"\x1b[2Jx" * 200_000)
     arguments = ["run", "--project=p", "--hp=lr=1,2,3", "train.py"]
-    code, shown = terminal(*arguments, when="runs  #3", then=(tmp_path / "go").touch)
+    code, shown = terminal(*arguments, when="running  #3", then=(tmp_path / "go").touch)
     assert code == 3
     assert hidden(strip(shown)) == []
     assert {len(line) for line in strip(shown).split("\n") if line[:1] in "╭│╰" and line} == {150}

@@ -23,7 +23,7 @@ while not os.path.exists(os.environ["NOTES"] + "-go"):
     time.sleep(0.01)
 print("fitness:", lr)
 """
-INTERRUPTED = "studio: interrupted; go on with: studio resume p\n"
+INTERRUPTED = "studio: interrupted; continue with: studio resume p\n"
 
 
 class Lab:

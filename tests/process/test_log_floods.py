@@ -294,7 +294,9 @@ def test_where_a_log_cannot_be_thinned_out_the_experiment_ends_at_its_limit(comm
     assert result.code == 3
     assert [outcome(number)[:2] for number in (1, 2, 3)] == [("completed", 1), ("failed", None), ("completed", 3)]
     second = Project("p").experiments[1]
-    assert second.reason.startswith("printed more than 1.0 MB, on a file system that cannot thin out a log: step 12345")
+    assert second.reason.startswith(
+        "printed more than 1.0 MB (--max-log), on a file system that cannot shorten a running log: step 12345"
+    )
     assert (second.failure, second.exit_code) == ("crash", None)
     assert all(log(number).stat().st_size <= KEPT for number in (1, 2, 3))
 
@@ -328,5 +330,5 @@ def test_a_limit_that_is_no_size_is_one_line(command, flooding, home, text):
     flooding("print(lr)")
     result = command("run", f"--max-log={text}", "--hp=lr=1", "train.py")
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert f"--max-log {text!r} is no size; write for example 500MB or 2GB" in result.err
+    assert f"--max-log {text!r} is not a size; write for example 500MB or 2GB" in result.err
     assert not home.exists()

@@ -230,7 +230,9 @@ def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(far, undistur
     assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db"]
     well = command("doctor", "p")
     assert well.code == 0
-    assert "ok  home: on a network: the records do without a write-ahead log, which is slower and as safe" in well.out
+    assert (
+        "ok  home: on a network: databases are used without a write-ahead log, which is slower and as safe" in well.out
+    )
     assert command("resume", "p", "--max-experiments=5").code == 0
 
 
@@ -294,7 +296,7 @@ def test_and_one_that_takes_too_long_ends_the_search_in_one_line(
     with reader():
         locked = command("resume", "p", "--max-experiments=4")
     assert locked.code == 1
-    assert "database is locked; another program holds it: end that one, then: studio resume p" in locked.err
+    assert "database is locked; another program uses it: end that program, then: studio resume p" in locked.err
     assert "Traceback" not in locked.err
     assert command("resume", "p", "--max-experiments=4").code == 0
     assert record("p") == undisturbed
@@ -319,7 +321,7 @@ def test_a_project_that_came_from_a_local_disk_with_its_log(
     with monkeypatch.context() as patch, reader():
         patch.setattr(store_module, "BUSY_WAIT", 0.2)
         locked = command("resume", "p")
-        assert (locked.code, "database is locked; another program holds it" in locked.err) == (1, True)
+        assert (locked.code, "database is locked; another program uses it" in locked.err) == (1, True)
     assert command("resume", "p").code == 0
     assert record("p") == undisturbed
     assert (journal_mode(folder), notes.count("log")) == ("delete", 0)

@@ -51,9 +51,9 @@ def given_up(result):
 def test_five_failures_are_enough_when_nothing_ever_worked(search, command):
     result, statuses = search(last=100)
     assert (result.code, statuses) == (1, ["failed"] * 5)
-    expected = f"studio: giving up: 5 experiments failed one after the other, 5 of them with: exit code 1: {SAID}"
+    expected = f"studio: giving up: 5 experiments failed in a row, 5 of them with: exit code 1: {SAID}"
     assert given_up(result) == expected
-    assert "go on with: studio resume p" in result.err
+    assert "continue with: studio resume p" in result.err
     assert state(command) == "failures"
 
 
@@ -67,7 +67,7 @@ def test_once_one_worked_it_takes_twenty_in_a_row(search):
     result, statuses = search(last=100, good=[3])
     assert statuses == ["failed"] * 2 + ["completed"] + ["failed"] * 20
     assert result.code == 1
-    assert "20 experiments failed one after the other, 20 of them with" in given_up(result)
+    assert "20 experiments failed in a row, 20 of them with" in given_up(result)
     assert given_up(result).endswith(SAID)
 
 

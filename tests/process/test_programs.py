@@ -155,7 +155,7 @@ def test_optimizer_that_wants_results_first():
     first, second = search.ask(), search.ask()
     assert search.ask() is None
     assert not search.done
-    with pytest.raises(Stalled, match="pairs asks for more results, although 2 suggestions are untold"):
+    with pytest.raises(Stalled, match="pairs waits for results of 2 suggestions that were not told"):
         list(search)
     search.tell(second, 1)
     search.tell(first, 2)
@@ -392,7 +392,7 @@ def test_a_stored_search_of_values_goes_on(home, choices):
 
 
 def test_values_that_a_project_cannot_keep_are_refused_before_it_is_made(home):
-    with pytest.raises(BadInput, match="hyperparameter k: a project keeps texts, numbers"):
+    with pytest.raises(BadInput, match="hyperparameter k: a project can store texts, numbers"):
         studio.Search({"k": [object(), 1]}, project="own")
     assert not (home / "projects" / "own").exists()
 
@@ -423,7 +423,7 @@ def test_a_search_whose_project_went_to_a_later_one_says_so(home):
     suggestion = first.ask()
     second = studio.Search({"x": "0:1"}, optimizer="random", seed=1, project="own")
     for call in (lambda: first.tell(suggestion, 1.0), first.ask):
-        with pytest.raises(studio.StudioError, match="a later one in this program may go on with it") as caught:
+        with pytest.raises(studio.StudioError, match="a later one in this program continues it") as caught:
             call()
         assert "doctor" not in str(caught.value)
     second.tell(second.ask(), 1.0)

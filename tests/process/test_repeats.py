@@ -57,7 +57,7 @@ def test_an_exhausted_space_says_so_and_ends(command, ran):
     assert sorted(ran()) == [1, 2, 3]
     assert len(experiments(command)) < 2000
     (line,) = [line for line in result.err.splitlines() if "the optimizer only repeats" in line]
-    assert line == "studio: the optimizer only repeats values that were tried before; go on with: studio resume p"
+    assert line == "studio: the optimizer only repeats values that were tried before; continue with: studio resume p"
     (summary,) = json.loads(command("runs", "list", "--json").out)
     assert summary["state"] == "exhausted"
 

@@ -93,7 +93,7 @@ threading.Thread(target=lambda: studio.run("train.py", hyperparams={"lr": "1"}, 
     ("program", "reason"),
     [
         ([Path(sys.executable).with_name("studio"), *once()], "exit code 3"),
-        ([sys.executable, "-c", IN_A_THREAD], "could not start: how it ended is lost: this process ignores SIGCHLD"),
+        ([sys.executable, "-c", IN_A_THREAD], "could not start: the exit code is lost: this process ignores SIGCHLD"),
     ],
     ids=["command", "thread"],
 )
@@ -254,7 +254,7 @@ def test_captures_that_cannot_be_kept_are_said_and_the_experiment_counts(scripte
     assert search.wait(60) == 0, search.stderr.read()
     assert (only().status, only().fitness) == ("completed", 1)
     said = only().reason.split("; ")
-    assert said[0] == "secret was not kept: Permission denied"
+    assert said[0] == "secret was not saved: Permission denied"
     assert [text.partition(":")[0] for text in said] == [f"{tag} was not kept" for tag in tags[1:]]
     assert Path(only().folder, "artifacts", "good").exists()
 
@@ -267,7 +267,7 @@ def test_a_capture_that_cannot_be_kept_is_said_of_a_script_without_a_fitness_too
     """)
     assert humble(*once("--capture=secret:secret")).wait(60) == 0
     assert (only().status, only().fitness) == ("completed", None)
-    assert only().reason == "secret was not kept: Permission denied"
+    assert only().reason == "secret was not saved: Permission denied"
 
 
 def test_a_capture_that_the_script_put_in_its_place_itself_is_left_there(scripted, command):
@@ -294,7 +294,7 @@ def test_experiments_whose_record_is_gone_are_not_overwritten(scripted, command,
     before = sorted(folder.rglob("*"))
     refused = command(*once())
     assert refused.code == 2
-    assert f"{folder} holds experiments of a project whose record is gone" in refused.err
+    assert f"{folder} has experiments of a project whose record is gone" in refused.err
     assert sorted(folder.rglob("*")) == before
 
 
@@ -492,7 +492,7 @@ def test_the_copy_of_the_source_is_lost(begun, command, folder):
     for options in ([], ["--keep-source"]):
         refused = command("resume", "p", "--max-experiments=2", *options)
         assert refused.code == 2
-        assert refused.err.endswith("to take your files as they are now: studio resume p --accept-changes\n")
+        assert refused.err.endswith("to use your files as they are now: studio resume p --accept-changes\n")
     assert command("resume", "p", "--max-experiments=2", "--accept-changes").code == 0
     assert [e.fitness for e in Project("p").experiments] == [1, 2]
     assert command("doctor", "p").code == 0
@@ -502,7 +502,7 @@ def test_a_script_that_was_renamed_has_a_way_on(begun, command):
     os.rename("train.py", "better.py")
     refused = command("resume", "p", "--max-experiments=2", "--accept-changes")
     assert refused.code == 2
-    assert refused.err.endswith("to go on with the copy of then: studio resume p --keep-source\n")
+    assert refused.err.endswith("to continue with the files as they were at the start: studio resume p --keep-source\n")
     assert command("resume", "p", "--max-experiments=2", "--keep-source").code == 0
 
 
@@ -510,19 +510,19 @@ def test_a_home_that_is_a_file(home, command):
     home.write_text("")
     refused = command("runs", "list")
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err == f"studio: STUDIO_HOME is {str(home)!r}, which is no folder; set it to one\n"
+    assert refused.err == f"studio: STUDIO_HOME is {str(home)!r}, which is not a folder; set it to one\n"
 
 
 def test_a_grid_without_a_fitness_says_so(scripted, command):
     scripted("pass")
     result = command(*once())
     assert result.code == 0
-    assert "nothing is rated: no experiment printed a line `fitness: NUMBER`" in result.err
+    assert "no ranking: no experiment printed `fitness: NUMBER`; name a metric with --metric" in result.err
 
 
 @pytest.mark.parametrize(
     ("damaged", "code", "advice"),
-    [(False, 2, "nobody can be asked here; write studio rm p --yes"), (True, 1, "studio doctor p --restore")],
+    [(False, 2, "not a terminal: confirm with studio rm p --yes"), (True, 1, "studio doctor p --restore")],
     ids=["well", "damaged"],
 )
 def test_rm_wants_a_yes_where_nobody_can_be_asked(begun, command, folder, damaged, code, advice):

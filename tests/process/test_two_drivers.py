@@ -109,7 +109,7 @@ def test_what_else_needs_the_project_for_itself_says_who_has_it(begun, driver, c
     for arguments in (("rm", "-y", "p"), ("doctor", "p", "--restore")):
         refused = command(*arguments)
         assert (refused.code, f"project 'p' is being run by {holder}" in refused.err) == (2, True)
-    assert f"ok  p: a driver is at work: {holder}" in command("doctor", "p").out
+    assert f"ok  p: a driver is running: {holder}" in command("doctor", "p").out
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "running"
     go()
     assert one.wait() == 0, one.err
@@ -159,7 +159,7 @@ def wakes(one):
     os.kill(one.pid, signal.SIGCONT)
     assert one.wait() == 1, one.err
     assert last_line(one) == (
-        "studio: project 'p' was taken over by another driver; the record has no news of this one"
+        "studio: another process runs project 'p' now; later results of this one were not recorded"
     )
     assert "Traceback" not in one.err
 

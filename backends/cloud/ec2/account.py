@@ -1,4 +1,4 @@
-"""An account of Amazon: its credentials, its regions, and who answers for it there."""
+"""An AWS account: its credentials and its regions."""
 
 import threading
 from collections.abc import Iterator
@@ -13,14 +13,15 @@ from studio.text import did_you_mean
 
 
 class EC2Account:
-    """`region`: where machines are made; None: as boto3 finds it. `every_region`: look in all that may be used, and not
-    only where this computer made some."""
+    """An AWS account. `region`: where machines are made; None: the default of boto3. `every_region`: look for machines in all
+    enabled regions, not only those used from this computer.
+    """
 
     def __init__(self, region: str | None, every_region: bool):
         with aws_errors("EC2"):
             self._session = sdk("boto3", extra="ec2").session.Session(region_name=region)
         if not self._session.region_name:
-            raise BadInput("no region of AWS is set: export AWS_DEFAULT_REGION=us-east-1, or run `aws configure`")
+            raise BadInput("no AWS region is set: export AWS_DEFAULT_REGION=us-east-1, or run `aws configure`")
         self.region: str = self._session.region_name
         self._check_region()
         self._every_region = every_region
@@ -28,37 +29,37 @@ class EC2Account:
         self._lock = threading.Lock()
 
     def _check_region(self) -> None:
-        """By the lists that boto3 brings along: what it does not know answers nothing, or something else."""
+        """Check the region against boto3's lists: requests to an unknown one get no response, or a wrong one."""
         parts = self._session.get_available_partitions()
         names = {name for part in parts for name in self._session.get_available_regions("ec2", part)}
         if self.region not in names:
             close = did_you_mean(self.region, names)
-            raise NotOffered(f"AWS_DEFAULT_REGION {self.region!r} is no region of AWS that boto3 knows{close}")
+            raise NotOffered(f"AWS_DEFAULT_REGION {self.region!r} is not an AWS region known to boto3{close}")
 
     def client(self, service: str, region: str) -> Any:
-        """Of boto3. Safe to use from several threads."""
+        """Return a client of boto3. Safe to use from several threads."""
         config = sdk("botocore.config", extra="ec2").Config(
             connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3}
         )
-        with self._lock:  # a session is not; its clients are
+        with self._lock:  # a session is not safe for threads; its clients are
             if (service, region) not in self._made:
                 client = self._session.client(service, region_name=region, config=config)
                 self._made[service, region] = client
             return self._made[service, region]
 
     def pages(self, method: str, key: str, region: str | None = None, **asked: Any) -> Iterator[dict[str, Any]]:
-        """What stands below `key`, in all pages of the answer."""
+        """Yield the items below `key` in all pages of the response."""
         region = region or self.region
         with aws_errors(f"EC2 in {region}"):
             for page in self.client("ec2", region).get_paginator(method).paginate(**asked):
                 yield from page[key]
 
     def used(self) -> set[str]:
-        """Regions in which this computer may have made machines."""
+        """Return the regions in which this computer may have made machines."""
         return {self.region, *self._remembered()}
 
     def looked_at(self) -> set[str]:
-        """Regions in which machines are looked for."""
+        """Return the regions in which machines are looked for."""
         if not self._every_region:
             return self.used()
         with aws_errors("regions of EC2"):
@@ -72,7 +73,7 @@ class EC2Account:
             return []
 
     def remember(self, region: str) -> None:
-        """Before a machine is made there: it is looked for in that region, whatever is configured later."""
+        """Record the region before a machine is made there, to look for machines there from now on."""
         if region not in self._remembered():
             folder = studio_home() / "cloud"
             folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from studio.hookspecs import hookimpl
 
 
 class EC2Backend(MachinesBackend):
-    """Machines of Amazon EC2, at the price on demand."""
+    """Machines of Amazon EC2, at the on-demand price."""
 
     name = "ec2"
     cloud = "ec2"
@@ -42,7 +42,7 @@ class EC2Backend(MachinesBackend):
 
 
 class EC2SpotBackend(EC2Backend):
-    """Machines of Amazon EC2 at the spot price. Amazon may take them away; what ran there runs again."""
+    """Machines of Amazon EC2 at the spot price. Amazon may preempt them; their experiments run again."""
 
     name = "ec2spot"
     spot = True

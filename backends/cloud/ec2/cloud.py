@@ -4,12 +4,12 @@ What ends a machine, from the inside out: its worker, when there is no work; the
 that this script sets first; a second boot (`startup`). Each shuts the machine down, which terminates it and deletes
 its disk (InstanceInitiatedShutdownBehavior, DeleteOnTermination). From outside: the driver, and `studio cloud gc`.
 
-Amazon itself sets no time limit on an instance. What was looked at (API reference, as in botocore 1.44):
+Amazon itself sets no time limit on an instance. These were considered (API reference, as in botocore 1.44):
 
 - SpotOptions.ValidUntil: "For a one-time request, ValidUntil is not supported"; BlockDurationMinutes: "Deprecated".
-- EC2 Fleet with ValidUntil and TerminateInstancesWithExpiration. `instant` answers at once, and is over then: the only
+- EC2 Fleet with ValidUntil and TerminateInstancesWithExpiration. `instant` responds at once, and is over then: the only
   status of such a fleet is "fulfilled", and nothing says that it expires. `maintain` makes a new machine for each that
-  ended itself. `request` has what is wanted. But it is asynchronous: CreateFleet names neither machines nor reasons, so
+  ended itself. `request` would fit, but it is asynchronous: CreateFleet names neither machines nor reasons, so
   lack of capacity and quotas would be guessed at by polling, and a Ctrl-C between two polls leaves a machine that
   nobody knows of. "You cannot specify a resource type of instance [or] volume" to tag: tags and script go into a launch
   template, so that each worker has two more things that can be left behind.
@@ -53,18 +53,18 @@ from studio.backends.cloud.ec2.types import OLD_GPUS, read_type
 from studio.backends.cloud.machine_types import GIB, MachineType, suitable
 from studio.text import did_you_mean
 
-ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]  # a stopped one costs its disk
-MOST_TYPES, MOST_SPOT_TYPES = 10, 40  # that are offered; whose spot prices are asked for
-TOGETHER = 50  # machines that are terminated with one request
+ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]  # the disk of a stopped machine costs
+MOST_TYPES, MOST_SPOT_TYPES = 10, 40  # types offered; types whose spot prices are asked for
+TOGETHER = 50  # machines terminated with one request
 OFFERINGS = "InstanceTypeOfferings"
 NO_IMAGE = {"InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable", "ParameterNotFound"}
-SETTLED = 60.0  # seconds in which not all of Amazon may have heard of a new machine: "eventual consistency"
+SETTLED = 60.0  # seconds in which requests may not find a new machine yet: "eventual consistency"
 
 
 class EC2Cloud(Cloud):
-    """`region`: where machines are made; without it as boto3 finds it.
+    """Amazon EC2. `region`: where machines are made; without it, the default of boto3.
 
-    `every_region`: look for machines in all that the account may use, and not only where this computer made some.
+    `every_region`: look for machines in all enabled regions, not only those used from this computer.
     """
 
     name: ClassVar[str] = "ec2"
@@ -75,13 +75,13 @@ class EC2Cloud(Cloud):
         self._roots: dict[tuple[str, str], tuple[str, int]] = {}
         self._launched: dict[str, float] = {}  # id -> when, on this computer's own clock
 
-    # --- what there is ----------------------------------------------------------------------------------------------
+    # --- offers -------------------------------------------------------------------------------------------------
 
     def offers(self, wanted: Wanted) -> list[Offer]:
         types = suitable(self._types(wanted), wanted, f"EC2 in {self.region}", OLD_GPUS)
         prices = Prices(self._account.client, self.region)
         hourly = prices.on_demand(wanted.machine_type)
-        types.sort(key=lambda kind: hourly.get(kind.name, math.inf))  # equal ones, and unknown ones, stay as they are
+        types.sort(key=lambda kind: hourly.get(kind.name, math.inf))  # equal and unknown ones keep their order
         spot = prices.spot([kind.name for kind in types[:MOST_SPOT_TYPES]]) if wanted.spot else {}
         if spot:
             best = {name: min(price for (kind, _), price in spot.items() if kind == name) for name, _ in spot}
@@ -89,7 +89,7 @@ class EC2Cloud(Cloud):
         zones = self._zones([kind.name for kind in types])
         types = [kind for kind in types if zones.get(kind.name)][:MOST_TYPES]
         if not types:
-            raise CloudDenied(f"no zone of {self.region} where you have a default network has such a machine")
+            raise CloudDenied(f"no zone of {self.region} with a default network offers such a machine")
         besides = prices.besides(max(math.ceil((wanted.hdd or 0) / GIB), least_disk(types[0].gpus)))
         offers = [
             Offer(
@@ -132,7 +132,7 @@ class EC2Cloud(Cloud):
             raise NotOffered(f"--machine-type {wanted.machine_type!r}: EC2 has none in {self.region}{close}") from error
 
     def _zones(self, types: Sequence[str]) -> dict[str, list[str]]:
-        """By machine type: the zones that have it and in which a machine needs no network to be made first."""
+        """Return, by machine type, the zones that offer it and have a default network."""
         own = [{"Name": "default-for-az", "Values": ["true"]}]
         usable = {
             found["AvailabilityZone"] for found in self._account.pages("describe_subnets", "Subnets", Filters=own)
@@ -164,10 +164,10 @@ class EC2Cloud(Cloud):
             with aws_errors("looking for the instance profile"):
                 profile = order.account.rpartition("/")[2]
                 self._account.client("iam", region).get_instance_profile(InstanceProfileName=profile)
-        except CloudError as error:  # whoever may not look hears it when a machine is ordered
+        except CloudError as error:  # without permission to look, the order reports it
             if code_of(error) == "NoSuchEntity":
                 raise NotOffered(
-                    f"there is no instance profile {profile!r}, by which machines reach the bucket; "
+                    f"there is no instance profile {profile!r}, which machines need to access the bucket; "
                     "make it with: studio cloud setup ec2"
                 ) from error
 
@@ -182,7 +182,7 @@ class EC2Cloud(Cloud):
             try:
                 answer = self._send(request, region, f"{order.machine_type} in {order.zone or region}")
             except CloudError as error:
-                if code_of(error) == "InvalidGroup.NotFound":  # another search ended, and tidied up: make it again
+                if code_of(error) == "InvalidGroup.NotFound":  # deleted by another search that ended: make it again
                     raise CloudUnreachable(str(error)) from error
                 if code_of(error) not in ("InvalidGroup.Duplicate", "InvalidPermission.Duplicate"):
                     raise
@@ -197,7 +197,7 @@ class EC2Cloud(Cloud):
             return answer
 
     def _root(self, order: Order) -> tuple[str, int]:
-        """Name and least size, in GiB, of the disk that the image starts from."""
+        """Return the name and the least size, in GiB, of the disk that the image boots from."""
         if order.image is None:
             return ROOT, least_disk(order.gpus)
         region = region_of(order.zone) or self.region
@@ -232,7 +232,7 @@ class EC2Cloud(Cloud):
     # --- all machines -----------------------------------------------------------------------------------------------
 
     def survey(self, project: str | None = None) -> tuple[list[Machine], list[CloudError]]:
-        """A machine that was launched a moment ago may be missing: Amazon's lists follow after some seconds."""
+        """Return all machines. One launched a moment ago may be missing: Amazon's lists are some seconds late."""
         tag = {"Name": f"tag:{TAG}", "Values": [project]} if project else {"Name": "tag-key", "Values": [TAG]}
         filters = [tag, {"Name": "instance-state-name", "Values": ALIVE}]
         used, missed = self._account.used(), list[CloudError]()
@@ -267,12 +267,12 @@ class EC2Cloud(Cloud):
                 try:
                     self._terminate(region, some[start : start + TOGETHER])
                 except CloudError as error:
-                    first = first or error  # the others cost, too
+                    first = first or error  # the other machines cost, too
         if first is not None:
             raise first
 
     def _terminate(self, region: str, machines: Sequence[Machine]) -> None:
-        """The request of a spot machine is a one-time one: it ends with the machine."""
+        """Terminate the machines; the one-time request of a spot machine ends with it."""
         ids = [machine.id for machine in machines]
         try:
             with aws_errors(f"terminating {', '.join(ids)}"):
@@ -280,11 +280,11 @@ class EC2Cloud(Cloud):
         except CloudError as error:
             if code_of(error) != "InvalidInstanceID.NotFound":
                 raise
-            if len(machines) > 1:  # one is not known, and then none of the others was terminated
+            if len(machines) > 1:  # one is unknown, and then none of the others was terminated
                 for machine in machines:
                     self._terminate(region, [machine])
             elif time.monotonic() - self._launched.get(ids[0], -math.inf) < SETTLED:
-                time.sleep(1)  # it is not known yet, and would run on
+                time.sleep(1)  # not known yet, and would keep running
                 self._terminate(region, machines)
 
     def close_ports(self) -> list[str]:
@@ -303,7 +303,7 @@ class EC2Cloud(Cloud):
         return left
 
     def _delete_group(self, group: str, region: str) -> bool:
-        """Whether it is gone. Amazon keeps one that a machine uses, until that is terminated."""
+        """Delete a security group; return whether it is gone. Amazon keeps one until its machines are terminated."""
         try:
             with aws_errors(f"deleting the security group {group}"):
                 self._account.client("ec2", region).delete_security_group(GroupId=group)

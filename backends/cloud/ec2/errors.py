@@ -1,4 +1,4 @@
-"""What Amazon answers, as the errors of `studio.backends.cloud.cloud`."""
+"""Error codes of Amazon, mapped to Studio's exceptions."""
 
 import contextlib
 import re
@@ -27,11 +27,11 @@ REFUSALS = Refusals(
         "ReservationCapacityExceeded",
         "SpotMaxPriceTooLow",
         "UnfulfillableCapacity",
-        "Unsupported",  # this type, in this zone
+        "Unsupported",  # this type in this zone
     },
     quota={
         "MaxSpotInstanceCountExceeded",
-        "PendingVerification",  # a new account, which Amazon looks at for some hours
+        "PendingVerification",  # a new account, which Amazon verifies for some hours
     },
     credentials={
         "AuthFailure",
@@ -57,7 +57,7 @@ REFUSALS = Refusals(
     quota_page="https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
 )
 
-# A wrong key or secret: nothing that waiting could mend.
+# A wrong key or secret: waiting does not help.
 WRONG = {
     "AuthFailure",
     "IncompleteSignature",
@@ -70,9 +70,9 @@ LOGIN = "run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 @contextlib.contextmanager
 def aws_errors(what: str) -> Iterator[None]:
-    """Turns errors of botocore into a `CloudError` whose text begins with `what`."""
+    """Turn errors of botocore into a `CloudError` whose text begins with `what`."""
     known = sdk("botocore.exceptions", extra="ec2")
-    unreadable = sdk("botocore.parsers", extra="ec2").ResponseParserError  # of a proxy, or a log-in page of a hotel
+    unreadable = sdk("botocore.parsers", extra="ec2").ResponseParserError  # from a proxy, or the log-in page of a hotel
     try:
         yield
     except known.ClientError as error:
@@ -80,11 +80,13 @@ def aws_errors(what: str) -> Iterator[None]:
     except known.BotoCoreError as error:
         raise _failed(error, what, known) from error
     except unreadable as error:
-        raise CloudUnreachable(f"{what}: the answer was not Amazon's: {' '.join(str(error).split())[:200]}") from error
+        raise CloudUnreachable(
+            f"{what}: the response was not Amazon's: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def code_of(error: BaseException | None) -> str:
-    """Amazon's name of the error, also where it is the cause of ours: `VcpuLimitExceeded`."""
+    """Return Amazon's code of the error, or of its cause: `VcpuLimitExceeded`."""
     response = getattr(error, "response", None) or getattr(getattr(error, "__cause__", None), "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
@@ -93,14 +95,16 @@ def _answered(error: Any, what: str) -> CloudError:
     code = code_of(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = str(error.response.get("Error", {}).get("Message", ""))
-    text = re.sub(r"\s*Encoded authorization failure message: \S+", "", text)  # a kilobyte that only Amazon reads
+    text = re.sub(r"\s*Encoded authorization failure message: \S+", "", text)  # a kilobyte that only Amazon can read
     said = f"{what}: {code}: {text}"
-    if code == "IdempotentInstanceTerminated":  # of an order that is sent again
+    if code == "IdempotentInstanceTerminated":  # of an order that was sent again
         return Gone(said)
     if code == "AuthFailure" and "not authorized" in text.lower():  # said of images and keys
         return CloudDenied(said)
     if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted":
-        return CloudDenied(f"{said} (the role for spot machines lacks; whoever may makes it: studio cloud setup ec2)")
+        return CloudDenied(
+            f"{said} (the role for spot machines is missing; an administrator can make it: studio cloud setup ec2)"
+        )
     if code == "RequestExpired":
         said += " (is the clock of this machine right?)"
     if code in WRONG:
@@ -114,7 +118,7 @@ def _failed(error: Exception, what: str, known: Any) -> CloudError:
         return NoCredentials(f"{what}: no AWS credentials ({error}); {LOGIN}")
     tokens = known.SSOError, known.TokenRetrievalError, known.UnauthorizedSSOTokenError
     if isinstance(error, (known.CredentialRetrievalError, *tokens)):
-        return CloudCredentials(f"{what}: no AWS credentials that work: {error}")
+        return CloudCredentials(f"{what}: no valid AWS credentials: {error}")
     if isinstance(error, known.HTTPClientError | known.ConnectionError | known.IncompleteReadError):
         return CloudUnreachable(f"{what}: {error}")
     return CloudDenied(f"{what}: {error}")

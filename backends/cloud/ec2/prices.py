@@ -1,4 +1,4 @@
-"""What machines of EC2 cost, in dollars an hour. Without permission to ask: not known."""
+"""Prices of EC2 machines, in dollars an hour. Without permission to ask, they are unknown."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ from studio.backends.cloud.ec2.errors import aws_errors
 from studio.backends.cloud.prices import DAY, PriceCache
 from studio.backends.cloud.spending import HOUR
 
-PRICING_REGION = "us-east-1"  # answers for all regions
+PRICING_REGION = "us-east-1"  # has the prices of all regions
 HOURS_A_MONTH = 730
-GP3 = 0.08  # dollars a GiB and month, where Amazon does not say
+GP3 = 0.08  # dollars per GiB and month, if Amazon does not say
 ADDRESS = 0.005  # an hour, for the public address through which a machine reaches the bucket
 SPOT_SYSTEM = "Linux/UNIX"
 
@@ -19,14 +19,14 @@ Client = Callable[[str, str], Any]  # service, region
 
 
 class Prices:
-    """Of one region. `client` makes a boto3 client."""
+    """Prices of one region. `client` makes a boto3 client."""
 
     def __init__(self, client: Client, region: str):
         self._client, self._region = client, region
         self._cache = PriceCache(f"ec2-prices-{region}")
 
     def on_demand(self, machine_type: str | None = None) -> dict[str, float]:
-        """Of every machine type, or of the one. Empty: not known."""
+        """Return on-demand prices by machine type, of all or of one. Empty: unknown."""
         filters = {
             "operatingSystem": "Linux",
             "preInstalledSw": "NA",
@@ -40,7 +40,7 @@ class Prices:
         return self._cache.get(key, DAY, lambda: self._products(filters, "instanceType", "Hrs"))
 
     def spot(self, machine_types: Sequence[str]) -> dict[tuple[str, str], float]:
-        """The price now, by machine type and zone."""
+        """Return the present spot prices by machine type and zone."""
         if not machine_types:
             return {}
         key = f"spot {' '.join(sorted(machine_types))}"
@@ -48,7 +48,7 @@ class Prices:
         return {(name.split()[0], name.split()[1]): price for name, price in found.items()}
 
     def besides(self, gib: int) -> float:
-        """An hour of a disk of `gib` GiB and a public address."""
+        """Return dollars an hour of a disk of `gib` GiB and a public address."""
         filters = {"productFamily": "Storage", "volumeApiName": "gp3"}
         found = self._cache.get("gp3", DAY, lambda: self._products(filters, "volumeApiName", "GB-Mo"))
         return gib * found.get("gp3", GP3) / HOURS_A_MONTH + ADDRESS
@@ -65,7 +65,7 @@ class Prices:
                 for text in page["PriceList"]:
                     product = json.loads(text)
                     price = _dollars(product, unit)
-                    if price:  # some are listed at 0: reservations
+                    if price:  # reservations are listed at 0
                         prices[product["product"]["attributes"][name]] = price
         return prices
 

@@ -1,4 +1,4 @@
-"""What is sent to EC2 to have a machine, and how its answers are read. Pure."""
+"""Build the requests to EC2 for a machine, and read its responses. Pure."""
 
 import math
 import re
@@ -8,19 +8,21 @@ from studio.backends.cloud.cloud import TAG, Machine, Order, Request
 from studio.backends.cloud.ec2.types import is_arm, is_burstable
 from studio.backends.cloud.machine_types import GIB
 
-SSM = "resolve:ssm:"  # EC2 looks the image up by itself
+SSM = "resolve:ssm:"  # EC2 resolves the image
 UBUNTU = SSM + "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
 WITH_DRIVER = SSM + "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
-DISK, DISK_WITH_DRIVER = 16, 100  # GiB at least: an image does not start on a disk that is smaller than itself
-ROOT = "/dev/sda1"  # of the images above
+DISK, DISK_WITH_DRIVER = 16, 100  # least GiB: an image does not boot from a disk smaller than itself
+ROOT = "/dev/sda1"  # root device of the images above
 STATES = {"pending": "starting", "running": "running"}  # stopping, stopped, shutting-down: ending
 
 
 def requests(order: Order, root: str, least: int) -> list[Request]:
-    """`root` and `least`: name and smallest size, in GiB, of the disk that the image starts from."""
+    """Return the requests for one machine. `root` and `least`: name and smallest size, in GiB, of the disk that the image
+    boots from.
+    """
     body = _run_instances(order, root, least)
     ports = order.ports
-    if not ports:  # the default group: nothing comes in, everything may go out
+    if not ports:  # the default group: no incoming connections, all outgoing ones
         return [Request("RunInstances", body)]
     group = f"{TAG}-{'-'.join(str(port) for port in ports)}"
     to_the_world = [
@@ -52,7 +54,7 @@ def _run_instances(order: Order, root: str, least: int) -> dict[str, Any]:
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
         "BlockDeviceMappings": [{"DeviceName": root, "Ebs": disk}],
         "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in kinds],
-        "UserData": order.script,  # boto3 puts it into base64
+        "UserData": order.script,  # boto3 encodes it in base64
     }
     if order.zone:
         body["Placement"] = {"AvailabilityZone": order.zone}
@@ -71,7 +73,7 @@ def _run_instances(order: Order, root: str, least: int) -> dict[str, Any]:
 
 
 def image_id(order: Order) -> str:
-    """As RunInstances takes it. `order.image` is an ami-… or the path of an SSM parameter."""
+    """Return the image as RunInstances takes it. `order.image` is an ami-… or the path of an SSM parameter."""
     if order.image is not None:
         return SSM + order.image if order.image.startswith("/") else order.image
     if order.gpus:
@@ -80,12 +82,12 @@ def image_id(order: Order) -> str:
 
 
 def least_disk(gpus: int) -> int:
-    """GiB of the smallest disk for the image that is taken unasked."""
+    """Return the GiB of the smallest disk for the default image."""
     return DISK_WITH_DRIVER if gpus else DISK
 
 
 def region_of(zone: str) -> str:
-    """us-west-2 for us-west-2a and for us-west-2-lax-1a."""
+    """Return the region of a zone: us-west-2 for us-west-2a and for us-west-2-lax-1a."""
     found = re.match(r"[a-z]+(-[a-z]+)+-\d+", zone)
     return found[0] if found else ""
 

@@ -1,4 +1,4 @@
-"""What an AWS account needs: a bucket, and an instance profile that may use a part of it and nothing else."""
+"""Set up an AWS account: a bucket, and an instance profile that may use one prefix of it and nothing else."""
 
 import json
 import time
@@ -13,9 +13,9 @@ from studio.backends.cloud.setup import KEPT, PREFIX, Setup, Step
 from studio.backends.queue.bucket import sdk
 
 PROFILE = "studio-worker"
-SPOT_ROLE = "AWSServiceRoleForEC2Spot"  # by which Amazon itself makes spot machines; an account needs it once
-SPREADS = 10.0  # seconds until all of Amazon knows a new instance profile
-TRIED = "m7i.large"  # the machine type of the dry run
+SPOT_ROLE = "AWSServiceRoleForEC2Spot"  # used by Amazon to make spot machines; an account needs it once
+SPREADS = 10.0  # seconds until a new instance profile can be used
+TRIED = "m7i.large"  # machine type of the dry run
 MISSING = {
     "404",
     "NoSuchBucket",
@@ -37,7 +37,7 @@ PRIVATE = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy
 
 
 def worker_policy(bucket: str) -> dict[str, Any]:
-    """A machine reads and writes below the prefix. It can neither delete anything, nor make machines."""
+    """Return the policy of a machine: it reads and writes below the prefix, and can neither delete nor make machines."""
     return _policy(
         {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{bucket}/{PREFIX}/*"},
         {
@@ -49,7 +49,9 @@ def worker_policy(bucket: str) -> dict[str, Any]:
 
 
 def driver_policy(bucket: str, account: str) -> dict[str, Any]:
-    """Whoever searches: machines with Studio's tag, the bucket's prefix, and prices. For --port and --ssh-keypair see below."""
+    """Return the policy of the searching account: machines with Studio's tag, the bucket's prefix, and prices.
+    `ports_policy` adds --port and --ssh-keypair.
+    """
     tagged = {"Null": {"aws:ResourceTag/studio-search": "false"}}
     return _policy(
         {
@@ -70,7 +72,7 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
 
 
 def ports_policy() -> dict[str, Any]:
-    """Security groups that have Studio's tag from their making on, and no other group of the account."""
+    """Return the policy for security groups made with Studio's tag, and no other group of the account."""
     group, tag = "arn:aws:ec2:*:*:security-group/*", "studio-search"
     return _policy(
         {"Action": "ec2:CreateSecurityGroup", "Resource": "arn:aws:ec2:*:*:vpc/*"},
@@ -121,9 +123,9 @@ class EC2Setup(Setup):
         self._name = bucket or f"studio-search-{number}-{self._region}"
         self.bucket = f"s3://{self._name}/{PREFIX}"
         self.policies = [
-            ("what the account or role that searches must be allowed", _text(driver_policy(self._name, number))),
-            ("and for --port or --ssh-keypair", _text(ports_policy())),
-            (f"what machines may (role {PROFILE})", _text(worker_policy(self._name))),
+            ("permissions of the account or role that searches", _text(driver_policy(self._name, number))),
+            ("also for --port or --ssh-keypair", _text(ports_policy())),
+            (f"permissions of machines (role {PROFILE})", _text(worker_policy(self._name))),
         ]
         self.steps = [
             self._make_bucket(),
@@ -146,7 +148,7 @@ class EC2Setup(Setup):
             with aws_errors(what):
                 getattr(self._ec2, method)(**asked)
         except CloudError as error:
-            if code_of(error) == "DryRunOperation":  # it would have been done
+            if code_of(error) == "DryRunOperation":  # would have succeeded
                 return f"{what}: yes"
             if not isinstance(error, CloudDenied):
                 raise
@@ -169,7 +171,7 @@ class EC2Setup(Setup):
     def _expire(self) -> Step:
         asked = {"Bucket": self._name, "LifecycleConfiguration": lifecycle()}
         seen = ("get_bucket_lifecycle_configuration", {"Bucket": self._name})
-        title = f"delete what is older than {KEPT} days from the bucket"
+        title = f"delete files older than {KEPT} days from the bucket"
         return self._step(title, self._s3, "put_bucket_lifecycle_configuration", asked, seen)
 
     def _make_role(self) -> Step:
@@ -209,7 +211,7 @@ class EC2Setup(Setup):
     def _make_spot_role(self) -> Step:
         asked, seen = {"AWSServiceName": "spot.amazonaws.com"}, {"RoleName": SPOT_ROLE}
         return Step(
-            "make the role by which Amazon runs spot machines",
+            "make the role that Amazon needs to run spot machines",
             f"iam.create_service_linked_role {_text(asked)}",
             lambda: self._is_there(self._iam, "get_role", seen),
             lambda: self._send(self._iam, "create_service_linked_role", asked),

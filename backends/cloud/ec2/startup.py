@@ -1,8 +1,8 @@
-"""What the start-up script does on EC2: how it ends its machine, and how it reaches the bucket.
+"""The parts of the start-up script for EC2: how it ends its machine, and how it accesses the bucket.
 
 The machine's credentials come from its instance profile, through the metadata service (IMDSv2), when they are needed;
 none is in the text. Requests to S3 are signed by the image's own python3: nothing is installed before the user's
-script has run. Both addresses may be set from outside, by the variables that boto3 knows too.
+script has run. Both addresses can be set by the environment variables of boto3.
 """
 
 import shlex
@@ -10,11 +10,11 @@ from typing import Any
 
 from studio.errors import BadInput
 
-# A machine that has started a second time is one whose script and timer are gone: cloud-init runs user data once.
-# So whatever reboots it (Amazon after a fault of the hardware, the user's script, a panic) ends it.
-# An image that somebody makes of this machine has that file too: its machines have other ids, and live.
+# A machine that boots a second time has lost its script and timer: cloud-init runs user data once. So any reboot
+# (by Amazon after a hardware fault, by the user's script, after a panic) ends it.
+# An image made from this machine has that file too: its machines have other ids, and are not ended.
 # Amazon bills from before the kernel started, so that time counts, and minutes are rounded down. There are two timers:
-# the first keeps to a clock that may be set, and `shutdown -c` cancels it.
+# the first follows a clock that may be set, and `shutdown -c` cancels it.
 ARM = r"""up=$(cut -d. -f1 /proc/uptime) ends={lifetime}
 left=$((ends - ${{up:-0}}))
 left=$((left < 60 ? 60 : left))
@@ -120,14 +120,14 @@ else:
 
 
 def snippets(bucket: str, region: str, lifetime: int) -> dict[str, str]:
-    """`arm`, `end`, `fetch` and `store` of a `Startup`.
+    """Return `arm`, `end`, `fetch` and `store` of a `Startup`.
 
-    `bucket` is a URL as `studio worker` takes it, s3://BUCKET/PREFIX; `region` the machine's: S3 tells where the
-    bucket is. `lifetime` in seconds.
+    `bucket` is a URL as `studio worker` takes it, s3://BUCKET/PREFIX; `region` is the machine's: S3 tells where the bucket
+    is. `lifetime` in seconds. Raises BadInput.
     """
     scheme, _, rest = bucket.partition("://")
     if scheme != "s3" or not rest:
-        raise BadInput(f"{bucket!r} is no bucket for machines of EC2: write s3://BUCKET/PREFIX")
+        raise BadInput(f"{bucket!r} is not a bucket for machines of EC2: write s3://BUCKET/PREFIX")
     name, _, prefix = rest.partition("/")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     values: dict[str, Any] = {

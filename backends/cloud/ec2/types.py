@@ -1,18 +1,18 @@
-"""Amazon's machine types, as DescribeInstanceTypes answers. Pure."""
+"""Machine types of Amazon, read from DescribeInstanceTypes. Pure."""
 
 import re
 from typing import Any
 
 from studio.backends.cloud.machine_types import MachineType
 
-# Their last driver is older than the one in the default GPU image: only for those who name them.
+# Their last driver is older than the one in the default GPU image: used only if named.
 OLD_GPUS = {"K520", "K80", "M60", "V100"}
 
 
 def read_type(answer: dict[str, Any]) -> MachineType:
     gpus = answer.get("GpuInfo", {}).get("Gpus", [])
-    # A part of a GPU counts 0. Burstable machines are cheap as long as they rest, which experiments do not do.
-    # Metal takes many minutes to start. An image fits one architecture. Those before Nitro (2017) have other disks.
+    # A part of a GPU counts 0. Burstable machines are cheap only while idle, which experiments are not. Metal takes many
+    # minutes to start. An image fits one architecture. Types before Nitro (2017) have other disks.
     ordinary = (
         not answer.get("BurstablePerformanceSupported")
         and not answer.get("BareMetal")
@@ -31,7 +31,7 @@ def read_type(answer: dict[str, Any]) -> MachineType:
 
 
 def is_arm(machine_type: str) -> bool:
-    """Graviton, by its name: a1, t4g, m7gd, c8gn."""
+    """Return whether a type is Graviton, by its name: a1, t4g, m7gd, c8gn."""
     return bool(re.match(r"(a1|[a-z]+\d+g[a-z]*)\.", machine_type))
 
 

@@ -1,6 +1,6 @@
-"""What `gcloud` and Google's libraries are told, for us too: project, region, zone, addresses of services.
+"""Settings of `gcloud` and Google's libraries that Studio uses, too: project, region, zone, addresses of services.
 
-Each is a variable, such as CLOUDSDK_COMPUTE_ZONE, or stands in the active configuration of `gcloud`:
+Each is a variable, such as CLOUDSDK_COMPUTE_ZONE, or in the active configuration of `gcloud`:
 ~/.config/gcloud/configurations/config_default, or where CLOUDSDK_CONFIG and CLOUDSDK_ACTIVE_CONFIG_NAME point.
 """
 
@@ -14,27 +14,27 @@ DEFAULT_REGION = "us-central1"
 
 
 def setting(section: str, name: str) -> str:
-    """Empty: it is not set."""
+    """Return a setting, or "" if it is not set."""
     return os.environ.get(f"CLOUDSDK_{section}_{name}".upper()) or _configured(section, name)
 
 
 def region_and_zone(region: str | None) -> tuple[str, str]:
-    """Where machines are made, and the zone of it that comes first; empty: any."""
+    """Return the region of machines, and its preferred zone; empty: any."""
     zone = setting("compute", "zone")
     region = region or setting("compute", "region") or zone.rpartition("-")[0] or DEFAULT_REGION
     return region, zone if zone.startswith(f"{region}-") else ""
 
 
 def endpoint(service: str) -> str:
-    """`https://host` or `http://host:port` of `compute` or `cloudbilling`; empty: Google's own.
+    """Return `https://host` or `http://host:port` of `compute` or `cloudbilling`; empty: Google's own.
 
-    CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE holds what `gcloud` wants there, which ends with compute/v1/.
+    CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE holds the value that `gcloud` expects, which ends with compute/v1/.
     """
     return re.sub(r"/(compute/)?v1/?$", "", setting("api_endpoint_overrides", service)).rstrip("/")
 
 
 def is_emulator(address: str) -> bool:
-    """Without TLS: it is sent no credentials."""
+    """Return whether the address is an emulator (plain HTTP), which gets no credentials."""
     return address.startswith("http://")
 
 

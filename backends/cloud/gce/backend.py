@@ -1,4 +1,4 @@
-"""`gcloud`, `gce`, `gcspot`: experiments on machines of Google Compute Engine, which are made for the search and end
+"""`gcloud`, `gce`, `gcspot`: experiments on machines of Google Compute Engine, made for the search and ended with it.
 with it.
 
     studio cloud setup gcloud
@@ -27,7 +27,7 @@ class GCEBackend(MachinesBackend):
     cloud = "gce"
     scheme = "gs"
     extra = "gce"
-    earlier = 120  # so that its files and its boot log are in the bucket when Google deletes it
+    earlier = 120  # so that files and boot log are in the bucket before Google deletes the machine
 
     @classmethod
     def open_cloud(cls, *, everywhere: bool = False) -> Cloud:
@@ -44,7 +44,7 @@ class GCEBackend(MachinesBackend):
 
     @classmethod
     def keypair(cls, given: str) -> str:
-        """`USER:FILE.pub`, or `FILE.pub`: with what stands in the file. A key itself stays as it is."""
+        """Replace the file of `USER:FILE.pub` or `FILE.pub` by its content. A key itself is returned unchanged."""
         if " " in given.strip():
             return given
         user, colon, name = given.rpartition(":")
@@ -53,7 +53,7 @@ class GCEBackend(MachinesBackend):
         except (OSError, ValueError) as error:
             raise BadInput(f"--ssh-keypair {given!r}: {name} cannot be read; write USER:FILE.pub") from error
         if not re.fullmatch(r"(sk-)?(ssh|ecdsa)-\S+ \S+.*", key):
-            raise BadInput(f"--ssh-keypair {given!r}: {name} is no public key; one ends with .pub")
+            raise BadInput(f"--ssh-keypair {given!r}: {name} is not a public key, such as FILE.pub")
         return f"{user}{colon}{key}"
 
     @classmethod
@@ -62,7 +62,7 @@ class GCEBackend(MachinesBackend):
 
 
 class GCSpotBackend(GCEBackend):
-    """Machines of Google Compute Engine at the spot price. Google may take them away; what ran there runs again."""
+    """Machines of Google Compute Engine at the spot price. Google may preempt them; their experiments run again."""
 
     name = "gcspot"
     aliases = ()

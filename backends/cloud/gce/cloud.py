@@ -2,15 +2,15 @@
 
 What ends a machine, each without the help of the others:
 
-1. `maxRunDuration`: Google deletes it at the end of its lifetime, whatever runs on it, even with the laptop closed.
+1. `maxRunDuration`: Google deletes it at the end of its lifetime in any case, even with the laptop closed.
 2. Its worker, when there is no work; the trap of its start-up script; the timer that this script sets first: each
    deletes the machine through Google's interface (`startup`).
-3. Where that is refused it shuts down, which only stops it: the disk still costs, and Google's limit is forgotten.
+3. If that is refused it shuts down, which only stops it: the disk still costs, and Google's limit no longer applies.
    `machines()` lists it as "ending", so that
 4. the driver's sweep, or `studio cloud gc`, deletes it.
 
 Machines have an external address: without one they reach neither PyPI nor the bucket, unless the network has Cloud NAT.
-No firewall rule is made unless `port` or `keypair` asks for one.
+A firewall rule is made only for `port` or `keypair`.
 """
 
 import contextlib
@@ -48,14 +48,14 @@ from studio.backends.queue.bucket import sdk
 from studio.errors import BadInput
 from studio.text import did_you_mean
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"  # the driver's; what it may do, its roles say
-TIMEOUT = 30  # seconds for one answer
-PATIENCE = 20  # seconds of asking again. Each request that makes something has a name: twice makes one
-SETTLE = 60  # seconds after which a machine whose order is still under way counts as made: a list will tell
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"  # of the driver, whose roles say what it may do
+TIMEOUT = 30  # seconds for one response
+PATIENCE = 20  # seconds of retries. Requests that make something have an id, so that a repeated one makes one thing
+SETTLE = 60  # seconds after which a machine whose order is still pending counts as made: the list will tell
 
 
 class GCECloud(Cloud):
-    """Credentials are the application default ones. Project, region and zone: as `gcloud` and Google's libraries find
+    """Google Compute Engine, with the application default credentials. Project, region and zone: as `gcloud` finds
     them, in GOOGLE_CLOUD_PROJECT, CLOUDSDK_COMPUTE_REGION and _ZONE, or in the configuration of `gcloud`.
 
     CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE and _CLOUDBILLING are honoured as `gcloud` does. One that begins with
@@ -72,7 +72,7 @@ class GCECloud(Cloud):
         self._clients: dict[str, Any] = {}
         self._lock = threading.RLock()
 
-    # --- what there is ----------------------------------------------------------------------------------------------
+    # --- offers -------------------------------------------------------------------------------------------------
 
     def offers(self, wanted: Wanted) -> list[Offer]:
         with google_errors(f"looking for machines in {self.region}"):
@@ -84,18 +84,18 @@ class GCECloud(Cloud):
         return choose(with_guests(types, gpus, wanted), wanted, rates, self.region, self._near)
 
     def _zones(self) -> list[str]:
-        """Those of the region. NotOffered where Google knows no such region, or no such project."""
+        """Return the zones of the region. Raises NotOffered for an unknown region or project."""
         try:
             return [url.rpartition("/")[2] for url in self._call("Regions", "get", region=self.region).zones]
         except (self._api.NotFound, self._api.BadRequest) as error:
             if re.search(r"regions?[/']", error.message.partition(": ")[2]):
                 way = "export CLOUDSDK_COMPUTE_REGION=us-central1, or gcloud config set compute/region us-central1"
-                raise NotOffered(f"region {self.region!r}: Google has none of that name; {way}") from error
+                raise NotOffered(f"there is no Google region {self.region!r}; {way}") from error
             way = "export GOOGLE_CLOUD_PROJECT=ID, or gcloud config set project ID"
-            raise NotOffered(f"Google Cloud project {self.project!r}: there is none; {way}") from error
+            raise NotOffered(f"there is no Google Cloud project {self.project!r}; {way}") from error
 
     def _types(self, zones: list[str], wanted: Wanted) -> list[ZoneType]:
-        """All, or the one that was named: custom ones, such as n2-custom-6-20480, are in no list."""
+        """Return all types, or the one named: custom types, such as n2-custom-6-20480, are in no list."""
         if wanted.machine_type is None:
             return [read_type(found, zone) for zone, found in self._in_zones("MachineTypes", zones)]
         types = []
@@ -110,14 +110,14 @@ class GCECloud(Cloud):
         return types
 
     def _gpus(self, zones: list[str]) -> dict[str, set[str]]:
-        """What can be attached, by zone."""
+        """Return the GPUs that can be attached, by zone."""
         found: dict[str, set[str]] = {}
         for zone, kind in self._in_zones("AcceleratorTypes", zones):
             found.setdefault(zone, set()).add(kind.name)
         return found
 
     def _in_zones(self, kind: str, zones: list[str]) -> Iterator[tuple[str, Any]]:
-        """Zone by zone: an aggregated list is of the whole world, some 40,000 machine types."""
+        """Yield items zone by zone: an aggregated list has those of all regions, some 40,000 machine types."""
         for zone in zones:
             for found in self._call(kind, "list", zone=zone):
                 yield zone, found
@@ -146,7 +146,7 @@ class GCECloud(Cloud):
         with google_errors(where):
             for rule in rules:
                 resource = self._compute.Firewall.from_json(json.dumps(rule.body["firewallResource"]))
-                with contextlib.suppress(self._api.Conflict):  # it is there already
+                with contextlib.suppress(self._api.Conflict):  # exists already
                     self._call("Firewalls", "insert_unary", firewall_resource=resource)
             try:
                 operation = self._call(
@@ -156,16 +156,16 @@ class GCECloud(Cloud):
                     request_id=order.token,
                     instance_resource=self._compute.Instance.from_json(json.dumps(insert.body["instanceResource"])),
                 )
-            except self._api.Conflict:  # Google keeps a request_id for a while only; the machine keeps it for good
+            except self._api.Conflict:  # Google forgets a request_id after a while; the machine keeps it
                 found = self._call("Instances", "get", zone=order.zone, instance=order.name)
                 if read_metadata(found).get(f"{TAG}-order") != order.token:
-                    raise CloudDenied(f"{order.zone} has another machine that is called {order.name}") from None
+                    raise CloudDenied(f"{order.zone} has another machine named {order.name}") from None
                 return read_machine(found)
         try:
             with google_errors(where):
                 operation = self._settled(operation, order.zone)
-        except CloudError as unknown:  # the order was taken: whatever this says, there may be a machine
-            raise CloudUnreachable(f"what became of an order is not known: {unknown}") from unknown
+        except CloudError as unknown:  # the order was accepted: in any case there may be a machine
+            raise CloudUnreachable(f"the result of an order is unknown: {unknown}") from unknown
         for error in operation.error.errors:
             raise refusal(error.code, f"{where}: {error.code}: {error.message}")
         return Machine(
@@ -180,7 +180,7 @@ class GCECloud(Cloud):
         )
 
     def _settled(self, operation: Any, zone: str) -> Any:
-        """Lack of capacity, quotas: what stands in the way of a machine is known some seconds after it was ordered."""
+        """Wait for the operation: lack of capacity and quotas are known some seconds after an order."""
         done = self._compute.Operation.Status.DONE
         end = time.monotonic() + SETTLE
         pause = 0.1
@@ -199,15 +199,17 @@ class GCECloud(Cloud):
             for scope, answer in self._call("Instances", "aggregated_list", filter=wanted):
                 if answer.warning.code == "UNREACHABLE":
                     said = answer.warning.message
-                    missed.append(CloudUnreachable(f"{scope} does not say which machines it has: {said}"))
+                    missed.append(CloudUnreachable(f"cannot list the machines of {scope}: {said}"))
                 found += [read_machine(instance) for instance in answer.instances]
-        return [machine for machine in found if project in (None, machine.project)], missed  # two may have one label
+        return [
+            machine for machine in found if project in (None, machine.project)
+        ], missed  # two projects may have the same label
 
     def terminate(self, machines: Sequence[Machine]) -> None:
         if not machines:
             return
         with ThreadPoolExecutor(min(8, len(machines))) as pool:
-            errors = list(pool.map(self._delete, machines))  # all are tried: the others cost, too
+            errors = list(pool.map(self._delete, machines))  # all are tried: the other machines cost, too
         for error in errors:
             if error is not None:
                 raise error
@@ -216,7 +218,9 @@ class GCECloud(Cloud):
         try:
             with google_errors(f"deleting {machine.name} in {machine.zone}"), contextlib.suppress(self._api.NotFound):
                 named = {"zone": machine.zone, "instance": machine.name}
-                if str(self._call("Instances", "get", **named).id) == machine.id:  # and not a later one of that name
+                if (
+                    str(self._call("Instances", "get", **named).id) == machine.id
+                ):  # not a later machine of the same name
                     self._call("Instances", "delete_unary", **named, request_id=str(uuid.uuid4()))
         except CloudError as error:
             return error
@@ -238,7 +242,7 @@ class GCECloud(Cloud):
 
     @cached_property
     def project(self) -> str:
-        """Google's, which pays; Studio's are something else."""
+        """Google's project, which pays; not a project of Studio."""
         found = self._asked_project or os.environ.get("GOOGLE_CLOUD_PROJECT") or setting("core", "project")
         if not found and not is_emulator(endpoint("compute")):
             found = self._default[1] or ""
@@ -261,14 +265,14 @@ class GCECloud(Cloud):
         return self._default[0]
 
     def _session(self, address: str) -> Any:
-        """For what has no library."""
+        """Return an HTTP session for services without a library."""
         session = sdk("google.auth.transport.requests", extra="gce").AuthorizedSession(self._credentials(address))
         if not is_emulator(address):
-            session.headers["x-goog-user-project"] = self.project  # in which the interface has to be switched on
+            session.headers["x-goog-user-project"] = self.project  # in which the API has to be enabled
         return session
 
     def _call(self, kind: str, method: str, **arguments: Any) -> Any:
-        """`_call("Instances", "get", zone=…, instance=…)`."""
+        """Call a method of the Compute API: `_call("Instances", "get", zone=…, instance=…)`."""
         retry = sdk("google.api_core.retry", extra="gce")
         again = retry.Retry(predicate=self._may_pass, initial=0.2, maximum=5.0, timeout=PATIENCE)
         asked = {"project": self.project, **arguments}

@@ -1,4 +1,4 @@
-"""What Google answers, as the errors of `studio.backends.cloud.cloud`.
+"""Error codes of Google, mapped to Studio's exceptions.
 
 A request is refused at once, with an HTTP status and a `reason`, or later, by its operation, with a `code`.
 """
@@ -41,30 +41,30 @@ LOGIN = "run gcloud auth application-default login"
 
 @contextlib.contextmanager
 def google_errors(what: str) -> Iterator[None]:
-    """Turns errors of Google's libraries into a `CloudError` whose text begins with `what`."""
+    """Turn errors of Google's libraries into a `CloudError` whose text begins with `what`."""
     api = sdk("google.api_core.exceptions", extra="gce")
     auth = sdk("google.auth.exceptions", extra="gce")
     http = sdk("requests.exceptions", extra="gce")
     try:
         yield
-    except api.RetryError as error:  # the same error again and again, until our patience ended
+    except api.RetryError as error:  # the same error until the retries ran out
         raise CloudUnreachable(f"{what}: {error.cause or error}") from error
     except api.GoogleAPICallError as error:
         raise _answered(error, what) from error
     except auth.TransportError as error:
         raise CloudUnreachable(f"{what}: {error}") from error
     except auth.GoogleAuthError as error:
-        if type(error) is auth.DefaultCredentialsError:  # its subclasses are other matters
+        if type(error) is auth.DefaultCredentialsError:  # its subclasses mean something else
             raise NoCredentials(f"{what}: no Google credentials; {LOGIN}") from error
-        # its text may quote what the token server said
-        raise CloudCredentials(f"{what}: no Google credentials that work ({type(error).__name__}); {LOGIN}") from error
+        # its text may quote the token server
+        raise CloudCredentials(f"{what}: no valid Google credentials ({type(error).__name__}); {LOGIN}") from error
     except (http.RequestException, ConnectionError) as error:
         raise CloudUnreachable(f"{what}: {error}") from error
 
 
 def refusal(code: str, said: str) -> CloudError:
-    """For what an operation calls `code`. Nothing was made."""
-    error = REFUSALS.error(code, said)  # a busy one: the same order again would be answered with the same operation
+    """Return the error for the `code` of an operation. Nothing was made."""
+    error = REFUSALS.error(code, said)  # if busy, the same order again would return the same operation
     return CloudError(said) if isinstance(error, CloudUnreachable) else error
 
 

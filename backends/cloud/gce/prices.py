@@ -1,13 +1,13 @@
-"""What a machine of Google Compute Engine costs an hour, from the Cloud Billing Catalog.
+"""Prices of machines of Google Compute Engine an hour, from the Cloud Billing Catalog.
 
-Google sells cores, memory, GPUs, disks and addresses, each as an SKU whose description says what it is:
+Google sells cores, memory, GPUs, disks and addresses, each as an SKU with a description:
 
     Spot Preemptible N2D AMD Instance Core running in Americas   ->  spot       n2d core
     Nvidia L4 GPU running in Americas                            ->  on_demand  gpu l4
     Balanced PD Capacity                                         ->  on_demand  disk pd-balanced
 
-The catalogue has some 30,000 of them, so what one region needs is kept for a day. A machine with any part that is not
-found there has no price: a sum that leaves something out would be a promise that is not kept.
+The catalogue has some 30,000 SKUs, so those of one region are kept for a day. A machine with a part that is not found
+has no price: a sum without it would be too low.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from studio.backends.cloud.machine_types import GIB, gpu_key
 from studio.backends.cloud.prices import DAY, PriceCache, Prices
 
 CATALOGUE = "https://cloudbilling.googleapis.com"
-COMPUTE_ENGINE = "6F81-5844-456A"  # its id there
-MONTH = 730  # hours, as Google counts them
+COMPUTE_ENGINE = "6F81-5844-456A"  # its id in the catalogue
+MONTH = 730  # hours, by Google's count
 LOCAL_SSD = 375  # GiB of one partition, in all series but Z3
-ADDRESS = 0.005  # dollars an hour, where the catalogue does not say
-SHARED_CORES = {"e2-micro": 0.25, "e2-small": 0.5, "e2-medium": 1.0}  # cores to pay of the two that they show
+ADDRESS = 0.005  # dollars an hour, if the catalogue does not say
+SHARED_CORES = {"e2-micro": 0.25, "e2-small": 0.5, "e2-medium": 1.0}  # billed cores of the two visible ones
 
 Rates = dict[
     str, dict[str, float]
@@ -48,7 +48,7 @@ _OTHER = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What a machine consists of. `ram` and `disk` in bytes; `local_ssds`: partitions that the machine type brings."""
+    """The billed parts of a machine. `ram` and `disk` in bytes; `local_ssds`: partitions included in the machine type."""
 
     machine_type: str
     cpus: int
@@ -61,7 +61,7 @@ class Parts:
 
 
 def price(rates: Rates, parts: Parts, *, spot: bool) -> float | None:
-    """Dollars an hour, with the disk and the address; None when a part's price is not known."""
+    """Return dollars an hour, with the disk and the address; None if a part's price is unknown."""
     whole, running = rates["on_demand"], rates["spot" if spot else "on_demand"]
     series = billed_series(parts.machine_type)
     needed = [
@@ -84,7 +84,7 @@ def price(rates: Rates, parts: Parts, *, spot: bool) -> float | None:
 
 
 def billed_series(machine_type: str) -> str:
-    """`n2d` of `n2d-standard-4`. The larger kinds of A3 have cores of their own."""
+    """Return `n2d` for `n2d-standard-4`. The larger types of A3 have prices of their own."""
     series, _, kind = machine_type.partition("-")
     if series == "a3":
         return {"megagpu": "a3plus", "ultragpu": "a3ultra"}.get(kind.partition("-")[0], series)
@@ -92,7 +92,7 @@ def billed_series(machine_type: str) -> str:
 
 
 def rates_of(skus: Iterator[dict[str, Any]], region: str) -> Rates:
-    """What the catalogue says of one region. Of two prices for one thing the higher one."""
+    """Return the catalogue's prices of one region. Of two prices for the same part, the higher one."""
     rates: Rates = {"on_demand": {}, "spot": {}}
     for sku in skus:
         usage = sku.get("category", {}).get("usageType")
@@ -119,7 +119,7 @@ def _key(description: str) -> str | None:
 
 
 def _dollars(sku: dict[str, Any]) -> float | None:
-    """An hour of one unit. The last tier: what is free at first is used up by others of the account."""
+    """Return dollars an hour of one unit, of the last tier: the account may have used up the free ones."""
     with contextlib.suppress(KeyError, IndexError, ValueError, TypeError):
         expression = sku["pricingInfo"][-1]["pricingExpression"]
         unit = expression["tieredRates"][-1]["unitPrice"]
@@ -131,8 +131,9 @@ def _dollars(sku: dict[str, Any]) -> float | None:
 
 
 def load_rates(session: Any, region: str, *, catalogue: str = CATALOGUE) -> Rates:
-    """`session` is an HTTP session with credentials. The catalogue needs no role, only the Cloud Billing API switched on
-    in the project."""
+    """Return the prices of a region. `session` is an HTTP session with credentials. The catalogue needs no role, only the
+    Cloud Billing API enabled in the project.
+    """
 
     def ask() -> Prices:
         with google_errors("prices of Google"):

@@ -1,4 +1,4 @@
-"""What is sent to Google to have a machine, and how its answers are read. Pure."""
+"""Build the requests to Google for a machine, and read its responses. Pure."""
 
 import re
 from datetime import datetime
@@ -10,22 +10,22 @@ from studio.backends.cloud.gce.types import ARM, disk_gib, disk_type, guest_gpus
 
 UBUNTU = "ubuntu-os-cloud/ubuntu-2404-lts-{}"
 WITH_DRIVER = "ubuntu-os-accelerator-images/ubuntu-accelerator-2404-{}-with-nvidia-580"
-# Narrower than what the account's roles may allow: objects of buckets, and machines, for a machine to delete itself.
+# Narrower than the account's roles: objects of buckets, and machines, for a machine to delete itself.
 SCOPES = [
     "https://www.googleapis.com/auth/compute",
     "https://www.googleapis.com/auth/devstorage.read_write",
 ]
 FIXED = ("h3", "h4d")  # series that cannot move to another host
 SHORTEST, LONGEST = 30, 120 * 24 * 3600  # seconds that maxRunDuration may be
-STARTING, RUNNING = {"PENDING", "PROVISIONING", "STAGING"}, {"RUNNING", "REPAIRING"}  # all else is on its way out
+STARTING, RUNNING = {"PENDING", "PROVISIONING", "STAGING"}, {"RUNNING", "REPAIRING"}  # all others are ending
 
 
 def requests(order: Order, project: str, network: str) -> list[Request]:
-    """`project`: Google's. Each request is as the REST interface takes it."""
+    """Return the requests for one machine, in the form of the REST API. `project`: Google's."""
     insert = {
         "project": project,
         "zone": order.zone,
-        "requestId": order.token,  # the same one again: the same machine
+        "requestId": order.token,  # the same id again: the same machine
         "instanceResource": _instance(order, f"projects/{project}/global/networks/{network}"),
     }
     found = [Request("instances.insert", insert)]
@@ -37,19 +37,19 @@ def requests(order: Order, project: str, network: str) -> list[Request]:
             "direction": "INGRESS",
             "allowed": [{"IPProtocol": "tcp", "ports": [str(port) for port in ports]}],
             "sourceRanges": ["0.0.0.0/0"],
-            "targetTags": [_tag(ports)],  # it concerns no machine without this tag
+            "targetTags": [_tag(ports)],  # applies only to machines with this tag
         }
         found.insert(0, Request("firewalls.insert", {"project": project, "firewallResource": firewall}))
     return found
 
 
 def label(project: str) -> str:
-    """`project` as a label may be. Two names may have one label: the true one is in the metadata."""
+    """Return `project` as a valid label. Two names may have the same label: the exact name is in the metadata."""
     return re.sub(r"[^a-z0-9_-]", "-", project.lower())[:63]
 
 
 def read_machine(instance: Any) -> Machine:
-    """`instance`: a `compute_v1.Instance`."""
+    """Convert a `compute_v1.Instance`."""
     metadata = read_metadata(instance)
     if instance.status in STARTING:
         state = "starting"
@@ -72,7 +72,7 @@ def read_metadata(instance: Any) -> dict[str, str]:
 
 
 def seconds(timestamp: str) -> float:
-    """Since the epoch, of Google's `2026-11-24T12:00:00.123-08:00`."""
+    """Return seconds since the epoch of Google's `2026-11-24T12:00:00.123-08:00`."""
     return datetime.fromisoformat(timestamp).timestamp()
 
 
@@ -123,7 +123,7 @@ def _instance(order: Order, network: str) -> dict[str, Any]:
 
 
 def image(order: Order) -> str:
-    """As `initializeParams.sourceImage` takes it. `order.image` is such a path, or PROJECT/FAMILY."""
+    """Return the image as `initializeParams.sourceImage` takes it. `order.image` is such a path, or PROJECT/FAMILY."""
     named = order.image
     if named is None:
         arch = "arm64" if series(order.machine_type) in ARM else "amd64"
@@ -137,16 +137,18 @@ def image(order: Order) -> str:
 
 
 def _ssh_key(keypair: str) -> str:
-    """`USER:ssh-ed25519 AAAA… comment`, as Google wants it; without a user it is `studio`."""
+    """Return `USER:ssh-ed25519 AAAA… comment`, as Google takes it; without a user it is `studio`."""
     user, colon, rest = keypair.partition(":")
     key = rest if colon and re.fullmatch(r"[a-z_][a-z0-9_-]*", user) else keypair
     if not re.fullmatch(r"(ssh|ecdsa)-\S+ \S+.*", key):
-        raise NotOffered(f"--ssh-keypair {keypair[:60]!r} is no key: Google takes a public one, USER:ssh-ed25519 AAAA…")
+        raise NotOffered(
+            f"--ssh-keypair {keypair[:60]!r} is not a key: Google takes a public key, USER:ssh-ed25519 AAAA…"
+        )
     return f"{user}:{key}" if key is rest else f"studio:{key}"
 
 
 def _can_move(order: Order) -> bool:
-    """To another host, while it runs."""
+    """Return whether the machine can move to another host while it runs."""
     return not order.spot and not order.gpus and series(order.machine_type) not in FIXED
 
 

@@ -1,6 +1,6 @@
-"""What a Google Cloud project needs: a bucket, and a service account that may use a part of it and delete its own machine.
+"""Set up a Google Cloud project: a bucket, and a service account that may use one prefix of it and delete its machine.
 
-All by Google's REST interfaces, as bodies that a person can read before they are sent.
+Everything goes through Google's REST API, as bodies that a person can read before they are sent.
 """
 
 import json
@@ -20,14 +20,14 @@ IAM, PROJECTS, STORAGE = (
     "https://cloudresourcemanager.googleapis.com/v1",
     "https://storage.googleapis.com/storage/v1",
 )
-ROLES = {  # id: title, permissions. To write a key again is to delete its old value, as Google sees it
+ROLES = {  # id: title, permissions. To Google, overwriting a key deletes its old value
     "studioWorkerBucket": (
         "Studio: use objects of a bucket",
         ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"],
     ),
     "studioWorkerMachine": ("Studio: delete machines", ["compute.instances.delete"]),
 }
-DRIVER = [  # what whoever searches must be allowed
+DRIVER = [  # permissions of the searching account
     "compute.acceleratorTypes.list",
     "compute.disks.create",
     "compute.disks.setLabels",
@@ -45,8 +45,8 @@ DRIVER = [  # what whoever searches must be allowed
     "compute.subnetworks.useExternalIp",
     "compute.zoneOperations.get",
     "iam.serviceAccounts.actAs",
-    "serviceusage.services.use",  # of the project that requests name as theirs, for prices
-    "storage.buckets.get",  # where it is: the quote says when machines are elsewhere
+    "serviceusage.services.use",  # of the project billed for requests, for prices
+    "storage.buckets.get",  # its region: the quote says if machines are elsewhere
     "storage.objects.create",
     "storage.objects.delete",
     "storage.objects.get",
@@ -62,7 +62,7 @@ PORTS = [
 ]
 IMAGES = ["compute.images.get", "compute.images.getFromFamily", "compute.images.useReadOnly"]
 
-Send = Callable[[str, str, Any], Any]  # method, address, body -> the answer; None where there is no such thing
+Send = Callable[[str, str, Any], Any]  # method, address, body -> the response; None: not found
 
 
 class GCESetup(Setup):
@@ -76,10 +76,10 @@ class GCESetup(Setup):
         self.bucket = f"gs://{self._name}/{PREFIX}"
         self.account = f"{ACCOUNT}@{self._project}.iam.gserviceaccount.com"
         self.policies = [
-            ("what the account that searches must be allowed", "\n".join(DRIVER)),
-            ("and for --port or --ssh-keypair", "\n".join(PORTS)),
-            ("and for an --image of a project of one's own, in that project", "\n".join(IMAGES)),
-            *((f"what machines may, as {ACCOUNT}: {title}", "\n".join(may)) for title, may in ROLES.values()),
+            ("permissions of the account that searches", "\n".join(DRIVER)),
+            ("also for --port or --ssh-keypair", "\n".join(PORTS)),
+            ("also for an --image of your own project, in that project", "\n".join(IMAGES)),
+            *((f"permissions of machines, as {ACCOUNT}: {title}", "\n".join(may)) for title, may in ROLES.values()),
         ]
         self.steps = [
             self._make_bucket(),
@@ -167,7 +167,7 @@ class GCESetup(Setup):
         get: tuple[str, str, Any],
         put: Callable[[dict[str, Any]], tuple[str, str, Any]],
     ) -> Step:
-        """Add `binding` to a policy, which keeps all others. Its etag sees to it that nobody's change is lost."""
+        """Add `binding` to a policy, and keep all others. The etag makes sure that no concurrent change is lost."""
 
         def policy() -> dict[str, Any]:
             return self._send(*get) or {}
@@ -177,7 +177,7 @@ class GCESetup(Setup):
             self._send(*put({**there, "version": 3, "bindings": [*there.get("bindings", []), binding]}))
 
         _, at, _ = put({})
-        text = f"{at}: with this binding beside those that are there\n{json.dumps(binding, indent=2)}"
+        text = f"{at}: with this binding added\n{json.dumps(binding, indent=2)}"
         return Step(title, text, lambda: binding in policy().get("bindings", []), do)
 
 
@@ -197,7 +197,7 @@ def _sender() -> Send:
         if answer.status_code == 404:
             return None
         if answer.status_code == 409 and method == "POST":
-            return {}  # it is there
+            return {}  # exists already
         if answer.status_code >= 400:
             raise CloudDenied(f"{service}: {answer.status_code}: {_message(answer)}")
         return answer.json()

@@ -1,11 +1,11 @@
-"""What the start-up script does on Google Compute Engine: how it ends its machine, and how it reaches the bucket.
+"""The parts of the start-up script for Google: how it ends its machine, and how it accesses the bucket.
 
-A shutdown from inside only stops a machine: its disk costs on, and Google's own time limit no longer counts. So the
-machine deletes itself, through the REST interface, as its service account. What else shuts it down, deletes it too:
-that is the shutdown script. The account's tokens come from the metadata server when they are needed; none is in the
+A shutdown from inside only stops a machine: its disk still costs, and Google's own time limit no longer applies. So the
+machine deletes itself, through the REST API, as its service account. If something else shuts it down, the shutdown
+script deletes it. The account's tokens come from the metadata server when they are needed; none is in the
 text. Nothing is installed before the user's script has run: python3 and curl are the image's.
 
-GCE_METADATA_HOST, STORAGE_EMULATOR_HOST and CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE are honoured, for simulated clouds.
+GCE_METADATA_HOST, STORAGE_EMULATOR_HOST and CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE are used, for simulated clouds.
 """
 
 import shlex
@@ -13,8 +13,8 @@ import shlex
 from studio.errors import BadInput
 
 # Google runs the script at each boot, and again when its agent is updated. A machine that boots a second time (after a
-# fault of the hardware, a panic, by the user's script) has lost its timer: it ends. An image that somebody makes of this
-# machine has its mark too: other machines have other ids.
+# hardware fault or a panic, or by the user's script) has lost its timer: it ends. An image made from this machine has its
+# mark too: other machines have other ids.
 ARM = r"""google() {{
   python3 - {bucket} {prefix} "$@" <<'PYTHON'
 {python}
@@ -107,7 +107,7 @@ for attempt in range(8):
 sys.exit(1)
 """.strip()
 
-# What Google runs when the machine is shut down, by whomever: 90 s of time, 30 s on a spot machine that is taken away.
+# Run by Google whenever the machine is shut down: within 90 s, or 30 s on a preempted spot machine.
 SHUTDOWN = r"""#!/bin/bash
 # Studio: a machine that is only stopped would go on costing.
 ask() {
@@ -123,14 +123,14 @@ curl -sS -m 20 -X DELETE -H @- <<<"Authorization: Bearer $token" \
 
 
 def snippets(bucket: str, lifetime: int) -> dict[str, str]:
-    """`arm`, `end`, `fetch` and `store` of a `Startup`.
+    """Return `arm`, `end`, `fetch` and `store` of a `Startup`.
 
-    `bucket` is a URL as `studio worker` takes it, gs://BUCKET/PREFIX. `lifetime` in seconds.
+    `bucket` is a URL as `studio worker` takes it, gs://BUCKET/PREFIX. `lifetime` in seconds. Raises BadInput.
     """
     scheme, _, rest = bucket.partition("://")
     name, _, prefix = rest.partition("/")
     if scheme != "gs" or not name:
-        raise BadInput(f"{bucket!r} is no bucket for machines of Google: write gs://BUCKET/PREFIX")
+        raise BadInput(f"{bucket!r} is not a bucket for machines of Google: write gs://BUCKET/PREFIX")
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     return {
         "arm": ARM.format(bucket=shlex.quote(name), prefix=shlex.quote(prefix), lifetime=lifetime, python=PYTHON),

@@ -1,4 +1,4 @@
-"""Which of Google's machine types do, and in which zones. Pure functions of what `machineTypes.list` answers.
+"""Choose Google machine types that meet the requirements, and their zones. Pure.
 
 GPUs belong to a machine type (A2, A3, G2, G4), or are attached to one of N1, up to a number of cores.
 """
@@ -13,10 +13,10 @@ from studio.backends.cloud.gce.prices import Parts, Rates, price
 from studio.backends.cloud.machine_types import GIB, MachineType, same_gpu, suitable, wanted_gpus
 from studio.text import did_you_mean
 
-MOST_TYPES = 10  # that are offered
-DISK, DISK_WITH_DRIVER = 16, 64  # GiB at least: an image does not start on a disk that is smaller than itself
+MOST_TYPES = 10  # types offered
+DISK, DISK_WITH_DRIVER = 16, 64  # least GiB: an image does not boot from a disk smaller than itself
 ARM = ("t2a", "c4a", "n4a")  # series
-HYPERDISK = ("c4", "c4a", "c4d", "n4", "n4a", "n4d", "h4d", "g4", "a4", "x4", "m4")  # take no Persistent Disk
+HYPERDISK = ("c4", "c4a", "c4d", "n4", "n4a", "n4d", "h4d", "g4", "a4", "x4", "m4")  # series without Persistent Disk
 # https://cloud.google.com/compute/docs/gpus: how many can be attached, and to at most how many cores of N1.
 GUEST_GPUS = {
     "nvidia-tesla-t4": {1: 48, 2: 48, 4: 96},
@@ -24,27 +24,27 @@ GUEST_GPUS = {
     "nvidia-tesla-p100": {1: 16, 2: 32, 4: 64},
     "nvidia-tesla-v100": {1: 12, 2: 24, 4: 48, 8: 96},
 }
-DEFAULT_GUEST = "nvidia-tesla-t4"  # the others are old ones, for those who name them
+DEFAULT_GUEST = "nvidia-tesla-t4"  # the others are old, and used only if named
 
 
 @dataclass(frozen=True)
 class ZoneType(MachineType):
-    """In one zone. `local_ssds`: partitions that it brings along."""
+    """A machine type in one zone. `local_ssds`: partitions included."""
 
     zone: str = ""
     local_ssds: int = 0
 
 
 def series(machine_type: str) -> str:
-    """`n2d` of `n2d-standard-4`; `n1` of `custom-4-8192`."""
+    """Return the series: `n2d` of `n2d-standard-4`; `n1` of `custom-4-8192`."""
     first = machine_type.partition("-")[0]
     return "n1" if first == "custom" else first
 
 
 def read_type(answer: Any, zone: str) -> ZoneType:
-    """`answer`: a `compute_v1.MachineType`."""
+    """Convert a `compute_v1.MachineType`."""
     gpus = list(answer.accelerators)
-    # A shared core is cheap as long as it rests, which experiments do not do. Metal takes many minutes to start.
+    # A shared core is cheap only while idle, which experiments are not. Metal takes many minutes to start.
     ordinary = (
         not answer.is_shared_cpu
         and not answer.name.endswith("-metal")
@@ -65,7 +65,7 @@ def read_type(answer: Any, zone: str) -> ZoneType:
 
 
 def with_guests(types: Iterable[ZoneType], zone_gpus: dict[str, set[str]], wanted: Wanted) -> Iterator[ZoneType]:
-    """`types`, and those of N1 with GPUs that are attached to them. `zone_gpus`: what can be, by zone."""
+    """Yield `types`, and types of N1 with GPUs attached to them. `zone_gpus`: GPUs that can be attached, by zone."""
     for kind in types:
         yield kind
         if series(kind.name) != "n1" or not wanted_gpus(wanted) or kind.gpus:
@@ -79,7 +79,7 @@ def with_guests(types: Iterable[ZoneType], zone_gpus: dict[str, set[str]], wante
 
 
 def choose(types: Iterable[ZoneType], wanted: Wanted, rates: Rates, region: str, near: str = "") -> list[Offer]:
-    """The cheapest first, and of equal ones that in zone `near`. NotOffered without any."""
+    """Return offers, cheapest first, and of equal ones first those in zone `near`. Raises NotOffered if there are none."""
     found = suitable(types, wanted, f"Google in {region}")
     priced = [(kind, _offer(kind, wanted, rates)) for kind in found]
 
@@ -94,7 +94,7 @@ def choose(types: Iterable[ZoneType], wanted: Wanted, rates: Rates, region: str,
 
 
 def guest_gpus(order: Order) -> str | None:
-    """The GPU to attach; None: there is none, or the machine type has its own."""
+    """Return the GPU to attach; None if there is none, or the machine type has its own."""
     if not order.gpus or series(order.machine_type) != "n1":
         return None
     asked = order.gpu_type or DEFAULT_GUEST
@@ -111,7 +111,7 @@ def disk_type(machine_type: str) -> str:
 
 
 def disk_gib(hdd: int, gpus: int) -> int:
-    """`hdd` in bytes."""
+    """Return the size of the disk in GiB. `hdd` in bytes."""
     return max(math.ceil(hdd / GIB), DISK_WITH_DRIVER if gpus else DISK)
 
 

@@ -76,7 +76,7 @@ function tokenize(text) {
   while (TOKEN.lastIndex < text.trimEnd().length) {
     const start = TOKEN.lastIndex;
     const match = TOKEN.exec(text);
-    if (!match) throw new QueryError(`${text.slice(start).trim()} is no name, operator or value.`);
+    if (!match) throw new QueryError(`${text.slice(start).trim()} is not a name, operator or value.`);
     const [, quoted, sign, word] = match;
     if (quoted) tokens.push({ kind: "text", text: quoted.slice(1, -1).replace(/\\(.)/g, "$1") });
     else if (sign) tokens.push({ kind: "sign", text: SAME[sign] ?? sign });
@@ -107,10 +107,10 @@ function test(name, operator, value, columns) {
   if ("<>".includes(operator[0]) && Number.isNaN(number)) throw new QueryError(`${operator} needs a number, not ${value}.`);
   if (column.words) {
     const meant = new Set([...column.words].filter(([word]) => (operator === "~" ? word.includes(text) : word === text)).map(([, each]) => each));
-    if (!meant.size) throw new QueryError(`${value} is no ${name}; there are ${[...column.words.keys()].join(", ")}.`);
+    if (!meant.size) throw new QueryError(`${value} is not a ${name}; there are ${[...column.words.keys()].join(", ")}.`);
     return (row) => meant.has(column(row)) !== (operator === "!=");
   }
-  // What is missing is no answer to any question, not even to !=
+  // A missing value matches no condition, not even !=
   return (row) => {
     const found = column(row);
     return found === PENDING || (found !== null && found !== undefined && compare(found));

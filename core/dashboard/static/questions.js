@@ -14,7 +14,7 @@ const ASKED = { pause, resume, stop, retry, "add-budget": budget, "add-values": 
 const isLive = ({ state }) => state === "running" || state === "paused";
 const runningOf = ({ summary }) => summary.running ?? 0;
 
-// What is asked of a search that nobody is at work on starts it again, with all that it has yet to do.
+// An action on a search without a driver resumes it.
 const goesOn = ({ summary }) => (isLive(summary) ? "" : summary.actions?.resume ? " It runs here, on the dashboard's machine." : " This also resumes the search, on this machine.");
 
 function pause(app) {
@@ -32,7 +32,7 @@ function stop(app, numbers) {
   const shared = { doing: "Stopping…", no: "Keep running", danger: true };
   if (numbers) {
     const one = numbers.length === 1;
-    const words = `${one ? "It ends" : "They end"} now, marked stopped. The search goes on with others; Retry runs ${one ? "it" : "them"} again.`;
+    const words = `${one ? "It ends" : "They end"} now, marked stopped. The search continues with others; Retry runs ${one ? "it" : "them"} again.`;
     return { title: `Stop experiment${one ? "" : "s"} ${numbers.join(", ")}?`, words, yes: one ? "Stop it" : `Stop ${numbers.length}`, ...shared };
   }
   const running = runningOf(app);
@@ -45,7 +45,7 @@ function stop(app, numbers) {
 function retry(app, numbers, count) {
   const many = count ?? app.summary.counts.failed ?? 0;
   const title = numbers?.length === 1 ? `Retry experiment ${numbers[0]}?` : `Retry ${counted(many, "failed experiment")}?`;
-  return { title, words: `${many === 1 ? "It runs" : "Each runs"} once more with the same values.${goesOn(app)}`, yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
+  return { title, words: `${many === 1 ? "It runs" : "Each runs"} again with the same values.${goesOn(app)}`, yes: `Retry ${many}`, doing: "Starting…", no: "Cancel" };
 }
 
 function budget({ summary }) {

@@ -1,4 +1,4 @@
-"""`{NAME}` in the arguments of the script, in a command, or in what `--env` sets."""
+"""`{NAME}` in the arguments of the script, in a command, or in a value of `--env`."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -16,7 +16,7 @@ _NAMES = re.compile(r"\{([^{}\s]+)\}")
 
 
 def find_brackets(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """One place for each name in brackets, wherever it stands."""
+    """Yield one place for each name in brackets, wherever it occurs."""
     texts = [*program.command, *program.arguments, *(f"{name}={value}" for name, value in program.env.items())]
     for name in dict.fromkeys(match for text in texts for match in _NAMES.findall(text)):
         shown = next(text for text in texts if f"{{{name}}}" in text)
@@ -28,10 +28,10 @@ def _give(name: str, value: object, draft: Draft) -> None:
 
 
 def check_brackets(program: Program, names: Collection[str]) -> None:
-    """SubstitutionError for `{learnig_rate}`, which is close to a hyperparameter and none."""
+    """Raise SubstitutionError for `{learnig_rate}`, which is close to the name of a hyperparameter but is none."""
     for place in find_brackets(program, None):
         if place.name in names or not names:
             continue
         hint = did_you_mean(place.name, names)
         if hint.startswith("; did you mean"):
-            raise SubstitutionError(f"{{{place.name}}} in {place.shown!r} is no hyperparameter{hint}")
+            raise SubstitutionError(f"{{{place.name}}} in {place.shown!r} is not a hyperparameter{hint}")

@@ -1,4 +1,4 @@
-"""Options written out one by one: argparse and optparse, click, absl, docopt, getopt, `sys.argv` itself, nanoGPT's configurator."""
+"""Options defined one by one: argparse, optparse, click, absl, docopt, getopt, `sys.argv`, nanoGPT's configurator."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _COMPARED = re.compile(r"(--[\w-]+)=?")
 
 
 def argparse(program: Program, source: Source) -> Iterator[Option]:
-    """`parser.add_argument("--lr", "-l", type=float, default=0.1)`, also of groups, subparsers, and Hugging Face's."""
+    """Yield options of `parser.add_argument("--lr", "-l", type=float, default=0.1)`, groups and subparsers included."""
     outline = source.outline
     main = {
         name
@@ -52,7 +52,7 @@ def argparse(program: Program, source: Source) -> Iterator[Option]:
 
 
 def click(program: Program, source: Source) -> Iterator[Option]:
-    """`@click.option("--lr", "-l", default=0.1)`, `"--shout/--no-shout"`, `is_flag=True`."""
+    """Yield options of `@click.option("--lr", "-l", default=0.1)`, `"--shout/--no-shout"`, `is_flag=True`."""
     for function in source.outline.functions:
         group = any(dotted(d).rpartition(".")[2] in ("group", "callback") for d in function.decorators)
         for decorator in function.decorators:
@@ -81,7 +81,7 @@ def click(program: Program, source: Source) -> Iterator[Option]:
 
 
 def click_spellings(texts: list[str]) -> tuple[list[str], str]:
-    """The spellings of an option and that of its opposite: `--shout/--no-shout`."""
+    """Return the spellings of an option, and that of its opposite: `--shout/--no-shout`."""
     spellings: list[str] = []
     negative = ""
     for text in texts:
@@ -94,7 +94,7 @@ def click_spellings(texts: list[str]) -> tuple[list[str], str]:
 
 
 def absl(program: Program, source: Source) -> Iterator[Option]:
-    """`flags.DEFINE_float("lr", 0.1, "learning rate")`."""
+    """Yield options of `flags.DEFINE_float("lr", 0.1, "learning rate")`."""
     for call in source.outline.calls:
         if not call.last.startswith("DEFINE_") and not call.last.startswith("define_"):
             continue
@@ -107,7 +107,7 @@ def absl(program: Program, source: Source) -> Iterator[Option]:
 
 
 def docopt(program: Program, source: Source) -> Iterator[Option]:
-    """The usage text that docopt reads its options from."""
+    """Yield the options in a usage text of docopt."""
     if not any(call.last == "docopt" for call in source.outline.calls):
         return
     for string in source.outline.strings:
@@ -122,7 +122,7 @@ def docopt(program: Program, source: Source) -> Iterator[Option]:
 
 
 def own_parser(program: Program, source: Source) -> Iterator[Option]:
-    """A script that looks through `sys.argv` itself: `arg.startswith("--lr=")`, `"--lr" in sys.argv`, getopt."""
+    """Yield options of a script that reads `sys.argv` itself: `arg.startswith("--lr=")`, `"--lr" in sys.argv`, getopt."""
     outline = source.outline
     getopt = any(call.last in ("getopt", "gnu_getopt") for call in outline.calls)
     reads_argv = "sys.argv" in source.file.text or "from sys import argv" in source.file.text
@@ -140,7 +140,7 @@ def own_parser(program: Program, source: Source) -> Iterator[Option]:
 
 
 def configurator(program: Program, source: Source) -> Iterator[Option]:
-    """Globals that an executed file overrides from `--name=value`, as nanoGPT's configurator.py does."""
+    """Yield globals that an executed file overrides from `--name=value`, as nanoGPT's configurator.py does."""
     if source not in program.own:
         return
     texts = [other.file.text for other in [source, *program.executed]]
@@ -159,7 +159,7 @@ def configurator(program: Program, source: Source) -> Iterator[Option]:
 
 
 def _takes_next(source: Source, spelling: str) -> bool:
-    """Whether the text goes on to the argument behind it: `sys.argv[sys.argv.index("--lr") + 1]`."""
+    """Return whether the text uses the argument after it: `sys.argv[sys.argv.index("--lr") + 1]`."""
     return bool(re.search(rf"index\(\s*[\"']{re.escape(spelling)}[\"']\s*\)", source.file.text)) or "next(" in (
         source.file.text
     )

@@ -1,6 +1,6 @@
 """Values in a configuration file that the script reads: `config.yaml:optimizer.lr`.
 
-To know another format, add a file that finds its `Scalar`s and a line to `FORMATS`.
+To support another format, add a file that finds its `Scalar`s and a line to `FORMATS`.
 """
 
 import re
@@ -36,20 +36,20 @@ _WITHOUT_SUFFIX = ("", ".txt", ".config", ".local", ".example", ".params")
 
 
 def find_in_files(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Values in files whose names stand in the arguments or, as a text, in the script or a module of its own."""
+    """Yield values in files that are named in the arguments or, as a string, in the script or its modules."""
     for path in files_read(program):
         text = file_text(program, path)
         if text is None or (words is not None and not any(word in text for word in words)):
             continue
         try:
             places = list(places_in(path, text))
-        except SubstitutionError:  # read by the script in a way of its own
+        except SubstitutionError:  # the script has its own way to read it
             continue
         yield from places
 
 
 def files_read(program: Program) -> list[str]:
-    """Paths of configuration files that the program seems to read, those of the arguments first."""
+    """Return paths of configuration files that the program seems to read, those in the arguments first."""
     found: dict[str, None] = {}
     written = {name for source in program.python for name in _WRITTEN.findall(source.file.text)}
     texts = [part for argument in program.arguments for part in re.split(r"[=,]", argument)]
@@ -72,7 +72,7 @@ def files_read(program: Program) -> list[str]:
 
 
 def places_in(path: str, text: str) -> Iterator[Place]:
-    """Every value of one file. SubstitutionError where it does not parse."""
+    """Yield every value of one file. Raises SubstitutionError if it does not parse."""
     reader = format_of(path)
     if reader is None:
         raise SubstitutionError(f"{path!r}: values go into .py, YAML, JSON, TOML, INI and .env files")
@@ -93,7 +93,7 @@ def _write(path: str, scalar: Scalar, value: object) -> str:
 
 
 def file_text(program: Program, path: str) -> str | None:
-    """The text of a configuration file; None for one that is not there or is no UTF-8."""
+    """Return the text of a configuration file; None if it is missing or not UTF-8."""
     try:
         return None if program.data(path) is None else program.text(path)
     except SubstitutionError:
@@ -101,7 +101,7 @@ def file_text(program: Program, path: str) -> str | None:
 
 
 def format_of(path: str) -> Callable[[str, str], list[Scalar]] | None:
-    """What reads the format of `path`, by its suffix; files without one, and `.env.local`, have lines `name = value`."""
+    """Return the reader of the format of `path`, by its suffix; files without one, and `.env.local`, as `name = value`."""
     name = PurePosixPath(path).name
     suffix = PurePosixPath(path).suffix.lower()
     if name == ".env" or name.startswith(".env."):

@@ -1,4 +1,4 @@
-"""Constants under a name: a dict's key, a keyword or argument of a call, an attribute, a field of a class, a default."""
+"""Constants with a name: a dict's key, a keyword or argument of a call, an attribute, a class field, a default."""
 
 from collections.abc import Collection, Iterator
 
@@ -8,18 +8,18 @@ from studio.script.places.variables import literal_edit
 from studio.script.program import Program, Source
 from studio.script.reads import Read
 
-# What these calls are given defines options, and fields; it is no hyperparameter by itself.
+# Arguments of these calls define options and fields; they are not hyperparameters themselves.
 _DEFINING = {"add_argument", "add_option", "option", "argument", "Option", "Argument", "field", "Field", "ib", "attrib"}
 
 
 def find_constants(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Constants under a name in the script."""
+    """Yield named constants in the script."""
     for source in program.parsed(program.own):
         yield from _named(source, words)
 
 
 def find_in_modules(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Constants under a name in the local modules that it imports."""
+    """Yield named constants in the local modules that the script imports."""
     for source in program.modules:
         if words is None or any(word in source.file.text for word in words):
             for parsed in program.parsed([source]):
@@ -46,7 +46,7 @@ def place_of(source: Source, named: Named) -> Place:
 
 
 def _shown(source: Source, named: Named) -> str:
-    """As much of the text as says what would change."""
+    """Return as much of the text as shows the change."""
     value = source.file.code(named.node)
     if named.kind in ("keyword", "argument"):
         callee = source.file.code(named.shown).partition("(")[0]

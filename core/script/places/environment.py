@@ -13,7 +13,7 @@ from studio.script.program import Program, Source
 
 
 def find_variables(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Environment variables by the name under which the script, or a module of its own, asks for them."""
+    """Yield environment variables by the name under which the script, or one of its modules, reads them."""
     for source in program.parsed(program.python):
         for name, node, default in _asked(source):
             if words is None or name in words or name.lower() in words:
@@ -26,7 +26,7 @@ def find_variables(program: Program, words: Collection[str] | None) -> Iterator[
 
 
 def variable(name: str) -> Place:
-    """The place of `env:NAME`, which no source has to show."""
+    """Return the place of `env:NAME`, even if no source mentions it."""
     return Place(name, (), "environment", "", 0, UNKNOWN, f"{name} in its environment", give=partial(_set, name))
 
 

@@ -1,4 +1,4 @@
-"""All places of a program, in the order in which a name is looked for, and the one that a name means."""
+"""All places of a program in search order, and the place that a name refers to."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -28,7 +28,7 @@ Finder = Callable[[Program, Collection[str] | None], Iterator[Place]]
 
 PARSERS = (argparse, click, typer, signatures, tap, lightning, absl, docopt, configurator, own_parser)
 
-# A name means the first row that has it. Within a row it has to be the only one.
+# A name refers to the first row that has it. Within a row it must be unique.
 KINDS: tuple[tuple[Finder, ...], ...] = (
     (brackets.find_brackets,),
     (partial(options.find_options, parsers=PARSERS), hydra.find_overrides),
@@ -46,7 +46,7 @@ _LINE = re.compile(r"(?:(?P<line>\d+):)?(?P<key>.*)", re.DOTALL)
 
 
 class Places:
-    """The places of one program, found when a name is looked for."""
+    """The places of a program, found on demand."""
 
     def __init__(self, program: Program, shown: str = "") -> None:
         self.program = program
@@ -54,7 +54,7 @@ class Places:
         self._found: dict[tuple[int, str | None], list[Place]] = {}
 
     def every(self) -> list[Place]:
-        """All of them, in the order of `KINDS`, each with the shortest address that picks it."""
+        """Return all places, in the order of `KINDS`, each with the shortest address that selects it."""
         rows = [self._row(row, None) for row in range(len(KINDS))]
         result: list[Place] = []
         seen: set[tuple[object, ...]] = set()
@@ -74,17 +74,17 @@ class Places:
         return result
 
     def choose(self, address: str) -> Place:
-        """The place that `address` means. SubstitutionError where there is none, or no single one."""
+        """Return the place that `address` refers to. SubstitutionError if there is none, or more than one."""
         found = self.candidates(address)
         if len(found) == 1:
             return replace(found[0], address=address)
         if found:
-            several = f"hyperparameter {address!r} may be any of these; write which:"
+            several = f"hyperparameter {address!r} may be any of these; write one of the forms:"
             raise SubstitutionError(several, tuple(self._forms(found)))
         raise SubstitutionError(f"hyperparameter {address!r} is read nowhere in {self._shown!r}{self._advice(address)}")
 
     def candidates(self, address: str) -> list[Place]:
-        """The places that `address` may mean: one where it is clear, none where it is wrong."""
+        """Return the places that `address` may refer to: one if it is unambiguous, none if it is wrong."""
         if (special := self._special(address)) is not None:
             return special
         for exact in (True, False):
@@ -98,7 +98,7 @@ class Places:
         return []
 
     def _special(self, address: str) -> list[Place] | None:
-        """The places of an address that says what kind it is; None for a plain name."""
+        """Return the places of an address with a kind (`--lr`, `env:LR`, `file:key`); None for a plain name."""
         if address.startswith("-"):
             known = [p for p in self._row(1, _dashless(address)) if address in _spellings(p)]
             return known[:1] or [options.by_its_name(address, self.program.arguments)]
@@ -127,7 +127,7 @@ class Places:
         else:
             text = config_files.file_text(self.program, path)
             if text is None:
-                raise SubstitutionError(f"{address}: {path!r} is no UTF-8 text")
+                raise SubstitutionError(f"{address}: {path!r} is not UTF-8 text")
             places = list(config_files.places_in(path, text))
             whole = [p for p in places if _plain_key(p) == key.replace("[", ".").replace("]", "")]
             if len(whole) == 1:
@@ -141,7 +141,7 @@ class Places:
         return found
 
     def _of_python(self, path: str, key: str) -> list[Place]:
-        """Places in one Python file, in the order in which a name is looked for in the script."""
+        """Return places in one Python file, in search order."""
         known = {source.path for source in self.program.own}
         inner = self if path in known else Places(self.program.with_module(path))
         for row in range(2, len(KINDS)):
@@ -152,7 +152,7 @@ class Places:
         return [place for row in rows for place in row if place.file == path and place.edits]
 
     def _row(self, row: int, address: str | None) -> list[Place]:
-        """Places of one row that `address` may mean; all for None."""
+        """Return places of one row that `address` may refer to; all for None."""
         key = (row, address)
         if key not in self._found:
             words: set[str] | None = None
@@ -163,7 +163,7 @@ class Places:
         return self._found[key]
 
     def _address(self, place: Place, rows: list[list[Place]]) -> str:
-        """The shortest address that `choose` takes for this place."""
+        """Return the shortest address that `choose` takes for this place."""
         for address in _addresses(place):
             for row in rows:
                 found = _matching(row, address)
@@ -174,7 +174,7 @@ class Places:
         return place.prefix if place.kind == "option" else f"{place.file}:{place.line}:{place.name}"
 
     def _forms(self, found: Sequence[Place]) -> Iterator[str]:
-        """For each place of `found` a line with the form that picks it."""
+        """Yield, for each place of `found`, a line with the form that selects it."""
         rows = [self._row(row, None) for row in range(len(KINDS))]
         for place in found:
             yield f"{place}   --hp={self._address(place, rows)}=…"
@@ -191,13 +191,13 @@ class Places:
         if hint.startswith("; did you mean"):
             return hint
         return (
-            f"; read it there, or append {{{address}}} to the command, or name an option that Studio does not see: "
+            f"; read it there, or append {{{address}}} to the command, or name an option that Studio does not find:  "
             f"--hp=--{address}=…"
         )
 
 
 def _words(address: str) -> list[str]:
-    """`["Config", "layers[0]"]` of `Config.layers[0]`."""
+    """Return `["Config", "layers[0]"]` for `Config.layers[0]`."""
     parts: list[str] = []
     for part in _PART.findall(address):
         if part.startswith("[") and parts:
@@ -208,9 +208,9 @@ def _words(address: str) -> list[str]:
 
 
 def _matching(places: Sequence[Place], address: str) -> list[Place]:
-    """Those whose name is the last part of `address` and that have its other parts around them, in this order.
+    """Return the places whose name is the last part of `address`, with its other parts around them, in this order.
 
-    A whole address wins over one that names a few of the parts.
+    A match of the complete address wins over one with a few of the parts.
     """
     *around, name = _words(address)
     name = options.known_as(name)
@@ -229,7 +229,7 @@ def _matching(places: Sequence[Place], address: str) -> list[Place]:
 
 
 def _nearest(found: list[Place], program: Program) -> list[Place]:
-    """An option that is not nested before those that are; the script before its modules."""
+    """Return an option that is not nested before nested ones; else places in the script before those in its modules."""
     unnested = [place for place in found if place.kind in ("option", "override") and not place.within]
     if unnested:
         return unnested[:1]
@@ -239,7 +239,7 @@ def _nearest(found: list[Place], program: Program) -> list[Place]:
 
 
 def _addresses(place: Place) -> Iterator[str]:
-    """Forms that may pick `place`, the shortest first."""
+    """Yield forms that may select `place`, the shortest first."""
     if place.kind == "option":
         yield place.name
         yield place.prefix

@@ -1,4 +1,4 @@
-"""How a value enters the arguments of a program: written as text, put in the place of the one there, or added."""
+"""Passing a value on the command line: as text, in place of the present one, or appended."""
 
 from collections.abc import Sequence
 
@@ -7,24 +7,24 @@ from studio.experiment import plain
 
 
 def as_text(value: object) -> str:
-    """`value` as a command line or the environment has it; a program in Python reads `True` more often than `true`."""
+    """Return `value` as text for the command line or the environment; booleans as Python's `True`, the common form."""
     return str(plain(value))
 
 
 def as_switch(name: str, value: object) -> bool:
-    """Whether a flag is on, for True, False, 1, 0 and their texts. SubstitutionError for any other value."""
+    """Return whether a flag is on, for True, False, 1, 0 and their texts. SubstitutionError for any other value."""
     known = {"true": True, "1": True, "1.0": True, "yes": True, "on": True}
     known |= {"false": False, "0": False, "0.0": False, "no": False, "off": False, "none": False, "": False}
     text = str(plain(value)).lower()
     if text not in known:
-        raise SubstitutionError(f"{name} is a flag, which is there or not, and cannot be {value!r}; write true,false")
+        raise SubstitutionError(f"{name} is a flag, which is on or off, and cannot be {value!r}; write true,false")
     return known[text]
 
 
 def set_option(
     arguments: list[str], spellings: Sequence[str], new: Sequence[str], *, front: bool, width: int = 1
 ) -> None:
-    """Put `new` where one of `spellings` stands, with its `width` values, else at the front or the end."""
+    """Put `new` in place of one of `spellings` and its `width` values, else at the front or the end."""
     at = index_of(arguments, spellings)
     if at is not None:
         stop = at + 1 + (0 if "=" in arguments[at] else width)
@@ -46,7 +46,7 @@ def given_text(arguments: Sequence[str], spellings: Sequence[str]) -> str | None
 
 
 def index_of(arguments: Sequence[str], spellings: Sequence[str]) -> int | None:
-    """The last argument that is one of `spellings`, or begins with it and `=`: the last one counts in most parsers."""
+    """Return the index of the last argument that is one of `spellings`, or begins with it and `=`; the last one counts."""
     stop = arguments.index("--") if "--" in arguments else len(arguments)
     for index in reversed(range(stop)):
         if arguments[index].partition("=")[0] in spellings:

@@ -1,4 +1,4 @@
-"""Overrides of a Hydra application: `optimizer.lr=0.1` among its arguments. Interpolations and the files stay."""
+"""Overrides of a Hydra application, `optimizer.lr=0.1` in its arguments. Interpolations and files stay unchanged."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[\w./+:-]+")
 
 
 def find_overrides(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Keys of the configuration that `@hydra.main` names, of the groups in its defaults, and of registered dataclasses."""
+    """Yield keys of the configuration that `@hydra.main` names, of its default groups, and of registered dataclasses."""
     for source in program.parsed(program.own):
         for call in _mains(source):
             folder = _folder(program, source, call)
@@ -39,14 +39,14 @@ def find_overrides(program: Program, words: Collection[str] | None) -> Iterator[
 
 
 def _today(place: Place, program: Program) -> Place:
-    """With the value that the arguments give it."""
+    """Return `place` with its value in the present arguments."""
     key = ".".join([*place.within, place.name])
     text = given_text([argument.lstrip("+") for argument in program.arguments], (key,))
     return place if text is None else replace(place, value=literal(text))
 
 
 def override(key: str, known: Place | None = None) -> Place:
-    """The place of `hydra:KEY`, which no source has to show."""
+    """Return the place of `hydra:KEY`, even if no source mentions it."""
     *within, name = key.split(".")
     give = partial(_give, key)
     if known is None:
@@ -98,7 +98,7 @@ def _texts(call: Call) -> list[str]:
 
 def _folder(program: Program, source: Source, call: Call) -> str | None:
     given = text_of(call.keyword("config_path")) or next(iter(_texts(call)), None)
-    for argument in program.arguments:  # --config-dir is looked at by hydra, too
+    for argument in program.arguments:  # Hydra also searches --config-dir
         if argument.startswith("--config-path="):
             given = argument.partition("=")[2]
     base = PurePosixPath(source.path).parent
@@ -144,7 +144,7 @@ def _of_file(program: Program, folder: str, name: str, within: tuple[str, ...], 
 
 
 def _registered(program: Program, source: Source) -> Iterator[Option]:
-    """Dataclasses given to `ConfigStore.store(name="config", node=Config)`."""
+    """Yield the fields of dataclasses given to `ConfigStore.store(name="config", node=Config)`."""
     if "ConfigStore" not in source.file.text:
         return
     for call in source.outline.calls:

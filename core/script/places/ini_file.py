@@ -1,4 +1,4 @@
-"""INI files, `.env` files, and others of lines `name = value`: each value by its section and name."""
+"""INI files, `.env` files, and others with lines `name = value`: each value by its section and name."""
 
 import re
 from functools import partial
@@ -16,7 +16,7 @@ _COMMENT = re.compile(r"\s+[#;].*$")
 
 
 def ini_scalars(path: str, text: str) -> list[Scalar]:
-    """Every value of `text` by its section, where it is in one, and its name."""
+    """Return every value of `text` by its section, if any, and its name."""
     found: list[Scalar] = []
     section: tuple[str, ...] = ()
     position = 0
@@ -40,7 +40,7 @@ def ini_scalars(path: str, text: str) -> list[Scalar]:
 
 
 def _read(raw: str) -> tuple[str, str]:
-    """The text of the value without a comment behind it, and its quotes."""
+    """Return the text of the value without a comment after it, and its quotes."""
     if raw[:1] in ("'", '"') and (end := raw.find(raw[0], 1)) > 0:
         return raw[: end + 1], raw[0]
     return _COMMENT.sub("", raw).rstrip(), ""
@@ -50,7 +50,7 @@ def _write(value: object, quote: str, comment: bool) -> str:
     value = plain(value)
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if "\n" in text or "\r" in text or (quote and quote in text):
-        raise SubstitutionError(f"{value!r} cannot be written into a file of lines `name = value`")
+        raise SubstitutionError(f"{value!r} cannot be written into a file with lines `name = value`")
     if quote:
         return f"{quote}{text}{quote}"
     if comment and (text != text.strip() or re.search(r"\s", text)):

@@ -1,8 +1,8 @@
-"""Options that the script defines: the value is passed as the user would pass it, and the script's text stays.
+"""Options that the script defines: the value is passed on the command line, and the script stays unchanged.
 
     source --parsers--> Option ... --find--> Place     `train.py:7 --lr (0.01)`
 
-To know another library, add a function to `PARSERS` that yields `Option`s.
+To support another library, add a function to `PARSERS` that yields `Option`s.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,17 +26,17 @@ Style = Literal["=", " ", "on", "off", "pair", "bool"]
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a program.
+    """An option of a program.
 
     spellings  as it is typed, the preferred one first: `--learning-rate`, `-l`
-    names      under which a hyperparameter may mean it: its own, and the variable it is stored in
-    source     where it is defined, at `node`
-    default    the node of its default, where that is written
-    style      how a value is given:
+    names      names of a hyperparameter that refer to it: its own, and the variable it is stored in
+    source     the file that defines it, at `node`
+    default    the node of its default, if it is in the text
+    style      how a value is passed:
                "="     --lr=0.1
                " "     --lr 0.1
                "on"    --flag, or nothing
-               "off"   --no-flag stored as `flag`: there for False
+               "off"   --no-flag stored as `flag`: present for False
                "pair"  --flag, or the spelling in `negative`
                "bool"  --flag=1, and --flag= for False, as `type=bool` needs it
     front      belongs before a subcommand
@@ -53,7 +53,7 @@ class Option:
     negative: str = ""
     front: bool = False
     within: tuple[str, ...] = ()
-    value: object = UNKNOWN  # the default where no constant in the text says it
+    value: object = UNKNOWN  # the default if it is not a constant in the text
     choices: tuple[object, ...] = ()
 
 
@@ -61,7 +61,7 @@ Parser = Callable[[Program, Source], Iterator[Option]]
 
 
 def find_options(program: Program, words: Collection[str] | None, parsers: Collection[Parser]) -> Iterator[Place]:
-    """Options that the script or a local module of its own defines; one that several subcommands have is one place."""
+    """Yield options that the script or its modules define; one that several subcommands have is one place."""
     seen: set[str] = set()
     for source in program.parsed(program.python):
         for parser in parsers:
@@ -75,7 +75,7 @@ def find_options(program: Program, words: Collection[str] | None, parsers: Colle
 
 
 def _today(option: Option, arguments: Sequence[str], default: object) -> object:
-    """What the arguments give it, else its default."""
+    """Return the option's value in the present arguments, else its default."""
     if option.style in ("on", "off", "pair"):
         at = index_of(arguments, (*option.spellings, option.negative))
         if at is None:
@@ -86,7 +86,7 @@ def _today(option: Option, arguments: Sequence[str], default: object) -> object:
 
 
 def known_as(name: str) -> str:
-    """`learning_rate` for `learning-rate`."""
+    """Return `learning_rate` for `learning-rate`."""
     return name.replace("-", "_")
 
 
@@ -124,7 +124,7 @@ def place_of_option(option: Option) -> Place:
 def give_option(
     spellings: tuple[str, ...], style: Style, negative: str, front: bool, value: object, draft: Draft
 ) -> None:
-    """Pass `value` among the arguments, in the place of the one that is there."""
+    """Pass `value` among the arguments, in place of the present one."""
     spelling, arguments = spellings[0], draft.arguments
     every = (*spellings, negative) if negative else spellings
     if style in ("on", "off", "pair"):
@@ -146,7 +146,7 @@ def _is_negative(text: str) -> bool:
 
 
 def by_its_name(spelling: str, arguments: Collection[str]) -> Place:
-    """The place of `--hp=--learning_rate=…`, an option that no source shows: given as those beside it, `--x=v` by default."""
+    """Return the place of `--hp=--learning_rate=…`, an option that no source mentions, in the style of the others."""
     given = list(arguments)
     spaced = any(
         a.startswith("--") and "=" not in a and i + 1 < len(given) and not given[i + 1].startswith("-")

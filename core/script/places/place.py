@@ -1,4 +1,4 @@
-"""One place that a value goes to, and what one experiment changes.
+"""A place where a value goes, and the changes of one experiment.
 
 a kind's `find(program, wanted)` --> Place ...        Place.put(value, draft) --> edits of texts, arguments, environment
 """
@@ -12,7 +12,7 @@ from studio.errors import SubstitutionError
 
 @dataclass(frozen=True)
 class Edit:
-    """One span of a file's UTF-8 text, and what stands there for a value."""
+    """A span of a file's UTF-8 text, and the function that returns its text for a value."""
 
     file: str
     start: int
@@ -22,8 +22,14 @@ class Edit:
 
 @dataclass
 class Draft:
-    """What one experiment changes: `edits` of files, with their texts; the `command` with the script and its `arguments`;
-    `env`; `brackets`, the texts for `{name}` in these."""
+    """Changes of one experiment.
+
+    command    the command with the script
+    arguments  arguments of the script
+    env        environment variables
+    edits      edits of files, with their texts
+    brackets   texts for `{name}` in command, arguments and environment
+    """
 
     command: list[str]
     arguments: list[str]
@@ -32,7 +38,7 @@ class Draft:
     brackets: dict[str, str] = field(default_factory=dict)
 
     def fill(self) -> None:
-        """Replace what stands in brackets, each once: a value is no bracket of another."""
+        """Replace the names in brackets, each once: brackets in a value stay."""
         if self.brackets:
             known = re.compile("{(" + "|".join(map(re.escape, self.brackets)) + ")}")
             for words in (self.command, self.arguments):
@@ -45,22 +51,22 @@ Give = Callable[[object, Draft], None]
 
 @dataclass(frozen=True)
 class Place:
-    """One place that the value of a hyperparameter can go to.
+    """A place where the value of a hyperparameter can go.
 
-    name      the last part of its address, the name that it has in the script: `C`
-    within    what stands around it, from the outside: `("clf", "SVC")`; an address names any of these in this order
-    kind      what it is, for people: `keyword`, `option`
+    name      the last part of its address, its name in the script: `C`
+    within    the names around it, outermost first: `("clf", "SVC")`; an address has any of these in this order
+    kind      its kind, for the user: `keyword`, `option`
     file      path below the source; empty for an environment variable that no file reads
-    line      from 1; 0 where there is none
-    value     what stands there today, or `UNKNOWN`
-    shown     what it would change, with today's value: `SVC(C=1.0)`
+    line      from 1; 0 if unknown
+    value     the present value, or `UNKNOWN`
+    shown     the text that would change, with the present value: `SVC(C=1.0)`
     edits     spans that take the value
-    give      how the value enters otherwise, by the arguments or the environment
+    give      passes the value by the arguments or the environment
     home      where the value of today stands in a file, for a place that is none: the assignment of a variable whose
               reads are replaced, the default of an option. `studio apply` writes there
-    also      other names that mean it: `learning_rate` for `-l`
-    prefix    what an address begins with: `--` of an option, `hydra:`, `env:`, `config.yaml:`
-    note      what the user should know, said once
+    also      other names that refer to it: `learning_rate` for `-l`
+    prefix    beginning of an address: `--` of an option, `hydra:`, `env:`, `config.yaml:`
+    note      a notice for the user, shown once
     scale     "flag" for a place that is on or off, "running" for a variable that is added to, or multiplied
     choices   the values that the script takes there, where it names them
     varies    whether other values than `value` stand there, too: reads of a variable with two constants
@@ -82,7 +88,7 @@ class Place:
     scale: str = ""
     varies: bool = False
     choices: tuple[object, ...] = ()
-    address: str = ""  # the shortest form that picks it among the places of its script
+    address: str = ""  # the shortest form that selects it among the places of its script
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line} " if self.line else f"{self.file} " if self.file else ""
@@ -90,11 +96,11 @@ class Place:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from every other place of its program."""
+        """Identity of the place within its program."""
         return self.kind, self.file, self.line, self.within, self.name, tuple(edit.start for edit in self.edits)
 
     def put(self, value: object, draft: Draft) -> None:
-        """Put `value` here. SubstitutionError for one that cannot stand here."""
+        """Put `value` here. SubstitutionError for a value that does not fit."""
         for edit in self.edits:
             draft.edits.append((edit, edit.write(value)))
         if self.give is not None:
@@ -102,7 +108,7 @@ class Place:
 
 
 def apply_edits(texts: Mapping[str, str], edits: list[tuple[Edit, str]]) -> dict[str, str]:
-    """The `texts` that change, with the `edits` in them. SubstitutionError where two values want one span."""
+    """Return the changed `texts`, with the `edits` in them. SubstitutionError if two values need one span."""
     result: dict[str, str] = {}
     for file in dict.fromkeys(edit.file for edit, _ in edits):
         data = texts[file].encode()
@@ -118,6 +124,6 @@ def apply_edits(texts: Mapping[str, str], edits: list[tuple[Edit, str]]) -> dict
 
 
 def lines_of(lines: Sequence[int]) -> str:
-    """`line 3`, `lines 3, 5 and 8`."""
+    """Return `line 3` or `lines 3, 5 and 8`."""
     *most, last = map(str, sorted(set(lines)))
     return f"lines {', '.join(most)} and {last}" if most else f"line {last}"

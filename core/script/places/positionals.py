@@ -16,7 +16,7 @@ from studio.text import literal
 
 
 def find_positionals(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Arguments that the script tells by their position, under the name it gives them."""
+    """Yield arguments that the script reads by position, under the name that it gives them."""
     for source in program.parsed(program.python):
         found = [*_of_argv(source), *_of_argparse(source)]
         for function in source.outline.functions:
@@ -61,7 +61,7 @@ def _index(arguments: list[str], index: int, raw: bool) -> int | None:
 
 
 def _indices(arguments: list[str], raw: bool) -> list[int]:
-    """Where the arguments without a name stand; all of them for a script that reads `sys.argv`."""
+    """Return the indices of the arguments without a name; of all for a script that reads `sys.argv`."""
     if raw:
         return list(range(len(arguments)))
     found, skip, only = [], False, False
@@ -111,7 +111,7 @@ def _constant(node: cst.BaseExpression | None) -> object:
 
 
 class _Argv(cst.CSTVisitor):
-    """Which parts of `sys.argv` an expression has."""
+    """Finder of the parts of `sys.argv` that an expression uses."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""TOML: each value by its keys. The values are found by tomlkit; only the text of one is replaced."""
+"""TOML: each value by its keys. tomlkit finds the values; only the text of a value is replaced."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from studio.script.scalar import Scalar
 
 
 def toml_scalars(path: str, text: str) -> list[Scalar]:
-    """Every value of `text` that is no table and no array. SubstitutionError for what does not parse."""
+    """Return every value of `text` except tables and arrays. Raises SubstitutionError if it does not parse."""
     import tomlkit
     import tomlkit.exceptions
 
@@ -56,7 +56,7 @@ _MARK = "studio-was-here-1f0c"
 
 
 def _span(document: Any, text: str, item: Any, put: Any) -> tuple[int, int] | None:
-    """Where `item` stands: put a mark in its place, and see where it comes out."""
+    """Return the position of `item`: put a mark in its place, and find the mark in the output."""
     import tomlkit
 
     container, key = put
@@ -77,7 +77,7 @@ def _span(document: Any, text: str, item: Any, put: Any) -> tuple[int, int] | No
 
 
 def write_toml(value: object, quote: str = '"') -> str:
-    """`value` as one TOML value; a text keeps the kind of quotes that stood there where it can."""
+    """Return `value` as one TOML value; a text keeps its kind of quotes if possible."""
     value = plain(value)
     if isinstance(value, bool):
         return "true" if value else "false"

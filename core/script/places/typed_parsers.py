@@ -1,4 +1,4 @@
-"""Options that a library makes from a signature: typer, tyro and its kin, fire, dataclass parsers, LightningCLI."""
+"""Options that a library makes from a signature: typer, tyro and similar, fire, dataclass parsers, LightningCLI."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class _Style:
     booleans: Style  # of an Option
 
 
-# What turns a function or a dataclass into options, by the last name of the call
+# Calls that turn a function or a dataclass into options, by the last name
 _MAKERS = {
     "cli": _Style(True, "pair"),  # tyro, pydantic-settings
     "HfArgumentParser": _Style(False, "="),
@@ -49,7 +49,7 @@ _OF_LIBRARY = {
 
 
 def typer(program: Program, source: Source) -> Iterator[Option]:
-    """Functions under `@app.command()` and `@app.callback()`, or given to `typer.run`."""
+    """Yield options of functions under `@app.command()` and `@app.callback()`, or passed to `typer.run`."""
     if "typer" not in source.file.text:
         return
     run = {
@@ -79,7 +79,7 @@ def typer(program: Program, source: Source) -> Iterator[Option]:
 
 
 def signatures(program: Program, source: Source) -> Iterator[Option]:
-    """`tyro.cli(main)`, `HfArgumentParser(Args)`, `fire.Fire(train)` and their like; nested dataclasses with dots."""
+    """Yield options of `tyro.cli(main)`, `HfArgumentParser(Args)`, `fire.Fire(train)` and similar; nested ones with dots."""
     for call in source.outline.calls:
         style = _MAKERS.get(call.last)
         owners = _OF_LIBRARY.get(call.last)
@@ -100,7 +100,7 @@ def signatures(program: Program, source: Source) -> Iterator[Option]:
 
 
 def tap(program: Program, source: Source) -> Iterator[Option]:
-    """A class of typed-argument-parser: `class Args(Tap)`."""
+    """Yield options of a class of typed-argument-parser: `class Args(Tap)`."""
     for found in source.outline.classes:
         if any(base.rpartition(".")[2] in ("Tap", "TypedArgs") for base in found.bases):
             for field in found.fields:
@@ -113,7 +113,7 @@ def tap(program: Program, source: Source) -> Iterator[Option]:
 
 
 def lightning(program: Program, source: Source) -> Iterator[Option]:
-    """`LightningCLI(Model, Data)`: `--model.lr`, `--data.batch_size`."""
+    """Yield options of `LightningCLI(Model, Data)`: `--model.lr`, `--data.batch_size`."""
     for call in source.outline.calls:
         if call.last.endswith("LightningCLI"):
             for node, prefix in zip(call.positionals, ("model", "data"), strict=False):
@@ -121,14 +121,14 @@ def lightning(program: Program, source: Source) -> Iterator[Option]:
 
 
 def fields_of(program: Program, source: Source, target: str, within: tuple[str, ...]) -> Iterator[Option]:
-    """Options for the fields of the dataclass `target`, below `within`."""
+    """Yield options for the fields of the dataclass `target`, below `within`."""
     yield from _of_target(program, source, target, _Style(False, "="), within)
 
 
 def _typer_option(
     annotation: cst.BaseExpression | None, default: cst.BaseExpression | None
 ) -> tuple[Call | None, cst.BaseExpression | None]:
-    """The call of `typer.Option` and the default; both None for an argument."""
+    """Return the call of `typer.Option` and the default; both None for an argument."""
     if isinstance(default, cst.Call):
         last = dotted(default.func).rpartition(".")[2]
         call = Call(dotted(default.func), default, ())
@@ -147,7 +147,7 @@ def _typer_option(
 
 
 def _calls_in(node: cst.BaseExpression) -> list[cst.Call]:
-    """Calls in `Annotated[float, typer.Option("--lr")]`."""
+    """Return the calls in `Annotated[float, typer.Option("--lr")]`."""
     if not isinstance(node, cst.Subscript):
         return []
     inner = [element.slice.value for element in node.slice if isinstance(element.slice, cst.Index)]
@@ -162,7 +162,7 @@ def _belongs(call: Call, source: Source, library: str) -> bool:
 
 
 def _targets(node: cst.BaseExpression) -> Iterator[str]:
-    """Names of functions and classes in what a parser is given: one, several in brackets, the values of a dict."""
+    """Yield names of functions and classes in a parser's argument: one, several in brackets, the values of a dict."""
     match node:
         case cst.Name() | cst.Attribute():
             yield dotted(node)
@@ -183,7 +183,7 @@ def _targets(node: cst.BaseExpression) -> Iterator[str]:
 def _of_target(
     program: Program, source: Source, target: str, style: _Style, within: tuple[str, ...], depth: int = 0
 ) -> Iterator[Option]:
-    """Options of the function or class `target`, which `source` or a module of the script defines."""
+    """Yield options of the function or class `target`, which `source` or a module of the script defines."""
     name = target.rpartition(".")[2]
     for other in program.parsed([source, *(one for one in program.python if one is not source)]):
         classes, functions = _defined(other, name)
@@ -236,7 +236,7 @@ def _one(
     within: tuple[str, ...],
     depth: int,
 ) -> Iterator[Option]:
-    """The option of one parameter or field; those of its fields where it is a dataclass itself."""
+    """Yield the option of one parameter or field; if it is a dataclass, those of its fields."""
     inner = _class_name(annotation) or (dotted(default.func) if isinstance(default, cst.Call) else "")
     if inner and depth < 8:
         nested = list(_of_target(program, source, inner, style, (*within, name), depth + 1))
@@ -262,7 +262,7 @@ def _one(
 
 
 def _class_name(annotation: cst.BaseExpression | None) -> str:
-    """`Optim` of `Optim`, `"Optim"`, `Optional[Optim]`, `Annotated[Optim, …]`."""
+    """Return `Optim` for `Optim`, `"Optim"`, `Optional[Optim]`, `Annotated[Optim, …]`."""
     if annotation is None:
         return ""
     if text := text_of(annotation):

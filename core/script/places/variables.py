@@ -1,4 +1,4 @@
-"""Variables: every read takes the value, as the seed's rule says; one that is assigned again takes it at its first constant.
+"""Variables: every read takes the value; a variable that is assigned again takes it at its first constant.
 
 lr = 0.01             stays
 SGD(lr=lr)            SGD(lr=0.03)
@@ -18,12 +18,12 @@ from studio.script.reads import Assigned, Read, Variable
 
 
 def literal_edit(source: Source, read: Read) -> Edit:
-    """The edit that writes a value as Python text where `read` stands."""
+    """Return the edit that writes a value as Python text in place of `read`."""
     return Edit(source.path, read.start, read.stop, partial(write_literal, source.file, read))
 
 
 def find_assigned(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Variables of the script whose assignments are constants."""
+    """Yield variables of the script whose assignments are constants."""
     elsewhere = _executed(program)
     for source in program.parsed(program.own):
         for name, scopes in source.reads.variables.items():
@@ -45,7 +45,7 @@ def _captured(source: Source) -> set[tuple[str, ...]]:
 
 
 def find_scopes(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """The same variables by the function or class that they belong to, where an address names that."""
+    """Yield the same variables by their function or class, for an address that names it."""
     for source in program.parsed(program.own):
         for name, scopes in source.reads.variables.items():
             if words is None or name not in words:
@@ -56,7 +56,7 @@ def find_scopes(program: Program, words: Collection[str] | None) -> Iterator[Pla
 
 
 def find_computed(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Variables that are read, and assigned what is no constant, or nothing at all; only where they are named."""
+    """Yield variables that are read and not assigned a constant, or not at all; only if they are named."""
     if words is None:
         return
     for source in program.parsed(program.own):
@@ -67,7 +67,7 @@ def find_computed(program: Program, words: Collection[str] | None) -> Iterator[P
 
 
 def find_in_modules(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Variables of the local modules that the script imports, at their first constant."""
+    """Yield variables of the local modules that the script imports, at their first constant."""
     for source in program.modules:
         if words is not None and not any(word in source.file.text for word in words):
             continue
@@ -80,7 +80,7 @@ def find_in_modules(program: Program, words: Collection[str] | None) -> Iterator
 
 
 def unread(program: Program, name: str) -> str:
-    """Why variables of this name in the script take no value, for an error; empty where there are none."""
+    """Return why variables of this name in the script take no value, for an error; empty if there are none."""
     for source in program.own:
         lines = [read.line for read in source.reads.fixed if read.name == name]
         if lines:
@@ -92,7 +92,7 @@ def unread(program: Program, name: str) -> str:
 
 
 def _executed(program: Program) -> set[str]:
-    """Names that a file assigns which the script executes, as nanoGPT does with a configuration: its assignments count."""
+    """Return names assigned by a file that the script executes, as nanoGPT does: those assignments count."""
     names: set[str] = set()
     for source in program.parsed(program.executed):
         names |= {name for name, scopes in source.reads.variables.items() if any(not s.where for s in scopes)}
@@ -108,7 +108,7 @@ def _first(scope: Variable) -> Assigned | None:
 
 
 def _is_schedule(scope: Variable) -> bool:
-    """Whether the name is assigned again after its first constant, other than in another branch of one `if`."""
+    """Return whether the name is assigned again after its first constant, outside other branches of one `if`."""
     first = _first(scope)
     lines = {one.line for one in scope.assigned}
     return first is not None and len(lines) > 1 and not all(o is first or first.excludes(o) for o in scope.assigned)
@@ -138,7 +138,7 @@ def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()
             edits += [literal_edit(source, read) for read in scope.reads]
             if lines and start is None:
                 notes.append(
-                    f"{name!r} is assigned what is no constant on {lines_of(lines)} of {source.path!r}; "
+                    f"{name!r} is not assigned a constant on {lines_of(lines)} of {source.path!r}; "
                     "its reads all take the value searched"
                 )
     if len([scope for scope in scopes if scope.assigned]) > 1 and not schedule:
@@ -164,14 +164,14 @@ def _merged(source: Source, scopes: list[Variable], within: tuple[str, ...] = ()
 
 
 def _varies(scope: Variable, first: Assigned | None) -> bool:
-    """Whether `scope` takes another value than that of `first` from the constants that an experiment replaces."""
+    """Return whether the constants replaced in `scope` have another value than `first`."""
     start = _first(scope)
     constants = [start] if _is_schedule(scope) else scope.assigned
     return first is not None and any(one is not None and one.value != first.value for one in constants)
 
 
 def _at_constant(source: Source, scope: Variable, first: Assigned) -> Place:
-    """At the first constant, and at those in other branches of its `if`."""
+    """Return the place at the first constant, and at those in other branches of its `if`."""
     others = [one for one in scope.assigned if one.literal is not None and first.excludes(one)]
     edits = tuple(literal_edit(source, one.literal) for one in (first, *others) if one.literal is not None)
     note = f"{scope.name!r} goes to {source.path}:{first.line} {first.shown}"

@@ -1,4 +1,4 @@
-"""Values in shell, R, Julia and Make files: a whole word on the right-hand side.
+"""Values in shell, R, Julia and Make files: a complete word on the right-hand side.
 
 LR=0.1      lr <- 0.1      const lr = 0.1      svm(cost = 1.0)      ${LR:-0.1}
 """
@@ -40,7 +40,7 @@ _FLAG = re.compile(rf"(?<!\S)(?P<option>--[\w.-]+)[ =](?P<value>{_NUMBER}|true|f
 
 
 def language_of(path: str, data: bytes) -> str | None:
-    """The language of a file whose values are words, by its suffix, its name or its first line."""
+    """Return the language of a file of words, by its suffix, name or first line; None for other files."""
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in _LANGUAGES:
         return _LANGUAGES[suffix]
@@ -61,7 +61,7 @@ def _texts(program: Program) -> Iterator[tuple[str, str, str]]:
 
 
 def find_words(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """Assignments of one word, and keywords of calls in R and Julia; the first assignment of a name is its place."""
+    """Yield assignments of one word, and keywords of calls in R and Julia; a name's first assignment is its place."""
     for path, text, language in _texts(program):
         seen: set[str] = set()
         matches = re.finditer(_ASSIGNED[language], text, re.MULTILINE)
@@ -81,7 +81,7 @@ def find_words(program: Program, words: Collection[str] | None) -> Iterator[Plac
 
 
 def find_arguments(program: Program, words: Collection[str] | None) -> Iterator[Place]:
-    """What such a file takes from its arguments: `lr <- as.numeric(args[1])`, `LR=$1`, `"--lr"` of optparse."""
+    """Yield values read from the arguments: `lr <- as.numeric(args[1])`, `LR=$1`, `"--lr"` of optparse."""
     for path, text, language in _texts(program):
         if language == _MAKE:
             continue
@@ -117,7 +117,7 @@ def _place(path: str, text: str, match: re.Match[str], name: str, language: str,
 def _write(language: str, before: str, value: object) -> str:
     value = plain(value)
     if isinstance(value, list):
-        raise SubstitutionError(f"{value!r} is no single word")
+        raise SubstitutionError(f"{value!r} is not a single word")
     if language in (_SHELL, _MAKE):
         text = str(value).lower() if isinstance(value, bool) else as_text(value)
         if before[:1] in ("'", '"') and not any(mark in text for mark in "'\"$`\\\n"):

@@ -1,6 +1,6 @@
-"""YAML: each value by its keys. The values are found by ruamel.yaml; only the text of one is replaced.
+"""YAML: each value by its keys. ruamel.yaml finds the values; only the text of a value is replaced.
 
-A number is written so that YAML 1.1 (PyYAML) and 1.2 read the same: `1.0e-05`, since `1e-05` is a text to PyYAML.
+Numbers are written so that YAML 1.1 (PyYAML) and 1.2 read the same: `1.0e-05`, since PyYAML reads `1e-05` as a string.
 """
 
 import math
@@ -20,9 +20,9 @@ _SPECIAL = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "none",
 
 
 def yaml_scalars(path: str, text: str) -> list[Scalar]:
-    """Every scalar of every document in `text`. SubstitutionError for what does not parse.
+    """Return every scalar of every document in `text`. Raises SubstitutionError if it does not parse.
 
-    Left out: those behind an anchor or with a tag of their own, which mean more than their text.
+    Scalars with an anchor or a tag are left out, as they mean more than their text.
     """
     import ruamel.yaml
 
@@ -45,11 +45,11 @@ def yaml_scalars(path: str, text: str) -> list[Scalar]:
 def _scalars(text: str, root: Any, keys: list[str]) -> Iterator[Scalar]:
     import ruamel.yaml
 
-    stack: list[tuple[Any, list[str], int]] = [(root, keys, 0)]  # the last: where the key ends
+    stack: list[tuple[Any, list[str], int]] = [(root, keys, 0)]  # the last item: end of the key
     seen: set[int] = set()
     while stack:
         node, path, key_end = stack.pop()
-        if id(node) in seen:  # an alias: its value stands at the anchor
+        if id(node) in seen:  # an alias: its value is at the anchor
             continue
         seen.add(id(node))
         if isinstance(node, ruamel.yaml.nodes.MappingNode):
@@ -66,7 +66,7 @@ def _scalars(text: str, root: Any, keys: list[str]) -> Iterator[Scalar]:
                 start += len(shown) - len(re.sub(r"^&\S+\s*", "", shown))
             if node.style in ("|", ">"):
                 continue
-            if start == stop and (colon := text.find(":", key_end)) >= 0:  # nothing: its mark is further down
+            if start == stop and (colon := text.find(":", key_end)) >= 0:  # an empty value: its mark is further down
                 start = stop = colon + 1
             begin = start if text.isascii() else len(text[:start].encode())
             raw = text[start:stop]
@@ -77,7 +77,7 @@ def _scalars(text: str, root: Any, keys: list[str]) -> Iterator[Scalar]:
 
 
 def write_yaml(value: object, quote: str = "", lead: str = "") -> str:
-    """`value` as one YAML scalar; a text keeps the quotes that stood there."""
+    """Return `value` as one YAML scalar; a text keeps its kind of quotes."""
     value = plain(value)
     if value is None:
         return f"{lead}null"
@@ -108,7 +108,7 @@ def _double_quoted(value: str) -> str:
 
 
 def _value(node: Any) -> object:
-    """What YAML 1.2 reads, and `1e-5` as the number that it is meant to be."""
+    """Return the value as YAML 1.2 reads it, and `1e-5` as a number."""
     raw = node.value
     if node.style in ("'", '"'):
         return raw

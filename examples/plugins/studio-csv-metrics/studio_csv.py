@@ -2,8 +2,8 @@
 
     studio run --metric=csv:lightning_logs/version_0/metrics.csv:val_loss:min …
 
-FILE is a path inside the working directory of the script. Lightning gives a new metric a new column by writing the
-whole log anew, longer and with the columns in another order, while we read it.
+FILE is a path inside the working directory of the script. For a new metric, Lightning rewrites the whole log with another
+column, and perhaps in another order, while it is read.
 """
 
 import csv
@@ -36,9 +36,9 @@ def studio_open_metric(metric: Any, run: studio.Run) -> studio.MetricReader | No
 
 
 class CsvReader(studio.MetricReader):
-    """Reads the numbers under `column`. Cells may be empty, rows short, and the header may come after other lines: it
-    is the first line that has the column, and again whichever has it later. The step is `step`, `global_step` or
-    `epoch` of the same row. Rows that the file already had in the source are not of this run.
+    """Reads the numbers under `column`. Cells may be empty, rows short, and the header may come after other lines: any line
+    with the column is a header. The step is `step`, `global_step` or
+    `epoch` of the same row. Rows that the file already had in the source do not count.
     """
 
     def __init__(self, file: str, column: str, run: studio.Run):
@@ -57,7 +57,7 @@ class CsvReader(studio.MetricReader):
         return [report for report in found if report is not None]
 
     def _report(self, number: int, line: bytes) -> studio.Report | None:
-        if number == 1:  # of this file, or of another one in its place
+        if number == 1:  # of this file, or of a file that replaced it
             self._header = []
         try:
             row = csv.reader([line.decode("utf-8-sig")], skipinitialspace=True)
@@ -81,12 +81,11 @@ def is_header(cells: list[str]) -> bool:
 
 
 class Lines:
-    """The whole lines of a file that grows, numbered from 1; each byte is read once.
+    """The complete lines of a growing file, numbered from 1; each byte is read once.
 
-    A file that was cut short or replaced is another one, and begins with line 1 again. So does one whose first line
-    changed in place: that was written anew.
+    A truncated or replaced file begins with line 1 again. So does a file whose first line changed: it was rewritten.
 
-    known   how many lines, from the first, are not new: a copy of the file brought them along, or they were read before
+    known   number of lines, from the first, that are not new: copied from the source, or read before
     """
 
     def __init__(self, path: str, original: str):
@@ -96,10 +95,10 @@ class Lines:
 
     def _begin(self, known: int = 0) -> None:
         self.known = known
-        self.count = 0  # of the lines so far
+        self.count = 0  # number of lines so far
         self._position = 0
         self._first = b""  # the first line, or the beginning of one that is very long
-        self.rest = b""  # of a line without its end
+        self.rest = b""  # of an incomplete line
 
     def read(self) -> Iterator[tuple[int, bytes]]:
         try:
@@ -122,7 +121,7 @@ class Lines:
                     yield from self._split(chunk)
         except FileNotFoundError:
             self._identity = self._identity and (0, 0)  # the next one may get the same inode
-        except (OSError, ValueError):  # ValueError: no path at all, such as one with a zero byte
+        except (OSError, ValueError):  # ValueError: an invalid path, such as one with a zero byte
             return
 
     def _split(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
@@ -137,7 +136,7 @@ class Lines:
 
 
 def lines_in_common(path: str, original: str) -> int:
-    """How many lines of the file came with the source. A copy that was not touched keeps its time."""
+    """Return how many lines of the file came with the source. An unchanged copy keeps its time."""
     try:
         now, then = os.stat(path), os.stat(original)
         if now.st_size < then.st_size or (now.st_size == then.st_size and now.st_mtime_ns != then.st_mtime_ns):

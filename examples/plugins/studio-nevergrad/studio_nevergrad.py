@@ -1,4 +1,4 @@
-"""Nevergrad's optimizers as one of Studio: `studio run --optimizer=nevergrad -O name=NGOpt -O budget=100 …`.
+"""Nevergrad's optimizers for Studio: `studio run --optimizer=nevergrad -O name=NGOpt -O budget=100 …`.
 
 ask    a candidate of a tuple with one variable per hyperparameter
 tell   its loss, which is minus the fitness; for a failure one that is worse than all so far
@@ -16,25 +16,25 @@ import numpy as np
 import studio
 
 WIDTH = 0.25  # first standard deviation of unconstrained coordinates, in units of the range
-HOPELESS = 1e20  # loss of failures before anything worked; Nevergrad cuts at 5e20
+HOPELESS = 1e20  # loss of failures before the first success; Nevergrad clips at 5e20
 
 
 class NevergradOptimizer(studio.Optimizer):
-    """Any optimizer of Nevergrad's registry, by name; done when its budget is asked for.
+    """Any optimizer of Nevergrad's registry, by name; done when its budget is used up.
 
     name         as in nevergrad.optimizers.registry: NGOpt, OnePlusOne, TwoPointsDE, CMA, PSO …
-    budget       how many suggestions it makes; NGOpt chooses its algorithm by this
-    num_workers  about how many are out at once, for the same choice
+    budget       number of suggestions; NGOpt chooses its algorithm by this
+    num_workers  about how many are pending at a time, for the same choice
 
-    Algorithms that wait for each result in a thread, as Cobyla, are refused: they take one result at a time, and their
+    Algorithms that wait for each result in a thread, such as Cobyla, are refused: they take one result at a time, and their
     thread outlives the search. NGOpt chooses them with num_workers=1; hence the 2.
 
     Choices and whole numbers are variables of Nevergrad's own. All else, the `Parameter`s of other plugins included, is
     searched by its coordinates in the unit cube, where log scales are linear; by unconstrained ones without bounds.
-    Starts where the range says: in its middle, or with the flag `r` at a random point.
+    The search starts in the middle of the ranges, or with the flag `r` at a random point.
 
-    Nevergrad knows no failures: one is told as a loss that is worse than the worst so far by the spread of all so far.
-    What is told a second time, after a retry, counts as a further result, where the algorithm takes any.
+    Nevergrad has no failures: a failure is told as a loss worse than the worst so far by the spread of all so far. The result
+    of a retry counts as a further result, if the algorithm takes any.
     `suggestion.point` holds the number of the ask, and Nevergrad's numbers.
     """
 
@@ -54,7 +54,7 @@ class NevergradOptimizer(studio.Optimizer):
             starts = np.split(space.start(np.random.default_rng(seed)), ends[:-1])
             variables = [variable_of(*of, nevergrad.p) for of in zip(space, starts, strict=False)]
             if space.dimensions == 0 or all(isinstance(variable, nevergrad.p.Constant) for variable in variables):
-                variables.append(nevergrad.p.Scalar())  # it wants something to search
+                variables.append(nevergrad.p.Scalar())  # Nevergrad needs something to search
             self._tuple = nevergrad.p.Tuple(*variables)
             self._tuple.random_state = np.random.RandomState(seed)
             self._optimizer = make(name, self._tuple, budget, num_workers, nevergrad.optimizers.registry)
@@ -68,7 +68,7 @@ class NevergradOptimizer(studio.Optimizer):
         self._out[self._asked] = candidate
         if self._asked == self.size:
             self.done = True
-            self.done_reason = f"its budget of {self.size} is asked for; -O budget=N gives it more"
+            self.done_reason = f"its budget of {self.size} is used up; increase it with -O budget=N"
         numbers = plain(candidate.value)
         values = {parameter.name: value_at(parameter, n) for parameter, n in zip(self._space, numbers, strict=False)}
         return studio.Suggestion(values, {"ask": self._asked, "numbers": numbers})
@@ -79,7 +79,7 @@ class NevergradOptimizer(studio.Optimizer):
         with self._at_work() as nevergrad:
             if candidate is not None and plain(candidate.value) == numbers:
                 del self._out[number]
-            else:  # it was told before, or another optimizer asked for it
+            else:  # told before, or suggested by another optimizer
                 candidate = self._tuple.spawn_child(
                     new_value=tuple(np.array(part) if isinstance(part, list) else part for part in numbers)
                 )
@@ -97,14 +97,15 @@ class NevergradOptimizer(studio.Optimizer):
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[Any]:
-        """Nevergrad, with the global generators in a state of this optimizer's own, since many algorithms draw from
-        them, and without its warnings about settings that are inefficient and algorithms that have converged."""
+        """Provide Nevergrad, with the state of the global generators of this optimizer, since many algorithms draw from them,
+        and without its warnings about inefficient settings and converged algorithms.
+        """
         outside = random.getstate(), np.random.get_state()
         random.setstate(self._generators[0])
         np.random.set_state(self._generators[1])
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # says the package cma
+                warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # from the package cma
                 import nevergrad
 
                 warnings.filterwarnings(
@@ -122,7 +123,7 @@ class NevergradOptimizer(studio.Optimizer):
 
 
 def variable_of(parameter: studio.Parameter, start: np.ndarray, p: Any) -> Any:
-    """A variable of Nevergrad that begins at `start`, a point of the unit cube of shape (dimensions,)."""
+    """Return a variable of Nevergrad that starts at `start`, a point of the unit cube of shape (dimensions,)."""
     if parameter.dimensions == 0:
         return p.Constant(0)
     if isinstance(parameter, studio.Choice):
@@ -140,7 +141,7 @@ def variable_of(parameter: studio.Parameter, start: np.ndarray, p: Any) -> Any:
 
 
 def value_at(parameter: studio.Parameter, numbers: Any) -> Any:
-    """The value that the script gets, from what Nevergrad has for it: a number, or a list of them."""
+    """Return the value for the script from Nevergrad's number, or list of numbers."""
     if isinstance(parameter, studio.Choice):
         return parameter.values[numbers]
     if is_whole(parameter):
@@ -162,12 +163,12 @@ def is_whole_array(parameter: studio.Parameter) -> bool:
 
 
 def plain(values: Sequence[Any]) -> list[Any]:
-    """Python's own numbers and lists, which JSON takes."""
+    """Return Python's own numbers and lists, which JSON takes."""
     return [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in values]
 
 
 def make(name: str, parameters: Any, budget: int, num_workers: int, registry: Any) -> Any:
-    """The optimizer `name`. StudioError for one that is unknown or takes one result at a time."""
+    """Make the optimizer `name`. Raises StudioError if it is unknown or takes one result at a time."""
     if name not in registry:
         some = "NGOpt, OnePlusOne, TwoPointsDE, CMA, PSO"
         raise studio.StudioError(
@@ -186,7 +187,7 @@ def make(name: str, parameters: Any, budget: int, num_workers: int, registry: An
 
 
 def waits(optimizer: Any) -> bool:
-    """Whether it, or one that it hands over to, takes one result at a time."""
+    """Return whether the optimizer, or one that it uses, takes one result at a time."""
     others = [*getattr(optimizer, "optims", ()), getattr(optimizer, "optim", None)]
     return optimizer.no_parallelization or any(waits(other) for other in others if other is not None)
 

@@ -1,9 +1,9 @@
-"""Ranges that are distributions: `--hp=lr=lognormal(-7,1.5)`, for optimizers other than grids.
+"""Distributions as ranges: `--hp=lr=lognormal(-7,1.5)`, for optimizers other than grids.
 
-    normal(mean,sd)      a number that is normally distributed, within four standard deviations
-    lognormal(mean,sd)   a number above 0 whose natural logarithm is
+    normal(mean,sd)      a normally distributed number, within four standard deviations
+    lognormal(mean,sd)   a number above 0 whose natural logarithm is normally distributed
 
-Random search draws from the distribution; to optimizers that look at distances, equal steps are equal probabilities.
+Random search draws from the distribution; for optimizers that use distances, equal steps are equal probabilities.
 """
 
 import math
@@ -39,7 +39,7 @@ class Normal(studio.Parameter):
     def to_unit(self, value: float) -> np.ndarray:
         try:
             z = ((math.log(value) if self.log else float(value)) - self.mean) / self.sd
-        except (TypeError, ValueError):  # no number, or the logarithm of one that is not above 0
+        except (TypeError, ValueError):  # not a number, or the logarithm of one not above 0
             z = math.nan
         if not abs(z) <= REACH + 1e-9:
             kind = "lognormal" if self.log else "normal"
@@ -67,7 +67,7 @@ def studio_parse_range(name: str, text: str, grid: bool) -> studio.Parameter | N
     if not math.isfinite(mean - REACH * sd) or not math.isfinite(mean + REACH * sd) or mean - sd == mean + sd:
         raise wrong(name, text, "floats are too coarse there")
     if log and not -700 < mean - REACH * sd < mean + REACH * sd < 700:
-        raise wrong(name, text, f"the exponential of a number {REACH:g} standard deviations out is no float")
+        raise wrong(name, text, f"the exponential of a number {REACH:g} standard deviations out is not a float")
     return Normal(name, mean, sd, log)
 
 

@@ -1,4 +1,4 @@
-"""Optuna's samplers as an optimizer of Studio: `studio run --optimizer=optuna -O sampler=TPESampler …`.
+"""Optuna's samplers for Studio: `studio run --optimizer=optuna -O sampler=TPESampler …`.
 
 ask    a trial of an in-memory study; its parameters become the values
 tell   COMPLETE, FAIL, or PRUNED after a report that ended it
@@ -16,23 +16,23 @@ import numpy as np
 import studio
 
 WIDTH = 0.25  # scale of the Cauchy distribution of unconstrained coordinates, in units of the range
-EDGE = 1e-6  # of its quantiles, which reaches 80,000 ranges away
+EDGE = 1e-6  # smallest quantile of that distribution: 80,000 ranges away
 
 
 class OptunaOptimizer(studio.Optimizer):
     """Any sampler of Optuna, by name; never done, unless the sampler is.
 
-    sampler     a class of optuna.samplers; some need more: `pip install cmaes` for CmaEsSampler, torch for GPSampler
+    sampler     a class of optuna.samplers; some need a package: cmaes for CmaEsSampler, torch for GPSampler
     pruner      a class of optuna.pruners that may end experiments early; default none
-    pruner_…    an option of the pruner, as pruner_n_warmup_steps=3
-    …           an option of the sampler, as n_startup_trials=20
+    pruner_…    an option of the pruner, such as pruner_n_warmup_steps=3
+    …           an option of the sampler, such as n_startup_trials=20
 
     Choices, whole numbers, log scales and each number of an array are distributions of Optuna's own. What it has no
     distribution for, a `Parameter` of another plugin, is searched by its coordinates in the unit cube. Unconstrained
     numbers are searched by quantiles of a Cauchy distribution over the range: 70 % of random draws lie inside, and
     nothing is out of reach. Where to start is up to the sampler: the flag `r` makes no difference.
 
-    A failure is a FAIL, which samplers pass over. What is told a second time, after a retry, is added as a new trial.
+    A failure is a FAIL, which samplers ignore. The result of a retry is added as a new trial.
     `suggestion.point` holds the number of the trial and its parameters.
     """
 
@@ -48,12 +48,12 @@ class OptunaOptimizer(studio.Optimizer):
         }
         with quiet():
             self._study = optuna.create_study(
-                study_name="studio",  # Hyperband draws from it; else it is a new one each time
+                study_name="studio",  # Hyperband draws from the name; the default is a new one each time
                 direction="maximize",
                 sampler=make("sampler", sampler, options, optuna.samplers, optuna.samplers.BaseSampler, seed),
                 pruner=make("pruner", pruner or "NopPruner", of_pruner, optuna.pruners, optuna.pruners.BasePruner),
             )
-        self._study.stop = self._stop  # samplers call it when there is nothing left
+        self._study.stop = self._stop  # called by samplers when nothing is left
         self._prunes = pruner is not None
         self._space = space
         self._names = {parameter.name: coordinate_names(parameter) for parameter in space}
@@ -99,7 +99,7 @@ class OptunaOptimizer(studio.Optimizer):
             self._study.tell(trial, value, state)
 
     def report(self, suggestion: studio.Suggestion, step: int, fitness: float) -> bool:
-        """Whether the pruner wants the experiment to end."""
+        """Return whether the pruner ends the experiment."""
         trial = self._trial(suggestion)
         if trial is None or not self._prunes:
             return False
@@ -110,7 +110,7 @@ class OptunaOptimizer(studio.Optimizer):
         return trial.number in self._pruned
 
     def _trial(self, suggestion: studio.Suggestion) -> Any:
-        """The running trial of a suggestion; None where it was told already, or where another study asked for it."""
+        """Return the running trial of a suggestion; None if it was told already, or another study suggested it."""
         trial = self._running.get(suggestion.point["trial"])
         return trial if trial is not None and trial.params == suggestion.point["params"] else None
 
@@ -129,12 +129,12 @@ def coordinate_names(parameter: studio.Parameter) -> list[str]:
 
 
 def distribution_of(parameter: studio.Parameter) -> Any:
-    """The distribution of each coordinate."""
+    """Return the distribution of each coordinate."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     element = element_of(parameter)
     if isinstance(element, studio.Choice):
-        # By position: to Optuna 1, 1.0 and True are one choice, and some values are none.
+        # By position: to Optuna 1, 1.0 and True are the same choice, and some values are not allowed.
         return CategoricalDistribution(range(len(element.values)))
     if parameter.unconstrained:
         return FloatDistribution(EDGE, 1 - EDGE)
@@ -146,7 +146,7 @@ def distribution_of(parameter: studio.Parameter) -> Any:
 
 
 def value_at(parameter: studio.Parameter, numbers: Sequence[Any]) -> Any:
-    """The value that the script gets, from the numbers that Optuna suggests for its coordinates."""
+    """Return the value for the script from the numbers that Optuna suggests for its coordinates."""
     element = element_of(parameter)
     if isinstance(element, studio.Choice):
         return element.values[numbers[0]]
@@ -165,7 +165,7 @@ def element_of(parameter: studio.Parameter) -> studio.Parameter:
 
 
 def make(kind: str, name: str, options: Mapping[str, Any], module: Any, base: type, seed: int | None = None) -> Any:
-    """The sampler or pruner `name`. StudioError for one that is unknown, or cannot be made with these options."""
+    """Make the sampler or pruner `name`. Raises StudioError if it is unknown, or cannot be made with these options."""
     known = {
         key: cls
         for key, cls in vars(module).items()
@@ -188,8 +188,7 @@ def make(kind: str, name: str, options: Mapping[str, Any], module: Any, base: ty
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the log lines of Optuna, the warnings about what it calls experimental, and those about a step that is
-    reported twice."""
+    """Suppress the log lines of Optuna, its warnings about experimental features, and those about a step reported twice."""
     import optuna
 
     level = optuna.logging.get_verbosity()

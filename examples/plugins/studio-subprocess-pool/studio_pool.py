@@ -1,11 +1,11 @@
-"""A backend with workers of its own: `studio run --backend=pool --num-workers=4 …`.
+"""A backend with its own worker processes: `studio run --backend=pool --num-workers=4 …`.
 
     backend                                              worker (python -m studio_pool)
     start(run), stop(number)   -- JSON lines, stdin -->  studio.Runner: folder, process, limits, metric
     poll() -> reports, outcome  <-- JSON lines, stdout --
 
-A worker carries one experiment at a time. Standard input that ends is its sign to kill what it runs and to end, so that
-nothing outlives a backend that was killed. To reach workers elsewhere, put another command into `Worker`.
+A worker runs one experiment at a time. When its standard input ends, it kills the experiment and ends, so that nothing
+outlives a killed backend. For workers on other machines, put another command into `Worker`.
 """
 
 import base64
@@ -30,8 +30,9 @@ PATIENCE = 30.0  # seconds in which a worker has to end
 
 
 class PoolBackend(studio.Backend):
-    """Experiments in a pool of worker processes, begun when they are needed. A worker that dies fails its experiment,
-    and another takes its place."""
+    """Runs experiments in a pool of worker processes, started when needed. If a worker dies its experiment fails, and another
+    worker takes its place.
+    """
 
     name = "pool"
 
@@ -79,7 +80,7 @@ class PoolBackend(studio.Backend):
         self._selector.close()
 
     def _give_out(self) -> None:
-        """What waits to workers that have nothing to do."""
+        """Give waiting experiments to idle workers."""
         while self._waiting:
             for worker in [worker for worker in self._workers if worker.run is None and worker.is_dead]:
                 self._bury(worker)
@@ -93,7 +94,7 @@ class PoolBackend(studio.Backend):
             worker.begin(self._waiting.popleft())
 
     def _hear(self, worker: "Worker") -> None:
-        """The messages of a worker, or its death."""
+        """Handle the messages of a worker, or its death."""
         messages = worker.channel.read()
         for message in messages or ():
             if "report" in message:
@@ -114,7 +115,7 @@ class PoolBackend(studio.Backend):
 
 
 class Worker:
-    """The pool's end of a worker process, and what it runs."""
+    """A worker process, and its experiment."""
 
     def __init__(self) -> None:
         self.run: studio.Run | None = None
@@ -146,7 +147,7 @@ class Worker:
         self._process.stdin.close()
 
     def end(self) -> str:
-        """Waits for its end and returns how it came. What it ran is killed, should it have left something."""
+        """Wait for the process to end, kill what it left running, and return its exit status as text."""
         self.hang_up()
         try:
             code = self._process.wait(PATIENCE)
@@ -168,9 +169,9 @@ def ended(run: studio.Run, reason: str, started: float, *, stopped: bool) -> stu
 
 
 def work() -> None:
-    """Runs what standard input says, until it ends."""
+    """Run the experiments sent on standard input, until it ends."""
     channel = Channel(0, os.dup(1))
-    os.dup2(2, 1)  # what a plugin prints is no message
+    os.dup2(2, 1)  # output of plugins is not a message
     runner, busy = studio.Runner(studio.create_host()), False
     try:
         while True:
@@ -187,7 +188,7 @@ def work() -> None:
             for event in runner.poll(LOOK) if busy else ():
                 busy = busy and not isinstance(event, studio.Outcome)
                 channel.write({"report" if isinstance(event, studio.Report) else "outcome": asdict(event)})
-    except BrokenPipeError:  # nobody listens any more
+    except BrokenPipeError:  # the backend has ended
         pass
     finally:
         runner.close()
@@ -203,7 +204,7 @@ def run_of(data: dict[str, Any]) -> studio.Run:
 
 
 class Channel:
-    """JSON objects, one a line, from one file descriptor and to another."""
+    """A channel of JSON objects, one a line, from one file descriptor and to another."""
 
     def __init__(self, source: int, target: int):
         self.source, self._target = source, target
@@ -215,14 +216,14 @@ class Channel:
             data = data[os.write(self._target, data) :]
 
     def read(self) -> list[dict[str, Any]] | None:
-        """The messages that are complete; None when the other end is gone. To be called when there is something."""
+        """Return the complete messages; None if the other end is closed. Call it when there is something to read."""
         chunk = os.read(self.source, 1 << 16)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line, object_hook=unpacked) for line in lines] if chunk else None
 
 
 def packed(value: Any) -> dict[str, Any]:
-    """What a `Run` holds that JSON has no word for."""
+    """Return a value of a `Run` for which JSON has no type."""
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     return {"array": value.tolist(), "dtype": str(value.dtype)}

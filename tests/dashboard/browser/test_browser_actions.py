@@ -40,7 +40,7 @@ def test_stop_says_what_happens_to_what(dashboard: Any, open_page: Callable[...,
     page.locator("#rows tr.running").first.click()
     page.locator("#inspector").get_by_role("button", name="Stop…").click()
     expect(dialog).to_contain_text(re.compile(r"Stop experiment \d+\?"))
-    expect(dialog).to_contain_text("The search goes on")
+    expect(dialog).to_contain_text("The search continues")
 
 
 def test_an_action_is_busy_at_once_and_a_lost_network_is_an_error(shared: Any, open_page: Callable[..., Any]) -> None:
@@ -86,7 +86,7 @@ def test_a_refusal_is_an_error_with_its_reason(shared: Any, open_page: Callable[
     expect(dialog).to_contain_text("1h30m")  # what it takes
     dialog.get_by_label("Time to add").fill("soon")
     dialog.get_by_role("button", name="Add").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("'soon' is no duration")
+    expect(dialog.get_by_role("alert")).to_contain_text("'soon' is not a duration")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
 

@@ -94,7 +94,7 @@ WRONG = {
     "lr <": "A value is missing after lr <",
     "lr < fast": "< needs a number, not fast.",
     "state = finished": "finished is no state; there are completed, pruned, failed, stopped, running, queued, done.",
-    "status > 3": "3 is no status; there are completed, pruned, failed, stopped, running, queued, done.",
+    "status > 3": "3 is not a status; there are completed, pruned, failed, stopped, running, queued, done.",
     "(lr < 1": "A closing ) is missing.",
     "lr < 1 )": ") has no place here.",
 }

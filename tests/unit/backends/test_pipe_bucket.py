@@ -101,7 +101,7 @@ def test_nonsense_ends_the_pipe(nonsense, ends):
 
 def test_a_pipe_that_ends_is_a_bucket_that_is_gone(bucket, ends):
     ends[0].close()
-    with pytest.raises(BucketGone, match="the search is gone"):
+    with pytest.raises(BucketGone, match="the search has ended"):
         bucket.get("jobs/1")
     with pytest.raises(BucketGone):
         Worker(bucket, create_host(), look=0.01).run()

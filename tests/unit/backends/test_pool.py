@@ -135,7 +135,7 @@ def test_no_answer_is_asked_for_again_and_a_refusal_is_not(pool, launcher, said)
     pool.maintain(1, waiting=True)
     pool.maintain(1, waiting=True)
     pool.maintain(1, waiting=True)
-    assert (launcher.made, said) == (1, ["no answer, asking again: squeue: timed out"])
+    assert (launcher.made, said) == (1, ["no response, retrying: squeue: timed out"])
     launcher.copies.clear()
     pool.reported(["7_1"])
     launcher.start = lambda *_: (_ for _ in ()).throw(Refused("invalid partition"))
@@ -235,7 +235,7 @@ def test_an_engine_that_hangs_does_not_hold_up_the_end(backend, launcher, said, 
         assert time.monotonic() - begun < 10
     finally:
         hang.set()
-    assert any(text.startswith("waiting for a request that is under way") for text in said)
+    assert any(text.startswith("waiting for a pending request") for text in said)
     assert launcher.ended == [None]
 
 

@@ -273,9 +273,9 @@ def test_options(spy):
     ("options", "message"),
     [
         ({"popsize": 2}, "popsize=2 is too small; give a whole number of at least 3"),
-        ({"sigma0": 0.0}, "sigma0=0.0 is no share of the range; give a number above 0 and up to 1"),
-        ({"sigma0": 1.5}, "sigma0=1.5 is no share"),
-        ({"sigma0": math.nan}, "sigma0=nan is no share"),
+        ({"sigma0": 0.0}, "sigma0=0.0 is not a share of the range; give a number above 0 and up to 1"),
+        ({"sigma0": 1.5}, "sigma0=1.5 is not a share"),
+        ({"sigma0": math.nan}, "sigma0=nan is not a share"),
     ],
 )
 def test_wrong_options_are_named(options, message):

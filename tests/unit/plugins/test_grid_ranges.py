@@ -137,10 +137,10 @@ def test_the_decimal_context_of_the_program_does_not_matter():
         "0:u1000001:1": "1,000,001 values",
         "0:1e300:1": "1e+300 values",
         "0:10000000": "10,000,001 values",
-        "0:0:5": "step of 0 never arrives",
-        "0:1e-400:5": "step of 0 never arrives",
-        "0:-1:5": "never arrives at 5; write `x=0:1:5`",
-        "5:1:0": "never arrives at 0; write `x=5:-1:0`",
+        "0:0:5": "step of 0 never reaches",
+        "0:1e-400:5": "step of 0 never reaches",
+        "0:-1:5": "never reaches 5; write `x=0:1:5`",
+        "5:1:0": "never reaches 0; write `x=5:-1:0`",
         "3:0": "`x=3:-1:0`",
         "0.1:-1:1": "`x=0.1:u10:1`",
         "10000000:0": "`x=10000000:u10:0`",
@@ -253,7 +253,7 @@ def test_steps_are_exact(start, step, end):
         assert len(values(text)) == width  # a count
         return
     if step == 0 or (last - first) * width < 0:
-        assert "never arrives" in error(text)
+        assert "never reaches" in error(text)
         return
     count = (last - first) // width + 1
     assert values(text) == [float(first + index * width) for index in range(count)]

@@ -116,7 +116,7 @@ def test_other_line_ends_are_said(copy, original, text, now):
     (original / "train.py").write_bytes(text.encode())
     before = copy()
     (original / "train.py").write_bytes(now.encode())
-    assert changed(before, original) == (["train.py"], ["train.py: differs in how its lines end"])
+    assert changed(before, original) == (["train.py"], ["train.py: differs in its line ends"])
 
 
 @pytest.mark.parametrize("now", [b"\0\1\2", b"x" * (LONGEST + 1)])

@@ -161,7 +161,7 @@ def test_names_that_are_allowed(home: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".x", "-x", "_x", "a/b", "a b", "ä", "a\n", "a" * 201, "../../etc"])
 def test_names_that_are_refused(home: Path, name: str) -> None:
-    with pytest.raises(ProjectError, match="is no project name"):
+    with pytest.raises(ProjectError, match="is not a project name"):
         project_folder(name)
     with pytest.raises(ProjectError):
         existing_project_folder(name)
@@ -170,7 +170,7 @@ def test_names_that_are_refused(home: Path, name: str) -> None:
 def test_keys() -> None:
     assert split_key("digits/7") == ("digits", 7)
     for key in ("digits", "digits/", "digits/0", "digits/x", "digits/-1", "7", ""):
-        with pytest.raises(BadInput, match="is no experiment: write PROJECT/NUMBER"):
+        with pytest.raises(BadInput, match="is not an experiment: write PROJECT/NUMBER"):
             split_key(key)
 
 

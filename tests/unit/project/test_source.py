@@ -254,7 +254,7 @@ def test_pipes_and_sockets_are_left_out_with_a_word(source: Path, tmp_path: Path
     thread.start()
     thread.join(5)
     assert found, "it waits for the pipe"
-    assert found[0].notices == ["pipe is no regular file and is left out"]
+    assert found[0].notices == ["pipe is not a regular file and is left out"]
     assert tree(tmp_path / "copy") == ["a"]
 
 
@@ -308,7 +308,7 @@ def test_a_source_that_is_too_large_names_the_largest_and_the_ways_out(source: P
     with pytest.raises(BadInput) as caught:
         plan_snapshot(source, max_bytes=9000)
     message = str(caught.value)
-    assert "holds 9.0 kB, more than the 9.0 kB" in message
+    assert "has 9.0 kB, more than the 9.0 kB" in message
     assert "largest: data (6.0 kB), models (2.0 kB), one.bin (1.0 kB). " in message
     for way in ("--capture-once data:data", ".studioml_ignore", "--max-workspace 9.9kB"):
         assert way in message
@@ -409,7 +409,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "-1", "0", "many", "1XB", "nan", "inf", "1e30", "1 2 GB", "1..5k"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match=r"--max-workspace .* is no size; write for example 500MB or 2GB"):
+    with pytest.raises(BadInput, match=r"--max-workspace .* is not a size; write for example 500MB or 2GB"):
         parse_bytes(text, "--max-workspace")
 
 

@@ -74,7 +74,7 @@ def test_a_change_of_the_working_directory_changes_nothing_under_studio(
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "../x", "a/../../x", "a\\..\\x"])
 def test_a_name_that_leaves_the_folder_is_refused(run_folder: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="is no artifact name"):
+    with pytest.raises(ValueError, match="is not an artifact name"):
         fs_tracker.get_artifact(name)
 
 

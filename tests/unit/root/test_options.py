@@ -123,7 +123,7 @@ def test_an_unknown_option_is_refused_with_the_close_ones_or_the_list() -> None:
 @pytest.mark.parametrize("name", ["self", "space", "seed"])
 def test_what_studio_gives_is_no_option(name: str) -> None:
     assert name not in options_of(Piece)
-    with pytest.raises(PluginError, match="no option"):
+    with pytest.raises(PluginError, match="not an option"):
         typed(Piece, {name: "1"})
 
 

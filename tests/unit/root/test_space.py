@@ -157,7 +157,7 @@ def test_a_log_scale_tells_small_values_from_those_below_it():
         (Integer("x", 0, 5, unconstrained=True), 10**13, "whole numbers go up to"),
         (Array("x", Real("x", 0, 1), 2), [0.5], "needs 2 numbers"),
         (Array("x", Real("x", 0, 1), 2), [0.5, 3.0], "3.0 is outside"),
-        (Choice("x", ("a", "b")), "c", "'c' is none of 'a', 'b'"),
+        (Choice("x", ("a", "b")), "c", "'c' is not one of 'a', 'b'"),
         (Constant("x", 1), 2, "is not its one value"),
         (Constant("x", np.zeros(2)), "a", "is not its one value"),
     ],

@@ -56,7 +56,7 @@ def test_a_generation_is_told_when_its_last_fitness_is_in(optimizer):
         for suggestion in [search.ask() for _ in range(4)]:
             search.tell(suggestion, 0.0)
     assert search.done
-    assert search.done_reason == "its stop() says so"
+    assert search.done_reason == "its stop() returned True"
 
 
 def test_options_are_its_config(optimizer):

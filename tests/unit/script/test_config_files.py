@@ -133,7 +133,7 @@ def test_one_value_changes_and_nothing_else(path, text, key, value, before, afte
     [
         ("c.json", JSON, "flag", float("inf"), "c.json:5: inf cannot be written as JSON"),
         ("c.toml", TOML, "title", None, "c.toml:2: None cannot be written as TOML"),
-        (".env", ENV, "LR", "a\nb", "cannot be written into a file of lines"),
+        (".env", ENV, "LR", "a\nb", "cannot be written into a file with lines"),
         ("c.yaml", YAML, "model.out", 3, "there is no 'model.out'"),
         ("c.yaml", YAML, "model.width", 3, "may be any of these"),
     ],

@@ -103,5 +103,5 @@ def test_links_may_be_named(work, tmp_path):
     program = Program("train.py", read={"train.py": b""}.get)
     assert outside_paths(program, work, ["../data"]) == {"../data": str(tmp_path / "up/data")}
     for wrong in ("data", "../missing", "../../../x", "/etc"):
-        with pytest.raises(BadInput, match="is no path that exists outside"):
+        with pytest.raises(BadInput, match="is not an existing path outside"):
             outside_paths(program, work, [wrong])

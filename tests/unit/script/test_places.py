@@ -371,7 +371,7 @@ def test_several_candidates_are_listed_with_the_form_that_picks_each(text, name,
     ("text", "name", "arguments", "message"),
     [
         ("x = 1\nprint(x)", "learning_rate", ["--lr", "{learnig_rate}"], "did you mean 'learning_rate'"),
-        ("lr = 1\nprint(lr)", "lr", ["{lrr}"], "{lrr} in '{lrr}' is no hyperparameter; did you mean 'lr'"),
+        ("lr = 1\nprint(lr)", "lr", ["{lrr}"], "{lrr} in '{lrr}' is not a hyperparameter; did you mean 'lr'"),
         ("SVC(C=1.0)", "gama", [], "read nowhere"),
         ("SVC(gamma=1.0)", "gama", [], "did you mean 'gamma'"),
         ("x = 1", "config.yml:lr", [], "there is no file 'config.yml'"),
@@ -410,7 +410,7 @@ def test_refusals_say_what_to_do(text, name, arguments, message):
     [
         ("lr = 0.1\nprint(lr)", ""),
         ("lr = 0.1\nlr *= 0.9\nprint(lr)", "assigned on lines 1 and 2 of 'train.py'; its value goes to line 1"),
-        ("lr = rate()\nprint(lr)", "assigned what is no constant on line 1"),
+        ("lr = rate()\nprint(lr)", "is not assigned a constant on line 1"),
         (
             "def f():\n  lr = 1\n  return lr\ndef g():\n  lr = 2\n  return lr",
             "lines 2 and 5 of 'train.py'; its reads all",

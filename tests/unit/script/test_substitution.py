@@ -273,7 +273,10 @@ def test_encodings_are_kept(data, value, expected):
         (b"# coding: klingon\nf(lr)", "'train.py' cannot be decoded .*klingon"),
         (b"# coding: rot13\nf(lr)", "'train.py' cannot be decoded"),
         (b"\xef\xbb\xbf# coding: latin-1\nf(lr)", "'train.py' cannot be decoded"),
-        (b"# coding: iso-2022-jp\n'\x1b$B\x1b(B'; f(lr)", "'train.py' does not come back from iso-2022-jp"),
+        (
+            b"# coding: iso-2022-jp\n'\x1b$B\x1b(B'; f(lr)",
+            "'train.py' cannot be decoded from iso-2022-jp and encoded again",
+        ),
         (b"lr = 1\nf(lr\nx = 2", r"^train\.py:2: '\(' was never closed"),
         (b"lr = 1\nprint lr", r"^train\.py:2: Missing parentheses"),
         (b"if x:\n\tlr\n        lr", r"^train\.py:3: inconsistent use of tabs"),
@@ -291,7 +294,7 @@ def test_a_file_that_the_parser_changes_is_refused(monkeypatch):
     parse = libcst.parse_module
     for old, new in [("'a'", '"a"'), (" + 1", ""), (")", " )"), ("(lr)", "")]:
         monkeypatch.setattr(libcst, "parse_module", lambda text, old=old, new=new: parse(text.replace(old, new)))
-        with pytest.raises(SubstitutionError, match=r"^train\.py:2: .* byte for byte"):
+        with pytest.raises(SubstitutionError, match=r"^train\.py:2: this line would not survive rewriting"):
             build("lr = 1\nx = lr + 1 + f('a') + f(lr)")
 
 
@@ -481,6 +484,6 @@ def test_expressions_mean_the_same(forms, value):
         return
     except SubstitutionError as error:
         changed = str(error)
-    if "cannot stand outside braces" in changed:  # refused, and says so
+    if "cannot be written outside braces" in changed:  # refused, and says so
         return
     assert outcome(changed) == outcome(script.replace("0.1", repr(value)))

@@ -88,7 +88,7 @@ def test_capture_of_what_lies_outside_is_a_copy_for_each(experiments, script, tm
 def test_a_capture_that_never_came_is_said(experiments, script):
     script("train.py", "lr = 1\nraise SystemExit(lr - 1)\n")
     good, bad = experiments("--capture=out/model:model", "--hp=lr=1,2", "train.py", code=3)
-    assert good["reason"] == "model was not kept: the script never made out/model"
+    assert good["reason"] == "model was not saved: the script did not make out/model"
     assert bad["reason"] == "exit code 1"  # which says enough
 
 
@@ -251,5 +251,5 @@ def test_tags_are_used_once(command, script, home):
     ):
         result = command("run", first, second, "--hp=lr=1", "train.py")
         assert result.code == 2
-        assert "one tag" in result.err
+        assert "the same tag" in result.err
     assert not home.exists()

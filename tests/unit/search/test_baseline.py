@@ -70,7 +70,7 @@ def test_the_environment_of_today(monkeypatch):
     [
         ("lr = 5.0\nprint(lr)", [], {"lr": "0.01:1:l"}, "hyperparameter lr: 5.0 is outside 0.01:1.0"),
         ("m = Tree(max_depth=None)", [], {"max_depth": "1:8:i"}, "hyperparameter max_depth: None is outside 1.0:8.0"),
-        ("m = SVC(kernel='rbf')", [], {"kernel": "a,b"}, "hyperparameter kernel: 'rbf' is none of 'a', 'b'"),
+        ("m = SVC(kernel='rbf')", [], {"kernel": "a,b"}, "hyperparameter kernel: 'rbf' is not one of 'a', 'b'"),
         ("print(1)", ["--lr={lr}"], {"lr": "0.01:1:l"}, "no source shows the value of lr"),
         (ARGPARSE, [], {"depth": "1:8:i"}, "no source shows the value of depth"),
         (

@@ -89,7 +89,7 @@ def test_arrays():
 @pytest.mark.parametrize("values", [{}, {"y": 1}, {"x": 1, "y": 1}])
 def test_all_names_are_needed(values):
     search = studio.Search({"x": "0:1"}, optimizer="random")
-    with pytest.raises(studio.StudioError, match="needed are"):
+    with pytest.raises(studio.StudioError, match="are needed"):
         search.add(values)
     assert search.experiments == []
 

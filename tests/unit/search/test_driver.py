@@ -205,7 +205,7 @@ def test_an_optimizer_that_waits_for_results_runs_one_at_a_time(lab: Lab) -> Non
 
 
 def test_an_optimizer_that_says_nothing_more_is_stalled(lab: Lab) -> None:
-    with pytest.raises(Stalled, match="optimizer mute asks for more results, although nothing is out"):
+    with pytest.raises(Stalled, match="optimizer mute waits for results although no experiment is running"):
         lab.run(x, "0:9", optimizer="mute", max_experiments=5)
     assert Project("p").state == "failed"
     assert statuses(Project("p")) == ["completed"]
@@ -316,10 +316,7 @@ def test_five_failures_and_nothing_else_end_the_search(lab: Lab) -> None:
     assert statuses(project)[:5] == ["failed"] * 5
     assert Counter(statuses(project))["failed"] <= 6
     assert project.state == "failures"
-    assert (
-        "giving up: 5 experiments failed one after the other, 5 of them with: exit code 1: no data"
-        in lab.watcher.notices
-    )
+    assert "giving up: 5 experiments failed in a row, 5 of them with: exit code 1: no data" in lab.watcher.notices
 
 
 def test_nothing_is_started_once_the_search_is_given_up(lab: Lab) -> None:
@@ -366,7 +363,7 @@ def test_max_time_stops_the_running_ones_and_resume_runs_them_again(lab: Lab) ->
     ]
     assert sorted(lab.fake.stops) == [(3, False), (4, False)]
     assert [number for number, _ in lab.tells] == [1, 2]
-    assert "time limit reached; go on with: studio resume p" in lab.watcher.notices
+    assert "time limit reached; continue with: studio resume p" in lab.watcher.notices
     project = lab.resume(x, max_time=60)
     assert lab.started == [(3, 2), (4, 2), (5, 1), (6, 1)]
     assert (project.state, fitnesses(project)) == ("done", [1, 2, 3, 4, 5, 6])
@@ -420,7 +417,7 @@ def test_a_retry_of_a_running_search_is_taken_up_at_once(lab: Lab) -> None:
 
     assert fitnesses(lab.run(behave, "1:4"))[0] == 3
     assert lab.started == [(1, 1), (2, 1), (3, 1), (1, 2), (4, 1)]
-    assert "#3 is not over: it can be retried when it has ended" in lab.watcher.notices
+    assert "#3 has not ended yet; retry it afterwards" in lab.watcher.notices
 
 
 def test_one_that_was_stopped_is_retried_by_the_driver_at_work(lab: Lab) -> None:
@@ -798,13 +795,13 @@ def test_a_budget_may_grow_on_resume_and_is_kept(lab: Lab) -> None:
 
 def test_what_stands_in_the_way_is_said(lab: Lab) -> None:
     lab.run(x, "1:2")
-    with pytest.raises(ProjectError, match="project 'p' exists; go on with it: studio resume p"):
+    with pytest.raises(ProjectError, match="project 'p' exists; continue it: studio resume p"):
         lab.run(x, "1:2")
     with pytest.raises(ProjectError, match="there is no project 'q'"):
         launch.resume("q", host=lab.host())
     search = studio.Search({"x": [1, 2]}, project="loop")
     search.close()
-    with pytest.raises(BadInput, match="belongs to a program's own loop"):
+    with pytest.raises(BadInput, match="is driven by a Python program"):
         launch.resume("loop", host=lab.host())
 
 
@@ -842,13 +839,13 @@ def test_a_lost_backend_ends_the_search_with_the_command_to_go_on(lost: Lab) -> 
     assert (Project("p").state, statuses(Project("p"))) == ("failed", ["completed", "stopped", "queued"])
     assert lost.watcher.notices[-2:] == [
         "lost does not answer any more",
-        "the search ended with an error; go on with: studio resume p",
+        "the search ended with an error; continue with: studio resume p",
     ]
 
 
 def test_it_goes_on_elsewhere_although_the_lost_one_does_not_answer(lost: Lab) -> None:
     assert fitnesses(launch.resume("p", host=lost.host(), observer=lost.watcher, backend="fake")) == [1, 0, 0]
     assert (
-        "nobody answers at lost. Nothing of this search was running there, and it goes on elsewhere"
+        "nobody answers at lost. Nothing of this search was running there; it continues elsewhere"
         in lost.watcher.notices
     )

@@ -157,11 +157,11 @@ def watch(*statuses):
 def test_the_first_ones_all_fail():
     said = watch(*["exit code 1: no data"] * FIRST)
     assert said[:-1] == [""] * (FIRST - 1)
-    assert said[-1] == "giving up: 5 experiments failed one after the other, 5 of them with: exit code 1: no data"
+    assert said[-1] == "giving up: 5 experiments failed in a row, 5 of them with: exit code 1: no data"
 
 
 def test_of_several_reasons_the_most_common_is_said():
-    assert watch("a", "b", "b", "c", "b")[-1].endswith("5 experiments failed one after the other, 3 of them with: b")
+    assert watch("a", "b", "b", "c", "b")[-1].endswith("5 experiments failed in a row, 3 of them with: b")
 
 
 def test_once_one_completed_it_takes_more():
@@ -193,8 +193,12 @@ def failed(reason):
 @pytest.mark.parametrize(
     ("reason", "python", "words"),
     [
-        (NO_TORCH, "/v/bin/python", "/v/bin/python has no module 'torch'; name the Python that has it: --python PATH"),
-        (NO_TORCH, "/v/bin/torchrun", "/v/bin/torchrun has no module 'torch'; write the path of the one that has it"),
+        (NO_TORCH, "/v/bin/python", "/v/bin/python has no module 'torch'; give a Python that has it: --python PATH"),
+        (
+            NO_TORCH,
+            "/v/bin/torchrun",
+            "/v/bin/torchrun has no module 'torch'; write the path of an interpreter that has it",
+        ),
         (
             NO_TORCH.replace("torch", "sklearn.svm"),
             "/v/bin/python3.11",
@@ -227,4 +231,4 @@ def test_a_search_says_it(command, script):
     script("train.py", "import no_such_package_here\nlr = 1\nprint('fitness:', lr)\n")
     result = command("run", "--hp=lr=1,2", "train.py")
     assert result.code == 1
-    assert result.err.count("has no module 'no_such_package_here'; name the Python that has it: --python PATH") == 1
+    assert result.err.count("has no module 'no_such_package_here'; give a Python that has it: --python PATH") == 1

@@ -51,7 +51,7 @@ def test_the_choice_is_said_and_stored(home, script):
 
     script("train.py", "x = 0\nprint('fitness:', x)\n")
     run("train.py", hyperparams={"x": "0.1:1:l"}, max_experiments=1, project="p", observer=Notes())
-    assert "optimizer auto, since x=0.1:1:l is a range to search; --optimizer names another" in notices
+    assert "optimizer auto, because x=0.1:1:l is not a grid; choose another with --optimizer" in notices
     assert Project("p").settings["optimizer"] == "auto"
 
 
@@ -70,10 +70,10 @@ def test_a_start_is_read(text, values, host):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr", "'lr' names no hyperparameter; write for example lr=0.01,layers=3"),
-        ("rate=1", "'rate=1' names no hyperparameter; there are lr, layers, kind"),
+        ("lr", "'lr' is not a hyperparameter; write for example lr=0.01,layers=3"),
+        ("rate=1", "'rate=1' is not a hyperparameter; there are lr, layers, kind"),
         ("lr=7", "7.0 is outside 1e-05:0.1|7 is outside"),
-        ("kind=rms", "'rms' is none of 'adam', 'sgd'"),
+        ("kind=rms", "'rms' is not one of 'adam', 'sgd'"),
         ("layers=2.5", "2.5 is not a whole number"),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_run_begins_where_it_is_told(home, script):
 
 def test_a_grid_takes_no_start(home, script):
     script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
-    with pytest.raises(BadInput, match="a grid goes through all of its values"):
+    with pytest.raises(BadInput, match="a grid, which runs all of its values"):
         run("train.py", hyperparams={"lr": "1,2"}, start_from=["lr=1"])
 
 

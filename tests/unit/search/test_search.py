@@ -124,7 +124,7 @@ def test_a_loop_that_cannot_go_on_is_stalled(tell_first: bool) -> None:
             pass
 
     search = a_search(Silent)
-    with pytest.raises(Stalled, match="optimizer silent asks for more results"):  # noqa: PT012
+    with pytest.raises(Stalled, match="optimizer silent waits for results"):  # noqa: PT012
         for suggestion in search:
             if tell_first:
                 search.tell(suggestion, 1.0)
@@ -136,7 +136,7 @@ def test_max_experiments_ends_it_and_counts_what_was_asked(budget: int) -> None:
     asked = list(search)
     assert [s.number for s in asked] == list(range(1, budget + 1))
     assert (search.done, search.size, search.untold) == (True, budget, [s.number for s in asked])
-    assert search.done_reason == f"all {budget} experiments were asked for"
+    assert search.done_reason == f"all {budget} experiments of the budget were suggested"
     search.tell(asked[-1], 1.0)
     assert search.best is not None
 
@@ -488,7 +488,7 @@ def test_a_changed_optimizer_is_found_out_at_the_first_number_that_differs(reope
             return Suggestion({"x": suggestion.values["x"] + (suggestion.values["x"] > 1)}, None)
 
     with pytest.raises(
-        ReplayError, match=r"^experiment 3: heard now asks for \{'x': 3\}, the record has \{'x': 2\}.*--acc"
+        ReplayError, match=r"^experiment 3: heard now suggests \{'x': 3\}, the record has \{'x': 2\}.*--acc"
     ):
         reopen(Changed)
 
@@ -532,7 +532,7 @@ def test_an_optimizer_that_now_asks_for_nothing_is_found_out(reopen: Callable[..
         def ask(self) -> Any:
             return None
 
-    with pytest.raises(ReplayError, match="experiment 1: heard now asks for None"):
+    with pytest.raises(ReplayError, match="experiment 1: heard now suggests None"):
         reopen(Empty)
 
 
@@ -709,7 +709,7 @@ def test_changed_ranges_and_optimizers_are_refused(
     project: Callable[..., Search], space: Any, options: dict[str, Any], changed: str
 ) -> None:
     project()
-    with pytest.raises(BadInput, match=f"project 'digits' was begun with ({changed})"):
+    with pytest.raises(BadInput, match=f"project 'digits' uses ({changed})"):
         project(space, **options)
     assert project().untold == []  # and the project was let go
 
@@ -728,7 +728,7 @@ def test_a_space_is_compared_by_what_it_holds(project: Callable[..., Search]) ->
 
 def test_an_impossible_name_is_refused_and_nothing_is_written(home: Path) -> None:
     for name in ("", "../x", ".x", "a/b", "a b"):
-        with pytest.raises(ProjectError, match="is no project name"):
+        with pytest.raises(ProjectError, match="is not a project name"):
             Search(GRID, project=name)
     assert not home.exists()
 

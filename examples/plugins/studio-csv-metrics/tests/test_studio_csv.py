@@ -14,7 +14,7 @@ class TestCsv(MetricReaderContract):
     metric = studio.Metric("csv:logs/metrics.csv:val_loss")
 
     def write(self, run, values):
-        """As Lightning does: other rows between, and cells that are empty."""
+        """Write as Lightning does: with other rows between, and empty cells."""
         path = Path(run.folder, "workspace", "logs", "metrics.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a") as file:

@@ -55,7 +55,7 @@ def test_ends_with_its_budget():
     for suggestion in found:
         found.tell(suggestion, 1.0)
     assert (found.size, len(found.experiments)) == (5, 5)
-    assert found.done_reason == "its budget of 5 is asked for; -O budget=N gives it more"
+    assert found.done_reason == "its budget of 5 is used up; increase it with -O budget=N"
 
 
 def test_failures_are_worse_than_all_before():
@@ -65,7 +65,7 @@ def test_failures_are_worse_than_all_before():
 
 
 def test_is_told_what_another_one_asked():
-    """`--accept-changes`: a fresh optimizer gets the stored points, some of them after its own first asks."""
+    """With `--accept-changes` a fresh optimizer gets the stored points, some of them after its own first asks."""
     old, new = fresh(), fresh(name="OnePlusOne")
     suggestions = [old.ask() for _ in range(6)]
     for suggestion in suggestions[:3]:

@@ -62,7 +62,7 @@ def test_a_finite_space_ends():
     optimizer = Auto(Space([Choice("a", (1, 2, 4)), Choice("b", (True, False)), Constant("c", 1)]), seed=1)
     told = search(optimizer, lambda values: values["a"], 20)
     assert len(told) == 6
-    assert (optimizer.done, optimizer.done_reason) == (True, "all 6 combinations of values were asked for")
+    assert (optimizer.done, optimizer.done_reason) == (True, "all 6 combinations of values were suggested")
 
 
 def test_points_outside_the_range_are_reached_where_it_is_free():
@@ -178,7 +178,7 @@ def test_auto_hands_over_to_cma(caplog):
     told = search(optimizer, valley, 80)
     assert isinstance(optimizer._engine, CMAES)
     assert [record.getMessage() for record in caplog.records] == [
-        "auto: 250 experiments are known; CMA-ES goes on from the best of them"
+        "auto: 250 experiments have results; CMA-ES continues from the best of them"
     ]
     assert np.mean([value for value, _ in told[:10]]) > -0.15  # near the best, not in the middle
     assert best(told) > -1e-5
