@@ -51,6 +51,7 @@ COMMAND_LINE = ROOT / "docs" / "command-line.md"
 FENCE = re.compile(r"^```(\w+)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"(<!-- generated (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+EXAMPLES = {"autoresearch.md": "tiny_lm.py"}  # pages that show an example whole
 TOGETHER = 120  # seconds that one command may take on a busy machine
 
 
@@ -175,6 +176,14 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     importlib.invalidate_caches()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+
+
+@pytest.mark.parametrize(("page", "example"), EXAMPLES.items())
+def test_examples_are_shown_as_they_are(page, example):
+    assert (
+        f'```python title="{example}"\n{(ROOT / "examples" / example).read_text()}```'
+        in (ROOT / "docs" / page).read_text()
+    )
 
 
 @pytest.mark.parametrize("page", RUN, ids=named)
