@@ -308,8 +308,9 @@ class Space:
         return {name: float(values[name]) if type(value) is float else value for name, value in near.items()}
 
     def start(self, rng: np.random.Generator) -> Floats:
-        """Where an optimizer starts, shape (dimensions,): what is believed, else the middle, or random coordinates under the
-        flag `r`."""
+        """Return the start of an optimizer, shape (dimensions,): believed values, else the middle, or random coordinates under the
+        flag `r`.
+        """
         drawn = rng.random(self.dimensions)
         start, beliefs = np.where(self._mask("random_start"), drawn, 0.5), self.beliefs
         return np.where(np.isnan(beliefs), start, beliefs)

@@ -20,7 +20,11 @@ FOLDERS = {
     "optimizers": "studio.optimizers",
     "backends": "studio.backends",
 }
-RIDDLES = r"(Of|That|Those|What|As|Around|With|It|None|Nothing|Nobody|Whose)\b"  # openings of a docstring
+# Openings of a docstring that have no noun or verb, so that nobody knows what is meant before the end of the sentence.
+RIDDLES = re.compile(
+    r"(Of|That|Those|This|These|What|Who|Whose|Which|Whether|How|Where|When|Why|It|Its|He|They|Them|Their|As|Around|At|By|For"
+    r"|From|In|On|To|Until|Without|None|Nothing|Nobody)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,19 @@ def test_imports_are_absolute_and_by_the_installed_name():
         for node in ast.walk(ast.parse(module.text)):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module.path}:{node.lineno} is relative"
     assert [str(each) for each in FOREIGN if each.name.split(".")[0] in FOLDERS] == []
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    riddles = []
+    for folder in (*FOLDERS, "benchmarks", "examples"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())) if "node_modules" not in file.parts else ():
+                text = ast.get_docstring(node) if isinstance(node, documented) else None
+                if text and RIDDLES.match(text):
+                    line = 1 if isinstance(node, ast.Module) else node.lineno
+                    riddles.append(f"{file.relative_to(ROOT)}:{line}: {text.splitlines()[0]}")
+    assert riddles == []
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():
