@@ -16,6 +16,7 @@ from studio.space import Array, Choice, Floats, Integer, Parameter, Space, Sugge
 LARGEST_STD = 1 / 3  # of a bounded range: pycma's own default, unless sigma0 is larger
 SMALLEST_STEP = 0.2  # share of the width of a cell, for whole numbers and choices: Marty et al. 2024
 START, FEW = 0.25, 5  # standard deviation at the start, in that many dimensions or fewer
+MANY, DIAGONAL = 15, 10  # dimensions; updates that learn no dependencies there, times dimensions^2 / popsize
 RARE = 10  # populations of failures in a row before a restart
 MOST_VALUES = 32  # choices with more values are not covered by the first suggestions
 TOP_SHARE = 0.1  # share of known results whose spread the search starts with
@@ -50,6 +51,9 @@ class CMAES(Optimizer):
       is dropped; after ten populations of failures in a row the search restarts elsewhere.
     - Bounds are pycma's: a smooth fold at the ends of each range, so that an optimum at an end is found as fast as one
       inside. Unconstrained coordinates have no bounds.
+    - From 15 dimensions on, the first 10 dimensions^2 results learn a scale for each coordinate and no dependencies, which
+      take about as many: Ros and Hansen (2008), "A Simple Modification in CMA-ES Achieving Linear Time and Space
+      Complexity", PPSN.
     - The first suggestions contain each value of each choice.
     - Whole numbers and choices keep a standard deviation of a fifth of a cell (one value's share of the range), so that
       the search does not freeze on one value: the lower bound of Marty et al. (2024), "LB+IC-CMA-ES", PPSN.
@@ -203,6 +207,8 @@ class CMAES(Optimizer):
             "verb_disp": 0,
             "signals_filename": "",
         }
+        if len(mean) >= MANY:
+            options["CMA_diagonal"] = DIAGONAL * len(mean) ** 2 // self._popsize
         options |= self._patience()
         self._es = cma.CMAEvolutionStrategy(mean, self._sigma0, options)
         self._draw()

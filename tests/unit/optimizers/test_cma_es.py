@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from studio.errors import BadInput
+from studio.optimizers import cma_es
 from studio.optimizers.cma_es import CMAES, costs, import_cma
 from studio.optimizers.random_search import RandomSearch
 from studio.space import Array, Choice, Constant, Integer, Real, Space
@@ -102,6 +103,25 @@ def test_sphere_as_well_as_pycma_alone():
     # the measure can fail: neither random points nor the worst population reach it
     assert minimise(RandomSearch(box(10), seed=1), sphere, budget) > 1000 * alone
     assert statistics.median(minimise(CMAES(box(10), seed=s, popsize=60), sphere, budget) for s in range(3)) > 3 * alone
+
+
+def test_many_dimensions_learn_their_scales_first(monkeypatch):
+    def ellipsoid(x):
+        return float(10 ** (3 * np.arange(20) / 19) @ (x - 0.6) ** 2)
+
+    scaled = statistics.median(minimise(CMAES(box(20), seed=s), ellipsoid, 1000) for s in range(3))
+    monkeypatch.setattr(cma_es, "MANY", 21)
+    full = statistics.median(minimise(CMAES(box(20), seed=s), ellipsoid, 1000) for s in range(3))
+    assert scaled < full / 3
+
+
+def test_dependencies_are_learned_later(monkeypatch):
+    """The switch to the full matrix, within the first search."""
+    monkeypatch.setattr(cma_es, "DIAGONAL", 1)
+    optimizer = CMAES(box(15), seed=1)
+    minimise(optimizer, lambda x: sphere(np.cumsum(x) / 4), 600)
+    C = optimizer._es.C
+    assert np.abs(C - np.diag(np.diag(C))).max() > 0
 
 
 def test_never_waits_and_updates_with_every_popsize_results(spy):
