@@ -58,10 +58,11 @@ test-long: setup
 bench-quality: setup
 	nice $(BIN)/python -m benchmarks.quality
 
-# Keras on TensorFlow, in an environment of its own (about 2 GB).
+# Keras on TensorFlow, PyTorch, Lightning, Hugging Face, Hydra and MLflow, in an environment of their own (about 5 GB).
 test-frameworks:
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/python -m pip install --quiet --editable '.[dev]' tensorflow keras
+	.venv-frameworks/bin/python -m pip install --quiet --editable '.[dev]' tensorflow keras \
+		torch lightning transformers accelerate tensorboard hydra-core mlflow
 	STUDIO_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest tests/process/test_frameworks.py
 
 # mypy sees the package as it is installed; a strict editable install shows it real files.

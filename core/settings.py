@@ -438,9 +438,10 @@ class Settings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        """Settings from the journal; what this version does not know is left out. An older one ran no baseline."""
+        """Settings from the journal; what this version does not know is left out. A search of an older one had no baseline."""
         known = {item.name for item in fields(cls)}
-        return cls(**{"script": "", "no_baseline": True, **{key: value for key, value in data.items() if key in known}})
+        older = {"no_baseline": data.get("optimizer", "") not in ("", "grid")}
+        return cls(**{"script": "", **older, **{key: value for key, value in data.items() if key in known}})
 
 
 class ResumeOptions(TypedDict, total=False):

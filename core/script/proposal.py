@@ -42,6 +42,8 @@ FAMILIES = {
     r"scheduler|schedule|lr_schedule": ("constant", "linear", "cosine"),
 }
 SHARES = re.compile(r"(?i).*(dropout|p_?drop|subsample|colsample|l1_ratio|fraction|ratio)\w*")
+# One has to divide the other in a transformer: powers of two, where today's value is one
+DIVIDED = re.compile(r"(?i)hidden_size|n_?embd|d_model|embed(ding)?_(dim|size)|(n|num)_?(attention_)?heads?")
 NEAR_ONE = re.compile(r"(?i)momentum|beta_?[12]?|betas?\[\d\]|gamma|discount|decay|ema|gae_lambda")
 
 
@@ -105,7 +107,7 @@ def range_of(name: str, value: object) -> str:
                 return ",".join(dict.fromkeys([value, *others]))
         return ""
     if isinstance(value, int) and _rank(name) != 0:
-        return _whole_range(value)
+        return _whole_range(name, value)
     if isinstance(value, int):  # `learning_rate=1`
         return _real_range(name, float(value))
     if isinstance(value, float):
@@ -113,7 +115,9 @@ def range_of(name: str, value: object) -> str:
     return ""
 
 
-def _whole_range(value: int) -> str:
+def _whole_range(name: str, value: int) -> str:
+    if DIVIDED.fullmatch(name) and value >= 2 and value & (value - 1) == 0:
+        return ",".join(str(each) for each in (value // 4, value // 2, value, value * 2, value * 4) if each)
     if value < 1:
         return "0:4:i" if value == 0 else ""
     low, high = max(1 if value < 4 else 2, value // 4), value * 4

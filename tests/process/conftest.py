@@ -6,6 +6,7 @@ process of its own, in a session of its own, which runs the same `main` and ends
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -416,3 +417,22 @@ def _memory(pid):
             pytest.skip("memory is read from /proc")
         return 0.0
     return next((int(line.split()[1]) / 1e3 for line in text.splitlines() if line.startswith("VmHWM")), 0.0)
+
+
+@pytest.fixture
+def ranked_as_printed(command):
+    """`ranked_as_printed("train.py", "val_loss:min", "lr")`: exactly the command that `studio inspect` prints has that metric, and
+    ranks two experiments with different values of that hyperparameter, the script's own first."""
+
+    def check(script, metric, name):
+        words = shlex.split(command("inspect", script).out.splitlines()[-1])
+        assert words[:2] == ["studio", "run"]
+        assert f"--metric={metric}" in words
+        result = command("run", "--project=p", "--seed=1", "--max-experiments=2", *words[2:])
+        assert result.code == 0, result.err
+        experiments = Project("p").experiments
+        assert [experiment.fitness is not None for experiment in experiments] == [True, True]
+        assert Project("p").baseline is not None
+        assert experiments[0].values[name] != experiments[1].values[name]
+
+    return check

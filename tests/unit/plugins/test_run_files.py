@@ -173,24 +173,9 @@ def test_what_is_original(tmp_path: Path) -> None:
 # --- trackers, by the real libraries
 
 
-def made_by(script: str, workspace: Path, module: str) -> None:
-    pytest.importorskip(module)
-    env = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=workspace, env=env, capture_output=True, timeout=200
-    )
-    if done.returncode:
-        pytest.skip(done.stderr.decode()[-300:])
-
-
-def test_mlflow_in_files(run: Run, workspace: Path) -> None:
-    script = (
-        "import mlflow\nmlflow.set_tracking_uri('file:./mlruns')\nwith mlflow.start_run():\n"
-        "    for step in range(3): mlflow.log_metric('val_loss', 1 / (step + 1), step=step)\n    mlflow.log_metric('sub/acc', 0.5)\n"
-    )
-    made_by(script, workspace, "mlflow")
-    assert read(run, "val_loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
-    assert read(run, "sub/acc") == [(0, 0.5)]
+def made_by(script: str, workspace: Path) -> None:
+    env = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=workspace, env=env, check=True)
 
 
 def test_mlflow_in_sqlite(run: Run, workspace: Path) -> None:
@@ -217,20 +202,10 @@ def test_wandb_offline(run: Run, workspace: Path) -> None:
         "import wandb\nrun = wandb.init(project='x', dir='.')\n"
         "for i in range(4): run.log({'val/loss': 1 / (i + 1), 'text': 'x' * 20000})\nrun.summary['best'] = 0.125\nrun.finish()\n"
     )
-    made_by(script, workspace, "wandb")
+    made_by(script, workspace)
     assert [value for step, value in read(run, "val/loss") if step is not None] == [1.0, 0.5, 1 / 3, 0.25]
     assert last(run, "val/loss") == 0.25
     assert last(run, "best") == 0.125
-
-
-def test_csv_of_lightning(run: Run, workspace: Path) -> None:
-    loggers = pytest.importorskip("lightning.pytorch.loggers")
-    logger = loggers.CSVLogger(str(workspace), name="logs")
-    for step, value in enumerate((0.5, 0.25)):
-        logger.log_metrics({"val_loss": value}, step)
-        logger.log_metrics({"train_loss": value}, step)
-    logger.save()
-    assert read(run, "val_loss") == [(0, 0.5), (1, 0.25)]
 
 
 def test_csv_as_the_library_quotes_it(run: Run, workspace: Path) -> None:

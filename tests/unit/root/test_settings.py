@@ -147,7 +147,7 @@ def test_settings_survive_the_journal() -> None:
 
 
 def test_settings_of_another_version_keep_what_is_known() -> None:
-    assert Settings.from_dict({"script": "a.py", "of_the_future": 1}) == Settings("a.py", no_baseline=True)
+    assert Settings.from_dict({"script": "a.py", "of_the_future": 1}) == Settings("a.py")
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, object(), {1, 2}])

@@ -134,7 +134,9 @@ def test_a_search_without_it_gets_none_on_resume(home, script):
     assert Project("p").baseline is None
     resume("p", max_experiments=4)
     assert 0.1 not in values_of("p")
-    assert Settings.from_dict({"script": "train.py"}).no_baseline  # a project that an older version made
+    # a project that an older version made
+    assert Settings.from_dict({"script": "train.py", "optimizer": "cma"}).no_baseline
+    assert not Settings.from_dict({"script": "train.py", "optimizer": "grid"}).no_baseline
 
 
 def test_a_grid_is_no_search(home, script):
