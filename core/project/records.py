@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from studio.experiment import Experiment, Failure, Metric, Status
 from studio.project.costs import OF_PROJECT
 from studio.project.lock import is_locked
 from studio.project.paths import attempt_folder, database
+
+LOOK_AGAIN = (0.5, 2.0, 8.0, 32.0)  # seconds after the latest change, however long the disk takes
 
 _QUERY = """
 SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
@@ -199,8 +202,13 @@ def iso(seconds: float | None) -> str | None:
 
 
 def look(folder: Path) -> object:
-    """Return a value that changes with the record of the project in `folder` or its cost; takes a few system calls."""
+    """Return a value that changes with the record of the project in `folder` or its cost; takes a few system calls.
+
+    It changes once more some times after a change: SQLite writes a commit into its log before readers can see it, with a
+    sync of the disk between, so whoever read at once may have read the state before it.
+    """
     found: list[object] = []
+    latest = 0.0
     for path in (database(folder), folder / f"{database(folder).name}-wal", folder / OF_PROJECT):
         try:
             stat = path.stat()
@@ -208,4 +216,6 @@ def look(folder: Path) -> object:
             found.append(None)
         else:
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return (*found, is_locked(folder))
+            latest = max(latest, stat.st_mtime)
+    age = time.time() - latest
+    return (*found, is_locked(folder), sum(age > seconds for seconds in LOOK_AGAIN))

@@ -14,13 +14,14 @@ import pytest
 import studio
 from studio.dashboard.actions import ACTIONS
 from studio.dashboard.experiment_details import experiment_command
+from studio.dashboard.experiment_table import ExperimentTable
 from studio.dashboard.summary import counted
 from studio.experiment import Outcome
 from studio.host import create_host
 from studio.project.store import Store
 from studio.project.summary import summarize
 from studio.search.ranges import read_space
-from tests.dashboard.conftest import Browser, ran
+from tests.dashboard.conftest import Browser, ran, wait_for
 
 # --- the table ----------------------------------------------------------------------------------------------------------
 
@@ -670,6 +671,19 @@ def test_the_command_of_an_experiment_has_its_values_and_not_the_ranges(value):
     )
     (space,) = read_space({"opt": words[2].removeprefix("--hyperparam=opt=")}, create_host(), grid=True)
     assert (space.value, type(space.value)) == (value, type(value))
+
+
+def test_a_commit_that_readers_could_not_see_yet_is_seen_soon(project, monkeypatch):
+    """SQLite has it in its log, so that the files have changed, and syncs the disk before it is visible."""
+    store = project(count=1)
+    table = ExperimentTable(store.folder, create_host())
+    table.refresh()
+    ran(store, 2)
+    monkeypatch.setattr(table, "_read", lambda: None)
+    assert table.refresh()
+    monkeypatch.undo()
+    assert len(table) == 1
+    wait_for(lambda: table.refresh() and len(table) == 2)  # and nothing is written meanwhile
 
 
 def test_what_could_not_be_read_is_read_at_the_next_look(server, browser, project, monkeypatch):
