@@ -40,7 +40,7 @@ class ExperimentTable:
         self._steps = steps
         self._session = secrets.token_hex(4)
         self._counter = 0
-        self._signature: object = None
+        self._signature: tuple[object, ...] = ()
         self._last_event = self._last_attempt = 0
         self.meta: dict[str, Any] = {}
         self.session: Session | None = None  # the latest
@@ -72,10 +72,18 @@ class ExperimentTable:
             signature = look(self.folder)
             if signature == self._signature:
                 return False
+            looked_again = signature[:-1] == self._signature[:-1]
+            before = self._known()
             self._counter += 1
             self._read()
             self._signature = signature
+            if looked_again and before == self._known() and self._counter not in self._changed:
+                self._counter -= 1
+                return False
             return True
+
+    def _known(self) -> tuple[object, ...]:
+        return self.meta, self.session, self.at_work, self._last_event, self._last_attempt
 
     def _read(self) -> None:
         self.at_work = is_locked(self.folder)

@@ -36,14 +36,17 @@ class ProjectList:
             gone = self._known.keys() - set(names)
             if not fresh and not gone:
                 return False
-            self._counter += 1
+            read = {name: _read(project_folder(name)) for name in fresh}
+            news = {name for name in fresh if name not in self._known or self._known[name][1:3] != read[name]}
+            self._counter += bool(news or gone)
             for name in gone:
                 del self._known[name]
                 self._gone[name] = self._counter
             for name in fresh:
-                self._known[name] = signatures[name], *_read(project_folder(name)), self._counter
+                counter = self._counter if name in news else self._known[name][3]
+                self._known[name] = signatures[name], *read[name], counter
                 self._gone.pop(name, None)
-            return True
+            return bool(news or gone)
 
     def lines(self) -> list[tuple[ProjectSummary, list[tuple[int, float]]]]:
         with self._lock:

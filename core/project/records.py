@@ -201,7 +201,7 @@ def iso(seconds: float | None) -> str | None:
     )
 
 
-def look(folder: Path) -> object:
+def look(folder: Path) -> tuple[object, ...]:
     """Return a value that changes with the record of the project in `folder` or its cost; takes a few system calls.
 
     It changes once more some times after a change: SQLite writes a commit into its log before readers can see it, with a
