@@ -38,7 +38,8 @@ demo: $(if $(wildcard $(VENV)/installed),setup,$(VENV)/demo) ui
 	@printf '%s\n' '' 'What to type next:' \
 		'  export PATH="$(PROGRAMS):$$PATH" STUDIO_HOME="$(DEMO_HOME)"' \
 		'  studio ui' \
-		'  studio resume digits-cma-$(NOW) --max-experiments=24'
+		'  studio resume digits-cma-$(NOW) --max-experiments=24' \
+		'and for a script of yours: studio inspect SCRIPT'
 
 $(VENV)/demo: pyproject.toml constraints.txt
 	@$(CHECK_PYTHON)

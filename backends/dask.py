@@ -14,6 +14,7 @@ from typing import Any
 
 from studio.backends.engine import EngineBackend
 from studio.backends.engine_task import aside, carry_out
+from studio.entry_points import install_command
 from studio.errors import BadInput
 from studio.experiment import Run
 from studio.hookspecs import hookimpl
@@ -32,7 +33,7 @@ class DaskBackend(EngineBackend):
         try:
             from distributed import Client, Scheduler, SpecCluster, Worker
         except ImportError:
-            raise BadInput("--backend=dask needs distributed: pip install 'studio-search[dask]'") from None
+            raise BadInput(f"--backend=dask needs distributed: {install_command('dask')}") from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the search reports errors
         self._cluster = None
         try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from studio.backends.engine import EngineBackend
 from studio.backends.engine_task import carry_out
+from studio.entry_points import install_command
 from studio.errors import BadInput
 from studio.experiment import Run
 from studio.hookspecs import hookimpl
@@ -35,7 +36,7 @@ class RayBackend(EngineBackend):
         try:
             import ray
         except ImportError:
-            raise BadInput("--backend=ray needs Ray: pip install 'studio-search[ray]'") from None
+            raise BadInput(f"--backend=ray needs Ray: {install_command('ray')}") from None
         self._ray = ray
         self._mine = not ray.is_initialized()
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}

@@ -4,11 +4,14 @@ Reads `*.dist-info/entry_points.txt` itself: `importlib.metadata` parses the met
 takes 50 ms with 200 installed; this takes 2.
 """
 
+import contextlib
+import json
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,17 @@ def _read_group(file: str, group: str) -> Iterator[tuple[str, str]]:
         elif inside and "=" in line and not line.startswith(("#", ";")):
             name, _, module = line.partition("=")
             yield name.strip(), module.partition("[")[0].strip()
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of Studio: from the package registry, or from the clone that is installed."""
+    from importlib import metadata
+
+    place = "studio-search"
+    for distribution in metadata.distributions(name=place):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            origin = json.loads(distribution.read_text("direct_url.json") or "{}")["url"]
+            if origin.startswith("file:") and os.path.isdir(folder := unquote(urlsplit(origin).path)):
+                place = folder
+                break
+    return f"pip install '{place}[{extra}]'"

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
+from studio.entry_points import install_command
 from studio.errors import BadInput, StudioError
 
 RESERVED = ".studio-bucket"  # keys may not begin with this: a folder keeps its lock there
@@ -175,4 +176,4 @@ def sdk(module: str, *, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise  # the library is installed, but one of its dependencies is missing
-        raise BadInput(f"{module} is not installed: pip install 'studio-search[{extra}]'") from None
+        raise BadInput(f"{module} is not installed: {install_command(extra)}") from None

@@ -20,11 +20,11 @@ from studio.entry_points import EntryPoint, find_entry_points
 from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
 
 HELLO = """\
-Studio searches hyperparameters of an unmodified script. Three ways to start:
+Studio searches hyperparameters of an unmodified script.
+  studio inspect train.py                                                    where values can go, metrics, a command
   studio run --hyperparam=lr=0.01:0.01:0.1 train.py                          try ten values
-  studio run --optimizer=cma --hyperparam=lr=1e-5:0.1:l train.py             search; the script prints `fitness: NUMBER`
-  studio run --metric=val_loss:min --hp=lr=1e-4:l4:0.1 train.py 30           read TensorBoard; 30 is the script's argument
-Then: studio runs list, studio runs show PROJECT/1, studio resume PROJECT.
+  studio run --optimizer=auto --metric=accuracy:max --hp=lr=1e-5:0.1:l train.py    search what the script prints or logs
+Then: studio runs list, studio runs show PROJECT/1, studio resume PROJECT, studio apply PROJECT.
 Help: studio --help, studio run --help.
 """
 
@@ -91,6 +91,7 @@ def _guarded() -> int:
         _complain(str(error), error.lines)
         return error.exit_code
     except KeyboardInterrupt:
+        _say_nothing_began()
         return 130
     except BrokenPipeError:  # `studio runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -101,6 +102,7 @@ def _guarded() -> int:
         return 0  # the command-line library replaces stdout, and exits with 1, if a pipe breaks
     except Exception as error:
         if was_interrupted():  # the interrupted code turned it into another error
+            _say_nothing_began()
             return 130
         # Usage errors of the command-line library, whose classes Typer does not export.
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -114,6 +116,12 @@ def _guarded() -> int:
         if type(error).__name__ == "Abort":
             return 130
         raise
+
+
+def _say_nothing_began() -> None:
+    """Say what a Ctrl-C before a search's first experiment has left. A search that runs ends by `Interrupted` instead."""
+    if sys.argv[1:2] == ["run"]:
+        sys.stderr.write("studio: interrupted before the search began\n")
 
 
 def _complain(text: str, lines: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """The command `studio mcp`: tools for coding agents, by the Model Context Protocol on standard input and output."""
 
 from studio.cli.usage import PlainUsage, new_app
+from studio.entry_points import install_command
 
 app = new_app()
 
@@ -13,7 +14,7 @@ def mcp() -> int:
     except ImportError:
         from studio.errors import BadInput
 
-        raise BadInput("studio mcp needs the Model Context Protocol: pip install 'studio-search[mcp]'") from None
+        raise BadInput(f"studio mcp needs the Model Context Protocol: {install_command('mcp')}") from None
     from studio.cli import mcp_tools
 
     server = MCPServer("studio", instructions=mcp_tools.INSTRUCTIONS)

@@ -9,6 +9,7 @@ import typer
 
 from studio.cli import names
 from studio.cli.usage import PlainUsage, new_app
+from studio.entry_points import install_command
 from studio.errors import BadInput
 from studio.project.project import Project
 
@@ -39,7 +40,7 @@ def plot(
     try:
         import plotext  # noqa: F401
     except ImportError:
-        raise BadInput("studio plot needs plotext: pip install 'studio-search[plot]'") from None
+        raise BadInput(f"studio plot needs plotext: {install_command('plot')}") from None
     from studio.host import create_host
     from studio.reporting.axes import axes_of
     from studio.reporting.scales import points_of, scale_of

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from studio.cli.usage import PlainUsage, new_app, say, whole
+from studio.entry_points import install_command
 from studio.errors import BadInput
 
 app = new_app()
@@ -32,7 +33,7 @@ def ui(
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "jinja2", "anyio"):
             raise
-        raise BadInput(f"the dashboard needs {error.name}: pip install 'studio-search[ui]'") from None
+        raise BadInput(f"the dashboard needs {error.name}: {install_command('ui')}") from None
     ended = stop_on_signal()  # before the link is printed: Ctrl-C is not an error from here on
     with Server(host, port, say) as server:
         print(server.link, flush=True)

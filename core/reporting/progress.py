@@ -38,8 +38,10 @@ class PlainLines(Observer):
         self._say(f"studio: {clean(text)}")
 
     def begun(self, project: str, progress: Progress) -> None:
-        already = f", {progress.finished} already finished" if progress.finished else ""
-        self._say(f"project {project}: {_planned(progress.total)}{already}")
+        planned = _planned(progress.total)
+        self._say(
+            f"project {project}: {f'{progress.finished} of {planned} finished' if progress.finished else planned}"
+        )
 
     def finished(self, experiment: Experiment, progress: Progress) -> None:
         self._say(_line(experiment, progress))

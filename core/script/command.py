@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.entry_points import install_command
 from studio.errors import BadInput
 from studio.text import did_you_mean
 
@@ -125,9 +126,7 @@ def _file(given: str, path: Path, arguments: list[str], source: Path, python: st
 def _notebook(script: str, arguments: list[str], python: str | None) -> Command:
     missing = [name for name in ("nbclient", "nbformat", "ipykernel") if importlib.util.find_spec(name) is None]
     if missing and not (missing == ["ipykernel"] and python is not None):
-        raise BadInput(
-            f"{script!r} is a notebook, and {missing[0]} is not installed: pip install 'studio-search[notebook]'"
-        )
+        raise BadInput(f"{script!r} is a notebook, and {missing[0]} is not installed: {install_command('notebook')}")
     executed = str(Path(script).with_name(f"executed-{Path(script).name}"))
     argv = [sys.executable, "-m", "studio.script.run_notebook", interpreter(python), script, executed]
     return Command(argv, arguments, script, executed)

@@ -95,7 +95,14 @@ def test_without_arguments_six_lines(command):
     result = command()
     assert (result.code, result.err) == (0, "")
     assert result.out.count("\n") == 6
-    for words in ("studio run --hyperparam", "--optimizer=cma", "--metric=val_loss:min", "studio runs list", "--help"):
+    for words in (
+        "studio inspect",
+        "studio run --hyperparam",
+        "--optimizer=auto",
+        "--metric=accuracy:max",
+        "studio runs list",
+        "--help",
+    ):
         assert words in result.out
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import studio
+from studio.entry_points import install_command
 from studio.format import metric_value
 
 pytest.importorskip("plotext", reason="pip install 'studio-search[plot]'")
@@ -144,4 +145,4 @@ def test_without_the_library_one_line_names_it(search, command, monkeypatch):
     search(1)
     monkeypatch.setitem(sys.modules, "plotext", None)
     result = command("plot", "p")
-    assert (result.code, result.err) == (2, "studio: studio plot needs plotext: pip install 'studio-search[plot]'\n")
+    assert (result.code, result.err) == (2, f"studio: studio plot needs plotext: {install_command('plot')}\n")

@@ -30,6 +30,7 @@ from studio.backends.cloud.ec2.requests import ROOT, image_id, least_disk, regio
 from studio.backends.cloud.ec2.types import OLD_GPUS, is_arm, is_burstable
 from studio.backends.cloud.machine_types import MachineType, same_gpu, suitable
 from studio.backends.queue import command as worker
+from studio.entry_points import install_command
 from studio.errors import BadInput
 
 DATA = Path(__file__).parent / "data"
@@ -663,4 +664,4 @@ def test_boto3_is_asked_for_where_it_is_missing(home, tmp_path, monkeypatch):
         text=True,
         check=False,
     )
-    assert done.stderr.strip().splitlines()[-1].endswith("pip install 'studio-search[ec2]'")
+    assert done.stderr.strip().splitlines()[-1].endswith(install_command("ec2"))

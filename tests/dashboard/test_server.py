@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from studio.entry_points import install_command
 from tests.dashboard.conftest import ran, wait_for
 
 STUDIO = Path(sys.executable).with_name("studio")
@@ -145,7 +146,7 @@ def test_without_the_extra_it_says_what_to_install(home, tmp_path):
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "studio: the dashboard needs starlette: pip install 'studio-search[ui]'\n",
+        f"studio: the dashboard needs starlette: {install_command('ui')}\n",
     )
 
 
