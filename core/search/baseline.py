@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from studio.errors import BadInput
+from studio.errors import StudioError
 from studio.script.constants import UNKNOWN
 from studio.script.places import Place
 from studio.space import Space
@@ -28,7 +28,7 @@ def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any
         for candidate in (value, literal(value)) if isinstance(value, str) else (value,):
             try:
                 parameter.to_unit(candidate)
-            except BadInput as error:
+            except StudioError as error:
                 reason = str(error)
                 continue
             values[name] = candidate

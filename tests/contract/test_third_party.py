@@ -193,7 +193,10 @@ def test_without_a_package_the_error_says_what_there_is(
 ) -> None:
     bare = Environment(make_environment(tmp_path / "bare"), shared)
     for options, message in (
-        (["--optimizer=optuna"], "there is no optimizer 'optuna'; there are: auto, cma, gp, grid, random, sobol, tpe"),
+        (
+            ["--optimizer=optuna"],
+            "there is no optimizer 'optuna'; did you mean 'tpe'? (or install the plugin in examples/plugins/studio-optuna)",
+        ),
         (
             ["--backend=pool"],
             "there is no backend 'pool'; there are: dask, ec2, ec2spot, folder, gce, gcspot, kubernetes, local, ray, skypilot, slurm, ssh",
