@@ -7,15 +7,15 @@ sigma             their width, the same in each coordinate
 """
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
 from studio.optimizers.gp.coordinates import Coordinates
-from studio.optimizers.gp.design import Design
-from studio.space import Floats, Space, Suggestion
+from studio.optimizers.gp.learner import Learner
+from studio.space import Floats, Suggestion
 
 GOOD_SHARE, MOST_GOOD = 0.15, 25  # share of results that are good, and their largest number
 CANDIDATES = 48  # draws from the good density, of which the best is suggested
@@ -24,7 +24,7 @@ NARROWEST = 0.01
 FREE_MEAN, FREE_SPREAD = 0.5, 0.5  # the prior of unconstrained coordinates
 
 
-class TPE(Optimizer):
+class TPE(Learner):
     """A multivariate tree-structured Parzen estimator with a constant liar; never done.
 
         optimizer = TPE(space, seed=1)
@@ -44,46 +44,18 @@ class TPE(Optimizer):
     related: ClassVar[tuple[str, ...]] = ("bohb", "hyperopt", "optuna")
     takes_known: ClassVar[bool] = True
 
-    def __init__(self, space: Space, *, seed: int):
-        self._space = space
-        self._results: dict[Any, tuple[Floats, float | None]] = {}
-        self._pending: dict[tuple[float, ...], Floats] = {}
-        self._count = 0
-        if space.dimensions == 0:
-            self.size = 1
-            return
-        self._rng = np.random.default_rng(seed)
-        self._coordinates = Coordinates(space)
-        self._design = Design(self._coordinates, self._rng)
-
-    def ask(self) -> Suggestion | None:
-        if self.done:
-            return None
-        if self.size == 1:
-            self.done, self.done_reason = True, "there is nothing to search"
-            return self._space.suggestion([])
-        x = self._next()
-        self._count += 1
-        suggestion = self._space.suggestion(self._coordinates.decode(x))
-        self._pending[tuple(suggestion.point)] = x
-        return suggestion
-
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
-        if self.size == 1:
-            return
-        point = tuple(suggestion.point)
-        self._pending.pop(point, None)
-        cost = None if fitness is None or not math.isfinite(fitness) else -float(fitness)
-        self._results[suggestion.number, point] = self._coordinates.encode(point), cost
+        if self.size != 1:
+            self._take_in(suggestion, fitness)
 
     def _next(self) -> Floats:
-        costs = np.array([math.inf if cost is None else cost for _, cost in self._results.values()])
+        costs = np.array([math.inf if one.cost is None else one.cost for one in self._results.values()])
         known = np.isfinite(costs)
         if self._count < self._design.size:
             return np.asarray(self._design.points[self._count, 0])
         if not known.any():
             return self._coordinates.spread(self._rng.random((1, self._coordinates.dimensions)))[0]
-        X = np.array([x for x, _ in self._results.values()])
+        X = np.array([one.x for one in self._results.values()])
         order = np.argsort(costs, kind="stable")
         count = min(math.ceil(GOOD_SHARE * np.count_nonzero(known)), MOST_GOOD)
         good = Density(self._coordinates, X[order[:count]])

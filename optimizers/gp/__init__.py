@@ -1,6 +1,7 @@
 """Bayesian optimisation with a Gaussian process, in reading order:
 
 optimizer     `GaussianProcess`: ask and tell, from the pieces below
+learner       what `gp` and `tpe` share: results, pending suggestions
 coordinates   the space in the model: numbers with distances, choices without
 design        the first points: a scrambled Sobol sequence with each value of each choice
 kernel        correlations of two points, by their distance

@@ -11,9 +11,8 @@ from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
 from studio.optimizers.gp.acquisition import Acquisition, Chance
 from studio.optimizers.gp.belief import Belief
-from studio.optimizers.gp.coordinates import Coordinates
-from studio.optimizers.gp.design import Design
 from studio.optimizers.gp.fit import Fit, Posterior
+from studio.optimizers.gp.learner import Learner
 from studio.optimizers.gp.maximise import LIKELY, Maximiser
 from studio.optimizers.gp.success import Success
 from studio.space import Floats, Space, Suggestion
@@ -27,15 +26,6 @@ TOP = 5  # best results, around which candidates are made
 SURE = ("memory", "timeout")  # failures that depend on the point
 
 
-@dataclass(eq=False)
-class Result:
-    """Result of a suggestion: a cost (minus the fitness), or None and the class of its failure."""
-
-    x: Floats
-    cost: float | None
-    failure: str
-
-
 @dataclass(frozen=True, eq=False)
 class Learned:
     """The model of the costs, and points around which to look, shape (m, d), the best one first."""
@@ -44,7 +34,7 @@ class Learned:
     top: Floats
 
 
-class GaussianProcess(Optimizer):
+class GaussianProcess(Learner):
     """A Gaussian process with log expected improvement; done when every point of a finite space was suggested.
 
         optimizer = GaussianProcess(space, seed=1)
@@ -75,21 +65,14 @@ class GaussianProcess(Optimizer):
     takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
-        self._space = space
-        self._results: dict[Any, Result] = {}
-        self._pending: dict[tuple[float, ...], Floats] = {}  # point -> x, in the order of suggestion
+        super().__init__(space, seed=seed)
         self._asked: set[bytes] = set()
-        self._count = 0  # suggestions made
-        self._foreign = 0  # points told that this optimizer did not suggest
-        if space.dimensions == 0:
-            self.size = 1
+        self._foreign = 0  # points that were told and not asked for
+        if self.size == 1:
             return
         # Threads cost more than they save for matrices of this size, twenty times as much if scripts use all cores; and
         # with a fixed number of threads, sums are the same on replay.
         self._threads = one_thread()
-        self._rng = np.random.default_rng(seed)
-        self._coordinates = Coordinates(space)
-        self._design = Design(self._coordinates, self._rng)
         self._belief = None if np.isnan(space.beliefs).all() else Belief(space.beliefs)
         self._fit = Fit(self._coordinates)
         self._fitted = 0  # results at the last fit of the hyperparameters
@@ -99,39 +82,19 @@ class GaussianProcess(Optimizer):
         self._chance: Chance | None = None  # of success; None where nothing failed
         self._heard = False  # whether results came that the chance does not know
 
-    def ask(self) -> Suggestion | None:
-        if self.done:
-            return None
-        if self.size == 1:
-            self.done, self.done_reason = True, "there is nothing to search"
-            return self._space.suggestion([])
-        with self._threads.limit(limits=1, user_api="blas"):
-            x = self._next()
-        self._asked.add(key(x))
-        self._count += 1
-        suggestion = self._space.suggestion(self._coordinates.decode(x))
-        self._pending[tuple(suggestion.point)] = x
-        self._end_when_all_are_known()
-        return suggestion
-
-    def _end_when_all_are_known(self) -> None:
-        if len(self._asked) == self._coordinates.size:
-            self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were suggested"
-
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         if self.size == 1:
             return
-        point = tuple(suggestion.point)
-        self._pending.pop(point, None)
-        cost = None if fitness is None or not math.isfinite(fitness) else -float(fitness)
-        x = self._coordinates.snap(self._coordinates.encode(point)[None])[0]
+        x = self._take_in(suggestion, fitness, failure)
         if key(x) not in self._asked:  # a point of an earlier optimizer, or the user's start
-            self._asked.add(key(x))
             self._foreign += 1
-            self._end_when_all_are_known()
+            self._note_asked(x)
         self._learned, self._heard = None, True
-        # A retry replaces the earlier result of the same suggestion.
-        self._results[suggestion.number, point] = Result(x, cost, failure or "crash")
+
+    def _note_asked(self, x: Floats) -> None:
+        self._asked.add(key(x))
+        if len(self._asked) == self._coordinates.size:
+            self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were suggested"
 
     def recommend(self) -> Suggestion | None:
         """Return the best by the mean of a model of all results, fitted afresh, so that later suggestions do not change."""
@@ -153,6 +116,12 @@ class GaussianProcess(Optimizer):
         return None
 
     def _next(self) -> Floats:
+        with self._threads.limit(limits=1, user_api="blas"):
+            x = self._best_guess()
+        self._note_asked(x)
+        return x
+
+    def _best_guess(self) -> Floats:
         if self._heard:
             self._chance, self._heard = self._chance_of_success(), False
         if self._count < self._design.size and self._foreign < self._design.size:
