@@ -38,7 +38,7 @@ class PlainLines(Observer):
         self._say(f"studio: {clean(text)}")
 
     def begun(self, project: str, progress: Progress) -> None:
-        planned = _planned(progress.total)
+        planned = _planned(_total(progress))
         self._say(
             f"project {project}: {f'{progress.finished} of {planned} finished' if progress.finished else planned}"
         )
@@ -231,7 +231,7 @@ def _details(progress: Progress) -> list[tuple[str, str]]:
 
 
 def _status_line(progress: Progress) -> str:
-    total = f" of {progress.total}" if progress.total else ""
+    total = f" of {_total(progress)}" if progress.total else ""
     parts = [f"{progress.finished}{total} finished"]
     parts += [f"{progress.counts[status]} {status}" for status in ("failed", "stopped") if progress.counts.get(status)]
     if progress.running:
@@ -241,6 +241,11 @@ def _status_line(progress: Progress) -> str:
     if progress.running and progress.seconds_left is not None and progress.seconds_left >= 1:
         parts.append(f"about {about(progress.seconds_left)} left")
     return " · ".join(parts)
+
+
+def _total(progress: Progress) -> int | None:
+    """The number of experiments in all: values by hand come beside the budget."""
+    return None if progress.total is None else max(progress.total, progress.finished + len(progress.running))
 
 
 def _line(experiment: Experiment, progress: Progress) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from studio.errors import EndSearch, PluginFailed, Stalled, StoreError
 from studio.execution.metric import Summary, judge
 from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
+from studio.format import counted
 from studio.host import blame
 from studio.interfaces import Backend
 from studio.project import inbox as requests
@@ -432,7 +433,7 @@ class Driver:
         first, self._draining = not self._draining, True
         self.ending = why if first else self.ending
         if why == "interrupted" and self._slots and (first or stage > self._stage):
-            self.observer.notice(WORDS[min(stage, 2)].format(len(self._slots)))
+            self.observer.notice(WORDS[min(stage, 2)].format(counted(len(self._slots), "running experiment")))
         if stage > self._stage:
             self._stage = stage
             for number in self._slots:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-WORDS = (  # one for each step
-    "waiting for {} running experiments (Ctrl-C again ends them, once more kills them)",
-    "ending {} running experiments (Ctrl-C once more kills them)",
-    "killing {} running experiments",
+WORDS = (  # one for each step, with "2 running experiments" in it
+    "waiting for {} (Ctrl-C again ends them, once more kills them)",
+    "ending {} (Ctrl-C once more kills them)",
+    "killing {}",
 )
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -171,7 +171,7 @@ def test_names_of_columns_keep_their_ends(terminal, command, tmp_path):
 def test_interrupt_from_the_keyboard(terminal, tmp_path):
     shown = terminal("run", "--project=p", "--hp=lr=3,1,2", "train.py").until("running  #1")
     os.write(shown.master, b"\x03")
-    shown.until("waiting for 1 running experiments")
+    shown.until("waiting for 1 running experiment")
     (tmp_path / "go").touch()
     assert shown.end() == 130
     assert "interrupted; continue with: studio resume p" in shown.text

@@ -143,9 +143,12 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+TIME = r"(?:\d+:\d\d|\d+(?:\.\d+)? s)"
+
+
 def pattern(line: str) -> re.Pattern[str]:
     """What a shown line looks like: any blanks, any times, anything for an ellipsis."""
-    parts = re.split(r"(…|\b\d+:\d\d\b|\s+)", line.strip())
+    parts = re.split(rf"(…|\b{TIME}\b|\s+)", line.strip())
     forms = {"…": ".*?"}
     return re.compile(
         r"^\s*"
@@ -155,7 +158,7 @@ def pattern(line: str) -> re.Pattern[str]:
                 r"\s+"
                 if part.isspace()
                 else r"(?:\d+:\d\d|[\d.]+ m?s)"
-                if re.fullmatch(r"\d+:\d\d", part)
+                if re.fullmatch(TIME, part)
                 else re.escape(part)
             )
             for part in parts

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 import studio
-from studio.reporting.progress import LivePanel, Notebook, PlainLines, watching
-from studio.search.observer import Observer
+from studio.experiment import Metric
+from studio.reporting.progress import LivePanel, Notebook, PlainLines, _status_line, watching
+from studio.search.observer import Observer, Progress
 
 TRAIN = "x = 1\nif x == 2: raise SystemExit('<no> luck')\nprint('fitness:', x)\n"
 
@@ -72,3 +73,9 @@ def test_a_file_gets_nothing(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     assert type(watching(True)) is Observer
     assert not isinstance(watching(True), PlainLines | Notebook)
+
+
+@pytest.mark.parametrize(("total", "finished", "text"), [(8, 9, "9 of 9 finished"), (8, 1, "1 of 8 finished")])
+def test_experiments_beside_the_budget_are_counted(total, finished, text):
+    progress = Progress(Metric("loss", "min"), total, counts={"completed": finished})
+    assert _status_line(progress) == text

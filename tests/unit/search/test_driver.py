@@ -501,7 +501,7 @@ def test_signals_drain_then_end_then_kill(lab: Lab, signals: list[int], stops: l
     project = Project("p")
     assert (project.state, statuses(project)[:2]) == ("interrupted", ["completed", last])
     assert lab.fake.stops == stops
-    assert next(said for said in lab.watcher.notices if "running experiments" in said).startswith(word)
+    assert next(said for said in lab.watcher.notices if "running experiment" in said).startswith(word)
     assert statuses(lab.resume(x)) == ["completed"] * 6
 
 
