@@ -7,6 +7,7 @@ be, and was), skeleton. config has studio.toml, mcp_tools the tools of mcp.
 """
 
 import ast
+import difflib
 import functools
 import importlib
 import os
@@ -19,6 +20,7 @@ from studio.cli.streams import settle_streams
 from studio.entry_points import EntryPoint, find_entry_points
 from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
 
+CLOSE = 0.75  # how like an option another one is that is suggested for it
 HELLO = """\
 Studio searches hyperparameters of an unmodified script.
   studio inspect train.py                                                    where values can go, metrics, a command
@@ -111,6 +113,9 @@ def _guarded() -> int:
         if hasattr(error, "format_message"):
             ctx = getattr(error, "ctx", None)  # an option without its value has no context
             where = ctx.command_path if ctx else " ".join(["studio", *sys.argv[1:2]])
+            if getattr(error, "possibilities", None):  # few of which are like what was typed
+                name, known = getattr(error, "option_name", ""), vars(error)["possibilities"]
+                vars(error)["possibilities"] = difflib.get_close_matches(name, known, cutoff=CLOSE)
             _complain(f"{error.format_message().rstrip('.')}; see {where} --help")
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":

@@ -48,11 +48,14 @@ def inspect(
         ]
         print_table(["metric", "source", "value", "option"], rows, flexible=(0,))
     else:
-        print(f"no metric is seen{'' if run else ' in the text; one run of the script shows those that it has:'}")
+        print(
+            "no metric is seen: let the script print a line `fitness: NUMBER`"
+            if run
+            else "no metric is seen in the text, and a search needs one; one run of the script shows those that it has:"
+        )
     for notice in seen.notices:
         print(f"notice: {notice}")
-    command = seen.command if seen.metrics or run else ["studio", "inspect", "--run", *seen.words]
-    print(f"\n{shlex.join(command)}")
+    print(f"\n{shlex.join(seen.command)}")
     return 0
 
 

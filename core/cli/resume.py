@@ -1,15 +1,18 @@
 """`studio resume PROJECT`."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from studio.cli import names, options
 from studio.cli.usage import PlainUsage, consent, new_app, say
-from studio.errors import BadInput
+from studio.errors import BadInput, StudioError
 from studio.host import Host, create_host
-from studio.settings import RESUME_OPTIONS, SCRIPT
+from studio.options import Field
+from studio.settings import OPTIONS, RESUME_OPTIONS, SCRIPT, Settings, command_line, read_settings
 
 HELP = {  # texts that differ from those of `studio run`
     "max_experiments": "New number of experiments in total.",
@@ -21,10 +24,49 @@ HELP = {  # texts that differ from those of `studio run`
 }
 
 
+class ResumeUsage(PlainUsage):
+    """Answers an option that only a new search has with the command of that search."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            name = getattr(error, "option_name", "")
+            field = next((each for each in OPTIONS.values() if name in each.names), None)
+            if type(error).__name__ != "NoSuchOption" or field is None:
+                raise
+            raise BadInput(
+                f"{name} of a project cannot be changed; for another search: {_instead(field, given)}"
+            ) from None
+
+
+def _instead(field: Field, args: Sequence[str]) -> str:
+    """Return the command of the project's search with the option that `args` give."""
+    at = next(number for number, word in enumerate(args) if word.partition("=")[0] in field.names)
+    _, equals, value = args[at].partition("=")
+    rest = [*args[:at], *args[at + 1 :]]
+    if not equals and not field.is_switch and at < len(rest):
+        value = rest.pop(at)
+    from studio.project.project import Project
+
+    try:
+        named = next((word for word in rest if not word.startswith("-")), None)
+        settings = Settings.from_dict(Project(names.project_of(named)).settings)
+        new = read_settings(OPTIONS, {field.keyword: field.is_switch or ([value] if field.is_repeatable else value)})
+    except StudioError:  # no such project, or a value that is none: the new search says so
+        return f"studio run {args[at]} …"
+    changed = {
+        name: {**before, **after} if isinstance(before := getattr(settings, name), dict) else after
+        for name, after in new.items()
+    }
+    return shlex.join(command_line(replace(settings, **changed)))
+
+
 def app() -> typer.Typer:
     """Return the command, with the options of the schema that may change, and those of the installed backends."""
     made = new_app()
-    made.command(cls=PlainUsage)(options.with_options(resume, RESUME_OPTIONS, create_host(), help=HELP))
+    made.command(cls=ResumeUsage)(options.with_options(resume, RESUME_OPTIONS, create_host(), help=HELP))
     return made
 
 

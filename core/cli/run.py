@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.cli import options
+from studio.cli import CLOSE, options
 from studio.cli.config import FILE, config_text, merged, read_config
 from studio.cli.usage import COMMAND, PlainUsage, consent, new_app
 from studio.errors import BadInput
@@ -17,7 +17,6 @@ from studio.host import Host, create_host
 from studio.settings import OPTIONS, OUTPUT
 from studio.text import literal
 
-CLOSE = 0.75  # how like one of ours an option is that is misspelt
 SLOW_IMPORT = 1.0  # seconds of import from which --verbose names a plugin
 # Behind the script they are refused, unless the script knows them. Scripts often have options such as --seed of their own.
 OURS = (

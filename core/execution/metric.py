@@ -1,5 +1,6 @@
 """The value of a metric from a stream of reports: smallest, largest or last; and the list of all metrics of a run."""
 
+import difflib
 import math
 import re
 import shlex
@@ -11,6 +12,7 @@ from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.metric_sources import FirstOf
 
+CLOSE = 0.75  # how like another a name is that is misspelt
 MOST_NAMES = 20  # in an error
 MOST_OPTIONS = 6  # suggested in an error
 # Words in names of metrics that are minimised, that are maximised, and in names of numbers that are not results.
@@ -22,6 +24,7 @@ _LARGE = re.compile(
     r"(?i)(?:acc|accuracy|auc|roc|f1|r2|score|reward|return|map|ap|map\d+|bleu|rouge\w*|precision|recall|iou|miou|dice|psnr"
     r"|ssim|ndcg|mrr|fitness|top\d|win|success|sharpe|likelihood|elbo|hits?|correlation|kappa|mcc|specificity|sensitivity)s?"
 )
+_OFFER = re.compile(r"""'--metric=(?:[^']|'"'"')+'|--metric=[^\s,;?']+""")
 _NO_RESULT = re.compile(
     r"(?i)(?:epochs?|steps?|iter\w*|batch\w*|lr|learning|time|seconds?|sec|ms|eta|elapsed|seed|version|num|params?|tokens?|tok"
     r"|memory|mem|gpu|cuda|cpu|samples?|size|hours?|minutes?|runtime|global|flos|py|fps|norm|std|width|height|port|pid|rank)"
@@ -179,8 +182,23 @@ def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
         return f"{text}; seen: {offered}" if offered else text
     text = f"metric {name!r} never came; "
     if own:
-        return text + f"seen: {', '.join(own)}"
+        return text + _meant(run.metric, own) + f"seen: {', '.join(own)}"
     return text + (f"seen elsewhere: {offered}" if offered else "no metric was logged")
+
+
+def _meant(metric: Metric, names: Iterable[str]) -> str:
+    """Return `did you mean --metric=val_loss:min? ` for the one of `names` that is a near miss; empty if none is."""
+    source, _, name = metric.name.rpartition(":")
+    ends = {each.rpartition(":")[2]: each for each in names if each.rpartition(":")[0] == source}
+    close = difflib.get_close_matches(name, ends, n=1, cutoff=CLOSE)
+    mode = "" if metric.mode == "last" else f":{metric.mode}"
+    return f"did you mean {shlex.quote(f'--metric={ends[close[0]]}{mode}')}? " if close else ""
+
+
+def metric_to_take(reason: str) -> str:
+    """Return the metric of the first option that the reason of a run without a fitness offers; empty if it offers none."""
+    offer = _OFFER.search(reason)
+    return shlex.split(offer[0])[0].removeprefix("--metric=") if offer else ""
 
 
 def _close_first(names: Iterable[str], name: str) -> list[str]:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import libcst as cst
 
 from studio.script.outline import Call, dotted, text_of
-from studio.script.program import Program
+from studio.script.program import Program, Source
 
 _PRINTING = {"print", "info", "debug", "warning", "write", "echo", "secho", "set_description", "log_message"}
 _COUNTING = re.compile(r"(?i)(epoch|step|iter|it|i|e|t|round|fold|batch|idx|num|n)\w*")
+_REDUCING = {"mean", "std", "median", "average", "append"}
 _PERCENT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?([diouxXeEfFgGcrsa%])")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 # call -> the tracker of its names, which are keys of a dict or the first argument
@@ -30,16 +31,32 @@ _TRACKERS = {
 }
 
 
-def printed_lines(program: Program) -> list[str]:
-    """Return the lines that the program's `print` and logging calls would write."""
-    lines = []
+def printed_lines(program: Program) -> tuple[list[str], list[str]]:
+    """Return the lines that the program's `print` and logging calls would write: those of numbers, and those of arrays."""
+    numbers, arrays = [], []
     for source in program.parsed(program.python):
+        of_arrays = _arrays(source)
         for call in source.outline.calls:
             if call.last in _PRINTING:
                 text = _line(call)
                 if text and re.search(r"\d", text):
-                    lines += text.splitlines()
-    return list(dict.fromkeys(lines))
+                    values = [
+                        piece for node in call.positionals for piece in _pieces(node) if not isinstance(piece, str)
+                    ]
+                    is_array = bool(values) and all(dotted(one) in of_arrays for one in values)
+                    (arrays if is_array else numbers).extend(text.splitlines())
+    return list(dict.fromkeys(numbers)), list(dict.fromkeys(arrays))
+
+
+def _arrays(source: Source) -> set[str]:
+    """Return the names of arrays: what the text reduces, `scores.mean()` or `np.mean(scores)`, or appends to."""
+    reduced = set()
+    for call in source.outline.calls:
+        if call.last in _REDUCING:
+            inner = dotted(call.positionals[0]) if call.positionals else ""
+            reduced |= {call.callee.rpartition(".")[0], inner}
+    assigned = source.outline.assigned_calls.items()
+    return reduced - {name for call, name in assigned if dotted(call.func).rpartition(".")[2] in _REDUCING}
 
 
 def logged_names(program: Program) -> dict[str, str]:

@@ -6,6 +6,7 @@ signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -
 import contextlib
 import json
 import math
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import EndSearch, PluginFailed, Stalled, StoreError
-from studio.execution.metric import Summary, judge
+from studio.execution.metric import Summary, judge, metric_to_take
 from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
 from studio.format import counted
-from studio.host import blame
+from studio.host import backend_fields, blame
 from studio.interfaces import Backend
 from studio.project import inbox as requests
 from studio.project.backup import Backups
@@ -28,6 +29,7 @@ from studio.search.failures import FailureWatch
 from studio.search.observer import Observer, Progress
 from studio.search.plan import Plan
 from studio.search.search import Search
+from studio.settings import command_line
 from studio.space import Suggestion
 from studio.system.copying import remove_tree
 from studio.system.files import out_of_space
@@ -166,6 +168,7 @@ class Driver:
         self._clock, self._begun = clock, clock()
         self._words: list[str] = []  # messages for the user, shown after the commit
         self._sources: set[str] = set()  # sources of the metric that the user was told
+        self._without_metric = ""  # the reason of the last experiment, if it had no metric, as all before it
         self._unranked = False  # whether the user was told that experiments have no fitness
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = Repeats()
@@ -221,7 +224,7 @@ class Driver:
     def _wind_up(self) -> None:
         self.observer.ended(self.progress)
         if self.ending != "done" and self.project.is_dir():
-            self.observer.notice(f"{ENDINGS[self.ending]}; continue with: studio resume {self.project.name}")
+            self.observer.notice(f"{ENDINGS[self.ending]}; {self._way_on()}")
         try:
             self.store.end_session(self.ending)
             if problem := self._backups.write_last():
@@ -229,6 +232,18 @@ class Driver:
         except StoreError:
             if self.ending != "failed":  # else show the error that ended the loop
                 raise
+
+    def _way_on(self) -> str:
+        """Return the command that continues; for a search that had no metric, the search to run in its place."""
+        resume = f"studio resume {self.project.name}"
+        if self.ending != "failures" or not self._without_metric:
+            return f"continue with: {resume}"
+        metric = metric_to_take(self._without_metric)
+        if not metric:
+            return f"let the script print its metric, then: {resume} --accept-changes; or name another: studio run --metric=NAME"
+        settings = replace(self.plan.settings, metric=metric, direction=None)
+        words = command_line(settings, backend_fields(self.plan.backend))
+        return f"search by a metric that it has: {shlex.join(words)}"
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
@@ -354,6 +369,7 @@ class Driver:
         experiment = self.store.experiment(outcome.number, self.plan.metric)
         self._words += filter(None, [self._failures.advice(experiment, self.plan.command[0], self.plan.source)])
         nothing = failure == "metric" and slot.summary.value is None
+        self._without_metric = reason if nothing and not self._failures.any_completed else ""
         self._give_up = self._failures.hopeless(experiment, without_metric=nothing) or self._give_up
         if failure in self.plan.settings.on_failure:
             self._give_up = f"experiment {outcome.number} failed, which ends this search (--on-failure): {reason}"

@@ -47,6 +47,7 @@ class Inspection:
     metrics: list[Seen]
     notices: list[str] = field(default_factory=list)
     script: str | None = None  # its path, where it is one file
+    ran: bool = False  # whether the script was run for its metrics
 
     @property
     def options(self) -> dict[str, Any]:
@@ -62,7 +63,9 @@ class Inspection:
 
     @property
     def command(self) -> list[str]:
-        """The `studio run` command of that search, as words."""
+        """The `studio run` command of that search, as words; without a metric the inspection that runs the script once."""
+        if not self.metrics and not self.ran:
+            return ["studio", "inspect", "--run", *self.words]
         options = self.options
         words = [f"--hp={text}" for text in options.pop("hyperparams", [])]
         return ["studio", "run", *(f"--{name}={value}" for name, value in options.items()), *words, *self.words]
@@ -118,21 +121,28 @@ def inspect_script(
         had = [one for one in had if _letters(one.name) not in own]
         metrics = sorted([*had, *bare], key=_rank) if had else metrics
         notices += [notice] if notice else []
-    return Inspection(words, propose(places), metrics, notices, program.script)
+    return Inspection(words, propose(places), metrics, notices, program.script, ran=run)
 
 
 def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
     """Return metrics that the program would print or log, found by the readers in its text, without values."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "output.log").write_text("\n".join([*printed_lines(program), ""]), encoding="utf-8")
-        printed = [replace(seen, value=None) for seen in seen_metrics(_run_in(folder), host)]
+    numbers, arrays = printed_lines(program)
+    printed = _metrics_in_lines(numbers, host)
     names = {seen.name for seen in printed}
     logged = {**logged_names(program), **library_metrics(program)}
     printed += [Seen(name, tracker, None, likely_mode(name)) for name, tracker in logged.items() if name not in names]
     for pattern, expression in bare_numbers(program).items():
         if mode := likely_mode(expression):
             printed.append(Seen(f"{BARE}{pattern}", "printed lines", None, mode))
-    return sorted(printed, key=_rank)
+    known = {seen.name for seen in printed}
+    of_arrays = [seen for seen in _metrics_in_lines(arrays, host) if seen.name not in known]
+    return [*sorted(printed, key=_rank), *of_arrays]
+
+
+def _metrics_in_lines(lines: Sequence[str], host: Host) -> list[Seen]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "output.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return [replace(seen, value=None) for seen in seen_metrics(_run_in(folder), host)]
 
 
 def _rank(seen: Seen) -> float:

@@ -46,9 +46,23 @@ def test_inspect_prints_a_command_that_works(train, command):
 
 def test_inspect_runs_the_script_for_its_metrics(script, command):
     script("train.py", "import sys\nlr = 0.5\nsys.stdout.write(''.join(['score', ': ', str(lr), chr(10)]))\n")
-    assert json.loads(command("inspect", "--json", "train.py").out)["metrics"] == []
+    unseen = json.loads(command("inspect", "--json", "train.py").out)
+    assert (unseen["metrics"], unseen["command"]) == ([], ["studio", "inspect", "--run", "train.py"])
     (metric,) = json.loads(command("inspect", "--json", "--run", "train.py").out)["metrics"]
     assert (metric["name"], metric["value"]) == ("score", 0.5)
+
+
+def test_a_search_that_had_no_metric_names_the_search_that_has(script, command):
+    script("train.py", "lr = 0.5\nprint('accuracy:', lr)\n")
+    asked = ["run", "--project=p", "--hp=lr=0.1:1:l", "train.py"]
+    instead = "studio run --hyperparam=lr=0.1:1:l --optimizer=auto --metric=accuracy:max train.py"
+    assert f"ended because of failures; search by a metric that it has: {instead}" in command(*asked).err
+    refused = command("resume", "p", "--metric=accuracy:max")
+    assert refused.code == 2
+    assert refused.err == f"studio: --metric of a project cannot be changed; for another search: {instead}\n"
+    assert "--hyperparam=lr=1,2 --optimizer=auto train.py" in command("resume", "--hp", "lr=1,2", "p").err
+    unknown = command("resume", "p", "--metrics=accuracy:max")
+    assert unknown.err == "studio: No such option: --metrics; see studio resume --help\n"
 
 
 def test_inspect_runs_nothing_in_the_users_folder(script, command, workdir):

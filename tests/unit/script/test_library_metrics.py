@@ -78,6 +78,7 @@ def test_numbers_without_a_word(text, patterns):
         ("C = 1.0\nprint(model(C).score(x, y))", r"regex:^(\S+)$:max"),
         ("lr = 0.1\nw = lr\nprint('w', w)\nprint(epoch, loss.item())", r"regex:^\S+ (\S+):min"),
         ("lr = 0.1\nprint('val_loss', lr)\nprint(accuracy)", "val_loss:min"),
+        ("C = 1\nprint('scores:', scores)\nprint('Mean AUC: %.4f' % scores.mean())", "Mean_AUC:max"),
         ("alpha = 0.5\nl1_ratio = 0.5\nprint(f'alpha={alpha} l1_ratio={l1_ratio}')\nprint('RMSE:', alpha)", "RMSE:min"),
     ],
 )
