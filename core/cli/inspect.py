@@ -33,7 +33,11 @@ def inspect(
     if json:
         print_json(seen.as_dict())
         return 0
-    places = seen.proposals if everything else [one for one in seen.proposals if one.range]
+    places = (
+        seen.proposals
+        if everything
+        else [one for one in seen.proposals if (one.range and not one.is_plumbing) or one.place.required]
+    )
     if places:
         rows = [
             [one.place.address, _value(one.place.value), one.place.kind, str(one.place), one.range] for one in places
@@ -55,6 +59,8 @@ def inspect(
         )
     for notice in seen.notices:
         print(f"notice: {notice}")
+    if seen.missing:
+        print(f"{script} needs {', '.join(one.prefix for one in seen.missing)}; write:")
     print(f"\n{shlex.join(seen.command)}")
     return 0
 

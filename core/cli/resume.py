@@ -56,7 +56,7 @@ def _instead(field: Field, args: Sequence[str]) -> str:
         new = read_settings(OPTIONS, {field.keyword: field.is_switch or ([value] if field.is_repeatable else value)})
     except StudioError:  # no such project, or a value that is none: the new search says so
         return f"studio run {args[at]} …"
-    changed = {
+    changed: dict[str, Any] = {
         name: {**before, **after} if isinstance(before := getattr(settings, name), dict) else after
         for name, after in new.items()
     }

@@ -33,7 +33,8 @@ _TRACKERS = {
 
 def printed_lines(program: Program) -> tuple[list[str], list[str]]:
     """Return the lines that the program's `print` and logging calls would write: those of numbers, and those of arrays."""
-    numbers, arrays = [], []
+    numbers: list[str] = []
+    arrays: list[str] = []
     for source in program.parsed(program.python):
         of_arrays = _arrays(source)
         for call in source.outline.calls:

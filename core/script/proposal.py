@@ -4,11 +4,13 @@ Learning rates and the like span a decade on each side of their value, whole num
 values, known families of names (optimizers, kernels) their members.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.script.places import Place
+from studio.script.places.place import Bounds
 from studio.settings import write_value
 from studio.text import literal
 
@@ -32,6 +34,12 @@ NEVER = re.compile(
     r"|axis|dim|shape|dtype|mode|level|format|indent|encoding|exist_ok|default|nargs|required|help|type|cv|end|sep|flush|shuffle"
     r"|fontsize|loc|color|marker|linewidth|bins|pad|rotation|zorder|in_features|out_features|in_channels|out_channels|input_(dim|size)|output_(dim|size)|num_classes|as_frame|return_X_y"
 )
+# Keywords of well-known calls that load and write data, print and draw, or define options
+PLUMBING = re.compile(
+    r"return_X_y|as_frame|download|header|index|index_col|inplace|copy|exist_ok|parents|indent|sort_keys|ensure_ascii|encoding"
+    r"|errors|newline|flush|end|sep|verbose|verbosity|n_jobs|num_workers|pin_memory|dpi|figsize|fontsize|linewidth|axis"
+    r"|keepdims|min|max|min_open|max_open|clamp|nargs|required|is_flag|show_default|add_help|check|capture_output|text"
+)
 FAMILIES = {
     r"opt(im(izer)?)?": ("adam", "adamw", "sgd", "rmsprop", "adagrad"),
     r"kernel": ("rbf", "linear", "poly", "sigmoid"),
@@ -41,7 +49,11 @@ FAMILIES = {
     r"weights": ("uniform", "distance"),
     r"scheduler|schedule|lr_schedule": ("constant", "linear", "cosine"),
 }
-SHARES = re.compile(r"(?i).*(dropout|p_?drop|subsample|colsample|l1_ratio|fraction|ratio)\w*")
+SHARES = re.compile(r"(?i).*(dropout|p_?drop|subsample|colsample|l1_ratio)\w*")
+FRACTIONS = re.compile(
+    r"(?i)(.*_)?(size|split|ratio|fraction|frac|proportion|prob|probability|drop|(drop|mask|noise)\w*_rate)"
+)
+PARTS = re.compile(r"(?i)cv|(.*_)?k?_?(folds?|splits?)")  # one part is none
 # One has to divide the other in a transformer: powers of two, where today's value is one
 DIVIDED = re.compile(r"(?i)hidden_size|n_?embd|d_model|embed(ding)?_(dim|size)|(n|num)_?(attention_)?heads?")
 NEAR_ONE = re.compile(r"(?i)momentum|beta_?[12]?|betas?\[\d\]|gamma|discount|decay|ema|gae_lambda")
@@ -53,6 +65,11 @@ class Proposal:
 
     place: Place
     range: str
+
+    @property
+    def is_plumbing(self) -> bool:
+        """Return whether it is a keyword of reading, writing and drawing, which no search varies."""
+        return self.place.kind == "keyword" and bool(PLUMBING.fullmatch(self.place.name))
 
 
 def propose(places: Sequence[Place]) -> list[Proposal]:
@@ -88,12 +105,35 @@ def range_for(place: Place) -> str:
     """Return the range to search for `place`: its choices, where the script names them, the one of today first."""
     if place.scale == "running" and place.value == 0:
         return ""  # a sum
+    if len(place.choices) > MOST_CHOICES:
+        return ""
     plain = [one for one in place.choices if isinstance(one, str | int | float) and not isinstance(one, bool)]
-    if plain and len(plain) == len(place.choices) <= MOST_CHOICES:
+    if plain and len(plain) == len(place.choices):
         ordered = [*([place.value] if place.value in plain else []), *plain]
         return ",".join(dict.fromkeys(map(write_value, ordered))) if len(plain) > 1 else ""
     value = literal(place.value) if isinstance(place.value, str) else place.value  # `default="0.1"`
-    return range_of(place.name, value)
+    return _within(place.bounds, range_of(place.name, value), value, _rank(place.name) == 0)
+
+
+def _within(bounds: Bounds, text: str, value: object, is_rate: bool) -> str:
+    """Return the range within the bounds that the script names: all of what lies between 0 and 1, unless it is a rate."""
+    low, high = bounds
+    if isinstance(value, bool | str) or (low is None and high is None):
+        return text
+    if "," in text:
+        most, least = math.inf if high is None else high, -math.inf if low is None else low
+        return ",".join(each for each in text.split(",") if least <= float(each) <= most)
+    span = re.fullmatch(r"([^:,]+):([^:,]+)(?::(\w+))?", text)
+    share = low is not None and high is not None and 0 <= low < high <= 1 and not is_rate
+    if span is None or share:  # no value of today
+        whole = isinstance(value, int) or (isinstance(low, int) and isinstance(high, int) and not share)
+        return "" if low is None or high is None else f"{low:g}:{high:g}{':i' if whole else ''}"
+    ends = [float(span[1]), float(span[2])]
+    least = ends[0] if low is None else max(ends[0], low)
+    most = ends[1] if high is None else min(ends[1], high)
+    if not least < most:
+        return ""
+    return ":".join([f"{least:.6g}", f"{most:.6g}", *filter(None, [span[3]])])
 
 
 def range_of(name: str, value: object) -> str:
@@ -120,7 +160,8 @@ def _whole_range(name: str, value: int) -> str:
         return ",".join(str(each) for each in (value // 4, value // 2, value, value * 2, value * 4) if each)
     if value < 1:
         return "0:4:i" if value == 0 else ""
-    low, high = max(1 if value < 4 else 2, value // 4), value * 4
+    least = 1 if value < 4 and not PARTS.fullmatch(name) else 2
+    low, high = max(least, value // 4), value * 4
     return f"{low}:{high}:{'il' if value >= 16 else 'i'}"
 
 
@@ -129,6 +170,8 @@ def _real_range(name: str, value: float) -> str:
         return ""
     if SHARES.fullmatch(name) and value <= 1:
         return "0:0.6" if value <= 0.6 else "0.3:1"
+    if FRACTIONS.fullmatch(name) and 0 < value < 1 and _rank(name) != 0:
+        return f"{value / 2:.3g}:{min(value * 2, (1 + value) / 2):.3g}"
     if NEAR_ONE.fullmatch(name) and 0.5 <= value < 1:
         return "0.5:0.999"
     if value == 0:

@@ -62,8 +62,21 @@ class Inspection:
         return options
 
     @property
+    def missing(self) -> list[Place]:
+        """The options that the script needs and that have neither a value nor a range to search."""
+        return [
+            one.place for one in self.proposals if one.place.required and one.place.value is UNKNOWN and not one.range
+        ]
+
+    @property
     def command(self) -> list[str]:
-        """The `studio run` command of that search, as words; without a metric the inspection that runs the script once."""
+        """The `studio run` command of that search, as words; without a metric the inspection that runs the script once.
+
+        Of a script that does not start without an option that has no value, the inspection with a value for it.
+        """
+        if self.missing:
+            given = [f"{one.prefix}=VALUE" for one in self.missing]
+            return ["studio", "inspect", *(["--run"] if self.ran else []), *self.words, *given]
         if not self.metrics and not self.ran:
             return ["studio", "inspect", "--run", *self.words]
         options = self.options

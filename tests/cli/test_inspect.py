@@ -52,6 +52,19 @@ def test_inspect_runs_the_script_for_its_metrics(script, command):
     assert (metric["name"], metric["value"]) == ("score", 0.5)
 
 
+def test_an_option_without_which_the_script_does_not_start_is_asked_for(script, command):
+    parser = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, required=True)\n"
+    script("train.py", f"{parser}lr = p.parse_args().lr\nprint('val_loss:', lr, flush=True)\n")
+    shown = command("inspect", "train.py").out
+    assert shown.startswith(
+        "hyperparameter  value  kind    where            range\nlr                     option  train.py:3"
+    )
+    assert shown.endswith("train.py needs --lr; write:\n\nstudio inspect train.py --lr=VALUE\n")
+    assert "flush" not in shown
+    assert "flush" in command("inspect", "--all", "train.py").out
+    assert "--hp=lr=0.01:1:l train.py --lr=0.1" in command("inspect", "train.py", "--lr=0.1").out.splitlines()[-1]
+
+
 def test_a_search_that_had_no_metric_names_the_search_that_has(script, command):
     script("train.py", "lr = 0.5\nprint('accuracy:', lr)\n")
     asked = ["run", "--project=p", "--hp=lr=0.1:1:l", "train.py"]

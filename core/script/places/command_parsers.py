@@ -8,6 +8,7 @@ import libcst as cst
 from studio.script.constants import UNKNOWN, constant
 from studio.script.outline import Call, dotted, text_of
 from studio.script.places.options import Option, Style
+from studio.script.places.place import Bounds
 from studio.script.program import Program, Source
 
 _DOCOPT = re.compile(r"(--[\w-]+)(?:[ =]<?[\w-]+>?)?.*?(?:\[default: ([^\]]+)\].*)?$", re.MULTILINE)
@@ -47,8 +48,11 @@ def argparse(program: Program, source: Source) -> Iterator[Option]:
             is_bool = dotted(call.keyword("type")) == "bool"
             nargs = text_of(call.keyword("nargs")) or ("2" if call.keyword("nargs") is not None else "")
             style: Style = "bool" if is_bool else " " if nargs in ("+", "*") else "="
-            choices = listed(call.keyword("choices"))
-            yield Option(tuple(spellings), names, source, call.node, default, style, front=front, choices=choices)
+            choices = call.keyword("choices")
+            yield Option(
+                tuple(spellings), names, source, call.node, default, style, front=front, choices=listed(choices),
+                bounds=_bounds(choices), required=is_required(call),
+            )  # fmt: skip
 
 
 def click(program: Program, source: Source) -> Iterator[Option]:
@@ -77,6 +81,8 @@ def click(program: Program, source: Source) -> Iterator[Option]:
                 negative,
                 front=group,
                 choices=_click_choices(call.keyword("type")),
+                bounds=_bounds(call.keyword("type")),
+                required=is_required(call),
             )
 
 
@@ -184,6 +190,42 @@ def _click_choices(node: cst.BaseExpression | None) -> tuple[object, ...]:
     if isinstance(node, cst.Call) and dotted(node.func).rpartition(".")[2] == "Choice" and node.args:
         return listed(node.args[0].value)
     return ()
+
+
+def is_required(call: Call) -> bool:
+    """Return whether the call that defines an option says that it must be given."""
+    node = call.keyword("required")
+    return node is not None and constant(node) is True
+
+
+def number(node: cst.BaseExpression | None) -> float | None:
+    """Return the number that an expression is, if it is a constant."""
+    value = None if node is None else constant(node)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _bounds(node: cst.BaseExpression | None) -> Bounds:
+    """Return the ends of `range(1, 5)`, `IntRange(1, 4)` and `FloatRange(0, 1, max_open=True)`; an open end is left out by
+    a hundredth of the range."""
+    if not isinstance(node, cst.Call):
+        return None, None
+    call = Call(dotted(node.func), node, ())
+    given = [number(each) for each in call.positionals]
+    if call.last == "range" and given and None not in given and len(given) < 3:
+        low, stop = ([0, *given] if len(given) == 1 else given)[:2]
+        return low, None if stop is None else stop - 1
+    if call.last not in ("IntRange", "FloatRange"):
+        return None, None
+    low, high = ([*given, None, None])[:2]
+    low, high = (
+        (low if low is not None else number(call.keyword("min"))),
+        (high if high is not None else number(call.keyword("max"))),
+    )
+    if low is not None and high is not None:
+        inset = 1 if call.last == "IntRange" else (high - low) / 100
+        is_open = [each is not None and constant(each) is True for each in map(call.keyword, ("min_open", "max_open"))]
+        low, high = low + inset * is_open[0], high - inset * is_open[1]
+    return low, high
 
 
 def _stripped(spellings: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from studio.script.constants import UNKNOWN, constant
 from studio.script.outline import Named
 from studio.script.places.constants import place_of
 from studio.script.places.giving import as_switch, as_text, given_text, index_of, set_option
-from studio.script.places.place import Draft, Place
+from studio.script.places.place import Bounds, Draft, Place
 from studio.script.program import Program, Source
 from studio.text import literal
 
@@ -41,6 +41,8 @@ class Option:
                "bool"  --flag=1, and --flag= for False, as `type=bool` needs it
     front      belongs before a subcommand
     choices    the values that it takes, where they are listed
+    bounds     the least and the greatest number that it takes, where they are named
+    required   whether the program does not start without it
     within     the parts around the last one of a nested name: `optim` of `--optim.lr`
     """
 
@@ -55,6 +57,8 @@ class Option:
     within: tuple[str, ...] = ()
     value: object = UNKNOWN  # the default if it is not a constant in the text
     choices: tuple[object, ...] = ()
+    bounds: Bounds = (None, None)
+    required: bool = False
 
 
 Parser = Callable[[Program, Source], Iterator[Option]]
@@ -117,6 +121,8 @@ def place_of_option(option: Option) -> Place:
         prefix=spelling,
         scale=scale,
         choices=option.choices,
+        bounds=option.bounds,
+        required=option.required,
         also=tuple(known_as(name) for name in option.names[1:]),
     )
 

@@ -46,6 +46,7 @@ class Draft:
             self.env = {name: known.sub(lambda m: self.brackets[m[1]], text) for name, text in self.env.items()}
 
 
+Bounds = tuple[float | None, float | None]
 Give = Callable[[object, Draft], None]
 
 
@@ -69,6 +70,8 @@ class Place:
     note      a notice for the user, shown once
     scale     "flag" for a place that is on or off, "running" for a variable that is added to, or multiplied
     choices   the values that the script takes there, where it names them
+    bounds    the least and the greatest number that the script takes there, where it names them
+    required  whether the script does not start without it
     varies    whether other values than `value` stand there, too: reads of a variable with two constants
     """
 
@@ -88,6 +91,8 @@ class Place:
     scale: str = ""
     varies: bool = False
     choices: tuple[object, ...] = ()
+    bounds: Bounds = (None, None)
+    required: bool = False
     address: str = ""  # the shortest form that selects it among the places of its script
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ import libcst as cst
 
 from studio.script.constants import UNKNOWN, constant
 from studio.script.outline import Call, Class, Function, dotted, text_of
-from studio.script.places.command_parsers import click_spellings
+from studio.script.places.command_parsers import click_spellings, number
 from studio.script.places.options import Option, Style
 from studio.script.program import Program, Source
 
@@ -75,6 +75,8 @@ def typer(program: Program, source: Source) -> Iterator[Option]:
             yield Option(
                 tuple(spellings) or (plain,), (parameter.name,), source, parameter.node, default, style, negative,
                 front="callback" in marks, choices=_choices(source, parameter.annotation),
+                bounds=(number(option.keyword("min")), number(option.keyword("max"))) if option else (None, None),
+                required=default is None or isinstance(default, cst.Ellipsis),
             )  # fmt: skip
 
 

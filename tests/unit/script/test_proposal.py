@@ -30,6 +30,12 @@ from studio.script.proposal import propose, range_of, worth_searching
         ("name", "run-1", ""),
         ("offset", -1.5, ""),
         ("whatever", None, ""),
+        ("test_size", 0.25, "0.125:0.5"),
+        ("mask_ratio", 0.75, "0.375:0.875"),
+        ("drop_path_rate", 0.2, "0.1:0.4"),
+        ("step_size", 0.2, "0.02:2:l"),
+        ("cv", 3, "2:12:i"),
+        ("n_splits", 3, "2:12:i"),
     ],
 )
 def test_range_around_a_value(name, value, text):
@@ -37,6 +43,7 @@ def test_range_around_a_value(name, value, text):
 
 
 ARGPARSE = "import argparse\np = argparse.ArgumentParser()\n"
+CLICK = "import click\n@click.command()\n@click.option('--n', type=click.{})\ndef f(n): pass"
 ENUM = "import typer\nfrom enum import Enum\nclass Act(str, Enum):\n    relu = 'relu'\n    tanh = 'tanh'\n"
 
 
@@ -47,6 +54,15 @@ ENUM = "import typer\nfrom enum import Enum\nclass Act(str, Enum):\n    relu = '
         (ARGPARSE + "p.add_argument('--opt', choices=('sgd', 'lion'))", "opt", "sgd,lion"),
         (ARGPARSE + "p.add_argument('--n', type=int, choices=[1, 2, 4], default=2)", "n", "2,1,4"),
         (ARGPARSE + "p.add_argument('--opt', choices=NAMES, default='sgd')", "opt", "sgd,adam,adamw,rmsprop,adagrad"),
+        (ARGPARSE + "p.add_argument('--n', type=int, choices=range(1, 5), default=3)", "n", "1:4:i"),
+        (ARGPARSE + f"p.add_argument('--n', choices={[*range(0, 99, 9)]}, default=9)", "n", ""),
+        (CLICK.format("FloatRange(0, 1), default=0.5"), "n", "0:1"),
+        (CLICK.format("FloatRange(0, 1, max_open=True), default=0.5"), "n", "0:0.99"),
+        (CLICK.format("FloatRange(max=2.5), default=1.0"), "n", "0.1:2.5:l"),
+        (CLICK.format("IntRange(1, 5), default=3"), "n", "1:5:i"),
+        (CLICK.format("IntRange(min=2), default=3"), "n", "2:12:i"),
+        (CLICK.format("IntRange(1, 5), required=True"), "n", "1:5:i"),
+        ("import typer\ndef main(n: int = typer.Option(3, min=2, max=6)): pass\ntyper.run(main)", "n", "2:6:i"),
         (ARGPARSE + "p.add_argument('--rate', default='0.1')", "rate", "0.01:1:l"),
         (
             "import click\n@click.command()\n@click.option('--opt', type=click.Choice(['a', 'b']))\ndef f(opt): pass",
