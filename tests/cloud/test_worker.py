@@ -244,7 +244,7 @@ def test_a_job_whose_machines_are_always_taken_away_is_given_up_some_time(share)
     assert taker.take() is None
     (outcome,) = queue.outcomes()
     assert (outcome.kind, outcome.attempt) == ("lost", 10)
-    assert "begun 10 times" in outcome.reason
+    assert "started 10 times" in outcome.reason
     assert "--lifetime" in outcome.reason
     assert "--cloud-lifetime" in outcome.reason
 
