@@ -325,7 +325,7 @@ def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, q
             world.maintain(quota)
         assert lost not in world.cloud.alive
         assert len(world.cloud.alive) == quota
-    assert [text for text in world.said if "says nothing" not in text] == [
+    assert [text for text in world.said if "stopped responding" not in text] == [
         "quota reached; waiting until a machine has ended: VcpuLimitExceeded"
     ]
 

@@ -151,7 +151,7 @@ def test_the_image(named, machine_type, gpus, path):
     ("changes", "says"),
     [
         ({"image": "torch"}, "--image 'torch': write PROJECT/FAMILY"),
-        ({"keypair": "my-key"}, "'my-key' is not a key: Google takes a public one"),
+        ({"keypair": "my-key"}, "'my-key' is not a key: Google takes a public key"),
         (
             {"machine_type": "n1-standard-4", "gpus": 1, "gpu_type": "t5"},
             "--gpu-type 't5' cannot be attached to n1-standard-4",
@@ -196,7 +196,7 @@ def test_project_and_region_are_those_of_gcloud(cloud, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["CLOUDSDK_COMPUTE_REGION", "GOOGLE_CLOUD_PROJECT"])
 def test_a_setting_that_is_wrong(cloud, monkeypatch, name):
     monkeypatch.setenv(name, "mars1")
-    with pytest.raises(NotOffered, match=f"'mars1': .*; export {name}="):
+    with pytest.raises(NotOffered, match=f"'mars1'; export {name}="):
         GCECloud().offers(Wanted())
 
 

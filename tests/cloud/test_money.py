@@ -116,7 +116,7 @@ def test_dollars_are_read(text, amount):
 
 @pytest.mark.parametrize("text", ["", "free", "-3", "0", "1e3", "nan", "20€", "20%"])
 def test_what_is_no_amount(text):
-    with pytest.raises(BadInput, match=r"--max-cost .*is not an amount of dollars; write for example 20 or 0\.35"):
+    with pytest.raises(BadInput, match=r"--max-cost .* is not an amount of dollars; write for example 20 or 0\.35"):
         parse_dollars(text, "--max-cost")
 
 

@@ -120,7 +120,7 @@ def test_a_later_driver_keeps_its_backup(store):
     before = backup(store.folder).read_bytes()
     told(store, 2)
     store._connection.execute("UPDATE meta SET value = '99' WHERE key = 'fence'")
-    with pytest.raises(StoreError, match="was taken over by another driver"):
+    with pytest.raises(StoreError, match="another process runs project"):
         backups.write_last()
     assert backup(store.folder).read_bytes() == before
 
