@@ -21,6 +21,7 @@ LIMIT = 1_000_000  # values of a grid, numbers of an array: more are probably a 
 SIX_DECADES = Decimal("1e-6")  # replaces an end of 0 on a log scale, as a fraction of the other end
 EXACT = Context(prec=1400)  # exact for sums and products of any two doubles; used by both plugins
 FLAGS = "urlai"
+FLAG_WORDS = {"log": "l", "int": "i", "integer": "i", "log10": "l", "loguniform": "l"}  # as they are written elsewhere
 BRACKETS = "()[]{}"
 _CALL = re.compile(r"(?:\w+\.)*(\w+)\((.*)\)")
 _LIKE_NUMBER = re.compile(r"[+-]?(?:\d|\.\d)", re.ASCII)
@@ -302,6 +303,8 @@ def words_notice(values: Sequence[object]) -> str:
 def misread(given: Given, usage: str, most: int) -> RangeError:
     """Return the error for a text with colons that fits no grammar. `usage`: the right one, of at most `most` parts."""
     parts = _parts(given.text)
+    if flag := FLAG_WORDS.get(parts[-1].casefold()):
+        return given.error(f"{parts[-1]} is not understood; write {given.write(':'.join([*parts[:-1], flag]))}")
     if parts[0] and not is_number(parts[0]):
         return given.error(f"{_one_line(parts[0])} is not a number; {usage}{_as_text(given)}")
     if len(parts) > most:

@@ -49,4 +49,6 @@ def confirm(
             for one in results
         ]
         print_table(["experiment", "values", "runs", "mean", "95 % interval"], rows, flexible=(1,))
+        if results and results[0].mean is not None:
+            say(f"write the values into your files: studio apply {results[0].experiment.key}")
     return 0 if any(one.mean is not None for one in results) else 1

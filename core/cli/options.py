@@ -31,7 +31,7 @@ IsModule = Annotated[bool, typer.Option("-m", help="SCRIPT is the name of a modu
 RunOnce = Annotated[
     bool, typer.Option("--run", help="Run the script once in a copy, and list the metrics that it has.")
 ]
-SCRIPT_CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": True, "max_content_width": 110}
+SCRIPT_CONTEXT = {"allow_interspersed_args": False, "max_content_width": 110}
 
 # Options of both commands that are not part of a search.
 Project = Annotated[

@@ -46,7 +46,9 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
         print(f"{len(experiments) - len(shown)} more: studio runs list {project.name}", file=sys.stderr)
     counts = Counter(experiment.status for experiment in experiments)
     if counts["failed"]:
-        print(f"{counts['failed']} of {len(experiments)} failed: studio runs list {project.name}", file=sys.stderr)
+        first = next(one for one in experiments if one.status == "failed")
+        every = "" if len(shown) == len(experiments) else f"studio runs list {project.name}, "
+        print(f"{counts['failed']} of {len(experiments)} failed: {every}studio runs logs {first.key}", file=sys.stderr)
     if counts["completed"] and not rated and project.settings.get("metric") is None:
         print("no ranking: no experiment printed `fitness: NUMBER`; name a metric with --metric", file=sys.stderr)
     if rated:

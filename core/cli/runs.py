@@ -4,7 +4,7 @@ import codecs
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +16,11 @@ from studio.cli.usage import new_app, say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, is_number
-from studio.format import assignments, counts, duration, money, short
+from studio.format import STATUSES, assignments, counts, duration, money, short
 from studio.project.project import Project, all_projects
+from studio.project.summary import STATES
 from studio.system.tail import next_data
-from studio.text import clean
+from studio.text import clean, did_you_mean
 
 app = new_app(no_args_is_help=True)
 
@@ -56,6 +57,7 @@ def list_(
     """List the experiments of PROJECT, or all projects, the newest last."""
     if project is None:
         return _list_projects(json, last, status, sort or "started")
+    _check_status(status, STATUSES)
     found = Project(names.project_of(project))
     experiments = [one for one in found.experiments if status in (None, one.status)]
     experiments = _sorted(experiments, sort or "number")[-(last or 0) :]
@@ -87,6 +89,7 @@ def show(experiment: names.NamedExperiment = None, json: Json = False) -> int:
         if data[key] not in (None, "")
     ]
     rows += [["time", duration(found.duration)]] if found.duration is not None else []
+    rows += [["output", f"studio runs logs {found.key}"]] if found.status == "failed" and found.folder else []
     rows += [["cost", money(found.cost)]] if found.cost is not None else []
     titles = [clean(name) for name, _ in rows]
     width = max(len(title) for title in titles if len(title) <= NAME)
@@ -136,6 +139,11 @@ def logs(
     return 0
 
 
+def _check_status(status: str | None, known: Iterable[str]) -> None:
+    if status is not None and status not in known:
+        raise BadInput(f"--status {status!r}{did_you_mean(status, known)}")
+
+
 def _sorted(experiments: list[Experiment], column: str) -> list[Experiment]:
     """Return the experiments sorted by `column`, those without a value first."""
     own = {"number": lambda one: one.number, "fitness": lambda one: one.fitness, "time": lambda one: one.duration}
@@ -154,6 +162,7 @@ def _sorted(experiments: list[Experiment], column: str) -> list[Experiment]:
 def _list_projects(json: bool, last: int | None, status: str | None, sort: str) -> int:
     if sort not in ("started", "name"):
         raise BadInput(f"--sort {sort!r}: projects are sorted by started or name")
+    _check_status(status, STATES)
     summaries = []
     for project in all_projects():
         try:
@@ -176,7 +185,8 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
         metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
         started = f"{summary['started'][:16]}Z".replace("T", " ") if summary["started"] else ""
-        state = [summary["project"], summary["state"], counts(summary["counts"])]
+        word = summary["state_text"].lower() if summary["state"] == "done" else summary["state"]  # `all failed`
+        state = [summary["project"], word, counts(summary["counts"])]
         place = [summary["script"] or "", _from_home(summary["folder"] or "")]
         rows.append([*state, metric, values, started, *place, money(summary["cost"])])
     columns = ["project", "state", "experiments", "best", "values", "started", "script", "folder", "cost"]

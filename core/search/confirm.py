@@ -29,7 +29,7 @@ _SEED = re.compile(r"(random_?|rng_?)?(seed|state)", re.IGNORECASE)
 class Confirmed:
     """A configuration and its replicates. Values of the metric are as the script logs them.
 
-    mean, low, high  the mean and the ends of its 95 % interval (Student's t over the replicates); None without two results
+    mean, low, high  the mean and the ends of its 95 % interval (Student's t over the replicates); None without two results that differ
     """
 
     experiment: Experiment
@@ -83,6 +83,11 @@ def confirm(
     )
     workers = num_workers or settings.num_workers
     results = [_replicated(settings, project, one, seed, replicates, workers, yes) for one in best]
+    if same := [one.experiment.key for one in results if len(one.values) > 1 and len({*one.values}) == 1]:
+        notice(
+            f"all runs of {', '.join(same)} gave the same result, so they prove nothing more than one: "
+            + (f"{seed} changes nothing" if seed else "give the script a seed that it reads, such as --seed")
+        )
     return sorted(results, key=lambda one: -math.inf if one.mean is None else project.sign * one.mean, reverse=True)
 
 
@@ -98,6 +103,8 @@ def _replicated(
     done = Project(name)
     values = [each.metric["value"] for each in done.experiments if each.fitness is not None and each.metric]
     mean, low, high = interval(values)
+    if low == high:  # no spread, which is no certainty
+        low = high = None
     return Confirmed(one, name, values, mean, low, high)
 
 

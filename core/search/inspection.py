@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,13 @@ def inspect_script(
 
     Raises BadInput for a missing script, SubstitutionError for one that cannot be parsed.
     """
+    path = Path(os.path.normpath(Path.cwd() / script))
+    if not module and path.is_file() and not path.is_relative_to(Path.cwd()):
+        there = shlex.join(["studio", "inspect", path.name, *arguments])
+        raise BadInput(
+            f"script {script!r} is outside the working directory, where its search would run: cd"
+            f" {shlex.quote(os.path.relpath(path.parent))} && {there}"
+        )
     program = program_of(Settings(script, list(arguments), module=module), Path.cwd())
     places = Places(program, script).every()
     # a script often prints its hyperparameters, too

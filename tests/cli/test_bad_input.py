@@ -146,6 +146,12 @@ COMMANDS = [
         ["--num-workers=2", "before train.py", "-- train.py --num-workers=2"],
     ),
     (["run", "-m", *LR, "no-module"], ["'no-module'", "package.train"]),
+    (["run", "--hp=learning_rate=1,2", "train.py"], ["'learning_rate'", "it has lr:", "studio inspect train.py"]),
+    (["run", "--hp=lr=1e-4:1:log", "train.py"], ["lr=1e-4:1:log", "write `lr=1e-4:1:l`"]),
+    (["run", "--optimizer=cma", "--hp=lr=1e-4:1:log", "train.py"], ["lr=1e-4:1:log", "write `lr=1e-4:1:l`"]),
+    (["inspect", "--metric=x", "train.py"], ["No such option: --metric", "studio inspect --help"]),
+    (["inspect", "../elsewhere/fit.py", "3"], ["cd ../elsewhere && studio inspect fit.py 3"]),
+    (["runs", "list", "--status=bad"], ["--status 'bad'", "running", "done"]),
     # commands and projects that do not exist
     (["rnu", "train.py"], ["'rnu'", "did you mean 'run'"]),
     (["--hyperparam=lr=1", "train.py"], ["--hyperparam"]),
@@ -175,6 +181,8 @@ def files(script, workdir):
     script("notes.txt", "lr")
     script("big.bin", "0" * 200)
     (workdir / "folder").mkdir()
+    (workdir.parent / "elsewhere").mkdir()
+    (workdir.parent / "elsewhere" / "fit.py").write_text("lr = 1")
     (workdir / "latin.py").write_bytes(b"lr = 1\nprint(lr, '\xe9')\n")
     members = "    def ask(self): pass\n    def tell(self, suggestion, fitness): pass\n"
     script("two.py", f"import studio\nclass A(studio.Optimizer):\n{members}class B(studio.Optimizer):\n{members}")

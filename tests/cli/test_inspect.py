@@ -209,4 +209,7 @@ def test_confirm_without_a_seed_repeats(script, command):
     script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
     assert command("run", "--project=p", "--hp=lr=0.1,0.2", "train.py").code == 0
     (first,) = json.loads(command("confirm", "p", "--top=1", "--replicates=2", "--json").out)
-    assert (first["metric"], first["mean"]) == ([0.2, 0.2], 0.2)
+    assert (first["metric"], first["mean"], first["low"]) == ([0.2, 0.2], 0.2, None)
+    shown = command("confirm", "p", "--top=1", "--replicates=2")
+    assert "all runs of p/2 gave the same result, so they prove nothing more than one" in shown.err
+    assert shown.err.endswith("write the values into your files: studio apply p/2\n")

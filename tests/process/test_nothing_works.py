@@ -81,7 +81,12 @@ def test_fewer_failures_than_that_are_carried_to_their_end(search, command):
     result, statuses = search(last=4)
     assert (result.code, statuses) == (1, ["failed"] * 4)
     assert "giving up" not in result.err
+    assert "4 of 4 failed: studio runs logs p/1\n" in result.err
     assert state(command) == "done"
+    assert "  all failed  " in command("runs", "list").out
+    assert "studio runs logs p/1" in command("runs", "show", "p/1").out
+    refused = command("runs", "list", "p", "--status=bad")
+    assert (refused.code, "there are: completed, failed, pruned" in refused.err) == (2, True)
 
 
 def test_several_at_a_time_end_as_early(search):

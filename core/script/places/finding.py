@@ -1,6 +1,7 @@
 """All places of a program in search order, and the place that a name refers to."""
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,7 @@ KINDS: tuple[tuple[Finder, ...], ...] = (
     (variables.find_computed,),
 )
 
+SHOWN = 6  # names of the script that an error lists
 _PART = re.compile(r"[^.\[\]]+(?:\[\d+\])*|\[\d+\]")
 _LINE = re.compile(r"(?:(?P<line>\d+):)?(?P<key>.*)", re.DOTALL)
 
@@ -182,16 +184,17 @@ class Places:
     def _advice(self, address: str) -> str:
         if reason := variables.unread(self.program, address):
             return reason
-        words: set[str] = set()
-        for row in range(1, len(KINDS)):
-            words |= {place.address or place.name for place in self._row(row, None)}
+        named = [place.name for row in range(1, len(KINDS)) for place in self._row(row, None)]
+        words = set(named)
         for source in self.program.own:
             words |= source.reads.words
         hint = did_you_mean(address, words - {address})
         if hint.startswith("; did you mean"):
             return hint
+        own = ", ".join(list(dict.fromkeys(named))[:SHOWN])
+        has = f"; it has {own}: studio inspect {shlex.quote(self._shown)} shows all" if own else ""
         return (
-            f"; read it there, or append {{{address}}} to the command, or name an option that Studio does not find:  "
+            f"{has}; read it there, or append {{{address}}} to the command, or name an option that Studio does not find:  "
             f"--hp=--{address}=…"
         )
 
