@@ -165,7 +165,7 @@ def _one(name: str) -> Any:
     host = create_host()
     names = sorted({name for cls in _clouds(host) for name in (cls.name, *cls.aliases)})
     if name not in names:
-        raise BadInput(f"{name!r} is not a cloud; choose from:  {', '.join(names)}")
+        raise BadInput(f"{name!r} is not a cloud; choose from: {', '.join(names)}")
     return host.backend(name)
 
 

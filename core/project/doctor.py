@@ -61,7 +61,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     """Check the project in `folder`, whatever is left of it."""
     name = folder.name
     if is_locked(folder):
-        yield Finding(name, f"a driver is running:  {(folder / 'lock').read_text().strip()}")
+        yield Finding(name, f"a driver is running: {(folder / 'lock').read_text().strip()}")
     else:
         yield from _left_over(folder)
     held, unreadable = None, ""
@@ -82,7 +82,7 @@ def examine(folder: Path) -> Iterator[Finding]:
             yield Finding(name, unreadable, f"remove {backup(folder)}: the next studio resume {name} makes a new one")
         if held is not None and held.last_event > last and not is_locked(folder):
             newer = ", ".join(map(str, sorted(held.told - told))) or "none"
-            text = f"the record is older than its backup, which has more outcomes:  {clipped(newer, 60)}"
+            text = f"the record is older than its backup, which has more outcomes: {clipped(newer, 60)}"
             yield Finding(name, text, f"studio doctor {name} --restore")
     yield from _check_snapshot(folder)
 

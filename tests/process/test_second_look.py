@@ -255,7 +255,7 @@ def test_captures_that_cannot_be_kept_are_said_and_the_experiment_counts(scripte
     assert (only().status, only().fitness) == ("completed", 1)
     said = only().reason.split("; ")
     assert said[0] == "secret was not saved: Permission denied"
-    assert [text.partition(":")[0] for text in said] == [f"{tag} was not kept" for tag in tags[1:]]
+    assert [text.partition(":")[0] for text in said] == [f"{tag} was not saved" for tag in tags[1:]]
     assert Path(only().folder, "artifacts", "good").exists()
 
 
