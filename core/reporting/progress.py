@@ -221,7 +221,7 @@ def _details(progress: Progress) -> list[tuple[str, str]]:
         lines.append((clean(text), "bold green"))
     for number, (values, started, value) in list(progress.running.items())[:MOST_RUNNING]:
         shown = "" if value is None else f"{progress.metric.name} {short(value)}  "
-        text = f"runs  #{number}  {duration(time.monotonic() - started)}  {shown}{assignments(values)}"
+        text = f"running  #{number}  {duration(time.monotonic() - started)}  {shown}{assignments(values)}"
         lines.append((clean(text), ""))
     if len(progress.running) > MOST_RUNNING:
         lines.append((f"      and {len(progress.running) - MOST_RUNNING} more", ""))
