@@ -224,7 +224,7 @@ def _details(progress: Progress) -> list[tuple[str, str]]:
         text = f"running  #{number}  {duration(time.monotonic() - started)}  {shown}{assignments(values)}"
         lines.append((clean(text), ""))
     if len(progress.running) > MOST_RUNNING:
-        lines.append((f"      and {len(progress.running) - MOST_RUNNING} more", ""))
+        lines.append((f"         and {len(progress.running) - MOST_RUNNING} more", ""))
     if progress.last_failure is not None:
         lines.append((f"failed  #{progress.last_failure.number}  {clean(progress.last_failure.reason)}", "red"))
     return lines

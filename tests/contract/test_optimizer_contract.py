@@ -112,6 +112,11 @@ class GivesNumpyScalars(Sound):
         return self.with_values(lambda value: np.float64(value) if type(value) is float else value)
 
 
+class DrawsToRecommend(Sound):
+    def recommend(self):
+        self.rng.random()
+
+
 class GivesFloatsForIntegers(Sound):
     def ask(self):
         return self.with_values(lambda value: float(value) if type(value) is int else value)
@@ -524,6 +529,7 @@ BROKEN = [
     (Normalises, "test_survives_equal_fitness", "ZeroDivisionError"),
     (WantsOneTell, "test_survives_a_second_tell", "raised ValueError"),
     (KnowsItsOwnAlone, "test_takes_known_values", "raised KeyError"),
+    (DrawsToRecommend, "test_a_recommendation_changes_nothing", "after recommend()"),
     (ChangesWhatItIsTold, "test_does_not_change_suggestions", "changed after ask()"),
     (ReusesItsBuffer, "test_does_not_change_suggestions", "changed after ask()"),
     (SaysItNeedsNoFitness, "test_needs_no_fitness_if_it_says_so", "needs_fitness is False"),

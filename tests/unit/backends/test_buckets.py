@@ -1,6 +1,7 @@
 """What every bucket keeps to: a folder, S3 (moto's server) and Google Cloud Storage (fake-gcs-server)."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from studio.backends.queue.bucket import (
     CredentialsExpired,
 )
 from studio.backends.queue.bucket_url import open_bucket
+from studio.entry_points import install_command
 from studio.errors import BadInput
 
 
@@ -262,7 +264,7 @@ def test_a_missing_sdk_names_its_extra(url, module, extra, monkeypatch):
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
     monkeypatch.setattr(buckets.importlib, "import_module", missing)
-    with pytest.raises(BadInput, match=rf"pip install 'studio-search\[{extra}\]'"):
+    with pytest.raises(BadInput, match=re.escape(install_command(extra))):
         open_bucket(url)
 
 
