@@ -14,7 +14,7 @@ from studio.cli import mcp_tools
 pytest.importorskip("mcp")
 
 
-@pytest.mark.parametrize(("name", "words"), [("taken", "studio resume taken"), ("a/b", "is no project name")])
+@pytest.mark.parametrize(("name", "words"), [("taken", "studio resume taken"), ("a/b", "is not a project name")])
 def test_a_search_that_cannot_have_its_name_is_an_error(name, words, command, script):
     script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
     assert command("run", "--project=taken", "--hp=lr=0.1", "train.py").code == 0

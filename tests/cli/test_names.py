@@ -31,8 +31,8 @@ def test_a_project_is_known_by_its_beginning_or_is_the_newest(projects, capsys, 
     [
         ("dig", "2 projects begin with 'dig'; write more of the name: digits, digits-old"),
         ("digts", "there is no project 'digts' in .*; did you mean 'digits'"),
-        ("", "'' is no project name"),
-        ("../digits", "'../digits' is no project name"),
+        ("", "'' is not a project name"),
+        ("../digits", "'../digits' is not a project name"),
     ],
 )
 def test_what_is_no_beginning_of_one_is_refused(projects, text, error):

@@ -134,7 +134,7 @@ def facts(count, parameters, text="x"):
     axes = [Axis(name, "real", low=0.0, high=1e4) for name in names]
     command = "studio run " + "<" * 100_000
     return Facts(
-        "p", "done", "val_loss:min", "min", -1.0, "cma", "train.py", command, {"completed": count}, "", "", 9.0, best,
+        "p", "done", "val_loss:min", -1.0, "cma", "train.py", command, {"completed": count}, "", "", 9.0, best,
         failures_of(failed), points, axes,
     )  # fmt: skip
 

@@ -268,7 +268,7 @@ def test_cma_runs_ranges_of_every_kind(experiments, script):
 )
 def test_spellings_of_options(dry_run, script, hyperparam, optimizer):
     script("train.py", "lr = 0.01\nprint(lr)\n")
-    plan = dry_run(*hyperparam, *optimizer, "--max-experiments=7", "train.py", "-hp=x", "--opt=y")
+    plan = dry_run(*hyperparam, *optimizer, "--max-experiments=7", "--", "train.py", "-hp=x", "--opt=y")
     assert plan["experiments"] == 7
     assert all(0 < values["lr"] < 1 for values in plan["values"])
     assert plan["command"][1:] == ["train.py", "-hp=x", "--opt=y"]
