@@ -83,6 +83,11 @@ class Program:
 
         return cls(script, arguments, read=read, **others)  # type: ignore[arg-type]
 
+    @property
+    def script_words(self) -> set[str]:
+        """The words of `command` that name the script: braces in its name are part of the name."""
+        return set() if self.script is None else {self.script, f"./{self.script}"}
+
     def with_module(self, path: str) -> "Program":
         """Return a program whose only file is the module at `path`."""
         inner = Program(None, self.arguments, self.env, read=self._read)

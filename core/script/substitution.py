@@ -111,7 +111,7 @@ class Substitution:
                 if (place.prefix == BRACKETS) is first:
                     place.put(plain(values[name]), draft)
             if first:
-                draft.fill()
+                draft.fill(self.program.script_words)
         draft.edits += [(edit, edit.write(None)) for edit in self._fixed]
         return draft
 

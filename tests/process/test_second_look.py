@@ -409,7 +409,7 @@ class Mine(studio.Optimizer):
 @pytest.fixture
 def searched(script, notes):
     """Options of a search by that optimizer."""
-    return ["--project=p", f"--optimizer={script('mine.py', OPTIMIZER)}", "--hp=lr=0:1"]
+    return ["--project=p", f"--optimizer={script('mine.py', OPTIMIZER)}", "--hp=lr=0:1", "--no-baseline"]
 
 
 def test_a_stop_while_a_resume_replays_is_heard(scripted, searched, command, driver, until, notes, go):

@@ -17,7 +17,8 @@ _NAMES = re.compile(r"\{([^{}\s]+)\}")
 
 def find_brackets(program: Program, words: Collection[str] | None) -> Iterator[Place]:
     """Yield one place for each name in brackets, wherever it occurs."""
-    texts = [*program.command, *program.arguments, *(f"{name}={value}" for name, value in program.env.items())]
+    command = [word for word in program.command if word not in program.script_words]
+    texts = [*command, *program.arguments, *(f"{name}={value}" for name, value in program.env.items())]
     for name in dict.fromkeys(match for text in texts for match in _NAMES.findall(text)):
         shown = next(text for text in texts if f"{{{name}}}" in text)
         yield Place(name, (), "argument", "", 0, UNKNOWN, shown, give=partial(_give, name), prefix=BRACKETS)

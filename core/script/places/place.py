@@ -4,7 +4,7 @@ a kind's `find(program, wanted)` --> Place ...        Place.put(value, draft) --
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from studio.errors import SubstitutionError
@@ -37,13 +37,17 @@ class Draft:
     edits: list[tuple[Edit, str]] = field(default_factory=list)
     brackets: dict[str, str] = field(default_factory=dict)
 
-    def fill(self) -> None:
-        """Replace the names in brackets, each once: brackets in a value stay."""
+    def fill(self, keep: Collection[str] = ()) -> None:
+        """Replace the names in brackets, each once: brackets in a value stay, and the words `keep` of the command."""
         if self.brackets:
             known = re.compile("{(" + "|".join(map(re.escape, self.brackets)) + ")}")
-            for words in (self.command, self.arguments):
-                words[:] = [known.sub(lambda m: self.brackets[m[1]], text) for text in words]
-            self.env = {name: known.sub(lambda m: self.brackets[m[1]], text) for name, text in self.env.items()}
+
+            def filled(text: str) -> str:
+                return known.sub(lambda match: self.brackets[match[1]], text)
+
+            self.command = [word if word in keep else filled(word) for word in self.command]
+            self.arguments = [filled(word) for word in self.arguments]
+            self.env = {name: filled(text) for name, text in self.env.items()}
 
 
 Bounds = tuple[float | None, float | None]

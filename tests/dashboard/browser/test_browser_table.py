@@ -93,7 +93,7 @@ WRONG = {
     "lrr < 1": "No column is called lrr.",
     "lr <": "A value is missing after lr <",
     "lr < fast": "< needs a number, not fast.",
-    "state = finished": "finished is no state; there are completed, pruned, failed, stopped, running, queued, done.",
+    "state = finished": "finished is not a state; there are completed, pruned, failed, stopped, running, queued, done.",
     "status > 3": "3 is not a status; there are completed, pruned, failed, stopped, running, queued, done.",
     "(lr < 1": "A closing ) is missing.",
     "lr < 1 )": ") has no place here.",
