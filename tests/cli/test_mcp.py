@@ -63,7 +63,7 @@ def agent(home, workdir):
 
 
 def test_an_agent_goes_from_a_script_to_a_patch(agent, script):
-    path = script("train.py", "lr = 0.1\nprint('accuracy:', 1 - (lr - 0.3) ** 2)\n")
+    path = script("train.py", "lr = 0.1\nprint('accuracy:', lr)\n")
     assert agent("tools") >= {"inspect_script", "start_search", "search_status", "best_experiment", "patch"}
     seen = agent("inspect_script", script="train.py")
     assert seen["metrics"][0]["name"] == "accuracy"

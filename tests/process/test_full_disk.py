@@ -125,7 +125,12 @@ def go_on(command, home):
     return command("run", *SEARCH)
 
 
-@pytest.mark.parametrize("first", range(4))
+def moments(count):
+    """Where the disk is full: the first of them always, the others in `make test-long`."""
+    return [0, *(pytest.param(moment, marks=pytest.mark.slow) for moment in range(1, count))]
+
+
+@pytest.mark.parametrize("first", moments(4))
 def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, home, undisturbed, monkeypatch, first):
     """Without the guard that takes a disk with less than 1 MiB for full: each write meets the end of the disk itself."""
     monkeypatch.setattr(disk_module, "LOW_SPACE", 1)
@@ -143,7 +148,7 @@ def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, 
         small.begin_again()
 
 
-@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("first", moments(4))
 def test_the_disk_fills_up_while_an_experiment_runs(
     command, disk, script, home, undisturbed, monkeypatch, tmp_path, first
 ):
@@ -188,7 +193,7 @@ def test_a_search_ends_in_order_before_the_disk_is_quite_full(
     assert [(e.number, e.status) for e in Project("p").experiments] == [(n, "completed") for n in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("first", moments(3))
 def test_no_inodes(command, disk, script, home, undisturbed, first):
     script("train.py", SCORES)
     small = disk()

@@ -63,6 +63,7 @@ def test_a_real_search_is_watched_to_its_end(dashboard: Any, open_page: Callable
     assert not any(re.search(r"/experiments|/summary", url) for url in asked)  # news came by itself
 
 
+@pytest.mark.slow  # measures a second: for a quiet machine
 def test_a_metric_is_in_its_row_within_a_second(dashboard: Any, open_page: Callable[..., Any], folder: Path) -> None:
     dashboard.search("quick", "--hyperparam=lr=0.5", "train.py", "600", "0.2", cwd=folder)
     page = open_page(dashboard, "/p/quick")
