@@ -6,7 +6,6 @@ streams usage saving (what all say and write), options (of run and resume), dry_
 be, and was), skeleton. config has studio.toml, mcp_tools the tools of mcp.
 """
 
-import ast
 import difflib
 import functools
 import importlib
@@ -14,11 +13,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.cli.streams import settle_streams
-from studio.entry_points import EntryPoint, find_entry_points
 from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
+
+if TYPE_CHECKING:  # imports before `main` hears of Ctrl-C are few
+    from studio.entry_points import EntryPoint
 
 CLOSE = 0.75  # how like an option another one is that is suggested for it
 HELLO = """\
@@ -200,13 +201,15 @@ def load(name: str) -> Any:
 
 
 @functools.cache
-def plugin_commands() -> dict[str, EntryPoint]:
+def plugin_commands() -> "dict[str, EntryPoint]":
     """Return the commands that packages add, by name. A name of a built-in command stays with that."""
+    from studio.entry_points import find_entry_points
+
     points = find_entry_points("studio.commands")
     return {point.name: point for point in points if point.name not in COMMANDS}
 
 
-def _load_plugin_command(point: EntryPoint) -> Any:
+def _load_plugin_command(point: "EntryPoint") -> Any:
     try:
         return getattr(importlib.import_module(point.module), point.attribute or "app")
     except Exception as error:
@@ -221,6 +224,8 @@ def _load_plugin_command(point: EntryPoint) -> Any:
 
 def _first_line(module: str) -> str:
     """Return the first line of a module's docstring, read from its file: nothing is imported for a help text."""
+    import ast
+
     folders, name, file = None, "", ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
