@@ -227,7 +227,7 @@ def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(far, undistur
     assert record("p") == undisturbed
     assert [line[1] for line in notes.lines if line[1] in ("log", "none")] == ["none"] * 4
     assert journal_mode(folder) == "delete"
-    assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db"]
+    assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db", "studio.db.backup"]
     well = command("doctor", "p")
     assert well.code == 0
     assert (
@@ -325,7 +325,7 @@ def test_a_project_that_came_from_a_local_disk_with_its_log(
     assert command("resume", "p").code == 0
     assert record("p") == undisturbed
     assert (journal_mode(folder), notes.count("log")) == ("delete", 0)
-    assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db"]
+    assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db", "studio.db.backup"]
 
 
 def test_a_project_that_came_from_a_network_gets_its_log(
