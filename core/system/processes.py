@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 
 MARKS = "STUDIO_MARKS"
@@ -104,4 +105,6 @@ def _environments() -> Iterator[tuple[int, bytes]]:
 
 if __name__ == "__main__":  # the watchdog; this file imports only the standard library, to start in 15 ms
     if not sys.stdin.buffer.read():
-        kill_tree(None, sys.argv[1], sys.argv[2])
+        for pause in (0.0, 0.05, 0.2, 0.7):  # a script that was being started has no environment until its exec is over
+            time.sleep(pause)
+            kill_tree(None, sys.argv[1], sys.argv[2])
