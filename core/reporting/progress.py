@@ -8,6 +8,7 @@ import html
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -52,7 +53,33 @@ class PlainLines(Observer):
             sys.stderr.flush()
 
 
-class LivePanel(Observer):
+class Redrawn(Observer, ABC):
+    """An observer that redraws one picture of the search, at most every `REFRESH` seconds while it runs."""
+
+    _project = ""
+    _drawn = 0.0
+
+    def begun(self, project: str, progress: Progress) -> None:
+        self._project = project
+        self._redraw(progress)
+
+    def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self.tick(progress)
+
+    def tick(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn >= REFRESH:
+            self._redraw(progress)
+
+    def _redraw(self, progress: Progress) -> None:
+        self._drawn = time.monotonic()
+        self._draw(progress)
+
+    @abstractmethod
+    def _draw(self, progress: Progress) -> None:
+        """Draw the search as it is now, in place of what was drawn before."""
+
+
+class LivePanel(Redrawn):
     """A panel that is redrawn in place: best so far, counts, running experiments, the last failure."""
 
     def __init__(self) -> None:
@@ -61,62 +88,37 @@ class LivePanel(Observer):
 
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._drawn = 0.0
-        self._project = ""
 
     def notice(self, text: str) -> None:
         self._console.print(f"studio: {clean(text)}", markup=False, highlight=False)
 
     def begun(self, project: str, progress: Progress) -> None:
-        self._project = project
         self._live.start()
-        self._draw(progress)
-
-    def finished(self, experiment: Experiment, progress: Progress) -> None:
-        self.tick(progress)
-
-    def tick(self, progress: Progress) -> None:
-        if time.monotonic() - self._drawn >= REFRESH:
-            self._draw(progress)
+        super().begun(project, progress)
 
     def ended(self, progress: Progress) -> None:
         self._live.stop()
         self._console.print(_status_line(progress), markup=False, highlight=False)
 
     def _draw(self, progress: Progress) -> None:
-        self._drawn = time.monotonic()
         self._live.update(_panel(self._project, progress), refresh=True)
 
 
-class Notebook(Observer):
+class Notebook(Redrawn):
     """An output of a notebook's cell, which is rewritten."""
 
     def __init__(self, display: Any) -> None:
         self._display = display  # IPython.display
         self._output: Any = None
-        self._drawn = 0.0
-        self._project = ""
         self._notices: list[str] = []
 
     def notice(self, text: str) -> None:
         self._notices.append(clean(text))
 
-    def begun(self, project: str, progress: Progress) -> None:
-        self._project = project
-        self._draw(progress)
-
-    def finished(self, experiment: Experiment, progress: Progress) -> None:
-        self.tick(progress)
-
-    def tick(self, progress: Progress) -> None:
-        if time.monotonic() - self._drawn >= REFRESH:
-            self._draw(progress)
-
     def ended(self, progress: Progress) -> None:
         self._draw(progress)
 
     def _draw(self, progress: Progress) -> None:
-        self._drawn = time.monotonic()
         lines = [
             f"{self._project}: {_status_line(progress)}",
             *(text for text, _ in _details(progress)),
