@@ -63,7 +63,22 @@ class Optuna:
             self.study.tell(token, cost)
 
 
-class CatCMA:
+class Generations:
+    """An optimizer of the package cmaes, which hears of a whole generation; a failure is told as the worst cost so far."""
+
+    es: Any
+    worst: float
+    batch: list[tuple[Any, float]]
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.worst = cost if cost is not None and self.worst == 1e3 else max(self.worst, cost or -np.inf)
+        self.batch.append((token, self.worst if cost is None else cost))
+        if len(self.batch) == self.es.population_size:
+            self.es.tell(self.batch)
+            self.batch = []
+
+
+class CatCMA(Generations):
     """CatCMA with margin from the package cmaes; a failure is told as the worst cost so far."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
@@ -84,15 +99,8 @@ class CatCMA:
             values[one.name] = one.values[int(np.argmax(hot))]
         return draw, values
 
-    def tell(self, token: Any, cost: float | None) -> None:
-        self.worst = cost if cost is not None and self.worst == 1e3 else max(self.worst, cost or -np.inf)
-        self.batch.append((token, self.worst if cost is None else cost))
-        if len(self.batch) == self.es.population_size:
-            self.es.tell(self.batch)
-            self.batch = []
 
-
-class CMA:
+class CMA(Generations):
     """CMA-ES of the package cmaes on the unit cube, where choices are cells; a failure is told as the worst cost so far."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
@@ -106,13 +114,6 @@ class CMA:
     def ask(self) -> tuple[Any, dict[str, Any]]:
         point = self.es.ask()
         return point, self.space.values(point)
-
-    def tell(self, token: Any, cost: float | None) -> None:
-        self.worst = cost if cost is not None and self.worst == 1e3 else max(self.worst, cost or -np.inf)
-        self.batch.append((token, self.worst if cost is None else cost))
-        if len(self.batch) == self.es.population_size:
-            self.es.tell(self.batch)
-            self.batch = []
 
 
 class Skopt:
