@@ -30,6 +30,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused.
 EXPECTED = re.compile(
     r"status of 400|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
+    r"|ERR_SOCKET_NOT_CONNECTED"
 )
 
 
