@@ -102,7 +102,7 @@ def resume(
     from studio.cli.result import carried_out
     from studio.project.project import Project
     from studio.reporting.progress import make_observer
-    from studio.search import run as launch
+    from studio.search import resume as resuming
     from studio.search import steering
 
     project = names.project_of(project)
@@ -118,7 +118,7 @@ def resume(
     backend = given.get("backend") or found.settings.get("backend")
     given = {**given, "backend_options": options.backend_options(host, backend, placed or {})}
     return carried_out(
-        lambda: launch.resume(
+        lambda: resuming.resume(
             project,
             accept_changes=accept_changes,
             keep_source=keep_source,

@@ -17,6 +17,7 @@ from studio.format import about, assignments, counted, duration, metric_value, s
 from studio.format import number as short_number
 from studio.host import Host
 from studio.project.project import Project
+from studio.search import resume as search_resume
 from studio.search import run as search
 from studio.search.observer import Observer, Progress
 from studio.settings import OPTIONS, RESUME_OPTIONS, ResumeOptions, RunOptions, with_signature
@@ -187,7 +188,7 @@ def resume(
     Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
     for later experiments, or `keep_source` goes on with the old one. `progress` is as for `run`.
     """
-    return search.resume(
+    return search_resume.resume(
         project,
         accept_changes=accept_changes,
         keep_source=keep_source,

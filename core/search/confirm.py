@@ -17,7 +17,8 @@ from studio.project.project import Project
 from studio.project.summary import summarize
 from studio.script.places import Places
 from studio.search.plan import program_of
-from studio.search.run import Consent, resume, start
+from studio.search.resume import resume
+from studio.search.run import Consent, start
 from studio.settings import Settings
 
 CONFIDENCE = 0.95

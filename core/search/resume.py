@@ -1,18 +1,61 @@
-"""Plan of a resumed search: its stored settings, and a check whether the user's files have changed."""
+"""The function `resume`: a stored search goes on, with the settings that may change and the files that count."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Unpack
 
-from studio.errors import BadInput, ProjectError
-from studio.host import Host
+from studio.errors import BadInput, ProjectError, StudioError
+from studio.host import Host, blame, create_host
+from studio.interfaces import Backend
+from studio.project import inbox as requests
 from studio.project.changes import changed_files, difference, unused
-from studio.project.paths import FIRST_SNAPSHOT, backup
+from studio.project.paths import FIRST_SNAPSHOT, backup, existing_project_folder
+from studio.project.project import Project
 from studio.project.store import Store
-from studio.search.creation import source_snapshot, take_new_snapshot
+from studio.search.creation import fingerprint, source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
 from studio.search.plan import Plan, prepare
-from studio.settings import Settings
+from studio.search.run import Consent, carry_out, confirm_estimate, make_backend
+from studio.settings import RESUME_OPTIONS, ResumeOptions, Settings, read_settings, with_signature
+from studio.system.processes import kill_tree
 
 SHOWN = 5  # files that a notice names
+
+
+@with_signature(RESUME_OPTIONS)
+def resume(
+    project: str,
+    *,
+    accept_changes: bool = False,
+    keep_source: bool = False,
+    yes: Consent = False,
+    host: Host | None = None,
+    observer: Observer | None = None,
+    **given: Unpack[ResumeOptions],
+) -> Project:
+    """Go on with a project where it stopped; `studio.resume` is this with its progress shown."""
+    host, observer = host or create_host(), observer or Observer()
+    store = Store.open(existing_project_folder(project))
+    try:
+        requests.drop_outdated(store.folder)  # they were for an earlier driver
+        kill_tree(None, str(store.folder))  # processes of an earlier driver whose watchdog was killed, too
+        stored = stored_settings(store)
+        settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
+        plan = plan_again(settings, store, host, observer, accept_changes, keep_source)
+        backend = make_backend(plan, host, observer)
+        confirm_estimate(backend, observer, yes)
+        # before the settings are stored: if it fails, the next resume does it
+        _migrate(stored, plan, backend, store, host, observer)
+        # A time limit is for one session.
+        store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
+        if store.meta("optimizer_file") != fingerprint(settings):
+            observer.notice(f"{settings.optimizer} has changed since the search began")
+            if accept_changes:
+                store.set_meta("optimizer_file", fingerprint(settings))
+    except BaseException:
+        store.close()
+        raise
+    return carry_out(plan, backend, store, host, observer, accept_changes=accept_changes)
 
 
 def stored_settings(store: Store) -> Settings:
@@ -82,3 +125,35 @@ def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -
             f"changed since the search started: {names}. To use them as they are now: studio resume"
             f" {project.name} --accept-changes; to continue with the files as they were: studio resume {project.name} --keep-source"
         )
+
+
+def _changed(stored: Settings, given: dict[str, Any]) -> Settings:
+    """Return the changed settings of a resumed search. Backend options are added, unless it is another backend."""
+    options = given.pop("backend_options", {})
+    name = given.get("backend", stored.backend).partition(":")[0]
+    kept = stored.backend_options if name == stored.backend else {}
+    return replace(stored, **given, backend_options={**kept, **options})
+
+
+def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host: Host, observer: Observer) -> None:
+    """Call `migrate` of the old backend if the search continues elsewhere."""
+    if (stored.backend, stored.backend_options) == (plan.settings.backend, plan.settings.backend_options):
+        return
+    before = host.make_backend(stored, slots=stored.num_workers, source=plan.source, notify=observer.notice)
+    if before.place() == backend.place():
+        return
+    unfinished = [
+        experiment
+        for experiment in Project(store.folder.name).experiments
+        if experiment.status in ("running", "queued")
+    ]
+    try:
+        with blame(before, "open"):
+            before.open(store.folder)
+    except StudioError as error:
+        if any(experiment.status == "running" for experiment in unfinished):
+            raise
+        observer.notice(f"{str(error).rstrip('.:')}. Nothing of this search was running there; it continues elsewhere")
+        return
+    with blame(before, "migrate"):
+        before.migrate([(experiment.number, experiment.attempt) for experiment in unfinished])

@@ -7,31 +7,26 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-from studio.errors import BadInput, Interrupted, ProjectError, StudioError
+from studio.errors import BadInput, Interrupted, ProjectError
 from studio.host import Host, blame, create_host
 from studio.interfaces import Backend
-from studio.project import inbox as requests
 from studio.project.lock import take_lock
 from studio.project.paths import existing_project_folder, project_folder
 from studio.project.project import Project
 from studio.project.source import Snapshot
 from studio.project.store import Store
-from studio.search.creation import create, fingerprint, is_whole, source_snapshot
+from studio.search.creation import create, is_whole, source_snapshot
 from studio.search.driver import Driver
 from studio.search.observer import Observer
 from studio.search.plan import Plan, learn_from_others, prepare
-from studio.search.resume import plan_again, stored_settings
 from studio.search.search import Search
 from studio.settings import (
     OPTIONS,
-    RESUME_OPTIONS,
-    ResumeOptions,
     RunOptions,
     Settings,
     make_settings,
-    read_settings,
     with_signature,
 )
 from studio.system.copying import remove_tree
@@ -71,43 +66,7 @@ def start(
     backend = make_backend(plan, host, observer)
     confirm_estimate(backend, observer, yes)
     store = create(plan, snapshot, project)
-    return _carry_out(plan, backend, store, host, observer, new=True)
-
-
-@with_signature(RESUME_OPTIONS)
-def resume(
-    project: str,
-    *,
-    accept_changes: bool = False,
-    keep_source: bool = False,
-    yes: Consent = False,
-    host: Host | None = None,
-    observer: Observer | None = None,
-    **given: Unpack[ResumeOptions],
-) -> Project:
-    """Go on with a project where it stopped; `studio.resume` is this with its progress shown."""
-    host, observer = host or create_host(), observer or Observer()
-    store = Store.open(existing_project_folder(project))
-    try:
-        requests.drop_outdated(store.folder)  # they were for an earlier driver
-        kill_tree(None, str(store.folder))  # processes of an earlier driver whose watchdog was killed, too
-        stored = stored_settings(store)
-        settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
-        plan = plan_again(settings, store, host, observer, accept_changes, keep_source)
-        backend = make_backend(plan, host, observer)
-        confirm_estimate(backend, observer, yes)
-        # before the settings are stored: if it fails, the next resume does it
-        _migrate(stored, plan, backend, store, host, observer)
-        # A time limit is for one session.
-        store.set_meta("settings", {**plan.settings.as_dict(), "max_time": stored.max_time})
-        if store.meta("optimizer_file") != fingerprint(settings):
-            observer.notice(f"{settings.optimizer} has changed since the search began")
-            if accept_changes:
-                store.set_meta("optimizer_file", fingerprint(settings))
-    except BaseException:
-        store.close()
-        raise
-    return _carry_out(plan, backend, store, host, observer, accept_changes=accept_changes)
+    return carry_out(plan, backend, store, host, observer, new=True)
 
 
 def remove(project: str) -> None:
@@ -165,39 +124,7 @@ def confirm_estimate(backend: Backend, observer: Observer, yes: Consent) -> None
         raise BadInput("this costs money: accept it with --yes, or limit it with --max-cost DOLLARS")
 
 
-def _changed(stored: Settings, given: dict[str, Any]) -> Settings:
-    """Return the changed settings of a resumed search. Backend options are added, unless it is another backend."""
-    options = given.pop("backend_options", {})
-    name = given.get("backend", stored.backend).partition(":")[0]
-    kept = stored.backend_options if name == stored.backend else {}
-    return replace(stored, **given, backend_options={**kept, **options})
-
-
-def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host: Host, observer: Observer) -> None:
-    """Call `migrate` of the old backend if the search continues elsewhere."""
-    if (stored.backend, stored.backend_options) == (plan.settings.backend, plan.settings.backend_options):
-        return
-    before = host.make_backend(stored, slots=stored.num_workers, source=plan.source, notify=observer.notice)
-    if before.place() == backend.place():
-        return
-    unfinished = [
-        experiment
-        for experiment in Project(store.folder.name).experiments
-        if experiment.status in ("running", "queued")
-    ]
-    try:
-        with blame(before, "open"):
-            before.open(store.folder)
-    except StudioError as error:
-        if any(experiment.status == "running" for experiment in unfinished):
-            raise
-        observer.notice(f"{str(error).rstrip('.:')}. Nothing of this search was running there; it continues elsewhere")
-        return
-    with blame(before, "migrate"):
-        before.migrate([(experiment.number, experiment.attempt) for experiment in unfinished])
-
-
-def _carry_out(
+def carry_out(
     plan: Plan,
     backend: Backend,
     store: Store,

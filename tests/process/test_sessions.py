@@ -13,7 +13,8 @@ from studio.project import inbox as requests
 from studio.project.project import Project
 from studio.project.store import Store
 from studio.search.observer import Observer
-from studio.search.run import resume, run
+from studio.search.resume import resume
+from studio.search.run import run
 
 SCORES = "lr = 1\nprint('fitness:', lr)\n"
 FAILS_ONCE = """

@@ -10,7 +10,8 @@ from studio.script.places import Places
 from studio.script.program import Program
 from studio.search.baseline import own_values
 from studio.search.ranges import read_space
-from studio.search.run import resume, run
+from studio.search.resume import resume
+from studio.search.run import run
 from studio.search.search import Search
 from studio.settings import Settings
 

@@ -6,7 +6,8 @@ import pytest
 import studio
 from studio.errors import BadInput
 from studio.project.project import Project
-from studio.search.run import resume, run
+from studio.search.resume import resume
+from studio.search.run import run
 from studio.space import Choice, Integer, Real, Space
 
 TRAIN = "lr, width, depth = 0.1, 16, 2\nprint('fitness:', -abs(lr - 0.3) - abs(width - 20) / 100 - depth / 9)\n"

@@ -6,7 +6,8 @@ from studio.errors import BadInput
 from studio.host import create_host
 from studio.project.project import Project
 from studio.search.ranges import range_to_search, read_space, read_start
-from studio.search.run import resume, run
+from studio.search.resume import resume
+from studio.search.run import run
 from studio.search.search import Search
 from studio.space import Choice, Real
 
