@@ -34,7 +34,7 @@ from pathlib import Path
 from studio.errors import StoreError
 from studio.format import metric_value
 from studio.project.project import Project
-from studio.project.store import read_events, reading
+from studio.project.records import read_events, reading
 from studio.search.creation import is_whole
 from studio.system.processes import marked
 

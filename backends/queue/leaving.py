@@ -13,8 +13,7 @@ from studio.backends.queue.outcomes import lost, outcome_of
 from studio.backends.queue.reports import PassedOn
 from studio.experiment import FITNESS, Metric, Run
 from studio.project.paths import attempt_folder
-from studio.project.records import read_experiments
-from studio.project.store import reading
+from studio.project.records import read_experiments, reading
 from studio.system.files import write_json
 
 PATIENCE = 15.0  # seconds for workers to confirm the end; others learn of it at their next beat

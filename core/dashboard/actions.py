@@ -16,8 +16,7 @@ from studio.dashboard.columns import name_of
 from studio.errors import BadInput, StudioError
 from studio.host import create_host
 from studio.project.paths import project_folder
-from studio.project.records import read_session
-from studio.project.store import reading
+from studio.project.records import read_session, reading
 from studio.search import steering
 from studio.search.steering import Asked
 from studio.settings import parse_duration

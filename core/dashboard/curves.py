@@ -15,7 +15,7 @@ from studio.experiment import Metric
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.project.paths import attempt_folder
-from studio.project.store import read_snapshot
+from studio.project.records import read_snapshot
 from studio.reporting.curves import open_reader
 
 KEPT = 4000  # curves in memory

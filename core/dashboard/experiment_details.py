@@ -16,8 +16,7 @@ from studio.errors import StudioError
 from studio.experiment import plain
 from studio.host import Host
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
-from studio.project.records import read_attempts, read_experiment
-from studio.project.store import reading
+from studio.project.records import read_attempts, read_experiment, reading
 from studio.reporting.facts import repeating_command
 from studio.search.plan import Plan, array_names, prepare
 from studio.settings import Settings, write_value

@@ -18,8 +18,7 @@ from studio.dashboard.elapsed import earlier_seconds
 from studio.experiment import Metric, rank_key
 from studio.host import Host
 from studio.project.lock import is_locked
-from studio.project.records import Row, Session, look, read_rows, read_session
-from studio.project.store import read_meta, reading
+from studio.project.records import Row, Session, look, read_meta, read_rows, read_session, reading
 from studio.settings import parse_direction, parse_metric
 
 UNFINISHED = ("queued", "running")

@@ -4,7 +4,7 @@ paths        STUDIO_HOME, names, folders, keys
 lock         one driver at a time
 formats      tables of the database, and migration from earlier formats
 store        writing the journal
-records      reading the journal
+records      reading the journal, its experiments, attempts and sessions
 summary      a project in one line
 project      `studio.Project`
 source       which of the user's files are copied

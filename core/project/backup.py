@@ -18,8 +18,16 @@ from studio.experiment import FITNESS
 from studio.format import counted
 from studio.project.lock import take_lock
 from studio.project.paths import backup, database
-from studio.project.records import read_experiments
-from studio.project.store import RESTORE, Store, checked_version, plain_errors, read_events, read_meta, reading
+from studio.project.records import (
+    RESTORE,
+    checked_version,
+    plain_errors,
+    read_events,
+    read_experiments,
+    read_meta,
+    reading,
+)
+from studio.project.store import Store
 
 EVERY = 60.0  # seconds between two backups
 SHARE = 50  # the time between backups of a large record is at least this many times the time of one

@@ -15,8 +15,7 @@ from studio.project import inbox as requests
 from studio.project.backup import Backup, examine_backup
 from studio.project.lock import is_locked
 from studio.project.paths import backup, database, projects_folder, studio_home
-from studio.project.records import read_experiments
-from studio.project.store import read_events, read_meta, reading
+from studio.project.records import read_events, read_experiments, read_meta, reading
 from studio.system.files import is_network, make_folder, out_of_space
 from studio.system.processes import marked
 

@@ -8,8 +8,7 @@ from studio.errors import StudioError
 from studio.experiment import Experiment, Metric, ranked
 from studio.project.lock import is_locked
 from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, project_names
-from studio.project.records import read_attempts, read_experiment, read_experiments, read_session
-from studio.project.store import read_meta, reading
+from studio.project.records import read_attempts, read_experiment, read_experiments, read_meta, read_session, reading
 from studio.project.summary import state_of, summarize
 from studio.project.table import data_frame, described, notebook_html
 from studio.settings import parse_direction, parse_metric

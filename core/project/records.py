@@ -1,5 +1,9 @@
-"""Experiments as recorded: the journal joined with the latest attempts."""
+"""The record as read: the journal, its experiments with their latest attempts, attempts and sessions.
 
+Readers open the database read-only and never block its driver.
+"""
+
+import contextlib
 import json
 import sqlite3
 import time
@@ -9,13 +13,135 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from studio.errors import StoreError
 from studio.experiment import Experiment, Failure, Metric, Status
 from studio.project.costs import OF_PROJECT
+from studio.project.formats import VERSION, show_as_latest
 from studio.project.lock import is_locked
-from studio.project.paths import attempt_folder, database
+from studio.project.paths import attempt_folder, backup, database
+from studio.system.files import is_read_only
 
+BUSY_WAIT = 30.0  # seconds to wait for another program that holds the database
 LOOK_AGAIN = (0.5, 2.0, 8.0, 32.0)  # seconds after the latest change, however long the disk takes
 
+
+def connect(path: Path | str, **options: Any) -> sqlite3.Connection:
+    """Open a connection that waits for other programs, and without transactions of its own."""
+    return sqlite3.connect(path, isolation_level=None, timeout=BUSY_WAIT, **options)
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open a read-only connection to the journal in `folder`."""
+    with plain_errors(folder):
+        if not database(folder).exists():
+            raise StoreError(f"{database(folder)} is missing{RESTORE.format(project=folder.name)}")
+        # readers cannot share a log there
+        frozen = is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()
+        uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
+        with contextlib.closing(connect(uri, uri=True)) as connection:
+            show_as_latest(connection, checked_version(connection, folder))
+            yield connection
+
+
+def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
+    """Return the version of the record's format. StoreError for a newer one, or one that Studio never wrote."""
+    begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or backup(folder).is_file()
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0 or (version == 0 and begun):
+        raise StoreError(f"{database(folder)} is no whole record{RESTORE.format(project=folder.name)}")
+    if version > VERSION:
+        raise StoreError(
+            f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
+        )
+    return version
+
+
+def read_meta(connection: sqlite3.Connection, key: str) -> Any:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+@contextlib.contextmanager
+def plain_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of SQLite into StoreError, with what to do about them."""
+    try:
+        yield
+    except sqlite3.ProgrammingError as error:  # the connection is closed
+        raise StoreError(
+            f"this search of project {folder.name!r} was closed, or a later one in this program continues it;"
+            f" make a new studio.Search(project={folder.name!r}, …)"
+        ) from error
+    except (sqlite3.Error, ValueError, OverflowError) as error:  # invalid JSON, UTF-8 or time: damaged
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+        advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
+        raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
+
+
+RESTORE = "; put its backup in its place: studio doctor {project} --restore"
+_ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
+    "SQLITE_FULL": "; free some space, then: studio resume {project}",
+    "SQLITE_IOERR": "; check whether the disk is full or gone, then: studio resume {project}",
+    "SQLITE_BUSY": "; another program uses it: end that program, then: studio resume {project}",
+    "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
+    "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
+    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], RESTORE),  # the last: a table is missing
+}
+
+
+def whole(folder: Path) -> bool:
+    """Return whether the project was completely created."""
+    with reading(folder) as connection:
+        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+        return made is not None and read_meta(connection, "settings") is not None
+
+
+# --- the journal ---
+_COLUMNS = (
+    int,
+    str,
+    int | None,
+    str | None,
+    str | None,
+    float | None,
+    str | None,
+    float,
+)  # types of an event's columns
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the journal. `values` and `point` are decoded JSON."""
+
+    id: int
+    kind: str
+    number: int | None
+    values: dict[str, Any] | None
+    point: Any
+    fitness: float | None
+    extra: dict[str, Any]
+    at: float
+
+    @property
+    def experiment(self) -> int:
+        """The number, for the kinds of event that have one."""
+        assert self.number is not None
+        return self.number
+
+
+def read_events(
+    connection: sqlite3.Connection, which: str = "ORDER BY id", arguments: tuple[int, ...] = ()
+) -> Iterator[Event]:
+    query = f'SELECT id, kind, number, "values", point, fitness, extra, at FROM events {which}'
+    for row in connection.execute(query, arguments):
+        if not all(map(isinstance, row, _COLUMNS)) or row[1] not in ("ask", "report", "tell", "restart"):
+            raise sqlite3.DatabaseError(f"line {row[0]} of the journal is damaged")
+        id_, kind, number, values, point, fitness, extra, at = row
+        values, point, extra = values and json.loads(values), point and json.loads(point), json.loads(extra or "{}")
+        yield Event(id_, kind, number, values, point, fitness, extra, at)
+
+
+# --- experiments and attempts ---
 _QUERY = """
 SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
        told.extra ->> 'pruned' AS pruned,
@@ -148,6 +274,14 @@ def read_attempts(connection: sqlite3.Connection, number: int) -> list[dict[str,
     query = f"SELECT {', '.join(columns)} FROM attempts WHERE number = ? ORDER BY attempt"
     rows = [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (number,))]
     return [{**row, "started": iso(row["started"]), "finished": iso(row["finished"])} for row in rows]
+
+
+def read_snapshot(folder: Path, number: int, attempt: int) -> str | None:
+    """Return the name of the source copy that an attempt used; None if it is not recorded."""
+    with reading(folder) as connection:
+        query = "SELECT snapshot FROM attempts WHERE number = ? AND attempt = ?"
+        row = connection.execute(query, (number, attempt)).fetchone()
+        return row and row[0]
 
 
 @dataclass(frozen=True)

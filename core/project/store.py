@@ -1,5 +1,5 @@
 """The journal of a project: an append-only sequence of asks and tells in one SQLite database, with the attempts and the
-sessions of drivers; `studio.project.formats` has the tables.
+sessions of drivers; `studio.project.formats` has the tables, `studio.project.records` reads them.
 
 One driver writes (`Store.open`, which holds the project's lock), on one connection; readers open read-only and never
 block it. A lock can be lost: on a network, or when its file is deleted while its holder is paused. So every opening
@@ -12,54 +12,34 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from studio.errors import StoreError
 from studio.experiment import Experiment, Metric, Outcome, Status, plain, storable
-from studio.project.formats import VERSION, migrate, show_as_latest
+from studio.project.formats import migrate
 from studio.project.lock import take_lock
-from studio.project.paths import backup, database
-from studio.project.records import Session, read_experiment, read_experiments, read_session
-from studio.system.files import identity, is_network, is_read_only
+from studio.project.paths import database
+from studio.project.records import (
+    RESTORE,
+    Event,
+    Session,
+    checked_version,
+    connect,
+    plain_errors,
+    read_events,
+    read_experiment,
+    read_experiments,
+    read_meta,
+    read_session,
+)
+from studio.system.files import identity, is_network
 
-BUSY_WAIT = 30.0  # seconds to wait for another program that holds the database
 _OF_OUTCOME = (
     *("started", "finished", "duration", "exit_code", "signal", "reason", "failure"),
     *("cost", "cpu", "memory"),
 )
 _LATEST_SESSION = "id = (SELECT MAX(id) FROM sessions)"
-_COLUMNS = (
-    int,
-    str,
-    int | None,
-    str | None,
-    str | None,
-    float | None,
-    str | None,
-    float,
-)  # types of an event's columns
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of the journal. `values` and `point` are decoded JSON."""
-
-    id: int
-    kind: str
-    number: int | None
-    values: dict[str, Any] | None
-    point: Any
-    fitness: float | None
-    extra: dict[str, Any]
-    at: float
-
-    @property
-    def experiment(self) -> int:
-        """The number, for the kinds of event that have one."""
-        assert self.number is not None
-        return self.number
 
 
 class Store:
@@ -72,9 +52,7 @@ class Store:
         try:
             with plain_errors(folder):
                 # A program may tell from its own threads: `Search` lets one of them in at a time.
-                self._connection = sqlite3.connect(
-                    database(folder), isolation_level=None, timeout=BUSY_WAIT, check_same_thread=False
-                )
+                self._connection = connect(database(folder), check_same_thread=False)
                 version = checked_version(self._connection, folder)  # before anything is changed
                 # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
                 self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
@@ -303,93 +281,3 @@ class Store:
     def _execute(self, statement: str, row: Sequence[Any] = ()) -> None:
         with plain_errors(self.folder):
             self._connection.execute(statement, row)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open a read-only connection to the journal in `folder`."""
-    with plain_errors(folder):
-        if not database(folder).exists():
-            raise StoreError(f"{database(folder)} is missing{RESTORE.format(project=folder.name)}")
-        frozen = (
-            is_read_only(folder) and not Path(f"{database(folder)}-wal").exists()
-        )  # readers cannot share a log there
-        uri = f"{database(folder).as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_WAIT)) as connection:
-            show_as_latest(connection, checked_version(connection, folder))
-            yield connection
-
-
-def checked_version(connection: sqlite3.Connection, folder: Path) -> int:
-    """Return the version of the record's format. StoreError for a newer one, or one that Studio never wrote."""
-    begun = connection.execute("SELECT 1 FROM sqlite_master").fetchone() or backup(folder).is_file()
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version < 0 or (version == 0 and begun):
-        raise StoreError(f"{database(folder)} is no whole record{RESTORE.format(project=folder.name)}")
-    if version > VERSION:
-        raise StoreError(
-            f"{database(folder)} was written by a newer Studio (format {version}, this one knows {VERSION}); upgrade Studio"
-        )
-    return version
-
-
-def read_meta(connection: sqlite3.Connection, key: str) -> Any:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return json.loads(row[0]) if row else None
-
-
-def read_events(
-    connection: sqlite3.Connection, which: str = "ORDER BY id", arguments: tuple[int, ...] = ()
-) -> Iterator[Event]:
-    query = f'SELECT id, kind, number, "values", point, fitness, extra, at FROM events {which}'
-    for row in connection.execute(query, arguments):
-        if not all(map(isinstance, row, _COLUMNS)) or row[1] not in ("ask", "report", "tell", "restart"):
-            raise sqlite3.DatabaseError(f"line {row[0]} of the journal is damaged")
-        id_, kind, number, values, point, fitness, extra, at = row
-        values, point, extra = values and json.loads(values), point and json.loads(point), json.loads(extra or "{}")
-        yield Event(id_, kind, number, values, point, fitness, extra, at)
-
-
-def read_snapshot(folder: Path, number: int, attempt: int) -> str | None:
-    """Return the name of the source copy that an attempt used; None if it is not recorded."""
-    with reading(folder) as connection:
-        query = "SELECT snapshot FROM attempts WHERE number = ? AND attempt = ?"
-        row = connection.execute(query, (number, attempt)).fetchone()
-        return row and row[0]
-
-
-@contextlib.contextmanager
-def plain_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of SQLite into StoreError, with what to do about them."""
-    try:
-        yield
-    except sqlite3.ProgrammingError as error:  # the connection is closed
-        raise StoreError(
-            f"this search of project {folder.name!r} was closed, or a later one in this program continues it;"
-            f" make a new studio.Search(project={folder.name!r}, …)"
-        ) from error
-    except (sqlite3.Error, ValueError, OverflowError) as error:  # invalid JSON, UTF-8 or time: damaged
-        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
-        advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")
-        raise StoreError(f"{database(folder)}: {error}{advice.format(project=folder.name)}") from error
-
-
-RESTORE = "; put its backup in its place: studio doctor {project} --restore"
-_ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
-    "SQLITE_FULL": "; free some space, then: studio resume {project}",
-    "SQLITE_IOERR": "; check whether the disk is full or gone, then: studio resume {project}",
-    "SQLITE_BUSY": "; another program uses it: end that program, then: studio resume {project}",
-    "SQLITE_READONLY": "; make the folder and its files writable, then: studio resume {project}",
-    "SQLITE_CANTOPEN": "; make the folder and its files accessible, then: studio resume {project}",
-    **dict.fromkeys(["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"], RESTORE),  # the last: a table is missing
-}
-
-
-def whole(folder: Path) -> bool:
-    """Return whether the project was completely created."""
-    with reading(folder) as connection:
-        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-        return made is not None and read_meta(connection, "settings") is not None

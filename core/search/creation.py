@@ -13,8 +13,9 @@ from studio.errors import BadInput, ProjectError, StoreError
 from studio.project.environment import describe
 from studio.project.lock import take_lock
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, backup, database, project_folder, projects_folder, studio_home
+from studio.project.records import whole
 from studio.project.source import Snapshot, own_output, plan_snapshot, write_snapshot
-from studio.project.store import Store, whole
+from studio.project.store import Store
 from studio.search.plan import Plan
 from studio.settings import Settings, is_optimizer_file
 from studio.system.copying import copy_shared, remove_tree

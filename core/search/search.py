@@ -22,7 +22,8 @@ from studio.host import Host, blame, create_host
 from studio.interfaces import Optimizer
 from studio.options import typed
 from studio.project import paths as home
-from studio.project.store import Event, Store
+from studio.project.records import Event
+from studio.project.store import Store
 from studio.project.table import data_frame, described, notebook_html
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Parameter, Space, Suggestion

@@ -19,8 +19,7 @@ from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.lock import is_locked
 from studio.project.project import Project
-from studio.project.records import Session, read_session
-from studio.project.store import reading
+from studio.project.records import Session, read_session, reading
 from studio.search.ranges import read_space
 from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space

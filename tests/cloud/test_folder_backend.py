@@ -32,7 +32,8 @@ from studio.backends.slurm import SlurmBackend
 from studio.experiment import Outcome, Report, Resources
 from studio.host import backend_fields
 from studio.project.project import Project
-from studio.project.store import Store, whole
+from studio.project.records import whole
+from studio.project.store import Store
 from studio.system.processes import marked
 from studio.testing import BackendContract
 

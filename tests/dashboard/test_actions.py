@@ -13,8 +13,7 @@ from studio.errors import BadInput
 from studio.host import create_host
 from studio.project import inbox as requests
 from studio.project.inbox import Request
-from studio.project.records import read_rows
-from studio.project.store import reading
+from studio.project.records import read_rows, reading
 from studio.project.summary import summarize
 from studio.search import steering
 from tests.dashboard.conftest import wait_for

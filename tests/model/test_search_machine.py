@@ -36,7 +36,8 @@ from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.paths import project_folder
 from studio.project.project import Project
-from studio.project.store import Store, read_events, reading
+from studio.project.records import read_events, reading
+from studio.project.store import Store
 from studio.search.creation import create
 from studio.search.driver import Driver
 from studio.search.failures import FIRST, IN_A_ROW

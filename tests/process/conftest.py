@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from studio.project.project import Project
-from studio.project.store import read_events, reading
+from studio.project.records import read_events, reading
 from studio.system.processes import marked
 
 WARM = """

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from studio.project import store as store_module
+from studio.project import records as records_module
+from studio.project.formats import VERSION
 from studio.project.paths import backup, database
 from studio.project.project import Project
-from studio.project.store import VERSION
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 BUDGET = 4
@@ -171,7 +171,7 @@ def test_a_program_that_holds_it_longer_ends_the_search(
     tree, command, notes, hold, folder, record, undisturbed, monkeypatch
 ):
     """Here a run of `studio` meets it, and so does every resume until it has ended."""
-    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
     tree("train.py", MEETS)
     Path(f"{notes.path}-go").touch()
     ends = command(*SEARCH[:-2], "--max-experiments=1", "train.py")
@@ -190,7 +190,7 @@ def test_a_program_that_holds_it_longer_ends_the_search(
 
 def test_a_program_that_takes_it_in_mid_search_ends_it(tree, command, notes, folder, record, undisturbed, monkeypatch):
     """What ran then is ended if it has not ended yet, and runs again."""
-    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
     tree("train.py", MEETS)
     quiet = {name: value for name, value in os.environ.items() if name != "STUDIO_HOME"}
     lurks = [sys.executable, "-c", LURKER, str(database(folder)), str(notes.path)]
@@ -206,7 +206,7 @@ def test_a_program_that_takes_it_in_mid_search_ends_it(tree, command, notes, fol
 
 
 def test_one_that_shuts_out_readers_too_is_named_to_all(begun, command, hold, monkeypatch, record, notes, undisturbed):
-    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
     with hold("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
         for arguments in (("resume", "p"), ("runs", "list", "p"), ("rm", "p")):
             assert_said(command(*arguments), "database is locked; another program uses it")
@@ -217,7 +217,7 @@ def test_one_that_shuts_out_readers_too_is_named_to_all(begun, command, hold, mo
 
 
 def test_a_reader_that_takes_its_time_holds_up_nobody(begun, command, hold, record, notes, undisturbed, monkeypatch):
-    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.0)  # whoever waits, fails
+    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.0)  # whoever waits, fails
     with hold("BEGIN", "SELECT * FROM events"):
         assert_goes_on(command, record, notes, undisturbed)
 

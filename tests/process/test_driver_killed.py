@@ -12,7 +12,7 @@ import pytest
 
 from studio.format import metric_value
 from studio.project.project import Project
-from studio.project.store import whole
+from studio.project.records import whole
 from studio.system.processes import marked
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))

@@ -8,7 +8,8 @@ import pytest
 from studio.errors import ProjectError, StoreError
 from studio.project.backup import EVERY, Backups, examine_backup, restore
 from studio.project.paths import backup, database
-from studio.project.store import Store, read_events, reading
+from studio.project.records import read_events, reading
+from studio.project.store import Store
 
 
 class Clock:

@@ -6,7 +6,7 @@ import sys
 
 import studio
 from studio.project.environment import describe
-from studio.project.store import read_meta, reading
+from studio.project.records import read_meta, reading
 
 
 def git(*words, cwd):

@@ -14,8 +14,8 @@ import pytest
 from studio.experiment import FITNESS, Experiment
 from studio.project.formats import VERSION
 from studio.project.project import Project
-from studio.project.records import Session, read_attempts, read_experiments, read_session
-from studio.project.store import Store, reading
+from studio.project.records import Session, read_attempts, read_experiments, read_session, reading
+from studio.project.store import Store
 
 DATA = Path(__file__).parents[2] / "data" / "format1"
 

@@ -17,8 +17,8 @@ from studio.project import lock
 from studio.project.formats import VERSION
 from studio.project.lock import is_locked
 from studio.project.paths import database
-from studio.project.records import iso, read_experiments
-from studio.project.store import Event, Store, read_events, read_meta, reading
+from studio.project.records import Event, iso, read_events, read_experiments, read_meta, reading
+from studio.project.store import Store
 
 LOSS = Metric("loss", "min")
 

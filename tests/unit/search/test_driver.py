@@ -19,10 +19,10 @@ from studio.host import Host, create_host
 from studio.interfaces import Optimizer
 from studio.project import inbox as requests
 from studio.project.project import Project
-from studio.project.records import read_session
-from studio.project.store import read_events, reading
+from studio.project.records import read_events, read_session, reading
 from studio.search import run as launch
 from studio.search.observer import Observer, Progress
+from studio.search.resume import resume
 from studio.space import Space, Suggestion
 from studio.testing.fakes import FOREVER, FakeBackend, fake_backend, outcome_of
 
@@ -117,7 +117,7 @@ class Lab:
     def resume(self, behave: Callable[[Run], Any], *, order: Any = None, **options: Any) -> Project:
         self.fake = fake_backend(behave, order) if order else fake_backend(behave)
         self.watcher = Watcher()
-        return launch.resume("p", host=self.host(), observer=self.watcher, **options)
+        return resume("p", host=self.host(), observer=self.watcher, **options)
 
     @property
     def started(self) -> list[tuple[int, int]]:
@@ -798,11 +798,11 @@ def test_what_stands_in_the_way_is_said(lab: Lab) -> None:
     with pytest.raises(ProjectError, match="project 'p' exists; continue it: studio resume p"):
         lab.run(x, "1:2")
     with pytest.raises(ProjectError, match="there is no project 'q'"):
-        launch.resume("q", host=lab.host())
+        resume("q", host=lab.host())
     search = studio.Search({"x": [1, 2]}, project="loop")
     search.close()
     with pytest.raises(BadInput, match="is driven by a Python program"):
-        launch.resume("loop", host=lab.host())
+        resume("loop", host=lab.host())
 
 
 # --- a backend that is lost ---------------------------------------------------------------------------------------------
@@ -844,7 +844,7 @@ def test_a_lost_backend_ends_the_search_with_the_command_to_go_on(lost: Lab) -> 
 
 
 def test_it_goes_on_elsewhere_although_the_lost_one_does_not_answer(lost: Lab) -> None:
-    assert fitnesses(launch.resume("p", host=lost.host(), observer=lost.watcher, backend="fake")) == [1, 0, 0]
+    assert fitnesses(resume("p", host=lost.host(), observer=lost.watcher, backend="fake")) == [1, 0, 0]
     assert (
         "nobody answers at lost. Nothing of this search was running there; it continues elsewhere"
         in lost.watcher.notices
