@@ -3,8 +3,7 @@
 grid_ranges, optimizer_ranges  the two grammars of ranges; range_text has the shared parsing
 fitness      `fitness: NUMBER` lines
 regex_lines  lines that match the user's pattern
-run_files    CSV, JSON, MLflow and W&B in the workspace, by file_formats
+run_files    CSV, JSON, JSON lines, MLflow and W&B in the workspace, by file_formats
 printed      any printed line, parsed by printed_lines
 tensorboard  event files, read by event_files
-jsonl        lines of JSON
 """

@@ -2,6 +2,7 @@
 
     csv:FILE:COLUMN    a column of files with a header
     json:FILE:KEY      a number in JSON documents: `metrics.val_loss`, or just `val_loss` if it is the only one
+    jsonl:FILE:KEY     the same in JSON objects, one a line
     NAME               CSV, JSON, JSON lines, MLflow and W&B, anywhere in the workspace, after TensorBoard
 
 FILE is a path below the working directory of the script, and may contain `*`. Files that came with the source count from
@@ -18,7 +19,7 @@ from studio.errors import BadInput
 from studio.experiment import ANY, Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.plugins.file_formats import CsvFile, JsonFile, Source, source_of
+from studio.plugins.file_formats import CsvFile, JsonFile, JsonLinesFile, Source, source_of
 from studio.plugins.printed_lines import closeness, words
 from studio.system.tail import Value, bounded
 
@@ -27,6 +28,11 @@ MOST_FOLDERS = 2_000
 MOST_NAMES = 1_000
 LOOK_EVERY = 1.0  # seconds between two walks through the workspace
 LOOSE = 3
+KINDS = {  # format and example
+    "csv": (CsvFile, "metrics.csv"),
+    "json": (JsonFile, "results.json"),
+    "jsonl": (JsonLinesFile, "metrics.jsonl"),
+}
 _SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 
 
@@ -35,11 +41,13 @@ def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
     prefix, colon, rest = metric.name.partition(":")
     if not colon:
         return RunFilesReader(metric.name, run) if metric.name.strip() and metric.name != "fitness" else None
-    if prefix not in ("csv", "json"):
+    if prefix not in KINDS:
         return None
     file, _, key = rest.partition(":")
-    example = {"csv": "csv:metrics.csv:val_loss", "json": "json:results.json:val_loss"}[prefix]
-    if not file.strip() or not key.strip() or os.path.isabs(file) or ".." in file.split("/"):
+    twice = key.endswith((":min", ":max"))
+    if not file.strip() or not key.strip() or twice or os.path.isabs(file) or ".." in file.split("/"):
+        usual = KINDS[prefix][1]
+        example = f"{prefix}:{os.path.basename(file.strip()).strip('.') or usual}:{key.strip() or 'val_loss'}"
         raise BadInput(
             f"metric {metric.name!r}: write {prefix}:FILE:KEY with FILE inside the working directory, such as {example},"
             " with :min or :max after it"
@@ -125,7 +133,7 @@ class RunFilesReader(MetricReader):
                 continue
             full, original = os.path.join(self._workspace, path), os.path.join(self._snapshot, path)
             if self._kind:
-                self._sources[path] = (CsvFile if self._kind == "csv" else JsonFile)(full, original)
+                self._sources[path] = KINDS[self._kind][0](full, original)
             else:
                 self._sources[path] = source_of(full, path, original)
         self._sources = dict(sorted(self._sources.items(), key=lambda item: _natural(item[0])))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from studio.dashboard.curves import Curves
 from studio.experiment import Metric, Report
 from studio.host import create_host
-from studio.plugins.jsonl import JsonLinesReader
+from studio.plugins.run_files import RunFilesReader
 
 
 def running(store, number, losses):
@@ -62,14 +62,14 @@ def test_while_files_of_one_are_read_slowly_the_table_goes_on(project, monkeypat
     running(store, 3, [0.5, 0.25])
     host, may_end, reads = create_host(), threading.Event(), threading.Event()
 
-    class Slow(JsonLinesReader):
+    class Slow(RunFilesReader):
         def read(self):
-            if self._path.endswith("/2/1/workspace/metrics.jsonl"):
+            if self._workspace.endswith("/2/1/workspace"):
                 reads.set()
                 assert may_end.wait(60)
             return super().read()
 
-    monkeypatch.setattr(host, "open_metric", lambda metric, run: Slow("metrics.jsonl", "loss", run))
+    monkeypatch.setattr(host, "open_metric", lambda metric, run: Slow("loss", run, "jsonl", "metrics.jsonl"))
     curves = Curves(store.folder, host)
     metric = Metric("jsonl:metrics.jsonl:loss", "min")
     reading = threading.Thread(target=curves.points, args=(metric, 2, 1), kwargs={"ended": False, "most": 9})

@@ -93,7 +93,7 @@ def check_contents(wheel, source):
     assert {name.split("/")[0] for name in names} == {"studio", info}
     assert f"{info}/licenses/LICENSE" in names
     assert "studio = studio.cli:main" in entry_points
-    for line in ("cma = studio.optimizers.cma_es", "local = studio.backends.local", "jsonl = studio.plugins.jsonl"):
+    for line in ("cma = studio.optimizers.cma_es", "local = studio.backends.local", "printed = studio.plugins.printed"):
         assert line in entry_points
     assert "Requires-Python: >=3.11" in metadata
     assert "License-Expression: Apache-2.0" in metadata

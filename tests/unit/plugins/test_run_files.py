@@ -15,7 +15,7 @@ from studio.errors import BadInput
 from studio.execution.metric import Summary
 from studio.experiment import Metric, Run
 from studio.plugins import regex_lines
-from studio.plugins.run_files import studio_open_metric
+from studio.plugins.run_files import MOST_NAMES, studio_open_metric
 from studio.system.copying import is_original, original_bytes
 
 
@@ -121,11 +121,79 @@ def test_a_file_has_the_metric(
 
 
 @pytest.mark.parametrize(
-    "name", ["csv:", "csv:x.csv", "csv::loss", "csv:/etc/x.csv:loss", "json:../x.json:loss", "json:x.json:"]
+    "name",
+    [
+        *("csv:", "csv:x.csv", "csv::loss", "csv:/etc/x.csv:loss", "json:../x.json:loss", "json:x.json:"),
+        *("jsonl:x.jsonl", "jsonl: : ", "jsonl:a/../../x.jsonl:loss", "jsonl:..:loss", "jsonl:x.jsonl:loss:min:max"),
+    ],
 )
 def test_wrong_names_say_what_to_write(run: Run, name: str) -> None:
     with pytest.raises(BadInput, match=r"FILE:KEY.*such as"):
         studio_open_metric(Metric(name), run)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ('{"a": -1e-3}', "a", -0.001),
+        ('{"a": NaN}', "a", float("nan")),
+        ('{"a": -Infinity}', "a", float("-inf")),
+        ('{"m": {"n": {"a": 0.5}}}', "m.n.a", 0.5),
+        ('{"m.n": {"a": 0.5}}', "m.n.a", 0.5),
+        ('{"m": {"n.a": 0.5}}', "m.n.a", 0.5),
+        ('  {"a": 0.5}\r', "a", 0.5),
+        ('{"a": 0.1, "a": 0.5}', "a", 0.5),
+        ('{"naïve": 0.5}', "naïve", 0.5),
+        (json.dumps({"naïve": 0.5}), "naïve", 0.5),
+        ('{"a": "0.5"}', "a", None),
+        ('{"a": true}', "a", None),
+        ('{"a": null}', "a", None),
+        ('{"b": 0.5}', "a", None),
+        ('{"a": 0.5', "a", None),
+        ('{"a": 0.5} {"a": 0.6}', "a", None),
+        ("0.5", "a", None),
+        ("", "a", None),
+        ('{"a": ' + "9" * 400 + "}", "a", None),
+        ('{"a": ' + "9" * 5000 + "}", "a", None),
+        ('{"a": ' * 50_000, "a", None),
+        ('{"a": 0.5, "x": "' + "x" * (1 << 19) + '"}', "a", 0.5),
+        ("{\0}", "a", None),
+    ],
+)
+def test_a_line_of_json(run: Run, workspace: Path, line: str, key: str, value: float | None) -> None:
+    (workspace / "m.jsonl").write_text(f'{{"{key}": 7}}\n{line}\n{{"{key}": 8}}\n', encoding="utf-8")
+    expected = [7.0, 8.0] if value is None else [7.0, value, 8.0]
+    assert repr([value for _, value in read(run, f"jsonl:m.jsonl:{key}")]) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("entry", "step"),
+    [
+        ({"step": 3}, 3),
+        ({"global_step": 300, "epoch": 3}, 3),
+        ({"step": 1.5, "epoch": 3}, 3),
+        ({"step": True}, None),
+        ({"step": "3"}, None),
+        ({}, None),
+    ],
+)
+def test_the_step_of_a_line(run: Run, workspace: Path, entry: dict[str, object], step: int | None) -> None:
+    (workspace / "m.jsonl").write_text(json.dumps({"a": 1, **entry}) + "\n")
+    assert read(run, "jsonl:m.jsonl:a") == [(step, 1.0)]
+
+
+def test_the_names_of_one_file_can_be_asked_for(run: Run, workspace: Path) -> None:
+    few = {"loss": 1, "val": {"acc": 2, "ok": True}, "text": "x", "bell\a": 1}
+    deep = '{"a": ' * 8 + "1" + "}" * 8 + "\n" + '{"b": ' * 10 + "1" + "}" * 10
+    many = "".join(f'{{"key{n}": 1}}\n' for n in range(MOST_NAMES * 2))
+    (workspace / "m.jsonl").write_text(f"{json.dumps(few)}\n{deep}\n{many}")
+    reader = studio_open_metric(Metric("jsonl:m.jsonl:val_loss"), run)
+    assert reader is not None
+    reader.close()
+    assert list(reader.names)[:3] == [f"jsonl:m.jsonl:{key}" for key in ("loss", "val.acc", "a.a.a.a.a.a.a.a")]
+    assert len(reader.names) == MOST_NAMES
+    for name in list(reader.names)[:4]:
+        assert read(run, name)
 
 
 def test_the_names_tell_what_there_is(run: Run, workspace: Path) -> None:
