@@ -160,7 +160,7 @@ def _flat_rows(data: Any, prefix: str = "", step: int | None = None, depth: int 
                 yield from _flat_rows(value, prefix, step, depth + 1)
             else:
                 yield from _flat_rows(value, prefix, at if step is None else step, DEEPEST)
-    elif isinstance(data, int | float) and not isinstance(data, bool) and prefix.isprintable():
+    elif isinstance(data, int | float) and not isinstance(data, bool):
         with contextlib.suppress(OverflowError):
             yield prefix, step, float(data)
 
