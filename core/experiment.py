@@ -154,9 +154,8 @@ class Outcome:
             raise ValueError(f"no outcome: {error}") from error
         times = (outcome.started, outcome.finished, outcome.duration)
         sound = (
-            all(
-                isinstance(time, int | float) and 0 <= time < LATEST for time in times
-            )  # nan fails this comparison, too
+            # nan fails this comparison, too
+            all(isinstance(time, int | float) and 0 <= time < LATEST for time in times)
             and is_storable(outcome.number)
             and is_storable(outcome.attempt)
             and (outcome.exit_code is None or is_storable(outcome.exit_code))

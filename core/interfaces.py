@@ -41,9 +41,8 @@ class Optimizer(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
-    related: ClassVar[
-        tuple[str, ...]
-    ] = ()  # methods and programs that are close to it: who asks for one is told its name
+    # methods and programs that are close to it: who asks for one is told its name
+    related: ClassVar[tuple[str, ...]] = ()
     grid: ClassVar[bool] = False  # which range grammar it uses: docs/ranges.md
     needs_fitness: ClassVar[bool] = True  # False: asked ahead of results, and a run without fitness is not a failure
     takes_known: ClassVar[bool] = (

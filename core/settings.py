@@ -58,9 +58,8 @@ def write_duration(seconds: float) -> str:
 
 # --- classes of failure: retries, and whether the search ends ---------------------------------------------------------
 
-RETRIES: dict[str, int] = dict.fromkeys(map(str, FAILURES), 0) | {
-    "lost": 3
-}  # that a machine is gone says nothing about the script
+# that a machine is gone says nothing about the script
+RETRIES: dict[str, int] = dict.fromkeys(map(str, FAILURES), 0) | {"lost": 3}
 
 ByClass = int | str | Mapping[str, Any] | Sequence[str] | None
 

@@ -45,7 +45,6 @@ class Auto(Optimizer):
             self._engine = CMAES(space, seed=seed)
         else:
             self._engine = GaussianProcess(space, seed=seed)
-        self.size = self._engine.size
 
     def ask(self) -> Suggestion | None:
         if isinstance(self._engine, GaussianProcess) and len(self._told) >= MOST_RESULTS:

@@ -62,7 +62,7 @@ class CMAES(Optimizer):
       population size", CEC. Noise keeps it from converging, and a larger population would only see less of it.
       Results of earlier suggestions are then ignored, since they would pull the mean back.
 
-    `suggestion.point` is the unrounded point of the unit cube. A space without dimensions has one, suggested once.
+    `suggestion.point` is the unrounded point of the unit cube.
     """
 
     name: ClassVar[str] = "cma"
@@ -77,7 +77,7 @@ class CMAES(Optimizer):
         if popsize is not None and popsize < 3:
             raise BadInput(f"cma: popsize={popsize} is too small; give a whole number of at least 3")
         if sigma0 is None:
-            sigma0 = START * math.sqrt(min(1.0, FEW / max(space.dimensions, 1)))
+            sigma0 = START * math.sqrt(min(1.0, FEW / space.dimensions))
         if not 0 < sigma0 <= 1:
             raise BadInput(
                 f"cma: sigma0={sigma0} is not a share of the range; give a number above 0 and up to 1, such as 0.25"
@@ -92,18 +92,12 @@ class CMAES(Optimizer):
         self._run_start = 0  # the first distribution of the current run
         self._results: dict[Any, tuple[Floats, float | None]] = {}  # for the next update: key -> point, fitness
         self._failures = 0  # in a row
-        self._first: list[Floats] = []
-        if space.dimensions == 0:
-            self.size = 1
-        else:
-            self._first = first_choices(space, self._rng)
-            self._discrete = int(np.count_nonzero(cell_widths(space, np.full(space.dimensions, 0.5))))
-            self._popsize = popsize or 4 + int(3 * math.log(space.dimensions))
-            self._start(space.start(self._rng))
+        self._first = first_choices(space, self._rng)
+        self._discrete = int(np.count_nonzero(cell_widths(space, np.full(space.dimensions, 0.5))))
+        self._popsize = popsize or 4 + int(3 * math.log(space.dimensions))
+        self._start(space.start(self._rng))
 
-    def ask(self) -> Suggestion | None:
-        if self.size == 1:
-            return self._only_point()
+    def ask(self) -> Suggestion:
         if not self._draws:
             self._draw()
         point = self._draws.pop()
@@ -115,8 +109,6 @@ class CMAES(Optimizer):
         return suggestion
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
-        if self.size == 1:
-            return
         point = tuple(suggestion.point)
         if self._drawn_from.get(point, self._distribution) < self._run_start:
             return
@@ -138,20 +130,13 @@ class CMAES(Optimizer):
         Nomura et al. (2021), "Warm starting CMA-ES for hyperparameter optimization", AAAI, with one result as the mean.
         """
         known = [(fitness, suggestion.point) for suggestion, fitness in results if fitness is not None]
-        if self.size == 1 or not known:
+        if not known:
             return
         known.sort(key=lambda pair: -pair[0])
         top = np.array([point for _, point in known[: max(4, math.ceil(TOP_SHARE * len(known)))]])
         spread = np.sqrt(np.mean((top - top[0]) ** 2, axis=0))
         self._first = []
         self._start(top[0], np.clip(spread, SMALLEST_START, self._sigma0))
-
-    def _only_point(self) -> Suggestion | None:
-        if self.done:
-            return None
-        self.done = True
-        self.done_reason = "there is nothing to search"
-        return self._space.suggestion([])
 
     def _update(self) -> None:
         results = list(self._results.values())

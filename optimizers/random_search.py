@@ -20,7 +20,6 @@ class RandomSearch(Optimizer):
 
     Coordinates of the unit cube are uniform in [0, 1]: log scales, whole numbers and choices follow from there. An
     unconstrained one (flag `u`) is normal, centred in its range, with a standard deviation of a quarter of the range.
-    A space without dimensions has one point, which is suggested once.
 
     Bergstra and Bengio (2012), "Random Search for Hyper-Parameter Optimization", JMLR 13.
     """
@@ -34,15 +33,8 @@ class RandomSearch(Optimizer):
         self._space = space
         self._rng = np.random.default_rng(seed)
         self._unconstrained = space.unconstrained
-        if space.dimensions == 0:
-            self.size = 1
 
-    def ask(self) -> Suggestion | None:
-        if self.done:
-            return None
-        if self.size == 1:
-            self.done = True
-            self.done_reason = "there is nothing to search"
+    def ask(self) -> Suggestion:
         uniform = self._rng.random(self._space.dimensions)
         normal = self._rng.normal(0.5, SPREAD, self._space.dimensions)
         return self._space.suggestion(np.where(self._unconstrained, normal, uniform))

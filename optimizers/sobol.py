@@ -37,9 +37,6 @@ class Sobol(Optimizer):
         self._space = space
         self._unconstrained = space.unconstrained
         self._block: list[Floats] = []
-        if space.dimensions == 0:
-            self.size = 1
-            return
         from scipy.stats import qmc
 
         if space.dimensions > qmc.Sobol.MAXDIM:
@@ -48,12 +45,7 @@ class Sobol(Optimizer):
             )
         self._sequence = qmc.Sobol(space.dimensions, seed=np.random.default_rng(seed))
 
-    def ask(self) -> Suggestion | None:
-        if self.done:
-            return None
-        if self.size == 1:
-            self.done, self.done_reason = True, "there is nothing to search"
-            return self._space.suggestion([])
+    def ask(self) -> Suggestion:
         if not self._block:
             self._block = list(self._sequence.random(BLOCK)[::-1])
         point = self._block.pop()

@@ -45,8 +45,7 @@ class TPE(Learner):
     takes_known: ClassVar[bool] = True
 
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
-        if self.size != 1:
-            self._take_in(suggestion, fitness)
+        self._take_in(suggestion, fitness)
 
     def _next(self) -> Floats:
         costs = np.array([math.inf if one.cost is None else one.cost for one in self._results.values()])

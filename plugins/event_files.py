@@ -17,9 +17,8 @@ from typing import Any
 from studio.system.tail import Tail
 
 LARGEST = 1 << 24  # bytes of a record kept in memory; a longer one holds images or a graph and is skipped
-CHECKED = (
-    1 << 16
-)  # bytes of a record up to which checksums are verified: 5 to 10 ms in pure Python. Scalars take 50 bytes
+# bytes of a record up to which checksums are verified: 5 to 10 ms in pure Python. Scalars take 50 bytes
+CHECKED = 1 << 16
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")

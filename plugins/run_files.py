@@ -13,7 +13,7 @@ import fnmatch
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from studio.errors import BadInput
 from studio.experiment import ANY, Metric, Report, Run
@@ -28,7 +28,8 @@ MOST_FOLDERS = 2_000
 MOST_NAMES = 1_000
 LOOK_EVERY = 1.0  # seconds between two walks through the workspace
 LOOSE = 3
-KINDS = {  # format and example
+# format of the file, and an example of its name
+KINDS: dict[str, tuple[Callable[[str, str], Source], str]] = {
     "csv": (CsvFile, "metrics.csv"),
     "json": (JsonFile, "results.json"),
     "jsonl": (JsonLinesFile, "metrics.jsonl"),

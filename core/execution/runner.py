@@ -148,9 +148,8 @@ class Runner:
             execution.recorded = recorded_events(execution.run)
             if execution.recorded:
                 return
-            if (
-                identity(_lock_of(execution.run)) != self._lock
-            ):  # this process was paused: the folder now belongs to another driver
+            # this process was paused: the folder now belongs to another driver
+            if identity(_lock_of(execution.run)) != self._lock:
                 raise RuntimeError("another driver has the project")
             execution.claim = Claim(execution.run)
             prepare(execution.run)
@@ -170,9 +169,8 @@ class Runner:
         with execution.reading:
             execution.last_reports, execution.closed = self._read(execution, last=True), True
             if execution.returncode == 0 and execution.summary.value is None and not execution.reader_error:
-                asked = (
-                    run.metric != FITNESS or not self._listed
-                )  # without --metric only once: all runs of a search are alike
+                # without --metric only once: all runs of a search are alike
+                asked = run.metric != FITNESS or not self._listed
                 self._listed = True
                 execution.missing = missing(run, execution.reader, self._host if asked else None)
 

@@ -97,6 +97,7 @@ def whole(folder: Path) -> bool:
 
 
 # --- the journal ---
+# types of an event's columns
 _COLUMNS = (
     int,
     str,
@@ -106,7 +107,7 @@ _COLUMNS = (
     float | None,
     str | None,
     float,
-)  # types of an event's columns
+)
 
 
 @dataclass(frozen=True)

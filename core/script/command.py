@@ -21,10 +21,11 @@ from studio.text import did_you_mean
 
 _PYTHON = re.compile(r"python(\d(\.\d+)?)?w?")
 _SCRIPTS = (".py", ".ipynb", ".R", ".r", ".jl", ".sh", ".bash", ".zsh")
+# files that pipx and uv tool leave in an environment of one program
 _OWN_ENVIRONMENT = (
     "pipx_metadata.json",
     "uv-receipt.toml",
-)  # files that pipx and uv tool leave in an environment of one program
+)
 # Options of Python that take a value; the script may follow.
 _WITH_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
 

@@ -14,9 +14,8 @@ class Attempts:
         self._store = store
         self._retries = retries
         self._latest: dict[int, int] = {}
-        self._begun: set[int] = (
-            set()
-        )  # experiments whose latest attempt waits, or was interrupted with an earlier driver
+        # experiments whose latest attempt waits, or was interrupted with an earlier driver
+        self._begun: set[int] = set()
         self._waiting: deque[int] = deque()
 
     def __contains__(self, number: int) -> bool:

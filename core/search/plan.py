@@ -14,7 +14,7 @@ from studio import options
 from studio.errors import BadInput, PluginError, StudioError
 from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
-from studio.host import Host, blame, read_backend_options
+from studio.host import Host, read_backend_options
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.command import Command, active_interpreter, read_command
@@ -25,6 +25,7 @@ from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.baseline import own_values
 from studio.search.knowledge import Known, learned
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
+from studio.search.search import make_optimizer
 from studio.settings import (
     AUTO,
     DEFAULT_EXPERIMENTS,
@@ -197,9 +198,8 @@ def program_of(settings: Settings, source: Path, command: Command | None = None)
 
 def array_names(space: Space) -> list[str]:
     """Return the names of hyperparameters that are passed to the script as a file."""
-    values = space.values(
-        np.full(space.dimensions, 0.5)
-    )  # a plugin's own kind of parameter is recognised by its values
+    # a plugin's own kind of parameter is recognised by its values
+    values = space.values(np.full(space.dimensions, 0.5))
     return [name for name, value in values.items() if isinstance(value, np.ndarray)]
 
 
@@ -258,8 +258,7 @@ def _check_literals(plan: Plan) -> None:
 def _settle_budget(plan: Plan) -> None:
     """Set the number of experiments. The optimizer is constructed once to ask its size."""
     try:
-        with blame(plan.optimizer, "its constructor"):
-            size = plan.optimizer(plan.space, seed=0, **plan.options).size
+        size = make_optimizer(plan.optimizer, plan.space, 0, plan.options).size
     except BadInput:
         raise
     except StudioError as error:  # before anything ran, whatever it complains about was given by the user

@@ -78,9 +78,8 @@ def plan_again(
     """Return the plan of a resumed search, with the stored snapshot, or a new one if changes are accepted."""
     origin = store.meta("source") or {"folder": str(store.folder / FIRST_SNAPSHOT), "snapshot": FIRST_SNAPSHOT}
     source, snapshot = Path(origin["folder"]), store.folder / origin["snapshot"]
-    fresh = (
-        accept_changes and not keep_source and source.is_dir()
-    )  # new files, which do not count as changes, are copied, too
+    # new files, which do not count as changes, are copied, too
+    fresh = accept_changes and not keep_source and source.is_dir()
     instead = f"to continue with the files as they were at the start: studio resume {store.folder.name} --keep-source"
     if not snapshot.is_dir():
         instead = f"to use your files as they are now: studio resume {store.folder.name} --accept-changes"

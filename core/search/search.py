@@ -436,8 +436,7 @@ class Search:
 
     def _new_optimizer(self, seed: int) -> Optimizer:
         self._pruned: set[int] = set()
-        with blame(self.optimizer_class, "its constructor"):
-            optimizer = self.optimizer_class(self.space, seed=seed, **self._options)
+        optimizer = make_optimizer(self.optimizer_class, self.space, seed, self._options)
         with blame(optimizer, "tell"):
             for values, fitness in self._learned:
                 optimizer.tell(self.space.suggestion(self.space.point(values)), fitness)
@@ -589,6 +588,34 @@ class Search:
                 self._take_in(event.values or {}, event.experiment, event.point, by_hand=event.extra == BY_HAND)
             elif event.kind == "tell":
                 self._repeat_tell(event)
+
+
+def make_optimizer(kind: type[Optimizer], space: Space, seed: int, options: Mapping[str, Any]) -> Optimizer:
+    """Construct an optimizer; for a space that has one point only, one that suggests that point."""
+    if space.dimensions == 0 and not kind.grid:
+        return OnePoint(space, seed=seed)
+    with blame(kind, "its constructor"):
+        return kind(space, seed=seed, **options)
+
+
+class OnePoint(Optimizer):
+    """Suggests the only point of a space without dimensions, once."""
+
+    name = "one-point"
+    takes_known = True
+    size = 1
+
+    def __init__(self, space: Space, *, seed: int):
+        self._space = space
+
+    def ask(self) -> Suggestion | None:
+        if self.done:
+            return None
+        self.done, self.done_reason = True, "there is nothing to search"
+        return self._space.suggestion([])
+
+    def tell(self, suggestion: Suggestion, fitness: float | None, **extras: Any) -> None:
+        pass
 
 
 def _checked_budget(max_experiments: int | None) -> int | None:

@@ -79,9 +79,8 @@ def make_folder(folder: Path) -> None:
 
 def write_json(path: Path, data: object, *, synced: bool = False) -> None:
     """Write whole or not at all; several threads may write one path. `synced`: survives a power failure."""
-    part = path.with_name(
-        f".{path.name}.{secrets.token_hex(6)}.part"
-    )  # a script may write in this folder: a name that it cannot guess
+    # a script may write in this folder: a name that it cannot guess
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         with open(part, "x", encoding="utf-8") as file:
             json.dump(data, file)

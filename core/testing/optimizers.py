@@ -343,10 +343,21 @@ def spaces() -> dict[str, Space]:
         "one-choice": Space([Choice("only", ("adam",))]),
         "array": Space([array, integers]),
         "unconstrained": Space([free, Real("free_log", 1.0, 100.0, log=True, unconstrained=True)]),
-        "constant": Space([constant, Constant("vector", np.array([1.0, 2.0]))]),
-        "empty": Space([]),
         "large": Space([real, log, Real("wide", -1e3, 1e3)]),
-        "mixed": Space([real, log, integer, log_integer, choice, array, integers, free, constant]),
+        "mixed": Space(
+            [
+                real,
+                log,
+                integer,
+                log_integer,
+                choice,
+                array,
+                integers,
+                free,
+                constant,
+                Constant("vector", np.array([1.0, 2.0])),
+            ]
+        ),
     }
 
 

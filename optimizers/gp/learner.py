@@ -23,16 +23,13 @@ class Result:
 
 
 class Learner(Optimizer):
-    """Asks for `_next()` and keeps what is told. A space without dimensions has one point, which is suggested once."""
+    """Asks for `_next()` and keeps what is told."""
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space
         self._results: dict[Any, Result] = {}
         self._pending: dict[tuple[float, ...], Floats] = {}  # point -> x, in the order in which they were asked for
         self._count = 0  # suggestions made
-        if space.dimensions == 0:
-            self.size = 1
-            return
         self._rng = np.random.default_rng(seed)
         self._coordinates = Coordinates(space)
         self._design = Design(self._coordinates, self._rng)
@@ -40,9 +37,6 @@ class Learner(Optimizer):
     def ask(self) -> Suggestion | None:
         if self.done:
             return None
-        if self.size == 1:
-            self.done, self.done_reason = True, "there is nothing to search"
-            return self._space.suggestion([])
         x = self._next()
         self._count += 1
         suggestion = self._space.suggestion(self._coordinates.decode(x))

@@ -68,8 +68,6 @@ class GaussianProcess(Learner):
         super().__init__(space, seed=seed)
         self._asked: set[bytes] = set()
         self._foreign = 0  # points that were told and not asked for
-        if self.size == 1:
-            return
         # Threads cost more than they save for matrices of this size, twenty times as much if scripts use all cores; and
         # with a fixed number of threads, sums are the same on replay.
         self._threads = one_thread()
@@ -83,8 +81,6 @@ class GaussianProcess(Learner):
         self._heard = False  # whether results came that the chance does not know
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
-        if self.size == 1:
-            return
         x = self._take_in(suggestion, fitness, failure)
         if key(x) not in self._asked:  # a point of an earlier optimizer, or the user's start
             self._foreign += 1
@@ -99,7 +95,7 @@ class GaussianProcess(Learner):
     def recommend(self) -> Suggestion | None:
         """Return the best by the mean of a model of all results, fitted afresh, so that later suggestions do not change."""
         known = {told: result for told, result in self._results.items() if result.cost is not None}
-        if self.size == 1 or len(known) < FEWEST_TO_RECOMMEND:
+        if len(known) < FEWEST_TO_RECOMMEND:
             return None
         X = np.array([result.x for result in known.values()])
         y = np.array([result.cost for result in known.values()], dtype=float)

@@ -143,10 +143,10 @@ class GivesADict(Sound):
         return super().ask().values
 
 
-class BreaksOnAnEmptySpace(Sound):
+class BreaksInOneDimension(Sound):
     def __init__(self, space, *, seed):
         super().__init__(space, seed=seed)
-        self.scale = 1 / space.dimensions
+        self.scale = 1 / (space.dimensions - 1)
 
 
 class Repeats(Sound):
@@ -496,7 +496,7 @@ BROKEN = [
     (InventsChoices, "test_stays_in_every_kind_of_space", "outside of the space"),
     (KeepsAnArrayAsPoint, "test_stays_in_every_kind_of_space", "must be JSON-able"),
     (GivesADict, "test_stays_in_every_kind_of_space", "must give a studio.Suggestion or None"),
-    (BreaksOnAnEmptySpace, "test_stays_in_every_kind_of_space", "could not be made raised ZeroDivisionError"),
+    (BreaksInOneDimension, "test_stays_in_every_kind_of_space", "could not be made raised ZeroDivisionError"),
     (Repeats, "test_does_not_repeat_itself", "has the values of suggestion 1"),
     (RepeatsAfterAWhile, "test_does_not_repeat_itself", "suggestion 11 has the values of suggestion 1"),
     (IgnoresItsSeed, "test_seeds_make_a_difference", "use `seed`"),

@@ -108,9 +108,8 @@ class NevergradOptimizer(studio.Optimizer):
                 warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # from the package cma
                 import nevergrad
 
-                warnings.filterwarnings(
-                    "ignore", "Conversion of an array with ndim > 0", DeprecationWarning
-                )  # of numpy
+                # of numpy
+                warnings.filterwarnings("ignore", "Conversion of an array with ndim > 0", DeprecationWarning)
                 warnings.simplefilter("ignore", nevergrad.errors.NevergradWarning)
                 yield nevergrad
         finally:

@@ -11,7 +11,7 @@ from studio.errors import BadInput
 from studio.optimizers import cma_es
 from studio.optimizers.cma_es import CMAES, costs, import_cma
 from studio.optimizers.random_search import RandomSearch
-from studio.space import Array, Choice, Constant, Integer, Real, Space
+from studio.space import Array, Choice, Integer, Real, Space
 
 cma = import_cma()
 
@@ -266,13 +266,6 @@ def test_whole_numbers_and_choices_do_not_freeze():
     asked = [optimizer.ask().values for _ in range(200)]
     for name in ("width", "kind"):
         assert len({values[name] for values in asked}) > 1
-
-
-@pytest.mark.parametrize("space", [Space([]), Space([Constant("a", 1)])])
-def test_nothing_to_search_is_asked_for_once(space):
-    optimizer = CMAES(space, seed=1)
-    optimizer.tell(optimizer.ask(), 1.0)
-    assert (optimizer.ask(), optimizer.done, optimizer.size) == (None, True, 1)
 
 
 def test_starts_in_the_middle_or_at_random():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studio.optimizers.random_search import RandomSearch
-from studio.space import Choice, Constant, Integer, Real, Space
+from studio.space import Choice, Integer, Real, Space
 
 
 def sample(space, count, seed=1):
@@ -23,13 +23,6 @@ def test_unconstrained_is_normal_around_the_middle():
     assert np.mean(found) == pytest.approx(4, abs=0.1)
     assert np.std(found) == pytest.approx(2, abs=0.1)
     assert max(found) > 8
-
-
-@pytest.mark.parametrize("space", [Space([]), Space([Constant("a", 1)])])
-def test_nothing_to_search_is_asked_for_once(space):
-    optimizer = RandomSearch(space, seed=1)
-    assert optimizer.ask() is not None
-    assert (optimizer.ask(), optimizer.done, optimizer.size) == (None, True, 1)
 
 
 def test_a_finite_space_goes_on():

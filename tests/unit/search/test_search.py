@@ -219,6 +219,17 @@ def test_the_first_of_equals_is_that_of_the_lowest_number() -> None:
 # --- what is given ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["auto", "cma", "gp", "random", "sobol", "tpe"])
+@pytest.mark.parametrize("space", [{}, {"a": 1}])
+def test_where_nothing_varies_there_is_one_suggestion(name: str, space: dict[str, Any]) -> None:
+    search = Search(space, optimizer=name)
+    assert search.size == 1
+    for suggestion in search:
+        search.tell(suggestion, 1.0, failure=None)
+    assert [experiment.values for experiment in search.experiments] == [space]
+    assert search.done_reason == "there is nothing to search"
+
+
 def test_ranges_are_texts_lists_tuples_scalars_parameters_or_a_space() -> None:
     ready = Integer("whatever", 1, 3)
     search = Search(
