@@ -121,6 +121,9 @@ def _guarded() -> int:
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             return 130
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd, which names no file
+            _complain("the working directory no longer exists; cd to one that does")
+            return 2
         raise
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from studio.dashboard.actions import ACTIONS, act, numbers_of
 from studio.dashboard.events import LARGEST, Gone, stream
-from studio.dashboard.experiment_table import UNFINISHED, ExperimentTable, parse_index
+from studio.dashboard.experiment_table import ExperimentTable, parse_index
 from studio.dashboard.http import Json, count, numbers, pieces, posted
 from studio.dashboard.logs import MOST, Log
 from studio.dashboard.open_projects import NotFound, OpenProject, OpenProjects
@@ -58,9 +58,8 @@ class Api:
             raise BadInput(f"experiments: {len(chosen)} numbers; at most {CURVES} in one request")
         found = {}
         for number in chosen:
-            at = table.row_of.get(number)
-            if at is not None and (attempt := table.lists["attempts"][at]):
-                ended = table.lists["status"][at] not in UNFINISHED
+            attempt, ended = table.latest(number) or (0, True)
+            if attempt:
                 found[str(number)] = project.curves.points(table.metric, number, attempt, ended=ended, most=most)
         return Json({"metric": table.metric.name, "curves": found})
 
@@ -101,7 +100,7 @@ class Api:
 
     def log(self, request: Request) -> Response:
         table, number = self._table(request), request.path_params["number"]
-        attempt = self._attempt(table, number, request)
+        attempt, ended = self._attempt(table, number, request)
         asked = request.query_params
         with Log(attempt_folder(table.folder, number, attempt)) as log:
             if "search" in asked:
@@ -110,17 +109,16 @@ class Api:
                 found = log.tail(count(request, "tail", 65536, MOST))
             else:
                 found = log.read_range(count(request, "offset", 0, 2**62), count(request, "limit", 65536, MOST))
-        running = table.lists["status"][table.row_of[number]] in UNFINISHED
-        return Json({**found, "running": running, "attempt": attempt})
+        return Json({**found, "running": not ended, "attempt": attempt})
 
     def files(self, request: Request) -> Response:
         table, number = self._table(request), request.path_params["number"]
-        folder = attempt_folder(table.folder, number, self._attempt(table, number, request))
+        folder = attempt_folder(table.folder, number, self._attempt(table, number, request)[0])
         return Json({"files": list_files(table.folder.name, number, folder, table.folder / FIRST_SNAPSHOT)})
 
     def file(self, request: Request) -> Response:
         table, number = self._table(request), request.path_params["number"]
-        folder = attempt_folder(table.folder, number, self._attempt(table, number, request))
+        folder = attempt_folder(table.folder, number, self._attempt(table, number, request)[0])
         path = request.path_params["path"]
         found = open_file(folder, path)
         if found is None:
@@ -191,13 +189,14 @@ class Api:
             raise no_experiment(project.table, number)
         return found
 
-    def _attempt(self, table: ExperimentTable, number: int, request: Request) -> int:
-        at = table.row_of.get(number)
-        if at is None:
+    def _attempt(self, table: ExperimentTable, number: int, request: Request) -> tuple[int, bool]:
+        """Return the attempt that is asked for, by default the latest, and whether the experiment has ended. Raises NotFound."""
+        found = table.latest(number)
+        if found is None:
             raise no_experiment(table, number)
-        latest: int = table.lists["attempts"][at]
+        latest, ended = found
         given = parse_index(request.query_params.get("attempt", ""))
-        return given if given is not None and 1 <= given <= latest else latest
+        return given if given is not None and 1 <= given <= latest else latest, ended
 
     def _chosen(self, experiments: Sequence[Experiment], request: Request) -> list[Experiment]:
         """Return the experiments with a status of `status=`, sorted by `sort=`; those without the key come last."""

@@ -231,6 +231,12 @@ class ExperimentTable:
     def __len__(self) -> int:
         return len(self.row_of)
 
+    def latest(self, number: int) -> tuple[int, bool] | None:
+        """Return the latest attempt of experiment `number`, 0 for none yet, and whether it has ended. None: no such experiment."""
+        with self.lock:
+            at = self.row_of.get(number)
+            return None if at is None else (self.lists["attempts"][at], self.lists["status"][at] not in UNFINISHED)
+
     def data(self, after: str = "") -> dict[str, Any]:
         """Return the table by columns, or the rows changed since a version: `layout=columns` of the API."""
         with self.lock:

@@ -92,19 +92,26 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
         except FileExistsError:
             continue
         lock = take_lock(folder)
-        if is_whole(folder):
+        try:
+            _clear(folder)
+        except BaseException:
             lock.close()
-            raise ProjectError(f"project {candidate!r} exists; continue it: studio resume {candidate}")
-        if any(entry.name.isdecimal() for entry in folder.iterdir()):
-            lock.close()
-            raise ProjectError(
-                f"{folder} has experiments of a project whose record is gone; remove that folder, or choose another --project"
-            )
-        for remains in folder.iterdir():
-            if remains.name != "lock":
-                remove_tree(remains) if remains.is_dir() else remains.unlink()
+            raise
         return folder, lock
     raise ProjectError(f"no free name for a project of {script!r}; give one with --project")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an incomplete creation left in `folder`. Raises ProjectError if it holds more than that."""
+    if is_whole(folder):
+        raise ProjectError(f"project {folder.name!r} exists; continue it: studio resume {folder.name}")
+    if any(entry.name.isdecimal() for entry in folder.iterdir()):
+        raise ProjectError(
+            f"{folder} has experiments of a project whose record is gone; remove that folder, or choose another --project"
+        )
+    for remains in folder.iterdir():
+        if remains.name != "lock":
+            remove_tree(remains) if remains.is_dir() else remains.unlink()
 
 
 def is_whole(folder: Path) -> bool:

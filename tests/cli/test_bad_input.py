@@ -248,6 +248,13 @@ def test_project_that_exists(command, files, home):
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.parametrize("line", ["run --hp=lr=1 train.py", "inspect train.py", "init train.py", "worker folder:x"])
+def test_working_directory_that_is_gone(command, workdir, line):
+    workdir.rmdir()
+    result = command(*line.split())
+    assert (result.code, result.err) == (2, "studio: the working directory no longer exists; cd to one that does\n")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads and writes everything")
 def test_without_permission(command, files, home, workdir):
     (workdir / "train.py").chmod(0)

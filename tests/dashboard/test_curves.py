@@ -56,6 +56,46 @@ def test_of_a_project_made_anew_nothing_old_is_shown(browser, project, home):
     assert browser.json("/api/projects/digits/experiments?layout=columns")["step"] == [3]
 
 
+def test_a_curve_is_compared_with_the_source_of_its_attempt(project, monkeypatch):
+    store = project(count=0, metric="loss:min")
+    store.ask(1, {"lr": 0.01, "opt": "adam"}, None)
+    store.attempt_started(1, 1, snapshot="source-2")
+    (store.folder / "1" / "1").mkdir(parents=True)
+    opened = []
+    host = create_host()
+    monkeypatch.setattr(host, "open_metric", lambda metric, run: opened.append(run.snapshot))
+    Curves(store.folder, host).points(Metric("loss", "min"), 1, 1, ended=False, most=9)
+    assert opened == [str(store.folder / "source-2")]
+
+
+def test_columns_are_read_under_their_lock(browser, server, project):
+    store = project(count=2, metric="jsonl:metrics.jsonl:loss:min")
+    running(store, 3, [0.5])
+    browser.json("/api/projects/digits")
+    table = server._dashboard.project("digits").table
+
+    class Guarded(dict):
+        def __getitem__(self, name):
+            assert table.lock._is_owned(), name
+            return super().__getitem__(name)
+
+    table.lists, table.values = Guarded(table.lists), Guarded(table.values)
+    read = (
+        "",
+        "/curves?experiments=1,3",
+        "/curves/quartiles",
+        "/experiments",
+        "/experiments?layout=columns",
+        "/importance",
+    )
+    one = ("", "/log", "/files", "/files/output.log")
+    for path in (*read, *(f"/experiments/3{path}" for path in one)):
+        answer = browser.get(f"/api/projects/digits{path}")
+        assert answer.status_code in (200, 404), (path, answer.text)
+    for path in ("", "/3", "/compare?e=1,3"):
+        assert browser.get(f"/p/digits{path}").status_code == 200, path
+
+
 def test_while_files_of_one_are_read_slowly_the_table_goes_on(project, monkeypatch):
     store = project(count=1, metric="jsonl:metrics.jsonl:loss:min")
     running(store, 2, [0.5])

@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from studio.dashboard import app
+from studio.dashboard.server import Server
 from studio.entry_points import install_command
-from tests.dashboard.conftest import ran, wait_for
+from tests.dashboard.conftest import Browser, ran, wait_for
 
 STUDIO = Path(sys.executable).with_name("studio")
 
@@ -191,6 +193,13 @@ def test_an_error_in_the_server_is_one_page_not_a_traceback(browser, project, mo
     answer = browser.get("/api/projects/digits")
     assert answer.status_code == 500
     assert "Traceback" not in answer.text
+
+
+def test_without_the_charts_library_its_address_is_not_found(home, tmp_path, monkeypatch):
+    (tmp_path / "static").mkdir()
+    monkeypatch.setattr(app, "HERE", tmp_path)
+    with Server(port=0) as server, Browser(server) as browser:
+        assert browser.get("/vendor/uplot.js").status_code == 404
 
 
 def test_files_of_the_page_are_checked_anew(browser):

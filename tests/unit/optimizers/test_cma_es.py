@@ -245,6 +245,12 @@ def test_one_dimension(parameter, best):
     assert found < (1e-3 if type(parameter) is Real else 1e-12)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_suggestions_contain_each_choice(seed):
+    optimizer = CMAES(Space([Choice("kind", tuple("abcdefgh")), Real("x", 0.0, 1.0)]), seed=seed)
+    assert {optimizer.ask().values["kind"] for _ in range(8)} == set("abcdefgh")
+
+
 def test_whole_numbers_and_choices_do_not_freeze():
     space = Space(
         [

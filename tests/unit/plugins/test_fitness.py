@@ -87,6 +87,8 @@ def test_lines(tmp_path: Path, line: str, value: float | None) -> None:
         b"\x1b[1mfitness: \x1b[1;36m0.5\x1b[0m\n",
         b"\x1b[2K\x1b[32mfitness\x1b[0m: 0.5\x1b[K\n",
         b"\x1b[31mfitness: 0.5\x1b(B\x1b[m\n",
+        b"\x1b]0;training\x07fitness: 0.5\n",
+        b"\x1b]8;;https://x.y\x1b\\fitness\x1b]8;;\x1b\\: 0.5\n",
         b"\xff\xfe\x00\x80 binary \x00\nfitness: 0.5\n\xc3",
         b"fitness: 0.5",
         "fitneß: 0.6\nfitness: 0.5\n".encode("latin-1"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,31 @@ def test_capture_once_is_one_copy_that_all_share(experiments, script, workdir, t
     assert not any(path.stat().st_mode & 0o222 for path in shared.glob("*/**/*"))  # no experiment writes for the others
     assert not (home / "projects" / "p" / "source" / "data").exists()
     assert (home / "projects" / "p" / "artifacts" / "data" / "numbers.txt").read_text() == "1 2 3"
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root writes everything")
+def test_no_experiment_writes_into_what_all_share(script, home):
+    """A write, a new file and a removal fail; later experiments and a resume find what the first one found."""
+    script("data/numbers.txt", "1")
+    script(
+        "train.py",
+        """
+        import os
+        lr = 1
+        for change in (lambda: open("data/numbers.txt", "a"), lambda: open("data/more", "w"), lambda: os.remove("data/numbers.txt")):
+            try:
+                change()
+            except PermissionError:
+                continue
+            raise SystemExit("written")
+        print("fitness:", lr)
+        """,
+    )
+    # A root that owns them but has no right to pass over permissions.
+    without_rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    run = [*without_rights, Path(sys.executable).with_name("studio"), "run", "--project=p", "--capture-once=data:data"]
+    subprocess.run([*run, "--quiet", "--hp=lr=1,2", "train.py"], check=True, timeout=60)
+    assert (home / "projects" / "p" / "artifacts" / "data" / "numbers.txt").read_text() == "1"
 
 
 def test_capture_once_is_a_snapshot(command, script, workdir):
