@@ -32,7 +32,7 @@ from studio.backends.queue.shipping import QUEUE, search_tag
 from studio.errors import BadInput, EndSearch, StudioError
 from studio.experiment import Outcome, Report
 from studio.interfaces import BackendContext, Estimate
-from studio.project.costs import OF_ATTEMPT, OF_PROJECT
+from studio.project.records import OF_ATTEMPT, OF_PROJECT
 from studio.settings import Settings
 from studio.system.files import write_json
 

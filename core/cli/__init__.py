@@ -1,9 +1,8 @@
 """The command `studio`: one file per command, imported only when it is called.
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export inspect init apply
-confirm mcp. Beside them: names (which project is meant), console
-streams usage saving (what all say and write), options (of run and resume), dry_run result (what a search would
-be, and was), skeleton. config has studio.toml, mcp_tools the tools of mcp.
+confirm mcp. Beside them: names (which project is meant), console streams usage (what all say and write), options (of run
+and resume), dry_run result (what a search would be, and was). config has studio.toml.
 """
 
 import difflib

@@ -30,8 +30,7 @@ def apply(
     import sys
     from pathlib import Path
 
-    from studio.cli.console import harmless
-    from studio.cli.saving import save
+    from studio.cli.console import harmless, save
     from studio.cli.usage import say
     from studio.errors import BadInput
     from studio.project.project import Project

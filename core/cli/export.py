@@ -27,14 +27,14 @@ def export(
     ] = None,
 ) -> int:
     """Write all experiments of PROJECT: a table, JSON, or a journal for Optuna and optuna-dashboard."""
-    from studio.cli.saving import chosen_format, save
+    from studio.cli.console import chosen_format, save
 
     by_name = {".json": "json", ".journal": "optuna"}.get(Path(output or "").suffix.lower(), "csv")
     kind = chosen_format(format_ or by_name, ("csv", "json", "optuna"))
     found = Project(names.project_of(project))
     experiments = found.experiments
     if kind != "optuna":
-        from studio.project.exports import csv_text, json_text
+        from studio.project.table import csv_text, json_text
 
         save(csv_text(experiments) if kind == "csv" else json_text(experiments), output, None)
         return 0

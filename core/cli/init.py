@@ -23,7 +23,7 @@ def init(
     from pathlib import Path
 
     from studio.cli.config import FILE, config_text
-    from studio.cli.saving import save
+    from studio.cli.console import save
     from studio.errors import BadInput
     from studio.host import create_host
     from studio.search.inspection import inspect_script

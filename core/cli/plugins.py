@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import re
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,7 +83,6 @@ def new(
     ],
 ) -> int:
     """Write a package with an optimizer or a metric of your own: entry point, class, contract test. It passes its tests as it is."""
-    from studio.cli.skeleton import write_package
 
     folder = write_package(kind, name, Path.cwd())
     print(f"wrote {folder}. Try it: pip install -e {folder.name} && pytest {folder.name}")
@@ -144,3 +145,43 @@ def _print_import_times(host: Host) -> None:
     for name, seconds in sorted(host.import_seconds.items(), key=lambda item: -item[1]):
         slow = "  slow: import heavy libraries inside the class" if seconds > 1 else ""
         print(f"studio: importing {name} took {seconds * 1000:.0f} ms{slow}", file=sys.stderr)
+
+
+KINDS = ("optimizer", "metric")
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def write_package(kind: str, name: str, parent: Path) -> Path:
+    """Write the package below `parent` and return its folder. BadInput for an invalid name or an existing folder."""
+    if kind not in KINDS:
+        raise BadInput(f"{kind!r} has no skeleton; write: studio plugins new {' or '.join(KINDS)} NAME")
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r} is no name of a plugin: lower-case letters, digits and - only, such as my-search")
+    folder = parent / f"studio-{name}"
+    if folder.exists():
+        raise BadInput(f"{folder.name} exists here; choose another name")
+    words = {
+        "kind": kind,
+        "name": name,
+        "module": f"studio_{name.replace('-', '_')}",
+        "class": "".join(part.capitalize() for part in name.split("-")),
+    }
+    templates = resources.files("studio.cli") / "templates"
+    for template, target in (
+        ("pyproject.toml", "pyproject.toml"),
+        (f"README-{kind}.md", "README.md"),
+        (f"{kind}.py", f"{words['module']}.py"),
+        (f"test_{kind}.py", f"tests/test_{words['module']}.py"),
+    ):
+        path = folder / target
+        text = (templates / f"{template}.txt").read_text(encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_fill(text, words), encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror}; cd to a folder that you can write to") from error
+    return folder
+
+
+def _fill(text: str, words: dict[str, str]) -> str:
+    return re.sub(r"@(kind|name|module|class)@", lambda match: words[match[1]], text)

@@ -23,7 +23,7 @@ def report(
     ] = None,
 ) -> int:
     """Write a report about PROJECT: a self-contained HTML file, or Markdown for a pull request."""
-    from studio.cli.saving import chosen_format, save
+    from studio.cli.console import chosen_format, save
     from studio.host import create_host
     from studio.reporting.axes import axes_of
     from studio.reporting.facts import facts_of

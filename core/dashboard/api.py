@@ -21,9 +21,9 @@ from studio.dashboard.run_files import list_files, open_file
 from studio.errors import BadInput, StudioError
 from studio.experiment import Experiment
 from studio.format import STATUSES
-from studio.project.exports import csv_text
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.project import Project
+from studio.project.table import csv_text
 
 BODY = 1 << 16  # bytes of a request
 ROWS_BODY = 1 << 20  # bytes of one with the numbers of all rows

@@ -11,9 +11,7 @@ source       which of the user's files are copied
 changes      what has changed in them since
 environment  interpreter, packages, commit and machine, for the reader
 inbox        requests to the driver, one file each
-costs        cost of machines
-table        all experiments as rows
-exports      the rows as CSV, JSON
+table        all experiments as rows: CSV, JSON, DataFrame, notebook
 backup       a second copy of the record, and the way back from it
 doctor       problems, and how to fix them
 """

@@ -1,10 +1,16 @@
 """The record as read: the journal, its experiments with their latest attempts, attempts and sessions.
 
-Readers open the database read-only and never block its driver.
+Readers open the database read-only and never block its driver. A backend that costs money writes beside the runs, so that
+no plugin is needed to read it:
+
+projects/P/cost.json           {"dollars": cost of all machines of the search at the last check}
+projects/P/7/1/machine.json    {"machine": name of the machine of that attempt, ...}
 """
 
 import contextlib
 import json
+import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -14,13 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from studio.errors import StoreError
+from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, Failure, Metric, Status
-from studio.project.costs import OF_PROJECT
 from studio.project.formats import VERSION, show_as_latest
 from studio.project.lock import is_locked
 from studio.project.paths import attempt_folder, backup, database
 from studio.system.files import is_read_only
 
+OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
 BUSY_WAIT = 30.0  # seconds to wait for another program that holds the database
 LOOK_AGAIN = (0.5, 2.0, 8.0, 32.0)  # seconds after the latest change, however long the disk takes
 
@@ -354,3 +361,17 @@ def look(folder: Path) -> tuple[object, ...]:
             latest = max(latest, stat.st_mtime)
     age = time.time() - latest
     return (*found, is_locked(folder), sum(age > seconds for seconds in LOOK_AGAIN))
+
+
+def cost_of_project(folder: Path) -> float | None:
+    """Return the cost in dollars; None without machines, or if a price is not known."""
+    return _dollars(folder / OF_PROJECT)
+
+
+def _dollars(file: Path) -> float | None:
+    try:
+        with open(open_regular(file, os.O_RDONLY), encoding="utf-8") as opened:  # a script may have put a pipe there
+            dollars = json.load(opened)["dollars"]
+        return float(dollars) if dollars is not None and math.isfinite(dollars) else None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None

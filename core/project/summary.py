@@ -10,10 +10,9 @@ from typing import Any
 
 from studio.experiment import Experiment, Metric
 from studio.format import STATUSES
-from studio.project.costs import cost_of_project
 from studio.project.lock import is_locked
 from studio.project.paths import database
-from studio.project.records import Session, iso, read_experiment, read_meta, read_session, reading
+from studio.project.records import Session, cost_of_project, iso, read_experiment, read_meta, read_session, reading
 from studio.settings import parse_direction, parse_metric
 
 FINISHED = ("completed", "failed", "pruned")  # a stopped experiment runs again

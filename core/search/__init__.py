@@ -3,8 +3,7 @@
 search       `studio.Search`: ask and tell, numbered, recorded, replayed
 ranges       texts and values to a Space
 artifacts    --capture, --capture-once, --reuse
-baseline     the script's own values, to begin with
-knowledge    results of an earlier project
+known        values and results known before the first suggestion
 plan         everything that is checked before anything is written
 creation     a project made whole or not at all
 driver       the loop, with attempts and control

@@ -22,8 +22,7 @@ from studio.script.outside import outside_paths
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
-from studio.search.baseline import own_values
-from studio.search.knowledge import Known, learned
+from studio.search.known import Known, learned, own_values
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.search.search import make_optimizer
 from studio.settings import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.cli import mcp_tools
+from studio.cli import mcp
 
 pytest.importorskip("mcp")
 
@@ -18,7 +18,7 @@ pytest.importorskip("mcp")
 def test_a_search_that_cannot_have_its_name_is_an_error(name, words, command, script):
     script("train.py", "lr = 0.1\nprint('fitness:', lr)\n")
     assert command("run", "--project=taken", "--hp=lr=0.1", "train.py").code == 0
-    answer = mcp_tools.start_search("train.py", {"lr": "0.1:1"}, max_experiments=1, project=name)
+    answer = mcp.start_search("train.py", {"lr": "0.1:1"}, max_experiments=1, project=name)
     assert words in answer.get("error", answer)
 
 

@@ -21,7 +21,7 @@ from studio.backends.queue.lease_records import OUTCOMES, JobOutcome
 from studio.backends.queue.shipping import search_tag
 from studio.experiment import Run
 from studio.interfaces import BackendContext
-from studio.project.costs import OF_ATTEMPT
+from studio.project.records import OF_ATTEMPT
 from studio.settings import Settings
 
 

@@ -8,7 +8,7 @@ from studio.host import create_host
 from studio.project.project import Project
 from studio.script.places import Places
 from studio.script.program import Program
-from studio.search.baseline import own_values
+from studio.search.known import own_values
 from studio.search.ranges import read_space
 from studio.search.resume import resume
 from studio.search.run import run

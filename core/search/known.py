@@ -1,16 +1,21 @@
-"""Knowledge of an earlier search that a new one can use: `--learn-from PROJECT`.
+"""Values and results known before the first suggestion.
 
-project, space --learned--> [(values, fitness)], and a line that says what was taken
+project, space --learned--> [(values, fitness)], and a line that says what was taken (`--learn-from PROJECT`)
+places, space --own_values--> the script's own values, with which a search that is no grid begins
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.errors import BadInput
+from studio.errors import BadInput, StudioError
 from studio.experiment import Experiment, ranked
 from studio.format import assignments
 from studio.project.project import Project
+from studio.script.constants import UNKNOWN
+from studio.script.places import Place
 from studio.space import Space
+from studio.text import literal
 
 MOST = 100  # results of one project: the best half, and others from all of the search
 
@@ -58,3 +63,31 @@ def _chosen(rated: Sequence[Experiment]) -> list[Experiment]:
     best, others = rated[: MOST // 2], sorted(rated[MOST // 2 :], key=lambda one: one.number)
     step = len(others) / (MOST - len(best))
     return sorted([*best, *(others[int(i * step)] for i in range(MOST - len(best)))], key=lambda one: one.number)
+
+
+def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any] | None, str]:
+    """Return the values that the script has where those of `space` go; or None, and which of them is not known or no part
+    of its range."""
+    values: dict[str, Any] = {}
+    for parameter in space:
+        name, place = parameter.name, places.get(parameter.name)
+        value = UNKNOWN if place is None else _today(place)
+        if value is UNKNOWN:
+            return None, f"no source shows the value of {name}"
+        if place is not None and place.varies:
+            return None, f"{name} has several values in {place.file}"
+        for candidate in (value, literal(value)) if isinstance(value, str) else (value,):
+            try:
+                parameter.to_unit(candidate)
+            except StudioError as error:
+                reason = str(error)
+                continue
+            values[name] = candidate
+            break
+        else:
+            return None, reason
+    return space.checked(values), ""
+
+
+def _today(place: Place) -> Any:
+    return os.environ.get(place.name, place.value) if place.prefix == "env:" else place.value
