@@ -67,6 +67,8 @@ class BucketBackend(Backend):
         self._shipper: shipping.Shipper | None = None
         self._sending = Background(1, "send")  # in order, each blob once
         self._fetching = Background(min(8, context.slots), "fetch")
+        self._looking = Background(1, "look")
+        self._found: Future[tuple[dict[str, JobState], list[JobOutcome]]] | None = None
         self._looked = 0.0
         self._alone_since: float | None = None
         self._said: set[str] = set()
@@ -74,7 +76,7 @@ class BucketBackend(Backend):
     def use(self, bucket: Bucket, look: float | None = None) -> None:
         """Give runs to the workers of `bucket`.
 
-        look    seconds between two looks into it: a request for each experiment that runs, and clouds bill them.
+        look    seconds between two looks into it: two requests and one for each heartbeat, and clouds bill them.
                 Default: as often as such a bucket likes
         """
         self.bucket, self.queue = bucket, JobQueue(bucket)
@@ -127,6 +129,7 @@ class BucketBackend(Backend):
         """Ask workers to kill what still runs. No outcome comes after this."""
         self._sending.close()
         self._fetching.close()
+        self._looking.close()
         left = list(self._travels.values())
         self._travels.clear()
         for travel in left:
@@ -146,9 +149,12 @@ class BucketBackend(Backend):
             elif travel.ended is None and (why := self._overdue(travel)):
                 del self._travels[travel.job]
                 events.append(stopped(travel.run, travel.begun, f"stopped; {why}"))
-        if time.monotonic() - self._looked >= self.look:
+        if self._found is not None and self._found.done():
+            found, self._found = self._found, None
+            events += self._seen(found)
+        if self._found is None and time.monotonic() - self._looked >= self.look:
             self._looked = time.monotonic()
-            events += self._look()
+            self._found = self._looking.submit(self._look)
         return events
 
     def _overdue(self, travel: _Travel) -> str:
@@ -197,20 +203,26 @@ class BucketBackend(Backend):
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def _look(self) -> list[Report | Outcome]:
+    def _look(self) -> tuple[dict[str, JobState], list[JobOutcome]]:
+        """Return the states of jobs, and those that ended. In a thread: the driver does not wait for the bucket."""
+        self._tell_workers(list(self._travels.values()))
+        states = self.queue.look()
+        if any(state.silent for state in states.values()):
+            self.bucket.check_room()  # its worker may be alive, but unable to write a heartbeat
+        return states, self.queue.outcomes()  # last, as each comes once
+
+    def _seen(self, found: "Future[tuple[dict[str, JobState], list[JobOutcome]]]") -> list[Report | Outcome]:
         """Return live values, and fetch the files of outcomes, which are returned afterwards."""
         try:
-            self._tell_workers(self._travels.values())
-            for ended in self.queue.outcomes():
-                if (travel := self._travels.get(ended.job)) is not None:
-                    travel.ended = ended
-                    travel.moving = self._fetching.submit(self._fetch, travel)
-            states = self.queue.look()
-            if any(state.silent for state in states.values()):
-                self.bucket.check_room()  # its worker may be alive, but unable to write a heartbeat
+            states, ended = found.result()
         except PASSING as error:
             self.trouble(error)
             return []
+        for outcome in ended:
+            states.pop(outcome.job, None)
+            if (travel := self._travels.get(outcome.job)) is not None:
+                travel.ended = outcome
+                travel.moving = self._fetching.submit(self._fetch, travel)
         self._watch_for_workers(states.values())
         return [event for state in states.values() for event in self._live(state)]
 

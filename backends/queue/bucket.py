@@ -20,7 +20,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from studio.entry_points import install_command
 from studio.errors import BadInput, StudioError
@@ -75,6 +75,14 @@ class Downloads(Protocol):
     def download(self, key: str, path: Path) -> bool: ...
 
 
+class Entry(NamedTuple):
+    """A key in a listing. `stamp`: the end of its version, so it changes with every write. `size`: bytes of its value."""
+
+    key: str
+    stamp: str
+    size: int
+
+
 class Bucket(ABC):
     """A key-value store for small values and files. Every method may raise a `BucketError`.
 
@@ -101,11 +109,15 @@ class Bucket(ABC):
         """Write, and return the new version; None if the key no longer has `version`."""
 
     @abstractmethod
-    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
-        """Yield keys that begin with `prefix` (empty, or ending with a slash) and sort after `after`, in order.
+    def entries(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
+        """Yield keys that begin with `prefix` and sort after `after`, in order.
 
         Every 1,000 keys are one request. Keys written meanwhile may be missing.
         """
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
+        """Yield the keys of `entries`."""
+        return (entry.key for entry in self.entries(prefix, after))
 
     @abstractmethod
     def upload(self, key: str, path: Path) -> None:
@@ -153,8 +165,8 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    if prefix and (not prefix.endswith("/") or check_key(prefix[:-1]) != prefix[:-1]):
-        raise BucketError(f"{prefix!r} cannot be listed: a prefix ends with a slash")
+    """Return `prefix` if keys may begin with it. Raises BucketError."""
+    check_key(prefix.removesuffix("/") or "any")
     return prefix
 
 

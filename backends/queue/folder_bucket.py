@@ -29,6 +29,7 @@ from studio.backends.queue.bucket import (
     BucketFull,
     BucketGone,
     BucketUnreachable,
+    Entry,
     check_key,
     check_prefix,
     whole_file,
@@ -83,18 +84,25 @@ class FolderBucket(Bucket):
                 return found[1] if found[0] == data else None
             return self._write(key, data)
 
+    def entries(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
+        for key in self.list(prefix, after):
+            with self._errors(), contextlib.suppress(FileNotFoundError):
+                about = os.stat(os.path.join(self.folder, key))
+                yield Entry(key, str(about.st_mtime_ns), about.st_size)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
         top, found = str(self.folder), []
+        begin = os.path.join(top, check_prefix(prefix).rpartition("/")[0])
         with self._errors():
             self._check_here()
-            for where, folders, files in os.walk(os.path.join(top, check_prefix(prefix)), onerror=_raise_unless_gone):
+            for where, folders, files in os.walk(begin, onerror=_raise_unless_gone):
                 below = where[len(top) :].strip(
                     "/"
                 )  # strings instead of paths, for speed: a driver lists thousands several times a second
                 if not below:
                     folders[:] = [name for name in folders if name != RESERVED]
                 keys = (f"{below}/{name}" if below else name for name in files)
-                found += [key for key in keys if key > after]
+                found += [key for key in keys if key > after and key.startswith(prefix)]
         return iter(sorted(found))
 
     def upload(self, key: str, path: Path) -> None:

@@ -18,6 +18,7 @@ from studio.backends.queue.bucket import (
     BucketUnreachable,
     CredentialsExpired,
     CredentialsMissing,
+    Entry,
     check_key,
     check_prefix,
     sdk,
@@ -78,15 +79,16 @@ class GCSBucket(Bucket):
     def put_if_match(self, key: str, data: bytes, version: str) -> str | None:
         return self._put(key, data, int(version))
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
-        options = {"prefix": self._prefix + check_prefix(prefix), "fields": "items(name),nextPageToken"}
+    def entries(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
+        fields = "items(name,generation,size),nextPageToken"
+        options = {"prefix": self._prefix + check_prefix(prefix), "fields": fields}
         if after:
             options["start_offset"] = self._prefix + after  # the first one is this key itself
         with self._errors():
             for blob in self._client.list_blobs(self._name, **options, **self._small):
                 key = blob.name.removeprefix(self._prefix)
                 if key > after:
-                    yield key
+                    yield Entry(key, str(blob.generation), blob.size)
 
     def upload(self, key: str, path: Path) -> None:
         blob = self._blob(key)

@@ -1,10 +1,11 @@
 """The driver's end of the lease protocol (drawn in `studio.backends.queue.leases`): submit, watch, stop, collect."""
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from studio.backends.queue.bucket import Bucket, BucketError
+from studio.backends.queue.bucket import Bucket, BucketError, Entry
 from studio.backends.queue.lease_records import (
     ATTEMPTS,
     JOBS,
@@ -53,6 +54,7 @@ class JobQueue:
         self._watch = Watch(clock)
         self._open: set[str] = set()
         self._cancelled: set[str] = set()
+        self._read: dict[str, tuple[str, LeaseRecord, str | None]] = {}  # job -> its lease: stamp, record, version
 
     def submit(self, job: str, body: dict[str, Any]) -> bool:
         """Queue a job, durable when this returns. False if it was queued before, with whatever body; then wait for it again.
@@ -71,13 +73,9 @@ class JobQueue:
 
         Each is returned once; after an error the next call returns all.
         """
-        if not self._open:
-            return []
-        oldest = OUTCOMES + min(self._open)
-        there = [key.removeprefix(OUTCOMES) for key in self._bucket.list(OUTCOMES, after=oldest[:-1])]
         ended = []
-        for job in there:
-            found = self._bucket.get(OUTCOMES + job) if job in self._open else None
+        for job in self._listed(OUTCOMES):
+            found = self._bucket.get(OUTCOMES + job)
             if found is not None:
                 ended.append(JobOutcome.read(job, found[0]))
         gone = {outcome.job for outcome in ended}
@@ -91,7 +89,9 @@ class JobQueue:
         Closes jobs that died too often, and cancelled ones without a live holder: the next `outcomes` has them.
         """
         self._watch.keep(self._open)
-        return {job: self._look_at(job) for job in sorted(self._open)}
+        listed = self._listed(LEASES)
+        self._read = {job: read for job, read in self._read.items() if job in listed}
+        return {job: self._look_at(job, listed.get(job)) for job in sorted(self._open)}
 
     def cancel(self, job: str, *, kill: bool = False) -> None:
         """Ask the holder to end the job, with `kill` at once; it sees this at the next beat. Its outcome still comes."""
@@ -109,17 +109,28 @@ class JobQueue:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _look_at(self, job: str) -> JobState:
-        found = self._bucket.get(LEASES + job)
-        record, version = LeaseRecord("", attempt=0, ttl=TTL_OF_NOBODY), None
-        if found is not None:
+    def _listed(self, prefix: str) -> dict[str, Entry]:
+        """Return the entries of open jobs, by one request for all: of their search alone, and none before the oldest."""
+        jobs = sorted(self._open)
+        if not jobs:
+            return {}
+        begin = os.path.commonprefix(jobs)  # noqa: RUF071 - a prefix of keys, letter by letter
+        entries = self._bucket.entries(prefix + begin, after=(prefix + jobs[0])[:-1])
+        return {job: entry for entry in entries if (job := entry.key.removeprefix(prefix)) in self._open}
+
+    def _look_at(self, job: str, listed: Entry | None) -> JobState:
+        stamp, record, version = self._read.get(job, ("", LeaseRecord("", attempt=0, ttl=TTL_OF_NOBODY), None))
+        if listed and listed.stamp != stamp and (found := self._bucket.get(LEASES + job)) is not None:
             version = found[1]
             try:
                 record = LeaseRecord.read(found[0])
             except Damaged as error:
                 close(self._bucket, job, record, version, damaged(error))
                 return JobState(job, "")
-        silent = bool(record.worker) and self._watch.silent(job, str(version), record.ttl)
+            if version.endswith(listed.stamp):
+                self._read[job] = listed.stamp, record, version
+        unchanged = self._watch.unchanged(job, listed.stamp) if listed else 0.0
+        silent = bool(record.worker) and job in self._read and unchanged >= record.ttl
         if silent or not record.worker:
             why = verdict(record, attempts=self._attempts, stopped=job in self._cancelled)
             if why is not None:

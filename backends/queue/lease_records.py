@@ -24,6 +24,7 @@ from studio.experiment import LARGEST
 JOBS, LEASES, OUTCOMES, STOPS, STOP = "jobs/", "leases/", "outcomes/", "stops/", "stop"
 ATTEMPTS = 3  # how many workers may die with a job
 LONGEST_TTL = 86400.0  # seconds; a longer ttl would block a job for ever
+HELD = 512  # bytes that a lease with a holder has at least, and one without it has not: a listing tells them apart
 TRIES = 10  # how often a job is started at all: a script that shuts its machine down looks like a preempted machine
 
 Clock = Callable[[], float]  # monotonic seconds; clocks of different processes are never compared
@@ -65,7 +66,7 @@ class LeaseRecord:
         return self.attempt - self.preemptions
 
     def encoded(self) -> bytes:
-        return to_json(asdict(self))
+        return to_json(asdict(self)).ljust(HELD if self.worker else 0)
 
     @classmethod
     def read(cls, data: bytes) -> Self:
@@ -132,20 +133,20 @@ class JobOutcome:
 
 
 class Watch:
-    """Detector of silent leases: those whose version has not changed for `ttl` seconds of this clock."""
+    """Detector of silent leases: those whose stamp in the listing has not changed for `ttl` seconds of this clock."""
 
     def __init__(self, clock: Clock = time.monotonic):
         self._clock = clock
         self._since: dict[str, tuple[str, float]] = {}
 
-    def silent(self, job: str, version: str, ttl: float) -> bool:
-        """Return whether the lease is silent, given a version that was just read. Never at the first call."""
+    def unchanged(self, job: str, stamp: str) -> float:
+        """Return for how many seconds the lease has had the stamp that was just listed. 0 at the first call."""
         now = self._clock()
         seen, since = self._since.get(job, (None, now))
-        if seen != version:
-            self._since[job] = version, now
-            return False
-        return now - since >= ttl
+        if seen != stamp:
+            self._since[job] = stamp, now
+            return 0.0
+        return now - since
 
     def keep(self, jobs: set[str]) -> None:
         """Forget all other jobs."""

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from studio.backends.queue.bucket import Bucket
+from studio.backends.queue.bucket import Bucket, Entry
 from studio.backends.queue.lease_records import (
+    HELD,
     JOBS,
     LEASES,
     OUTCOMES,
@@ -64,8 +65,13 @@ class LeaseTaker:
         if self.dismissed:
             return None
         self._leases = {job: lease for job, lease in self._leases.items() if not lease.over}
-        for job in self._open_jobs():
-            lease = self._try(job)
+        listed = {}
+        if waiting := self._open_jobs():
+            listed = {
+                entry.key.removeprefix(LEASES): entry for entry in self._bucket.entries(LEASES, self._after(LEASES))
+            }
+        for job in waiting:
+            lease = self._try(job, listed.get(job))
             if lease is not None:
                 return lease
         return None
@@ -91,20 +97,27 @@ class LeaseTaker:
         return waiting
 
     def _ids(self, prefix: str) -> list[str]:
-        after = prefix + self._settled if self._settled else ""
-        return [key.removeprefix(prefix) for key in self._bucket.list(prefix, after)]
+        return [key.removeprefix(prefix) for key in self._bucket.list(prefix, self._after(prefix))]
 
-    def _try(self, job: str) -> Lease | None:
+    def _after(self, prefix: str) -> str:
+        return prefix + self._settled if self._settled else ""
+
+    def _try(self, job: str, listed: Entry | None) -> Lease | None:
+        """Take the job, if it is free. Most are held by other workers: no request for those whose lease changes."""
         if job in self._leases:
             return None
-        found = self._bucket.get(LEASES + job)  # read first: most jobs are held by another worker
+        unchanged = self._watch.unchanged(job, listed.stamp) if listed else 0.0
+        if listed and listed.size >= HELD and unchanged < self._ttl / 4:
+            return None
+        found = self._bucket.get(LEASES + job)
         record, version = LeaseRecord("", attempt=0, ttl=self._ttl), None
         try:
             if found is not None:
                 version = found[1]
                 record = LeaseRecord.read(found[0])
                 # A record with our name that is not among our leases was lost and killed: no need to wait for its silence.
-                if record.worker not in ("", self.worker) and not self._watch.silent(job, version, record.ttl):
+                same = listed is not None and version.endswith(listed.stamp)
+                if record.worker not in ("", self.worker) and not (same and unchanged >= record.ttl):
                     return None
             submitted = self._bucket.get(JOBS + job)
             if submitted is None:

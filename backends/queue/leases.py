@@ -113,7 +113,7 @@ class Lease:
         """
         if self.over:
             return
-        freed = replace(self._record, worker="", preemptions=self._record.preemptions + preempted)
+        freed = replace(self._record, worker="", live={}, preemptions=self._record.preemptions + preempted)
         try:
             self._swap(freed)
         except LeaseLost:

@@ -27,8 +27,8 @@ def call_home(bucket: Bucket, project: Path) -> None:
     `DiskFull`; then call it again.
     """
     search = f"{shipping.search_id(project)}-"
-    jobs = [job for job in _ids(bucket, JOBS) if job.startswith(search)]
-    _end(bucket, set(jobs) - set(_ids(bucket, OUTCOMES)))
+    jobs = [key.removeprefix(JOBS) for key in bucket.list(JOBS + search)]
+    _end(bucket, set(jobs) - {key.removeprefix(OUTCOMES) for key in bucket.list(OUTCOMES + search)})
     with reading(project) as connection:
         recorded = list(read_experiments(connection, project, FITNESS))
     for experiment in recorded:
@@ -37,10 +37,6 @@ def call_home(bucket: Bucket, project: Path) -> None:
             for job in jobs:
                 if job.partition(".")[0] == name:  # it may have been submitted again
                     _bring_home(bucket, job, project, experiment.number, experiment.attempt)
-
-
-def _ids(bucket: Bucket, prefix: str) -> list[str]:
-    return [key.removeprefix(prefix) for key in bucket.list(prefix)]
 
 
 def _end(bucket: Bucket, jobs: set[str]) -> None:

@@ -24,6 +24,7 @@ from studio.backends.queue.bucket import (
     BucketFull,
     BucketGone,
     BucketUnreachable,
+    Entry,
     check_key,
     check_prefix,
     whole_file,
@@ -63,8 +64,9 @@ class PipeBucket(Bucket):
     def put_if_match(self, key: str, data: bytes, version: str) -> str | None:
         return self._version("put_if_match", data, key=check_key(key), version=version)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
-        return iter(self._ask("list", prefix=check_prefix(prefix), after=after)[0]["keys"])
+    def entries(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
+        answer, _ = self._ask("list", prefix=check_prefix(prefix), after=after)
+        return (Entry(*entry) for entry in answer["entries"])
 
     def upload(self, key: str, path: Path) -> None:
         part = secrets.token_hex(8)
@@ -158,7 +160,10 @@ def serve(bucket: Bucket, questions: Pipe, answers: Pipe, folder: Path) -> None:
             {"version": bucket.put_if_match(asked["key"], data, asked["version"])},
             b"",
         ),
-        "list": lambda asked, data: ({"keys": list(bucket.list(asked["prefix"], asked["after"]))}, b""),
+        "list": lambda asked, data: (
+            {"entries": list(bucket.entries(asked["prefix"], asked["after"]))},
+            b"",
+        ),
     }
     try:
         while True:

@@ -22,6 +22,7 @@ from studio.backends.queue.bucket import (
     BucketUnreachable,
     CredentialsExpired,
     CredentialsMissing,
+    Entry,
     check_key,
     check_prefix,
     sdk,
@@ -72,14 +73,14 @@ class S3Bucket(Bucket):
     def put_if_match(self, key: str, data: bytes, version: str) -> str | None:
         return self._put(key, data, IfMatch=version)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
+    def entries(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
         options = {"Bucket": self._name, "Prefix": self._prefix + check_prefix(prefix)}
         if after:
             options["StartAfter"] = self._prefix + after
         with self._errors():
             for page in self._s3.get_paginator("list_objects_v2").paginate(**options):
                 for entry in page.get("Contents", []):
-                    yield entry["Key"].removeprefix(self._prefix)
+                    yield Entry(entry["Key"].removeprefix(self._prefix), entry["ETag"], entry["Size"])
 
     def upload(self, key: str, path: Path) -> None:
         at = self._at(key)

@@ -56,7 +56,7 @@ class _Job:
 class Worker:
     """Runs up to `slots` jobs at a time.
 
-    look      seconds between two looks for a job; each look is two or three requests, which clouds bill
+    look      seconds between two looks for a job; each look is four requests, which clouds bill
     idle      seconds without work after which `run` returns; None: never
     lifetime  seconds after which `run` returns in any case and releases its jobs
     ttl       seconds without a heartbeat after which other workers take over its jobs

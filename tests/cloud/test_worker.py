@@ -514,19 +514,3 @@ def test_what_a_worker_left_that_was_killed_is_removed_and_nothing_else(share, c
         "studio-worker-link",
     ]
     assert (share / ".studio-bucket").is_dir()
-
-
-def test_a_look_asks_once_for_each_job_that_another_worker_has(share):
-    """What it is matters only to who may take it."""
-    bucket = open_bucket(str(share))
-    queue = JobQueue(bucket)
-    for number in range(20):
-        queue.submit(f"{number:02}", {})
-    busy = LeaseTaker(bucket, "busy")
-    assert len([lease for _ in range(20) if (lease := busy.take()) is not None]) == 20
-    asked = []
-    whole = bucket.get
-    bucket.get = lambda key: asked.append(key) or whole(key)
-    free = LeaseTaker(bucket, "free")
-    assert free.take() is None
-    assert (len(asked), [key for key in asked if key.startswith("jobs/")]) == (21, [])

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from studio.backends.queue.bucket import Bucket, BucketError, BucketUnreachable
+from studio.backends.queue.bucket import Bucket, BucketError, BucketUnreachable, Entry
 from studio.backends.queue.job_queue import JobQueue
 from studio.backends.queue.lease_records import LeaseRecord
 from studio.backends.queue.lease_taker import LeaseTaker
@@ -83,10 +83,12 @@ class FaultyBucket(Bucket):
             raise BucketUnreachable("no answer")
         return written if written is not None else self._landed(key, data)
 
-    def list(self, prefix="", after=""):
+    def entries(self, prefix="", after=""):
         self._reach()
         known = self.store.order[: len(self.store.order) - self.late_list]
-        yield from sorted(key for key in known if key.startswith(prefix) and key > after)
+        for key in sorted(key for key in known if key.startswith(prefix) and key > after):
+            data = self.store.values[key]
+            yield Entry(key, hashlib.md5(data).hexdigest(), len(data))
 
     def upload(self, key, path):
         raise NotImplementedError

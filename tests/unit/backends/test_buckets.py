@@ -186,9 +186,22 @@ def test_a_list_of_nothing_is_empty(bucket):
     assert list(bucket.list("jobs/")) == []
 
 
-def test_a_prefix_ends_with_a_slash(bucket):
-    with pytest.raises(BucketError, match="ends with a slash"):
-        list(bucket.list("jo"))
+def test_a_list_has_the_keys_that_begin_so(bucket):
+    for key in ("jobs/a-1", "jobs/a-2", "jobs/b-1", "jobsmith/1"):
+        bucket.put_if_absent(key, key.encode())
+    assert list(bucket.list("jobs/a-")) == ["jobs/a-1", "jobs/a-2"]
+    assert list(bucket.list("jobs/a-", after="jobs/a-1")) == ["jobs/a-2"]
+    assert list(bucket.list("jobs/a-2")) == ["jobs/a-2"]
+
+
+def test_an_entry_has_the_end_of_the_version_and_the_size(bucket):
+    version = bucket.put_if_absent("leases/1", b"beat 1")
+    (first,) = bucket.entries("leases/")
+    bucket.put_if_match("leases/1", b"beat 02", version)
+    (second,) = bucket.entries("leases/")
+    assert version.endswith(first.stamp)
+    assert not version.endswith(second.stamp)
+    assert (first.key, first.size, second.size) == ("leases/1", 6, 7)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
