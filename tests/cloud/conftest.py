@@ -72,7 +72,16 @@ def ssh_server(tmp_path_factory):
 
 
 @pytest.fixture
-def ssh(ssh_server):
+def scratch(tmp_path, monkeypatch):
+    """TMPDIR of workers, of this test alone."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def ssh(ssh_server, scratch):
     """A real sshd, whose key is known."""
     ssh_server.trust("host_key")
     return ssh_server

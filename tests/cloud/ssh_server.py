@@ -18,6 +18,7 @@ UsePAM no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
+AcceptEnv TMPDIR
 """
 CLIENT = """
 Host *
@@ -25,6 +26,7 @@ Host *
   IdentitiesOnly yes
   UserKnownHostsFile {folder}/known_hosts
   GlobalKnownHostsFile /dev/null
+  SendEnv TMPDIR
 """
 
 

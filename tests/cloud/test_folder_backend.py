@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bucket_tools import bucket_backend
+from bucket_tools import WorkersHereContract, bucket_backend
 from searches import FULL
 
 from studio.backends.kubernetes import KubernetesBackend
@@ -34,7 +34,6 @@ from studio.host import backend_fields
 from studio.project.project import Project
 from studio.project.records import whole
 from studio.project.store import Store
-from studio.system.processes import marked
 from studio.testing import BackendContract
 
 # Warm processes, scripts that leave notes, and a look for what stayed, as the fault tests have them.
@@ -416,23 +415,12 @@ def test_an_outcome_that_cannot_be_read_is_a_lost_experiment(
 # --- the backend by itself --------------------------------------------------------------------------------------------
 
 
-class TestContract(BackendContract):
+class TestContract(WorkersHereContract):
     @pytest.fixture(autouse=True)
     def place(self, worker, share, tmp_path):
         self.tmp = tmp_path / "tmp"
         self.backend, self.options = FolderBackend, {"url": f"{share}"}
         self.worker = worker("--slots=3")
-
-    def processes_of(self, run):
-        """The worker of this test runs nothing else."""
-        return [pid for folder in self.tmp.glob("studio-worker-*/*") for pid in marked(str(folder))]
-
-    def _wait_for_output(self, backend, run, word):
-        logs = self.tmp.glob
-        faults._until(
-            lambda: backend.poll(0.05) or any(word in log.read_text() for log in logs("*/*/1/1/output.log")),
-            self.patience,
-        )
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from bucket_tools import WorkersHereContract
 
 from studio.backends.queue.launcher import Copy, LauncherError, Refused
 from studio.backends.slurm import (
+    SlurmBackend,
     SlurmJob,
     SlurmLauncher,
     read_accounting,
@@ -141,6 +143,15 @@ class TestSlurm(LauncherContract):
 
     def launcher(self, folder):
         return SlurmLauncher(SlurmJob(f"contract-{folder.name}", folder / "logs"))
+
+
+class TestSlurmBackend(WorkersHereContract):
+    backend = SlurmBackend
+
+    @pytest.fixture(autouse=True)
+    def cluster(self, slurm, scratch, tmp_path, monkeypatch):
+        monkeypatch.setattr(SlurmLauncher, "poll_interval", 0.5)
+        self.tmp, self.options = scratch, {"url": f"{tmp_path}/share"}
 
 
 def test_what_the_cluster_cannot_give_ends_at_once(slurm, tmp_path):

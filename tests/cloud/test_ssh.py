@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from bucket_tools import WorkersHereContract
 
-from studio.backends.ssh import Machine, SSHLauncher, read_hosts
+from studio.backends.ssh import Machine, SSHBackend, SSHLauncher, read_hosts
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.project.project import Project
@@ -86,6 +87,16 @@ class TestSSH(LauncherContract):
         return SSHLauncher([here(self.ssh)], f"{folder}/queue", folder / "logs", self.ssh.config)
 
 
+class TestSSHBackend(WorkersHereContract):
+    backend = SSHBackend
+
+    @pytest.fixture(autouse=True)
+    def server(self, ssh, scratch, tmp_path):
+        hosts = tmp_path / "hosts.txt"
+        hosts.write_text(f"127.0.0.1:{ssh.port} slots=3 python={sys.executable}\n")
+        self.tmp, self.options = scratch, {"hosts": str(hosts), "config": ssh.config}
+
+
 @pytest.fixture
 def search(ssh, home, script, tmp_path):
     """`search(...)`: `studio run` with a file of hosts, in a process of its own."""
@@ -95,10 +106,12 @@ def search(ssh, home, script, tmp_path):
     )
     hosts = tmp_path / "hosts.txt"
     hosts.write_text(f"127.0.0.1:{ssh.port} slots=2 python={sys.executable}\n")
-    begin = f"import studio.backends.ssh as s; s.OPTIONS = ('-F', {ssh.config!r}, *s.OPTIONS); from studio.cli import main; main()"
+    begin = "from studio.cli import main; main()"
     env = {**os.environ, "STUDIO_HOME": str(home)}
 
-    def start(*options, pause=0.0, command=("run", f"--backend=ssh:{hosts}", "--project=p"), script=("train.py",)):
+    new = ("run", f"--backend=ssh:{hosts}", f"--ssh-config={ssh.config}", "--project=p")
+
+    def start(*options, pause=0.0, command=new, script=("train.py",)):
         Path("train.py").write_text(Path("train.py").read_text().replace("PAUSE", str(pause)))
         argv = [sys.executable, "-c", begin, *command, *options, *script]
         return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -134,17 +147,12 @@ def said_by_workers():
     return "".join(log.read_text() for log in logs())
 
 
-def scratch():
-    return sorted(path.name for path in Path("/tmp").glob("studio-worker-*"))
-
-
-def test_a_search_runs_there_and_leaves_nothing(search, ssh):
-    before = scratch()
+def test_a_search_runs_there_and_leaves_nothing(search, ssh, scratch):
     finish(search("--hp=lr=0.1:0.1:0.4", "--num-workers=2"))
     found = Project("p").experiments
     assert [(one.status, one.fitness) for one in found] == [("completed", value) for value in (0.1, 0.2, 0.3, 0.4)]
     wait_for(lambda: not [line for line in workers("") if str(ssh.port) in line], "no worker is left")
-    wait_for(lambda: scratch() == before, "no file is left")
+    wait_for(lambda: not list(scratch.glob("studio-worker-*")), "no file is left")
 
 
 def test_a_killed_driver_leaves_no_worker(search, ssh):
