@@ -91,13 +91,20 @@ def setup(
         typer.Option("--bucket", metavar="NAME", help="Name of the bucket. Default: derived from the account."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show everything; change nothing.")] = False,
+    template: Annotated[
+        bool,
+        typer.Option("--template", help="Print a CloudFormation template or gcloud script that does the same."),
+    ] = False,
     yes: Yes = False,
 ) -> int:
     """Check credentials, show the permissions needed, and make a bucket and an account for machines.
 
-    Each step is shown before it is done.
+    Each step is shown before it is done; what exists is compared, and corrected.
     """
     plan = _one(name).setup(bucket)
+    if template:
+        print(plan.template)
+        return 0
     for line in plan.checks():
         print(line)
     for title, text in plan.policies:

@@ -1,6 +1,7 @@
 """`studio cloud setup`: what an account needs, as steps that are shown before they are done.
 
-A step that was done before is recognised, so the command may be repeated at any time.
+A step counts as done if what exists is as it should be, so the command may be repeated at any time, and corrects what was
+changed.
 """
 
 from abc import ABC, abstractmethod
@@ -31,6 +32,7 @@ class Setup(ABC):
     account   identity of machines
     policies  titles and texts of the minimal permissions of the driver and the machines
     steps     in their order
+    template  the same as a text for an administrator, who runs it instead
     """
 
     cloud: str
@@ -38,6 +40,7 @@ class Setup(ABC):
     account: str
     policies: list[tuple[str, str]]
     steps: list[Step]
+    template: str
 
     @abstractmethod
     def checks(self) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -62,6 +64,67 @@ def test_an_account_of_amazon_is_set_up(amazon, command, home):
     assert all(step.is_done() for step in EC2Setup("mine").steps)
     again = command("cloud", "setup", "ec2", "--bucket=mine")  # without --yes: nothing is left to agree to
     assert (again.code, again.out.count(": done already")) == (0, 6)
+
+
+def titles(setup):
+    """Steps that are not done."""
+    return [step.title for step in setup.steps if not step.is_done()]
+
+
+def test_what_exists_is_compared_and_corrected(amazon, home):
+    """A bucket with another rule and a role with another policy are there, and not as they should be."""
+    setup = EC2Setup("mine")
+    for step in setup.steps[:-1]:
+        step.do()
+    right = titles(setup)
+    s3, iam = amazon.client("s3"), amazon.client("iam")
+    other = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 1}}
+    ours = {**ec2_setup.RULE, "Expiration": {"Days": 365}}
+    s3.put_bucket_lifecycle_configuration(Bucket="mine", LifecycleConfiguration={"Rules": [other, ours]})
+    block = {**ec2_setup.PRIVATE, "BlockPublicPolicy": False}
+    s3.put_public_access_block(Bucket="mine", PublicAccessBlockConfiguration=block)
+    policy = json.dumps(worker_policy("another"))
+    iam.put_role_policy(RoleName="studio-worker", PolicyName="bucket-mine", PolicyDocument=policy)
+    wrong = [title for title in titles(setup) if title not in right]
+    assert wrong == [
+        "keep the bucket private",
+        "delete files older than 30 days from the bucket",
+        "make the role of machines",
+    ]
+    for step in setup.steps[:-1]:
+        if not step.is_done():
+            step.do()
+    assert titles(setup) == right
+    rules = s3.get_bucket_lifecycle_configuration(Bucket="mine")["Rules"]
+    assert [(rule["ID"], rule["Expiration"]["Days"]) for rule in rules] == [("logs", 1), ("studio-search", 30)]
+
+
+def test_a_role_that_others_may_take_is_corrected(amazon, home):
+    step = next(step for step in EC2Setup("mine").steps if "role of machines" in step.title)
+    step.do()
+    anybody = json.dumps({**ec2_setup.TRUST, "Statement": [{**ec2_setup.TRUST["Statement"][0], "Principal": "*"}]})
+    amazon.client("iam").update_assume_role_policy(RoleName="studio-worker", PolicyDocument=anybody)
+    assert not step.is_done()
+    step.do()
+    assert step.is_done()
+
+
+def test_the_template_of_amazon_makes_what_the_steps_make(amazon, command, home):
+    done = command("cloud", "setup", "ec2", "--bucket=mine", "--template")
+    assert (done.code, done.err) == (0, "")
+    setup = EC2Setup("mine")
+    stacks = amazon.client("cloudformation")
+    stacks.create_stack(StackName="studio", TemplateBody=done.out, Capabilities=["CAPABILITY_NAMED_IAM"])
+    assert {"make the bucket", "make the instance profile"}.isdisjoint(titles(setup))
+    assert not (home / "cloud" / "ec2.json").exists()
+    # The simulation leaves these properties out.
+    bucket, role, _ = (each["Properties"] for each in json.loads(done.out)["Resources"].values())
+    assert bucket["PublicAccessBlockConfiguration"] == ec2_setup.PRIVATE
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["Prefix"], rule["ExpirationInDays"], rule["Status"]) == ("search/", 30, "Enabled")
+    assert role["AssumeRolePolicyDocument"] == ec2_setup.TRUST
+    assert [policy["PolicyDocument"] for policy in role["Policies"]] == [worker_policy("mine")]
+    stacks.delete_stack(StackName="studio")
 
 
 def test_spot_machines_without_their_role(amazon, home):
@@ -155,9 +218,12 @@ class Google:
                 return {}
         if method == "GET":
             return self.there.get(at)
+        if method == "PATCH":
+            self.there[at] |= body
+            return {}
         name = body.get("name") or body.get("accountId") or body.get("roleId")
         name = f"{name}@my-project.iam.gserviceaccount.com" if "accountId" in body else name
-        self.there[f"{at.partition('?')[0]}/{name}"] = body
+        self.there[f"{at.partition('?')[0]}/{name}"] = body.get("role", body)
         return {}
 
 
@@ -206,6 +272,61 @@ def test_every_step_shows_what_it_sends(google, home):
         assert len(google.sent) > before
         assert method in ("POST", "PUT")
         assert at in step.text
+
+
+def test_what_exists_at_google_is_compared_and_corrected(google, home):
+    setup = GCESetup("mine", project="my-project", send=google)
+    for step in setup.steps:
+        step.do()
+    bucket, role = (
+        google.there[f"{STORAGE}/b/mine"],
+        google.there[f"{IAM}/projects/my-project/roles/studioWorkerMachine"],
+    )
+    other = {"action": {"type": "Delete"}, "condition": {"age": 1, "matchesPrefix": ["logs/"]}}
+    bucket["lifecycle"], bucket["iamConfiguration"] = {"rule": [other]}, {"publicAccessPrevention": "inherited"}
+    role["includedPermissions"] = ["compute.instances.create"]
+    assert titles(setup) == ["make the bucket", "make the role studioWorkerMachine"]
+    for step in setup.steps:
+        if not step.is_done():
+            step.do()
+    assert titles(setup) == []
+    assert [rule["condition"]["age"] for rule in bucket["lifecycle"]["rule"]] == [1, 30]
+    assert role["includedPermissions"] == ["compute.instances.delete"]
+
+
+GCLOUD = """#!{python}
+import json, sys
+reads = any(word.endswith("=/dev/stdin") for word in sys.argv)
+with open({told!r}, "a") as file:
+    print(json.dumps([sys.argv[1:], json.load(sys.stdin) if reads else None]), file=file)
+"""
+
+
+def test_the_script_of_google_makes_what_the_steps_make(google, home, tmp_path):
+    setup = GCESetup("mine", project="my-project", send=google)
+    for step in setup.steps:
+        step.do()
+    told = tmp_path / "told"
+    (tmp_path / "gcloud").write_text(GCLOUD.format(python=sys.executable, told=str(told)))
+    (tmp_path / "gcloud").chmod(0o755)
+    subprocess.run(["/bin/sh"], input=setup.template, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    calls = [json.loads(line) for line in told.read_text().splitlines()]
+    assert {"--uniform-bucket-level-access", "--public-access-prevention", "gs://mine"} <= set(calls[0][0])
+    assert calls[1][1] == google.there[f"{STORAGE}/b/mine"]["lifecycle"]
+    made = {}
+    for argv, _ in calls:
+        if argv[:3] == ["iam", "roles", "create"]:
+            made[argv[3]] = dict(word.removeprefix("--").partition("=")[::2] for word in argv[4:])
+    for name, about in made.items():
+        role = google.there[f"{IAM}/projects/my-project/roles/{name}"]
+        assert (about["title"], about["permissions"].split(",")) == (role["title"], role["includedPermissions"])
+    assert len(made) == 2
+    bound = [
+        {"role": argv[-2].partition("=")[2], "members": [argv[-3].partition("=")[2]], "condition": condition}
+        for argv, condition in calls
+        if "add-iam-policy-binding" in argv
+    ]
+    assert bound == [google.policies[what]["bindings"][-1] for what in ("bucket", "project")]
 
 
 def test_permissions_that_lack_are_told(home):

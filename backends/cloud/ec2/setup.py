@@ -26,7 +26,6 @@ MISSING = {
 THERE = {
     "EntityAlreadyExists",
     "BucketAlreadyOwnedByYou",
-    "LimitExceeded",  # a profile has one role
     "InvalidInput",  # the role of spot machines
 }
 TRUST = {
@@ -98,15 +97,49 @@ def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement} for statement in statements]}
 
 
-def lifecycle() -> dict[str, Any]:
+RULE = {  # of the bucket's lifecycle; others are kept
+    "ID": "studio-search",
+    "Status": "Enabled",
+    "Filter": {"Prefix": f"{PREFIX}/"},
+    "Expiration": {"Days": KEPT},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
+
+
+def template(bucket: str) -> dict[str, Any]:
+    """Return a template of CloudFormation that makes what the steps make, except for the role of spot machines, which an
+    account can have only once.
+    """
     rule = {
-        "ID": "studio-search",
-        "Status": "Enabled",
-        "Filter": {"Prefix": f"{PREFIX}/"},
-        "Expiration": {"Days": KEPT},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+        "Id": RULE["ID"],
+        "Status": RULE["Status"],
+        "Prefix": f"{PREFIX}/",
+        "ExpirationInDays": KEPT,
+        "AbortIncompleteMultipartUpload": RULE["AbortIncompleteMultipartUpload"],
     }
-    return {"Rules": [rule]}
+    made = {
+        "BucketName": bucket,
+        "PublicAccessBlockConfiguration": PRIVATE,
+        "LifecycleConfiguration": {"Rules": [rule]},
+    }
+    policy = {"PolicyName": _policy_name(bucket), "PolicyDocument": worker_policy(bucket)}
+    role = {"RoleName": PROFILE, "AssumeRolePolicyDocument": TRUST, "Policies": [policy]}
+    profile = {"InstanceProfileName": PROFILE, "Roles": [{"Ref": "Role"}]}
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "Machines of Studio: aws cloudformation deploy --stack-name studio --template-file FILE "
+        "--capabilities CAPABILITY_NAMED_IAM; once in an account, for spot machines: "
+        "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
+        "Resources": {
+            "Bucket": {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain", "Properties": made},
+            "Role": {"Type": "AWS::IAM::Role", "Properties": role},
+            "Profile": {"Type": "AWS::IAM::InstanceProfile", "Properties": profile},
+        },
+    }
+
+
+def _policy_name(bucket: str) -> str:
+    return f"bucket-{bucket}"[:128]
 
 
 class EC2Setup(Setup):
@@ -127,6 +160,7 @@ class EC2Setup(Setup):
             ("also for --port or --ssh-keypair", _text(ports_policy())),
             (f"permissions of machines (role {PROFILE})", _text(worker_policy(self._name))),
         ]
+        self.template = _text(template(self._name))
         self.steps = [
             self._make_bucket(),
             self._keep_private(),
@@ -161,34 +195,63 @@ class EC2Setup(Setup):
         asked: dict[str, Any] = {"Bucket": self._name}
         if self._region != "us-east-1":
             asked["CreateBucketConfiguration"] = {"LocationConstraint": self._region}
-        return self._step("make the bucket", self._s3, "create_bucket", asked, ("head_bucket", {"Bucket": self._name}))
+        return Step(
+            "make the bucket",
+            f"s3.create_bucket {_text(asked)}",
+            lambda: self._found(self._s3, "head_bucket", Bucket=self._name) is not None,
+            lambda: self._send(self._s3, "create_bucket", asked),
+        )
 
     def _keep_private(self) -> Step:
         asked = {"Bucket": self._name, "PublicAccessBlockConfiguration": PRIVATE}
-        seen = ("get_public_access_block", {"Bucket": self._name})
-        return self._step("keep the bucket private", self._s3, "put_public_access_block", asked, seen)
+
+        def is_done() -> bool:
+            found = self._found(self._s3, "get_public_access_block", Bucket=self._name)
+            return found is not None and found["PublicAccessBlockConfiguration"] == PRIVATE
+
+        text = f"s3.put_public_access_block {_text(asked)}"
+        return Step(
+            "keep the bucket private", text, is_done, lambda: self._send(self._s3, "put_public_access_block", asked)
+        )
 
     def _expire(self) -> Step:
-        asked = {"Bucket": self._name, "LifecycleConfiguration": lifecycle()}
-        seen = ("get_bucket_lifecycle_configuration", {"Bucket": self._name})
+        def rules() -> list[dict[str, Any]]:
+            found = self._found(self._s3, "get_bucket_lifecycle_configuration", Bucket=self._name)
+            return [] if found is None else list(found["Rules"])
+
+        def do() -> None:
+            kept = [rule for rule in rules() if rule.get("ID") != RULE["ID"]]
+            asked = {"Bucket": self._name, "LifecycleConfiguration": {"Rules": [*kept, RULE]}}
+            self._send(self._s3, "put_bucket_lifecycle_configuration", asked)
+
+        text = f"s3.put_bucket_lifecycle_configuration: with this rule\n{_text(RULE)}"
         title = f"delete files older than {KEPT} days from the bucket"
-        return self._step(title, self._s3, "put_bucket_lifecycle_configuration", asked, seen)
+        return Step(title, text, lambda: RULE in [_known(rule) for rule in rules()], do)
 
     def _make_role(self) -> Step:
         role = {"RoleName": PROFILE, "AssumeRolePolicyDocument": json.dumps(TRUST)}
         policy = {
             "RoleName": PROFILE,
-            "PolicyName": f"bucket-{self._name}"[:128],
+            "PolicyName": _policy_name(self._name),
             "PolicyDocument": json.dumps(worker_policy(self._name)),
         }
 
+        def is_done() -> bool:
+            made = self._found(self._iam, "get_role", RoleName=PROFILE)
+            may = self._found(self._iam, "get_role_policy", RoleName=PROFILE, PolicyName=policy["PolicyName"])
+            if made is None or may is None:
+                return False
+            trust = made["Role"]["AssumeRolePolicyDocument"]
+            return (trust, may["PolicyDocument"]) == (TRUST, worker_policy(self._name))
+
         def do() -> None:
             self._send(self._iam, "create_role", role)
+            trust = {"RoleName": PROFILE, "PolicyDocument": role["AssumeRolePolicyDocument"]}
+            self._send(self._iam, "update_assume_role_policy", trust)  # a role that existed may have another one
             self._send(self._iam, "put_role_policy", policy)
 
-        seen = {"RoleName": PROFILE, "PolicyName": policy["PolicyName"]}
         text = f"iam.create_role {_text(role)}\niam.put_role_policy {_text(policy)}"
-        return Step("make the role of machines", text, lambda: self._is_there(self._iam, "get_role_policy", seen), do)
+        return Step("make the role of machines", text, is_done, do)
 
     def _make_profile(self) -> Step:
         profile = {"InstanceProfileName": PROFILE}
@@ -200,30 +263,22 @@ class EC2Setup(Setup):
             time.sleep(SPREADS)
 
         def is_done() -> bool:
-            if not self._is_there(self._iam, "get_instance_profile", profile):
-                return False
-            with aws_errors("looking for the instance profile"):
-                return bool(self._iam.get_instance_profile(**profile)["InstanceProfile"]["Roles"])
+            found = self._found(self._iam, "get_instance_profile", **profile)
+            return found is not None and [role["RoleName"] for role in found["InstanceProfile"]["Roles"]] == [PROFILE]
 
         text = f"iam.create_instance_profile {_text(profile)}\niam.add_role_to_instance_profile {_text(add)}"
         return Step("make the instance profile", text, is_done, do)
 
     def _make_spot_role(self) -> Step:
-        asked, seen = {"AWSServiceName": "spot.amazonaws.com"}, {"RoleName": SPOT_ROLE}
+        asked = {"AWSServiceName": "spot.amazonaws.com"}
         return Step(
             "make the role that Amazon needs to run spot machines",
             f"iam.create_service_linked_role {_text(asked)}",
-            lambda: self._is_there(self._iam, "get_role", seen),
+            lambda: self._found(self._iam, "get_role", RoleName=SPOT_ROLE) is not None,
             lambda: self._send(self._iam, "create_service_linked_role", asked),
         )
 
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _step(
-        self, title: str, client: Any, method: str, asked: dict[str, Any], seen: tuple[str, dict[str, Any]]
-    ) -> Step:
-        text = f"s3.{method} {_text(asked)}"
-        return Step(title, text, lambda: self._is_there(client, *seen), lambda: self._send(client, method, asked))
 
     def _send(self, client: Any, method: str, asked: dict[str, Any]) -> None:
         try:
@@ -233,15 +288,20 @@ class EC2Setup(Setup):
             if code_of(error) not in THERE:
                 raise
 
-    def _is_there(self, client: Any, method: str, asked: dict[str, Any]) -> bool:
+    def _found(self, client: Any, method: str, **asked: Any) -> dict[str, Any] | None:
+        """Return the answer; None: there is no such thing."""
         try:
             with aws_errors(method):
-                getattr(client, method)(**asked)
+                answer: dict[str, Any] = getattr(client, method)(**asked)
+                return answer
         except CloudError as error:
             if code_of(error) in MISSING:
-                return False
+                return None
             raise
-        return True
+
+
+def _known(rule: dict[str, Any]) -> dict[str, Any]:
+    return {name: rule.get(name) for name in RULE}
 
 
 def _text(data: Any) -> str:

@@ -5,6 +5,7 @@ Everything goes through Google's REST API, as bodies that a person can read befo
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -62,6 +63,8 @@ PORTS = [
 ]
 IMAGES = ["compute.images.get", "compute.images.getFromFamily", "compute.images.useReadOnly"]
 
+RULE = {"action": {"type": "Delete"}, "condition": {"age": KEPT, "matchesPrefix": [f"{PREFIX}/"]}}  # of the bucket
+
 Send = Callable[[str, str, Any], Any]  # method, address, body -> the response; None: not found
 
 
@@ -81,6 +84,12 @@ class GCESetup(Setup):
             ("also for an --image of your own project, in that project", "\n".join(IMAGES)),
             *((f"permissions of machines, as {ACCOUNT}: {title}", "\n".join(may)) for title, may in ROLES.values()),
         ]
+        below = f'resource.name.startsWith("projects/_/buckets/{self._name}/objects/{PREFIX}/")'
+        listed = f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{PREFIX}/")'
+        own = 'resource.name.extract("/instances/{name}").startsWith("studio-")'
+        self._on_bucket = self._binding("studioWorkerBucket", "below-prefix", f"{below} || {listed}")
+        self._on_project = self._binding("studioWorkerMachine", "machines-of-studio", own)
+        self.template = self._script()
         self.steps = [
             self._make_bucket(),
             self._make_account(),
@@ -88,6 +97,33 @@ class GCESetup(Setup):
             self._bind_bucket(),
             self._bind_project(),
         ]
+
+    def _script(self) -> str:
+        """Return a script of `gcloud` commands that make what the steps make."""
+        project, bucket = shlex.quote(f"--project={self._project}"), shlex.quote(f"gs://{self._name}")
+        lines = [
+            "#!/bin/sh",
+            "# Machines of Studio: a bucket, and an account that may use one prefix of it.",
+            "set -eu",
+        ]
+        lines += [
+            f"gcloud storage buckets create {bucket} {project} --location={self._region} \\",
+            "  --uniform-bucket-level-access --public-access-prevention",
+            f"gcloud storage buckets update {bucket} --lifecycle-file=/dev/stdin <<'END'",
+            *(json.dumps({"rule": [RULE]}, indent=2), "END"),
+            f"gcloud iam service-accounts create {ACCOUNT} {project} --display-name='Machines of Studio'",
+        ]
+        for name, (title, permissions) in ROLES.items():
+            lines.append(f"gcloud iam roles create {name} {project} --title={shlex.quote(title)} --stage=GA \\")
+            lines.append(f"  --permissions={','.join(permissions)}")
+        for what, binding in (
+            (f"storage buckets add-iam-policy-binding {bucket}", self._on_bucket),
+            (f"projects add-iam-policy-binding {shlex.quote(self._project)}", self._on_project),
+        ):
+            who = f"--member={binding['members'][0]} --role={binding['role']}"
+            lines.append(f"gcloud {what} {who} --condition-from-file=/dev/stdin <<'END'")
+            lines += [json.dumps(binding["condition"], indent=2), "END"]
+        return "\n".join(lines)
 
     def checks(self) -> Iterator[str]:
         yield f"credentials: project {self._project}, region {self._region}"
@@ -100,21 +136,26 @@ class GCESetup(Setup):
     # --- the steps --------------------------------------------------------------------------------------------------
 
     def _make_bucket(self) -> Step:
+        private = {"uniformBucketLevelAccess": {"enabled": True}, "publicAccessPrevention": "enforced"}
         body = {
             "name": self._name,
             "location": self._region,
-            "iamConfiguration": {
-                "uniformBucketLevelAccess": {"enabled": True},
-                "publicAccessPrevention": "enforced",
-            },
-            "lifecycle": {
-                "rule": [
-                    {"action": {"type": "Delete"}, "condition": {"age": KEPT, "matchesPrefix": [f"{PREFIX}/"]}},
-                ]
-            },
+            "iamConfiguration": private,
+            "lifecycle": {"rule": [RULE]},
         }
+
+        def right(found: dict[str, Any]) -> dict[str, Any]:
+            now = found.get("iamConfiguration", {})
+            is_private = (
+                now.get("uniformBucketLevelAccess", {}).get("enabled") is True
+                and now.get("publicAccessPrevention") == "enforced"
+            )
+            rules = found.get("lifecycle", {}).get("rule", [])
+            expires = {} if RULE in rules else {"lifecycle": {"rule": [*rules, RULE]}}
+            return expires | ({} if is_private else {"iamConfiguration": private})
+
         at = f"{STORAGE}/b?project={self._project}"
-        return self._create("make the bucket", at, body, f"{STORAGE}/b/{self._name}")
+        return self._create("make the bucket", at, body, f"{STORAGE}/b/{self._name}", right)
 
     def _make_account(self) -> Step:
         at = f"{IAM}/projects/{self._project}/serviceAccounts"
@@ -125,24 +166,24 @@ class GCESetup(Setup):
         title, permissions = ROLES[name]
         at = f"{IAM}/projects/{self._project}/roles"
         body = {"roleId": name, "role": {"title": title, "includedPermissions": permissions, "stage": "GA"}}
-        return self._create(f"make the role {name}", at, body, f"{at}/{name}")
+
+        def right(found: dict[str, Any]) -> dict[str, Any]:
+            same = set(found.get("includedPermissions", [])) == set(permissions)
+            return {} if same else {"includedPermissions": permissions}
+
+        return self._create(f"make the role {name}", at, body, f"{at}/{name}", right)
 
     def _bind_bucket(self) -> Step:
-        below = f'resource.name.startsWith("projects/_/buckets/{self._name}/objects/{PREFIX}/")'
-        listed = f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{PREFIX}/")'
-        binding = self._binding("studioWorkerBucket", "below-prefix", f"{below} || {listed}")
         at = f"{STORAGE}/b/{self._name}/iam"
         get = ("GET", f"{at}?optionsRequestedPolicyVersion=3", None)
-        return self._bind("let machines use the bucket", binding, get, lambda policy: ("PUT", at, policy))
+        return self._bind("let machines use the bucket", self._on_bucket, get, lambda policy: ("PUT", at, policy))
 
     def _bind_project(self) -> Step:
-        own = 'resource.name.extract("/instances/{name}").startsWith("studio-")'
-        binding = self._binding("studioWorkerMachine", "machines-of-studio", own)
         at = f"{PROJECTS}/projects/{self._project}"
         get = ("POST", f"{at}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}})
         put = f"{at}:setIamPolicy"
         return self._bind(
-            "let machines delete themselves", binding, get, lambda policy: ("POST", put, {"policy": policy})
+            "let machines delete themselves", self._on_project, get, lambda policy: ("POST", put, {"policy": policy})
         )
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -154,11 +195,28 @@ class GCESetup(Setup):
             "condition": {"title": f"studio-{title}", "expression": condition},
         }
 
-    def _create(self, title: str, at: str, body: dict[str, Any], seen: str) -> Step:
-        text = f"POST {at}\n{json.dumps(body, indent=2)}"
-        return Step(
-            title, text, lambda: self._send("GET", seen, None) is not None, lambda: self._send("POST", at, body)
-        )
+    def _create(
+        self,
+        title: str,
+        at: str,
+        body: dict[str, Any],
+        seen: str,
+        right: Callable[[dict[str, Any]], dict[str, Any]] = lambda found: {},
+    ) -> Step:
+        """Make what is at `seen`. `right`: the fields that put what exists right; {} if it is as it should be."""
+
+        def is_done() -> bool:
+            found = self._send("GET", seen, None)
+            return found is not None and not right(found)
+
+        def do() -> None:
+            found = self._send("GET", seen, None)
+            if found is None:
+                self._send("POST", at, body)
+            elif change := right(found):
+                self._send("PATCH", seen, change)
+
+        return Step(title, f"POST {at}, or PATCH {seen}\n{json.dumps(body, indent=2)}", is_done, do)
 
     def _bind(
         self,
