@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from studio.backends import engine_task
 from studio.backends.queue.archives import Unreadable, unpack
-from studio.backends.queue.outcomes import lost, on_our_clock, stopped
+from studio.backends.queue.results import lost, on_our_clock, stopped
 from studio.backends.queue.shipping import BLOBS, OUTPUTS, Shipper
 from studio.errors import EndSearch, StudioError
 from studio.execution.run_folder import recorded_events

@@ -1,17 +1,20 @@
-"""Build a wheel of the running Studio from its own files, so that machines install exactly this version.
+"""The packages that machines install: the running Studio, as a wheel built from its own files, and those that a script needs.
 
-No package index is needed. The same files give the same bytes, so a bucket has it once, under the hash of its content.
+No package index is needed for Studio. The same files give the same bytes, so a bucket has it once, under the hash of its
+content.
 """
 
 import base64
 import hashlib
 import importlib.util
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.backends.cloud.startup import PACKAGES
 from studio.backends.queue.bucket import Bucket
 from studio.errors import BadInput
 
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 DISTRIBUTION = "studio-search"
-PACKAGES = ("studio", "studio.plugins", "studio.optimizers", "studio.backends")  # each a folder in an editable install
-WHEELS = "wheels/"
+# Each a folder in an editable install.
+OUR_PACKAGES = ("studio", "studio.plugins", "studio.optimizers", "studio.backends")
+WHEELS, SETUP = "wheels/", "setup/"  # prefixes of files that machines install
 NOT_OURS = {"__pycache__", "node_modules"}  # `make ui` puts chart libraries into the latter
 OLDEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 ABOUT_THIS_INSTALL = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL"}
@@ -35,6 +39,22 @@ def put_wheel(bucket: Bucket) -> str:
         key = f"{WHEELS}{digest}/{wheel.name}"
         bucket.upload(key, wheel)  # even if the bucket has it: files older than 30 days are deleted
     return key
+
+
+def put_file(bucket: Bucket, path: Path, name: str = "") -> str:
+    """Upload the file, even if the bucket has it: files older than 30 days are deleted there. Return its key."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    key = f"{SETUP}{digest}/{name or path.name}"
+    bucket.upload(key, path)
+    return key
+
+
+def put_packages(bucket: Bucket, packages: list[str]) -> str:
+    """Upload a requirements file with these packages and return its key. They may hold a token, so they go nowhere else."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, PACKAGES)
+        file.write_text("".join(f"{package}\n" for package in packages), encoding="utf-8")
+        return put_file(bucket, file)
 
 
 def build(folder: Path) -> Path:
@@ -73,7 +93,7 @@ def _package_files(found: "Distribution") -> Iterator[tuple[str, bytes]]:
         for file in recorded:
             yield file.as_posix(), Path(str(file.locate())).read_bytes()
         return
-    for package in PACKAGES:
+    for package in OUR_PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise BadInput(f"cloud machines get the running Studio, and its {package} was not found")
@@ -101,3 +121,32 @@ def _record(files: dict[str, bytes], itself: str) -> bytes:
         digest = base64.urlsafe_b64encode(hashlib.sha256(files[name]).digest()).rstrip(b"=").decode()
         lines.append(f"{name},sha256={digest},{len(files[name])}\n")
     return "".join([*lines, f"{itself},,\n"]).encode()
+
+
+def requirement_files(source: Path) -> list[Path]:
+    """Return the files that list the packages of the script: requirements.txt, else pyproject.toml with or without uv.lock.
+
+    Raises BadInput for a requirements.txt that names other files: machines do not have them when they install packages.
+    """
+    if (file := source / "requirements.txt").is_file():
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if is_local(line):
+                raise BadInput(
+                    f"{file}, line {number}: {line.strip()!r} is a file on this machine, and others install from "
+                    "requirements.txt only: name packages there, or install it in a --user-startup-script"
+                )
+        return [file]
+    if not (source / "pyproject.toml").is_file():
+        return []
+    return [path for name in ("pyproject.toml", "uv.lock") if (path := source / name).is_file()]
+
+
+def is_local(requirement: str) -> bool:
+    """Return whether a line of a requirements file names a file or folder: `-r other.txt`, `-e .`, `./pkg`, `a.whl`."""
+    text = re.sub(r"(^|\s)#.*", "", requirement).strip()
+    option = re.match(r"(-[rce]|--(requirement|constraint|editable))[\s=]*", text)
+    text = text[option.end() :] if option else text
+    if re.match(r"[\w+.-]+://", text) or (not option and text.startswith("-")):
+        return text.startswith("file:")
+    path = re.match(r"[.~]|[\w.-]*/|[^@;]*\.(whl|zip|tar\.gz)\s*(;|$)", text)
+    return bool(option or path or re.search(r"\bfile:", text))

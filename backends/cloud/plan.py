@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from studio.backends.cloud.cloud import Cloud, CloudError, Offer, Order, Wanted
-from studio.backends.cloud.quote import Quote
-from studio.backends.cloud.requirements import is_local
-from studio.backends.cloud.spending import Rate, affordable_lifetime, parse_bid, parse_dollars, rate_of
+from studio.backends.cloud.packages import is_local
+from studio.backends.cloud.spending import Quote, Rate, affordable_lifetime, parse_bid, parse_dollars, rate_of
 from studio.errors import BadInput
 from studio.format import money
 from studio.interfaces import Backend

@@ -9,9 +9,9 @@ that is written counts.
     lease_records, leases, lease_taker             the worker's end of the protocol, drawn in leases
     job_queue     the driver's end: submit, watch, cancel, collect
     archives, shipping   transfer of a run and its files
-    reports, outcomes    results
+    results       reports and outcomes on their way home
     background    daemon threads
     launcher, pool   engines that start workers, and the number of workers a search needs
     backend, folder_backend, leaving               the driver's backend, and moving a search elsewhere
-    work_folder, worker, command                   `studio worker`
+    worker, command                                `studio worker`
 """

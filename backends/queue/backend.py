@@ -15,8 +15,7 @@ from studio.backends.queue.background import Background
 from studio.backends.queue.bucket import PASSING, Bucket, BucketError, BucketFull
 from studio.backends.queue.job_queue import JobQueue, JobState
 from studio.backends.queue.lease_records import JobOutcome
-from studio.backends.queue.outcomes import lost, on_our_clock, outcome_of, stopped
-from studio.backends.queue.reports import PassedOn
+from studio.backends.queue.results import PassedOn, lost, on_our_clock, outcome_of, stopped
 from studio.errors import StudioError
 from studio.execution.run_folder import recorded_events
 from studio.experiment import Outcome, Report, Run

@@ -9,8 +9,7 @@ from studio.backends.queue import shipping
 from studio.backends.queue.bucket import Bucket, BucketError
 from studio.backends.queue.job_queue import JobQueue
 from studio.backends.queue.lease_records import JOBS, OUTCOMES, Damaged, JobOutcome, from_json
-from studio.backends.queue.outcomes import lost, outcome_of
-from studio.backends.queue.reports import PassedOn
+from studio.backends.queue.results import PassedOn, lost, outcome_of
 from studio.experiment import FITNESS, Metric, Run
 from studio.project.paths import attempt_folder
 from studio.project.records import read_experiments, reading

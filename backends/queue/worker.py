@@ -7,11 +7,14 @@
 One loop in one thread handles the leases; only the transfer of files runs in other threads.
 """
 
+import contextlib
+import fcntl
+import os
 import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,8 +25,7 @@ from studio.backends.queue.background import Background
 from studio.backends.queue.bucket import PASSING, Bucket, BucketDenied, BucketError, BucketFull, BucketGone
 from studio.backends.queue.lease_taker import TTL, LeaseTaker
 from studio.backends.queue.leases import Lease, LeaseLost
-from studio.backends.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected
-from studio.backends.queue.work_folder import work_folder
+from studio.backends.queue.results import WITH_A_BEAT, WITH_AN_OUTCOME, Collected
 from studio.experiment import Outcome, Report, Run
 from studio.host import Host
 from studio.interfaces import Backend
@@ -319,3 +321,48 @@ def _not_begun(body: dict[str, Any], reason: str) -> Outcome:
     run, now = body.get("run"), time.time()
     number, attempt = (run.get("number", 0), run.get("attempt", 0)) if isinstance(run, dict) else (0, 0)
     return Outcome(number, attempt, None, None, reason, now, now, failure="lost")
+
+
+# --- the folder of a worker's files, which the next worker removes if this one is killed ----------------------------
+
+
+@contextlib.contextmanager
+def work_folder() -> Iterator[Path]:
+    """Make a folder below TMPDIR, locked as long as this process lives, and remove it at the end."""
+    above = Path(os.environ.get("TMPDIR") or "/tmp").absolute()
+    for left in above.glob("studio-worker-*"):
+        _remove_if_left(left)
+    while True:
+        folder = above / f"studio-worker-{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            if _lock(descriptor) and folder.exists():
+                break
+            os.close(descriptor)  # a worker that starts at this moment took it for a leftover
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Remove the folder if it belongs to this user and its worker was killed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        if os.fstat(descriptor).st_uid == os.getuid() and _lock(descriptor):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

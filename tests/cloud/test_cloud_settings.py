@@ -8,8 +8,8 @@ from fake_cloud import GIB, FakeCloud
 from studio.backends.cloud.cloud import Offer
 from studio.backends.cloud.ec2.backend import EC2Backend
 from studio.backends.cloud.gce.backend import GCEBackend
+from studio.backends.cloud.packages import is_local
 from studio.backends.cloud.plan import Wishes, settle
-from studio.backends.cloud.requirements import is_local
 from studio.errors import BadInput
 from studio.settings import Settings
 

@@ -26,8 +26,16 @@ from studio.backends.cloud.cloud import (
 )
 from studio.backends.cloud.ec2.backend import EC2Backend
 from studio.backends.cloud.ec2.cloud import EC2Cloud
-from studio.backends.cloud.ec2.requests import ROOT, image_id, least_disk, region_of, requests
-from studio.backends.cloud.ec2.types import OLD_GPUS, is_arm, is_burstable
+from studio.backends.cloud.ec2.requests import (
+    OLD_GPUS,
+    ROOT,
+    image_id,
+    is_arm,
+    is_burstable,
+    least_disk,
+    region_of,
+    requests,
+)
 from studio.backends.cloud.machine_types import MachineType, same_gpu, suitable
 from studio.backends.queue import command as worker
 from studio.entry_points import install_command

@@ -7,8 +7,7 @@ import time
 import pytest
 from fake_cloud import OFFERS, FakeCloud
 
-from studio.backends.cloud import before_search
-from studio.backends.cloud.before_search import BeforeSearch
+from studio.backends.cloud import machines_backend
 from studio.backends.cloud.cloud import Order
 from studio.backends.cloud.gce.backend import GCEBackend
 from studio.backends.cloud.ledger import Entry, Ledger
@@ -40,6 +39,7 @@ def backend(tmp_path, home):
 
     class Backend(MachinesBackend):
         name = cloud = "fake"
+        snippets = default_account = setup = classmethod(lambda cls, *_: None)
 
         @classmethod
         def open_cloud(cls, *, everywhere=False):
@@ -117,19 +117,11 @@ def test_a_duration_that_cannot_be_costs_nothing(backend, tmp_path, duration):
     assert json.loads((tmp_path / OF_ATTEMPT).read_text())["dollars"] == 0
 
 
-def test_prices_are_asked_for_anew_after_a_while(monkeypatch):
+def test_prices_are_asked_for_anew_after_a_while(backend, monkeypatch):
     """A quote that is answered hours later orders at the prices of then."""
     asked, clock = [], [1000.0]
-
-    class Priced(BeforeSearch):
-        @classmethod
-        def open_cloud(cls, *, everywhere=False):
-            return None
-
-    monkeypatch.setattr(before_search, "settle", lambda *_, **how: asked.append(how) or len(asked))
-    monkeypatch.setattr(before_search.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(BeforeSearch, "_last", None)
-    settings, wishes = Settings("train.py"), Wishes()
-    assert [Priced._settled(settings, wishes) for _ in range(2)] == [1, 1]
-    clock[0] += before_search.FRESH + 1
-    assert Priced._settled(settings, wishes) == 2
+    monkeypatch.setattr(machines_backend, "settle", lambda *_, **how: asked.append(how) or len(asked))
+    monkeypatch.setattr(machines_backend.time, "monotonic", lambda: clock[0])
+    assert [backend._plan() for _ in range(2)] == [1, 1]
+    clock[0] += machines_backend.FRESH + 1
+    assert backend._plan() == 2

@@ -5,14 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.backends.cloud.cloud import Offer
-from studio.backends.cloud.quote import Quote, hours
 from studio.backends.cloud.spending import (
     HOUR,
+    Quote,
     Rate,
     Spell,
     affordable_lifetime,
     committed,
     experiment_cost,
+    hours,
     parse_bid,
     parse_dollars,
     rate_of,

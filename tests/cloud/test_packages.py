@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import studio
-from studio.backends.cloud.built_wheel import build, put_wheel
+from studio.backends.cloud.packages import build, put_wheel
 from studio.backends.queue.folder_bucket import FolderBucket
 
 ROOT = Path(__file__).parent.parent.parent
@@ -84,7 +84,7 @@ def test_it_installs_and_builds_itself_again(wheel, tmp_path):
     done = subprocess.run([binaries / "studio", "run", "--hp=lr=1,2", "train.py"], **options)
     assert "completed" in done.stdout
     program = (
-        "import sys, studio; from pathlib import Path; from studio.backends.cloud.built_wheel import build\n"
+        "import sys, studio; from pathlib import Path; from studio.backends.cloud.packages import build\n"
         "print(studio.__file__); print(build(Path(sys.argv[1])))"
     )
     (tmp_path / "second").mkdir()

@@ -15,8 +15,7 @@ from studio.backends.queue import archives, shipping
 from studio.backends.queue.archives import Unreadable, pack, unpack
 from studio.backends.queue.bucket_url import open_bucket
 from studio.backends.queue.lease_records import Damaged, JobOutcome, LeaseRecord
-from studio.backends.queue.outcomes import on_our_clock, outcome_of
-from studio.backends.queue.reports import WITH_A_BEAT, WITH_AN_OUTCOME, Collected, PassedOn
+from studio.backends.queue.results import WITH_A_BEAT, WITH_AN_OUTCOME, Collected, PassedOn, on_our_clock, outcome_of
 from studio.backends.queue.shipping import Shipper, fetch, pack_outputs, run_of, wanted_gpus
 from studio.errors import StudioError
 from studio.experiment import Metric, Report, Run

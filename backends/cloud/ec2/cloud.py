@@ -41,15 +41,16 @@ from studio.backends.cloud.ec2.account import EC2Account
 from studio.backends.cloud.ec2.errors import aws_errors, code_of
 from studio.backends.cloud.ec2.prices import Prices
 from studio.backends.cloud.ec2.requests import (
+    OLD_GPUS,
     ROOT,
     SSM,
     image_id,
     least_disk,
     read_machine,
+    read_type,
     region_of,
     requests,
 )
-from studio.backends.cloud.ec2.types import OLD_GPUS, read_type
 from studio.backends.cloud.machine_types import GIB, MachineType, suitable
 from studio.text import did_you_mean
 
