@@ -4,11 +4,13 @@
 
 For each size: experiments a second from ask to recorded outcome, and the ratio to as many commits of the same rows to a
 bare database; the driver's memory and the size of the database for each experiment; seconds of `studio runs list` and of
-the project's summary, which the dashboard asks for.
+the dashboard: its first page of the project, the next one, and a page of a hundred experiments. Then, for each number of
+results that an optimizer knows, the milliseconds of its next ask.
 """
 
 import argparse
 import itertools
+import json
 import os
 import sqlite3
 import subprocess
@@ -29,6 +31,36 @@ studio.run("train.py", hyperparams={"x": "0:1"}, optimizer="random", seed=1, max
 seconds = time.perf_counter() - begun
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([seconds, memory * (1 if sys.platform == "darwin" else 1024)]))
+"""
+
+
+DASHBOARD = """
+import json, resource, sys, time, urllib.request
+from studio.dashboard.server import Server
+with Server() as server:
+    took = []
+    for path in ("/p/p", "/p/p", "/api/projects/p/experiments?sort=-fitness&limit=100"):
+        asked = urllib.request.Request(server.address + path, headers={"Authorization": f"Bearer {server.token}"})
+        begun = time.perf_counter()
+        urllib.request.urlopen(asked, timeout=600).read()
+        took.append(time.perf_counter() - begun)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([*took, memory * (1 if sys.platform == "darwin" else 1024)]))
+"""
+ASK = """
+import json, random, sys, time
+import studio
+name, known = sys.argv[1], int(sys.argv[2])
+draw = random.Random(1)
+told = [({"x": (x := draw.random()), "y": (y := draw.random())}, -(x - 0.3) ** 2 - (y - 0.6) ** 2) for _ in range(known)]
+search = studio.Search({"x": "0:1", "y": "0:1"}, optimizer=name, seed=1, learn_from=told)
+asks = []
+for _ in range(20):
+    begun = time.perf_counter()
+    suggestion = search.ask()
+    asks.append(time.perf_counter() - begun)
+    search.tell(suggestion, -suggestion.values["x"])
+print(json.dumps([sorted(asks)[10], max(asks)]))
 """
 
 
@@ -73,6 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 1000])
+    parser.add_argument("--optimizers", nargs="*", default=["random", "cma", "tpe", "gp"])
+    parser.add_argument("--known", type=int, nargs="+", default=[100, 1000, 10_000])
     args = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     for experiments in args.experiments:
@@ -91,19 +125,36 @@ def main() -> None:
                     done = subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True, text=True)
                     return time.perf_counter() - begun, done.stdout
 
-                _, said = timed(sys.executable, "-c", SEARCH, str(workers), str(experiments))
-                seconds, memory = (float(text) for text in said.strip().splitlines()[-1].strip("[]").split(","))
+                def told(*command: str) -> list[float]:
+                    return list(json.loads(timed(sys.executable, "-c", *command)[1].strip().splitlines()[-1]))
+
+                seconds, memory = told(SEARCH, str(workers), str(experiments))
                 size = sum(file.stat().st_size for file in (home / "projects" / "p").glob("studio.db*"))
                 studio = str(Path(sys.executable).with_name("studio"))
                 listed, _ = timed(studio, "runs", "list", "p", "--json")
                 summary, _ = timed(studio, "runs", "list")
+                first, again, page, served = told(DASHBOARD)
                 print(
                     f"{experiments} experiments, {workers} workers: {experiments / seconds:.0f} a second, "
                     f"{seconds / floor:.1f} x bare commits; driver {memory / 1e6:.0f} MB; "
                     f"database {size / experiments:.0f} bytes each; all experiments as JSON in {listed:.1f} s; "
-                    f"list of projects in {summary:.2f} s",
+                    f"list of projects in {summary:.2f} s; dashboard {first:.2f} s, again {again:.2f} s, a page of the "
+                    f"table {page:.2f} s, {served / 1e6:.0f} MB",
                     flush=True,
                 )
+    for known in args.known:
+        for name in args.optimizers:
+            done = subprocess.run(
+                [sys.executable, "-c", ASK, name, str(known)],
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            usual, longest = json.loads(done.stdout)
+            print(
+                f"{name} with {known} results: an ask {1000 * usual:.1f} ms, the longest of 20 {1000 * longest:.0f} ms"
+            )
 
 
 if __name__ == "__main__":
