@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from bucket_tools import WorkersHereContract
+from bucket_tools import HELD, WorkersHereContract
 
 from studio.backends.queue.launcher import Copy, LauncherError, Refused
 from studio.backends.slurm import (
@@ -145,6 +144,7 @@ class TestSlurm(LauncherContract):
         return SlurmLauncher(SlurmJob(f"contract-{folder.name}", folder / "logs"))
 
 
+@pytest.mark.slow  # two minutes on a busy machine
 class TestSlurmBackend(WorkersHereContract):
     backend = SlurmBackend
 
@@ -164,18 +164,15 @@ def test_what_the_cluster_cannot_give_ends_at_once(slurm, tmp_path):
 
 @pytest.fixture
 def search(slurm, home, script, tmp_path, monkeypatch):
-    """`search(...)`: `studio run` on the cluster, in a process of its own."""
-    script(
-        "train.py",
-        "import os, time\nlr = 0\ntime.sleep(PAUSE)\nprint('node', os.environ.get('SLURM_JOB_ID'))\nprint('fitness:', lr)\n",
-    )
+    """`search(...)`: `studio run` on the cluster, in a process of its own. `held`: experiments wait for `search.go()`."""
     (tmp_path / "share").mkdir()
     quick = "import sys, studio.backends.slurm as s; s.SlurmLauncher.poll_interval = 0.5; from studio.cli import main; main()"
     env = {**os.environ, "STUDIO_HOME": str(home)}
 
-    def start(*options, pause=0.0, before="pass", backend=f"slurm:{tmp_path}/share"):
-        text = Path("train.py").read_text().replace("PAUSE", str(pause))
-        Path("train.py").write_text(text)
+    def start(*options, held=False, before="pass", backend=f"slurm:{tmp_path}/share"):
+        script("train.py", HELD.format(go=str(tmp_path / "go")))
+        if not held:
+            start.go()
         argv = [
             sys.executable,
             "-c",
@@ -188,6 +185,7 @@ def search(slurm, home, script, tmp_path, monkeypatch):
         ]
         return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
+    start.go = (tmp_path / "go").touch
     return start
 
 
@@ -205,29 +203,36 @@ def test_a_search_runs_on_the_nodes_and_leaves_none(search, slurm):
     finish(search("--hp=lr=0.1:0.1:0.4", "--num-workers=2"))
     found = Project("p").experiments
     assert [(one.status, one.fitness) for one in found] == [("completed", value) for value in (0.1, 0.2, 0.3, 0.4)]
-    assert all("node None" not in one.log.read_text() for one in found if hasattr(one, "log"))
+    assert all("None\n" not in Path(one.folder, "output.log").read_text() for one in found), "each has a job's number"
     slurm.wait(lambda: queue(slurm) == "", "no job is left")
 
 
-def test_requeued_tasks_go_on(search, slurm):
+def took(folder):
+    """How many experiments have a worker."""
+    return len(list(folder.glob("share/*/leases/*")))
+
+
+def test_requeued_tasks_go_on(search, slurm, tmp_path):
     """A node that is taken away in the middle: the experiment runs again, and has one outcome."""
-    process = search("--hp=lr=0.1,0.2", "--num-workers=1", pause=2)
-    slurm.wait(lambda: "RUNNING" in queue(slurm), "a worker runs")
-    time.sleep(1)
+    process = search("--hp=lr=0.1,0.2", "--num-workers=1", held=True)
+    slurm.wait(lambda: took(tmp_path) == 1, "a worker has an experiment")
     job = queue(slurm).split()[0]
     slurm.run("scontrol", "requeue", job)
     slurm.wait(lambda: f"{job} PENDING" in queue(slurm), "it waits")  # for two minutes, if nobody says otherwise
+    search.go()
     slurm.run("scontrol", "update", f"jobid={job}", "starttime=now")
     finish(process)
     assert [(one.status, one.fitness) for one in Project("p").experiments] == [("completed", 0.1), ("completed", 0.2)]
 
 
-def test_a_killed_driver_leaves_workers_that_the_next_one_ends(search, slurm, command):
-    process = search("--hp=lr=0.1,0.2", "--num-workers=2", pause=5)
-    slurm.wait(lambda: queue(slurm).count("RUNNING") == 2, "two workers run")
+def test_a_killed_driver_leaves_workers_that_the_next_one_ends(search, slurm, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(SlurmLauncher, "poll_interval", 0.5)
+    process = search("--hp=lr=0.1,0.2", "--num-workers=2", held=True)
+    slurm.wait(lambda: took(tmp_path) == 2, "two workers have an experiment")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert queue(slurm).count("RUNNING") == 2
+    search.go()
     resumed = command("resume", "p")
     assert resumed.code == 0, resumed.err
     assert [one.fitness for one in Project("p").experiments] == [0.1, 0.2]

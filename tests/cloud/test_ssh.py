@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bucket_tools import WorkersHereContract
+from bucket_tools import HELD, WorkersHereContract
 
 from studio.backends.ssh import Machine, SSHBackend, SSHLauncher, read_hosts
 from studio.errors import BadInput
@@ -87,6 +87,7 @@ class TestSSH(LauncherContract):
         return SSHLauncher([here(self.ssh)], f"{folder}/queue", folder / "logs", self.ssh.config)
 
 
+@pytest.mark.slow  # two minutes on a busy machine
 class TestSSHBackend(WorkersHereContract):
     backend = SSHBackend
 
@@ -99,24 +100,22 @@ class TestSSHBackend(WorkersHereContract):
 
 @pytest.fixture
 def search(ssh, home, script, tmp_path):
-    """`search(...)`: `studio run` with a file of hosts, in a process of its own."""
-    script(
-        "train.py",
-        "import os, time\nlr = 0\ntime.sleep(PAUSE)\nprint('ssh', os.environ.get('SSH_CONNECTION'))\nprint('fitness:', lr)\n",
-    )
+    """`search(...)`: `studio run` with a file of hosts, in a process of its own. `held`: experiments wait for `search.go()`."""
     hosts = tmp_path / "hosts.txt"
     hosts.write_text(f"127.0.0.1:{ssh.port} slots=2 python={sys.executable}\n")
-    begin = "from studio.cli import main; main()"
+    begin = "import studio.backends.ssh as s; s.TTL = 4.0; from studio.cli import main; main()"
     env = {**os.environ, "STUDIO_HOME": str(home)}
 
     new = ("run", f"--backend=ssh:{hosts}", f"--ssh-config={ssh.config}", "--project=p")
 
-    def start(*options, pause=0.0, command=new, script=("train.py",)):
-        Path("train.py").write_text(Path("train.py").read_text().replace("PAUSE", str(pause)))
-        argv = [sys.executable, "-c", begin, *command, *options, *script]
+    def start(*options, held=False, command=new, arguments=("train.py",)):
+        script("train.py", HELD.format(go=str(tmp_path / "go")))
+        if not held:
+            start.go()
+        argv = [sys.executable, "-c", begin, *command, *options, *arguments]
         return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    start.hosts = hosts
+    start.hosts, start.go = hosts, (tmp_path / "go").touch
     return start
 
 
@@ -157,18 +156,18 @@ def test_a_search_runs_there_and_leaves_nothing(search, ssh, scratch):
 
 def test_a_killed_driver_leaves_no_worker(search, ssh):
     """The connection ends with it; the next one runs again what had no outcome."""
-    process = search("--hp=lr=0.1,0.2", "--num-workers=2", pause=8)
-
+    process = search("--hp=lr=0.1,0.2", "--num-workers=2", held=True)
     wait_for(lambda: said_by_workers().count("took p/") == 2, "two workers run")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not [line for line in workers("") if str(ssh.port) in line], "no worker is left")
-    finish(search(command=("resume", "p"), script=()))
+    search.go()
+    finish(search(command=("resume", "p"), arguments=()))
     assert [one.fitness for one in Project("p").experiments] == [0.1, 0.2]
 
 
 def test_ctrl_c_ends_workers(search, ssh):
-    process = search("--hp=lr=0.1", "--num-workers=1", pause=30)
+    process = search("--hp=lr=0.1", "--num-workers=1", held=True)
     wait_for(lambda: "took p/" in said_by_workers(), "a worker runs")
     process.send_signal(signal.SIGTERM)  # as the second Ctrl-C
     finish(process, 130)

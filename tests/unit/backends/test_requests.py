@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from studio.backends.queue.folder_bucket import FolderBucket
+from studio.backends.queue.bucket import Bucket, Entry
 from studio.backends.queue.job_queue import JobQueue
 from studio.backends.queue.lease_records import HELD, LeaseRecord
 from studio.backends.queue.lease_taker import LeaseTaker
@@ -14,21 +14,38 @@ from studio.backends.queue.lease_taker import LeaseTaker
 JOBS = 200
 
 
-class Counted(FolderBucket):
-    """Counts requests, each by its name, and keys that were listed."""
+class Counted(Bucket):
+    """Counts requests, each by its name, and keys that were listed. The version of a value is how many were written."""
 
-    def __init__(self, folder):
-        super().__init__(folder, create=True)
-        self.requests = Counter()
+    url = "memory:"
+
+    def __init__(self):
+        self.values, self.requests, self.writes = {}, Counter(), 0
 
     def get(self, key):
         self.requests["GET"] += 1
-        return super().get(key)
+        return self.values.get(key)
 
-    def list(self, prefix="", after=""):
-        keys = list(super().list(prefix, after))
+    def put_if_absent(self, key, data):
+        return self.put_if_match(key, data, None)
+
+    def put_if_match(self, key, data, version):
+        if self.values.get(key, (b"", None))[1] != version:
+            return None
+        self.writes += 1
+        self.values[key] = data, f"{self.writes:06}"
+        return self.values[key][1]
+
+    def entries(self, prefix="", after=""):
+        keys = sorted(key for key in self.values if key.startswith(prefix) and key > after)
         self.requests += Counter({"LIST": 1, "keys": len(keys)})
-        return iter(keys)
+        return (Entry(key, self.values[key][1], len(self.values[key][0])) for key in keys)
+
+    def upload(self, key, path):
+        raise NotImplementedError
+
+    def download(self, key, path):
+        raise NotImplementedError
 
 
 class Moments:
@@ -39,8 +56,8 @@ class Moments:
 
 
 @pytest.fixture
-def bucket(tmp_path):
-    return Counted(tmp_path / "share")
+def bucket():
+    return Counted()
 
 
 @pytest.fixture
