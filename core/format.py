@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-from studio.experiment import Experiment, plain
+from studio.experiment import NO_RESULT, Experiment, plain
 from studio.text import clean
 
 DIGITS = 4
@@ -61,7 +61,13 @@ def short(value: Any) -> str:
 
 
 def metric_value(experiment: Experiment) -> str:
-    return number(experiment.metric["value"]) if experiment.metric else ""
+    """Return the metric; empty without one, and for a run without a result, whatever it reported."""
+    return number(experiment.metric["value"]) if experiment.metric and experiment.status not in NO_RESULT else ""
+
+
+def before_end(status: str) -> str:
+    """Return the words behind the last value of a run without a result, ` before it failed`; empty for any other run."""
+    return f" before it {'failed' if status == 'failed' else 'was stopped'}" if status in NO_RESULT else ""
 
 
 def assignments(values: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from studio.cli.usage import new_app, say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, is_number
-from studio.format import STATUSES, assignments, counts, duration, money, short
+from studio.format import STATUSES, assignments, before_end, counts, duration, money, short
 from studio.project.project import Project, all_projects
 from studio.project.summary import STATES
 from studio.system.tail import next_data
@@ -82,7 +82,9 @@ def show(experiment: names.NamedExperiment = None, json: Json = False) -> int:
     metric = found.metric
     rows = [["experiment", found.key], ["status", found.status]]
     rows += [[f"  {name}", str(data["values"][name])] for name in found.values]
-    rows += [[f"{metric['name']} ({metric['mode']})", repr(metric["value"])]] if metric else []
+    rows += (
+        [[f"{metric['name']} ({metric['mode']})", repr(metric["value"]) + before_end(found.status)]] if metric else []
+    )
     rows += [
         [key, str(data[key])]
         for key in ("fitness", "started", "finished", "exit_code", "reason", "failure", "attempt", "folder")

@@ -19,7 +19,7 @@ from studio.dashboard.open_projects import NotFound, OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.dashboard.run_files import list_files, open_file
 from studio.errors import BadInput, StudioError
-from studio.experiment import Experiment
+from studio.experiment import NO_RESULT, Experiment
 from studio.format import STATUSES
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.project import Project
@@ -242,7 +242,7 @@ def _cell(experiment: Experiment, key: str) -> Any:
     if key in experiment.values:
         return experiment.values[key]
     if key == "metric":
-        return experiment.metric["value"] if experiment.metric else None
+        return experiment.metric["value"] if experiment.metric and experiment.status not in NO_RESULT else None
     return getattr(experiment, key) if key in _SORTED else None
 
 

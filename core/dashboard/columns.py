@@ -1,7 +1,8 @@
 """The columns of a project's table: hyperparameters, with kind and scale, and outcomes."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,6 +25,8 @@ LISTS = (  # the outcome of each experiment
     "cost",
 )
 STATES = ("number", "status", "fitness", "started", "finished", "duration", "slot", "reason", "attempts", "exit_code")
+LARGE, SMALL, WHOLE = 1e6, 1e-4, 1e15  # as in `studio.format`: fractions beyond these have an exponent
+_DIGITS = re.compile(r"-?\d+(\.\d+)?$")
 LABELS = {"number": "#", "exit_code": "Exit", "duration": "Time"}
 
 
@@ -82,6 +85,30 @@ def _column(axis: Axis) -> Column:
         return replace(column, choices=list(axis.choices))
     whole = axis.kind == "integer" or (bool(axis.choices) and all(type(choice) is int for choice in axis.choices))
     return replace(column, log=axis.log, integer=whole, min=axis.low, max=axis.high)
+
+
+def column_form(values: Iterable[Any]) -> tuple[int, int]:
+    """Return (digits behind the point, characters) of a column of numbers, so that their points stand below each other.
+
+    The same as `columnForm` of static/format.js.
+    """
+    numbers = [value for value in values if isinstance(value, int | float) and value and math.isfinite(value)]
+    sizes = [abs(value) for value in numbers]
+    least = min((size for size in sizes if SMALL <= size < LARGE and size != int(size)), default=None)
+    most = max(sizes, default=0)
+    places = 0 if least is None else max(0, 3 - math.floor(math.log10(least) + 1e-9))
+    whole = 1 + math.floor(math.log10(most) + 1e-9) if 1 <= most < WHOLE else 1
+    exponent = any(size < SMALL or (size >= LARGE and size != int(size)) for size in sizes)
+    wide = max(whole + (1 + places if places else 0), 8 if exponent else 1) + any(value < 0 for value in numbers)
+    return places, min(14, wide)
+
+
+def place_class(shown: str, places: int) -> str:
+    """Return the class that moves a number to its place: as many digits as it has fewer than its column."""
+    if not _DIGITS.match(shown):  # an exponent, an array, no number
+        return ""
+    own = len(shown.partition(".")[2])
+    return (f" a{places - own}" if places > own else "") + (" whole" if places and not own else "")
 
 
 def table_value(value: Any) -> Any:

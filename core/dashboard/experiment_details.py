@@ -113,10 +113,8 @@ def _as_given(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rank(table: ExperimentTable, at: int) -> tuple[int | None, int]:
-    fitness = table.lists["fitness"]
-    own = fitness[at]
-    rated = [value for value in fitness if value is not None]
-    return (None if own is None else 1 + sum(value > own for value in rated)), len(rated)
+    fitness, rated = table.lists["fitness"], table.rated()
+    return (1 + sum(fitness[each] > fitness[at] for each in rated) if at in rated else None), len(rated)
 
 
 def _environment(meta: dict[str, Any]) -> dict[str, str]:

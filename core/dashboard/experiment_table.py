@@ -15,7 +15,7 @@ from typing import Any
 
 from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, round_8, table_value, value_column
 from studio.dashboard.elapsed import earlier_seconds
-from studio.experiment import Metric, rank_key
+from studio.experiment import NO_RESULT, Metric, rank_key
 from studio.host import Host
 from studio.project.lock import is_locked
 from studio.project.records import Row, Session, look, read_meta, read_rows, read_session, reading
@@ -51,7 +51,7 @@ class ExperimentTable:
         self.columns: list[Column] = []
         self.lists: dict[str, list[Any]] = {name: [] for name in LISTS}
         self.values: dict[str, list[Any]] = {}
-        self.measured: list[float | None] = []  # the metric, as the script logged it; None if the run failed
+        self.measured: list[float | None] = []  # the metric, as the script logged it; None without a result
         self.step: list[int | None] = []
         self._changed: list[int] = []  # the counter when a row last changed
         self.row_of: dict[int, int] = {}
@@ -145,8 +145,7 @@ class ExperimentTable:
         for when, at in sorted(started):
             self._give_slot(at, when)
         fitness, numbers = self.lists["fitness"], self.lists["number"]
-        rated = (at for at, value in enumerate(fitness) if value is not None)
-        self.best = min(rated, key=lambda at: rank_key(fitness[at], numbers[at]), default=None)
+        self.best = min(self.rated(), key=lambda at: rank_key(fitness[at], numbers[at]), default=None)
 
     def _running_attempt(self, at: int) -> int | None:
         return None if self.lists["started"][at] is None else self.lists["attempts"][at]
@@ -157,7 +156,7 @@ class ExperimentTable:
         if status == "running" and not self.at_work:  # interrupted: it runs again on resume
             status, reason = "stopped", "interrupted"
         step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
-        measured = None if status == "failed" else row.metric  # a value before the failure is not a result
+        measured = None if status in NO_RESULT else row.metric
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
@@ -236,6 +235,11 @@ class ExperimentTable:
         with self.lock:
             at = self.row_of.get(number)
             return None if at is None else (self.lists["attempts"][at], self.lists["status"][at] not in UNFINISHED)
+
+    def rated(self) -> list[int]:
+        """Return the rows that have a rank: what was pruned is no candidate for the best, whatever its fitness."""
+        both = zip(self.lists["status"], self.lists["fitness"], strict=True)
+        return [at for at, (status, fitness) in enumerate(both) if status == "completed" and fitness is not None]
 
     def data(self, after: str = "") -> dict[str, Any]:
         """Return the table by columns, or the rows changed since a version: `layout=columns` of the API."""

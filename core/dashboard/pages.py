@@ -23,20 +23,19 @@ from starlette.responses import HTMLResponse, Response
 from studio import format as text
 from studio.dashboard.access import Secrets, without_port
 from studio.dashboard.api import Api, no_experiment
-from studio.dashboard.columns import Column, round_8
+from studio.dashboard.columns import Column, column_form, place_class, round_8
 from studio.dashboard.experiment_table import UNFINISHED, ExperimentTable, parse_index
 from studio.dashboard.http import Json, is_here, numbers
 from studio.dashboard.open_projects import OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.errors import BadInput
-from studio.experiment import rank_key
+from studio.experiment import NO_RESULT, rank_key
 from studio.format import finite
 from studio.project.summary import ProjectSummary
 
 FIRST_ROWS = 40  # rows of the table rendered by the server
 PROJECTS = 100  # on a page
 COMPARED = 5
-NO_RESULT = ("failed", "stopped")  # values of these experiments are not results
 OTHER_VIEW = ("q", "state", "sort", "brush", "hide", "show")  # URL parameters that change the first rows
 LONGEST_NAME = 18  # characters on a card
 _EXIT_CODE = re.compile(r"^exit code \d+: ")
@@ -59,7 +58,7 @@ def environment() -> Environment:
         "duration": text.duration, "counted": text.counted, "direction": _direction, "plain": text.without_colours,
         "exact": _exact, "last_lines": _last_lines, "seconds": _seconds, "taken": _taken, "age": lambda when: text.age(_seconds(when)),
         "timestamp": _timestamp, "time_text": time_text, "no_result_text": no_result_text, "legend": legend, "bar": bar,
-        "cause": cause, "spark": spark, "middle": middle,
+        "cause": cause, "spark": spark, "middle": middle, "before_end": text.before_end, "signed": _signed,
     }  # fmt: skip
     made.globals |= {"statuses": text.STATUSES, "no_result": NO_RESULT}
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
@@ -72,6 +71,11 @@ def environment() -> Environment:
 def _exact(value: Any) -> str:
     """Return `value` with all its digits."""
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _signed(difference: float) -> str:
+    """Return a difference with its sign, `+0.02`."""
+    return text.number(difference) if difference < 0 or difference != difference else f"+{text.number(difference)}"
 
 
 def _direction(direction: str) -> str:
@@ -170,6 +174,10 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
         rest = ["duration", *(["slot"] if any(slot is not None for slot in lists["slot"]) else [])]
         rest += ["cost"] if any(lists["cost"]) else []
         width = _bar_width(table)
+        places, wide = column_form(round_8(value) for value in table.measured)
+        forms = {
+            column.key: column_form(table.values[column.key])[0] for column in parameters if column.choices is None
+        }
         rows = []
         for at in _default_order(table, FIRST_ROWS):
             failed = status[at] in NO_RESULT
@@ -183,7 +191,13 @@ def first_rows(table: ExperimentTable) -> dict[str, Any]:
                     "step": table.step[at],
                     "bar": width(at) if status[at] == "completed" and table.measured[at] is not None else None,
                     "best": at == table.best,
-                    "cells": [_parameter_cell(table, column, at, number, choice) for column in parameters],
+                    "place": ""
+                    if failed
+                    else f"w{wide}" + place_class(text.number(round_8(table.measured[at])), places),
+                    "cells": [
+                        _parameter_cell(table, column, at, number, choice, forms.get(column.key, 0))
+                        for column in parameters
+                    ],
                     "rest": [(key, _taken(row) if key == "duration" else row[key]) for key in rest],
                 }
             )
@@ -214,15 +228,17 @@ def _class(column: Column, number: Column | None, choice: Column | None) -> str:
 
 
 def _parameter_cell(
-    table: ExperimentTable, column: Column, at: int, number: Column | None, choice: Column | None
+    table: ExperimentTable, column: Column, at: int, number: Column | None, choice: Column | None, places: int
 ) -> dict[str, Any]:
     value = table.values[column.key][at]
-    found = {"key": column.key, "class": _class(column, number, choice), "text": "", "exact": "", "dot": 0}
+    kind = _class(column, number, choice)
+    found = {"key": column.key, "class": kind, "text": "", "exact": "", "dot": 0}
     found["name"] = middle(column.label, LONGEST_NAME) if column is number else ""
     if value is None:
         return found
     if column.choices is None:
-        return {**found, "text": text.short(value), "exact": _exact(value)}
+        shown = text.short(value)
+        return {**found, "text": shown, "exact": _exact(value), "class": kind + place_class(shown, places)}
     choices = [str(each) for each in column.choices]
     place = choices.index(str(value)) if str(value) in choices else 0
     return {**found, "text": middle(str(value), 24), "exact": _exact(value), "dot": 1 + place % 8}
@@ -231,7 +247,7 @@ def _parameter_cell(
 def _bar_width(table: ExperimentTable) -> Any:
     """Return a function from row to pixels of its bar: full for the best, short for the worst third."""
     fitness = table.lists["fitness"]
-    ranked = sorted((value for value in fitness if value is not None), reverse=True)
+    ranked = sorted((fitness[at] for at in table.rated()), reverse=True)
     if not ranked:
         return lambda at: 48
     best, poor = ranked[0], ranked[math.floor(0.7 * (len(ranked) - 1))]
@@ -382,16 +398,23 @@ class Pages:
                 404, f"{len(chosen)} experiments are named; at most {COMPARED} can be compared side by side"
             )
         found = [self._api.detail(project, number) for number in chosen]
-        found.sort(key=lambda each: (each["fitness"] is None, rank_key(each["fitness"] or 0.0, each["number"])))
+        found.sort(key=lambda each: (each["rank"] is None, rank_key(each["fitness"] or 0.0, each["number"])))
         names = list(dict.fromkeys(name for each in found for name in each["values"]))
         with project.table.lock:
             version = project.table.version
         summary = project.summary()
         rows = [_compared(name, [each["values"].get(name) for each in found]) for name in names]
+        curves = [
+            project.curves.points(
+                project.table.metric, each["number"], each["attempt"], ended=each["status"] not in UNFINISHED, most=1000
+            )
+            for each in found
+        ]
         data = {**self._data("compare", project, summary, version), "numbers": [each["number"] for each in found]}
         parts: dict[str, Any] = {
             "different": [row for row in rows if row["different"]],
             "equal": [row for row in rows if not row["different"]],
+            "results": compared_results(found, curves, project.table.metric.mode),
         }
         return self._page(
             "compare.html", data, project=project.folder.name, summary=summary, experiments=found, **parts
@@ -445,18 +468,52 @@ class Pages:
         return HTMLResponse(page.encode("utf-8", "replace"), status)  # a value may have invalid characters
 
 
+def compared_results(
+    found: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Sequence[Any]]], mode: str
+) -> list[dict[str, Any]]:
+    """Return the row of the metric in Compare: each value, what it is, and its difference to the first, the best.
+
+    Only results are compared with results. What was pruned or runs is compared at its last step with the first one at that
+    step; what failed or was stopped, and what has no curve, is not compared.
+    """
+    first = found[0]
+    cells: list[dict[str, Any]] = []
+    for each, curve in zip(found, curves, strict=True):
+        value = each["metric"]["value"] if each["metric"] else None
+        cell: dict[str, Any] = {"value": value, "note": "", "delta": None, "step": None}
+        cells.append(cell)
+        if value is None or each["status"] == "completed":
+            if value is not None and first["rank"] is not None and each is not first and first["metric"]:
+                cell["delta"] = value - first["metric"]["value"]
+            continue
+        cell["note"] = text.before_end(each["status"])
+        if each["status"] in NO_RESULT or not curve["step"]:
+            continue
+        step = cell["step"] = curve["step"][-1]
+        there = _up_to(curves[0], step, mode) if first["rank"] is not None else None
+        if there is not None:
+            cell["delta"] = value - there
+    return cells
+
+
+def _up_to(curve: Mapping[str, Sequence[Any]], step: int, mode: str) -> float | None:
+    """Return what the metric of a run was at `step`: its smallest, largest or last value; None if it is not that long."""
+    if not curve["step"] or curve["step"][-1] < step:
+        return None
+    both = zip(curve["step"], curve["value"], strict=True)
+    values = [value for at, value in both if at <= step and value is not None]
+    if not values:
+        return None
+    found: float = {"min": min, "max": max}.get(mode, lambda seen: seen[-1])(values)
+    return found
+
+
 def _compared(name: str, values: Sequence[Any]) -> dict[str, Any]:
     """Return a row of Compare: each value, and its difference to the first, the best."""
     first = values[0]
     cells = []
     for value in values:
         both = [each for each in (first, value) if isinstance(each, int | float) and not isinstance(each, bool)]
-        delta = "" if len(both) < 2 or value == first else text.number(value - first)
-        cells.append(
-            {
-                "value": value,
-                "delta": f"+{delta}" if delta and delta[0] not in "-n" else delta,
-                "same": repr(value) == repr(first),
-            }
-        )
+        delta = "" if len(both) < 2 or value == first else _signed(value - first)
+        cells.append({"value": value, "delta": delta, "same": repr(value) == repr(first)})
     return {"name": name, "cells": cells, "different": not all(cell["same"] for cell in cells)}

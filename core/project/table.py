@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from studio.errors import BadInput
-from studio.experiment import Experiment, Metric, plain, ranked
+from studio.experiment import NO_RESULT, Experiment, Metric, plain, ranked
 from studio.format import assignments, clipped, counts, duration, finite, metric_value, short
 from studio.text import clean
 
@@ -34,13 +34,13 @@ def column_names(names: Sequence[str]) -> list[str]:
 
 
 def cells(experiment: Experiment, names: Sequence[str]) -> list[Any]:
-    """Return the cells for `column_names`; None for missing values and for the metric of a failed run.
+    """Return the cells for `column_names`; None for missing values and for the metric of a run without a result.
 
     Arrays are lists, times ISO 8601, durations seconds.
     """
     values = [plain(experiment.values.get(name)) for name in names]
-    failed = experiment.status == "failed"  # a value before the failure is not a result
-    metric = experiment.metric["value"] if experiment.metric and not failed else None
+    result = experiment.metric if experiment.status not in NO_RESULT else None
+    metric = result["value"] if result else None
     rest = [getattr(experiment, name) for name in AFTER if name != "metric"]
     return [experiment.number, experiment.status, *values, metric, *rest]
 

@@ -254,8 +254,8 @@ def _total(progress: Progress) -> int | None:
 def _line(experiment: Experiment, progress: Progress) -> str:
     total = f"/{progress.total}" if progress.total else ""
     result: str = experiment.status
-    if experiment.metric is not None:
-        result += f"  {progress.metric.name} {metric_value(experiment)}"
+    if value := metric_value(experiment):
+        result += f"  {progress.metric.name} {value}"
     best = "  best so far" if progress.best is not None and progress.best.number == experiment.number else ""
     reason = f"  ({experiment.reason})" if experiment.reason else ""
     values, took = assignments(experiment.values), duration(experiment.duration)

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from studio.experiment import Experiment
+from studio.experiment import NO_RESULT, Experiment
 from studio.format import assignments, clipped, short
 from studio.project.paths import FIRST_SNAPSHOT
 from studio.project.project import Project
@@ -69,7 +69,7 @@ class LogFolder:
                 experiment, self._project.folder, self._folder, start
             )
         session.running = experiment.status == "running"
-        value = None if experiment.status == "failed" else (experiment.metric or {}).get("value")
+        value = None if experiment.status in NO_RESULT else (experiment.metric or {}).get("value")
         measured = {"fitness": experiment.fitness, "metric": value}
         _write(session.folder / _OWN, *session.measured(measured, self._tags))
         if experiment.finished is not None and not session.running:

@@ -494,7 +494,7 @@ def test_a_comparison_begins_with_the_best_and_marks_what_differs(browser, proje
     project(count=8)
     text = browser.get("/p/digits/compare?e=1,2,3").text
     assert re.findall(r'<i class="dot c-\d"></i><a href="/p/digits/(\d)">', text) == ["2", "1", "3"]  # 3 failed
-    assert "#2 is the best of 3" in text
+    assert "Differences are from #2, the best of these 3" in text
     row = re.search(r'<tr data-key="lr".*?</tr>', text)[0]
     assert re.findall(r"<(span|b)>([\d.]+)</", row) == [("span", "0.05"), ("b", "0.1"), ("b", "0.03333")]
     assert re.findall(r'class="delta">(.*?)<', row) == ["+0.05", "-0.01667"]
@@ -520,6 +520,16 @@ def test_the_page_of_an_experiment_is_about_it_alone(browser, project):
     assert re.findall(r"download>([\w.]+)</a>", text) == ["model.npz", "artifacts.json", "outcome.json", "usage.json"]
 
 
+def test_no_part_of_a_page_is_empty_while_it_loads(browser, project):
+    project(count=4)
+    text = browser.get("/p/digits").text + browser.get("/p/digits/compare?e=1,2").text
+    for part in ("charts", "slots", "more", "curves"):
+        assert re.search(rf'<section class="[^"]*" id="{part}"[^>]*><p class="note[^>]*>Loading [a-z ]+…</p>', text), (
+            part
+        )
+    assert re.search(r'<div class="plot" data-curve="4"[^>]*><p class="note wait">Loading its curve…</p>', text)
+
+
 def test_what_runs_has_taken_its_time_so_far(browser, project):
     store = project(count=1)
     store.ask(2, {"lr": 0.01, "opt": "adam"}, [0.5, 0.5])
@@ -542,7 +552,7 @@ def test_the_list_shows_how_each_search_goes(browser, project, home):
     failing.close()
     rows = dict(re.findall(r'<tr data-project="(\w+)">(.*?)</tr>', browser.get("/").text, re.DOTALL))
     assert re.search(r'<svg class="rise".*?<path d="M[\d.]+ [\d.]+H', rows["digits"])
-    assert re.search(r'<b title="0.2">0.2</b> <span class="w">val_loss ↓</span>', rows["digits"])
+    assert re.search(r'<b title="0.2">0.2</b> <span class="w">lowest val_loss</span>', rows["digits"])
     assert 'data-state="All failed"' in rows["failing"]
     assert "No result: it failed" in rows["failing"]
 

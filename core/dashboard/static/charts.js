@@ -14,7 +14,7 @@ export async function startPictures(app) {
   const charts = part("charts");
   app.showCharts();
   const [left, right] = [el("figure", {}), el("figure", { class: "pcf" })];
-  charts.append(left, right);
+  charts.replaceChildren(left, right);
   app.best = new BestChart(app, left);
   app.parallel = new ParallelChart(app, right);
   await app.best.draw();

@@ -15,7 +15,9 @@ export async function start() {
   if (!numbers.length) return (section.hidden = true);
   const plot = el("div", { class: "plot", role: "img", "aria-label": `Curves of experiments ${numbers.join(", ")}` });
   const rows = () => [["number", "step", page.summary.metric.name], ...numbers.flatMap((number) => found.get(number).step.map((step, at) => [number, step, found.get(number).value[at]]))];
-  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric.name), downloads("Curves", plot, rows)), plot);
+  const without = page.numbers.filter((number) => !numbers.includes(number)).map((number) => `#${number}`);
+  const missing = without.length ? el("p", { class: "note" }, `No curve: ${without.join(", ")}`) : null;
+  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric.name), missing ?? "", downloads("Curves", plot, rows)), plot);
   await drawCurves(plot, numbers.map((number) => ({ number, ...found.get(number), stroke: stroke(page.numbers.indexOf(number)), label: `#${number}` })));
   onTheme(() => plot.plot?.redraw());
 }

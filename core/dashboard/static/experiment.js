@@ -3,9 +3,9 @@
 import { experimentsUrl, getJson, page, projectUrl } from "./api.js";
 import { isPossible, startActions } from "./actions.js";
 import { Curves } from "./curve_cache.js";
-import { Experiments } from "./experiments.js";
+import { Experiments, NO_RESULT } from "./experiments.js";
 import { delayed } from "./dom.js";
-import { counted, numberText } from "./format.js";
+import { beforeEnd, counted, numberText } from "./format.js";
 import { follow, showLink } from "./live.js";
 import { LogView } from "./log_view.js";
 import { colour, onTheme } from "./theme.js";
@@ -35,7 +35,7 @@ export async function start() {
   const drawCurve = async () => {
     app.curve = (await app.curves.of([number], 1000)).get(number);
     const { step = [], value } = app.curve ?? {};
-    if (step.length) part("logged").textContent = `${counted(step.length, "value")}, the last at step ${step.at(-1)}: ${numberText(value.at(-1))}`;
+    if (step.length) part("logged").textContent = `${counted(step.length, "value")}, the last at step ${step.at(-1)}: ${numberText(value.at(-1))}${beforeEnd(status)}`;
     if (!plot) return;
     plot.hidden = step.length < 2;
     if (!plot.hidden) await drawCurves(plot, [{ number, ...app.curve, stroke: () => colour("accent"), label: `#${number}` }], { band: await quartiles() });
@@ -49,7 +49,7 @@ export async function start() {
     if (other) await renew();
     for (const button of document.querySelectorAll("[data-action]")) {
       const { action } = button.dataset;
-      button.hidden = !isPossible(action, app.summary) || (action === "retry" ? !["failed", "stopped"].includes(status) : status !== "running");
+      button.hidden = !isPossible(action, app.summary) || (action === "retry" ? !NO_RESULT.has(status) : status !== "running");
     }
     showLink(part("live"), app.lost ? "lost" : "live", new Date(), status);
     if (detail.metric && status === "running") part("value").textContent = numberText(detail.metric.value);

@@ -1,11 +1,13 @@
 // The experiments in the browser: columns of values, as the API sends them with layout=columns, kept up to date by number.
 
+import { columnForm } from "./format.js";
+
 const LISTS = ["status", "fitness", "started", "finished", "duration", "slot", "reason", "failure", "attempts", "exit_code", "step", "cost"];
 
 // Whether a column has what experiments achieved.
 export const isMeasured = (column) => column.kind === "metric" || column.key === "fitness";
 
-const NO_RESULT = new Set(["failed", "stopped"]);
+export const NO_RESULT = new Set(["failed", "stopped"]); // the server sends no metric for these: what they reported is no result
 
 export class Experiments {
   constructor() {
@@ -89,18 +91,20 @@ export class Experiments {
     return this.columns.find((column) => column.kind === "metric") ?? null;
   }
 
-  // The objective's value as it was last reported, null where there is none.
+  // How the numbers of a column are aligned.
+  form(column) {
+    if (this.formed !== this.revision) [this.formed, this.forms] = [this.revision, new Map()];
+    if (!this.forms.has(column.key)) this.forms.set(column.key, columnForm(this.list(column) ?? []));
+    return this.forms.get(column.key);
+  }
+
+  // The objective's value: of a running experiment the last one; null where there is no result.
   outcome(row) {
     return this.objective ? this.get(this.objective, row) : null;
   }
 
-  // What orders and filters a row: what an experiment reported before it failed or was stopped is no result of it.
-  result(column, row) {
-    return isMeasured(column) && NO_RESULT.has(this.lists.status[row]) ? null : this.get(column, row);
-  }
-
   anyResult() {
-    return this.objective !== null && this.number.some((_, row) => this.result(this.objective, row) !== null);
+    return this.objective !== null && this.number.some((_, row) => this.outcome(row) !== null);
   }
 
   // Rows that completed with a fitness, best first; equals in order of number.

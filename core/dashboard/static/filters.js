@@ -30,7 +30,7 @@ export function matching(experiments, view) {
   }
   for (const [key, brush] of view.brushes) {
     const column = columnOf(experiments, key);
-    if (column) keep((row) => within(brush, experiments.result(column, row)), () => isMeasured(column));
+    if (column) keep((row) => within(brush, experiments.get(column, row)), () => isMeasured(column));
   }
   let [count, pending] = [0, 0];
   for (let row = 0; row < size; row += 1) {
@@ -70,7 +70,7 @@ function queryColumns(experiments, pending) {
   const status = Object.assign((row) => experiments.status(row), { words: STATUS_WORDS });
   const time = (row) => elapsed(experiments, row);
   for (const column of experiments.columns) {
-    const plain = (row) => (pending && isMeasured(column) ? PENDING : experiments.result(column, row));
+    const plain = (row) => (pending && isMeasured(column) ? PENDING : experiments.get(column, row));
     const read = column.kind === "state" ? { status, duration: time }[column.key] ?? plain : plain;
     add(column.label, read);
     add(column.key, read);

@@ -16,6 +16,30 @@ export function numberText(value, digits = 4) {
   return size >= 10 ** (digits - 1) ? value.toFixed(0) : String(Number(value.toPrecision(digits)));
 }
 
+// How numbers of one column stand, so that their points are below each other: {places: digits behind the point, wide: characters}.
+// The same as `column_form` of dashboard/columns.py.
+export function columnForm(values) {
+  let [least, most, negative, exponent] = [Infinity, 0, false, false];
+  for (const value of values) {
+    if (!Number.isFinite(value) || value === 0) continue;
+    const size = Math.abs(value);
+    if (!Number.isInteger(value) && size >= SMALL && size < LARGE) least = Math.min(least, size);
+    exponent ||= size < SMALL || (size >= LARGE && !Number.isInteger(size));
+    most = Math.max(most, size);
+    negative ||= value < 0;
+  }
+  const places = least === Infinity ? 0 : Math.max(0, 3 - Math.floor(Math.log10(least) + 1e-9));
+  const whole = most < 1 || most >= WHOLE ? 1 : 1 + Math.floor(Math.log10(most) + 1e-9);
+  return { places, wide: Math.min(14, Math.max(whole + (places ? 1 + places : 0), exponent ? 8 : 1) + (negative ? 1 : 0)) };
+}
+
+// The class that moves a number to its place: as many digits as it has fewer than the column.
+export function placeClass(text, { places }) {
+  if (!/^-?\d+(\.\d+)?$/.test(text)) return ""; // an exponent, an array, no number
+  const own = text.split(".")[1]?.length ?? 0;
+  return `${places > own ? ` a${places - own}` : ""}${places && !own ? " whole" : ""}`;
+}
+
 // A hyperparameter's value: numbers as above, long arrays by their ends.
 export function valueText(value) {
   if (value === null || value === undefined) return "";
@@ -60,6 +84,11 @@ export function sizeText(size) {
   while (unit < 0 || (size >= 999.5 && unit < units.length - 1)) [size, unit] = [size / 1000, unit + 1];
   return `${size < 9.95 ? size.toFixed(1) : Math.round(size).toLocaleString("en-US")} ${units[unit]}`;
 }
+
+export const directionText = (sign) => (sign < 0 ? "lower is better" : "higher is better");
+
+// Behind the last value of a run without a result.
+export const beforeEnd = (status) => (status === "failed" ? " before it failed" : status === "stopped" ? " before it was stopped" : "");
 
 export const counted = (count, noun) => `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 

@@ -2,6 +2,7 @@
 
 import { Away, experimentsUrl, getJson, projectUrl } from "./api.js";
 import { delayed, el, patch } from "./dom.js";
+import { noCurve } from "./sparklines.js";
 import { colour, onTheme } from "./theme.js";
 import { tick } from "./ticking.js";
 import { onView, view } from "./view_state.js";
@@ -71,8 +72,9 @@ export class Inspector {
     const [found, band] = await Promise.all([curves.of([number]), quartiles()]);
     const curve = found.get(number);
     if (number !== this.number || plot !== this.plot) return;
-    plot.hidden = !curve || curve.step.length < 2;
-    if (plot.hidden) return;
+    const none = !curve || curve.step.length < 2;
+    plot.classList.toggle("none", none);
+    if (none) return plot.replaceChildren(el("p", { class: "note" }, noCurve(experiments.status(row), curve)));
     const name = row === experiments.best() ? "best" : experiments.status(row) === "running" ? "run-fill" : "accent";
     await drawCurves(plot, [{ number, ...curve, stroke: () => colour(name), label: `#${number}` }], { band });
   }

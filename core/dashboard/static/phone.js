@@ -35,7 +35,7 @@ export class SortSelect {
   refresh() {
     const [now] = sorting(this.app.experiments);
     const columns = tableColumns(this.app).filter((column) => !column.fixed && (column.key === now.name || !isHidden(column, view)));
-    const options = columns.flatMap(({ key, label }) => [[`+${key}`, `${label} ↑`], [`-${key}`, `${label} ↓`]]);
+    const options = columns.flatMap(({ key, label }) => [[`+${key}`, `${label} ▲`], [`-${key}`, `${label} ▼`]]);
     const signature = JSON.stringify(options);
     if (signature !== this.drawn) this.element.replaceChildren(...options.map(([value, words]) => el("option", { value }, words)));
     this.drawn = signature;

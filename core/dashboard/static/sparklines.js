@@ -1,8 +1,14 @@
 // The small curves in the table: only those of rows in sight are fetched and drawn.
 
-import { delayed, svg } from "./dom.js";
+import { delayed, el, svg } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [64, 18];
+
+// Why there is no line for a curve of none or one value.
+export function noCurve(status, curve) {
+  if (curve?.step.length) return "No curve: one value was reported.";
+  return status === "queued" || status === "running" ? "No curve yet: no value was reported." : "No curve: its files hold no values by step.";
+}
 
 export class Sparks {
   constructor(app) {
@@ -40,7 +46,11 @@ export class Sparks {
   fill(cell, row) {
     const { experiments, curves } = this.app;
     const curve = curves.known.get(experiments.number[row]);
-    if (!curve || curve.step.length < 2) return;
+    if (!curve) return; // it comes
+    if (curve.step.length < 2) {
+      const words = noCurve(experiments.status(row), curve);
+      return cell.append(el("small", { class: "w", title: words }, curve.step.length ? "1 value" : "none"));
+    }
     const values = curve.value.filter(Number.isFinite);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const first = curve.step[0];

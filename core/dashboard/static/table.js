@@ -15,7 +15,7 @@ import { change, onView, view } from "./view_state.js";
 
 const AROUND = 8; // rows beyond either end of the window
 const PRINTED = 2000; // rows on paper
-const CARDS = 25; // at first on a phone, and more at a time
+const [CARDS, MORE] = [10, 25]; // at first on a phone, and more at a time
 
 export class Table {
   // `box` scrolls and holds the table; `fresh` is the button for results that wait.
@@ -97,6 +97,7 @@ export class Table {
     drawHead(this.head, this.columns, this.app.experiments);
     this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
     this.table.setAttribute("aria-colcount", this.columns.length);
+    this.forms = this.formsNow();
     for (const number of this.made.keys()) this.stale.add(number);
   }
 
@@ -124,7 +125,13 @@ export class Table {
 
   columnsChanged() {
     const now = tableColumns(this.app).filter((column) => !isHidden(column, view));
-    return now.length !== this.columns.length || now.some((column, at) => column.key !== this.columns[at].key);
+    return now.length !== this.columns.length || now.some((column, at) => column.key !== this.columns[at].key) || this.forms !== this.formsNow();
+  }
+
+  // How numbers are aligned: a new one may move all of its column.
+  formsNow() {
+    const { experiments } = this.app;
+    return JSON.stringify([experiments.objective, ...experiments.parameters].map((column) => column && experiments.form(column)));
   }
 
   // --- the window -----------------------------------------------------------------------------------------------------
@@ -139,7 +146,7 @@ export class Table {
   }
 
   showMore() {
-    this.cards += CARDS;
+    this.cards += MORE;
     this.render();
     if (this.more.hidden) this.table.focus({ preventScroll: true });
   }
@@ -191,7 +198,7 @@ export class Table {
     this.below.firstChild.style.height = `${(count - to) * height}px`;
     const rest = this.order.length - count;
     this.more.hidden = !rest;
-    this.more.textContent = `Show ${Math.min(CARDS, rest)} more of ${this.order.length}`;
+    this.more.textContent = `Show ${Math.min(MORE, rest)} more of ${this.order.length}`;
     this.mark();
     this.app.sparks.want(wanted);
   }

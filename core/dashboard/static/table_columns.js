@@ -1,7 +1,8 @@
 // The columns of the table of experiments: which there are, what orders a row, what a cell shows.
 
 import { el, glyph, svg } from "./dom.js";
-import { durationText, exactText, middle, moneyText, numberText, valueText } from "./format.js";
+import { NO_RESULT } from "./experiments.js";
+import { durationText, exactText, middle, moneyText, numberText, placeClass, valueText } from "./format.js";
 import { category } from "./theme.js";
 import { view } from "./view_state.js";
 
@@ -32,6 +33,10 @@ export function tableColumns(app) {
   list.push({ key: "reason", label: "Reason", class: "w", hidden: true, fill: (cell, row) => text(cell, experiments.lists.reason[row] || null, String) });
   return list;
 
+  function form(column) {
+    return experiments.form(column);
+  }
+
   function fillState(cell, row) {
     const status = experiments.status(row);
     cell.append(glyph(status), el("span", { class: "vh" }, status));
@@ -40,12 +45,12 @@ export function tableColumns(app) {
   function fillOutcome(cell, row) {
     const status = experiments.status(row);
     const value = experiments.outcome(row);
-    if (status === "failed" || status === "stopped") {
+    if (NO_RESULT.has(status)) {
       const reason = experiments.lists.reason[row] || status;
       cell.append(el("span", { class: "reason", title: reason }, reason.replace(/^exit code \d+: /, "")));
       return;
     }
-    if (value !== null) cell.append(el("b", { title: String(value) }, numberText(value)));
+    if (value !== null) cell.append(el("b", { class: `w${form(objective).wide}${placeClass(numberText(value), form(objective))}`, title: String(value) }, numberText(value)));
     if (status === "running") {
       const step = experiments.lists.step[row];
       if (step !== null && step !== undefined) cell.append(el("small", {}, app.steps() ? `step ${step}/${app.steps()}` : `step ${step}`));
@@ -61,7 +66,10 @@ export function tableColumns(app) {
       const value = experiments.get(column, row);
       if (value === null) return;
       if (column.choices) cell.append(dot(column, value), middle(exactText(value), 24));
-      else cell.append(valueText(value));
+      else {
+        cell.append(valueText(value));
+        cell.className += placeClass(valueText(value), form(column));
+      }
       if (cell.textContent !== exactText(value)) cell.title = exactText(value);
     };
   }
@@ -98,7 +106,7 @@ export function sortKeys(experiments, key) {
   const keys = new Float64Array(size);
   const texts = [];
   for (let row = 0; row < size; row += 1) {
-    const value = key === "duration" ? elapsed(experiments, row) : experiments.result(column, row);
+    const value = key === "duration" ? elapsed(experiments, row) : experiments.get(column, row);
     if (typeof value === "string") texts.push([row, value]);
     keys[row] = typeof value === "number" ? value : typeof value === "boolean" ? Number(value) : NaN;
   }

@@ -23,7 +23,7 @@ function headCell(column, at, keys, experiments) {
   const down = place >= 0 && keys[place].down;
   const label = middle(column.short ?? column.label, LONGEST);
   if (column.fixed) return el("th", { scope: "col", class: column.class, "aria-colindex": at + 1 }, label);
-  const arrow = place < 0 ? "" : down ? " ↓" : " ↑";
+  const arrow = place < 0 ? "" : down ? " ▼" : " ▲";
   const several = place >= 0 && keys.length > 1 ? el("sup", {}, String(place + 1)) : null;
   const words = label ? [`${label}${arrow}`, several] : [el("span", { class: "vh" }, column.label), arrow];
   const button = el("button", { type: "button", "data-key": column.key, title: `Sort by ${column.label}; with Shift as a further key` }, ...words);

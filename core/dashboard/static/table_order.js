@@ -1,5 +1,6 @@
 // Which rows the table shows, and in which order.
 
+import { NO_RESULT } from "./experiments.js";
 import { sortKeys } from "./table_columns.js";
 import { view } from "./view_state.js";
 
@@ -50,7 +51,7 @@ export function ordered(app) {
 
 // What orders rows without a result, unless something else was asked for: those of the most frequent cause first.
 function causes({ lists: { reason, status }, size }, rows) {
-  const without = rows.filter((row) => status[row] === "failed" || status[row] === "stopped");
+  const without = rows.filter((row) => NO_RESULT.has(status[row]));
   const counts = new Map();
   for (const row of without) counts.set(reason[row], (counts.get(reason[row]) ?? 0) + 1);
   const places = new Map([...counts].sort((a, b) => b[1] - a[1]).map(([cause], place) => [cause, place]));

@@ -349,43 +349,5 @@ def test_while_the_server_is_away_what_is_shown_stays(shared: Any, open_page: Ca
     page.locator("#more").scroll_into_view_if_needed()
     for tab in ("importance", "curves"):
         page.click(f"#tab-{tab}")
+    expect(page.locator("#panel-curves .note")).to_have_text("Loading curves…")  # a word, not an empty place
     assert page.locator("#inspector h2").inner_text() == title  # and no error: `open_page` looks
-
-
-KEPT = """async () => {
-    const { Curves } = await import("/static/curve_cache.js");
-    const { Experiments } = await import("/static/experiments.js");
-    const experiments = new Experiments();
-    const take = (status) => experiments.merge({ version: "1", number: [1], status: [status] });
-    take("running");
-    const curves = new Curves();
-    const found = [];
-    const look = async () => {
-        const curve = await curves.of([1]).then((all) => all.get(1)?.step.at(-1) ?? null, () => "no answer");
-        found.push([curve, curves.steps(experiments)]);
-    };
-    await look();
-    curves.outdate([1]);
-    await look();
-    await look();
-    take("completed");
-    found.push(curves.steps(experiments));
-    curves.outdate([1]);
-    await look();
-    return found;
-}"""
-
-
-def test_a_curve_stays_old_until_it_is_there(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/empty")
-    steps = iter([[1], None, [1, 2], [1, 2, 3]])
-
-    def answer(route: Any) -> None:
-        step = next(steps)
-        if step is None:
-            route.fulfill(status=400, json={"error": {"code": "bad_request", "message": "not now"}})
-        else:
-            route.fulfill(json={"curves": {"1": {"step": step, "value": step}}})
-
-    page.route("**/curves?experiments=1&*", answer)
-    assert page.evaluate(KEPT) == [[1, None], ["no answer", None], [2, None], 2, [3, 3]]

@@ -45,7 +45,7 @@ def test_what_failed_is_shown_as_no_result(shared: Any, open_page: Callable[...,
     expect(page.locator("#inspector h2")).to_contain_text(f"Experiment {number}")
     expect(page.locator("#inspector .ih p")).to_contain_text("failed")
     expect(page.locator("#inspector .iv.best")).to_have_count(0)
-    expect(page.locator("#inspector .iv.void")).to_contain_text("then it failed")
+    expect(page.locator("#inspector .iv.void")).to_contain_text("before it failed")
     page.fill("#experiments input[type=search]", "val_loss < 0.2")
     expect(page.locator(".hint")).to_contain_text("No experiment matches")
 

@@ -133,8 +133,8 @@ def test_states_are_segments_with_counts(page: Any, shared: Any) -> None:
 
 def test_columns_are_chosen(page: Any) -> None:
     page.click("text=Columns")
-    page.get_by_label("dropout").uncheck()
-    page.get_by_label("Started").check()
+    page.get_by_role("checkbox", name="dropout").uncheck()
+    page.get_by_role("checkbox", name="Started").check()
     page.keyboard.press("Escape")
     expect(page.locator('th button[data-key="dropout"]')).to_have_count(0)
     expect(page.locator('th button[data-key="started"]')).to_have_count(1)
@@ -168,7 +168,7 @@ def test_keys_alone_sort_filter_and_choose(page: Any) -> None:
     expect(page.locator(".match")).to_be_visible()
     page.focus('th button[data-key="lr"]')
     page.keyboard.press("Enter")
-    expect(page.locator("th", has_text="lr ↑")).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator("th", has_text="lr ▲")).to_have_attribute("aria-sort", "ascending")
     assert page.evaluate("document.activeElement.dataset.key") == "lr"
     page.focus("#rows")
     page.keyboard.press("Home")
@@ -202,6 +202,31 @@ def test_twelve_rows_are_above_the_fold(page: Any) -> None:
     expect(page.locator("#failures .why")).to_be_visible()
     box = page.locator(ROWS).nth(11).bounding_box()
     assert box["y"] + box["height"] <= 900
+
+
+def test_a_row_without_a_curve_says_so(shared: Any, open_page: Callable[..., Any]) -> None:
+    one = next(e["number"] for e in shared.experiments("hundred") if e["number"] > 60 and e["status"] == "completed")
+    page = open_page(shared, f"/p/hundred?q=number>50+and+number<70&e={one}")
+    words = "No curve: its files hold no values by step."
+    expect(page.locator(f"#row-{one} td.c small")).to_have_text("none")
+    expect(page.locator(f"#row-{one} td.c small")).to_have_attribute("title", words)
+    expect(page.locator("#inspector .plot")).to_have_text(words)
+
+
+def test_points_and_bars_stand_below_each_other(page: Any) -> None:
+    ends = page.locator(f"{ROWS}.completed .vb").evaluate_all(
+        "bars => bars.map(bar => bar.getBoundingClientRect().left)"
+    )
+    assert len(ends) > 20
+    assert max(ends) - min(ends) < 1
+    places = page.locator(f"{ROWS} td[data-key=dropout]").evaluate_all("""cells => cells.map(cell => {
+        const range = document.createRange();
+        const at = cell.textContent.indexOf(".");
+        range.setStart(cell.firstChild, at);
+        range.setEnd(cell.firstChild, at + 1);
+        return range.getBoundingClientRect().left;
+    })""")
+    assert max(places) - min(places) < 1
 
 
 def test_values_come_first_and_are_copied_in_all_their_digits(shared: Any, open_page: Callable[..., Any]) -> None:

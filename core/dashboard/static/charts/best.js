@@ -2,13 +2,14 @@
 
 import { el } from "../dom.js";
 import { openEnds } from "../filters.js";
-import { counted, durationText, middle, numberText, valueText } from "../format.js";
+import { counted, directionText, durationText, middle, numberText, valueText } from "../format.js";
 import { colour } from "../theme.js";
 import { change, onView, view } from "../view_state.js";
-import { hasNoResult, collect, extent, rises, scaleOf } from "./best_data.js";
+import { hasNoResult, collect, extent, laneOf, rises, scaleOf } from "./best_data.js";
 import { axis, downloads, fitted, hideTip, library, showTip, ticksOf } from "./picture.js";
 
-const LANE = 14; // pixels at the bottom, for the crosses of failed ones
+const LANE = 18; // pixels below the value axis, for those without a result
+const NAME = 24; // pixels above it, for the metric
 
 export class BestChart {
   constructor(app, figure) {
@@ -46,13 +47,12 @@ export class BestChart {
   collect() {
     const { experiments } = this.app;
     Object.assign(this, collect(experiments, view.by));
-    const scale = scaleOf(this.points, experiments.sign, view.scale);
-    if (scale.log !== this.log) this.forget(); // a scale of uPlot is of one kind
+    const scale = { ...scaleOf(this.points, experiments.sign, view.scale), lane: laneOf(this.points) };
+    if (scale.log !== this.log || !scale.lane !== !this.lane) this.forget(); // uPlot makes its scale and its axes once
     Object.assign(this, scale);
     const has = (wanted) => this.points.some(({ status }) => status === wanted);
-    const pruned = has("pruned") ? [el("i", { class: "d2" }), "pruned"] : [];
-    const failed = has("failed") ? [el("i", { class: "d3" }, "✕"), "failed"] : [];
-    this.key.replaceChildren(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "completed", ...pruned, ...failed);
+    const others = [["pruned", "d2"], ["running", "d4"]].flatMap(([status, kind]) => (has(status) ? [el("i", { class: kind }), status] : []));
+    this.key.replaceChildren(el("i", { class: "ln" }), "best", el("i", { class: "d1" }), "completed", ...others);
     this.scale.hidden = !this.mayLog;
     this.scale.setAttribute("aria-pressed", String(this.log));
   }
@@ -64,24 +64,25 @@ export class BestChart {
 
   options(stepped) {
     const budget = () => Math.max(Math.min(this.app.summary.planned ?? 0, 1.25 * this.app.experiments.size + 1), this.app.experiments.size, 2); // what is queued takes a fifth at most
+    const lane = this.lane ? LANE : 0;
     const lastX = () => this.x.at(-1) ?? 1;
     return {
       width: this.element.clientWidth || 500,
       height: this.element.clientHeight || 200,
       legend: { show: false },
-      padding: [8, 12, 0, 0],
+      padding: [NAME, 12, 0, 0],
       scales: {
         x: { time: false, range: () => (view.by === "time" ? [0, Math.max(1, lastX() * 1.12)] : [1, this.app.summary.state === "running" ? budget() : Math.max(2, lastX())].map((end, side) => end + (side ? 0.02 * end : -0.01 * lastX()))) },
         y: { range: () => this.range, distr: this.log ? 3 : 1 },
       },
       axes: [
-        axis({ size: 22, grid: { show: false }, space: 60, incrs: view.by === "time" ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000] }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) && value > 0 ? String(value) : "")),
-        axis({ size: 46, space: 34, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => numberText(value)),
+        axis({ size: 22 + lane, gap: 4 + lane, grid: { show: false }, space: 60, incrs: view.by === "time" ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000] }, (value) => (view.by === "time" ? durationText(value) : Number.isInteger(value) && value > 0 ? String(value) : "")),
+        axis({ size: 56, space: 24, ...(this.log ? { splits: () => ticksOf(...this.range, true, 6) } : {}) }, (value) => numberText(value)),
       ],
       series: [{}, { stroke: () => colour("best"), width: 2, paths: stepped, points: { show: false } }],
       cursor: { drag: { x: true, y: true, uni: 24, setScale: false }, points: { show: false }, y: false },
       hooks: {
-        drawAxes: [(plot) => this.drawName(plot), (plot) => this.drawQueued(plot)],
+        drawAxes: [(plot) => this.drawName(plot), (plot) => this.drawQueued(plot), (plot) => this.drawLane(plot)],
         draw: [(plot) => this.drawPoints(plot)],
         setSelect: [(plot) => this.brushed(plot)],
         ready: [(plot) => this.listen(plot)],
@@ -89,14 +90,30 @@ export class BestChart {
     };
   }
 
-  // The metric, and where better results stand, at the top of its axis.
+  // The metric, and where better results stand, above its axis.
   drawName({ ctx, bbox }) {
     const { objective, sign } = this.app.experiments;
+    const scale = devicePixelRatio || 1;
     ctx.save();
     ctx.font = plotFont("");
     ctx.fillStyle = colour("ink-3");
     ctx.textAlign = "left";
-    haloed(ctx, `${middle(objective.label, 24)} ${sign < 0 ? "↓" : "↑"}`, bbox.left + 4 * devicePixelRatio, bbox.top + 8 * devicePixelRatio);
+    ctx.fillText(`${middle(objective.label, 24)}, ${directionText(sign)}`, 8 * scale, bbox.top - 11 * scale);
+    ctx.restore();
+  }
+
+  // Below the value axis, apart from it, with its name: what failed is neither good nor bad.
+  drawLane({ ctx, bbox }) {
+    if (!this.lane) return;
+    const scale = devicePixelRatio || 1;
+    const top = bbox.top + bbox.height + 3 * scale;
+    ctx.save();
+    ctx.fillStyle = colour("bad-soft");
+    ctx.fillRect(bbox.left, top, bbox.width, (LANE - 3) * scale);
+    ctx.font = plotFont("");
+    ctx.fillStyle = colour("bad");
+    ctx.textAlign = "right";
+    ctx.fillText(this.lane, bbox.left - 4 * scale, top + 11 * scale);
     ctx.restore();
   }
 
@@ -128,9 +145,9 @@ export class BestChart {
       const shown = mask[point.row] && (view.state === "all" || view.state === point.status);
       const x = plot.valToPos(point.x, "x", true);
       point.at = null;
-      ctx.globalAlpha = shown ? 0.2 + 0.58 * many : 0.14 * many;
+      ctx.globalAlpha = shown ? 0.25 + 0.65 * many : 0.14 * many;
       if (hasNoResult(point)) {
-        const y = bbox.top + bbox.height - (LANE / 2) * scale;
+        const y = bbox.top + bbox.height + (3 + (LANE - 3) / 2) * scale;
         point.at = [x, y];
         ctx.strokeStyle = colour(point.status === "failed" ? "bad" : "prune");
         ctx.lineWidth = 1.7 * scale;
@@ -164,9 +181,10 @@ export class BestChart {
     ctx.restore();
   }
 
-  // The numbers of those that were the best for a while, where there is room beside the line.
+  // The numbers of those that were the best for a while, on the side of the line where no result can stand.
   drawRises(plot, scale) {
     const { ctx } = plot;
+    const beyond = this.beyond * scale;
     ctx.font = plotFont("");
     ctx.fillStyle = colour("best");
     ctx.textAlign = "left";
@@ -177,7 +195,7 @@ export class BestChart {
       const [x, width] = [point.at[0] + 4 * scale, ctx.measureText(label).width];
       const end = Math.min(plot.valToPos(until, "x", true), this.winner?.at?.[0] ?? Infinity);
       if (x < free || x + width > end) continue;
-      haloed(ctx, label, x, point.at[1] - 5 * scale);
+      haloed(ctx, label, x, point.at[1] + beyond);
       free = x + width + 4 * scale;
     }
   }
@@ -206,9 +224,14 @@ export class BestChart {
     const width = ctx.measureText(label).width;
     const end = plot.valToPos(this.x.at(-1), "x", true);
     const beside = end + 8 * scale + width < bbox.left + bbox.width + 8 * scale;
-    const [left, base] = beside ? [end + 8 * scale, y + 4 * scale] : [Math.min(end, bbox.left + bbox.width) - width - 2 * scale, y + (y < bbox.top + 24 * scale ? 16 : -9) * scale];
+    const [left, base] = beside ? [end + 8 * scale, y + 4 * scale] : [Math.min(end, bbox.left + bbox.width) - width - 2 * scale, y + this.beyond * scale];
     ctx.textAlign = "left";
     haloed(ctx, label, left, base);
+  }
+
+  // Pixels from the line to the foot of a label on its better side.
+  get beyond() {
+    return this.app.experiments.sign < 0 ? 14 : -6;
   }
 
   brushed(plot) {
@@ -244,16 +267,16 @@ export class BestChart {
       }
       return found;
     };
-    let pressed = null;
-    plot.over.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
-    plot.over.addEventListener("pointermove", (event) => {
+    let pressed = null; // on the root: the lane of failures is outside of uPlot's own area
+    plot.root.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
+    plot.root.addEventListener("pointermove", (event) => {
       const point = nearest(event);
       if (!point) return hideTip();
       const { experiments } = this.app;
-      showTip(event, `#${experiments.number[point.row]} ${numberText(point.value)}`, point.status, experiments.lists.reason[point.row], valuesLine(experiments, point.row));
+      showTip(event, `#${experiments.number[point.row]} ${hasNoResult(point) ? "no result" : numberText(point.value)}`, point.status, experiments.lists.reason[point.row], valuesLine(experiments, point.row));
     });
-    plot.over.addEventListener("pointerleave", hideTip);
-    plot.over.addEventListener("click", (event) => {
+    plot.root.addEventListener("pointerleave", hideTip);
+    plot.root.addEventListener("click", (event) => {
       const still = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 4;
       const point = still && nearest(event);
       if (point) this.app.choose(this.app.experiments.number[point.row]);

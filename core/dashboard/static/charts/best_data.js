@@ -1,6 +1,9 @@
 // What Best so far draws: a point for each experiment, the best until each, and the scale on which they are told apart.
 
+import { NO_RESULT } from "../experiments.js";
 import { visibleRange } from "../format.js";
+
+const [EDGE, NAMES] = [0.06, 0.2]; // of the axis: beyond the worst value, and beyond the best, where numbers stand at the line
 
 // {points: in order of x, x, line: the best until each, winner: the point of the best}
 export function collect(experiments, by) {
@@ -30,24 +33,31 @@ export function rises(points, line) {
 }
 
 // {log, mayLog: whether a log scale is possible, range: [low, high] of the axis}. What is far worse than the bulk does not
-// count: it stands at the edge. `wanted`: "log", "linear" or "" for as the values are.
+// count: it stands at the edge. Failures have no place on it: they stand in a lane of their own. `wanted`: "log", "linear" or
+// "" for as the values are.
 export function scaleOf(points, sign, wanted) {
   const values = valuesOf(points);
-  const lane = points.some(hasNoResult) ? 0.13 : 0.06; // crosses have the bottom for themselves
   if (!values.length) return { log: false, mayLog: false, range: [0, 1] };
   const [least, most] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
   const mayLog = least > 0 && (most > 10 * least || wanted === "log"); // elsewhere it changes nothing that can be seen
   const [low, high, log] = visibleRange(values, sign, wanted);
+  const [below, above] = sign < 0 ? [NAMES, EDGE] : [EDGE, NAMES];
   if (log) {
     const [from, to] = [Math.log10(low), Math.log10(high)];
     const room = to - from || 1;
-    return { log: true, mayLog, range: [10 ** (from - lane * room), 10 ** (to + 0.08 * room)] };
+    return { log: true, mayLog, range: [10 ** (from - below * room), 10 ** (to + above * room)] };
   }
   const room = high - low || Math.abs(high) || 1;
-  return { log: false, mayLog, range: [low - lane * room, high + 0.08 * room] };
+  return { log: false, mayLog, range: [low - below * room, high + above * room] };
 }
 
-export const hasNoResult = ({ status }) => status === "failed" || status === "stopped";
+// What the lane of those without a result is called; empty where there is none.
+export function laneOf(points) {
+  const found = new Set(points.filter(hasNoResult).map(({ status }) => status));
+  return found.size > 1 ? "no result" : ([...found][0] ?? "");
+}
+
+export const hasNoResult = ({ status }) => NO_RESULT.has(status);
 
 const valuesOf = (points) => points.filter((point) => Number.isFinite(point.value) && !hasNoResult(point)).map(({ value }) => value);
 

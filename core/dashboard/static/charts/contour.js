@@ -20,7 +20,7 @@ export class ContourPanel {
     this.element = el("div", { class: "plot", role: "img", "aria-label": "Contour" });
     this.element.style.height = "320px";
     this.selects = [0, 1].map((at) => el("select", { "aria-label": at ? "Vertical hyperparameter" : "Horizontal hyperparameter" }));
-    this.note = el("span", { class: "note" });
+    this.note = el("span", { class: "note" }, "Loading contour…");
     for (const select of this.selects) {
       select.addEventListener("change", () => {
         change({ pair: this.selects.map(({ value }) => value) });

@@ -1,7 +1,7 @@
 // Curves of the metric over steps: one over the others' quartile band (inspector), or many at once.
 
 import { el } from "../dom.js";
-import { numberText } from "../format.js";
+import { counted, numberText } from "../format.js";
 import { category, colour, faded, onTheme, sequence } from "../theme.js";
 import { dataUrl, getJson } from "../api.js";
 import { axis, downloads, fitted, hideTip, library, showTip } from "./picture.js";
@@ -13,6 +13,7 @@ export async function drawCurves(element, curves, { band = null, choose = null, 
   const uplot = await library("uplot");
   if (!uplot || !element.isConnected) return null;
   element.plot?.destroy();
+  element.querySelector(".note")?.remove(); // said that it loads, or that there was none
   const tables = curves.map(({ step, value }) => [step, value]);
   const banded = band && band.count > 2 && band.step.length > 1;
   if (banded) tables.unshift([band.step, band.q25, band.q75, band.median]);
@@ -133,7 +134,7 @@ export class CurvesPanel {
     this.app = app;
     this.element = el("div", { class: "plot", role: "img", "aria-label": "Curves of the metric over steps" });
     this.element.style.height = "260px";
-    this.note = el("p", { class: "note" });
+    this.note = el("p", { class: "note" }, "Loading curves…");
     this.curves = [];
     const again = () => this.draw();
     this.most = el("select", { "aria-label": "Curves", onchange: again }, el("option", { value: FEW }, `first ${FEW}`), el("option", { value: MOST }, `first ${MOST}`));
@@ -151,7 +152,9 @@ export class CurvesPanel {
     const rows = this.app.table.order.filter((row) => experiments.status(row) !== "queued").slice(0, MOST);
     const found = await curves.of(rows.map((row) => experiments.number[row]), 60);
     const numbers = [...found.keys()].filter((number) => found.get(number).step.length > 1).slice(0, Number(this.most.value));
-    this.note.textContent = numbers.length ? `${numbers.length} curves of ${experiments.objective.label}` : "No experiment reported its metric more than once.";
+    const without = rows.filter((row) => !((found.get(experiments.number[row])?.step.length ?? 0) > 1)).length;
+    const missing = without ? `; ${without} of ${counted(rows.length, "experiment")} have none` : "";
+    this.note.textContent = numbers.length ? `${numbers.length} curves of ${experiments.objective.label}${missing}` : "No experiment reported its metric more than once.";
     this.element.hidden = !numbers.length;
     const best = experiments.number[experiments.best()];
     this.curves = numbers.toReversed().map((number) => {

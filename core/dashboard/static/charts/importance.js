@@ -27,10 +27,10 @@ export class ImportancePanel {
     this.app = app;
     this.panel = panel;
     this.found = null;
+    panel.replaceChildren(el("p", { class: "note" }, "Computing…"));
   }
 
   async draw() {
-    if (!this.found) this.panel.replaceChildren(el("p", { class: "note" }, "Computing…"));
     let found;
     try {
       found = await importanceOf(this.app);

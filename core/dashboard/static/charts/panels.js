@@ -34,7 +34,7 @@ export class Panels {
     new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
       if (this.seen) this.draw();
-    }).observe(this.section);
+    }, { rootMargin: "400px" }).observe(this.section); // before it comes into sight
     onView((what) => ["query", "brushes", "state", "selected", "sort"].some((key) => what.has(key)) && this.draw());
     this.show(0);
   }

@@ -84,9 +84,8 @@ export class ParallelChart {
     const { experiments } = this.app;
     const { mask } = this.app.matching();
     const { context: ctx } = canvasOf(this.element, undefined, this.canvas);
-    const narrowed = view.query || view.brushes.size || (view.state !== "all" && view.state !== "completed");
     const [best, chosen] = [experiments.best(), experiments.rows.get(view.selected)];
-    const many = Math.min(1, Math.sqrt(150 / rows.length));
+    const many = Math.min(1, Math.sqrt(150 / rows.length)); // their colours have the contrast that lines need, if they are opaque
     const metricAxis = this.lines.at(-1);
     const styles = rows.map((row) => {
       const shown = mask[row] && (view.state === "all" || view.state === "completed");
@@ -94,7 +93,7 @@ export class ParallelChart {
       if (shown && row === best) return { row, order: 2, colour: colour("best"), alpha: 1, width: 2.6 };
       if (!shown) return { row, order: 0, colour: colour("prune"), alpha: 0.16 * many, width: 1 };
       const good = this.goodness(metricAxis.place(experiments.outcome(row)));
-      return { row, order: 1, colour: sequenceAt(1 - good), alpha: (narrowed ? 0.85 : 0.2 + 0.6 * good) * Math.max(0.25, many), width: 1.3 };
+      return { row, order: 1, colour: sequenceAt(1 - good), alpha: good > 2 / 3 ? 1 : many, width: 1 + 0.6 * good };
     });
     styles.reverse(); // better lines over worse ones
     styles.sort((a, b) => a.order - b.order);
@@ -144,12 +143,13 @@ export class ParallelChart {
       ctx.textAlign = align;
       ctx.fillStyle = colour("ink-2");
       ctx.font = "600 11px Inter, system-ui, sans-serif";
-      const better = isMetric ? (this.app.experiments.sign < 0 ? " ↓" : " ↑") : ""; // where better results stand
-      ctx.fillText(`${cutTo(ctx, axis.column.label, room - 10)}${better}`, edge, 14);
+      ctx.fillText(cutTo(ctx, axis.column.label, room), edge, 14);
       ctx.font = "11px Inter, system-ui, sans-serif";
       ctx.fillStyle = colour("ink-3");
-      ctx.fillText(cutTo(ctx, axis.ends[1], room), edge, 32);
-      ctx.fillText(cutTo(ctx, axis.ends[0], room), edge, height - 6);
+      const [low, high] = axis.ends.map((end, side) => (isMetric && side === this.goodness(1) ? `best ${end}` : end));
+      const free = (side) => (isMetric && at ? apart + 20 - ctx.measureText(this.lines[at - 1].ends[side]).width / 2 : room); // up to its neighbour's
+      ctx.fillText(cutTo(ctx, high, Math.max(room, free(1))), edge, 32);
+      ctx.fillText(cutTo(ctx, low, Math.max(room, free(0))), edge, height - 6);
       for (const [place, word] of axis.between) this.halo(ctx, cutTo(ctx, word, room), x, this.y(place) + 4, "ink-3");
       const brush = dragged?.at === at ? dragged.brush : view.brushes.get(axis.column.key);
       if (brush) this.drawBrush(ctx, axis, at, brush);

@@ -15,7 +15,7 @@ export class SlicesPanel {
   constructor(app, panel) {
     this.app = app;
     this.grid = el("div", { class: "slices" });
-    this.note = el("p", { class: "note" });
+    this.note = el("p", { class: "note" }, "Loading slices…");
     panel.replaceChildren(el("figcaption", {}, this.note, downloads("Slices", this.grid, () => this.rows())), this.grid);
     this.slices = [];
     new ResizeObserver(() => app.panels?.draw()).observe(this.grid);
@@ -84,7 +84,7 @@ export class SlicesPanel {
       const jitter = column.choices ? (((experiments.number[row] * 0.618) % 1) - 0.5) * 0.6 / across.all.length : 0;
       const point = { row, x: x(across.place(value)) + jitter * inner, y: y(outcome) };
       slice.points.push(point);
-      ctx.globalAlpha = at === 0 ? 1 : mask[row] ? 0.55 : 0.1;
+      ctx.globalAlpha = at === 0 ? 1 : mask[row] ? (ranked.length > 2000 ? 0.5 : 0.8) : 0.1;
       ctx.fillStyle = colour(at === 0 ? "best" : "done");
       ctx.beginPath();
       ctx.arc(point.x, point.y, at === 0 ? 4 : small, 0, 7);

@@ -1,6 +1,7 @@
 // Slots: which experiment each slot ran, over time. Gaps are idle slots, long bars stragglers.
 
 import { el } from "../dom.js";
+import { NO_RESULT } from "../experiments.js";
 import { counted, durationText, numberText } from "../format.js";
 import { colour } from "../theme.js";
 import { onView, view } from "../view_state.js";
@@ -8,6 +9,12 @@ import { canvasOf, downloads, FONT, hideTip, showTip, ticksOf } from "./picture.
 
 const LEFT = 44; // pixels for the names of the slots
 const FOOT = 20;
+
+// What share of all slots was busy, over `seconds`.
+export function busyText(bars, lanes, seconds) {
+  const share = Math.min(1, bars.reduce((sum, { from, to }) => sum + to - from, 0) / (lanes * seconds || 1));
+  return `${Math.round(100 * share)} % of ${counted(lanes, "slot")} busy`;
+}
 
 export class Timeline {
   constructor(app, section) {
@@ -53,10 +60,11 @@ export class Timeline {
     this.section.hidden = !bars.length;
     if (!bars.length || !this.section.clientWidth) return;
     if (live) last = Math.max(last, Date.now() / 1000);
+    lanes = Math.max(lanes, this.app.summary.slots ?? 1); // those that nothing ran on are idle
     this.lanes = lanes;
-    const share = Math.min(1, bars.reduce((sum, { from, to }) => sum + to - from, 0) / (lanes * (last - first) || 1));
-    this.busy.textContent = `${Math.round(100 * share)} % busy`;
-    this.element.setAttribute("aria-label", `${counted(lanes, "slot")} over ${durationText(last - first)}, ${Math.round(100 * share)} % busy`);
+    const words = busyText(bars, lanes, last - first);
+    this.busy.textContent = words;
+    this.element.setAttribute("aria-label", `${words} over ${durationText(last - first)}`);
     if (this.section.classList.contains("closed")) return this.drawLine(bars, first, last);
     const pitch = lanes > 8 ? 8 : 16;
     const height = lanes * pitch + FOOT;
@@ -76,7 +84,7 @@ export class Timeline {
     for (const bar of bars) {
       const state = status[bar.row];
       const isBest = bar.row === best;
-      ctx.globalAlpha = isBest || state === "failed" || state === "running" ? 1 : state === "completed" ? 0.62 : 0.5;
+      ctx.globalAlpha = 1;
       ctx.fillStyle = colour(isBest ? "best" : state === "failed" ? "bad" : state === "running" ? "run-fill" : state === "completed" ? "done" : "prune");
       const from = this.x(bar.from);
       const long = Math.max(1, this.x(bar.to) - from - (this.x(bar.to) - from > 4 ? 1.5 : 0));
@@ -152,7 +160,7 @@ export class Timeline {
     const bar = this.at(event);
     if (!bar) return hideTip();
     const { experiments } = this.app;
-    showTip(event, `#${experiments.number[bar.row]} ${numberText(experiments.outcome(bar.row))}`, `${experiments.status(bar.row)} in ${durationText(bar.to - bar.from)}`, experiments.lists.reason[bar.row]);
+    showTip(event, `#${experiments.number[bar.row]} ${NO_RESULT.has(experiments.status(bar.row)) ? "no result" : numberText(experiments.outcome(bar.row))}`, `${experiments.status(bar.row)} in ${durationText(bar.to - bar.from)}`, experiments.lists.reason[bar.row]);
   }
 
   rows() {
