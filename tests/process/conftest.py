@@ -4,6 +4,7 @@ A cold driver takes a second to import everything. A warm one is forked from a p
 process of its own, in a session of its own, which runs the same `main` and ends as any other.
 """
 
+import functools
 import json
 import os
 import shlex
@@ -16,9 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from studio.host import create_host
 from studio.project.project import Project
 from studio.project.records import read_events, reading
+from studio.search.run import run
 from studio.system.processes import marked
+from studio.testing.fakes import fake_backend
 
 WARM = """
 import contextlib, importlib, io, json, os, signal, sys, tempfile
@@ -331,6 +335,29 @@ def journal(home):
 def record(home):
     """`record("p")`: number, values and fitness of each experiment."""
     return lambda project: [(e.number, e.values, e.fitness) for e in Project(project).experiments]
+
+
+CMA = ("--project=p", "--optimizer=cma", "--seed=1", "--hp=lr=1e-4:1:l")  # a search whose values depend on all before
+SCORE = 'print("fitness:", -((lr - 0.02) ** 2))\n'  # how its script ends
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """`undisturbed(3)`: the record of the search `CMA` over three experiments, where nothing happens to it."""
+
+    @functools.cache
+    def carry_out(size):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        (folder / "train.py").write_text(f"lr = 0.1\n{SCORE}")
+        host = create_host(plugins=[fake_backend(lambda run: -((run.values["lr"] - 0.02) ** 2)).plugin()])
+        options = {"optimizer": "cma", "seed": 1, "max_experiments": size, "backend": "fake", "host": host}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STUDIO_HOME", str(folder / "home"))
+            patch.chdir(folder)
+            project = run("train.py", hyperparams={"lr": "1e-4:1:l"}, **options)
+            return [(e.number, e.values, e.fitness) for e in project.experiments]
+
+    return carry_out
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
