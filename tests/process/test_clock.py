@@ -37,12 +37,9 @@ time.sleep(0.05)
 print("fitness:", -((lr - 0.02) ** 2))
 """
 JUMPS = {
-    "back": [0.0, -HOUR, -2 * HOUR, -24 * HOUR, -365 * 24 * HOUR],
-    "forward": [0.0, HOUR, 24 * HOUR, 365 * 24 * HOUR],
     "back and forward": [0.0, HOUR, -HOUR, 30 * HOUR, -400 * 24 * HOUR],
     "before 1970": [0.0, -time.time() - 1000.0],
 }
-UNDISTURBED = []  # the record of that search, once it was carried out
 
 
 @pytest.fixture
@@ -70,20 +67,9 @@ def attempts(home):
     return [duration for (duration,) in rows]
 
 
-@pytest.fixture
-def undisturbed(tree, command, tmp_path, monkeypatch, record):
-    """The record of the search with a clock that only goes on; its script is there."""
+@pytest.mark.parametrize(("jumps", "workers"), [("back and forward", 1), ("before 1970", 3)])
+def test_a_search_while_the_clock_jumps(jumps, workers, jumping, command, record, home, tree, undisturbed):
     tree("train.py", SCORES)
-    if not UNDISTURBED:
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "quiet"))
-        assert command(*SEARCH[:-1], "--max-experiments=5", "train.py").code == 0
-        UNDISTURBED.extend((e.number, e.values, e.fitness) for e in Project("p").experiments)
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-    return UNDISTURBED
-
-
-@pytest.mark.parametrize(("jumps", "workers"), [*((jumps, 1) for jumps in JUMPS), ("back and forward", 3)])
-def test_a_search_while_the_clock_jumps(jumps, workers, jumping, command, record, home, undisturbed):
     jumping(JUMPS[jumps])
     begun = time.monotonic()
     assert command(*SEARCH[:-1], f"--num-workers={workers}", "--max-experiments=3", "train.py").code == 0
@@ -97,7 +83,7 @@ def test_a_search_while_the_clock_jumps(jumps, workers, jumping, command, record
     for e in experiments:  # times are the clock's, whatever it said
         assert datetime.fromisoformat(e["started"]).tzinfo == datetime.fromisoformat(e["finished"]).tzinfo == UTC
     if workers == 1:
-        assert record("p") == undisturbed
+        assert record("p") == undisturbed(5)
     shown = command("runs", "list", "p").out
     assert "-0:" not in shown
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ["1", "2", "3", "4", "5"]
@@ -177,7 +163,7 @@ class Silent:
         return lambda *_: None
 
 
-@pytest.mark.parametrize("max_time", ["1s", "15m", "2d"])
+@pytest.mark.parametrize("max_time", ["1s", "2d"])
 def test_max_time_holds_to_the_second_by_the_drivers_clock(max_time, hand_set, jumping):
     driver, clock = hand_set(max_time)
     limit = driver.plan.settings.max_time

@@ -68,7 +68,6 @@ connection.execute("BEGIN IMMEDIATE")
 open(notes + "-go", "w").close()
 sys.stdin.read()
 """
-UNDISTURBED = []  # the record of that search, once it was carried out
 
 
 @pytest.fixture
@@ -77,20 +76,13 @@ def folder(home):
 
 
 @pytest.fixture
-def undisturbed(tree, command, record, notes, tmp_path, monkeypatch):
-    """The record of the search where nothing happens; its script is there."""
+def scores(tree):
+    """The script of the search."""
     tree("train.py", SCORES)
-    if not UNDISTURBED:
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "quiet"))
-        assert command(*SEARCH).code == 0
-        UNDISTURBED.extend((e.number, e.values, e.fitness) for e in Project("p").experiments)
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-        notes.path.unlink()
-    return UNDISTURBED
 
 
 @pytest.fixture
-def begun(undisturbed, command):
+def begun(scores, command):
     """A project `p` with two experiments of the search; what `runs list --json` prints of it."""
     assert command(*SEARCH[:-2], "--max-experiments=2", "train.py").code == 0
     return command("runs", "list", "p", "--json").out
@@ -139,7 +131,7 @@ def assert_goes_on(command, record, notes, undisturbed, cut_off=None):
     """`studio resume` makes of it what an undisturbed search is; each script ran once, but for one that may be `cut_off`."""
     again = command("resume", "p", f"--max-experiments={BUDGET}")
     assert again.code == 0, again
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(BUDGET)
     assert {(e.status, e.attempt) for e in Project("p").experiments} == {("completed", 1)}
     begun = [notes.of(f"p/{number}").count("begins") for number in range(1, BUDGET + 1)]
     assert begun in ([1] * BUDGET, [1 + (number == cut_off) for number in range(1, BUDGET + 1)])
@@ -164,7 +156,7 @@ def test_a_driver_waits_for_a_program_that_holds_the_database(
         ]
         assert (one.running, list(one.shown)) == (True, [1])
     assert one.wait() == 0, one.err
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(BUDGET)
 
 
 def test_a_program_that_holds_it_longer_ends_the_search(
@@ -216,12 +208,6 @@ def test_one_that_shuts_out_readers_too_is_named_to_all(begun, command, hold, mo
     assert_goes_on(command, record, notes, undisturbed)
 
 
-def test_a_reader_that_takes_its_time_holds_up_nobody(begun, command, hold, record, notes, undisturbed, monkeypatch):
-    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.0)  # whoever waits, fails
-    with hold("BEGIN", "SELECT * FROM events"):
-        assert_goes_on(command, record, notes, undisturbed)
-
-
 # --- not to be written ------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +227,6 @@ def humble(home):
 
 
 PROTECTED = {
-    "file": (lambda folder: [database(folder)], 0o400, "make the folder and its files writable"),
     "unreadable file": (lambda folder: [database(folder)], 0o000, "make the folder and its files accessible"),
     "folder": (lambda folder: [folder], 0o500, "make the folder and its files writable"),
     "lock": (lambda folder: [folder / "lock"], 0o400, "cannot lock project 'p'"),
@@ -356,7 +341,7 @@ def test_a_disk_that_fails_in_mid_search(
     assert_said(command("resume", "p"), "cannot lock project 'p'", "its disk must be writable")
     failing_disk.mend()
     assert command("resume", "p").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(BUDGET)
     assert {(e.status, e.attempt) for e in Project("p").experiments} == {("completed", 1)}
 
 
@@ -413,20 +398,13 @@ def with_statement(statement):
 
 DAMAGES = {
     "pages in the middle": lambda path: overwrite(path, 5 * PAGE, b"\xa5" * (path.stat().st_size - 8 * PAGE)),
-    "the first page": lambda path: overwrite(path, 100, b"\0" * (PAGE - 100)),
-    "no database": lambda path: path.write_bytes(b"\x89PNG" * 5000),
-    "another program's": foreign,
-    "another program's, with a version": lambda path: foreign(path, VERSION),
+    "another program's": lambda path: foreign(path, VERSION),
     "empty": lambda path: os.truncate(path, 0),
-    "cut off in the first page": lambda path: os.truncate(path, 1000),
     "cut off in half": lambda path: os.truncate(path, path.stat().st_size // 2 + 100),
     "missing": Path.unlink,
     "without a table": with_statement("DROP TABLE events"),
-    "with a negative version": with_statement("PRAGMA user_version = -3"),
     "with text that is no JSON": with_statement("""UPDATE events SET "values" = '{"lr": 0.1' WHERE number = 7"""),
-    "with text that is no text": with_statement(
-        """UPDATE events SET "values" = CAST(x'7bff7d' AS TEXT) WHERE id = 7"""
-    ),
+    "with a time that no clock shows": with_statement("UPDATE attempts SET started = 1e12 WHERE number = 7"),
 }
 
 
@@ -449,17 +427,7 @@ def test_the_backup_takes_the_place_of_a_damaged_database(damage, many, listed, 
     assert [e.status for e in Project("p").experiments] == ["completed"] * 152
 
 
-@pytest.mark.parametrize("change", ["started = 1e12", "finished = -1e12"])
-def test_a_time_that_no_clock_shows_is_damage(change, many, command, folder, listed):
-    with_statement(f"UPDATE attempts SET {change} WHERE number = 7")(database(folder))
-    for arguments in (("runs", "list", "p"), ("resume", "p")):
-        assert_said(command(*arguments), str(database(folder)), RESTORE)
-    assert f"fix: {RESTORE}" in command("doctor", "p").out
-    assert command("doctor", "p", "--restore").code == 0
-    assert (listed(), command("doctor", "p").code) == (many, 0)
-
-
-@pytest.mark.parametrize("change", ["fitness = 'good'", "kind = 'told'", "at = 'noon'"])
+@pytest.mark.parametrize("change", ["fitness = 'good'", "kind = 'told'"])
 def test_a_line_that_studio_never_wrote_ends_the_resume(change, many, command, folder, listed):
     """SQLite keeps anything in any column, and its own check finds nothing wrong with it."""
     with_statement(f"PRAGMA ignore_check_constraints = ON; UPDATE events SET {change} WHERE id = 8")(database(folder))
@@ -469,12 +437,12 @@ def test_a_line_that_studio_never_wrote_ends_the_resume(change, many, command, f
     assert (listed(), command("doctor", "p").code) == (many, 0)
 
 
-@pytest.mark.parametrize("seed", range(60 if LONG else 3))
+@pytest.mark.parametrize("seed", range(60 if LONG else 1))
 def test_wherever_the_damage_is_there_is_one_line_and_no_crash(seed, many, listed, command, folder):
     """Random bytes in random places: Studio reads it all the same, or says so; its backup brings all back."""
     draw = random.Random(seed)
     whole = database(folder).read_bytes()
-    for _ in range(12):
+    for _ in range(10):
         database(folder).write_bytes(whole)
         overwrite(database(folder), draw.randrange(len(whole) - 200), draw.randbytes(draw.choice([1, 8, 200])))
         for arguments in (("runs", "list", "p", "--json"), ("resume", "p"), ("doctor", "p")):
@@ -489,10 +457,16 @@ def test_wherever_the_damage_is_there_is_one_line_and_no_crash(seed, many, liste
 
 
 RESTORING = [
-    ("before", "studio.project.backup:examine_backup", 1),
-    ("after", "studio.project.backup:_check_gain", 1),
     ("after", "shutil:copyfile", 1),
-    *((when, "os:replace", count) for count in (1, 2, 3) for when in ("before", "after")),
+    ("after", "os:replace", 2),
+    *(
+        pytest.param(moment, marks=pytest.mark.slow)
+        for moment in [
+            ("before", "studio.project.backup:examine_backup", 1),
+            ("after", "studio.project.backup:_check_gain", 1),
+            *((when, "os:replace", count) for count in (1, 3) for when in ("before", "after")),
+        ]
+    ),
 ]
 
 
@@ -518,13 +492,13 @@ def test_a_restore_that_is_killed_is_done_again(
         assert command("doctor", "p", "--restore").code == 0
     assert command("doctor", "p").code == 0
     assert command("resume", "p").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(BUDGET)
     assert notes.of("p/1").count("begins") == 1
 
 
 def test_a_newer_format_is_left_alone(begun, command, folder, record, notes, undisturbed):
     with_statement(f"PRAGMA user_version = {VERSION + 1}")(database(folder))
-    for arguments in (("resume", "p"), ("runs", "list", "p"), ("retry", "p")):
+    for arguments in (("resume", "p"), ("runs", "list", "p")):
         assert_said(command(*arguments), f"written by a newer Studio (format {VERSION + 1}", "upgrade Studio")
     sick = command("doctor", "p")
     assert (sick.code, "fix: upgrade Studio" in sick.out, "--restore" in sick.out) == (1, True, False)
@@ -551,11 +525,11 @@ def test_a_log_that_was_lost_takes_outcomes_with_it_and_their_folders_have_them(
     assert (sick.code, f"fix: {RESTORE}" in sick.out) == (1, True)
     assert command("doctor", "p", "--restore").code == 0
     assert command("resume", "p").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(BUDGET)
     assert notes.of("p/1") == []
 
 
-@pytest.mark.parametrize("outcomes", [1, 2, 3])
+@pytest.mark.parametrize("outcomes", [2, 3])
 def test_a_database_that_is_older_than_its_backup_is_refused(
     begun, command, folder, record, notes, undisturbed, outcomes, tmp_path
 ):

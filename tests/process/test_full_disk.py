@@ -35,7 +35,6 @@ if os.path.exists(os.environ["FULL"]):
         file.write(b"x" * max(0, disk.f_bavail * disk.f_frsize - left))
 print("fitness:", -((lr - 0.02) ** 2))
 """
-UNDISTURBED = []  # the record of that search, once it was carried out
 
 
 def _mount(folder, options):
@@ -86,18 +85,6 @@ def disk(home):
         subprocess.run(["umount", "-l", str(one.folder)], check=True)
 
 
-@pytest.fixture
-def undisturbed(script, command, record, tmp_path, monkeypatch):
-    """The record of the search where there is room for all."""
-    if not UNDISTURBED:
-        script("train.py", SCORES)
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "roomy"))
-        assert command("run", *SEARCH).code == 0
-        UNDISTURBED.extend((e.number, e.values, e.fitness) for e in Project("p").experiments)
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-    return UNDISTURBED
-
-
 def assert_plain(result):
     """One that went wrong says so in plain words."""
     assert "Traceback" not in result.err
@@ -125,18 +112,16 @@ def go_on(command, home):
     return command("run", *SEARCH)
 
 
-def moments(count):
-    """Where the disk is full: the first of them always, the others in `make test-long`."""
-    return [0, *(pytest.param(moment, marks=pytest.mark.slow) for moment in range(1, count))]
+# How many blocks are left: a few in `make test`, each in `make test-long`.
+LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 
 
-@pytest.mark.parametrize("first", moments(4))
-def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, home, undisturbed, monkeypatch, first):
+def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, home, undisturbed, monkeypatch):
     """Without the guard that takes a disk with less than 1 MiB for full: each write meets the end of the disk itself."""
     monkeypatch.setattr(disk_module, "LOW_SPACE", 1)
     script("train.py", SCORES)
     small = disk()
-    for blocks in range(first, 90, 4):
+    for blocks in range(0, 90, 1 if LONG else 11):
         small.leave(blocks)
         full = command("run", *SEARCH)
         assert_plain(full)
@@ -144,20 +129,17 @@ def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, 
         if full.code:
             again = go_on(command, home)
             assert again.code == 0, (blocks, full, again)
-        assert_whole(home, undisturbed)
+        assert_whole(home, undisturbed(3))
         small.begin_again()
 
 
-@pytest.mark.parametrize("first", moments(4))
-def test_the_disk_fills_up_while_an_experiment_runs(
-    command, disk, script, home, undisturbed, monkeypatch, tmp_path, first
-):
+def test_the_disk_fills_up_while_an_experiment_runs(command, disk, script, home, undisturbed, monkeypatch, tmp_path):
     """The script fills it, and leaves room for the first few of the writes that follow."""
     monkeypatch.setattr(disk_module, "LOW_SPACE", 1)
     monkeypatch.setenv("FULL", str(tmp_path / "full"))
     script("train.py", FILLS)
     small = disk()
-    for blocks in range(first, 40, 4):
+    for blocks in range(0, 40, 1 if LONG else 6):
         (tmp_path / "full").write_text(str(blocks * BLOCK))
         full = command("run", *SEARCH)
         assert_plain(full)
@@ -166,11 +148,11 @@ def test_the_disk_fills_up_while_an_experiment_runs(
         if full.code:
             again = command("resume", "p")
             assert again.code == 0, (blocks, full, again)
-        assert_whole(home, undisturbed)
+        assert_whole(home, undisturbed(3))
         small.begin_again()
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_search_ends_in_order_before_the_disk_is_quite_full(
     command, disk, script, home, undisturbed, monkeypatch, tmp_path, workers
 ):
@@ -189,15 +171,14 @@ def test_a_search_ends_in_order_before_the_disk_is_quite_full(
     small.make_room()
     assert command("resume", "p").code == 0
     if workers == 1:
-        assert_whole(home, undisturbed)
+        assert_whole(home, undisturbed(3))
     assert [(e.number, e.status) for e in Project("p").experiments] == [(n, "completed") for n in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("first", moments(3))
-def test_no_inodes(command, disk, script, home, undisturbed, first):
+def test_no_inodes(command, disk, script, home, undisturbed):
     script("train.py", SCORES)
     small = disk()
-    for left in range(first, 60, 3):
+    for left in range(0, 60, 1 if LONG else 9):
         folder = home / "many"
         folder.mkdir()
         for number in range(os.statvfs(home).f_favail - left):
@@ -209,7 +190,7 @@ def test_no_inodes(command, disk, script, home, undisturbed, first):
         if full.code:
             again = go_on(command, home)
             assert again.code == 0, (left, full, again)
-            assert_whole(home, undisturbed)
+            assert_whole(home, undisturbed(3))
             small.begin_again()
 
 
@@ -222,7 +203,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("limit", [0, 1, BLOCK, 5 * BLOCK, 8 * BLOCK, 10 * BLOCK, 16 * BLOCK])
+@pytest.mark.parametrize(
+    "limit", [0, 1, BLOCK, 5 * BLOCK, 8 * BLOCK, 10 * BLOCK, 16 * BLOCK] if LONG else [0, 5 * BLOCK]
+)
 def test_files_may_not_grow_beyond_a_limit(home, script, undisturbed, limit, command):
     """`ulimit -f`: the write fails, or a signal would end the process."""
     script("train.py", SCORES)
@@ -233,4 +216,4 @@ def test_files_may_not_grow_beyond_a_limit(home, script, undisturbed, limit, com
     assert done.returncode in (1, 2), done.stderr
     again = go_on(command, home)
     assert again.code == 0, (done.stderr, again)
-    assert_whole(home, undisturbed)
+    assert_whole(home, undisturbed(3))

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from studio.project import doctor as doctor_module
+from studio.project import records as records_module
 from studio.project import store as store_module
 from studio.project.paths import database
-from studio.project.project import Project
 from studio.project.store import Store
 from studio.system.files import is_network
 
@@ -65,7 +65,6 @@ with one.transaction():
         one.ask(number, {"x": "y" * 500}, None)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-UNDISTURBED = []  # the record of that search on a local disk
 
 # What /proc/self/mounts says elsewhere: an NFS home, an automounter, a share with a blank in its name, a container.
 TABLE = """\
@@ -184,19 +183,10 @@ def far_driver(mounts, workdir, home, tmp_path, nothing_stays):
 
 
 @pytest.fixture
-def undisturbed(tree, command, notes, tmp_path, monkeypatch):
-    """The record of the search on a local disk, with its log; its script is there."""
+def looks(tree, notes):
+    """The script of the search, which may go on."""
     tree("train.py", LOOKS)
-    go = Path(f"{notes.path}-go")
-    go.touch()
-    if not UNDISTURBED:
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "quiet"))
-        assert command(*SEARCH).code == 0
-        assert notes.count("log") == 4
-        UNDISTURBED.extend((e.number, e.values, e.fitness) for e in Project("p").experiments)
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-        notes.path.unlink()
-    return UNDISTURBED
+    Path(f"{notes.path}-go").touch()
 
 
 @pytest.fixture
@@ -222,9 +212,11 @@ def journal_mode(folder):
         return connection.execute("PRAGMA journal_mode").fetchone()[0]
 
 
-def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(far, undisturbed, command, notes, folder, record):
+def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(
+    far, looks, undisturbed, command, notes, folder, record
+):
     assert command(*SEARCH).code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(4)
     assert [line[1] for line in notes.lines if line[1] in ("log", "none")] == ["none"] * 4
     assert journal_mode(folder) == "delete"
     assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db", "studio.db.backup"]
@@ -236,15 +228,7 @@ def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(far, undistur
     assert command("resume", "p", "--max-experiments=5").code == 0
 
 
-def test_a_local_home_is_not_called_one(undisturbed, command, tmp_path, monkeypatch):
-    """The same table, for a home that lies elsewhere."""
-    (tmp_path / "mounts").write_text(TABLE)
-    monkeypatch.setattr(store_module, "is_network", partial(is_network, mounts=str(tmp_path / "mounts")))
-    monkeypatch.setattr(doctor_module, "is_network", partial(is_network, mounts=str(tmp_path / "mounts")))
-    assert "network" not in command("doctor").out
-
-
-def test_a_driver_that_is_killed_there(far, far_driver, undisturbed, command, notes, folder, record, until):
+def test_a_driver_that_is_killed_there(far, far_driver, looks, undisturbed, command, notes, folder, record, until):
     go = Path(f"{notes.path}-go")
     go.unlink()
     one = far_driver(*SEARCH)
@@ -254,7 +238,7 @@ def test_a_driver_that_is_killed_there(far, far_driver, undisturbed, command, no
     assert one.wait() == -signal.SIGKILL
     go.touch()
     assert command("resume", "p").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(4)
     assert notes.count("log") == 0
 
 
@@ -274,7 +258,7 @@ def test_a_commit_that_is_cut_off_there_is_rolled_back(far, tmp_path):
 
 
 def test_without_a_log_a_reader_that_takes_its_time_is_waited_for(
-    far, far_driver, undisturbed, notes, folder, record, until, reader
+    far, far_driver, looks, undisturbed, notes, folder, record, until, reader, tmp_path
 ):
     go = Path(f"{notes.path}-go")
     go.unlink()
@@ -284,14 +268,14 @@ def test_without_a_log_a_reader_that_takes_its_time_is_waited_for(
         go.touch()
         until((folder / "3" / "1" / "outcome.json").exists)
         assert one.poll() is None
-    assert one.wait(60) == 0
-    assert record("p") == undisturbed
+    assert one.wait(60) == 0, (tmp_path / "driver.err").read_text()
+    assert record("p") == undisturbed(4)
 
 
 def test_and_one_that_takes_too_long_ends_the_search_in_one_line(
-    far, undisturbed, command, notes, folder, record, reader, monkeypatch
+    far, looks, undisturbed, command, notes, folder, record, reader, monkeypatch
 ):
-    monkeypatch.setattr(store_module, "BUSY_WAIT", 0.2)
+    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
     assert command(*SEARCH[:-2], "--max-experiments=2", "train.py").code == 0
     with reader():
         locked = command("resume", "p", "--max-experiments=4")
@@ -299,14 +283,14 @@ def test_and_one_that_takes_too_long_ends_the_search_in_one_line(
     assert "database is locked; another program uses it: end that program, then: studio resume p" in locked.err
     assert "Traceback" not in locked.err
     assert command("resume", "p", "--max-experiments=4").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(4)
 
 
 # --- one that moved ---------------------------------------------------------------------------------------------------
 
 
 def test_a_project_that_came_from_a_local_disk_with_its_log(
-    undisturbed, driver, command, notes, folder, record, until, request, reader, monkeypatch
+    looks, undisturbed, driver, command, notes, folder, record, until, request, reader, monkeypatch
 ):
     """Its last outcomes are in the log, which goes into the database first. A reader that is in the way is named."""
     go = Path(f"{notes.path}-go")
@@ -319,22 +303,22 @@ def test_a_project_that_came_from_a_local_disk_with_its_log(
     notes.path.unlink()
     request.getfixturevalue("far")
     with monkeypatch.context() as patch, reader():
-        patch.setattr(store_module, "BUSY_WAIT", 0.2)
+        patch.setattr(records_module, "BUSY_WAIT", 0.2)
         locked = command("resume", "p")
         assert (locked.code, "database is locked; another program uses it" in locked.err) == (1, True)
     assert command("resume", "p").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(4)
     assert (journal_mode(folder), notes.count("log")) == ("delete", 0)
     assert sorted(path.name for path in folder.glob("studio.db*")) == ["studio.db", "studio.db.backup"]
 
 
 def test_a_project_that_came_from_a_network_gets_its_log(
-    undisturbed, command, notes, folder, record, request, monkeypatch
+    looks, undisturbed, command, notes, folder, record, request, monkeypatch
 ):
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "is_network", lambda folder: True)
         assert command(*SEARCH[:-2], "--max-experiments=2", "train.py").code == 0
         assert (journal_mode(folder), notes.count("log")) == ("delete", 0)
     assert command("resume", "p", "--max-experiments=4").code == 0
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(4)
     assert (journal_mode(folder), notes.count("log")) == ("wal", 2)

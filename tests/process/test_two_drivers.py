@@ -25,7 +25,6 @@ if os.environ["STUDIO_EXPERIMENT"] == "p/2":
         time.sleep(0.005)
 print("fitness:", -((lr - 0.02) ** 2))
 """
-UNDISTURBED = []  # the record of that search with one driver
 
 
 @pytest.fixture
@@ -40,22 +39,13 @@ def go(notes):
 
 
 @pytest.fixture
-def undisturbed(tree, command, tmp_path, monkeypatch, notes, go):
-    """The record of the search with one driver; its script is there."""
+def search(tree):
+    """The script of the search."""
     tree("train.py", LASTING)
-    if not UNDISTURBED:
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "quiet"))
-        go()
-        assert command(*SEARCH).code == 0
-        UNDISTURBED.extend((e.number, e.values, e.fitness) for e in Project("p").experiments)
-        monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
-        notes.path.unlink()
-        Path(f"{notes.path}-go").unlink()
-    return UNDISTURBED
 
 
 @pytest.fixture
-def begun(undisturbed, command):
+def begun(search, command):
     """A project `p` with one experiment of the search."""
     assert command("run", *OPTIONS, "--max-experiments=1", "train.py").code == 0
 
@@ -66,7 +56,7 @@ def last_line(driver):
 
 def assert_as_one(record, journal, undisturbed):
     """The record is that of one driver: each number asked and told once, at the first attempt."""
-    assert record("p") == undisturbed
+    assert record("p") == undisturbed(3)
     assert {(e.status, e.attempt) for e in Project("p").experiments} == {("completed", 1)}
     assert Counter((event.kind, event.number) for event in journal("p")) == {
         (kind, number): 1 for kind in ("ask", "tell") for number in (1, 2, 3)
@@ -90,7 +80,7 @@ def test_two_at_once(begun, driver, until, notes, go, hostname, record, journal,
     assert [len(notes.of(f"p/{number}", "begins")) for number in (1, 2, 3)] == [1, 1, 1]
 
 
-def test_two_that_begin_one_project_at_once(undisturbed, driver, until, notes, go, record, journal):
+def test_two_that_begin_one_project_at_once(search, undisturbed, driver, until, notes, go, record, journal):
     both = [driver(*SEARCH) for _ in range(2)]
     until(lambda: notes.count("lasts") and any(not one.running for one in both))
     loser, winner = sorted(both, key=lambda one: one.running)
@@ -139,7 +129,7 @@ def stopped(pid):
 
 
 @pytest.fixture
-def paused(driver, until, notes, folder, undisturbed):
+def paused(search, driver, until, notes, folder):
     """`paused(moment)`: a driver that is stopped there, or while experiment 2 runs; its lock is gone."""
 
     def start(moment=None):
@@ -202,13 +192,18 @@ def test_a_driver_that_wakes_up_while_another_is_at_work(
 
 
 MOMENTS = [
-    ("before", "studio.project.backup:Backups.write_if_due", 2),
-    ("after", "studio.project.backup:Backups.write_if_due", 2),
-    ("before", "studio.reporting.progress:PlainLines.finished", 1),
-    ("before", "studio.execution.runner:Runner.start", 2),
     ("after", "studio.execution.runner:Runner.start", 2),
-    ("after", "studio.execution.runner:Runner.poll", 1),
     ("before", "studio.project.inbox:pending", 3),
+    *(
+        pytest.param(moment, marks=pytest.mark.slow)
+        for moment in [
+            ("before", "studio.project.backup:Backups.write_if_due", 2),
+            ("after", "studio.project.backup:Backups.write_if_due", 2),
+            ("before", "studio.reporting.progress:PlainLines.finished", 1),
+            ("before", "studio.execution.runner:Runner.start", 2),
+            ("after", "studio.execution.runner:Runner.poll", 1),
+        ]
+    ),
 ]
 
 
