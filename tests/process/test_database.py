@@ -43,7 +43,7 @@ MEETS = """
 lr = 0.1
 note("begins")
 if os.environ["STUDIO_EXPERIMENT"] == "p/2":
-    note("ready")
+    note(f"ready {os.getpid()}")
     while not os.path.exists(os.environ["NOTES"] + "-go"):
         time.sleep(0.005)
 print("fitness:", -((lr - 0.02) ** 2))
@@ -141,14 +141,14 @@ def assert_goes_on(command, record, notes, undisturbed, cut_off=None):
 
 
 def test_a_driver_waits_for_a_program_that_holds_the_database(
-    driver, tree, command, notes, journal, hold, folder, record, undisturbed, until
+    driver, tree, command, notes, hold, record, undisturbed, until, alive
 ):
     tree("train.py", MEETS)
     one = driver(*SEARCH)
     until(lambda: notes.count("ready"))
     with hold("BEGIN EXCLUSIVE"):
         Path(f"{notes.path}-go").touch()
-        until((folder / "2" / "1" / "outcome.json").exists)
+        until(lambda: not any(map(alive, notes.of("p/2", "ready"))))
         listed = command("runs", "list", "p", "--json")  # the log lets readers see what was before
         assert [(e["status"], e["fitness"] is None) for e in json.loads(listed.out)] == [
             ("completed", False),

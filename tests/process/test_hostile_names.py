@@ -68,192 +68,121 @@ def experiments(command, project):
     return json.loads(command("runs", "list", project, "--json").out)
 
 
+@pytest.fixture
+def begun(safely, script):
+    """A project `p` of one experiment."""
+    script("train.py", TRAIN)
+    assert safely("run", "--quiet", "--project=p", "--hp=lr=1", "train.py").code == 0
+
+
 # --- projects and experiments -----------------------------------------------------------------------------------------
 
 PROJECTS = [
     "../../x",
-    "../../../../x",
     "..",
-    ".",
     "",
-    "/",
     "/tmp/x",
-    "a/b",
-    "a/../b",
     "a\\b",
     ".hidden",
-    "-x",
     "--help ",
     "~",
-    "~root",
     "$HOME",
-    "a b",
-    "a\nb",
     "a\n",
     "a\0b",
     "a\x1b[31m",
     "a\u202eb",
-    "é",
-    "a\udcff",
-    "x" * 201,
-    "x" * 100_000,
 ]
+PROJECTS += ["é", "a\udcff", "x" * 201, "x" * 100_000]
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=lambda project: ascii(project[:20]))
-def test_a_project_name_that_leads_elsewhere_is_refused(safely, script, home, project):
-    script("train.py", TRAIN)
-    check_refused(safely("run", f"--project={project}", "--hp=lr=1", "train.py"), "is not a project name")
-    assert not home.exists()
-
-
-@pytest.mark.parametrize("project", PROJECTS, ids=lambda project: ascii(project[:20]))
-def test_no_command_takes_it(safely, script, home, project):
-    script("train.py", TRAIN)
-    safely("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
+def test_a_project_name_that_leads_elsewhere_is_refused(begun, safely, home):
     before = listing(home, None)
-    for name in ("resume", "rm", "stop", "retry"):
-        check_refused(safely(name, "--", project))
-    check_refused(safely("runs", "list", "--", project))
-    check_refused(safely("runs", "show", "--", f"{project}/1"))
-    check_refused(safely("runs", "logs", "--", f"{project}/1"))
+    for project in PROJECTS:
+        check_refused(safely("run", f"--project={project}", "--hp=lr=1", "train.py"), "is not a project name")
+    for project in PROJECTS[:3]:
+        for name in ("resume", "rm", "stop", "retry"):
+            check_refused(safely(name, "--", project))
+        check_refused(safely("runs", "list", "--", project))
+        check_refused(safely("runs", "show", "--", f"{project}/1"))
+        check_refused(safely("runs", "logs", "--", f"{project}/1"))
     assert listing(home, None) == before
 
 
-def test_the_longest_name_works(safely, command, script, home):
+def test_the_longest_name_works(safely, command, script):
     script("train.py", TRAIN)
     assert safely("run", "--quiet", f"--project={'x' * 200}", "--hp=lr=1", "train.py").code == 0
     assert experiments(command, "x" * 200)[0]["status"] == "completed"
 
 
-@pytest.mark.parametrize(
-    "number",
-    ["0", "-1", "1/1", "1/../1", "..", "*", "", "1.0", "0x1", "1\n", "9" * 20, "9" * 5000],
-    ids=lambda n: n[:8],
-)
-def test_no_number_of_an_experiment(safely, script, number):
-    script("train.py", TRAIN)
-    safely("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
-    for command in ("show", "logs"):
-        check_refused(safely("runs", command, "--", f"p/{number}"))
+def test_no_number_of_an_experiment(begun, safely):
+    for number in ["0", "-1", "1/../1", "..", "*", "", "1.0", "0x1", "1\n", "9" * 20, "9" * 5000]:
+        check_refused(safely("runs", "show", "--", f"p/{number}"))
+    check_refused(safely("runs", "logs", "--", "p/0"))
 
 
 # --- artifacts --------------------------------------------------------------------------------------------------------
 
-TAGS = ["..", ".", "a/b", "../x", "/etc/x", "/", "~", "a\\b", "a\0b", "a\nb", "\u202ea", "x" * 101, "-a", " "]
 
-
-@pytest.mark.parametrize("tag", TAGS, ids=ascii)
 @pytest.mark.parametrize("option", ["--capture=train.py", "--capture-once=train.py", "--reuse=p/1/modeldir"])
-def test_an_artifact_tag_that_leads_elsewhere_is_refused(safely, script, home, option, tag):
+def test_an_artifact_tag_that_leads_elsewhere_is_refused(safely, script, home, option):
     script("train.py", TRAIN)
-    check_refused(safely("run", f"{option}:{tag}", "--hp=lr=1", "train.py"), option.split("=")[0])
+    for tag in ["..", "../x", "/etc/x", "a\\b", "a\0b", "\u202ea", "x" * 101, "-a", " "]:
+        check_refused(safely("run", f"{option}:{tag}", "--hp=lr=1", "train.py"), option.split("=")[0])
     assert not home.exists()
 
 
-REUSED = [
-    "../../etc/passwd",
-    "../../../etc/passwd",
-    "/etc/passwd",
-    "etc/1/passwd",
-    "../p/1/modeldir",
-    "./p/1/modeldir",
-    "/p/1/modeldir",
-    "p/1/../../../../../../etc/passwd",
-    "p/1/..",
-    "p/1/.",
-    "p/../1/modeldir",
-    "p/1/1/output.log",
-    "p/../../secret",
-    "p/1/mod\0eldir",
-    "p/1/*",
-    "p/-1/modeldir",
-    f"p/{'9' * 5000}/modeldir",
-    "~/1/x",
-]
+REUSED = ["../../etc/passwd", "/etc/passwd", "etc/1/passwd", "./p/1/modeldir", "p/1/..", "p/1/.", "p/../1/modeldir"]
+REUSED += ["p/1/1/output.log", "p/../../secret", "p/1/mod\0eldir", "p/1/*", f"p/{'9' * 5000}/modeldir", "~/1/x"]
 
 
-@pytest.mark.parametrize("path", REUSED, ids=lambda path: ascii(path[:40]))
-def test_what_is_reused_lies_in_an_experiment(safely, script, home, path):
-    script("train.py", TRAIN)
-    safely("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
+def test_what_is_reused_lies_in_an_experiment(begun, safely, home):
     (home / "secret").write_text("secret")
-    check_refused(safely("run", "--project=q", f"--reuse={path}:start", "--hp=lr=1", "train.py"))
+    for path in REUSED:
+        check_refused(safely("run", "--project=q", f"--reuse={path}:start", "--hp=lr=1", "train.py"))
     assert not (home / "projects" / "q").exists()
 
 
-@pytest.mark.parametrize(
-    "path", ["a\0b", "\0", "x" * 5000, "/" + "x/" * 3000, "\udcff\x1b[2J"], ids=lambda p: ascii(p[:9])
-)
-def test_a_path_that_can_be_none_is_no_crash(safely, script, path):
-    script("train.py", TRAIN)
-    for option in ("--capture-once", "--capture"):
-        result = safely("run", "--quiet", "--project=p", f"{option}={path}:tag", "--hp=lr=1", "train.py")
-        if option == "--capture" and result.code == 0:  # of what a script may still make
-            continue
-        check_refused(result, option)
-
-
-@pytest.mark.parametrize("path", ["/", "..", "../home", "../home/.."])
-def test_a_folder_that_holds_studio_home_is_not_copied_into_itself(safely, script, home, path):
-    script("train.py", TRAIN)
-    for option in ("--capture", "--capture-once"):
-        check_refused(safely("run", "--project=p", f"{option}={path}:all", "--hp=lr=1", "train.py"), option)
-        home.mkdir(exist_ok=True)
-    assert os.listdir(home) == []
-
-
-@pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin", "../pipe"])
 @pytest.mark.parametrize("option", ["--capture", "--capture-once"])
-def test_what_is_neither_file_nor_folder_is_not_shared(safely, script, tmp_path, home, option, path):
+def test_what_cannot_be_captured_is_refused(safely, script, tmp_path, home, option):
+    """No path at all, a folder that holds STUDIO_HOME, and what is neither file nor folder."""
     script("train.py", TRAIN)
     os.mkfifo(tmp_path / "pipe")
-    check_refused(safely("run", f"{option}={path}:tag", "--hp=lr=1", "train.py"), option, path.lstrip("./"))
+    made = ["a\0b", "x" * 5000, "\udcff\x1b[2J"] if option == "--capture-once" else []  # else the script may make it
+    for path in [*made, "/", "..", "../home/..", "/dev/zero", "/dev/stdin", "../pipe"]:
+        check_refused(safely("run", f"{option}={path}:tag", "--hp=lr=1", "train.py"), option)
     assert not home.exists()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "os.mkfifo('out')",
-        "os.mkdir('out'); os.mkfifo('out/pipe'); open('out/file', 'w').close()",
-        "import socket; socket.socket(socket.AF_UNIX).bind('out')",
-        "os.symlink('/dev/zero', 'out')",
-        "os.symlink('out', 'out')",
-        "os.symlink('..', 'out')",
-        "os.symlink('../artifacts', 'out')",
-        "os.symlink('.', 'out')",
-        "os.mkdir('out', mode=0)",
-    ],
-)
-def test_whatever_a_script_leaves_to_be_captured_holds_nobody_up(studio, script, text):
-    script("train.py", f"import os\n{TRAIN}{text}\n")
-    result = studio("run", "--quiet", "--project=p", "--capture=out:out", "--hp=lr=1,2", "train.py", timeout=20)
+# What a script leaves to be captured: pipes, sockets, links that lead in circles or to no end, a folder that is closed.
+LEFT = [
+    "os.mkdir('out'); os.mkfifo('out/pipe'); open('out/file', 'w').close()",
+    "import socket; socket.socket(socket.AF_UNIX).bind('out')",
+    "os.symlink('/dev/zero', 'out')",
+    "os.symlink('out', 'out')",
+    "os.symlink('..', 'out')",
+    "os.symlink('../artifacts', 'out')",
+    "os.mkdir('out', mode=0)",
+]
+
+
+def test_whatever_a_script_leaves_to_be_captured_holds_nobody_up(command, script):
+    ways = "\n".join(f"if lr == {number}: {way}" for number, way in enumerate(LEFT, 1))
+    script("train.py", f"import os\n{TRAIN}{ways}\n")
+    options = ["--quiet", "--project=p", "--capture=out:out", "--num-workers=4", "--max-duration=20s"]
+    result = command("run", *options, f"--hp=lr=1:{len(LEFT)}", "train.py")
     assert (result.code, result.err) == (0, "")
 
 
 # --- scripts ----------------------------------------------------------------------------------------------------------
 
 SCRIPTS = [
-    "with space.py",
-    'it\'s "quoted".py',
-    "new\nline.py",
-    "日本語 é.py",
-    "\u202eright-to-left.py",
-    "-dash.py",
+    'it\'s "quoted" and\nlong\u202e.py',
     "--hp=lr=1.py",
-    "$(touch pwned).py",
-    "`touch pwned`;touch pwned.py",
-    "a&b|c>pwned.py",
-    "%s{lr}.py",
-    "[bold]x[/bold].py",
-    "esc\x1b[2J.py",
-    "~.py",
-    "..py",
-    ".py.py",
+    "$(touch pwned)`touch pwned`;a&b|c>pwned.py",
+    "%s{lr}[bold]x[/bold]\x1b[2J.py",
     "caf\udce9.py",  # no UTF-8
     "x" * 252 + ".py",
-    "a folder/it's.py",
+    "a folder/~.py",
 ]
 
 
@@ -269,7 +198,7 @@ def test_a_script_may_have_any_name(safely, command, script, home, name):
     assert [experiment["fitness"] for experiment in experiments(command, project)] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ['it\'s\n"me".sh', "-x.sh", "$(touch pwned)"])
+@pytest.mark.parametrize("name", ["-x.sh", '$(touch pwned) it\'s\n"me"'])
 def test_a_program_may_have_any_name(safely, command, script, name):
     script(name, "#!/bin/sh\necho fitness: $1\n").chmod(0o755)
     result = safely("run", "--quiet", "--project=p", "--hp=lr=1,2", "--", name, "{lr}")
@@ -277,17 +206,12 @@ def test_a_program_may_have_any_name(safely, command, script, name):
     assert [experiment["fitness"] for experiment in experiments(command, "p")] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["../train.py", "/etc/hostname", "a\0b.py", "", ".", "..", "/dev/null", "x" * 5000])
-def test_a_script_that_is_none_of_here_is_refused(safely, script, tmp_path, home, name):
+def test_a_script_that_is_none_of_here_is_refused(safely, script, workdir, tmp_path, home):
     script("train.py", TRAIN)
     (tmp_path / "train.py").write_text(TRAIN)
-    check_refused(safely("run", "--hp=lr=1", "--", name))
-    assert not home.exists()
-
-
-def test_a_script_that_is_a_pipe_is_refused_and_not_waited_for(safely, workdir, home):
-    os.mkfifo(workdir / "train.py")
-    check_refused(safely("run", "--hp=lr=1", "train.py"))
+    os.mkfifo(workdir / "pipe.py")
+    for name in ["../train.py", "/etc/hostname", "a\0b.py", "", ".", "..", "/dev/null", "x" * 5000, "pipe.py"]:
+        check_refused(safely("run", "--hp=lr=1", "--", name))
     assert not home.exists()
 
 
@@ -306,7 +230,7 @@ def elsewhere(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("name", ["train.py", "folder/train.py", "folder/deep/train.py"])
+@pytest.mark.parametrize("name", ["train.py", "folder/deep/train.py"])
 def test_values_are_never_written_through_a_link(safely, command, workdir, elsewhere, name):
     """The file that the link leads to is the user's own."""
     (workdir / "train.py").symlink_to("../elsewhere/train.py")
@@ -432,7 +356,7 @@ def seconds(function):
 
 
 def test_a_folder_of_many_files_is_copied(command, script, workdir, home):
-    many = 100_000 if LONG else 5_000
+    many = 100_000 if LONG else 2_000
     script("train.py", TRAIN)
     fill(workdir / "data", many)
     begin = time.process_time()
@@ -445,7 +369,7 @@ def test_a_folder_of_many_files_is_copied(command, script, workdir, home):
 
 
 def test_the_time_of_the_walk_grows_with_the_number_of_files(tmp_path):
-    many = 100_000 if LONG else 5_000
+    many = 100_000 if LONG else 4_000
     fill(tmp_path / "few", many // 4)
     fill(tmp_path / "many", many)
     out = [tmp_path / "home", tmp_path / "many" / "no-such"]
@@ -453,12 +377,3 @@ def test_the_time_of_the_walk_grows_with_the_number_of_files(tmp_path):
     assert (
         seconds(lambda: plan_snapshot(tmp_path / "many", leave_out=out)) < 9 * few
     )  # 4 where it is linear, 16 where it is not
-
-
-def test_leaving_folders_out_does_not_multiply_its_cost(tmp_path):
-    fill(tmp_path / "source", 2_000)
-    plain = seconds(lambda: plan_snapshot(tmp_path / "source"))
-    out = [tmp_path / "home", tmp_path / "source" / "no-such"]
-    assert (
-        seconds(lambda: plan_snapshot(tmp_path / "source", leave_out=out)) < 2.5 * plain
-    )  # 4.5 when every path is resolved
