@@ -26,6 +26,7 @@ from studio.backends.queue.leases import Lease
 
 TTL = 60.0  # seconds; beats are four times as frequent
 PAGE = 1000  # keys listed by one request
+QUIET = 3  # looks without a heartbeat after which a lease is read: its holder sends one every two looks, or more often
 WHOLE_LOOK = 5.0  # seconds between two listings of all jobs, per full page
 
 
@@ -107,7 +108,7 @@ class LeaseTaker:
         if job in self._leases:
             return None
         unchanged = self._watch.unchanged(job, listed.stamp) if listed else 0.0
-        if listed and listed.size >= HELD and unchanged < self._ttl / 4:
+        if listed and listed.size >= HELD and unchanged < min(self._ttl / 4, QUIET * self._bucket.look):
             return None
         found = self._bucket.get(LEASES + job)
         record, version = LeaseRecord("", attempt=0, ttl=self._ttl), None

@@ -136,6 +136,17 @@ def test_a_silent_job_is_taken_after_its_time_and_no_later(free, clock, leases):
     assert free.take().attempt == 2
 
 
+def test_a_silent_job_with_a_shorter_time_is_taken_after_that(bucket, queue, free, clock):
+    busy = LeaseTaker(bucket, "busy", ttl=20.0)
+    for _ in range(JOBS):
+        busy.take()
+    assert free.take() is None
+    clock.now = 19.9
+    assert free.take() is None
+    clock.now = 20.0
+    assert free.take().attempt == 2
+
+
 def test_a_lease_of_an_earlier_version_is_asked_for_and_left_to_its_holder(bucket, queue, free, clock):
     """It is as short as that of a job without a holder."""
     old = json.dumps(asdict(LeaseRecord("old-1", 1, 60.0)), sort_keys=True).encode()
