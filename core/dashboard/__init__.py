@@ -4,6 +4,7 @@ http                 JSON in and out, files in pieces
 access               access control
 elapsed, columns     working time of a search; the columns of its table
 experiment_table     all experiments of a project as columns, kept up to date
+first_rows           the rows of that table that the server renders
 summary              summary of a project
 project_list         all projects, kept up to date
 curves, logs, run_files   files of runs

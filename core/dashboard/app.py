@@ -14,13 +14,13 @@ from starlette.staticfiles import StaticFiles
 from studio.dashboard.access import Guard, Secrets
 from studio.dashboard.api import Api
 from studio.dashboard.experiment_table import DIGITS
-from studio.dashboard.http import Zip, json_error
+from studio.dashboard.http import KeptFiles, Zip, files_version, json_error
 from studio.dashboard.open_projects import NotFound, OpenProjects
 from studio.dashboard.pages import Pages
 from studio.dashboard.project_list import ProjectList
 from studio.errors import BadInput, StudioError
 
-HERE = Path(__file__).parent
+FILES = [Path(__file__).parent / name for name in ("static", "vendor")]
 SMALLEST_ZIPPED = 1000  # bytes
 SPEED = 5  # of gzip: 305 kB for 10,000 experiments in 0.1 s; 9 saves 2 % in three times the time
 
@@ -63,8 +63,7 @@ def create_app(secrets: Secrets, projects: OpenProjects, *, host: str, port: int
     """Return the dashboard on the projects of STUDIO_HOME, behind its `Guard`."""
     project_list = ProjectList()
     api = Api(projects, project_list)
-    pages = Pages(projects, project_list, api, secrets)
-    vendor = HERE / "vendor"
+    pages = Pages(projects, project_list, api, secrets, files=lambda: f"/v/{files_version(*FILES)}")
 
     async def answer_error(request: Request, error: Exception) -> Response:
         """Answer one line, as JSON for scripts and as a page for people."""
@@ -89,8 +88,12 @@ def create_app(secrets: Secrets, projects: OpenProjects, *, host: str, port: int
         Route("/p/{project}/{number:number}", pages.experiment),
         # Not a Mount: its path cannot have a newline, but a file's name can.
         *(Route(f"/api{route.path}", route.endpoint, methods=list(route.methods or ())) for route in api_routes(api)),
-        Mount("/static", StaticFiles(directory=HERE / "static")),
-        *([Mount("/vendor", StaticFiles(directory=vendor))] if vendor.is_dir() else []),  # without `make ui`: 404
+        *(
+            Mount(f"{before}/{folder.name}", kind(directory=folder))
+            for before, kind in (("", StaticFiles), ("/v/{version}", KeptFiles))
+            for folder in FILES
+            if folder.is_dir()  # without `make ui` there is no vendor: 404
+        ),
     ]
     middleware = [
         Middleware(Guard, secrets=secrets, host=host, port=port),

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from studio.experiment import Metric, is_number
 from studio.host import Host
 from studio.reporting.axes import Axis, axes_of
@@ -26,6 +28,8 @@ LISTS = (  # the outcome of each experiment
 )
 STATES = ("number", "status", "fitness", "started", "finished", "duration", "slot", "reason", "attempts", "exit_code")
 LARGE, SMALL, WHOLE = 1e6, 1e-4, 1e15  # as in `studio.format`: fractions beyond these have an exponent
+NUMBERS = (int, float)
+BEYOND = 1e300  # whole numbers may have any length
 _DIGITS = re.compile(r"-?\d+(\.\d+)?$")
 LABELS = {"number": "#", "exit_code": "Exit", "duration": "Time"}
 
@@ -92,14 +96,16 @@ def column_form(values: Iterable[Any]) -> tuple[int, int]:
 
     The same as `columnForm` of static/format.js.
     """
-    numbers = [value for value in values if isinstance(value, int | float) and value and math.isfinite(value)]
-    sizes = [abs(value) for value in numbers]
-    least = min((size for size in sizes if SMALL <= size < LARGE and size != int(size)), default=None)
-    most = max(sizes, default=0)
-    places = 0 if least is None else max(0, 3 - math.floor(math.log10(least) + 1e-9))
+    found = [value for value in values if value and isinstance(value, NUMBERS) and -BEYOND < value < BEYOND]
+    numbers = np.array(found, dtype=float)
+    sizes = np.abs(numbers)
+    broken = sizes[sizes != np.floor(sizes)]  # not whole
+    shown = broken[(broken >= SMALL) & (broken < LARGE)]
+    places = max(0, 3 - math.floor(math.log10(shown.min()) + 1e-9)) if shown.size else 0
+    most = sizes.max(initial=0.0)
     whole = 1 + math.floor(math.log10(most) + 1e-9) if 1 <= most < WHOLE else 1
-    exponent = any(size < SMALL or (size >= LARGE and size != int(size)) for size in sizes)
-    wide = max(whole + (1 + places if places else 0), 8 if exponent else 1) + any(value < 0 for value in numbers)
+    exponent = shown.size < broken.size or bool((sizes < SMALL).any())
+    wide = max(whole + (1 + places if places else 0), 8 if exponent else 1) + bool((numbers < 0).any())
     return places, min(14, wide)
 
 

@@ -156,7 +156,7 @@ class ExperimentTable:
         if status == "running" and not self.at_work:  # interrupted: it runs again on resume
             status, reason = "stopped", "interrupted"
         step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
-        measured = None if status in NO_RESULT else row.metric
+        measured = None if status in NO_RESULT else round_8(row.metric)
         cells = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
@@ -245,7 +245,7 @@ class ExperimentTable:
         """Return the table by columns, or the rows changed since a version: `layout=columns` of the API."""
         with self.lock:
             rows, complete = self.rows_after(after)
-            measured = {self.metric.name: [round_8(self.measured[at]) for at in rows]}
+            measured = {self.metric.name: [self.measured[at] for at in rows]}
             lists = {name: [cells[at] for at in rows] for name, cells in self.lists.items()}
             lists["fitness"] = [round_8(value) for value in lists["fitness"]]
             return {

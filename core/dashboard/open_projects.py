@@ -9,6 +9,7 @@ from typing import Any
 from studio.dashboard.curves import Curves
 from studio.dashboard.experiment_details import Details
 from studio.dashboard.experiment_table import ExperimentTable
+from studio.dashboard.first_rows import first_rows
 from studio.dashboard.summary import Counted, counted, live_summary
 from studio.dashboard.tensorboard import TensorBoards
 from studio.errors import StudioError
@@ -36,6 +37,7 @@ class OpenProject:
         self.details = Details(folder, host)
         self._lock = threading.Lock()
         self._summary: tuple[str, ProjectSummary, Counted] | None = None
+        self._rows: tuple[str, dict[str, Any]] | None = None
         self._importance: tuple[int, dict[str, Any]] | None = None
 
     @property
@@ -51,6 +53,13 @@ class OpenProject:
                 self._summary = version, found, counted(self.table, found)
             _, found, known = self._summary
         return live_summary(self.table, found, known)
+
+    def first_rows(self) -> dict[str, Any]:
+        """Return the first rows of the table, made once per version. Hold the table's lock."""
+        version = self.table.version
+        if self._rows is None or self._rows[0] != version:
+            self._rows = version, first_rows(self.table)
+        return self._rows[1]
 
     def importance(self) -> dict[str, Any]:
         """Return the answer of /api/projects/NAME/importance, recomputed when the number of results has changed."""

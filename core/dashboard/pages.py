@@ -4,13 +4,10 @@ The server renders the strip, the failures, the cards and the first rows of the 
 the page adopt them, and render the rest of the table, the charts and the dialogs. Everything is escaped.
 """
 
-import heapq
-import json
 import math
 import re
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -23,8 +20,8 @@ from starlette.responses import HTMLResponse, Response
 from studio import format as text
 from studio.dashboard.access import Secrets, without_port
 from studio.dashboard.api import Api, no_experiment
-from studio.dashboard.columns import Column, column_form, place_class, round_8
-from studio.dashboard.experiment_table import UNFINISHED, ExperimentTable, parse_index
+from studio.dashboard.experiment_table import UNFINISHED, parse_index
+from studio.dashboard.first_rows import exact, middle
 from studio.dashboard.http import Json, is_here, numbers
 from studio.dashboard.open_projects import OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
@@ -33,11 +30,9 @@ from studio.experiment import NO_RESULT, rank_key
 from studio.format import finite
 from studio.project.summary import ProjectSummary
 
-FIRST_ROWS = 40  # rows of the table rendered by the server
 PROJECTS = 100  # on a page
 COMPARED = 5
 OTHER_VIEW = ("q", "state", "sort", "brush", "hide", "show")  # URL parameters that change the first rows
-LONGEST_NAME = 18  # characters on a card
 _EXIT_CODE = re.compile(r"^exit code \d+: ")
 PROJECT_COLUMNS = {
     "project": "Project", "state": "State", "best": "Best", "values": "Best values", "progress": "Progress",
@@ -56,7 +51,7 @@ def environment() -> Environment:
     made.filters |= {
         "short": text.short, "number": text.number, "about": text.about, "size": text.byte_size, "money": text.money,
         "duration": text.duration, "counted": text.counted, "direction": _direction, "plain": text.without_colours,
-        "exact": _exact, "last_lines": _last_lines, "seconds": _seconds, "taken": _taken, "age": lambda when: text.age(_seconds(when)),
+        "exact": exact, "last_lines": _last_lines, "seconds": _seconds, "taken": _taken, "age": lambda when: text.age(_seconds(when)),
         "timestamp": _timestamp, "time_text": time_text, "no_result_text": no_result_text, "legend": legend, "bar": bar,
         "cause": cause, "spark": spark, "middle": middle, "before_end": text.before_end, "signed": _signed,
     }  # fmt: skip
@@ -66,11 +61,6 @@ def environment() -> Environment:
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
-
-
-def _exact(value: Any) -> str:
-    """Return `value` with all its digits."""
-    return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list) else str(value)
 
 
 def _signed(difference: float) -> str:
@@ -99,12 +89,6 @@ def _taken(experiment: Mapping[str, Any]) -> float | None:
 
 def _timestamp(when: str | None) -> str:
     return "" if when is None else datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def middle(name: str, most: int) -> str:
-    """Return a long text without its middle, like `middle` of static/format.js: generated names differ at their ends."""
-    end = (most - 1) // 2
-    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[len(name) - end :]}"
 
 
 def cause(reason: str) -> str:
@@ -159,113 +143,6 @@ def spark(rises: Sequence[tuple[int, float]], sign: float, width: int = 96, heig
 
     steps = [(round(2 + (width - 4) * at / last, 1), y(value)) for (at, _), value in zip(rises, values, strict=True)]
     return f"M{steps[0][0]} {steps[0][1]}" + "".join(f"H{x}V{y}" for x, y in steps[1:])
-
-
-# --- the first rows ---------------------------------------------------------------------------------------------------
-
-
-def first_rows(table: ExperimentTable) -> dict[str, Any]:
-    """Return head and cells of the first rows in the default order, as static/table.js would render them."""
-    with table.lock:
-        lists, status = table.lists, table.lists["status"]
-        parameters = [column for column in table.columns if column.kind == "param"]
-        choice = next((column for column in parameters if column.choices is not None), None)
-        number = next((column for column in parameters if column is not choice), None)
-        rest = ["duration", *(["slot"] if any(slot is not None for slot in lists["slot"]) else [])]
-        rest += ["cost"] if any(lists["cost"]) else []
-        width = _bar_width(table)
-        places, wide = column_form(round_8(value) for value in table.measured)
-        forms = {
-            column.key: column_form(table.values[column.key])[0] for column in parameters if column.choices is None
-        }
-        rows = []
-        for at in _default_order(table, FIRST_ROWS):
-            failed = status[at] in NO_RESULT
-            row = {name: cells[at] for name, cells in lists.items()}
-            rows.append(
-                {
-                    "number": lists["number"][at],
-                    "status": status[at],
-                    "value": None if failed else round_8(table.measured[at]),
-                    "reason": (lists["reason"][at] or status[at]) if failed else "",
-                    "step": table.step[at],
-                    "bar": width(at) if status[at] == "completed" and table.measured[at] is not None else None,
-                    "best": at == table.best,
-                    "place": ""
-                    if failed
-                    else f"w{wide}" + place_class(text.number(round_8(table.measured[at])), places),
-                    "cells": [
-                        _parameter_cell(table, column, at, number, choice, forms.get(column.key, 0))
-                        for column in parameters
-                    ],
-                    "rest": [(key, _taken(row) if key == "duration" else row[key]) for key in rest],
-                }
-            )
-        heads = [(_class(column, number, choice), column.label) for column in parameters]
-        return {"metric": table.metric.name, "parameters": heads, "rest": rest, "rows": rows}
-
-
-def _default_order(table: ExperimentTable, count: int) -> list[int]:
-    """Return the first `count` rows: running ones, then the best first, last by cause those without a result."""
-    status, number, reason = table.lists["status"], table.lists["number"], table.lists["reason"]
-    causes = Counter(reason[at] for at in range(len(table)) if status[at] in NO_RESULT)
-    place = {cause: at for at, (cause, _) in enumerate(causes.most_common())}  # the most frequent first
-
-    def key(at: int) -> tuple[bool, bool, float, int, int]:
-        value = table.measured[at]
-        without = status[at] in NO_RESULT
-        none = value is None or without
-        running = status[at] == "running"
-        worth = 0.0 if running or none else -table.sign * (value or 0.0)
-        return not running, not running and none, worth, place[reason[at]] if without else 0, number[at]
-
-    return heapq.nsmallest(count, range(len(table)), key)
-
-
-def _class(column: Column, number: Column | None, choice: Column | None) -> str:
-    place = " p1" if column is number else " p2" if column is choice else ""
-    return ("num" if column.choices is None else "cat") + place
-
-
-def _parameter_cell(
-    table: ExperimentTable, column: Column, at: int, number: Column | None, choice: Column | None, places: int
-) -> dict[str, Any]:
-    value = table.values[column.key][at]
-    kind = _class(column, number, choice)
-    found = {"key": column.key, "class": kind, "text": "", "exact": "", "dot": 0}
-    found["name"] = middle(column.label, LONGEST_NAME) if column is number else ""
-    if value is None:
-        return found
-    if column.choices is None:
-        shown = text.short(value)
-        return {**found, "text": shown, "exact": _exact(value), "class": kind + place_class(shown, places)}
-    choices = [str(each) for each in column.choices]
-    place = choices.index(str(value)) if str(value) in choices else 0
-    return {**found, "text": middle(str(value), 24), "exact": _exact(value), "dot": 1 + place % 8}
-
-
-def _bar_width(table: ExperimentTable) -> Any:
-    """Return a function from row to pixels of its bar: full for the best, short for the worst third."""
-    fitness = table.lists["fitness"]
-    ranked = sorted((fitness[at] for at in table.rated()), reverse=True)
-    if not ranked:
-        return lambda at: 48
-    best, poor = ranked[0], ranked[math.floor(0.7 * (len(ranked) - 1))]
-    if best == poor:
-        return lambda at: 48
-    ratio = best / poor if poor else math.inf
-    scaled = (lambda value: math.log(abs(value))) if ratio > 1000 or 0 < ratio < 0.001 else float
-    if scaled is not float and not all((best, poor)):
-        scaled = float
-
-    def width(at: int) -> int:
-        own = fitness[at] if fitness[at] is not None else poor
-        if scaled is not float and not own:
-            return 4
-        part = (scaled(own) - scaled(poor)) / (scaled(best) - scaled(poor))
-        return math.floor(4 + 44 * min(1.0, max(0.0, part)) + 0.5)
-
-    return width
 
 
 # --- the list of projects ---------------------------------------------------------------------------------------------
@@ -324,12 +201,17 @@ def _sorted_by(summary: ProjectSummary, key: str) -> Any:
 
 
 class Pages:
-    def __init__(self, projects: OpenProjects, project_list: ProjectList, api: Api, secrets: Secrets):
+    """The handlers. `files` returns the address of scripts and styles, which names their version."""
+
+    def __init__(
+        self, projects: OpenProjects, project_list: ProjectList, api: Api, secrets: Secrets, files: Callable[[], str]
+    ):
         self._projects = projects
         self._list = project_list
         self._api = api
         self._secrets = secrets
         self._templates = environment()
+        self._templates.globals["files"] = files
 
     def projects(self, request: Request) -> Response:
         self._list.refresh()
@@ -347,8 +229,7 @@ class Pages:
     def project(self, request: Request) -> Response:
         project = self._open(request)
         with project.table.lock:
-            version = project.table.version
-            table = first_rows(project.table)
+            version, table = project.table.version, project.first_rows()
         summary = project.summary()
         own = any(name in request.query_params for name in OTHER_VIEW)
         number = parse_index(request.query_params.get("e", "")) or (summary["best"] or {}).get("number")

@@ -123,7 +123,8 @@ def _listen(host: str, port: int) -> tuple[socket.socket, int]:
     for candidate in range(port, port + TRIED) if port else [0]:
         if candidate > 65535:
             break
-        found = socket.socket(family, socket.SOCK_STREAM)
+        # Named as TCP: else asyncio leaves Nagle's algorithm on, and each answer's body waits 40 ms for the browser's delayed ACK.
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, candidate))

@@ -15,6 +15,7 @@ import studio
 from studio.dashboard.actions import ACTIONS
 from studio.dashboard.experiment_details import experiment_command
 from studio.dashboard.experiment_table import ExperimentTable
+from studio.dashboard.first_rows import first_rows
 from studio.dashboard.summary import counted
 from studio.experiment import Outcome
 from studio.host import create_host
@@ -571,6 +572,18 @@ def test_the_record_is_summed_up_once_a_version(browser, project, monkeypatch):
     ran(store, 4)
     assert browser.json("/api/projects/digits")["experiments"] == 4
     assert len(asked) == 4
+
+
+def test_the_first_rows_are_made_once_a_version(browser, project, monkeypatch):
+    from studio.dashboard import open_projects
+
+    store, made = project(), []
+    monkeypatch.setattr(open_projects, "first_rows", lambda table: made.append(len(table)) or first_rows(table))
+    for _ in range(3):
+        assert numbers_on(browser.get("/p/digits").text) == [2, 1, 3]
+    ran(store, 4)
+    assert numbers_on(browser.get("/p/digits").text) == [4, 2, 1, 3]
+    assert made == [3, 4]
 
 
 def test_searching_projects(browser, project):

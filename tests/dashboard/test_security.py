@@ -232,7 +232,7 @@ def test_pages_have_no_inline_code_or_style(browser, project, path):
     assert "<style" not in text
     assert " onclick" not in text
     scripts = [part.split(">")[0] for part in text.split("<script")[1:]]
-    assert all('src="/static/' in script or 'type="application/json"' in script for script in scripts)
+    assert all('/static/main.js"' in script or 'type="application/json"' in script for script in scripts)
 
 
 @pytest.mark.parametrize("linked", ["1", "1/1"])

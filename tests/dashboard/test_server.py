@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,6 +42,16 @@ def run_ui(home):
     for process in running:
         process.kill()
         process.communicate()
+
+
+def test_an_answer_does_not_wait_for_the_browsers_acknowledgement(browser):
+    """Nagle's algorithm holds a body back until a delayed ACK, 40 ms after its head, for every single answer."""
+    took = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        assert browser.get("/static/icon.svg").status_code == 200
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 0.03
 
 
 def test_it_prints_a_link_and_ends_at_once(run_ui, project):
@@ -196,8 +207,7 @@ def test_an_error_in_the_server_is_one_page_not_a_traceback(browser, project, mo
 
 
 def test_without_the_charts_library_its_address_is_not_found(home, tmp_path, monkeypatch):
-    (tmp_path / "static").mkdir()
-    monkeypatch.setattr(app, "HERE", tmp_path)
+    monkeypatch.setattr(app, "FILES", [tmp_path / "vendor"])
     with Server(port=0) as server, Browser(server) as browser:
         assert browser.get("/vendor/uplot.js").status_code == 404
 
@@ -207,3 +217,24 @@ def test_files_of_the_page_are_checked_anew(browser):
     assert first.headers["cache-control"] == "no-cache"
     again = browser.get("/static/studio.css", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_files_are_asked_for_once_as_long_as_none_changes(home, tmp_path, monkeypatch):
+    """Below the address in the page they are kept for good: another file there has another address."""
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static/main.js").write_text("one")
+    monkeypatch.setattr(app, "FILES", [tmp_path / "static"])
+    with Server(port=0) as server, Browser(server) as browser:
+
+        def script():
+            return re.search(r'src="(/v/\w+/static/main.js)"', browser.get("/").text)[1]
+
+        first = script()
+        answer = browser.get(first)
+        assert (answer.text, answer.headers["cache-control"]) == ("one", "private, max-age=31536000, immutable")
+        assert script() == first
+        (tmp_path / "static/main.js").write_text("another")
+        assert script() != first
+        assert browser.get(script()).text == "another"
+        assert browser.get(first.replace("main", "nix")).headers["cache-control"] == "no-store"
+        assert httpx.get(server.address + first).status_code == 403

@@ -18,8 +18,13 @@ addEventListener("click", (event) => {
 if (page.page === "project" && page.summary.experiments) {
   data = getJson(tableUrl()); // the rows, and the first chart's library, come while the page's own modules do
   data.catch(() => null); // start() has it, and its error
-  import("/vendor/uplot.js").catch(() => null);
+  import(new URL("../vendor/uplot.js", import.meta.url)).catch(() => null);
 }
 document.body.classList.add("awake");
-if (MODULES[page.page]) await (await import(MODULES[page.page])).start(data);
+if (MODULES[page.page]) {
+  const module = import(MODULES[page.page]);
+  // What the server wrote is painted first; a page that nobody sees has no frames.
+  if (!document.hidden) await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  await (await module).start(data);
+}
 performance.mark("studio-ready");

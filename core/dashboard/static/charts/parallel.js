@@ -20,7 +20,7 @@ export class ParallelChart {
     this.app = app;
     this.figure = figure;
     this.element = el("div", { class: "plot", role: "img", "aria-label": "Hyperparameters and metric, a line for each experiment" });
-    this.key = el("span", { class: "key" }, "drag an axis to filter");
+    this.key = el("span", { class: "key" });
     this.figure.replaceChildren(el("figcaption", {}, el("h2", {}, "Hyperparameters"), this.key, downloads("Hyperparameters", this.element, () => this.table())), this.element);
     [this.canvas, this.overlay] = [el("canvas", { "aria-hidden": "true" }), el("canvas", { "aria-hidden": "true" })];
     onView((what) => {

@@ -12,9 +12,10 @@ let failures = 0;
 
 // A module of /vendor. One that could not be loaded is asked for once more at once, and again by the next picture.
 export function library(name) {
-  const again = () => import(`/vendor/${name}.js?again=${(failures += 1)}`); // a browser keeps a failed import
+  const address = new URL(`../../vendor/${name}.js`, import.meta.url);
+  const again = () => import(`${address}?again=${(failures += 1)}`); // a browser keeps a failed import
   if (!loaded.has(name)) {
-    loaded.set(name, (failures ? again() : import(`/vendor/${name}.js`).catch(again)).catch((error) => {
+    loaded.set(name, (failures ? again() : import(address).catch(again)).catch((error) => {
       loaded.delete(name);
       throw new Away(error.message);
     }));

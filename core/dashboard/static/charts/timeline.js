@@ -23,7 +23,6 @@ export class Timeline {
     this.element = el("div", { class: "plot lanes", role: "img", tabindex: "0", "aria-label": "Slots" });
     this.busy = el("span", { class: "key" });
     this.open = el("button", { type: "button", class: "mini", "aria-expanded": "false", onclick: () => this.toggle() }, "Slots");
-    section.classList.add("closed");
     section.replaceChildren(el("figcaption", {}, el("h2", {}, this.open), this.busy, downloads("Slots", this.element, () => this.rows())), this.element);
     this.element.addEventListener("pointermove", (event) => this.hover(event));
     this.element.addEventListener("pointerleave", hideTip);
