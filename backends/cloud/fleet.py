@@ -12,13 +12,14 @@ was interrupted.
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from studio.backends.cloud.cloud import Cloud, CloudCredentials, CloudDenied, CloudError, Machine
 from studio.backends.cloud.ledger import Ledger
 from studio.backends.cloud.ordering import Member, NoMachines, Ordering, Terms
 from studio.backends.cloud.spending import Rate, committed, spent
+from studio.backends.queue.pool import Pool
 from studio.errors import StudioError
 from studio.format import money
 
@@ -40,7 +41,7 @@ class CostReached(StudioError):
     """--max-cost does not pay for another machine."""
 
 
-class Fleet:
+class Fleet(Pool):
     """Machines of a search. Call `maintain` every few seconds, from one thread; `close` ends all.
 
     boot_log  returns the last lines that the machine of that name wrote, or ""
@@ -65,19 +66,16 @@ class Fleet:
         together: int = 1,
         list_lag: float = LIST_LAG,
     ):
+        super().__init__(say)
         self._cloud, self._terms, self._ledger = cloud, terms, ledger
         self._boot_log, self._say, self._clock, self._wall, self._sleep = boot_log, say, clock, wall, sleep
         self._list_lag = list_lag
         self._members: dict[str, Member] = {}
         self._lost: dict[str, Member] = {}  # missing from the list, but not known to have ended
-        how = {"tell": self._tell, "clock": clock, "wall": wall, "sleep": sleep}
+        how = {"tell": self._say_once, "clock": clock, "wall": wall, "sleep": sleep}
         self._ordering = Ordering(cloud, terms, ledger, self._members, together=together, **how)  # type: ignore[arg-type]
-        self._greeted: set[str] = set()  # this set and the next two are added to by another thread
-        self._worked: set[str] = set()
-        self._silent: set[str] = set()
         self._barren: list[str] = []
         self._taken: list[str] = []
-        self._said: set[str] = set()
         self._last_alive = clock()
         self._trouble: CloudError | None = None  # error of the last requests
         for name in ledger.alive:  # machines of an earlier session: the first list tells which remain
@@ -85,20 +83,6 @@ class Fleet:
             assert entry is not None
             begun, ends = self._on_clock(entry.begun), self._on_clock(entry.ends)
             self._members[name] = Member(name, begun, ends, begun)
-
-    # --- called by the backend ---------------------------------------------------------------------------------------
-
-    def reported(self, machines: Iterable[str]) -> None:
-        """Note that the workers of these machines have reported that they run."""
-        self._greeted.update(machines)
-
-    def took_job(self, machine: str) -> None:
-        """Note that the machine's worker has taken a job."""
-        self._worked.add(machine)
-
-    def silent(self, machine: str) -> None:
-        """Note that the machine's worker holds a job and has stopped responding: the machine hangs, or has ended."""
-        self._silent.add(machine)
 
     # --- one look ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +122,7 @@ class Fleet:
             listed = {machine.name: machine for machine in self._cloud.machines(self._terms.project)}
         except CloudError as error:
             self._trouble = error
-            self._tell(f"cannot list the machines, retrying: {error}")
+            self._say_once(f"cannot list the machines, retrying: {error}")
             return False
         for name, machine in listed.items():
             member = self._members.get(name) or self._adopt(machine)
@@ -162,16 +146,16 @@ class Fleet:
 
     def _failed_to_start(self, member: Member) -> bool:
         """Return whether the boot log of a machine missing from the list says that it ended."""
-        if member.greeted or member.worked or {member.name} & (self._greeted | self._worked):
+        if member.greeted or member.worked or member.name in self._reported:
             return False
         return not self._ordering.stopped.is_set() and FAILED.search(self._boot_log(member.name)) is not None
 
     def _mark(self, member: Member) -> None:
-        if member.name in self._worked and not member.worked:
+        if member.name in self._at_work and not member.worked:
             member.worked = True
             self._barren.clear()
             self._taken.clear()
-        member.greeted |= member.worked or member.name in self._greeted
+        member.greeted |= member.worked or member.name in self._reported
 
     def _adopt(self, machine: Machine) -> Member:
         """Add a machine of an earlier session of this search."""
@@ -199,7 +183,7 @@ class Fleet:
             assert member.order is not None
             failed = FAILED.search(log := self._boot_log(member.name))
             if failed:
-                self._tell(f"{member.name} failed while it started: {_last_words(log)}")
+                self._say_once(f"{member.name} failed while it started: {_last_words(log)}")
             blameless = member.order.spot and not failed
             (self._taken if blameless else self._barren).append(member.name)
         member.out = True
@@ -250,9 +234,9 @@ class Fleet:
         for member in self._members.values():
             mute = member.order is not None and not member.greeted and now - member.since > SILENT
             if member.name in self._silent:
-                self._tell(f"{member.name} stopped responding while running an experiment; replacing it")
+                self._say_once(f"{member.name} stopped responding while running an experiment; replacing it")
             elif mute and not member.out:
-                self._tell(f"{member.name} has not reported for {SILENT / 60:.0f} minutes; ending it")
+                self._say_once(f"{member.name} has not reported for {SILENT / 60:.0f} minutes; ending it")
                 mutes.append(member)
             elif not member.out and now <= member.ends + LIST_LAG:
                 continue
@@ -261,7 +245,7 @@ class Fleet:
         inside.sort(key=lambda member: (member.worked, member.greeted, -member.since))
         extra = [member for member in inside if member.machine is not None][: max(len(inside) - self._terms.most, 0)]
         for member in extra:
-            self._tell(f"{member.name} is no longer needed; ending it")
+            self._say_once(f"{member.name} is no longer needed; ending it")
         self._end([*wrong, *extra])
         self._barren += [member.name for member in mutes if member.dismissed]  # else it still exists, and counts
 
@@ -275,7 +259,7 @@ class Fleet:
             self._cloud.terminate([member.machine for member in due if member.machine is not None])
         except CloudError as error:
             self._trouble = error
-            self._tell(f"cannot end machines, retrying: {error}")
+            self._say_once(f"cannot end machines, retrying: {error}")
             return False
         for member in due:
             member.asked, member.dismissed, member.out = now, True, True
@@ -313,11 +297,6 @@ class Fleet:
                 )
                 return False
             self._sleep(min(0.5 + waited, 2.0))
-
-    def _tell(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._say(text)
 
 
 def _last_words(log: str) -> str:

@@ -181,7 +181,8 @@ class MachinesBackend(PooledBackend):
     def _order(
         cls, settled: CloudSettings, place: str, tag: str, wheel: str, files: list[str], user: str | None
     ) -> Callable[[Offer, str, str, int], Order]:
-        account = settled.wishes.account or remembered(cls.cloud).get("account") or cls.default_account(settled.cloud)
+        wishes = settled.wishes
+        account = wishes.account or remembered(cls.cloud).get("account") or cls.default_account(settled.cloud)
 
         def order(offer: Offer, name: str, token: str, lifetime: int) -> Order:
             own = max(lifetime - cls.earlier, 60)
@@ -197,7 +198,24 @@ class MachinesBackend(PooledBackend):
                 files=files,
                 user=user,
             )
-            return settled.order(offer, tag, name, token, lifetime, render(startup), str(account))
+            return Order(
+                project=tag,
+                name=name,
+                token=token,
+                machine_type=offer.machine_type,
+                zone=offer.zone,
+                image=wishes.image,
+                hdd=settled.hdd,
+                spot=settled.spot,
+                lifetime=lifetime,
+                script=render(startup),
+                account=str(account),
+                bid=settled.bid,
+                gpus=offer.gpus,
+                gpu_type=wishes.gpu_type,
+                keypair=wishes.ssh_keypair,
+                port=wishes.port,
+            )
 
         return order
 

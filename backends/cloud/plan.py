@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from studio.backends.cloud.cloud import Cloud, CloudError, Offer, Order, Wanted
+from studio.backends.cloud.cloud import Cloud, CloudError, Offer, Wanted
 from studio.backends.cloud.packages import is_local
 from studio.backends.cloud.spending import Quote, Rate, affordable_lifetime, parse_bid, parse_dollars, rate_of
 from studio.errors import BadInput
@@ -135,29 +135,6 @@ class CloudSettings:
 
     def rate(self, offer: Offer) -> Rate:
         return rate_of(offer, spot=self.spot, price=self.price, bid=self.bid)
-
-    def order(
-        self, offer: Offer, project: str, name: str, token: str, lifetime: int, script: str, account: str
-    ) -> Order:
-        wishes = self.wishes
-        return Order(
-            project=project,
-            name=name,
-            token=token,
-            machine_type=offer.machine_type,
-            zone=offer.zone,
-            image=wishes.image,
-            hdd=self.hdd,
-            spot=self.spot,
-            lifetime=lifetime,
-            script=script,
-            account=account,
-            bid=self.bid,
-            gpus=offer.gpus,
-            gpu_type=wishes.gpu_type,
-            keypair=wishes.ssh_keypair,
-            port=wishes.port,
-        )
 
 
 def settle(cloud: Cloud, settings: Settings, wishes: Wishes, *, spot: bool, bids: bool = True) -> CloudSettings:

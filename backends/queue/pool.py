@@ -10,12 +10,12 @@ last one. Nothing is started before the first experiment, and `close` ends all w
 import contextlib
 import threading
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from studio.backends.queue.backend import CLOSING, NEWS, BucketBackend
 from studio.backends.queue.background import Once
@@ -43,30 +43,46 @@ class LaunchFailed(StudioError):
     """The search cannot go on: workers fail before they run an experiment, or an engine refuses them."""
 
 
-class Pool(Protocol):
-    """The workers of a `PooledBackend`. Called from the backend's thread; `interrupt` and `close` from any."""
+class Pool(ABC):
+    """The workers of a `PooledBackend`. Called from the backend's thread; `interrupt` and `close` from any.
+
+    say   tells the user, from any thread, each text once
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say_once = Once(say)
+        self._reported: set[str] = set()  # these sets are added to by another thread
+        self._at_work: set[str] = set()
+        self._silent: set[str] = set()
 
     def reported(self, names: Iterable[str]) -> None:
         """Note that these workers have reported that they run."""
+        self._reported.update(names)
 
     def took_job(self, name: str) -> None:
         """Note that this worker has taken a job."""
+        self._reported.add(name)
+        self._at_work.add(name)
 
     def silent(self, name: str) -> None:
         """Note that this worker holds a job and has stopped responding."""
+        self._silent.add(name)
 
+    @abstractmethod
     def maintain(self, needed: int, *, waiting: bool) -> None:
         """Look once, and start what is missing of `needed` workers. `waiting`: some job has no worker."""
 
+    @abstractmethod
     def interrupt(self) -> None:
         """Start no more workers. From any thread."""
 
+    @abstractmethod
     def close(self) -> bool:
         """End all workers, and return whether all are known to have ended."""
 
 
-class WorkerPool:
-    """Keeps up to `most` copies of `command` alive. `say(text)` tells the user, from any thread."""
+class WorkerPool(Pool):
+    """Keeps up to `most` copies of `command` alive."""
 
     def __init__(
         self,
@@ -79,27 +95,15 @@ class WorkerPool:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
+        super().__init__(say)
         self._launcher, self._command, self._resources, self._most = launcher, command, resources, most
-        self._say, self._clock, self._sleep = Once(say), clock, sleep
+        self._clock, self._sleep = clock, sleep
         self._interrupted = threading.Event()
         self._known: set[str] = set()  # copies in the last list of the engine
-        self._reported: set[str] = set()  # this set and the next are added to by another thread
-        self._at_work: set[str] = set()
-        self._silent: set[str] = set()
         self._words: dict[str, str] = {}  # last words of copies that have ended
         self._end_requested: dict[str, float] = {}
         self._failed_starts: list[str] = []
         self._reports_counted = 0
-
-    def reported(self, names: Iterable[str]) -> None:
-        self._reported.update(names)
-
-    def took_job(self, name: str) -> None:
-        self._reported.add(name)
-        self._at_work.add(name)
-
-    def silent(self, name: str) -> None:
-        self._silent.add(name)
 
     def words_about(self, name: str) -> str:
         """Return why the copy of that name ended after it had reported, in the engine's words, or ""."""
@@ -117,7 +121,7 @@ class WorkerPool:
             self._count_failed_starts(set(copies), waiting)
             self._end_silent(set(copies))
             for reason in sorted({copy.reason for copy in copies.values() if copy.state == "waiting" and copy.reason}):
-                self._say(f"workers wait for the engine: {reason}")
+                self._say_once(f"workers wait for the engine: {reason}")
             there = [
                 name for name, copy in copies.items() if copy.state != "ending" and name not in self._end_requested
             ]
@@ -127,7 +131,7 @@ class WorkerPool:
         except Refused as error:
             raise LaunchFailed(str(error)) from error
         except LauncherError as error:
-            self._say(f"no response, retrying: {error}")
+            self._say_once(f"no response, retrying: {error}")
 
     def close(self) -> bool:
         """End all copies, with those of an earlier driver, and wait until the engine lists none."""
@@ -146,7 +150,7 @@ class WorkerPool:
             except StudioError as error:
                 trouble = f" ({error})"
             if self._clock() >= until:
-                self._say(f"could not confirm that these ended: {', '.join(sorted(left))}{trouble}")
+                self._say_once(f"could not confirm that these ended: {', '.join(sorted(left))}{trouble}")
                 return False
             self._sleep(min(1.0, self._launcher.poll_interval))
 
@@ -162,7 +166,7 @@ class WorkerPool:
         self._known = set(listed)
         words = {name: self._launcher.last_words(name) or "the engine does not say why" for name in sorted(gone)}
         for name, why in words.items():
-            self._say(f"{name} ended before it ran an experiment: {why}")
+            self._say_once(f"{name} ended before it ran an experiment: {why}")
         self._failed_starts += words.values() if waiting else ()
         if len(self._failed_starts) >= MAX_FAILED_STARTS:
             count, last = len(self._failed_starts), self._failed_starts[-1]
@@ -175,7 +179,7 @@ class WorkerPool:
         self._end_requested = {name: at for name, at in self._end_requested.items() if name in listed}
         due = [name for name in sorted(self._silent & listed) if now - self._end_requested.get(name, -ENDING) >= ENDING]
         if due:
-            self._say(f"{', '.join(due)} stopped responding while running an experiment; replacing")
+            self._say_once(f"{', '.join(due)} stopped responding while running an experiment; replacing")
             self._launcher.end(due)
             self._end_requested |= dict.fromkeys(due, now)
 

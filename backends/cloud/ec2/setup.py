@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from studio.backends.cloud.cloud import CloudDenied, CloudError
@@ -32,6 +32,7 @@ TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
+ROLES = "InstanceProfile", "Roles"
 PRIVATE = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 
 
@@ -150,7 +151,7 @@ class EC2Setup(Setup):
         self._region = EC2Cloud().region
         with aws_errors("AWS"):
             session = sdk("boto3", extra="ec2").session.Session(region_name=self._region)
-            self._s3, self._iam, self._ec2 = (session.client(name) for name in ("s3", "iam", "ec2"))
+            self._clients = {name: session.client(name) for name in ("s3", "iam", "ec2")}
             self._who = session.client("sts").get_caller_identity()
         number = self._who["Account"]
         self._name = bucket or f"studio-search-{number}-{self._region}"
@@ -161,14 +162,7 @@ class EC2Setup(Setup):
             (f"permissions of machines (role {PROFILE})", _text(worker_policy(self._name))),
         ]
         self.template = _text(template(self._name))
-        self.steps = [
-            self._make_bucket(),
-            self._keep_private(),
-            self._expire(),
-            self._make_role(),
-            self._make_profile(),
-            self._make_spot_role(),
-        ]
+        self.steps = list(self._all_steps())
 
     def checks(self) -> Iterator[str]:
         yield f"credentials: {self._who['Arn']}, region {self._region}"
@@ -180,7 +174,7 @@ class EC2Setup(Setup):
     def _tried(self, what: str, method: str, **asked: Any) -> str:
         try:
             with aws_errors(what):
-                getattr(self._ec2, method)(**asked)
+                getattr(self._clients["ec2"], method)(**asked)
         except CloudError as error:
             if code_of(error) == "DryRunOperation":  # would have succeeded
                 return f"{what}: yes"
@@ -189,115 +183,95 @@ class EC2Setup(Setup):
             return f"{what}: NO: {error}"
         return f"{what}: yes"
 
-    # --- the steps --------------------------------------------------------------------------------------------------
-
-    def _make_bucket(self) -> Step:
-        asked: dict[str, Any] = {"Bucket": self._name}
-        if self._region != "us-east-1":
-            asked["CreateBucketConfiguration"] = {"LocationConstraint": self._region}
-        return Step(
+    def _all_steps(self) -> Iterator[Step]:
+        bucket, role, profile = {"Bucket": self._name}, {"RoleName": PROFILE}, {"InstanceProfileName": PROFILE}
+        there = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        yield self._step(
             "make the bucket",
-            f"s3.create_bucket {_text(asked)}",
-            lambda: self._found(self._s3, "head_bucket", Bucket=self._name) is not None,
-            lambda: self._send(self._s3, "create_bucket", asked),
+            lambda: self._found("s3", "head_bucket", **bucket) is not None,
+            ("s3", "create_bucket", bucket if self._region == "us-east-1" else bucket | there),
         )
-
-    def _keep_private(self) -> Step:
-        asked = {"Bucket": self._name, "PublicAccessBlockConfiguration": PRIVATE}
-
-        def is_done() -> bool:
-            found = self._found(self._s3, "get_public_access_block", Bucket=self._name)
-            return found is not None and found["PublicAccessBlockConfiguration"] == PRIVATE
-
-        text = f"s3.put_public_access_block {_text(asked)}"
-        return Step(
-            "keep the bucket private", text, is_done, lambda: self._send(self._s3, "put_public_access_block", asked)
+        block = "PublicAccessBlockConfiguration"
+        yield self._step(
+            "keep the bucket private",
+            lambda: self._found("s3", "get_public_access_block", block, **bucket) == PRIVATE,
+            ("s3", "put_public_access_block", bucket | {block: PRIVATE}),
         )
-
-    def _expire(self) -> Step:
-        def rules() -> list[dict[str, Any]]:
-            found = self._found(self._s3, "get_bucket_lifecycle_configuration", Bucket=self._name)
-            return [] if found is None else list(found["Rules"])
-
-        def do() -> None:
-            kept = [rule for rule in rules() if rule.get("ID") != RULE["ID"]]
-            asked = {"Bucket": self._name, "LifecycleConfiguration": {"Rules": [*kept, RULE]}}
-            self._send(self._s3, "put_bucket_lifecycle_configuration", asked)
-
-        text = f"s3.put_bucket_lifecycle_configuration: with this rule\n{_text(RULE)}"
-        title = f"delete files older than {KEPT} days from the bucket"
-        return Step(title, text, lambda: RULE in [_known(rule) for rule in rules()], do)
-
-    def _make_role(self) -> Step:
-        role = {"RoleName": PROFILE, "AssumeRolePolicyDocument": json.dumps(TRUST)}
-        policy = {
-            "RoleName": PROFILE,
-            "PolicyName": _policy_name(self._name),
-            "PolicyDocument": json.dumps(worker_policy(self._name)),
-        }
-
-        def is_done() -> bool:
-            made = self._found(self._iam, "get_role", RoleName=PROFILE)
-            may = self._found(self._iam, "get_role_policy", RoleName=PROFILE, PolicyName=policy["PolicyName"])
-            if made is None or may is None:
-                return False
-            trust = made["Role"]["AssumeRolePolicyDocument"]
-            return (trust, may["PolicyDocument"]) == (TRUST, worker_policy(self._name))
-
-        def do() -> None:
-            self._send(self._iam, "create_role", role)
-            trust = {"RoleName": PROFILE, "PolicyDocument": role["AssumeRolePolicyDocument"]}
-            self._send(self._iam, "update_assume_role_policy", trust)  # a role that existed may have another one
-            self._send(self._iam, "put_role_policy", policy)
-
-        text = f"iam.create_role {_text(role)}\niam.put_role_policy {_text(policy)}"
-        return Step("make the role of machines", text, is_done, do)
-
-    def _make_profile(self) -> Step:
-        profile = {"InstanceProfileName": PROFILE}
-        add = {"InstanceProfileName": PROFILE, "RoleName": PROFILE}
-
-        def do() -> None:
-            self._send(self._iam, "create_instance_profile", profile)
-            self._send(self._iam, "add_role_to_instance_profile", add)
-            time.sleep(SPREADS)
-
-        def is_done() -> bool:
-            found = self._found(self._iam, "get_instance_profile", **profile)
-            return found is not None and [role["RoleName"] for role in found["InstanceProfile"]["Roles"]] == [PROFILE]
-
-        text = f"iam.create_instance_profile {_text(profile)}\niam.add_role_to_instance_profile {_text(add)}"
-        return Step("make the instance profile", text, is_done, do)
-
-    def _make_spot_role(self) -> Step:
-        asked = {"AWSServiceName": "spot.amazonaws.com"}
-        return Step(
+        yield Step(
+            f"delete files older than {KEPT} days from the bucket",
+            f"s3.put_bucket_lifecycle_configuration, with this rule:\n{_text(RULE)}",
+            lambda: RULE in [_known(rule) for rule in self._rules()],
+            self._expire,
+        )
+        trust, may = json.dumps(TRUST), worker_policy(self._name)
+        policy = role | {"PolicyName": _policy_name(self._name)}
+        yield self._step(
+            "make the role of machines",
+            lambda: (
+                self._found("iam", "get_role", "Role", "AssumeRolePolicyDocument", **role) == TRUST
+                and self._found("iam", "get_role_policy", "PolicyDocument", **policy) == may
+            ),
+            ("iam", "create_role", role | {"AssumeRolePolicyDocument": trust}),
+            (
+                "iam",
+                "update_assume_role_policy",
+                role | {"PolicyDocument": trust},
+            ),  # a role that existed had another one
+            ("iam", "put_role_policy", policy | {"PolicyDocument": json.dumps(may)}),
+        )
+        yield self._step(
+            "make the instance profile",
+            lambda: (
+                [role["RoleName"] for role in self._found("iam", "get_instance_profile", *ROLES, **profile) or []]
+                == [PROFILE]
+            ),
+            ("iam", "create_instance_profile", profile),
+            ("iam", "add_role_to_instance_profile", profile | role),
+        )
+        yield self._step(
             "make the role that Amazon needs to run spot machines",
-            f"iam.create_service_linked_role {_text(asked)}",
-            lambda: self._found(self._iam, "get_role", RoleName=SPOT_ROLE) is not None,
-            lambda: self._send(self._iam, "create_service_linked_role", asked),
+            lambda: self._found("iam", "get_role", RoleName=SPOT_ROLE) is not None,
+            ("iam", "create_service_linked_role", {"AWSServiceName": "spot.amazonaws.com"}),
         )
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    def _step(self, title: str, is_done: Callable[[], bool], *calls: tuple[str, str, dict[str, Any]]) -> Step:
+        def do() -> None:
+            for call in calls:
+                self._send(*call)
 
-    def _send(self, client: Any, method: str, asked: dict[str, Any]) -> None:
+        text = "\n".join(f"{service}.{method} {_text(asked)}" for service, method, asked in calls)
+        return Step(title, text, is_done, do)
+
+    def _rules(self) -> list[dict[str, Any]]:
+        return self._found("s3", "get_bucket_lifecycle_configuration", "Rules", Bucket=self._name) or []
+
+    def _expire(self) -> None:
+        rules = [*(rule for rule in self._rules() if rule.get("ID") != RULE["ID"]), RULE]
+        asked = {"Bucket": self._name, "LifecycleConfiguration": {"Rules": rules}}
+        self._send("s3", "put_bucket_lifecycle_configuration", asked)
+
+    def _send(self, service: str, method: str, asked: dict[str, Any]) -> None:
         try:
             with aws_errors(method):
-                getattr(client, method)(**asked)
+                getattr(self._clients[service], method)(**asked)
         except CloudError as error:
             if code_of(error) not in THERE:
                 raise
+        if method == "add_role_to_instance_profile":
+            time.sleep(SPREADS)
 
-    def _found(self, client: Any, method: str, **asked: Any) -> dict[str, Any] | None:
-        """Return the answer; None: there is no such thing."""
+    def _found(self, service: str, method: str, *path: str, **asked: Any) -> Any:
+        """Return what the answer has at `path`; None: there is no such thing."""
         try:
             with aws_errors(method):
-                answer: dict[str, Any] = getattr(client, method)(**asked)
-                return answer
+                answer = getattr(self._clients[service], method)(**asked)
         except CloudError as error:
             if code_of(error) in MISSING:
                 return None
             raise
+        for name in path:
+            answer = answer[name]
+        return answer
 
 
 def _known(rule: dict[str, Any]) -> dict[str, Any]:
