@@ -159,27 +159,6 @@ def test_a_driver_waits_for_a_program_that_holds_the_database(
     assert record("p") == undisturbed(BUDGET)
 
 
-def test_a_program_that_holds_it_longer_ends_the_search(
-    tree, command, notes, hold, folder, record, undisturbed, monkeypatch
-):
-    """Here a run of `studio` meets it, and so does every resume until it has ended."""
-    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
-    tree("train.py", MEETS)
-    Path(f"{notes.path}-go").touch()
-    ends = command(*SEARCH[:-2], "--max-experiments=1", "train.py")
-    assert ends.code == 0
-    with hold("BEGIN IMMEDIATE"):
-        for _ in range(2):
-            locked = command("resume", "p", "--max-experiments=4")
-            assert_said(
-                locked,
-                "studio.db: database is locked; another program uses it: end that program, then: studio resume p",
-            )
-        assert lines(folder) == [("ask", 1), ("tell", 1)]
-        assert command("runs", "list", "p").code == 0
-    assert_goes_on(command, record, notes, undisturbed)
-
-
 def test_a_program_that_takes_it_in_mid_search_ends_it(tree, command, notes, folder, record, undisturbed, monkeypatch):
     """What ran then is ended if it has not ended yet, and runs again."""
     monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
@@ -286,63 +265,6 @@ def test_a_disk_that_is_mounted_read_only(disk, begun, command, folder, record, 
     disk("rw")
     assert lines(folder) == before
     assert_goes_on(command, record, notes, undisturbed)
-
-
-@pytest.fixture
-def failing_disk(home, tmp_path):
-    """STUDIO_HOME is an ext4 of its own that its kernel can be told to find faulty: `fail()`; `mend()` mounts it anew."""
-    image = tmp_path / "image"
-    home.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(16 << 20)
-
-    def sh(command, check=True):
-        return subprocess.run(command, shell=True, capture_output=True, text=True, check=check)
-
-    def mount(check):
-        return sh(f"mount -o loop,errors=remount-ro {image} {home}", check)
-
-    made = sh(f"mkfs.ext4 -q -F {image}", check=False)
-    made = made if made.returncode else mount(check=False)
-    device = sh(f"findmnt -n -o SOURCE {home}", check=False).stdout.strip().rpartition("/")[2]
-    trigger = Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
-    if made.returncode or not trigger.exists():
-        sh(f"umount -l {home}", check=False)
-        pytest.skip(f"a disk that fails takes root, ext4 and loop devices: {made.stderr.strip()}")
-
-    class Disk:
-        def fail(self):
-            trigger.write_text("1")
-
-        def mend(self):
-            sh(f"umount {home}")
-            sh(f"e2fsck -fy {image}", check=False)
-            mount(check=True)
-
-    yield Disk()
-    sh(f"umount -l {home}")
-
-
-def test_a_disk_that_fails_in_mid_search(
-    failing_disk, driver, tree, command, notes, folder, record, undisturbed, until, everything
-):
-    """The kernel makes it read-only at once, also for files that are open."""
-    tree("train.py", MEETS)
-    one = driver(*SEARCH)
-    until(lambda: notes.count("ready"))
-    failing_disk.fail()
-    Path(f"{notes.path}-go").touch()
-    assert one.wait() == 1
-    assert "Traceback" not in one.err
-    assert list(one.shown) == [1]
-    assert "studio.db: " in one.err, one.err
-    assert "studio resume p" in one.err
-    until(lambda: not everything())
-    assert_said(command("resume", "p"), "cannot lock project 'p'", "its disk must be writable")
-    failing_disk.mend()
-    assert command("resume", "p").code == 0
-    assert record("p") == undisturbed(BUDGET)
-    assert {(e.status, e.attempt) for e in Project("p").experiments} == {("completed", 1)}
 
 
 # --- damaged ----------------------------------------------------------------------------------------------------------
@@ -496,16 +418,6 @@ def test_a_restore_that_is_killed_is_done_again(
     assert notes.of("p/1").count("begins") == 1
 
 
-def test_a_newer_format_is_left_alone(begun, command, folder, record, notes, undisturbed):
-    with_statement(f"PRAGMA user_version = {VERSION + 1}")(database(folder))
-    for arguments in (("resume", "p"), ("runs", "list", "p")):
-        assert_said(command(*arguments), f"written by a newer Studio (format {VERSION + 1}", "upgrade Studio")
-    sick = command("doctor", "p")
-    assert (sick.code, "fix: upgrade Studio" in sick.out, "--restore" in sick.out) == (1, True, False)
-    with_statement(f"PRAGMA user_version = {VERSION}")(database(folder))
-    assert_goes_on(command, record, notes, undisturbed)
-
-
 # --- its log, or all of it, is gone -----------------------------------------------------------------------------------
 
 
@@ -548,7 +460,7 @@ def test_a_database_that_is_older_than_its_backup_is_refused(
     assert_goes_on(command, record, notes, undisturbed)
 
 
-@pytest.mark.parametrize("files", ["studio.db", "studio.db*"])
+@pytest.mark.parametrize("files", ["studio.db*", pytest.param("studio.db", marks=pytest.mark.slow)])
 def test_a_database_that_is_deleted_under_a_driver(
     driver, tree, command, notes, folder, record, undisturbed, until, everything, files
 ):

@@ -284,15 +284,6 @@ def _watchdogs(everything):
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="looks at command lines in /proc")
 
 
-def test_its_scripts_are_gone_soon(driver, lasting, notes, until, alive):
-    one = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1:3", "train.py")
-    until(lambda: notes.count("up") == 2)
-    trees = notes.processes()
-    assert len(trees) == 6
-    one.kill()
-    until(lambda: not any(map(alive, trees)))
-
-
 @linux
 def test_without_its_watchdog_they_are_gone_once_it_is_resumed(driver, lasting, notes, until, alive, everything, go):
     one = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1:3", "train.py")
@@ -362,23 +353,6 @@ def test_processes_in_the_projects_folder_that_are_not_its_own_live(
     assert all(map(alive, others))
 
 
-def test_a_project_whose_name_begins_with_this_ones_is_not_touched(driver, lasting, notes, until, alive, go, home):
-    other = driver("run", "--project=p2", "--hp=lr=7,8", "train.py")
-    until(lambda: notes.count("up") == 1)
-    others = notes.processes("p2/1")
-    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
-    until(lambda: notes.count("up") == 2)
-    one.kill()
-    until(lambda: not list(marked(str(home / "projects" / "p"))))
-    go(1, 2)
-    assert driver("resume", "p").wait() == 0
-    assert len(others) == 3
-    assert all(map(alive, others))
-    go(7, 8)
-    assert other.wait() == 0
-    assert [e.status for e in Project("p2").experiments] == ["completed"] * 2
-
-
 def test_the_end_of_experiment_1_is_not_that_of_10(driver, lasting, notes, until, alive, go):
     one = driver("run", "--project=p", "--num-workers=10", "--hp=lr=1:10", "train.py")
     until(lambda: notes.count("up") == 10)
@@ -390,3 +364,30 @@ def test_the_end_of_experiment_1_is_not_that_of_10(driver, lasting, notes, until
     go(*range(2, 11))
     assert one.wait() == 0
     assert Counter(notes.of("p/10"))["up"] == 1
+
+
+@linux
+def test_what_ended_while_the_driver_was_paused_was_not_stopped(driver, tree, command, notes, until, go, alive):
+    tree("train.py", LASTING.replace("child()\ndaemon()\n", ""))
+    one = driver("run", "--project=p", "--hp=lr=1", "train.py")
+    until(lambda: notes.count("up"))
+    os.kill(one.pid, signal.SIGSTOP)
+    go(1)
+    until(lambda: not any(map(alive, notes.processes())))
+    assert command("stop", "p").code == 0
+    os.kill(one.pid, signal.SIGCONT)
+    one.wait()
+    (only,) = Project("p").experiments
+    assert (only.status, only.fitness) == ("completed", 1)
+
+
+@linux
+def test_rm_ends_what_a_driver_and_its_watchdog_left(driver, lasting, command, notes, until, everything, alive):
+    one = driver("run", "--project=p", "--hp=lr=1", "train.py")
+    until(lambda: notes.count("up"))
+    for watchdog in _watchdogs(everything):
+        os.kill(watchdog, signal.SIGKILL)
+    one.kill()
+    assert all(map(alive, notes.processes()))
+    assert command("rm", "p", "--yes").code == 0
+    until(lambda: not any(map(alive, notes.processes())))

@@ -217,3 +217,23 @@ def test_files_may_not_grow_beyond_a_limit(home, script, undisturbed, limit, com
     again = go_on(command, home)
     assert again.code == 0, (done.stderr, again)
     assert_whole(home, undisturbed(3))
+
+
+def test_on_a_full_disk_the_scripts_own_reason_stays(script, command, disk):
+    script(
+        "train.py",
+        """
+        import os
+        lr = 1
+        print("no room for weights", lr, flush=True)
+        place = os.environ["STUDIO_HOME"]
+        disk = os.statvfs(place)
+        with open(place + "/filled", "wb") as file:
+            file.write(bytes(disk.f_bavail * disk.f_frsize - 500_000))
+        raise SystemExit(3)
+        """,
+    )
+    disk()
+    command("run", "--project=p", "--hp=lr=1", "train.py")
+    (only,) = Project("p").experiments
+    assert (only.status, only.reason) == ("stopped", "the disk was full: exit code 3: no room for weights 1")

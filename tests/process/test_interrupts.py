@@ -1,8 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP of a real driver that has trees of processes at work: it drains, ends, kills; resume goes on."""
 
-import os
 import signal
-import time
 
 import pytest
 
@@ -84,30 +82,6 @@ def test_once_waits_for_what_runs_and_starts_nothing(lab, until):
     assert lab.notes.count("up") == 4
 
 
-def test_twice_asks_what_runs_to_end(lab, until):
-    one = lab.start(grace=60)
-    one.signal(signal.SIGINT)
-    until(lambda: "waiting for 2" in one.err)
-    one.signal(signal.SIGINT)
-    lab.check_interrupted(one)
-    assert lab.statuses[:2] == ["stopped", "stopped"]
-    assert lab.notes.count("bye") == 2
-    assert all("stopped" in line for line in one.shown.values())
-    lab.check_resumes()
-
-
-def test_twice_kills_what_is_deaf_when_its_grace_is_over(lab, until):
-    one = lab.start(manners="deaf", grace=0.4)
-    one.signal(signal.SIGINT)
-    until(lambda: "waiting for 2" in one.err)
-    one.signal(signal.SIGINT)
-    begun = time.monotonic()
-    lab.check_interrupted(one)
-    assert time.monotonic() - begun >= 0.4
-    assert lab.statuses[:2] == ["stopped", "stopped"]
-    lab.check_resumes()
-
-
 def test_a_third_time_kills_at_once(lab, until):
     one = lab.start(manners="deaf", grace=60)
     one.signal(signal.SIGINT)
@@ -124,13 +98,15 @@ def test_a_third_time_kills_at_once(lab, until):
 
 def test_a_key_that_is_held_down_kills_at_once(lab):
     one = lab.start(manners="deaf", grace=60)
-    while one.running:
+
+    def press():
         one.signal(signal.SIGINT)
-        time.sleep(0.01)
+        return not one.running
+
+    lab.until(press)
     assert one.code in (130, -signal.SIGINT), one.err  # the latter while the interpreter ends: a shell shows 130
     assert not any(map(lab.alive, lab.notes.processes()))
     assert "Traceback" not in one.err
-    lab.check_resumes()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
@@ -140,18 +116,15 @@ def test_other_signals_ask_what_runs_to_end(lab, name):
     lab.check_interrupted(one)
     assert lab.statuses[:2] == ["stopped", "stopped"]
     assert lab.notes.count("bye") == 2
-    lab.check_resumes()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_they_kill_what_is_deaf_when_they_come_twice(lab, name):
+def test_sigterm_kills_what_is_deaf_when_it_comes_twice(lab, until):
     one = lab.start(manners="deaf", grace=60)
-    one.signal(getattr(signal, name))
-    time.sleep(0.4)
+    one.signal(signal.SIGTERM)
+    until(lambda: "ending 2 running experiments" in one.err)
     assert one.running
-    one.signal(getattr(signal, name))
+    one.signal(signal.SIGTERM)
     lab.check_interrupted(one)
-    lab.check_resumes()
 
 
 def test_in_the_background_of_a_script_it_ignores_ctrl_c_and_hears_sigterm(lab):
@@ -163,18 +136,6 @@ def test_in_the_background_of_a_script_it_ignores_ctrl_c_and_hears_sigterm(lab):
     assert "waiting for" not in one.err
     assert lab.statuses[:2] == ["stopped", "stopped"]
     assert lab.notes.count("bye") == 2
-    lab.check_resumes()
-
-
-def test_a_stopped_tree_is_ended(lab, until):
-    """Ctrl-Z reaches no script, but somebody may have sent SIGSTOP."""
-    one = lab.start(grace=60)
-    for pid in lab.notes.processes():
-        os.kill(pid, signal.SIGSTOP)
-    one.signal(signal.SIGTERM)
-    lab.check_interrupted(one)
-    assert lab.notes.count("bye") == 2
-    lab.check_resumes()
 
 
 def test_a_driver_that_was_stopped_and_goes_on_has_lost_nothing(lab):
@@ -216,7 +177,14 @@ def check_ended(one, driver, home):
 
 
 # What has just been imported; before the first of these the signal hits the interpreter itself, which shows a traceback.
-@pytest.mark.parametrize("module", ["typer.main", "numpy", "studio.search.run", "scipy.stats", "cma"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "numpy",
+        "cma",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("typer.main", "studio.search.run", "scipy.stats")),
+    ],
+)
 def test_ctrl_c_while_it_starts(driver, tree, home, until, module):
     tree("train.py", SHORT)
     one = driver("run", *OPTIONS, cold=True, env={"PYTHONPROFILEIMPORTTIME": "1"})
@@ -266,44 +234,29 @@ def test_ctrl_c_that_a_library_swallows(driver, tree, script, notes, when):
     assert notes.lines == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "project p: 4 experiments",
-        "#1/4  completed",
-        "#2/4  completed",
-        "#3/4  completed",
-        "#4/4  completed",
-        "best: p/",
-        "files: ",
-    ],
-)
-def test_ctrl_c_while_it_runs_and_ends(driver, tree, home, until, text):
-    tree("train.py", SHORT)
-    one = driver("run", *OPTIONS)
-    until(lambda: text in one.err or not one.running)
-    one.signal(signal.SIGINT)
-    check_ended(one, driver, home)
+MOMENTS = [
+    ("before", "studio.search.run:check", 1),
+    ("after", "studio.project.source:write_snapshot", 1),
+    ("before", "studio.execution.runner:Runner.start", 1),
+    ("before", "studio.execution.runner:Runner.close", 1),
+    ("before", "threading:_shutdown", 1),  # the interpreter ends
+]
+MORE_MOMENTS = [
+    ("before", "studio.project.source:write_snapshot", 1),
+    ("before", "studio.project.store:Store.set_meta", 1),
+    ("after", "studio.project.store:Store.set_meta", 3),
+    ("before", "studio.search.driver:Driver.run", 1),
+    ("before", "studio.system.processes:Watchdog.__init__", 1),
+    ("after", "studio.execution.runner:Runner.start", 4),
+    ("after", "studio.search.driver:Driver.run", 1),
+    ("before", "studio.cli.result:conclude", 1),
+    ("after", "studio.cli.result:conclude", 1),
+]
 
 
 @pytest.mark.parametrize(
     "moment",
-    [
-        ("before", "studio.search.run:check", 1),
-        ("before", "studio.project.source:write_snapshot", 1),
-        ("after", "studio.project.source:write_snapshot", 1),
-        ("before", "studio.project.store:Store.set_meta", 1),
-        ("after", "studio.project.store:Store.set_meta", 3),
-        ("before", "studio.search.driver:Driver.run", 1),
-        ("before", "studio.system.processes:Watchdog.__init__", 1),
-        ("before", "studio.execution.runner:Runner.start", 1),
-        ("after", "studio.execution.runner:Runner.start", 4),
-        ("before", "studio.execution.runner:Runner.close", 1),
-        ("after", "studio.search.driver:Driver.run", 1),
-        ("before", "studio.cli.result:conclude", 1),
-        ("after", "studio.cli.result:conclude", 1),
-        ("before", "threading:_shutdown", 1),  # the interpreter ends
-    ],
+    [*MOMENTS, *(pytest.param(moment, marks=pytest.mark.slow) for moment in MORE_MOMENTS)],
     ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]} {moment[2]}",
 )
 def test_ctrl_c_at_a_chosen_moment(driver, tree, home, moment):
@@ -312,13 +265,16 @@ def test_ctrl_c_at_a_chosen_moment(driver, tree, home, moment):
 
 
 def test_a_signal_to_the_drivers_process_group_fails_no_experiment_that_starts(driver, script, until):
-    """A script is born in that group, and leaves it a moment later: until then Ctrl-C hits it, too. Here many signals
-    come that the driver does nothing about, so that one of them is at the right moment."""
+    """A script is born in that group, and leaves it a moment later: until then Ctrl-C hits it, too. Many signals come
+    that the driver does nothing about, so that one of them is at the right moment."""
     script("train.py", "lr = 1\nprint('fitness:', lr)\n")
-    one = driver("run", "--project=p", "--num-workers=4", "--hp=lr=1:16", "train.py", hears=[signal.SIGUSR1])
+    one = driver("run", "--project=p", "--num-workers=4", "--hp=lr=1:12", "train.py", hears=[signal.SIGUSR1])
     until(lambda: "project p" in one.err)
-    while one.running and len(one.shown) < 16:
+
+    def poke():
         one.signal(signal.SIGUSR1)
-        time.sleep(0.001)
+        return not one.running or len(one.shown) == 12
+
+    until(poke)
     assert one.wait() in (0, -signal.SIGUSR1), one.err  # the latter while the interpreter ends
-    assert ["completed" in line for line in one.shown.values()] == [True] * 16
+    assert ["completed" in line for line in one.shown.values()] == [True] * 12

@@ -155,8 +155,13 @@ SCRIPTS = {
 }
 
 
+HEAVY = ("xgboost", "lightgbm", "wandb", "scikit-learn")  # seconds of imports, in each of two runs
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("library", SCRIPTS)
+@pytest.mark.parametrize(
+    "library", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in SCRIPTS]
+)
 def test_the_printed_command_ranks_it(ranked_as_printed, script, library):
     text, metric, name = SCRIPTS[library]
     script("train.py", text)

@@ -5,7 +5,6 @@ mounted here. The kernel's table of mounts is read from a file that has one in t
 """
 
 import contextlib
-import json
 import os
 import signal
 import sqlite3
@@ -228,20 +227,6 @@ def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(
     assert command("resume", "p", "--max-experiments=5").code == 0
 
 
-def test_a_driver_that_is_killed_there(far, far_driver, looks, undisturbed, command, notes, folder, record, until):
-    go = Path(f"{notes.path}-go")
-    go.unlink()
-    one = far_driver(*SEARCH)
-    until(lambda: notes.count("ready"))
-    assert len(json.loads(command("runs", "list", "p", "--json").out)) == 3  # readers are served meanwhile
-    one.kill()
-    assert one.wait() == -signal.SIGKILL
-    go.touch()
-    assert command("resume", "p").code == 0
-    assert record("p") == undisturbed(4)
-    assert notes.count("log") == 0
-
-
 def test_a_commit_that_is_cut_off_there_is_rolled_back(far, tmp_path):
     """kill -9 while the pages are being written: the next one finds the journal of SQLite, and takes them back."""
     folder = tmp_path / "p"
@@ -269,20 +254,6 @@ def test_without_a_log_a_reader_that_takes_its_time_is_waited_for(
         until(lambda: not any(map(alive, notes.of("p/3", "ready"))))
         assert one.poll() is None
     assert one.wait(60) == 0, (tmp_path / "driver.err").read_text()
-    assert record("p") == undisturbed(4)
-
-
-def test_and_one_that_takes_too_long_ends_the_search_in_one_line(
-    far, looks, undisturbed, command, notes, folder, record, reader, monkeypatch
-):
-    monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
-    assert command(*SEARCH[:-2], "--max-experiments=2", "train.py").code == 0
-    with reader():
-        locked = command("resume", "p", "--max-experiments=4")
-    assert locked.code == 1
-    assert "database is locked; another program uses it: end that program, then: studio resume p" in locked.err
-    assert "Traceback" not in locked.err
-    assert command("resume", "p", "--max-experiments=4").code == 0
     assert record("p") == undisturbed(4)
 
 

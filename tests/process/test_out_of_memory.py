@@ -39,61 +39,38 @@ print("fitness:", lr)
 """
 
 
-@pytest.fixture
-def search(command, script):
-    """What a search of three experiments left, of which 2 works."""
-
-    def carry_out(way):
-        script("train.py", EATER.replace("{way}", way))
-        result = command("run", "--project=p", "--hp=lr=1:3", "train.py")
-        assert result.code == 3, result.err
-        experiments = Project("p").experiments
-        assert [e.fitness for e in experiments] == [None, 2, None]
-        assert {(e.status, e.failure) for e in experiments[::2]} == {("failed", experiments[0].failure)}
-        return experiments[0]
-
-    return carry_out
+MEMORY = [
+    ("limit(); bytearray(2 * 10**9)", "exit code 1: MemoryError"),
+    ("limit(); eat()", "exit code 1: MemoryError"),
+    ("limit(10**9); import numpy; numpy.ones(10**9)", "exit code 1: numpy._core._exceptions._ArrayMemoryError: "),
+    ("print('std::bad_alloc', flush=True); os.abort()", "killed by SIGABRT: std::bad_alloc"),
+    ("print('CUDA out of memory'); sys.exit(7)", "exit code 7: CUDA out of memory"),
+]
+CRASHES = [
+    ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL: eating "),
+    ("sys.exit(137)", "exit code 137: eating "),
+    ("subprocess.run(['bash', '-c', 'kill -9 $$; true']); sys.exit(3)", "exit code 3: eating "),
+]
 
 
-# --- the script says it -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("way", "end"),
-    [
-        ("limit(); bytearray(2 * 10**9)", "exit code 1: MemoryError"),
-        ("limit(); eat()", "exit code 1: MemoryError"),
-        ("limit(10**9); import numpy; numpy.ones(10**9)", "exit code 1: numpy._core._exceptions._ArrayMemoryError: "),
-        ("print('std::bad_alloc', flush=True); os.abort()", "killed by SIGABRT: std::bad_alloc"),
-        ("print('CUDA out of memory'); sys.exit(7)", "exit code 7: CUDA out of memory"),
-    ],
-)
-def test_a_script_that_meets_its_limit(search, way, end):
-    failed = search(way)
-    assert failed.reason.startswith(f"out of memory: {end}")
-    assert failed.failure == "memory"
-
-
-def test_one_that_catches_it_and_ends_well_has_not_failed(command, script):
-    script("train.py", EATER.replace("{way}", "limit()\n    try: eat()\n    except MemoryError: print('MemoryError')"))
-    assert command("run", "--project=p", "--hp=lr=1:3", "train.py").code == 0
-    assert [e.status for e in Project("p").experiments] == ["completed"] * 3
-
-
-@pytest.mark.parametrize(
-    ("way", "reason"),
-    [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL: eating 1"),
-        ("sys.exit(137)", "exit code 137: eating 1"),
-        ("subprocess.run(['bash', '-c', 'kill -9 $$; true']); sys.exit(3)", "exit code 3: eating 1"),
-    ],
-)
-def test_one_that_somebody_killed_is_a_crash(search, way, reason):
+def test_what_had_no_memory_and_what_only_crashed(command, script):
+    """The last one meets its limit, and goes on."""
     counted = memory.oom_kills()
-    failed = search(way)
+    ways = [way for way, _ in [*MEMORY, *CRASHES]]
+    lines = [f"if lr == {n}:\n    {way}" for n, way in enumerate(ways, 1)]
+    lines += ["if lr == 9:\n    limit()\n    try: eat()\n    except MemoryError: print('MemoryError')"]
+    script("train.py", EATER.replace("if lr != 2:\n    {way}", "\n".join(lines)))
+    result = command("run", "--project=p", "--hp=lr=0:9", "train.py")
+    assert result.code == 3, result.err
+    first, *failed, last = Project("p").experiments
+    assert [(e.status, e.fitness) for e in (first, last)] == [("completed", 0), ("completed", 9)]
+    for (_, reason), found in zip(MEMORY, failed, strict=False):
+        assert (found.status, found.failure) == ("failed", "memory")
+        assert found.reason.startswith(f"out of memory: {reason}")
     if memory.oom_kills() > counted:
         pytest.skip("meanwhile the kernel killed somebody else on this machine")
-    assert (failed.reason, failed.failure) == (reason, "crash")
+    for (_, reason), found in zip(CRASHES, failed[len(MEMORY) :], strict=True):
+        assert (found.status, found.failure, found.reason) == ("failed", "crash", f"{reason}{found.number - 1}")
 
 
 # --- the kernel kills it ------------------------------------------------------------------------------------------------
@@ -180,21 +157,6 @@ def test_a_shell_that_hides_the_kill_behind_137(inside, script):
     assert first.reason.startswith("out of memory: killed by the kernel: ")
 
 
-def test_memory_failures_are_tried_again_when_asked_for(inside, script):
-    script("train.py", EATER.replace("{way}", "if not os.path.exists('../../2'): eat()"))
-    code, said = inside("run", "--project=p", "--retry-failed=memory=1", "--hp=lr=1:3", "train.py")
-    assert code == 0, said
-    assert [(e.status, e.attempt) for e in Project("p").experiments] == [("completed", n) for n in (2, 1, 2)]
-    assert [a["failure"] for a in Project("p").attempts(3)] == ["memory", ""]
-
-
-def test_one_killed_by_hand_in_such_a_group_is_a_crash(inside, script):
-    script("train.py", EATER.replace("{way}", "os.kill(os.getpid(), signal.SIGKILL)"))
-    code, said = inside("run", "--project=p", "--hp=lr=1:3", "train.py")
-    assert code == 3, said
-    assert [e.failure for e in Project("p").experiments] == ["crash", "", "crash"]
-
-
 # --- the driver ---------------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +184,7 @@ def memory_of(measured):
     return call
 
 
+@pytest.mark.slow
 def test_the_driver_needs_little_memory_for_many_experiments(command, script, home, memory_of):
     """Resumes and finishes them. A quick run measures how it grows, and foresees 100,000; `make test-long` has them."""
     script("train.py", "x = 0\ny = 0\nprint('fitness:', x - y)\n")

@@ -1,17 +1,21 @@
-"""kill -9 of a script, from outside: it failed, its reason names the signal, nothing of it runs on, and the search does."""
+"""A script that is killed: it failed, its reason names the signal, nothing of it runs on, and the search does."""
 
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from studio.project.project import Project
 
-# 1 waits to be killed, with a child and a daemon; the others score.
+NAMES = ["SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT", "SIGHUP"]
+# 1 to 7 wait to be killed, each with a child and a daemon; 0 and 8 score.
 WAITS = """
 lr = 1
-if lr == 1:
+if 1 <= lr <= 7:
     child()
     daemon()
     print("at work", flush=True)
@@ -21,108 +25,81 @@ print("fitness:", lr)
 """
 
 
-def _session(pid):
-    return os.getsid(pid)
-
-
-@pytest.fixture
-def search(driver, tree, notes, until):
-    """A search of which experiment 1 waits to be killed."""
+def test_scripts_that_are_killed(driver, tree, notes, until, alive):
+    """By each signal, with their group, or process by process. A child and a daemon that have nobody left go, too."""
     tree("train.py", WAITS)
-
-    def start(workers=1):
-        one = driver("run", "--project=p", f"--num-workers={workers}", "--hp=lr=1:3", "train.py")
-        until(lambda: notes.of("p/1", "up"))
-        return one
-
-    return start
-
-
-def check(search, name, notes, alive):
-    assert search.wait() == 3, search.err
-    first, *others = Project("p").experiments
-    assert (first.status, first.exit_code, first.fitness) == ("failed", None, None)
-    assert first.reason == f"killed by {name}: at work"
-    assert re.search(rf"#1/3  failed  lr=1  \S+( s)?  \(killed by {name}: at work\)", search.err), search.err
-    assert [(e.status, e.fitness) for e in others] == [("completed", 2), ("completed", 3)]
-    assert len(notes.processes("p/1")) == 3
-    assert not any(map(alive, notes.processes("p/1")))
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT", "SIGHUP"])
-def test_a_script_that_is_killed(search, notes, alive, name, workers):
-    """Its child and its daemon have nobody left; they go, too."""
-    one = search(workers)
-    (script,) = notes.of("p/1", "up")
-    os.kill(script, getattr(signal, name))
-    check(one, name, notes, alive)
-
-
-def test_a_script_that_is_killed_with_its_process_group(search, notes, alive):
-    """The daemon has left the group."""
-    one = search()
-    (script,) = notes.of("p/1", "up")
+    one = driver("run", "--project=p", "--num-workers=8", "--hp=lr=0:8", "train.py")
+    until(lambda: notes.count("up") == 7, what=one.err)
+    for number, name in enumerate(NAMES, 1):
+        os.kill(*notes.of(f"p/{number + 1}", "up"), getattr(signal, name))
+    (script,) = notes.of("p/7", "up")
     assert os.getpgid(script) == script != os.getpgid(one.pid)
     os.killpg(script, signal.SIGKILL)
-    check(one, "SIGKILL", notes, alive)
-
-
-def test_each_process_of_a_tree_is_killed_at_once(search, notes, alive):
-    one = search()
-    for pid in notes.processes("p/1"):
+    for pid in notes.processes("p/8"):
         os.kill(pid, signal.SIGKILL)
-    check(one, "SIGKILL", notes, alive)
+    assert one.wait() == 3, one.err
+    for name, found in zip([*NAMES, "SIGKILL", "SIGKILL"], Project("p").experiments[1:8], strict=True):
+        assert (found.status, found.exit_code, found.fitness) == ("failed", None, None)
+        assert found.reason == f"killed by {name}: at work"
+        line = rf"#{found.number}/9  failed  lr={found.number - 1}  \S+( s)?  \(killed by {name}: at work\)"
+        assert re.search(line, one.err), one.err
+    assert [(e.status, e.fitness) for e in Project("p").experiments[::8]] == [("completed", 0), ("completed", 8)]
+    assert len(notes.processes()) == 3 * 7
+    assert not any(map(alive, notes.processes()))
 
 
-def test_a_script_whose_children_are_killed_decides_itself(driver, tree, notes, until, alive):
-    text = """
-    lr = 1
-    child()
-    daemon()
-    note("up")
-    os.wait()
-    print("fitness:", lr)
-    """
-    tree("train.py", text)
+def test_a_script_whose_children_are_killed_decides_itself(driver, tree, notes, until):
+    tree("train.py", "lr = 1\nchild()\ndaemon()\nnote('up')\nos.wait()\nprint('fitness:', lr)\n")
     one = driver("run", "--project=p", "--hp=lr=1", "train.py")
-    until(lambda: notes.of("p/1", "up") if "up 1" in notes.lines else notes.count("up"))
+    until(lambda: notes.count("up"))
     for pid in notes.processes("p/1"):
         os.kill(pid, signal.SIGKILL)
     assert one.wait() == 0
     assert [e.status for e in Project("p").experiments] == ["completed"]
 
 
-def test_a_script_that_kills_its_own_process_group_does_not_hit_the_driver(driver, tree, notes, alive):
-    text = """
-    lr = 1
-    daemon()
-    if lr == 1:
-        os.killpg(0, signal.SIGKILL)
-    print("fitness:", lr)
-    """
-    tree("train.py", text)
-    one = driver("run", "--project=p", "--hp=lr=1:2", "train.py")
-    assert one.wait() == 3
-    assert [e.reason for e in Project("p").experiments] == ["killed by SIGKILL", ""]
-    assert not any(map(alive, notes.processes()))
+# 1 kills its process group, in which the driver is not; 2 its parent, which is the driver: the watchdog's work.
+KILLS = """
+lr = 1
+daemon()
+if lr == 1:
+    os.killpg(0, signal.SIGKILL)
+note("up")
+if lr == 2 and open(os.environ["NOTES"]).read().count("up") == 1:
+    os.kill(os.getppid(), signal.SIGKILL)
+    sleep()
+print("fitness:", lr)
+"""
 
 
-def test_a_script_that_kills_its_parent_process_ends_the_driver_and_resume_goes_on(driver, tree, notes, until, alive):
-    """Its parent is the driver: that is kill -9 of the driver, and the watchdog's work."""
-    text = """
-    lr = 1
-    child()
-    daemon()
-    note("killing")
-    if notes_count() == 2:
-        os.kill(os.getppid(), signal.SIGKILL)
-        sleep()
-    print("fitness:", lr)
-    """
-    tree("train.py", text.replace("notes_count()", "open(os.environ['NOTES']).read().count('killing')"))
+def test_a_script_that_kills_its_group_then_its_parent(driver, tree, notes, until, alive):
+    tree("train.py", KILLS)
     one = driver("run", "--project=p", "--hp=lr=1:3", "train.py")
     assert one.wait() == -signal.SIGKILL
+    assert [e.reason for e in Project("p").experiments][:1] == ["killed by SIGKILL"]
     until(lambda: not any(map(alive, notes.processes())))
-    assert driver("resume", "p").wait() == 0
-    assert [(e.fitness, e.attempt) for e in Project("p").experiments] == [(1, 1), (2, 1), (3, 1)]
+    assert driver("resume", "p").wait() == 3
+    assert [(e.fitness, e.attempt) for e in Project("p").experiments] == [(None, 1), (2, 1), (3, 1)]
+
+
+LAUNCHER = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+IN_A_THREAD = """
+import threading, studio
+threading.Thread(target=lambda: studio.run("train.py", hyperparams={"lr": "1"}, project="p")).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ([Path(sys.executable).with_name("studio"), "run", "--project=p", "--hp=lr=1", "train.py"], "exit code 3"),
+        ([sys.executable, "-c", IN_A_THREAD], "could not start: the exit code is lost: this process ignores SIGCHLD"),
+    ],
+    ids=["command", "thread"],
+)
+def test_a_launcher_that_ignores_sigchld(script, home, nothing_stays, program, reason):
+    """The kernel then forgets exit codes, and Python takes a forgotten one for 0."""
+    script("train.py", "lr = 1\nraise SystemExit(3 * lr)\n")
+    subprocess.run([sys.executable, "-c", LAUNCHER, *program], capture_output=True, timeout=60, check=False)
+    (only,) = Project("p").experiments
+    assert (only.status, only.reason) == ("failed", reason)

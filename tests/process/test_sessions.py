@@ -1,31 +1,19 @@
 """What one session leaves for the next, and what two at once do to each other."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
 from studio.project import inbox as requests
 from studio.project.project import Project
 from studio.project.store import Store
-from studio.search.observer import Observer
 from studio.search.resume import resume
 from studio.search.run import run
 
 SCORES = "lr = 1\nprint('fitness:', lr)\n"
-FAILS_ONCE = """
-import os, sys
-lr = 1
-marker = os.environ["MARKER"] + str(lr)
-if not os.path.exists(marker):
-    open(marker, "w").close()
-    sys.exit(1)
-print("fitness:", lr)
-"""
 
 
 @pytest.fixture
@@ -40,29 +28,6 @@ def test_two_searches_of_one_second_have_two_projects(home, script):
     names = [process.communicate()[0].strip() for process in started]
     assert len(set(names)) == 3
     assert [len(Project(name).experiments) for name in names] == [3, 3, 3]
-
-
-def test_of_two_searches_with_one_name_one_wins(home, script):
-    script("train.py", SCORES)
-    command = [sys.executable, "-c", "import studio; studio.run('train.py', hyperparams={'lr': '1:3'}, project='p')"]
-    started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
-    codes = sorted(bool(process.communicate() and process.returncode) for process in started)
-    assert codes == [False, True, True]
-    assert [experiment.fitness for experiment in Project("p").experiments] == [1, 2, 3]
-
-
-def test_a_retry_that_was_taken_up_is_not_forgotten(folder, script, tmp_path, monkeypatch):
-    """The driver that took it up dies before it gets to it."""
-    monkeypatch.setenv("MARKER", str(tmp_path / "failed-"))
-    script("train.py", FAILS_ONCE)
-    run("train.py", hyperparams={"lr": "1:3"}, project="p")
-    assert [experiment.status for experiment in Project("p").experiments] == ["failed"] * 3
-    store = Store.open(folder)  # what a driver writes when it takes up the request
-    for number in (1, 2, 3):
-        store.attempt_queued(number, 2)
-    store.close()
-    resume("p")
-    assert [(e.status, e.attempt) for e in Project("p").experiments] == [("completed", 2)] * 3
 
 
 def test_a_request_to_stop_is_for_the_driver_of_its_time(folder, script):
@@ -85,35 +50,6 @@ def test_a_retry_of_what_waits_anyway_runs_it_once(folder, script):
     assert [(e.status, e.attempt) for e in found] == [("completed", 1), ("completed", 1)]
 
 
-def test_a_hang_up_that_is_ignored_stays_ignored(home, script):
-    script("train.py", "import time\nlr = 1\ntime.sleep(0.5)\nprint('fitness:', lr)\n")
-    command = [sys.executable, "-c", "import studio; studio.run('train.py', hyperparams={'lr': '1:2'}, project='p')"]
-    ignore = (
-        f"import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, {command!r})"
-    )
-    driver = subprocess.Popen([sys.executable, "-c", ignore])
-    log = home / "projects" / "p" / "1" / "1"
-    while not log.exists() and driver.poll() is None:
-        time.sleep(0.02)
-    os.kill(driver.pid, signal.SIGHUP)
-    assert driver.wait() == 0
-    assert len(Project("p").experiments) == 2
-
-
-def test_an_exhausted_search_ends_and_says_so(home, script):
-    script("train.py", SCORES)
-    heard = []
-
-    class Listener(Observer):
-        def notice(self, text):
-            heard.append(text)
-
-    project = run("train.py", hyperparams={"lr": [1, 2]}, optimizer="random", max_time=60, observer=Listener())
-    assert project.state == "exhausted"
-    assert any("tried before" in text for text in heard)
-    assert len(project.experiments) < 1000
-
-
 def test_without_a_driver_nothing_is_running(folder, script):
     script("train.py", SCORES)
     run("train.py", hyperparams={"lr": "1:2"}, project="p")
@@ -134,3 +70,90 @@ def test_a_budget_below_what_was_asked_for_is_kept(folder, script):
     store.close()
     resume("p", max_experiments=3)
     assert [experiment.status for experiment in Project("p").experiments] == ["completed"] * 3 + ["queued"] * 2
+
+
+# --- while an optimizer takes its time --------------------------------------------------------------------------------
+
+OPTIMIZER = """
+import os, time
+import studio
+
+def pause():
+    open(os.environ["NOTES"] + "-pause", "w").close()
+    while not os.path.exists(os.environ["NOTES"] + "-go"):
+        time.sleep(0.005)
+
+class Mine(studio.Optimizer):
+    needs_fitness = False
+
+    def __init__(self, space, *, seed):
+        if os.environ.get("OPTIMIZER") == "slow":
+            pause()
+        self.space, self.asked = space, 0
+
+    def ask(self):
+        self.asked += 1
+        return self.space.suggestion([self.asked / 10])
+
+    def tell(self, suggestion, fitness):
+        if os.environ.get("OPTIMIZER") == "breaks":
+            pause()
+            time.sleep(0.5)
+            raise ValueError("no idea")
+"""
+
+
+@pytest.fixture
+def searched(script, tree, notes):
+    """Options of a search by that optimizer; its experiment 2 waits until it may `go`."""
+    tree(
+        "train.py",
+        """
+        lr = 1
+        note("begins")
+        while os.environ["STUDIO_EXPERIMENT"] == "p/2" and not os.path.exists(os.environ["NOTES"] + "-go"):
+            time.sleep(0.005)
+        print("fitness:", lr)
+        """,
+    )
+    return ["--project=p", f"--optimizer={script('mine.py', OPTIMIZER)}", "--hp=lr=0:1", "--no-baseline"]
+
+
+def test_a_stop_while_a_resume_replays_is_heard(searched, command, driver, until, notes):
+    assert command("run", *searched, "--max-experiments=1", "train.py").code == 0
+    resumed = driver("resume", "p", "--max-experiments=5", env={"OPTIMIZER": "slow"})
+    until(Path(f"{notes.path}-pause").exists, what=resumed.err)
+    assert "asked the search to stop" in command("stop", "p").err
+    Path(f"{notes.path}-go").touch()
+    resumed.wait()
+    assert Project("p").state == "stopped"
+    assert len([e for e in Project("p").experiments if e.started]) == 1
+
+
+def test_what_ended_while_the_search_broke_off_is_not_done_again(searched, driver, command, until, notes):
+    options = [*searched, "--num-workers=2", "--max-experiments=2"]
+    broken = driver("run", *options, "train.py", env={"OPTIMIZER": "breaks"})
+    until(lambda: Path(f"{notes.path}-pause").exists() and notes.count("begins") == 2, what=broken.err)
+    Path(f"{notes.path}-go").touch()
+    assert broken.wait() == 1
+    assert "no idea" in broken.err
+    assert command("resume", "p").code == 0
+    assert [e.status for e in Project("p").experiments] == ["completed"] * 2
+    assert notes.count("begins") == 2
+
+
+@pytest.mark.parametrize(
+    ("damaged", "code", "advice"),
+    [(False, 2, "not a terminal: confirm with studio rm p --yes"), (True, 1, "studio doctor p --restore")],
+    ids=["well", "damaged"],
+)
+def test_rm_wants_a_yes_where_nobody_can_be_asked(script, command, folder, damaged, code, advice):
+    script("train.py", SCORES)
+    assert command("run", "--project=p", "--hp=lr=1", "train.py").code == 0
+    if damaged:
+        (folder / "studio.db").write_bytes(b"not a database")
+    refused = command("rm", "p")
+    assert (refused.code, advice in refused.err) == (code, True), refused.err
+    assert folder.is_dir()
+    assert command("rm", "p", "--yes").code == 0
+    assert not folder.exists()

@@ -175,23 +175,8 @@ def test_a_driver_that_wakes_up_after_another_came_to_the_end(
     assert command("doctor", "p").code == 0
 
 
-def test_a_driver_that_wakes_up_while_another_is_at_work(
-    paused, driver, until, notes, go, alive, record, journal, undisturbed, folder
-):
-    """It ends, and leaves alone what the other one runs under the same number, in the same folder."""
-    first = paused()
-    second = driver("resume", "p")
-    until(lambda: notes.count("lasts") == 2)
-    mine = notes.processes("p/2")[-3:]
-    wakes(first)
-    assert all(alive(pid) for pid in mine)
-    assert not (folder / "2" / "1" / "outcome.json").exists()
-    go()
-    assert second.wait() == 0, second.err
-    assert_as_one(record, journal, undisturbed)
-
-
 MOMENTS = [
+    None,
     ("after", "studio.execution.runner:Runner.start", 2),
     ("before", "studio.project.inbox:pending", 3),
     *(
@@ -207,9 +192,11 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment[0]} {moment[1].partition(':')[2]}")
+@pytest.mark.parametrize(
+    "moment", MOMENTS, ids=lambda moment: "at work" if moment is None else moment[1].rpartition(":")[2]
+)
 def test_wherever_it_was_paused(
-    moment, paused, driver, until, notes, go, alive, record, journal, undisturbed, everything
+    moment, paused, driver, until, notes, go, alive, record, journal, undisturbed, everything, folder
 ):
     first = paused(moment)
     before = notes.count("lasts")
@@ -218,6 +205,7 @@ def test_wherever_it_was_paused(
     mine = notes.processes("p/2")[-3:]
     wakes(first)
     assert all(alive(pid) for pid in mine)
+    assert not (folder / "2" / "1" / "outcome.json").exists()
     go()
     assert second.wait() == 0, second.err
     until(lambda: not everything())

@@ -388,6 +388,20 @@ def test_a_script_that_ends_well_when_it_is_over_its_limit_has_failed(make: Call
     assert (outcome.exit_code, outcome.failed) == (None, True)
 
 
+def test_what_ended_before_anybody_looked_is_over_no_limit(make: Callable[..., Run], host: Host) -> None:
+    """Its driver was paused, or busy with something else."""
+    run = make("import os\nprint(os.getpid(), flush=True)\nprint('fitness: 1', flush=True)", max_duration=0.1)
+    one = opened(host)
+    one.start(run)
+    begun = time.monotonic()
+    wait_for(run, "fitness: 1")
+    while alive(int(output(run).split()[0])) or time.monotonic() < begun + 0.1:
+        time.sleep(0.01)
+    outcome = collect(one)[-1]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.exit_code, outcome.failed, outcome.stopped) == (0, False, False)
+
+
 def test_a_polite_stop_is_one_signal_to_each_process(
     make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
