@@ -177,7 +177,7 @@ def describe(folder: str, token: str) -> dict[str, Any]:
     """Return the versions of Python, Studio and plugins, which must agree; and whether `folder` is visible here."""
     global _host
     _host = _host or create_host()
-    plugins = {item.distribution: item.version for item in _host.pieces()}
+    plugins = {item.distribution: item.version for item in _host.items()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {"versions": {"Python": python, **plugins, "studio": studio.__version__}, "sees": _sees(folder, token)}
 

@@ -35,8 +35,8 @@ from studio.errors import StoreError
 from studio.format import metric_value
 from studio.project.project import Project
 from studio.project.records import read_events, reading
-from studio.search.creation import is_whole
-from studio.system.processes import marked
+from studio.search.creation import project_exists
+from studio.system.processes import processes_of
 
 PROJECT = "soak"
 LOOK_EVERY = 0.1  # seconds between two looks at a running driver
@@ -94,7 +94,7 @@ class Soak:
     def _session(self) -> bool:
         """Run one driver until it ends; return whether the search has ended."""
         self.sessions += 1
-        if self.project.exists() and is_whole(self.project):
+        if self.project.exists() and project_exists(self.project):
             arguments = ["resume", PROJECT]
         else:
             options = [f"--project={PROJECT}", f"--num-workers={self.slots}", f"--max-experiments={self.experiments}"]
@@ -161,7 +161,7 @@ class Soak:
 
     def _kill_a_script(self) -> None:
         for _ in range(50):
-            found = list(marked(str(self.project)))
+            found = list(processes_of(str(self.project)))
             if found:
                 group = self.random.random() < 0.5
                 if self._send(self.random.choice(found), "process groups" if group else "scripts", group):
@@ -221,7 +221,7 @@ class Soak:
 
     def orphans(self) -> set[int]:
         time.sleep(1.0)
-        return set(marked(str(self.folder / "home"))) | self._of_home()
+        return set(processes_of(str(self.folder / "home"))) | self._of_home()
 
     def faults(self) -> dict[str, int]:
         """Count lost, doubled and mismatched experiments."""

@@ -41,7 +41,7 @@ EXAMPLES = ("nevergrad", "optuna")  # optimizers that are plugins, shipped as ex
 
 
 @dataclass(frozen=True)
-class Piece:
+class PluginItem:
     """A named item that a plugin adds."""
 
     kind: str  # "optimizer", "backend", "range parser" or "metric extractor"
@@ -52,7 +52,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Problem:
+class PluginProblem:
     """A plugin that is disabled, with the last line of its traceback."""
 
     plugin: str
@@ -78,7 +78,7 @@ def create_host(*, entry_points: bool = True, plugins: Collection[Any] = ()) -> 
 
 class Host:
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[PluginProblem] = []
         self.import_seconds: dict[str, float] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -96,7 +96,7 @@ class Host:
                     getattr, filter(None, [point.attribute]), importlib.import_module(point.module)
                 )
         except (Exception, SystemExit) as error:
-            self._leave_out(point.name, point.distribution, error)
+            self._disable(point.name, point.distribution, error)
             return
         finally:
             self.import_seconds[point.name] = time.perf_counter() - begun
@@ -111,7 +111,7 @@ class Host:
         if any(self._manager.parse_hookimpl_opts(plugin, name) for name in dir(plugin)):
             problems = len(self.problems)
             self.register(plugin, path, path, "")
-            found = [piece.cls for piece in self.pieces("optimizer") if piece.distribution == path]
+            found = [piece.cls for piece in self.items("optimizer") if piece.distribution == path]
             if len(self.problems) > problems:
                 raise PluginError(f"optimizer file {path}: {self.problems[-1].message}")
         if len(found) != 1:
@@ -134,7 +134,7 @@ class Host:
         except (pluggy.PluginValidationError, ValueError) as error:
             if self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
-            self._leave_out(name, distribution, error)
+            self._disable(name, distribution, error)
         else:
             self._origins[id(plugin)] = (name, distribution, version)
 
@@ -150,15 +150,15 @@ class Host:
             ):
                 raise ValueError(f"unknown hook {name!r}{did_you_mean(name, known)}")
 
-    def _leave_out(self, name: str, distribution: str, error: BaseException) -> None:
+    def _disable(self, name: str, distribution: str, error: BaseException) -> None:
         message = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
-        problem = Problem(name, distribution, message)
+        problem = PluginProblem(name, distribution, message)
         if problem not in self.problems:
             self.problems.append(problem)
 
     # --- named pieces -----------------------------------------------------------------------------------------------
 
-    def pieces(self, kind: str | None = None) -> list[Piece]:
+    def items(self, kind: str | None = None) -> list[PluginItem]:
         """Return all items that the plugins add, of one kind or of every kind."""
         result = []
         for hook, named in (("studio_optimizers", "optimizer"), ("studio_backends", "backend")):
@@ -169,22 +169,22 @@ class Host:
             if kind in (None, unnamed):
                 for implementation in getattr(self._manager.hook, hook).get_hookimpls():
                     name, distribution, version = self._origins[id(implementation.plugin)]
-                    result.append(Piece(unnamed, name, distribution, version, implementation.function))
+                    result.append(PluginItem(unnamed, name, distribution, version, implementation.function))
         return result
 
-    def _named_pieces(self, kind: str, plugin: Any, hook: str, classes: Any) -> list[Piece]:
+    def _named_pieces(self, kind: str, plugin: Any, hook: str, classes: Any) -> list[PluginItem]:
         """Return the items of a hook's answer if it is a list of named classes of that kind, else disable the plugin."""
         name, distribution, version = self._origins[id(plugin)]
         base = {"optimizer": Optimizer, "backend": Backend}[kind]
         try:
             pieces = [
-                Piece(kind, cls.name, distribution, version, cls) for cls in classes or () if issubclass(cls, base)
+                PluginItem(kind, cls.name, distribution, version, cls) for cls in classes or () if issubclass(cls, base)
             ]
             if len(pieces) != len(classes or ()):
                 raise TypeError(f"{classes!r} contains a class that is not a studio.{base.__name__}")
         except (TypeError, AttributeError) as error:
             problem = TypeError(f"{hook} must return a list of classes with a `name`: {error}")
-            self._leave_out(name, distribution, problem)
+            self._disable(name, distribution, problem)
             return []
         return pieces
 
@@ -212,19 +212,19 @@ class Host:
         cls = cls or self.backend(settings.backend)
         options = read_backend_options(cls, settings.backend_options)
         context = BackendContext(settings, slots, source, self, notify)
-        with blame(cls, "its constructor"):
+        with plugin_call(cls, "its constructor"):
             return cls(options, context)
 
     def backend_flags(self) -> dict[str, tuple[Field, list[str]]]:
         """Return the options of all backends: flag -> the field of the first backend that has it, and their names."""
         flags: dict[str, tuple[Field, list[str]]] = {}
-        for piece in self.pieces("backend"):
+        for piece in self.items("backend"):
             for field in backend_fields(piece.cls).values():
                 flags.setdefault(field.flag, (field, []))[1].append(piece.name)
         return flags
 
     def _one(self, kind: str, name: str) -> Any:
-        pieces = self.pieces(kind)
+        pieces = self.items(kind)
         found = [piece for piece in pieces if name == piece.name or name in getattr(piece.cls, "aliases", ())]
         if len(found) > 1:
             owners = " and ".join(sorted(piece.distribution for piece in found))
@@ -276,7 +276,7 @@ class Host:
             alone = pluggy.PluginManager(hookspecs.PROJECT)
             alone.add_hookspecs(hookspecs)
             alone.register(module)
-            with blame(module, "studio_open_metric"):
+            with plugin_call(module, "studio_open_metric"):
                 reader = alone.hook.studio_open_metric(metric=dataclasses.replace(metric, name=name), run=run)
             if reader is None:
                 raise PluginError(f"metric file {file} reads no metric {name!r}: its studio_open_metric returned None")
@@ -287,7 +287,7 @@ class Host:
             raise PluginError(
                 f"metric file {file} must hold one subclass of studio.MetricReader with read; found: {names}"
             )
-        with blame(found[0], "its constructor"):
+        with plugin_call(found[0], "its constructor"):
             return cast(Any, found[0])(name, run)
 
     def _call_each(self, hook: str, **arguments: Any) -> Iterator[tuple[Any, Any]]:
@@ -302,13 +302,13 @@ class Host:
                 raise
             except Exception as error:
                 name, distribution, _ = self._origins[id(plugin)]
-                self._leave_out(name, distribution, error)
+                self._disable(name, distribution, error)
                 continue
             firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
             yield plugin, answer if firstresult else answer[0] if answer else None
 
 
-def _meant(kind: str, name: str, pieces: Sequence[Piece]) -> list[str]:
+def _meant(kind: str, name: str, pieces: Sequence[PluginItem]) -> list[str]:
     """Pieces that are called so in another case or spelling, or that are close to what is called so; and a file of the
     user's."""
     asked = _spelled(name)
@@ -341,7 +341,7 @@ def read_backend_options(backend: type[Backend], given: Mapping[str, Any]) -> An
 
 
 @contextlib.contextmanager
-def blame(piece: object, doing: str) -> Iterator[None]:
+def plugin_call(piece: object, doing: str) -> Iterator[None]:
     """Turn an exception inside a plugin's method into one line that names the plugin and the place."""
     try:
         yield

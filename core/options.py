@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import BadInput, PluginError
-from studio.text import did_you_mean, literal
+from studio.text import did_you_mean, parse_literal
 
 _GIVEN_BY_STUDIO = {"self", "space", "seed"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -188,7 +188,7 @@ def _read_given(given: Any, kind: Any, flag: str) -> Any:
     raise TypeError(given)
 
 
-def whole(least: int = 0, words: str = "") -> Callable[[Any, str], int]:
+def count_parser(least: int = 0, words: str = "") -> Callable[[Any, str], int]:
     """Return a parser for whole numbers of at least `least`."""
 
     def parse(given: Any, flag: str) -> int:
@@ -244,7 +244,7 @@ def split_pairs(pairs: Iterable[str], flag: str = "-O") -> dict[str, str]:
     return result
 
 
-def typed(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dict[str, Any]:
+def convert_options(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dict[str, Any]:
     """Return `given` with texts converted to the types in the signature of `piece`. PluginError for an unknown or wrong one."""
     known = options_of(piece)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
@@ -282,7 +282,7 @@ def type_name(annotation: Any) -> str:
 
 def _untyped(text: str) -> object:
     """Return the value of an option without a type: a literal; `true` and `false` in any case are booleans."""
-    return text.lower() == "true" if text.lower() in ("true", "false") else literal(text)
+    return text.lower() == "true" if text.lower() in ("true", "false") else parse_literal(text)
 
 
 def _convert(value: Any, annotation: Any, title: str) -> Any:
@@ -315,7 +315,7 @@ def _read(text: str, kind: Any) -> Any:
             if str(choice) == text:
                 return choice
         raise ValueError(text)
-    return literal(text)
+    return parse_literal(text)
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}

@@ -16,8 +16,18 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from studio.errors import BadInput, RangeError
 from studio.experiment import FAILURES, FITNESS, MAX_LOG, Metric, Mode
-from studio.options import Field, fields_of, option, parse_bytes, read_as, read_options, whole, words_of, write_bytes
-from studio.text import did_you_mean, literal
+from studio.options import (
+    Field,
+    count_parser,
+    fields_of,
+    option,
+    parse_bytes,
+    read_as,
+    read_options,
+    words_of,
+    write_bytes,
+)
+from studio.text import did_you_mean, parse_literal
 
 DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
 GRID_LIMIT = 10_000  # a larger grid is started only with --max-experiments
@@ -74,7 +84,7 @@ def parse_retries(given: ByClass, flag: str = "--retry-failed") -> dict[str, int
     return retries
 
 
-def parse_endings(given: ByClass, flag: str = "--on-failure") -> list[str]:
+def parse_stop_on(given: ByClass, flag: str = "--on-failure") -> list[str]:
     """Return the classes of failure that end the search, from `stop`, `continue`, `crash=stop,timeout=continue`, or several.
 
     The name of a class alone means stop, so that the result of this function can be parsed again.
@@ -154,7 +164,7 @@ def write_ranges(ranges: Mapping[str, Any]) -> list[str]:
 
 def write_value(value: Any) -> str:
     """Return one value of a range as text; a string that would parse as something else is quoted."""
-    if not isinstance(value, str) or (_PLAIN.fullmatch(value) and literal(value) == value):
+    if not isinstance(value, str) or (_PLAIN.fullmatch(value) and parse_literal(value) == value):
         return str(value)
     quote = '"' if "'" in value else "'"
     return f"{quote}{value}{quote}"
@@ -290,7 +300,7 @@ class Settings:
         "N",
         "Seed of the random numbers, to repeat a search exactly. Default: drawn and shown.",
         group=SEARCH,
-        parse=whole(),
+        parse=count_parser(),
     )
     start_from: list[str] = option(
         [],
@@ -371,13 +381,13 @@ class Settings:
         resume=True,
     )
     backend_options: dict[str, Any] = field(default_factory=dict)  # by field of the backend's `Options`
-    cpus: int | None = option(None, "N", "CPUs per experiment.", group=PLACE, parse=whole())
-    gpus: int = option(0, "N", "GPUs per experiment.", group=PLACE, parse=whole())
+    cpus: int | None = option(None, "N", "CPUs per experiment.", group=PLACE, parse=count_parser())
+    gpus: int = option(0, "N", "GPUs per experiment.", group=PLACE, parse=count_parser())
     ram: str | None = option(None, "SIZE", "Memory per experiment, for backends that choose machines.", group=PLACE)
     hdd: str | None = option(None, "SIZE", "Disk per experiment, for backends that choose machines.", group=PLACE)
 
     max_experiments: int | None = option(
-        None, "N", "How many experiments in all.", group=LIMITS, parse=whole(1), resume=True
+        None, "N", "How many experiments in all.", group=LIMITS, parse=count_parser(1), resume=True
     )
     max_time: float | None = option(
         None,
@@ -405,7 +415,7 @@ class Settings:
         "continue|stop",
         "Whether a failure ends the search; for one class: crash=stop. Default: continue.",
         group=LIMITS,
-        parse=parse_endings,
+        parse=parse_stop_on,
         write=_write_endings,
         resume=True,
     )

@@ -26,7 +26,7 @@ def without_escapes(text: bytes) -> bytes:
     return _SEQUENCE.sub(b"", text) if b"\x1b" in text else text
 
 
-def literal(text: str) -> object:
+def parse_literal(text: str) -> object:
     """Return the value that `text` writes: int, float, True, true, False, false, None, a quoted string, else the text itself.
 
     `nan`, `inf` and numbers that a float cannot hold stay text.

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from studio.experiment import Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.system.tail import Lines, Value, bounded, soon
+from studio.system.tail import Lines, Sample, soon, thinned
 from studio.text import without_escapes
 
 # Begins with a fixed byte, so that the search jumps from line to line. No digit can be matched in two ways, so that a
@@ -37,14 +37,14 @@ class OutputReader(MetricReader):
         return self._read(last=True)
 
     def _read(self, *, last: bool) -> list[Report]:
-        values: list[Value] = []
+        values: list[Sample] = []
         for block in self._lines.read(last=last, until=soon()):
             values += self._values(block)
-            values = bounded(values)
+            values = thinned(values)
         return [Report(step, value) for step, value in values]
 
     @abstractmethod
-    def _values(self, block: bytes) -> list[Value]:
+    def _values(self, block: bytes) -> list[Sample]:
         """Steps and values in a block."""
 
 
@@ -59,7 +59,7 @@ class FitnessReader(OutputReader):
         super().__init__(run)
         self._count = 0
 
-    def _values(self, block: bytes) -> list[Value]:
+    def _values(self, block: bytes) -> list[Sample]:
         found = list(enumerate(fitness_values(block), self._count + 1))
         self._count += len(found)
         if found:

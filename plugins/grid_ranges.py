@@ -20,10 +20,10 @@ from studio.plugins.range_text import (
     FLAGS,
     LIMIT,
     SIX_DECADES,
-    Given,
     GridRange,
     Number,
     OptimizerRange,
+    RangeText,
     grid_range,
     is_whole,
     misread,
@@ -45,10 +45,10 @@ def studio_parse_range(name: str, text: str, grid: bool) -> Parameter | None:
     if not grid:
         return None
     with localcontext(EXACT):
-        return _read(Given(name, text))
+        return _read(RangeText(name, text))
 
 
-def _read(given: Given) -> Parameter:
+def _read(given: RangeText) -> Parameter:
     listed = read_values(given, grid=True)
     if listed is not None:
         return one_of(given.name, listed, words_notice(listed))
@@ -61,7 +61,7 @@ def _read(given: Given) -> Parameter:
     return one_of(given.name, [int(value) if ints else float(value) for value in values], notice)
 
 
-def _values(given: Given, asked: GridRange) -> Sequence[Decimal]:
+def _values(given: RangeText, asked: GridRange) -> Sequence[Decimal]:
     if not asked.is_count:
         return _stepped(given, asked)
     count = _count(given, asked)
@@ -74,7 +74,7 @@ def _values(given: Given, asked: GridRange) -> Sequence[Decimal]:
 # --- counts ----------------------------------------------------------------------------------------------------------
 
 
-def _count(given: Given, asked: GridRange) -> int:
+def _count(given: RangeText, asked: GridRange) -> int:
     assert asked.middle is not None
     start, end, middle = asked.start.text, asked.end.text, asked.middle
     if not is_whole(middle.value) or middle.value < 1:
@@ -103,7 +103,7 @@ def _logarithmic(start: Decimal, end: Decimal, count: int) -> list[Decimal]:
     return [*values, end]
 
 
-def _without_zero(given: Given, asked: GridRange) -> tuple[GridRange, str]:
+def _without_zero(given: RangeText, asked: GridRange) -> tuple[GridRange, str]:
     """Return a log range whose ends are above 0, and a notice if an end of 0 was replaced."""
     if asked.kind != "l":
         return asked, ""
@@ -122,7 +122,7 @@ def _without_zero(given: Given, asked: GridRange) -> tuple[GridRange, str]:
 # --- steps -----------------------------------------------------------------------------------------------------------
 
 
-def _stepped(given: Given, asked: GridRange) -> list[Decimal]:
+def _stepped(given: RangeText, asked: GridRange) -> list[Decimal]:
     start, end = asked.start.value, asked.end.value
     step = asked.middle.value if asked.middle else Decimal(1)
     if asked.middle is None and 0 < abs(asked.distance) < 1:
@@ -146,7 +146,7 @@ def _turned(asked: GridRange) -> str:
     return f"{asked.start.text}:{text}:{asked.end.text}"
 
 
-def _check_limit(given: Given, asked: GridRange, count: Decimal) -> None:
+def _check_limit(given: RangeText, asked: GridRange, count: Decimal) -> None:
     if count > LIMIT:
         fewer = f"{asked.start.text}:{asked.kind or 'u'}10:{asked.end.text}"
         size = f"{int(count):,}" if count < 10**15 else f"{count:.0e}"
@@ -170,7 +170,7 @@ def _decades(low: Decimal, high: Decimal) -> int:
     return max(5, high.adjusted() - low.adjusted() + 1)
 
 
-def _not_a_grid(given: Given) -> RangeError:
+def _not_a_grid(given: RangeText) -> RangeError:
     asked = optimizer_range(given.text)
     if asked is None or not set(asked.flags) <= set(FLAGS):
         return misread(given, USAGE, most=3)

@@ -26,10 +26,10 @@ from studio.plugins.range_text import (
     FLAGS,
     LIMIT,
     SIX_DECADES,
-    Given,
     GridRange,
     Number,
     OptimizerRange,
+    RangeText,
     grid_range,
     is_whole,
     misread,
@@ -40,7 +40,7 @@ from studio.plugins.range_text import (
     words_notice,
 )
 from studio.space import LARGEST_INTEGER, Array, Constant, Integer, Parameter, Real
-from studio.text import literal
+from studio.text import parse_literal
 
 GRID_TEXT = "that is a grid; this optimizer takes min:max[:length][:flags]"
 USAGE = "a range is min:max[:length][:flags], with flags among u r l a i"
@@ -51,13 +51,13 @@ def studio_parse_range(name: str, text: str, grid: bool) -> Parameter | None:
     if grid:
         return None
     with localcontext(EXACT):
-        return _read(Given(name, text))
+        return _read(RangeText(name, text))
 
 
-def _read(given: Given) -> Parameter:
+def _read(given: RangeText) -> Parameter:
     range_text, tilde, belief = given.text.rpartition("~")
     if tilde and optimizer_range(range_text) is not None:
-        return _believed(given, _read(Given(given.name, range_text)), range_text, belief.strip())
+        return _believed(given, _read(RangeText(given.name, range_text)), range_text, belief.strip())
     listed = read_values(given, grid=False)
     if listed is not None:
         return one_of(given.name, listed, words_notice(listed))
@@ -71,12 +71,12 @@ def _read(given: Given) -> Parameter:
     return _parameter(given, asked)
 
 
-def _believed(given: Given, parameter: Parameter, range_text: str, belief: str) -> Parameter:
+def _believed(given: RangeText, parameter: Parameter, range_text: str, belief: str) -> Parameter:
     element = parameter.element if isinstance(parameter, Array) else parameter
     if not isinstance(element, Real):
         raise given.error(f"a constant needs no belief; write {given.write(range_text)}")
     try:
-        value: Any = literal(belief)
+        value: Any = parse_literal(belief)
         element.to_unit(value)
     except BadInput as error:
         middle = float(f"{float(element.from_unit(np.array([0.5]))):.3g}")
@@ -130,7 +130,7 @@ def _has_room(low: Number, high: Number, flags: str) -> bool:
 # --- what is built --------------------------------------------------------------------------------------------------
 
 
-def _parameter(given: Given, asked: OptimizerRange) -> Parameter:
+def _parameter(given: RangeText, asked: OptimizerRange) -> Parameter:
     element = _element(given, asked)
     if asked.length is None:
         return element
@@ -140,7 +140,7 @@ def _parameter(given: Given, asked: OptimizerRange) -> Parameter:
     return Array(given.name, element, length)
 
 
-def _element(given: Given, asked: OptimizerRange) -> Real | Constant:
+def _element(given: RangeText, asked: OptimizerRange) -> Real | Constant:
     whole, log, unconstrained = (flag in asked.flags for flag in "ilu")
     low, notice = asked.low.value, ""
     if log and low == 0:
@@ -198,7 +198,7 @@ def _join(low: Number, high: Number, length: Number | None, flags: str) -> str:
     return ":".join(filter(None, [low.text, high.text, length.text if length else "", flags]))
 
 
-def _array_or_scalar(given: Given, asked: OptimizerRange) -> RangeError:
+def _array_or_scalar(given: RangeText, asked: OptimizerRange) -> RangeError:
     grid = grid_range(given.text)
     scalar = _from_grid(grid) if grid else _mended(asked._replace(length=None, flags=asked.flags.replace("a", "")))
     if asked.length and grid and (not _is_length(asked.length) or asked.low.value > asked.high.value):
@@ -208,7 +208,7 @@ def _array_or_scalar(given: Given, asked: OptimizerRange) -> RangeError:
     return given.error(f"{problem}; write {given.write(array)} for an array, or {given.write(scalar)} for one number")
 
 
-def _not_a_range(given: Given) -> RangeError:
+def _not_a_range(given: RangeText) -> RangeError:
     grid = grid_range(given.text)
     if grid is None:
         return misread(given, USAGE, most=4)

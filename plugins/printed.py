@@ -15,7 +15,7 @@ from studio.experiment import ANY, Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.printed_lines import closeness, fraction_of, is_headline, pairs, step_of, words
-from studio.system.tail import Lines, Value, bounded, soon
+from studio.system.tail import Lines, Sample, soon, thinned
 from studio.text import without_escapes
 
 LONGEST_LINE = 1 << 14  # bytes; a longer line is not for people
@@ -52,7 +52,7 @@ class PrintedReader(MetricReader):
         self._dull: set[bytes] = set()  # shapes without the metric
         self._close, self._key = LOOSE, ""  # closeness and key of the reported values
         self._candidates: dict[tuple[str, ...], str] = {}  # loose keys by their words
-        self._loose: list[Value] = []  # values of the first candidate, until the run ends
+        self._loose: list[Sample] = []  # values of the first candidate, until the run ends
         self._epoch: int | None = None  # of the last line that states only the progress
 
     @property
@@ -77,22 +77,22 @@ class PrintedReader(MetricReader):
         return self._reports(self._loose)
 
     def _read(self, *, last: bool) -> list[Report]:
-        values: list[Value] = []
+        values: list[Sample] = []
         for block in self._lines.read(last=last, until=soon()):
             text = _ENDS.sub(b"\n", without_escapes(block))
             lines, shapes = text.split(b"\n"), _NUMBERS.sub(b" ", text).split(b"\n")
             if self._hint in text.lower() or _HEADLINE.search(text):
                 for shape, line in zip(shapes, lines, strict=True):
                     values = self._with_line(values, shape, line)
-                values = bounded(values)
+                values = thinned(values)
             self._note(shapes, lines)
         return self._reports(values)
 
-    def _reports(self, values: list[Value]) -> list[Report]:
+    def _reports(self, values: list[Sample]) -> list[Report]:
         source = self.source if self._key == self._name else f"{self.source}, as {self._key!r}"
         return [Report(step, value, source=source) for step, value in values]
 
-    def _with_line(self, values: list[Value], shape: bytes, line: bytes) -> list[Value]:
+    def _with_line(self, values: list[Sample], shape: bytes, line: bytes) -> list[Sample]:
         """Return `values` with those of the metric in this line. A closer key discards the values of another."""
         if len(line) > LONGEST_LINE:
             return values
@@ -118,13 +118,13 @@ class PrintedReader(MetricReader):
             self._dull.add(shape)
         return values
 
-    def _hold(self, key: str, value: Value) -> None:
+    def _hold(self, key: str, value: Sample) -> None:
         if self._close < LOOSE:
             return
         self._candidates.setdefault(tuple(map(str.casefold, words(key))), key)
         if len(self._candidates) == 1:
             self._loose.append(value)
-            self._loose = bounded(self._loose)
+            self._loose = thinned(self._loose)
 
     def _step(self, text: str) -> int | None:
         step = step_of(text)

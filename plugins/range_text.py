@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from studio.errors import RangeError
 from studio.space import Choice, Constant
-from studio.text import is_number, is_quoted, literal
+from studio.text import is_number, is_quoted, parse_literal
 
 LIMIT = 1_000_000  # values of a grid, numbers of an array: more are probably a typing error
 SIX_DECADES = Decimal("1e-6")  # replaces an end of 0 on a log scale, as a fraction of the other end
@@ -30,7 +30,7 @@ _ENDS = re.compile(rf"{_END}\s*(?:\.\.\.?|…|–|-|~|to|\.\.=|;|\s)\s*{_END}", 
 _ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(,|\Z)""")
 
 
-class Given(NamedTuple):
+class RangeText(NamedTuple):
     """The user's input, `name=text`."""
 
     name: str
@@ -55,7 +55,7 @@ class Number(NamedTuple):
 
     @property
     def is_int_literal(self) -> bool:
-        return isinstance(literal(self.text), int)
+        return isinstance(parse_literal(self.text), int)
 
 
 class GridRange(NamedTuple):
@@ -140,7 +140,7 @@ def one_of(name: str, values: Sequence[object], notice: str = "") -> Choice | Co
     return Choice(name, tuple(values), notice) if len(values) > 1 else Constant(name, values[0], notice)
 
 
-def read_values(given: Given, *, grid: bool) -> list[object] | None:
+def read_values(given: RangeText, *, grid: bool) -> list[object] | None:
     """Return the values of a list or of a single literal; None for a text with colons, which must be a range.
 
     Raises RangeError. `grid`: which grammar the error shows.
@@ -159,10 +159,10 @@ def read_values(given: Given, *, grid: bool) -> list[object] | None:
         _check_like_number(given, item, grid)
     _check_items(given, items)
     _check_mixed(given, items)
-    return [literal(item) for item in items]
+    return [parse_literal(item) for item in items]
 
 
-def _check_name(given: Given) -> None:
+def _check_name(given: RangeText) -> None:
     name = given.name
     if not name.strip():
         raise given.error("the name before = is empty; write NAME=RANGE, such as `lr=0.1`")
@@ -181,7 +181,7 @@ def _split(text: str) -> list[str]:
     return items
 
 
-def _check_brackets(given: Given, bare: list[str], grid: bool) -> None:
+def _check_brackets(given: RangeText, bare: list[str], grid: bool) -> None:
     if not any(bracket in item for item in bare for bracket in BRACKETS):
         return
     if meant := _of_a_call(given.text, grid):
@@ -212,14 +212,14 @@ def _of_a_call(text: str, grid: bool) -> str:
     return _spread(low, high, grid) if name in ("uniform", "quniform", "suggestfloat", "float") else ""
 
 
-def _is_list(given: Given) -> bool:
+def _is_list(given: RangeText) -> bool:
     try:
         return not any(bracket in given.text for bracket in BRACKETS) and read_values(given, grid=True) is not None
     except RangeError:
         return False
 
 
-def _check_items(given: Given, items: list[str]) -> None:
+def _check_items(given: RangeText, items: list[str]) -> None:
     for item in items:
         if item and not is_quoted(item):
             _check_item(given, item)
@@ -230,7 +230,7 @@ def _check_items(given: Given, items: list[str]) -> None:
         raise given.error(f"a value is missing beside a comma{proposal}")
 
 
-def _check_item(given: Given, item: str) -> None:
+def _check_item(given: RangeText, item: str) -> None:
     if item[0] in "'\"":
         raise given.error(f"quotes go around a whole value and must be closed, unlike in {_one_line(item)}")
     if grid_range(item) or optimizer_range(item):
@@ -238,7 +238,7 @@ def _check_item(given: Given, item: str) -> None:
     _check_plain(given, item)
 
 
-def _check_plain(given: Given, part: str) -> None:
+def _check_plain(given: RangeText, part: str) -> None:
     """Refuse numbers that only Python accepts: nan, inf, 1e999, 1_000."""
     try:
         value = float(part)
@@ -250,7 +250,7 @@ def _check_plain(given: Given, part: str) -> None:
         raise given.error(f"{part} is not a valid number; write digits without underscores")
 
 
-def _check_like_number(given: Given, item: str, grid: bool) -> None:
+def _check_like_number(given: RangeText, item: str, grid: bool) -> None:
     """Refuse a text that begins like a number, as other programs write ranges: `0.1..0.5`, `10%`, `1e-4..1e-1`."""
     if is_number(item) or not _LIKE_NUMBER.match(item) or ":" in item:
         return
@@ -277,7 +277,7 @@ def _spread(low: str, high: str, grid: bool) -> str:
     return f"{low}:{high}:l" if wide else f"{low}:{high}"
 
 
-def _check_mixed(given: Given, items: Sequence[str]) -> None:
+def _check_mixed(given: RangeText, items: Sequence[str]) -> None:
     """Refuse `0.1,foo`: a mistake, unless the text has quotes."""
     if texts := _texts_among_numbers(items):
         quoted = ",".join(f"'{item}'" if item in texts else item for item in items)
@@ -288,7 +288,7 @@ def _check_mixed(given: Given, items: Sequence[str]) -> None:
 
 def _texts_among_numbers(items: Sequence[str]) -> list[str]:
     """Return the items that are texts without quotes, if others are numbers."""
-    texts = [item for item in items if item and isinstance(literal(item), str) and not is_quoted(item)]
+    texts = [item for item in items if item and isinstance(parse_literal(item), str) and not is_quoted(item)]
     return texts if any(is_number(item) for item in items) else []
 
 
@@ -300,7 +300,7 @@ def words_notice(values: Sequence[object]) -> str:
     return f"{words[0]} and {words[1]} are texts; for a switch write true,false"
 
 
-def misread(given: Given, usage: str, most: int) -> RangeError:
+def misread(given: RangeText, usage: str, most: int) -> RangeError:
     """Return the error for a text with colons that fits no grammar. `usage`: the right one, of at most `most` parts."""
     parts = _parts(given.text)
     if flag := FLAG_WORDS.get(parts[-1].casefold()):
@@ -315,7 +315,7 @@ def misread(given: Given, usage: str, most: int) -> RangeError:
     return given.error(f"{_one_line(stranger)} is not understood; {usage}")
 
 
-def _as_text(given: Given) -> str:
+def _as_text(given: RangeText) -> str:
     quote = next((quote for quote in "'\"" if quote not in given.text), "")
     text = f"{given.name}={quote}{given.text.strip()}{quote}"
     if not quote or not text.isprintable():

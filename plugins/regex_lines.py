@@ -13,7 +13,7 @@ from studio.experiment import Metric, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.fitness import OutputReader
-from studio.system.tail import Value
+from studio.system.tail import Sample
 from studio.text import without_escapes
 
 # The parser of patterns, for which `re` has no public name: one pattern could otherwise block a search for ever.
@@ -82,7 +82,7 @@ class RegexReader(OutputReader):
         self._pattern = pattern
         self.names: dict[str, float | None] = {}
 
-    def _values(self, block: bytes) -> list[Value]:
+    def _values(self, block: bytes) -> list[Sample]:
         lines = without_escapes(block).replace(b"\r", b"\n").split(b"\n")
         return [
             value
@@ -90,7 +90,7 @@ class RegexReader(OutputReader):
             for value in self._of_line(line[: 4 * LONGEST_LINE].decode(errors="replace")[:LONGEST_LINE])
         ]
 
-    def _of_line(self, line: str) -> list[Value]:
+    def _of_line(self, line: str) -> list[Sample]:
         begun = time.thread_time()
         found = self._pattern.search(line)
         if time.thread_time() - begun > SLOWEST:

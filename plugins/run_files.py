@@ -21,7 +21,7 @@ from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.file_formats import CsvFile, JsonFile, JsonLinesFile, Source, source_of
 from studio.plugins.printed_lines import closeness, words
-from studio.system.tail import Value, bounded
+from studio.system.tail import Sample, thinned
 
 MOST_FILES = 1_000
 MOST_FOLDERS = 2_000
@@ -71,7 +71,7 @@ class RunFilesReader(MetricReader):
         self._sources: dict[str, Source | None] = {}  # by relative path, in natural order
         self._walked = -LOOK_EVERY
         self._best: tuple[int, str, str] = (LOOSE, "", "")  # closeness, name of the file, key
-        self._loose: dict[tuple[str, ...], tuple[str, str, list[Value]]] = {}  # by words: file, key, values
+        self._loose: dict[tuple[str, ...], tuple[str, str, list[Sample]]] = {}  # by words: file, key, values
         self.names: dict[str, float | None] = {}
 
     def read(self) -> list[Report]:
@@ -89,7 +89,7 @@ class RunFilesReader(MetricReader):
             self._walked = time.monotonic()
             self._find_files()
         best = self._best
-        found: dict[tuple[int, str, str], list[Value]] = {}
+        found: dict[tuple[int, str, str], list[Sample]] = {}
         for path, source in self._sources.items():
             if source is not None:
                 self._take(path, source.rows(last=last), found)
@@ -99,7 +99,7 @@ class RunFilesReader(MetricReader):
         return self._reports(self._best[1], self._best[2], found.get(self._best, []))
 
     def _take(
-        self, path: str, rows: Iterator[tuple[str, int | None, float]], found: dict[tuple[int, str, str], list[Value]]
+        self, path: str, rows: Iterator[tuple[str, int | None, float]], found: dict[tuple[int, str, str], list[Sample]]
     ) -> None:
         file = os.path.basename(path)
         for key, step, value in rows:
@@ -111,18 +111,18 @@ class RunFilesReader(MetricReader):
                 values = found.setdefault((close, file, key), [])
                 values.append((step, value))
                 if len(values) > 100_000:
-                    found[close, file, key] = bounded(values)
+                    found[close, file, key] = thinned(values)
             elif self._name != ANY:
                 asked = tuple(map(str.casefold, words(key)))
                 self._loose.setdefault(asked, (file, key, []))[2].append((step, value))
-                self._loose[asked] = (*self._loose[asked][:2], bounded(self._loose[asked][2]))
+                self._loose[asked] = (*self._loose[asked][:2], thinned(self._loose[asked][2]))
 
     def _note(self, path: str, key: str, value: float) -> None:
         name = f"{self._kind}:{path}:{key}" if self._kind else key
         if name in self.names or (len(self.names) < MOST_NAMES and key.isprintable()):
             self.names[name] = value
 
-    def _reports(self, file: str, key: str, values: list[Value]) -> list[Report]:
+    def _reports(self, file: str, key: str, values: list[Sample]) -> list[Report]:
         source = "" if self._kind else file if key == self._name else f"{file}, as {key!r}"
         return [Report(step, value, source=source) for step, value in values]
 

@@ -24,7 +24,7 @@ from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.event_files import Records, scalars
 from studio.system.copying import is_original
-from studio.system.tail import Value, bounded, soon
+from studio.system.tail import Sample, soon, thinned
 
 SPLITS = {"train", "training", "validation", "val", "valid", "eval", "test"}
 MOST_NAMES = 1_000
@@ -75,19 +75,19 @@ class TensorBoardReader(MetricReader):
         values = self._search(last) if self._source is None else self._follow(self._source, last)
         return [Report(step, value) for step, value in values]
 
-    def _follow(self, source: Source, last: bool) -> list[Value]:
-        values: list[Value] = []
+    def _follow(self, source: Source, last: bool) -> list[Sample]:
+        values: list[Sample] = []
         logdir = self._roots[source.root]
         known = map(os.path.basename, self._records)  # a deleted file has to be noticed: it may be created again
         files = sorted({*known, *logdir.files(source.folder, fresh=last)})
         for tag, step, value in self._scalars(logdir, source.folder, files, last):
             if tag == source.tag:
                 values.append((step, value))
-                values = bounded(values)
+                values = thinned(values)
         return values
 
-    def _search(self, last: bool) -> list[Value]:
-        found: dict[Source, list[Value]] = {}
+    def _search(self, last: bool) -> list[Sample]:
+        found: dict[Source, list[Sample]] = {}
         for root, logdir in enumerate(self._roots):
             folders = logdir.walk(fresh=last)
             for folder in sorted(folders):
@@ -96,7 +96,7 @@ class TensorBoardReader(MetricReader):
                     if source := self._match(root, folder, top, tag, value):
                         values = found.setdefault(source, [])
                         values.append((step, value))
-                        found[source] = bounded(values)
+                        found[source] = thinned(values)
         if not found:
             return []
         self._source = min(found)

@@ -162,7 +162,7 @@ def _clouds(host: Any) -> list[Any]:
     """Return the backends that are clouds."""
     from studio.backends.cloud.machines_backend import MachinesBackend
 
-    return [piece.cls for piece in host.pieces("backend") if issubclass(piece.cls, MachinesBackend)]
+    return [piece.cls for piece in host.items("backend") if issubclass(piece.cls, MachinesBackend)]
 
 
 def _one(name: str) -> Any:

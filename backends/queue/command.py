@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.usage import PlainUsage, new_app, whole
+from studio.cli.usage import PlainUsage, new_app, parse_count
 from studio.errors import BadInput
 from studio.text import clean
 
@@ -23,7 +23,7 @@ FRESH, AGAIN = 120.0, 5.0  # seconds
 def worker(
     url: Annotated[str, typer.Argument(metavar="URL", help="A folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.")],
     slots: Annotated[
-        int, typer.Option(metavar="N", parser=whole, help="How many experiments at a time; they share the CPUs.")
+        int, typer.Option(metavar="N", parser=parse_count, help="How many experiments at a time; they share the CPUs.")
     ] = 1,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the worker. Default: this machine's name.")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.backends.queue.lease_records import ATTEMPTS, TRIES, JobOutcome
-from studio.execution.metric import Summary
+from studio.execution.metric import MetricValue
 from studio.experiment import Metric, Outcome, Report, Run, is_storable, storable
 
 WITH_A_BEAT = 100
@@ -61,8 +61,8 @@ class PassedOn:
 
     def __init__(self, metric: Metric):
         self._metric = metric
-        self.told = Summary(metric)
-        self.own = Summary(metric)
+        self.told = MetricValue(metric)
+        self.own = MetricValue(metric)
         self._attempt: object = None
         self._heard = -1
 
@@ -72,7 +72,7 @@ class PassedOn:
         `attempt` identifies the attempt; `found` was written by a worker, and whatever is not a report is left out.
         """
         if attempt != self._attempt:
-            self._attempt, self._heard, self.own = attempt, -1, Summary(self._metric)
+            self._attempt, self._heard, self.own = attempt, -1, MetricValue(self._metric)
         new = [counted for counted in _read(found) if counted[0] > self._heard]
         for count, _, value, source in new:
             self._heard = count

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from studio.cli import names
-from studio.cli.usage import PlainUsage, new_app, say, whole
+from studio.cli.usage import PlainUsage, new_app, parse_count, say
 
 app = new_app()
 
@@ -17,7 +17,9 @@ def add(
         list[str] | None,
         typer.Argument(metavar="[NAME=VALUE]...", help="Values to run next; default: those of the best experiment."),
     ] = None,
-    experiments: Annotated[int, typer.Option(metavar="N", parser=whole, help="More experiments for the budget.")] = 0,
+    experiments: Annotated[
+        int, typer.Option(metavar="N", parser=parse_count, help="More experiments for the budget.")
+    ] = 0,
     time: Annotated[str | None, typer.Option(metavar="TIME", help="More time for it: 90s, 15m, 5h, 2d.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
@@ -36,9 +38,9 @@ def add(
     project = names.project_of(project)
     asked = []
     if values:
-        asked.append(steering.queue(project, split_pairs(values, "value"), create_host()))
+        asked.append(steering.add_values(project, split_pairs(values, "value"), create_host()))
     if experiments or time is not None:
-        with steering.taken_back_if_refused(*asked):
+        with steering.withdrawn_on_error(*asked):
             asked.append(steering.add_budget(project, experiments, time))
     for each in asked:
         say(each.words)
@@ -47,6 +49,6 @@ def add(
         return 0
     budget, longest = options[-1].get("max_experiments"), options[-1].get("max_time")
     more = int(budget) if budget else None
-    with steering.taken_back_if_refused(*asked):
+    with steering.withdrawn_on_error(*asked):
         given = {"max_experiments": more, "max_time": longest}
         return resume(project, given=given, json=json, quiet=quiet)

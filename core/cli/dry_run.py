@@ -11,7 +11,7 @@ from studio.experiment import Experiment, plain
 from studio.format import assignments, counted
 from studio.host import Host, backend_fields
 from studio.search.observer import Observer
-from studio.search.run import check, make_backend
+from studio.search.run import make_backend, plan_new_project
 from studio.search.search import Search
 from studio.settings import command_line, make_settings
 from studio.space import Suggestion
@@ -23,7 +23,7 @@ SHOWN = 10  # listed suggestions
 def show(
     script: str, arguments: Sequence[str], given: dict[str, Any], project: str | None, host: Host, *, as_json: bool
 ) -> int:
-    plan, snapshot = check(make_settings(script, arguments, **given), project, host)
+    plan, snapshot = plan_new_project(make_settings(script, arguments, **given), project, host)
     search = Search(
         plan.space,
         optimizer=plan.optimizer,

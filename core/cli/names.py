@@ -147,6 +147,6 @@ def completing(kind: str) -> Callable[[str], Any]:
     def complete(incomplete: str) -> list[str]:
         from studio.host import create_host
 
-        return sorted(piece.name for piece in create_host().pieces(kind) if piece.name.startswith(incomplete))
+        return sorted(piece.name for piece in create_host().items(kind) if piece.name.startswith(incomplete))
 
     return complete

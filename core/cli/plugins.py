@@ -13,7 +13,7 @@ import typer
 from studio.cli.console import print_json, print_table
 from studio.cli.usage import new_app
 from studio.errors import BadInput
-from studio.host import Host, Piece, backend_fields, create_host
+from studio.host import Host, PluginItem, backend_fields, create_host
 from studio.options import options_of, type_name
 from studio.text import did_you_mean
 
@@ -30,7 +30,7 @@ def plugins(
     if ctx.invoked_subcommand is not None:
         return 0
     host = create_host()
-    described = [describe(piece) for piece in host.pieces()]
+    described = [describe(piece) for piece in host.items()]
     if json:
         problems = [{"plugin": p.plugin, "distribution": p.distribution, "message": p.message} for p in host.problems]
         print_json({"plugins": described, "problems": problems})
@@ -57,7 +57,7 @@ def plugins(
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> int:
     """Show the description of NAME, its options, and an example command."""
-    pieces = create_host().pieces()
+    pieces = create_host().items()
     found = [piece for piece in pieces if name == piece.name or name in getattr(piece.cls, "aliases", ())]
     if not found:
         raise BadInput(f"there is no plugin {name!r}{did_you_mean(name, {piece.name for piece in pieces})}")
@@ -89,7 +89,7 @@ def new(
     return 0
 
 
-def describe(piece: Piece) -> dict[str, Any]:
+def describe(piece: PluginItem) -> dict[str, Any]:
     """Return a JSON-able description of an item, for `studio plugins --json`."""
     return {
         "name": piece.name,
@@ -102,7 +102,7 @@ def describe(piece: Piece) -> dict[str, Any]:
     }
 
 
-def _options_of(piece: Piece) -> list[dict[str, str]]:
+def _options_of(piece: PluginItem) -> list[dict[str, str]]:
     """Return the options of an optimizer, as given with `-O`, or of a backend, as on the command line."""
     if piece.kind == "backend":
         fields = backend_fields(piece.cls).values()
@@ -128,7 +128,7 @@ def _option(option: dict[str, str]) -> str:
     return f"{option['name']}={option['default']}" if option["default"] else option["name"]
 
 
-def _example(piece: Piece) -> str:
+def _example(piece: PluginItem) -> str:
     if piece.kind == "backend":
         return f"studio run --backend={piece.name} --hp=lr=0.01:0.01:0.1 train.py"
     if piece.kind == "optimizer":

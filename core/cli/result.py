@@ -14,16 +14,16 @@ from studio.text import clean
 SHOWN = 10  # rows of the final table
 
 
-def carried_out(search: Callable[[], Project], *, as_json: bool, quiet: bool) -> int:
+def run_and_report(search: Callable[[], Project], *, as_json: bool, quiet: bool) -> int:
     """Run `search`, print its result, and return the exit code."""
     try:
-        return conclude(search(), as_json=as_json, quiet=quiet)
+        return print_result(search(), as_json=as_json, quiet=quiet)
     except Interrupted as interrupted:
-        conclude(Project(interrupted.project), as_json=as_json, quiet=quiet)
+        print_result(Project(interrupted.project), as_json=as_json, quiet=quiet)
         return 130
 
 
-def conclude(project: Project, *, as_json: bool, quiet: bool) -> int:
+def print_result(project: Project, *, as_json: bool, quiet: bool) -> int:
     """Print the result; stdout is data. Return the exit code: 0 done, 1 all failed, 3 some failed, 4 nothing completed."""
     experiments = project.experiments
     if as_json:

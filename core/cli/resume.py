@@ -27,18 +27,11 @@ HELP = {  # texts that differ from those of `studio run`
 class ResumeUsage(PlainUsage):
     """Answers an option that only a new search has with the command of that search."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            name = getattr(error, "option_name", "")
-            field = next((each for each in OPTIONS.values() if name in each.names), None)
-            if type(error).__name__ != "NoSuchOption" or field is None:
-                raise
-            raise BadInput(
-                f"{name} of a project cannot be changed; for another search: {_instead(field, given)}"
-            ) from None
+    def about_unknown(self, name: str, args: Sequence[str]) -> str:
+        field = next((each for each in OPTIONS.values() if name in each.names), None)
+        if field is None:
+            return ""
+        return f"{name} of a project cannot be changed; for another search: {_instead(field, args)}"
 
 
 def _instead(field: Field, args: Sequence[str]) -> str:
@@ -99,7 +92,7 @@ def resume(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Continue PROJECT where it stopped: same seed, same suggestions, nothing done twice. Also ends a pause."""
-    from studio.cli.result import carried_out
+    from studio.cli.result import run_and_report
     from studio.project.project import Project
     from studio.reporting.progress import make_observer
     from studio.search import resume as resuming
@@ -112,12 +105,12 @@ def resume(
             raise BadInput(
                 f"project {project!r} is paused; continue it with studio resume {project}, and add to its budget with studio add"
             )
-        say(steering.go(project).words)
+        say(steering.resume_or_unpause(project).words)
         return 0
 
     backend = given.get("backend") or found.settings.get("backend")
     given = {**given, "backend_options": options.backend_options(host, backend, placed or {})}
-    return carried_out(
+    return run_and_report(
         lambda: resuming.resume(
             project,
             accept_changes=accept_changes,

@@ -33,5 +33,5 @@ def retry(
     if asked.resume is None:
         say(asked.words)
         return 0
-    with steering.taken_back_if_refused(asked):
+    with steering.withdrawn_on_error(asked):
         return resume(name, accept_changes=accept_changes, keep_source=keep_source, json=json, quiet=quiet)

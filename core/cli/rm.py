@@ -52,7 +52,7 @@ def _remove(found: Project, yes: bool) -> None:
 
 def _check_machines(project: Project, host: Host) -> None:
     """Raise an error if machines of the project may still cost money: their record would be deleted."""
-    for piece in host.pieces("backend"):
+    for piece in host.items("backend"):
         try:
             alive = piece.cls.leftovers(project.folder)
         except StudioError as error:

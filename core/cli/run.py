@@ -15,7 +15,7 @@ from studio.cli.usage import COMMAND, PlainUsage, consent, new_app
 from studio.errors import BadInput
 from studio.host import Host, create_host
 from studio.settings import OPTIONS, OUTPUT
-from studio.text import literal
+from studio.text import parse_literal
 
 SLOW_IMPORT = 1.0  # seconds of import from which --verbose names a plugin
 # Behind the script they are refused, unless the script knows them. Scripts often have options such as --seed of their own.
@@ -49,18 +49,10 @@ Ranges for other optimizers: min:max[:length][:flags], flags l (log) i (integers
 class RunUsage(PlainUsage):
     """Answers an option of the script's that stands before it with where it goes, and how its values are searched."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            name = getattr(error, "option_name", "")
-            if type(error).__name__ != "NoSuchOption" or not name.startswith("--"):
-                raise
-            ours = [spelling for param in self.params for spelling in param.opts]
-            if difflib.get_close_matches(name, ours, cutoff=CLOSE):
-                raise
-            raise BadInput(_of_the_script(name, given)) from None
+    def about_unknown(self, name: str, args: Sequence[str]) -> str:
+        ours = [spelling for param in self.params for spelling in param.opts]
+        misspelt = difflib.get_close_matches(name, ours, cutoff=CLOSE)
+        return "" if misspelt or not name.startswith("--") else _of_the_script(name, args)
 
 
 def _of_the_script(name: str, args: Sequence[str]) -> str:
@@ -72,7 +64,7 @@ def _of_the_script(name: str, args: Sequence[str]) -> str:
     separate = not equals and bool(more) and not more[0].startswith("-") and len(args) > at + 2
     given = f"{name} {more[0]}" if separate else args[at]
     value = more[0] if separate else value
-    low_high = range_of(name.lstrip("-").replace("-", "_"), literal(value)) or "RANGE"
+    low_high = range_of(name.lstrip("-").replace("-", "_"), parse_literal(value)) or "RANGE"
     return (
         f"{name} is not an option of studio run. As an argument of the script, put it after it: SCRIPT {given}; to search its"
         f" values: --hp={name.lstrip('-')}={low_high}"
@@ -116,7 +108,7 @@ def run(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write values, run it, read its metric."""
-    from studio.cli.result import carried_out
+    from studio.cli.result import run_and_report
     from studio.reporting.progress import make_observer
     from studio.search import run as launch
 
@@ -143,7 +135,7 @@ def run(
     for name, seconds in host.import_seconds.items():
         if verbose and seconds > SLOW_IMPORT:
             observer.notice(f"importing the plugin {name} took {seconds:.1f} s")
-    return carried_out(
+    return run_and_report(
         lambda: launch.run(script, words, project=project, yes=consent(yes), host=host, observer=observer, **given),
         as_json=json,
         quiet=quiet,

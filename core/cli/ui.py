@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from studio.cli.usage import PlainUsage, new_app, say, whole
+from studio.cli.usage import PlainUsage, new_app, parse_count, say
 from studio.entry_points import install_command
 from studio.errors import BadInput
 
@@ -21,7 +21,7 @@ def ui(
         str, typer.Option(metavar="HOST", help="The address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", parser=whole, help="Port, or the next free one; 0 is any.")
+        int, typer.Option(metavar="PORT", parser=parse_count, help="Port, or the next free one; 0 is any.")
     ] = PORT,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the link, open no browser.")] = False,
 ) -> int:

@@ -1,12 +1,13 @@
 """Additions to the command-line library: a plain usage line, help in groups, and errors that quote the input."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
+from studio.errors import BadInput
 from studio.settings import GROUPS
 
 COMMAND = "studio.command"  # key in a context's `meta`: whether `--` came before the first argument
@@ -29,7 +30,14 @@ class PlainUsage(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Record in the context whether `--` ended the options: then a command follows."""
         given = list(args)
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except Exception as error:  # NoSuchOption, a class that Typer does not export
+            name = getattr(error, "option_name", "")
+            words = self.about_unknown(name, given) if type(error).__name__ == "NoSuchOption" else ""
+            if words:
+                raise BadInput(words) from None
+            raise
         positional = [
             text
             for param in self.params
@@ -39,6 +47,10 @@ class PlainUsage(TyperCommand):
         before = given[: len(given) - len(positional)]
         ctx.meta[COMMAND] = before[-1:] == ["--"]
         return rest
+
+    def about_unknown(self, name: str, args: Sequence[str]) -> str:
+        """Return the error for the option `name` of `args`, which the command does not have; "" for the usual one."""
+        return ""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments first, then a section for each group; without groups all are options."""
@@ -60,7 +72,7 @@ def _texts(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def whole(text: str) -> int:
+def parse_count(text: str) -> int:
     try:
         return int(text)
     except ValueError:

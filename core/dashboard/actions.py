@@ -18,30 +18,30 @@ from studio.host import create_host
 from studio.project.paths import project_folder
 from studio.project.records import read_session, reading
 from studio.search import steering
-from studio.search.steering import Asked
+from studio.search.steering import Reply
 from studio.settings import parse_duration
 
 SETTLE = 20.0  # seconds in which a resumed search has started, or reported an error
 MOST_NUMBERS = 100_000
 
 
-def _pause(project: str, given: dict[str, Any]) -> Asked:
+def _pause(project: str, given: dict[str, Any]) -> Reply:
     return steering.pause(project)
 
 
-def _go(project: str, given: dict[str, Any]) -> Asked:
-    return steering.go(project)
+def _go(project: str, given: dict[str, Any]) -> Reply:
+    return steering.resume_or_unpause(project)
 
 
-def _stop(project: str, given: dict[str, Any]) -> Asked:
+def _stop(project: str, given: dict[str, Any]) -> Reply:
     return steering.stop(project, numbers_of(given))
 
 
-def _retry(project: str, given: dict[str, Any]) -> Asked:
+def _retry(project: str, given: dict[str, Any]) -> Reply:
     return steering.retry(project, numbers_of(given))
 
 
-def _budget(project: str, given: dict[str, Any]) -> Asked:
+def _budget(project: str, given: dict[str, Any]) -> Reply:
     experiments, length = given.get("experiments") or 0, given.get("time") or None
     if not isinstance(experiments, int) or isinstance(experiments, bool) or experiments > 10**9:
         raise BadInput(f"experiments: {experiments!r} is not a whole number")
@@ -51,16 +51,16 @@ def _budget(project: str, given: dict[str, Any]) -> Asked:
     return steering.add_budget(project, experiments, length)
 
 
-def _queue(project: str, given: dict[str, Any]) -> Asked:
+def _queue(project: str, given: dict[str, Any]) -> Reply:
     values = given.get("values")
     if not isinstance(values, dict):
         raise BadInput('values: give names with values, such as {"lr": 0.01}')
-    return steering.queue(
+    return steering.add_values(
         project, {name_of(key): value for key, value in values.items() if value not in ("", None)}, create_host()
     )
 
 
-ACTIONS: dict[str, Callable[[str, dict[str, Any]], Asked]] = {
+ACTIONS: dict[str, Callable[[str, dict[str, Any]], Reply]] = {
     "pause": _pause,
     "resume": _go,
     "stop": _stop,
@@ -74,7 +74,7 @@ def act(action: str, project: str, given: dict[str, Any]) -> str:
     """Carry out the action; return a message for the user. Raises BadInput."""
     asked = ACTIONS[action](project, given)
     if asked.resume is not None:
-        with steering.taken_back_if_refused(asked):
+        with steering.withdrawn_on_error(asked):
             _resume(project, asked.resume)
     return asked.words
 

@@ -18,7 +18,7 @@ from studio.host import Host
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.records import read_attempts, read_experiment, reading
 from studio.reporting.facts import repeating_command
-from studio.search.plan import Plan, array_names, prepare
+from studio.search.plan import Plan, array_names, make_plan
 from studio.settings import Settings, write_value
 from studio.space import Suggestion
 
@@ -80,7 +80,7 @@ class Details:
             source = Path((meta["source"] or {}).get("folder", self._folder))
             try:
                 # One worker: the GPUs of this machine now have nothing to do with the run.
-                plan = prepare(replace(settings, num_workers=1, gpus=0), self._host, source, self._folder / snapshot)
+                plan = make_plan(replace(settings, num_workers=1, gpus=0), self._host, source, self._folder / snapshot)
             except (StudioError, OSError):  # a program's own loop, a missing plugin, a changed machine
                 plan = None
             self._plans[snapshot] = plan

@@ -18,7 +18,7 @@ from studio.dashboard.elapsed import earlier_seconds
 from studio.experiment import NO_RESULT, Metric, rank_key
 from studio.host import Host
 from studio.project.lock import is_locked
-from studio.project.records import Row, Session, look, read_meta, read_rows, read_session, reading
+from studio.project.records import Row, Session, change_stamp, read_meta, read_rows, read_session, reading
 from studio.settings import parse_direction, parse_metric
 
 UNFINISHED = ("queued", "running")
@@ -68,7 +68,7 @@ class ExperimentTable:
     def refresh(self) -> bool:
         """Update the table; return whether anything is new. Raises StoreError if the record cannot be read."""
         with self.lock:
-            signature = look(self.folder)
+            signature = change_stamp(self.folder)
             if signature == self._signature:
                 return False
             looked_again = signature[:-1] == self._signature[:-1]

@@ -17,7 +17,7 @@ from studio.host import Host, create_host
 from studio.project.paths import database, existing_project_folder
 from studio.project.summary import ProjectSummary, summarize
 from studio.reporting.importance import importance
-from studio.system.files import identity
+from studio.system.files import inode_of
 
 KEPT = 12  # projects in memory
 
@@ -103,7 +103,7 @@ class OpenProjects:
         host = self.host()
         with self._lock:
             found = self._open.get(name)
-            made = identity(database(folder))
+            made = inode_of(database(folder))
             if found is None or found.folder != folder or found.made != made:
                 found = self._open[name] = OpenProject(folder, host, made)
                 while len(self._open) > KEPT:

@@ -9,7 +9,7 @@ from studio.dashboard.experiment_table import parse_index
 from studio.errors import StudioError
 from studio.project.lock import is_locked
 from studio.project.paths import project_folder, project_names
-from studio.project.records import look
+from studio.project.records import change_stamp
 from studio.project.summary import ProjectSummary, improvements, summarize
 
 
@@ -31,7 +31,7 @@ class ProjectList:
         """Update the list; return whether anything is new."""
         with self._lock:
             names = project_names()
-            signatures = {name: look(project_folder(name)) for name in names}
+            signatures = {name: change_stamp(project_folder(name)) for name in names}
             fresh = [name for name in names if name not in self._known or self._known[name][0] != signatures[name]]
             gone = self._known.keys() - set(names)
             if not fresh and not gone:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
 from studio.format import byte_size
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 
 MOST = 500  # files that are listed
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -107,7 +107,7 @@ def usage(folder: Path, experiment: Experiment, *, running: bool) -> dict[str, s
 
 def _of_processes(folder: Path) -> dict[str, str]:
     count, ticks, memory = 0, 0, 0
-    for pid in marked(str(folder)):
+    for pid in processes_of(str(folder)):
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = (
                 Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -11,7 +11,7 @@ from studio.dashboard.experiment_table import ExperimentTable
 from studio.project.records import iso
 from studio.project.summary import FINISHED, ProjectSummary
 from studio.reporting.facts import by_cause
-from studio.search.steering import refusals
+from studio.search.steering import unavailable_actions
 
 RECENT = 30  # experiments used for the rate
 GROUPS = 6  # causes of failure
@@ -45,7 +45,7 @@ def live_summary(table: ExperimentTable, summary: ProjectSummary, known: Counted
         finished = sum(counts[status] for status in FINISHED)
         slots = (session.slots if session else None) or settings.get("num_workers", 1)
         rate = _rate(table, slots)
-        refused = refusals(settings, session, summary.state, counts)
+        refused = unavailable_actions(settings, session, summary.state, counts)
         return {
             **summary.as_dict(),
             "experiments_since_best": known.since_best,

@@ -32,7 +32,7 @@ _NO_RESULT = re.compile(
 
 
 @dataclass
-class Summary:
+class MetricValue:
     """The value of one metric so far. NaN and infinities never count for a minimum or maximum."""
 
     metric: Metric
@@ -62,7 +62,9 @@ class Summary:
         return f"every value of {self.metric.name} was nan or infinite"
 
 
-def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) -> tuple[Status, str, Failure]:
+def classify_outcome(
+    outcome: Outcome, summary: MetricValue, *, required: bool, pruned: str
+) -> tuple[Status, str, Failure]:
     """Return status, reason and class of failure of a run.
 
     required  a run without a fitness has failed
@@ -72,7 +74,7 @@ def judge(outcome: Outcome, summary: Summary, *, required: bool, pruned: str) ->
     return status, "; ".join(filter(None, [reason, outcome.notice])), failure
 
 
-def _judge(outcome: Outcome, summary: Summary, required: bool, pruned: str) -> tuple[Status, str, Failure]:
+def _judge(outcome: Outcome, summary: MetricValue, required: bool, pruned: str) -> tuple[Status, str, Failure]:
     if outcome.stopped and pruned and summary.finite:
         return "pruned", pruned, ""
     if outcome.stopped:

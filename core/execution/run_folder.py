@@ -9,7 +9,7 @@ import numpy as np
 
 from studio.execution.log_cap import open_regular
 from studio.experiment import Outcome, Report, Run, plain
-from studio.system.copying import copy_any, copy_tree, make_own, remove_tree
+from studio.system.copying import copy_any, copy_tree, detach_links, remove_tree
 from studio.system.files import write_json
 from studio.system.processes import kill_tree
 
@@ -43,7 +43,7 @@ def _values_json(run: Run) -> str:
     return json.dumps({name: plain(value) for name, value in run.values.items()})
 
 
-class Claim:
+class RunFolder:
     """A run's folder, newly made and held open. Remains of an interrupted run are removed, its processes first.
 
     A paused driver that lost its project writes nothing into the folder that the next driver made under this name.
@@ -71,7 +71,7 @@ class Claim:
         os.close(self._descriptor)
 
 
-def prepare(run: Run) -> None:
+def create_run_folder(run: Run) -> None:
     """Create the run's folder: workspace with the values written in, artifacts, hyperparameters.json."""
     folder = Path(run.folder)
     workspace = folder / "workspace"
@@ -79,9 +79,9 @@ def prepare(run: Run) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     copy_tree(Path(run.snapshot), workspace)
     for path, text in run.changes.items():
-        make_own(workspace, path).write_bytes(text)
+        detach_links(workspace, path).write_bytes(text)
     for path, target in run.links.items():
-        place = make_own(workspace, os.path.dirname(path)) / os.path.basename(path)
+        place = detach_links(workspace, os.path.dirname(path)) / os.path.basename(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)  # a link to the user's file, if their folder was turned into one of links
         os.symlink(target, place)
@@ -104,7 +104,7 @@ def array_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / "artifacts" / f"{name}.npy"
 
 
-def keep_captures(run: Run, *, expected: bool = True) -> str:
+def save_captures(run: Run, *, expected: bool = True) -> str:
     """Copy captured paths out of the workspace, which may be deleted. Return what could not be saved, and why.
 
     The script may have left anything there, and the experiment counts all the same. `expected`: report a missing path, too.

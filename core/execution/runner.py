@@ -19,15 +19,15 @@ from pathlib import Path
 
 from studio.execution.log_cap import LogCap
 from studio.execution.memory import oom_kills
-from studio.execution.metric import Summary, missing
+from studio.execution.metric import MetricValue, missing
 from studio.execution.reason import last_words, says_out_of_memory, signal_name
-from studio.execution.run_folder import Claim, keep_captures, prepare, recorded_events
+from studio.execution.run_folder import RunFolder, create_run_folder, recorded_events, save_captures
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
 from studio.experiment import FITNESS, Failure, Outcome, Report, Run
 from studio.format import byte_size
 from studio.host import Host
 from studio.interfaces import MetricReader
-from studio.system.files import identity
+from studio.system.files import inode_of
 from studio.system.processes import Watchdog, has_own_session, kill_tree, signal_tree
 from studio.system.tail import PATIENCE
 
@@ -42,7 +42,7 @@ READ_EVERY = 0.25  # seconds between two reads of a running experiment's metric
 class _Execution:
     run: Run
     log: LogCap
-    claim: Claim | None = None
+    claim: RunFolder | None = None
     process: subprocess.Popen[bytes] | None = None
     reader: MetricReader | None = None
     started: float = 0.0
@@ -60,7 +60,7 @@ class _Execution:
     reader_error: str = ""
     returncode: int | None = None
     recorded: list[Report | Outcome] = field(default_factory=list)  # what an earlier driver saw
-    summary: Summary = field(init=False)
+    summary: MetricValue = field(init=False)
     missing: str = ""  # the metrics of a run with exit code 0 that lacks the requested one
     last_reports: list[Report] = field(default_factory=list)
     closed: bool = False  # whether the reader was closed
@@ -70,7 +70,7 @@ class _Execution:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.summary = Summary(self.run.metric)
+        self.summary = MetricValue(self.run.metric)
 
 
 class Runner:
@@ -99,9 +99,9 @@ class Runner:
         self._running[run.number, run.attempt] = execution
         if self._watchdog is None:
             self._watchdog = Watchdog(str(Path(run.folder).parent.parent), self._session)
-            self._lock = identity(_lock_of(run))
+            self._lock = inode_of(_lock_of(run))
         threading.Thread(
-            target=self._carry_out, args=(execution, dict(os.environ if env is None else env)), daemon=True
+            target=self._run_thread, args=(execution, dict(os.environ if env is None else env)), daemon=True
         ).start()
 
     def poll(self, timeout: float) -> list[Report | Outcome]:
@@ -143,16 +143,16 @@ class Runner:
 
     # --- in the execution's thread ----------------------------------------------------------------------------------
 
-    def _carry_out(self, execution: _Execution, env: dict[str, str]) -> None:
+    def _run_thread(self, execution: _Execution, env: dict[str, str]) -> None:
         try:
             execution.recorded = recorded_events(execution.run)
             if execution.recorded:
                 return
             # this process was paused: the folder now belongs to another driver
-            if identity(_lock_of(execution.run)) != self._lock:
+            if inode_of(_lock_of(execution.run)) != self._lock:
                 raise RuntimeError("another driver has the project")
-            execution.claim = Claim(execution.run)
-            prepare(execution.run)
+            execution.claim = RunFolder(execution.run)
+            create_run_folder(execution.run)
             execution.prepared = True
             while not execution.stopping and not self._run_script(execution, env):
                 pass
@@ -243,7 +243,7 @@ class Runner:
             return execution.recorded
         events: list[Report | Outcome] = list(execution.last_reports)
         outcome = self._outcome(execution)
-        outcome = replace(outcome, notice=keep_captures(run, expected=outcome.exit_code == 0))
+        outcome = replace(outcome, notice=save_captures(run, expected=outcome.exit_code == 0))
         with contextlib.suppress(OSError):  # the disk is full: the log stays as it is
             execution.log.compact()
         if execution.claim is not None:
@@ -296,7 +296,7 @@ class Runner:
 
     def _outcome(self, execution: _Execution) -> Outcome:
         code = execution.returncode
-        reason, failure = _judge(execution)
+        reason, failure = _explain_exit(execution)
         return Outcome(
             number=execution.run.number,
             attempt=execution.run.attempt,
@@ -337,7 +337,7 @@ def _has_ended(execution: _Execution) -> bool:
         return execution.returncode is not None or (execution.process is not None and has_ended(execution.process))
 
 
-def _judge(execution: _Execution) -> tuple[str, Failure]:
+def _explain_exit(execution: _Execution) -> tuple[str, Failure]:
     """Return why the script ended, in words, and its class of failure; both empty if it succeeded."""
     run, code = execution.run, execution.returncode
     if execution.error:

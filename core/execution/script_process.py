@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studio.execution.memory import peak_of_tree
 from studio.experiment import Run
-from studio.system.processes import MARKS, marks
+from studio.system.processes import MARK_VARIABLE, mark_for
 
 FIRST_LOOK, LOOK_EVERY = 0.004, 0.25  # seconds between two measurements of its memory
 
@@ -17,7 +17,7 @@ FIRST_LOOK, LOOK_EVERY = 0.004, 0.25  # seconds between two measurements of its 
 def spawn(run: Run, env: dict[str, str], session: str) -> subprocess.Popen[bytes]:
     """Start the script in a session of its own, with its output in a file: a full pipe would block it."""
     env = {**env, **run.env, "STUDIO_FOLDER": run.folder, "STUDIO_EXPERIMENT": run.key}
-    env[MARKS] = marks(os.environ, session, run.folder)
+    env[MARK_VARIABLE] = mark_for(os.environ, session, run.folder)
     env.setdefault("PYTHONUNBUFFERED", "1")  # else `fitness:` lines of a running script stay in its buffer
     with open(Path(run.folder) / "output.log", "ab") as output:
         return subprocess.Popen(

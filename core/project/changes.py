@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from studio.project.source import own_output
+from studio.project.source import own_output_files
 from studio.system.copying import link_target
 
 NOTES = re.compile(
@@ -25,7 +25,7 @@ def changed_files(copy: Path, original: Path) -> list[str]:
     """
     if not copy.is_dir():
         return [] if _same(copy, original) else ["."]
-    own = set(map(os.path.realpath, own_output()))  # a log in the source folder that is being written now
+    own = set(map(os.path.realpath, own_output_files()))  # a log in the source folder that is being written now
     changed = (path for path in _files(copy) if not _same(copy / path, original / path, original, path))
     return [path for path in changed if os.path.realpath(original / path) not in own]
 

@@ -16,8 +16,8 @@ from studio.project.backup import Backup, examine_backup
 from studio.project.lock import is_locked
 from studio.project.paths import backup, database, projects_folder, studio_home
 from studio.project.records import read_events, read_experiments, read_meta, reading
-from studio.system.files import is_network, make_folder, out_of_space
-from studio.system.processes import marked
+from studio.system.files import is_full, is_network_disk, make_folder
+from studio.system.processes import processes_of
 
 WAL_RESET_FIXED = (3, 51, 3)  # https://www.sqlite.org/releaselog/3_51_3.html: needs two writers at once; Studio has one
 
@@ -39,13 +39,13 @@ def examine_home() -> Iterator[Finding]:
         yield Finding("home", str(error), "set STUDIO_HOME to a folder that you can write to")
         return
     free = byte_size(shutil.disk_usage(home).free)
-    if out_of_space(home):
+    if is_full(home):
         yield Finding(
             "home", f"the disk of {home} is full: {free}, {os.statvfs(home).f_favail} inodes free", "free some space"
         )
     else:
         yield Finding("home", f"{home}: {free} free")
-    if is_network(home):
+    if is_network_disk(home):
         yield Finding("home", "on a network: databases are used without a write-ahead log, which is slower and as safe")
     yield Finding("sqlite", f"version {sqlite3.sqlite_version}{_wal_note()}")
 
@@ -125,7 +125,7 @@ def _mend_database(folder: Path, held: Backup | None) -> str:
 
 
 def _left_over(folder: Path) -> Iterator[Finding]:
-    name, strays = folder.name, list(marked(str(folder)))
+    name, strays = folder.name, list(processes_of(str(folder)))
     if strays:
         text = f"{len(strays)} of its processes run without a driver: {', '.join(map(str, strays))}"
         yield Finding(name, text, f"studio resume {name} ends them, or: kill {' '.join(map(str, strays))}")

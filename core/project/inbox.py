@@ -13,7 +13,7 @@ from typing import Any
 from studio.system.files import write_json
 
 ACTIONS = ("stop", "pause", "go", "retry", "budget", "queue")
-FOR_A_RUNNING_ONE = ("stop", "pause", "go")  # void when the driver has ended
+ONLY_WHILE_RUNNING = ("stop", "pause", "go")  # void when the driver has ended
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Request:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def leave(project: Path, request: Request) -> Path:
+def post(project: Path, request: Request) -> Path:
     """Write the request's file and return its path. The process that handles the request removes it."""
     folder = project / "requests"
     folder.mkdir(exist_ok=True, mode=0o700)
@@ -43,10 +43,10 @@ def leave(project: Path, request: Request) -> Path:
     return note
 
 
-def drop_outdated(project: Path) -> None:
+def discard_stale(project: Path) -> None:
     """Delete requests to stop or pause: they were for a driver that has ended."""
     for file, request in pending(project):
-        if request.action in FOR_A_RUNNING_ONE:
+        if request.action in ONLY_WHILE_RUNNING:
             file.unlink(missing_ok=True)
 
 

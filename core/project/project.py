@@ -40,13 +40,13 @@ class Project:
         at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
             found = read_experiments(connection, self.folder, self.metric)
-            return [experiment if at_work else _at_rest(experiment) for experiment in found]
+            return [experiment if at_work else _without_driver(experiment) for experiment in found]
 
     def experiment(self, number: int) -> Experiment | None:
         at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
             found = read_experiment(connection, self.folder, self.metric, number)
-        return found if at_work or found is None else _at_rest(found)
+        return found if at_work or found is None else _without_driver(found)
 
     def attempts(self, number: int) -> list[dict[str, Any]]:
         """Return all attempts of experiment `number`, JSON-able: status, times, exit code, signal, reason, failure class."""
@@ -131,7 +131,7 @@ class Project:
             return read_meta(connection, key)
 
 
-def _at_rest(experiment: Experiment) -> Experiment:
+def _without_driver(experiment: Experiment) -> Experiment:
     """Return `experiment`, without a driver: one recorded as running was interrupted, and runs again on resume."""
     return replace(experiment, status="stopped", reason="interrupted") if experiment.status == "running" else experiment
 

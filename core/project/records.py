@@ -96,7 +96,7 @@ _ADVICE = {  # by the names of https://www.sqlite.org/rescode.html
 }
 
 
-def whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Return whether the project was completely created."""
     with reading(folder) as connection:
         made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
@@ -343,7 +343,7 @@ def iso(seconds: float | None) -> str | None:
     )
 
 
-def look(folder: Path) -> tuple[object, ...]:
+def change_stamp(folder: Path) -> tuple[object, ...]:
     """Return a value that changes with the record of the project in `folder` or its cost; takes a few system calls.
 
     It changes once more some times after a change: SQLite writes a commit into its log before readers can see it, with a

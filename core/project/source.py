@@ -23,8 +23,8 @@ MANY_FILES = 20_000  # copying them takes about ten seconds
 
 
 @dataclass
-class Snapshot:
-    """Result of `plan_snapshot`: relative paths in order, and notices about what was left out."""
+class SourceFiles:
+    """Result of `scan_source`: relative paths in order, and notices about what was left out."""
 
     source: Path
     files: list[str] = field(default_factory=list)
@@ -34,12 +34,12 @@ class Snapshot:
     notices: list[str] = field(default_factory=list)
 
 
-def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: int = MAX_BYTES) -> Snapshot:
+def scan_source(source: Path, *, leave_out: Collection[Path] = (), max_bytes: int = MAX_BYTES) -> SourceFiles:
     """Walk `source`. Left out: the patterns of `.studioml_ignore`, .git, virtual environments, caches and `leave_out`.
 
     Raises BadInput for a source above `max_bytes`, naming its largest folders.
     """
-    snapshot = Snapshot(source)
+    snapshot = SourceFiles(source)
     sizes: dict[str, int] = {}
     real, unwanted = Path(os.path.realpath(source)), {os.path.realpath(path) for path in leave_out}
     for path, entry in _walk(real, "", _ignored_by(source), unwanted, snapshot.notices):
@@ -71,7 +71,7 @@ def plan_snapshot(source: Path, *, leave_out: Collection[Path] = (), max_bytes: 
     return snapshot
 
 
-def own_output() -> list[Path]:
+def own_output_files() -> list[Path]:
     """Return the files that this process writes its own output to, as with `studio run … > log.txt`; not part of a source."""
     found = []
     for descriptor in (1, 2):
@@ -89,7 +89,7 @@ def _path_of(descriptor: int) -> Path:
     return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
-def write_snapshot(snapshot: Snapshot, target: Path) -> None:
+def copy_source(snapshot: SourceFiles, target: Path) -> None:
     for folder in ["", *snapshot.folders]:
         (target / folder).mkdir(parents=True, exist_ok=True)
     for file in snapshot.files:

@@ -33,7 +33,7 @@ from studio.project.records import (
     read_meta,
     read_session,
 )
-from studio.system.files import identity, is_network
+from studio.system.files import inode_of, is_network_disk
 
 _OF_OUTCOME = (
     *("started", "finished", "duration", "exit_code", "signal", "reason", "failure"),
@@ -55,11 +55,11 @@ class Store:
                 self._connection = connect(database(folder), check_same_thread=False)
                 version = checked_version(self._connection, folder)  # before anything is changed
                 # WAL needs memory that all its users share, which a network cannot give (sqlite.org/wal.html).
-                self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(folder) else 'WAL'}")
+                self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_network_disk(folder) else 'WAL'}")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 migrate(self._connection, folder, version)
                 self._fence = self._next_fence()
-                self._file = identity(database(folder))
+                self._file = inode_of(database(folder))
         except BaseException:
             self.close()
             raise
@@ -252,7 +252,7 @@ class Store:
 
     def check_fence(self) -> None:
         """Raise StoreError if a later driver has the project, or the database is gone."""
-        found = identity(database(self.folder))
+        found = inode_of(database(self.folder))
         if found == (0, 0):
             raise StoreError(f"{database(self.folder)} is missing{RESTORE.format(project=self.folder.name)}")
         if self.meta("fence") != self._fence or found != self._file:

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from studio.execution.metric import Summary
+from studio.execution.metric import MetricValue
 from studio.experiment import Experiment, Metric, Report, Run
 from studio.host import Host
 from studio.interfaces import MetricReader
@@ -39,7 +39,7 @@ def open_reader(
 
 def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> float | None:
     """Return the final value of `metric`; None if the run never logged it, or no finite value."""
-    summary = Summary(metric)
+    summary = MetricValue(metric)
     for report in reports_of(experiment, project, metric, host):
         summary.add(report.value, report.source)
     return summary.value if summary.finite else None

@@ -26,7 +26,7 @@ from studio.experiment import NO_RESULT, Experiment
 from studio.format import assignments, clipped, short
 from studio.project.paths import FIRST_SNAPSHOT
 from studio.project.project import Project
-from studio.project.records import look
+from studio.project.records import change_stamp
 from studio.reporting.axes import Axis, number
 
 MOST_FOLDERS = 10_000  # of one run, searched for event files
@@ -49,7 +49,7 @@ class LogFolder:
 
     def refresh(self) -> None:
         """Update the folder. Only experiments that are new, or had not ended, are read."""
-        seen = look(self._project.folder)
+        seen = change_stamp(self._project.folder)
         if seen != self._seen:
             for experiment in self._project.experiments:
                 if experiment.status != "queued" and self._ended.get(experiment.number) != _state(experiment):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from studio.script.places import Place
 from studio.script.places.place import Bounds
 from studio.settings import write_value
-from studio.text import literal
+from studio.text import parse_literal
 
 MOST_CHOICES = 10
 MOST_SEARCHED = 5  # hyperparameters of a proposed command
@@ -111,7 +111,7 @@ def range_for(place: Place) -> str:
     if plain and len(plain) == len(place.choices):
         ordered = [*([place.value] if place.value in plain else []), *plain]
         return ",".join(dict.fromkeys(map(write_value, ordered))) if len(plain) > 1 else ""
-    value = literal(place.value) if isinstance(place.value, str) else place.value  # `default="0.1"`
+    value = parse_literal(place.value) if isinstance(place.value, str) else place.value  # `default="0.1"`
     return _within(place.bounds, range_of(place.name, value), value, _rank(place.name) == 0)
 
 

@@ -15,7 +15,7 @@ class Attempts:
         self._retries = retries
         self._latest: dict[int, int] = {}
         # experiments whose latest attempt waits, or was interrupted with an earlier driver
-        self._begun: set[int] = set()
+        self._reusable: set[int] = set()
         self._waiting: deque[int] = deque()
 
     def __contains__(self, number: int) -> bool:
@@ -31,41 +31,41 @@ class Attempts:
     def next(self) -> int:
         return self._waiting.popleft()
 
-    def begin(self, number: int, snapshot: str, slot: int) -> int:
+    def start(self, number: int, snapshot: str, slot: int) -> int:
         """Start the next attempt of experiment `number` and return its number.
 
         An interrupted attempt keeps its number: the backend attaches to it, or repeats it.
         """
-        if number in self._begun:
-            self._begun.remove(number)
+        if number in self._reusable:
+            self._reusable.remove(number)
         else:
             self._latest[number] = self._latest.get(number, 0) + 1
         self._store.attempt_started(number, self._latest[number], snapshot, slot)
         return self._latest[number]
 
-    def answered(self, number: int) -> None:
+    def set_answered(self, number: int) -> None:
         """Record that experiment `number` was answered from the record, as its first attempt."""
         self._latest[number] = 1
 
-    def again(self, number: int) -> int:
+    def queue_retry(self, number: int) -> int:
         """Queue a retry of experiment `number`, for this or a later driver. Return the attempt's number."""
         self._latest[number] = self._latest.get(number, 0) + 1
-        self._begun.add(number)
+        self._reusable.add(number)
         self._store.attempt_queued(number, self._latest[number])
         self._waiting.append(number)
         return self._latest[number]
 
-    def left(self, number: int, failure: str) -> int:
+    def retries_left(self, number: int, failure: str) -> int:
         """Return how many retries experiment `number` has left, including one for the recorded failure of this class."""
         return self._retries.get(failure, 0) - self._store.failures(number, failure) + 1
 
-    def take_up(self, experiment: Experiment, *, untold: bool) -> None:
+    def restore(self, experiment: Experiment, *, untold: bool) -> None:
         """Restore the attempts of `experiment` from an earlier session. The search itself asks `untold` ones again."""
         if experiment.folder is None:
             return
         self._latest[experiment.number] = experiment.attempt
         unended = experiment.status in ("running", "queued")
         if unended:
-            self._begun.add(experiment.number)
+            self._reusable.add(experiment.number)
         if (unended or experiment.status == "stopped") and not untold:
             self._waiting.append(experiment.number)

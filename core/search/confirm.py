@@ -18,7 +18,7 @@ from studio.project.summary import summarize
 from studio.script.places import Places
 from studio.search.plan import program_of
 from studio.search.resume import resume
-from studio.search.run import Consent, start
+from studio.search.run import Confirm, start
 from studio.settings import Settings
 
 CONFIDENCE = 0.95
@@ -59,7 +59,7 @@ def confirm(
     top: int = 3,
     replicates: int = 5,
     num_workers: int | None = None,
-    yes: Consent = False,
+    yes: Confirm = False,
     notice: Callable[[str], None],
 ) -> list[Confirmed]:
     """Run the best `top` experiments of project `name` again, `replicates` times each; the best by the mean comes first.
@@ -93,7 +93,7 @@ def confirm(
 
 
 def _replicated(
-    settings: Settings, project: Project, one: Experiment, seed: str, replicates: int, num_workers: int, yes: Consent
+    settings: Settings, project: Project, one: Experiment, seed: str, replicates: int, num_workers: int, yes: Confirm
 ) -> Confirmed:
     name = f"{project.name}-confirm-{one.number}"
     if name not in project_names():

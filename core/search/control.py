@@ -75,7 +75,7 @@ class Control:
             if number in running or number in self._attempts:
                 words.append(f"#{number} has not ended yet; retry it afterwards")
             elif number in asked and (number not in untold or self._was_stopped(number)):
-                self._attempts.again(number)
+                self._attempts.queue_retry(number)
         return "; ".join(words)
 
     def _was_stopped(self, number: int) -> bool:

@@ -13,8 +13,8 @@ from studio.errors import BadInput, ProjectError, StoreError
 from studio.project.environment import describe
 from studio.project.lock import take_lock
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, backup, database, project_folder, projects_folder, studio_home
-from studio.project.records import whole
-from studio.project.source import Snapshot, own_output, plan_snapshot, write_snapshot
+from studio.project.records import is_complete
+from studio.project.source import SourceFiles, copy_source, own_output_files, scan_source
 from studio.project.store import Store
 from studio.search.plan import Plan
 from studio.settings import Settings, is_optimizer_file
@@ -22,7 +22,7 @@ from studio.system.copying import copy_shared, remove_tree
 from studio.system.files import make_folder
 
 
-def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
+def create(plan: Plan, snapshot: SourceFiles, name: str | None) -> Store:
     """Create the project's folder, locked before anything is in it, and return its record.
 
     The settings are written last: a project that has them is complete.
@@ -30,7 +30,7 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
     make_folder(projects_folder())
     folder, lock = _claim_folder(plan.settings.script, name)
     try:
-        write_snapshot(snapshot, folder / plan.snapshot)
+        copy_source(snapshot, folder / plan.snapshot)
         for tag, path in plan.artifacts.sources().items():
             copy_shared(path, folder / SHARED / tag)
         if plan.settings.python is not None:
@@ -52,12 +52,12 @@ def create(plan: Plan, snapshot: Snapshot, name: str | None) -> Store:
     return store
 
 
-def source_snapshot(plan: Plan) -> Snapshot:
-    leave_out = [studio_home(), *own_output(), *(plan.source / path for path in plan.artifacts.links)]
-    return plan_snapshot(plan.source, leave_out=leave_out, max_bytes=plan.settings.max_workspace)
+def source_snapshot(plan: Plan) -> SourceFiles:
+    leave_out = [studio_home(), *own_output_files(), *(plan.source / path for path in plan.artifacts.links)]
+    return scan_source(plan.source, leave_out=leave_out, max_bytes=plan.settings.max_workspace)
 
 
-def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
+def take_new_snapshot(store: Store, plan: Plan, snapshot: SourceFiles) -> None:
     """Copy the source again for later experiments, with new copies of what is captured once. `plan` then uses them.
 
     They count once the record names them: if this is interrupted before, the old ones are used. Artifacts reused from other
@@ -68,7 +68,7 @@ def take_new_snapshot(store: Store, plan: Plan, snapshot: Snapshot) -> None:
     plan.snapshot = next(name for n in range(2, len(taken) + 3) if (name := f"{FIRST_SNAPSHOT}-{n}") not in taken)
     folder, shared = store.folder / plan.snapshot, store.folder / plan.shared_folder
     try:
-        write_snapshot(snapshot, folder)
+        copy_source(snapshot, folder)
         for tag, path in captured.items():
             copy_shared(path, shared / tag)
         store.set_meta("source", {"folder": str(plan.source), "snapshot": plan.snapshot})
@@ -103,7 +103,7 @@ def _claim_folder(script: str, name: str | None) -> tuple[Path, IO[str]]:
 
 def _clear(folder: Path) -> None:
     """Remove what an incomplete creation left in `folder`. Raises ProjectError if it holds more than that."""
-    if is_whole(folder):
+    if project_exists(folder):
         raise ProjectError(f"project {folder.name!r} exists; continue it: studio resume {folder.name}")
     if any(entry.name.isdecimal() for entry in folder.iterdir()):
         raise ProjectError(
@@ -114,9 +114,9 @@ def _clear(folder: Path) -> None:
             remove_tree(remains) if remains.is_dir() else remains.unlink()
 
 
-def is_whole(folder: Path) -> bool:
+def project_exists(folder: Path) -> bool:
     """Return whether a project exists there, intact or damaged; False for an empty or incompletely created one."""
-    return backup(folder).is_file() or (database(folder).is_file() and whole(folder))
+    return backup(folder).is_file() or (database(folder).is_file() and is_complete(folder))
 
 
 def free_names(script: str) -> list[str]:

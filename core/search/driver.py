@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import EndSearch, PluginFailed, Stalled, StoreError
-from studio.execution.metric import Summary, judge, metric_to_take
+from studio.execution.metric import MetricValue, classify_outcome, metric_to_take
 from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
 from studio.format import counted
-from studio.host import backend_fields, blame
+from studio.host import backend_fields, plugin_call
 from studio.interfaces import Backend
 from studio.project import inbox as requests
 from studio.project.backup import Backups
@@ -32,7 +32,7 @@ from studio.search.search import Search
 from studio.settings import command_line
 from studio.space import Suggestion
 from studio.system.copying import remove_tree
-from studio.system.files import out_of_space
+from studio.system.files import is_full
 from studio.system.signals import WORDS, Interrupts
 
 WRITE_EVERY = 0.3  # seconds between two writes of live values: often enough for the dashboard
@@ -53,11 +53,11 @@ ENDINGS = {
 
 
 @dataclass
-class Slot:
+class RunningExperiment:
     """State of a running experiment."""
 
     run: Run
-    summary: Summary
+    summary: MetricValue
     slot: int  # from 0, the lowest that was free
     written: float | None = None  # the metric value that the record has
     reports: int = 0
@@ -72,7 +72,7 @@ class LiveMetrics:
         self._clock = clock
         self._written = clock()
 
-    def write(self, slots: Mapping[int, Slot], progress: Progress) -> None:
+    def write(self, slots: Mapping[int, RunningExperiment], progress: Progress) -> None:
         """Write the values of running experiments to the record and the display, every `WRITE_EVERY` seconds."""
         if self._clock() - self._written < WRITE_EVERY:
             return
@@ -107,17 +107,17 @@ class KeptWorkspaces:
                 remove_tree(Path(folder) / "workspace")
 
 
-class Repeats:
+class DuplicateValues:
     """The first experiment of each set of values, and suggestions that wait for a running one."""
 
     def __init__(self) -> None:
         self._first: dict[str, int] = {}
         self._waiting: dict[int, list[Suggestion]] = {}
 
-    def note(self, number: int, values: dict[str, Any]) -> None:
+    def add(self, number: int, values: dict[str, Any]) -> None:
         self._first.setdefault(_identity(values), number)
 
-    def first_with(self, suggestion: Suggestion) -> int | None:
+    def original(self, suggestion: Suggestion) -> int | None:
         """Return the number of another experiment with these values; None if there is none."""
         number = self._first.get(_identity(suggestion.values))
         return None if number == suggestion.number else number
@@ -134,7 +134,7 @@ class Repeats:
         """Return the suggestions that waited for experiment `number`."""
         return self._waiting.pop(number, [])
 
-    def forget(self, number: int, values: dict[str, Any]) -> None:
+    def remove(self, number: int, values: dict[str, Any]) -> None:
         """Forget experiment `number`, which gave no outcome: the next one with its values has to run."""
         if self._first.get(_identity(values)) == number:
             del self._first[_identity(values)]
@@ -161,7 +161,7 @@ class Driver:
         )
         self.progress = Progress(plan.metric, plan.size)
         self._interrupts = Interrupts()
-        self._slots: dict[int, Slot] = {}
+        self._slots: dict[int, RunningExperiment] = {}
         self._attempts = Attempts(store, plan.settings.retry_failed)
         self._backups = Backups(store, clock)
         self._live = LiveMetrics(store, clock)
@@ -171,14 +171,14 @@ class Driver:
         self._without_metric = ""  # the reason of the last experiment, if it had no metric, as all before it
         self._unranked = False  # whether the user was told that experiments have no fitness
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
-        self._repeats = Repeats()
+        self._repeats = DuplicateValues()
         self._failures = FailureWatch(plan.optimizer.needs_fitness)
         self._give_up = ""  # why nothing new should be started
         self._answers_in_a_row = 0
         self._workspaces = KeptWorkspaces(plan.settings.keep)
         self._draining = False
         self._stage = 0  # how running experiments were asked to end: 0 not at all, 1 gracefully, 2 killed
-        self._take_up()
+        self._restore()
         self._control = Control(plan, search, store, self._attempts, self.progress)
 
     def run(self) -> str:
@@ -190,7 +190,7 @@ class Driver:
                 self._recommend()
             finally:
                 try:
-                    with blame(self.backend, "close"):
+                    with plugin_call(self.backend, "close"):
                         self.backend.close()
                 finally:
                     self._wind_up()
@@ -212,7 +212,7 @@ class Driver:
             if self.turn(events):
                 return
             try:
-                with blame(self.backend, "poll"):
+                with plugin_call(self.backend, "poll"):
                     events = self.backend.poll(POLL) if self._slots else self._control.rest(POLL)
             except EndSearch as end:
                 events = ()
@@ -249,11 +249,11 @@ class Driver:
 
     def turn(self, events: Sequence[Report | Outcome]) -> bool:
         """Take events from the backend and start what is next. Return whether the search has ended."""
-        self._look_around()
-        moved = self._step(events)
+        self._check_limits()
+        moved = self._commit_turn(events)
         return not self._slots and self._is_over(moved)
 
-    def _step(self, events: Sequence[Report | Outcome]) -> bool:
+    def _commit_turn(self, events: Sequence[Report | Outcome]) -> bool:
         """Tell outcomes and fill free slots in one commit, then show and start experiments. Return whether anything changed."""
         ended: list[Experiment] = []
         runs: list[Run] = []
@@ -267,11 +267,11 @@ class Driver:
             if self._give_up and not self._draining:
                 self._words.append(self._give_up)
                 self._end("failures", 0)
-            while len(self._slots) < self.plan.settings.num_workers and not self._at_rest:
+            while len(self._slots) < self.plan.settings.num_workers and not self._accepts_no_new:
                 suggestion = self._next(ended)
                 if suggestion is None:
                     break
-                runs.append(self._occupy(suggestion))
+                runs.append(self._assign_slot(suggestion))
             self._ask_ahead()
         self._words += filter(None, [self._backups.write_if_due()])
         for experiment in ended:
@@ -280,7 +280,7 @@ class Driver:
             self.observer.notice(self._words.pop(0))
         self.store.check_fence()  # a driver that was paused and lost its project starts nothing
         for run in runs:
-            with blame(self.backend, "start"):
+            with plugin_call(self.backend, "start"):
                 self.backend.start(run)
         return bool(ended or runs)
 
@@ -294,32 +294,32 @@ class Driver:
             suggestion = self._ahead.popleft() if self._ahead else self.search.ask()
             if suggestion is None or self.plan.settings.repeat:
                 return suggestion
-            known = self._repeats.first_with(suggestion)
+            known = self._repeats.original(suggestion)
             if known is None:
                 self._answers_in_a_row = 0
                 return suggestion
             if known in self._slots or known in self._attempts:
                 self._repeats.wait(known, suggestion)
             else:
-                ended.append(self._answer(suggestion, known))
+                ended.append(self._answer_from_record(suggestion, known))
         if self._answers_in_a_row >= EXHAUSTED:
             self._end("exhausted", 0)
         return None
 
-    def _occupy(self, suggestion: Suggestion) -> Run:
+    def _assign_slot(self, suggestion: Suggestion) -> Run:
         number = _number(suggestion)
         slot = min(set(range(len(self._slots) + 1)) - {running.slot for running in self._slots.values()})
-        attempt = self._attempts.begin(number, self.plan.snapshot, slot)
-        self._repeats.note(number, suggestion.values)
+        attempt = self._attempts.start(number, self.plan.snapshot, slot)
+        self._repeats.add(number, suggestion.values)
         run = self.plan.run_of(suggestion, attempt, self.project)
-        self._slots[number] = Slot(run, Summary(self.plan.metric), slot)
+        self._slots[number] = RunningExperiment(run, MetricValue(self.plan.metric), slot)
         self.progress.running[number] = (suggestion.values, self._clock(), None)
         return run
 
     def _ask_ahead(self) -> None:
         """Ask for the next slots' suggestions in the same commit, if the optimizer does not wait for fitness."""
         waits, slots = self.plan.optimizer.needs_fitness, self.plan.settings.num_workers
-        while not waits and not self._at_rest and len(self._ahead) < slots:
+        while not waits and not self._accepts_no_new and len(self._ahead) < slots:
             suggestion = self.search.ask()
             if suggestion is None:
                 break
@@ -344,25 +344,27 @@ class Driver:
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second outcome of an ended attempt
         del self._slots[outcome.number], self.progress.running[outcome.number]
-        if outcome.failed and out_of_space(self.project):  # not caused by its values: runs again on resume
+        if outcome.failed and is_full(self.project):  # not caused by its values: runs again on resume
             outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
-        status, reason, failure = judge(outcome, slot.summary, required=self.plan.metric_required, pruned=pruned)
+        status, reason, failure = classify_outcome(
+            outcome, slot.summary, required=self.plan.metric_required, pruned=pruned
+        )
         value = slot.summary.value if slot.summary.finite else None
         self._say_source(slot.summary)
         if status == "completed" and value is None and not self._unranked:
             self._unranked = True
             self._words.append(f"experiment {outcome.number} has no fitness and is not ranked: {outcome.reason}")
         self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
-        if status == "failed" and (left := self._attempts.left(outcome.number, failure)) > 0:
-            attempt = self._attempts.again(outcome.number)
+        if status == "failed" and (left := self._attempts.retries_left(outcome.number, failure)) > 0:
+            attempt = self._attempts.queue_retry(outcome.number)
             self._workspaces.remove(slot.run.folder)
             self._words.append(
                 f"#{outcome.number} failed ({reason}); attempt {attempt} follows, retries left: {left - 1}"
             )
             return
         if status == "stopped":
-            self._repeats.forget(outcome.number, slot.run.values)
+            self._repeats.remove(outcome.number, slot.run.values)
             self._ahead.extend(self._repeats.release(outcome.number))
         else:
             self._tell(outcome.number, status, value, outcome.duration, failure)
@@ -370,27 +372,27 @@ class Driver:
         self._words += filter(None, [self._failures.advice(experiment, self.plan.command[0], self.plan.source)])
         nothing = failure == "metric" and slot.summary.value is None
         self._without_metric = reason if nothing and not self._failures.any_completed else ""
-        self._give_up = self._failures.hopeless(experiment, without_metric=nothing) or self._give_up
+        self._give_up = self._failures.add(experiment, without_metric=nothing) or self._give_up
         if failure in self.plan.settings.on_failure:
             self._give_up = f"experiment {outcome.number} failed, which ends this search (--on-failure): {reason}"
         yield experiment
         for suggestion in self._repeats.release(outcome.number):
-            yield self._answer(suggestion, outcome.number)
+            yield self._answer_from_record(suggestion, outcome.number)
 
-    def _say_source(self, summary: Summary) -> None:
+    def _say_source(self, summary: MetricValue) -> None:
         """Tell the user the metric's source, once for each: a metric without a prefix may have several."""
         if summary.source not in {"", *self._sources}:
             self._sources.add(summary.source)
             self._words.append(f"{self.plan.metric.name} is read from {summary.source}")
 
-    def _answer(self, suggestion: Suggestion, known: int) -> Experiment:
+    def _answer_from_record(self, suggestion: Suggestion, known: int) -> Experiment:
         """Record the outcome of experiment `known`, which had the same values, for `suggestion`."""
         self._answers_in_a_row += 1
         number, now = _number(suggestion), time.time()
         record = self.store.experiment(known, self.plan.metric)
         value = record.metric["value"] if record.metric else None
         reason = f"same values as experiment {known}: answered from the record"
-        self._attempts.answered(number)
+        self._attempts.set_answered(number)
         answer = Outcome(number, 1, record.exit_code, None, reason, now, now, failure=record.failure)
         self.store.attempt_ended(answer, record.status, value)
         self._tell(number, record.status, value, record.duration or 0.0, record.failure)
@@ -418,7 +420,7 @@ class Driver:
             self._end("stopped", 0)
         return self._draining
 
-    def _look_around(self) -> None:
+    def _check_limits(self) -> None:
         """Check what ends the search early: signals, requests, the time limit, a full disk."""
         if self._interrupts.count:
             self._end("interrupted", self._interrupts.count - 1)
@@ -428,7 +430,7 @@ class Driver:
                     self._take_request(request)
         if self._clock() - self._begun >= (self._control.max_time or math.inf):
             self._end("time", 1)
-        if out_of_space(self.project):
+        if is_full(self.project):
             self._end("disk", 0)
 
     def _take_request(self, request: requests.Request) -> None:
@@ -440,7 +442,7 @@ class Driver:
             self.backend.stop(number, kill=False)
 
     @property
-    def _at_rest(self) -> bool:
+    def _accepts_no_new(self) -> bool:
         """Return whether no new experiments are started."""
         return self._draining or self._control.paused
 
@@ -470,13 +472,13 @@ class Driver:
 
     # --- resuming ---------------------------------------------------------------------------------------------------
 
-    def _take_up(self) -> None:
+    def _restore(self) -> None:
         """Restore the state from earlier sessions: attempts, interrupted runs, values seen, counts."""
         untold = set(self.search.untold)
         for experiment in self.store.experiments(self.plan.metric):
-            self._attempts.take_up(experiment, untold=experiment.number in untold)
+            self._attempts.restore(experiment, untold=experiment.number in untold)
             if experiment.status in ("completed", "failed", "pruned"):
-                self._repeats.note(experiment.number, experiment.values)
+                self._repeats.add(experiment.number, experiment.values)
                 self.progress.count(experiment)
                 self._failures.any_completed |= experiment.status == "completed"
         self._update_best()

@@ -36,7 +36,7 @@ class FailureWatch:
             return f"{python} has no module {missing[1]!r}; write the path of an interpreter that has it"
         return f"{python} has no module {missing[1]!r}; give a Python that has it: --python PATH"
 
-    def hopeless(self, experiment: Experiment, *, without_metric: bool = False) -> str:
+    def add(self, experiment: Experiment, *, without_metric: bool = False) -> str:
         """Take an ended experiment into account; return a message if the search should give up, else an empty text.
 
         `without_metric`: its exit code was 0, but it had no value of the metric at all.

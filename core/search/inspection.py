@@ -25,8 +25,8 @@ from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
 from studio.search.plan import program_of
 from studio.settings import Settings
-from studio.system.processes import MARKS, kill_tree, marks
-from studio.text import literal as parse_literal
+from studio.system.processes import MARK_VARIABLE, kill_tree, mark_for
+from studio.text import parse_literal as parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
 RUN_TIMEOUT = "30m"
@@ -216,7 +216,7 @@ def _options_in_help(program: Program, known: Sequence[Place], workspace: Path) 
 
 def _output_of(argv: Sequence[str], workspace: Path) -> str:
     """Return the standard output of the command within HELP_TIMEOUT; all that it started is ended."""
-    env = {**os.environ, MARKS: marks(os.environ, secrets.token_hex(4), str(workspace))}
+    env = {**os.environ, MARK_VARIABLE: mark_for(os.environ, secrets.token_hex(4), str(workspace))}
     with tempfile.TemporaryFile() as output:  # a pipe would be read until the last process that has it ends
         try:
             done = subprocess.Popen(

@@ -15,7 +15,7 @@ from studio.project.project import Project
 from studio.script.constants import UNKNOWN
 from studio.script.places import Place
 from studio.space import Space
-from studio.text import literal
+from studio.text import parse_literal
 
 MOST = 100  # results of one project: the best half, and others from all of the search
 
@@ -76,7 +76,7 @@ def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any
             return None, f"no source shows the value of {name}"
         if place is not None and place.varies:
             return None, f"{name} has several values in {place.file}"
-        for candidate in (value, literal(value)) if isinstance(value, str) else (value,):
+        for candidate in (value, parse_literal(value)) if isinstance(value, str) else (value,):
             try:
                 parameter.to_unit(candidate)
             except StudioError as error:

@@ -117,7 +117,7 @@ class Plan:
         return {"PYTHONPATH": f"{before}{os.pathsep}{shim}" if before else shim}
 
 
-def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
+def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
     """Check `settings` against the files in `source`, or in its `snapshot`. Raises BadInput."""
     chosen = ""
     notices = []
@@ -132,7 +132,7 @@ def prepare(settings: Settings, host: Host, source: Path, snapshot: Path | None 
         raise BadInput("--start-from does not apply to a grid, which runs all of its values")
     if settings.start_from and not optimizer.takes_known:
         notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
-    chosen_options = options.typed(optimizer, settings.options)
+    chosen_options = options.convert_options(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
     settings, backend = place(settings, host)
     metric = parse_metric(settings.metric)

@@ -8,7 +8,7 @@ import numpy as np
 from studio.errors import BadInput, RangeError
 from studio.host import Host
 from studio.space import Choice, Constant, Parameter, Space
-from studio.text import literal
+from studio.text import parse_literal
 
 GRID, SEARCH = "grid", "auto"  # the default optimizers
 
@@ -37,7 +37,7 @@ def read_start(text: str, space: Space) -> dict[str, Any]:
         if not equals or name not in space.names:
             known = f"; there are {', '.join(space.names)}" if equals else "; write for example lr=0.01,layers=3"
             raise BadInput(f"--start-from {text!r}: {part.strip()!r} is not a hyperparameter{known}")
-        values[name] = literal(value)
+        values[name] = parse_literal(value)
     try:
         return space.checked(values)
     except BadInput as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from studio.errors import BadInput, ProjectError, StudioError
-from studio.host import Host, blame, create_host
+from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Backend
 from studio.project import inbox as requests
 from studio.project.changes import changed_files, difference, unused
@@ -14,8 +14,8 @@ from studio.project.project import Project
 from studio.project.store import Store
 from studio.search.creation import fingerprint, source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
-from studio.search.plan import Plan, prepare
-from studio.search.run import Consent, carry_out, confirm_estimate, make_backend
+from studio.search.plan import Plan, make_plan
+from studio.search.run import Confirm, confirm_estimate, make_backend, run_plan
 from studio.settings import RESUME_OPTIONS, ResumeOptions, Settings, read_settings, with_signature
 from studio.system.processes import kill_tree
 
@@ -28,7 +28,7 @@ def resume(
     *,
     accept_changes: bool = False,
     keep_source: bool = False,
-    yes: Consent = False,
+    yes: Confirm = False,
     host: Host | None = None,
     observer: Observer | None = None,
     **given: Unpack[ResumeOptions],
@@ -37,7 +37,7 @@ def resume(
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
     try:
-        requests.drop_outdated(store.folder)  # they were for an earlier driver
+        requests.discard_stale(store.folder)  # they were for an earlier driver
         kill_tree(None, str(store.folder))  # processes of an earlier driver whose watchdog was killed, too
         stored = stored_settings(store)
         settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
@@ -55,7 +55,7 @@ def resume(
     except BaseException:
         store.close()
         raise
-    return carry_out(plan, backend, store, host, observer, accept_changes=accept_changes)
+    return run_plan(plan, backend, store, host, observer, accept_changes=accept_changes)
 
 
 def stored_settings(store: Store) -> Settings:
@@ -86,13 +86,13 @@ def plan_again(
         if not fresh:
             raise ProjectError(f"{snapshot}, the copy of the source, is gone; {instead}")
     else:
-        plan = prepare(settings, host, source, snapshot)
+        plan = make_plan(settings, host, source, snapshot)
         if not keep_source:
             _check_source(plan, store.folder, observer, accept_changes)
         if not fresh:
             return plan
     try:
-        plan = prepare(settings, host, source)
+        plan = make_plan(settings, host, source)
     except BadInput as error:
         raise BadInput(f"{error}; {instead}") from error
     take_new_snapshot(store, plan, source_snapshot(plan))
@@ -147,12 +147,12 @@ def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host:
         if experiment.status in ("running", "queued")
     ]
     try:
-        with blame(before, "open"):
+        with plugin_call(before, "open"):
             before.open(store.folder)
     except StudioError as error:
         if any(experiment.status == "running" for experiment in unfinished):
             raise
         observer.notice(f"{str(error).rstrip('.:')}. Nothing of this search was running there; it continues elsewhere")
         return
-    with blame(before, "migrate"):
+    with plugin_call(before, "migrate"):
         before.migrate([(experiment.number, experiment.attempt) for experiment in unfinished])

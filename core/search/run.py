@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Unpack
 
 from studio.errors import BadInput, Interrupted, ProjectError
-from studio.host import Host, blame, create_host
+from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Backend
 from studio.project.lock import take_lock
 from studio.project.paths import existing_project_folder, project_folder
 from studio.project.project import Project
-from studio.project.source import Snapshot
+from studio.project.source import SourceFiles
 from studio.project.store import Store
-from studio.search.creation import create, is_whole, source_snapshot
+from studio.search.creation import create, project_exists, source_snapshot
 from studio.search.driver import Driver
 from studio.search.observer import Observer
-from studio.search.plan import Plan, learn_from_others, prepare
+from studio.search.plan import Plan, learn_from_others, make_plan
 from studio.search.search import Search
 from studio.settings import (
     OPTIONS,
@@ -33,7 +33,7 @@ from studio.system.copying import remove_tree
 from studio.system.processes import kill_tree
 from studio.system.signals import check_interrupted
 
-Consent = bool | Callable[[str], bool]  # a function shows a text and asks whether to continue
+Confirm = bool | Callable[[str], bool]  # a function shows a text and asks whether to continue
 
 
 @with_signature(OPTIONS)
@@ -42,7 +42,7 @@ def run(
     arguments: Sequence[object] = (),
     *,
     project: str | None = None,
-    yes: Consent = False,
+    yes: Confirm = False,
     host: Host | None = None,
     observer: Observer | None = None,
     **given: Unpack[RunOptions],
@@ -56,17 +56,17 @@ def start(
     project: str | None,
     *,
     source: Path | None = None,
-    yes: Consent = False,
+    yes: Confirm = False,
     host: Host | None = None,
     observer: Observer | None = None,
 ) -> Project:
     """Run the search of these settings, as `run` does, with the files in `source`: by default the current directory."""
     host, observer = host or create_host(), observer or Observer()
-    plan, snapshot = check(settings, project, host, source)
+    plan, snapshot = plan_new_project(settings, project, host, source)
     backend = make_backend(plan, host, observer)
     confirm_estimate(backend, observer, yes)
     store = create(plan, snapshot, project)
-    return carry_out(plan, backend, store, host, observer, new=True)
+    return run_plan(plan, backend, store, host, observer, new=True)
 
 
 def remove(project: str) -> None:
@@ -77,17 +77,19 @@ def remove(project: str) -> None:
         remove_tree(folder)
 
 
-def check(settings: Settings, project: str | None, host: Host, source: Path | None = None) -> tuple[Plan, Snapshot]:
+def plan_new_project(
+    settings: Settings, project: str | None, host: Host, source: Path | None = None
+) -> tuple[Plan, SourceFiles]:
     """Do all checks of `run` before it writes anything; return the plan and the files to copy."""
     try:
         source = source or Path.cwd()
     except FileNotFoundError:
         raise BadInput("the working directory no longer exists; cd to one that does") from None
-    if project is not None and is_whole(project_folder(project)):
+    if project is not None and project_exists(project_folder(project)):
         raise ProjectError(
             f"project {project!r} exists; continue it: studio resume {project}, or choose another --project"
         )
-    plan = prepare(settings, host, source)
+    plan = make_plan(settings, host, source)
     learn_from_others(plan)
     plan.artifacts.sources()
     snapshot = source_snapshot(plan)
@@ -105,12 +107,12 @@ def make_backend(plan: Plan, host: Host, observer: Observer) -> Backend:
     return host.make_backend(settings, slots=plan.slots, source=plan.source, notify=observer.notice)
 
 
-def confirm_estimate(backend: Backend, observer: Observer, yes: Consent) -> None:
+def confirm_estimate(backend: Backend, observer: Observer, yes: Confirm) -> None:
     """Show what the search can cost, before anything is started or written. Raises BadInput unless that is accepted.
 
     `yes` False: not accepted, and the user cannot be asked.
     """
-    with blame(backend, "estimate"):
+    with plugin_call(backend, "estimate"):
         estimate = backend.estimate()
     if estimate is None:
         return
@@ -124,7 +126,7 @@ def confirm_estimate(backend: Backend, observer: Observer, yes: Consent) -> None
         raise BadInput("this costs money: accept it with --yes, or limit it with --max-cost DOLLARS")
 
 
-def carry_out(
+def run_plan(
     plan: Plan,
     backend: Backend,
     store: Store,
@@ -152,7 +154,7 @@ def carry_out(
         if plan.settings.seed is None and not plan.optimizer.grid:
             observer.notice(f"seed {search.seed}")
         try:
-            with blame(backend, "open"):
+            with plugin_call(backend, "open"):
                 backend.open(store.folder)
         except BaseException:
             if new:  # nothing has started: leave no empty project behind

@@ -18,9 +18,9 @@ import numpy as np
 
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
 from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain, ranked
-from studio.host import Host, blame, create_host
+from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Optimizer
-from studio.options import typed
+from studio.options import convert_options
 from studio.project import paths as home
 from studio.project.records import Event
 from studio.project.store import Store
@@ -30,7 +30,7 @@ from studio.space import Parameter, Space, Suggestion
 from studio.system import files as disk
 
 START = {"start": True}  # marks an ask of start values in the journal
-BY_HAND = {"by_hand": True}  # marks an ask of the user's own values in the journal
+MANUAL = {"by_hand": True}  # marks an ask of the user's own values in the journal
 TOLERANCE = 1e-12  # largest relative difference between a repeated ask and the stored one
 
 
@@ -212,7 +212,7 @@ class Search:
         self.optimizer_class = host.optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self.space = space if isinstance(space, Space) else read_space(space, host, grid=self.optimizer_class.grid)
         self.max_experiments = _checked_budget(max_experiments)
-        self._options = typed(self.optimizer_class, options or {})
+        self._options = convert_options(self.optimizer_class, options or {})
         if project is not None:
             name, own = self.optimizer_class.name, as_json(dict(options or {}), "options")
             settings = {"ranges": written(space), "optimizer": name, "options": own, "seed": seed}
@@ -220,10 +220,10 @@ class Search:
         self._access = threading.RLock()
         self._journal = journal
         self._end = End(journal if project is not None else None)  # a driver records its own end
-        self.seed = self._settle_seed(seed)
+        self.seed = self._resolve_seed(seed)
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # suggestions by hand, or asked in an earlier session and not told
-        self._by_hand: set[int] = set()
+        self._manual: set[int] = set()
         self._starts = deque(self.space.checked(values) for values in start_from)
         self._start_count = len(self._starts)
         self._unasked: set[int] = set()  # numbers of starts that the optimizer is not told of
@@ -275,9 +275,9 @@ class Search:
         """
         if set(values) != set(self.space.names):
             raise BadInput(f"values for {sorted(values)} were given; values for {sorted(self.space.names)} are needed")
-        suggestion = self._take_in(values, self._ledger.next_number, by_hand=True)
+        suggestion = self._add_suggestion(values, self._ledger.next_number, by_hand=True)
         if self._journal is not None:
-            self._journal.ask(self._ledger.next_number - 1, suggestion.values, None, BY_HAND)
+            self._journal.ask(self._ledger.next_number - 1, suggestion.values, None, MANUAL)
         self._queue.append(suggestion)
         self._end.note(False)
         return self._ledger.next_number - 1
@@ -299,7 +299,7 @@ class Search:
         The further arguments go to optimizers with that ability, and raise BadInput for others: see `Optimizer`.
         `pruned`: it was ended early, so its fitness is no candidate for the best; by default, where `report` said so.
         """
-        number = self._known(suggestion)
+        number = self._number_of(suggestion)
         if fitness is not None:
             fitness = float(fitness) if math.isfinite(fitness) else None
         told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
@@ -318,7 +318,7 @@ class Search:
 
         Raises BadInput if the optimizer does not take reports.
         """
-        number = self._known(suggestion)
+        number = self._number_of(suggestion)
         _require(self.optimizer_class, "reports")
         if self._journal is not None:
             self._journal.report(number, step, fitness)
@@ -356,7 +356,7 @@ class Search:
         """Number of suggestions in total, if known."""
         own = None if self._optimizer.size is None else self._optimizer.size + self._start_count
         sizes = [size for size in (own, self.max_experiments) if size is not None]
-        return min(sizes) + len(self._by_hand) if sizes else None
+        return min(sizes) + len(self._manual) if sizes else None
 
     def stalled_text(self) -> str:
         out = len(self.untold)
@@ -418,7 +418,7 @@ class Search:
     @property
     def recommended(self) -> Experiment | None:
         """The best experiment, for noisy results, by the mean of the optimizer's model; None without such a model, or noise."""
-        with self._access, blame(self._optimizer, "recommend"):
+        with self._access, plugin_call(self._optimizer, "recommend"):
             suggestion = self._optimizer.recommend()
         if suggestion is None or suggestion.number is None:
             return None
@@ -437,13 +437,13 @@ class Search:
     def _new_optimizer(self, seed: int) -> Optimizer:
         self._pruned: set[int] = set()
         optimizer = make_optimizer(self.optimizer_class, self.space, seed, self._options)
-        with blame(optimizer, "tell"):
+        with plugin_call(optimizer, "tell"):
             for values, fitness in self._learned:
                 optimizer.tell(self.space.suggestion(self.space.point(values)), fitness)
         return optimizer
 
     def _ask_optimizer(self) -> Suggestion | None:
-        with blame(self._optimizer, "ask"):
+        with plugin_call(self._optimizer, "ask"):
             suggestion = self._optimizer.ask()
         if suggestion is None:
             return None
@@ -461,31 +461,31 @@ class Search:
     def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any], *, pruned: bool) -> None:
         self._ledger.told(number, fitness, pruned=pruned)
         self._pruned.discard(number)
-        if number not in self._by_hand | self._unasked:
-            with blame(self._optimizer, "tell"):
+        if number not in self._manual | self._unasked:
+            with plugin_call(self._optimizer, "tell"):
                 self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
 
     def _report_to_optimizer(self, number: int, step: int, fitness: float) -> bool:
-        if number in self._by_hand | self._unasked:
+        if number in self._manual | self._unasked:
             return False
-        with blame(self._optimizer, "report"):
+        with plugin_call(self._optimizer, "report"):
             ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))
         if ends:
             self._pruned.add(number)
         return ends
 
-    def _known(self, suggestion: Suggestion | int) -> int:
+    def _number_of(self, suggestion: Suggestion | int) -> int:
         number = suggestion if isinstance(suggestion, int) else suggestion.number
         if number is None or number not in self._ledger.suggestions:
             raise BadInput(f"this search has no suggestion with the number {number}")
         return number
 
     def _budget_spent(self) -> bool:
-        return self.max_experiments is not None and self._ledger.next_number > self.max_experiments + len(self._by_hand)
+        return self.max_experiments is not None and self._ledger.next_number > self.max_experiments + len(self._manual)
 
     # --- resuming ---------------------------------------------------------------------------------------------------
 
-    def _settle_seed(self, seed: int | None) -> int:
+    def _resolve_seed(self, seed: int | None) -> int:
         """Return the journal's seed, the given one, or a new one, drawn and stored."""
         stored = None if self._journal is None else self._journal.meta("seed")
         if stored is not None and seed is not None and seed != stored:
@@ -512,7 +512,7 @@ class Search:
 
     def _resume(self, journal: Store, accept_changes: bool) -> None:
         """Replay the journal since the last restart: each ask is repeated and compared, each tell is told again."""
-        asked = [event for event in journal.events() if event.kind == "ask" and event.extra != BY_HAND]
+        asked = [event for event in journal.events() if event.kind == "ask" and event.extra != MANUAL]
         begun = [event for event in asked if event.extra == START]
         self._start_count = max(self._start_count, len(begun)) if len(begun) == len(asked) else len(begun)
         for _ in range(len(self._starts) if len(begun) < len(asked) else min(len(begun), len(self._starts))):
@@ -520,20 +520,20 @@ class Search:
         restart = journal.last_restart()
         try:
             if restart is not None:
-                self._take_over(journal, until=restart.id, seed=int(restart.point))
+                self._rebuild(journal, until=restart.id, seed=int(restart.point))
             for event in journal.events(after=restart.id if restart else 0):
-                self._repeat(event)
+                self._replay(event)
         except (ReplayError, PluginFailed):
             if not accept_changes:
                 raise
-            self._start_afresh(journal)
-        last = math.inf if self.max_experiments is None else self.max_experiments + len(self._by_hand)
+            self._restart(journal)
+        last = math.inf if self.max_experiments is None else self.max_experiments + len(self._manual)
         within = [number for number in self.untold if number <= last]
         self._queue.extend(self.suggestion(number) for number in within)
 
-    def _repeat(self, event: Event) -> None:
-        if event.kind == "ask" and event.extra == BY_HAND:
-            self._take_in(event.values or {}, event.experiment, by_hand=True)
+    def _replay(self, event: Event) -> None:
+        if event.kind == "ask" and event.extra == MANUAL:
+            self._add_suggestion(event.values or {}, event.experiment, by_hand=True)
         elif event.kind == "ask" and event.extra == START:
             self._take_start(event.values or {}, event.experiment, event.point)
         elif event.kind == "ask":
@@ -558,34 +558,36 @@ class Search:
         extras = dict(event.extra)
         self._tell_optimizer(event.experiment, event.fitness, extras, pruned=extras.pop("pruned", False))
 
-    def _take_in(self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool) -> Suggestion:
+    def _add_suggestion(
+        self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool
+    ) -> Suggestion:
         """Record a suggestion that the present optimizer did not make, and return it."""
         arrays = {name: np.array(value) if isinstance(value, list) else value for name, value in values.items()}
         suggestion = Suggestion(arrays, point, number)
         self._ledger.asked(suggestion)
-        self._by_hand |= {number} if by_hand else set()
+        self._manual |= {number} if by_hand else set()
         return suggestion
 
     def _take_start(self, values: Mapping[str, Any], number: int, point: Any) -> Suggestion:
         self._unasked |= set() if self.optimizer_class.takes_known else {number}
-        return self._take_in(values, number, point, by_hand=False)
+        return self._add_suggestion(values, number, point, by_hand=False)
 
-    def _start_afresh(self, journal: Store) -> None:
+    def _restart(self, journal: Store) -> None:
         seed = self.seed + 1 + sum(event.kind == "restart" for event in journal.events())
         restart = journal.restart(seed)
-        self._take_over(journal, until=restart, seed=seed)
+        self._rebuild(journal, until=restart, seed=seed)
 
-    def _take_over(self, journal: Store, until: int, seed: int) -> None:
+    def _rebuild(self, journal: Store, until: int, seed: int) -> None:
         """Use a new optimizer that is told the stored points, in the order in which they were told."""
         self._ledger = Ledger(self._ledger.project)
-        self._by_hand.clear()
+        self._manual.clear()
         self._unasked.clear()
         self._optimizer = self._new_optimizer(seed)
         for event in journal.events(until=until):
             if event.kind == "ask" and event.extra == START:
                 self._take_start(event.values or {}, event.experiment, event.point)
             elif event.kind == "ask":
-                self._take_in(event.values or {}, event.experiment, event.point, by_hand=event.extra == BY_HAND)
+                self._add_suggestion(event.values or {}, event.experiment, event.point, by_hand=event.extra == MANUAL)
             elif event.kind == "tell":
                 self._repeat_tell(event)
 
@@ -594,7 +596,7 @@ def make_optimizer(kind: type[Optimizer], space: Space, seed: int, options: Mapp
     """Construct an optimizer; for a space that has one point only, one that suggests that point."""
     if space.dimensions == 0 and not kind.grid:
         return OnePoint(space, seed=seed)
-    with blame(kind, "its constructor"):
+    with plugin_call(kind, "its constructor"):
         return kind(space, seed=seed, **options)
 
 

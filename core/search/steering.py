@@ -23,9 +23,9 @@ from studio.project.records import Session, read_session, reading
 from studio.search.ranges import read_space
 from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
-from studio.text import did_you_mean, literal
+from studio.text import did_you_mean, parse_literal
 
-HEARD = 2.0  # seconds in which a driver takes a request, unless it is busy
+PICKUP_TIME = 2.0  # seconds in which a driver takes a request, unless it is busy
 NOT_RUNNING = "the search is not running"
 NO_LIMIT = "has no limit on experiments, so there is nothing to add to"
 NO_TIME = "has no time limit that could be longer"
@@ -34,7 +34,7 @@ LARGEST = 2**63  # NumPy and databases hold integers below it
 
 
 @dataclass(frozen=True)
-class Asked:
+class Reply:
     """Result of a request, as a message.
 
     resume  options of the `studio resume` that carries it out, if no driver runs; else None
@@ -45,24 +45,24 @@ class Asked:
     resume: dict[str, str] | None = None
     note: Path | None = None
 
-    def take_back(self) -> None:
+    def withdraw(self) -> None:
         """Withdraw the request after its resume was refused, so that no later resume carries it out."""
         if self.note is not None:
             self.note.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def taken_back_if_refused(*asked: Asked) -> Iterator[None]:
+def withdrawn_on_error(*asked: Reply) -> Iterator[None]:
     """Withdraw requests if the resume that should carry them out fails."""
     try:
         yield
     except StudioError:
         for each in asked:
-            each.take_back()
+            each.withdraw()
         raise
 
 
-def refusals(
+def unavailable_actions(
     settings: Mapping[str, Any], session: Session | None, state: str, counts: Mapping[str, int]
 ) -> dict[str, str]:
     """Return action -> why it cannot be done now, or an empty text if it can, for the buttons of the dashboard.
@@ -85,39 +85,39 @@ def refusals(
     }
 
 
-def stop(name: str, numbers: Sequence[int] = ()) -> Asked:
+def stop(name: str, numbers: Sequence[int] = ()) -> Reply:
     """End the search, or only the experiments in `numbers`; they are marked stopped and run again on resume."""
     project = Project(name)
     _script_of(project)
     if not _at_work(project):
-        return Asked(NOT_RUNNING)
+        return Reply(NOT_RUNNING)
     running = {experiment.number for experiment in project.experiments if experiment.status == "running"}
     if idle := [number for number in numbers if number not in running]:
         raise BadInput(f"experiment {idle[0]} of project {name!r} is not running")
     if not _tell(project, Request("stop", list(numbers))):
-        return Asked(NOT_RUNNING)
-    return Asked(f"asked to stop {_experiments(len(numbers))}" if numbers else "asked the search to stop")
+        return Reply(NOT_RUNNING)
+    return Reply(f"asked to stop {_experiments(len(numbers))}" if numbers else "asked the search to stop")
 
 
-def pause(name: str) -> Asked:
+def pause(name: str) -> Reply:
     """Start no more experiments until `go`; running ones continue."""
     project = Project(name)
     _script_of(project)
     if not _at_work(project) or not _tell(project, Request("pause")):
-        return Asked(NOT_RUNNING)
-    return Asked("asked the search to pause: running experiments finish, and no more are started")
+        return Reply(NOT_RUNNING)
+    return Reply("asked the search to pause: running experiments finish, and no more are started")
 
 
-def go(name: str) -> Asked:
+def resume_or_unpause(name: str) -> Reply:
     """Continue after a pause or an end."""
     project = Project(name)
     _script_of(project)
     if _at_work(project) and _tell(project, Request("go")):
-        return Asked("asked the search to continue")
-    return Asked("the search continues", {})
+        return Reply("asked the search to continue")
+    return Reply("the search continues", {})
 
 
-def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
+def retry(name: str, numbers: Sequence[int] = ()) -> Reply:
     """Run `numbers`, or all that failed, again under the same numbers."""
     project = Project(name)
     _script_of(project)
@@ -129,11 +129,11 @@ def retry(name: str, numbers: Sequence[int] = ()) -> Asked:
             raise BadInput(f"experiment {number} of project {name!r} is {known[number]}; retry it when it has ended")
     chosen = list(numbers) or [number for number, status in known.items() if status == "failed"]
     if not chosen:
-        return Asked("no experiment failed, so there is nothing to retry")
+        return Reply("no experiment failed, so there is nothing to retry")
     return _asked(project, Request("retry", chosen), f"{_experiments(len(chosen))} will run again")
 
 
-def add_budget(name: str, experiments: int = 0, time: str | float | None = None) -> Asked:
+def add_budget(name: str, experiments: int = 0, time: str | float | None = None) -> Reply:
     """Add experiments, time, or both. Time is for the running session, or for the next one."""
     project = Project(name)
     settings = _script_of(project)
@@ -150,16 +150,16 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
             raise BadInput(f"project {name!r} {NO_TIME}")
         if _tell(project, Request("budget", experiments=experiments, seconds=seconds)):
             more = [_experiments(experiments)] if experiments else []
-            return Asked(f"the running search gets {' and '.join([*more, str(time)] if seconds else more)} more")
+            return Reply(f"the running search gets {' and '.join([*more, str(time)] if seconds else more)} more")
     options = {}
     if experiments:
         options["max_experiments"] = str(_budget(settings, project) + experiments)
     if seconds:
         options["max_time"] = str(time)
-    return Asked("the search continues", options)
+    return Reply("the search continues", options)
 
 
-def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
+def add_values(name: str, values: Mapping[str, Any], host: Host) -> Reply:
     """Run these values next: name -> value or its text. Missing names take the best experiment's values."""
     project = Project(name)
     settings = _script_of(project)
@@ -183,7 +183,7 @@ def queue(name: str, values: Mapping[str, Any], host: Host) -> Asked:
 
 def value_of(parameter: Parameter, given: Any) -> Any:
     """Return `given`, a value or its text, in the type of `parameter`. A number may be outside its range."""
-    value: Any = literal(given) if isinstance(given, str) else given
+    value: Any = parse_literal(given) if isinstance(given, str) else given
     if isinstance(value, int) and not -LARGEST < value < LARGEST:
         raise BadInput(f"hyperparameter {parameter.name}: whole numbers have up to 18 digits")
     if isinstance(parameter, Array):
@@ -205,7 +205,7 @@ def value_of(parameter: Parameter, given: Any) -> Any:
 
 
 def _numbers(parameter: Array, given: Any) -> list[float]:
-    parts = [literal(part) for part in given.strip("[] ").split(",")] if isinstance(given, str) else given
+    parts = [parse_literal(part) for part in given.strip("[] ").split(",")] if isinstance(given, str) else given
     if not isinstance(parts, list) or len(parts) != parameter.length or not all(map(is_number, parts)):
         raise BadInput(
             f"hyperparameter {parameter.name}: needs {parameter.length} numbers with commas between, not {given!r}"
@@ -221,26 +221,26 @@ def _at_work(project: Project) -> bool:
     return is_locked(project.folder)
 
 
-def _asked(project: Project, request: Request, words: str) -> Asked:
+def _asked(project: Project, request: Request, words: str) -> Reply:
     """Write a request for the running driver, or else for the resume that has to follow."""
-    note = requests.leave(project.folder, request)
-    if _is_heard(project, note):
-        return Asked(words)
-    return Asked(words, {}, note)
+    note = requests.post(project.folder, request)
+    if _was_taken(project, note):
+        return Reply(words)
+    return Reply(words, {}, note)
 
 
 def _tell(project: Project, request: Request) -> bool:
     """Send a request to the running driver. Return False, and withdraw it, if the driver ended without taking it."""
-    note = requests.leave(project.folder, request)
-    heard = _is_heard(project, note)
+    note = requests.post(project.folder, request)
+    heard = _was_taken(project, note)
     if not heard:
         note.unlink(missing_ok=True)
     return heard
 
 
-def _is_heard(project: Project, note: Path) -> bool:
+def _was_taken(project: Project, note: Path) -> bool:
     """Return whether a driver took the request, or runs and will; a driver that is ending takes no more requests."""
-    deadline = time.monotonic() + HEARD
+    deadline = time.monotonic() + PICKUP_TIME
     while note.exists() and time.monotonic() < deadline:
         if not _at_work(project):
             return not note.exists()

@@ -134,7 +134,7 @@ def is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def make_own(root: Path, path: str) -> Path:
+def detach_links(root: Path, path: str) -> Path:
     """Replace links on the way to `root / path` that lead outside, so that writing there changes nothing outside.
 
     Such a link becomes a copy of its file, or a folder of links. Returns `root / path`.

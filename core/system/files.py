@@ -17,7 +17,7 @@ _NETWORK = re.compile(  # file systems that other machines write to
 )
 
 
-def is_network(folder: Path, mounts: str = "/proc/self/mounts") -> bool:
+def is_network_disk(folder: Path, mounts: str = "/proc/self/mounts") -> bool:
     """Return whether `folder` is on a file system that other machines write to, over which no memory is shared."""
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as table:
@@ -43,7 +43,7 @@ def is_read_only(folder: Path) -> bool:
     return not os.access(folder, os.W_OK)
 
 
-def identity(path: Path) -> tuple[int, int]:
+def inode_of(path: Path) -> tuple[int, int]:
     """Return device and inode of `path`, (0, 0) if it does not exist. They change if the file is moved or removed."""
     try:
         found = os.stat(path)
@@ -52,7 +52,7 @@ def identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def out_of_space(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
     """Return whether the disk of `folder` has no blocks or inodes left for more files."""
     try:
         disk = os.statvfs(folder)

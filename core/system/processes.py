@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-MARKS = "STUDIO_MARKS"
+MARK_VARIABLE = "STUDIO_MARKS"
 
 
-def marks(env: Mapping[str, str], session: str, folder: str) -> str:
+def mark_for(env: Mapping[str, str], session: str, folder: str) -> str:
     """Return the value of `STUDIO_MARKS` for a run in `folder`, started by `session` with environment `env`."""
-    return f"{env.get(MARKS, '|')}{session}={folder}|"
+    return f"{env.get(MARK_VARIABLE, '|')}{session}={folder}|"
 
 
 def signal_tree(group: int | None, folder: str, number: int, session: str | None = None) -> None:
@@ -28,7 +28,7 @@ def signal_tree(group: int | None, folder: str, number: int, session: str | None
     if group is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
-    for pid in marked(folder, session):
+    for pid in processes_of(folder, session):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if group is None or os.getpgid(pid) != group:  # once each: a second SIGTERM would interrupt its clean-up
                 os.kill(pid, number)
@@ -40,7 +40,7 @@ def kill_tree(group: int | None, folder: str, session: str | None = None) -> Non
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     for _ in range(20):
-        found = list(marked(folder, session))
+        found = list(processes_of(folder, session))
         if not found:
             return
         for pid in found:
@@ -78,10 +78,10 @@ class Watchdog:
             self._process.communicate(b"all is well")
 
 
-def marked(folder: str, session: str | None = None) -> Iterator[int]:
+def processes_of(folder: str, session: str | None = None) -> Iterator[int]:
     """Yield the ids of living processes of a run in `folder` or below it; of `session` alone, if given."""
     who = b"[0-9a-f]+" if session is None else re.escape(session.encode())
-    mark = MARKS.encode() + rb"=[^\0]*\|" + who + b"=" + re.escape(os.fsencode(folder)) + rb"[|/]"
+    mark = MARK_VARIABLE.encode() + rb"=[^\0]*\|" + who + b"=" + re.escape(os.fsencode(folder)) + rb"[|/]"
     wanted = re.compile(rb"(?:^|[\0 ])" + mark)  # `ps` separates the variables by blanks
     for pid, environment in _environments():
         if wanted.search(environment) and pid != os.getpid():

@@ -24,7 +24,7 @@ LONGEST_LINE = 1 << 16
 MOST_VALUES = 20_000
 PATIENCE = 0.2  # seconds for reading a running experiment's files: others wait for it
 
-Value = tuple[int | None, float]  # step, value: the content of a Report
+Sample = tuple[int | None, float]  # step, value: the content of a Report
 
 _GONE = (0, 0)  # identity of a file that was deleted: the next one may get the same inode
 
@@ -181,7 +181,7 @@ def next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
     return min(begin, end), min(until, end)
 
 
-def bounded(values: list[Value], most: int = MOST_VALUES) -> list[Value]:
+def thinned(values: list[Sample], most: int = MOST_VALUES) -> list[Sample]:
     """Return `values`, or about half of them if there are more than `most`, to bound the memory of one call.
 
     The smallest, the largest and the last always stay.

@@ -23,7 +23,7 @@ from studio.experiment import Outcome, Report, Run
 from studio.host import create_host
 from studio.interfaces import Backend
 from studio.settings import Settings
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 
 FITNESS = 'print("fitness: 0.5"); print("fitness: 0.75")'
 SLEEP = "import time; time.sleep(60)"
@@ -190,7 +190,7 @@ class BackendContract:
 
     def processes_of(self, run: Run) -> list[int]:
         """Return the ids of processes of `run`."""
-        return list(marked(run.folder))
+        return list(processes_of(run.folder))
 
     def files_of(self, run: Run) -> Path:
         """Return the folder where the files of `run` can be read."""

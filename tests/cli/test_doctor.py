@@ -20,7 +20,7 @@ from studio.project.lock import take_lock
 from studio.project.paths import backup, database
 from studio.project.store import Store
 from studio.system.files import LOW_SPACE
-from studio.system.processes import MARKS, marked
+from studio.system.processes import MARK_VARIABLE, processes_of
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         r"remove \S+/p/studio\.db\.backup: .*",
     ),
     "retry waits": (
-        lambda folder: requests.leave(folder, requests.Request("retry", [2])),
+        lambda folder: requests.post(folder, requests.Request("retry", [2])),
         r"a retry waits for a driver",
         r"studio resume p",
     ),
@@ -161,9 +161,9 @@ def test_a_loop_of_a_program_has_no_backup_and_is_well(
 @pytest.fixture
 def strays(project: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Two processes that a script of `p` left, and nobody ended."""
-    environment = {"PATH": os.environ["PATH"], MARKS: f"|0123abc={project / '1' / '1'}|"}
+    environment = {"PATH": os.environ["PATH"], MARK_VARIABLE: f"|0123abc={project / '1' / '1'}|"}
     started = [subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True) for _ in range(2)]
-    while len(list(marked(str(project)))) < 2:
+    while len(list(processes_of(str(project)))) < 2:
         pass
     yield started
     for process in started:

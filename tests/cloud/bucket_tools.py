@@ -7,7 +7,7 @@ from studio.backends.queue.backend import BucketBackend
 from studio.host import create_host
 from studio.interfaces import BackendContext
 from studio.settings import Settings
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 from studio.testing import BackendContract
 
 
@@ -34,7 +34,7 @@ class WorkersHereContract(BackendContract):
     tmp: Path
 
     def processes_of(self, run):
-        return [pid for folder in self.tmp.glob("studio-worker-*/*") for pid in marked(str(folder))]
+        return [pid for folder in self.tmp.glob("studio-worker-*/*") for pid in processes_of(str(folder))]
 
     def _wait_for_output(self, backend, run, word):
         """The log comes home at the end, and is in the worker's folder until then."""

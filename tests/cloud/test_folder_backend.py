@@ -32,7 +32,7 @@ from studio.backends.slurm import SlurmBackend
 from studio.experiment import Outcome, Report, Resources
 from studio.host import backend_fields
 from studio.project.project import Project
-from studio.project.records import whole
+from studio.project.records import is_complete
 from studio.project.store import Store
 from studio.testing import BackendContract
 
@@ -97,7 +97,7 @@ def table(project="p"):
 def values(home, project="p"):
     """The values of the metric so far, as the record has them."""
     folder = home / "projects" / project
-    there = (folder / "studio.db").exists() and whole(folder)
+    there = (folder / "studio.db").exists() and is_complete(folder)
     return [e.metric and e.metric["value"] for e in Project(project).experiments] if there else []
 
 

@@ -7,7 +7,7 @@ import pytest
 from studio.backends import engine_task
 from studio.backends.dask import DaskBackend
 from studio.backends.ray import RayBackend
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 from studio.testing import BackendContract
 
 pytest.importorskip("distributed")
@@ -39,7 +39,7 @@ class TestDaskElsewhere(TestDask):
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def processes_of(self, run):
-        return list(marked(str(engine_task.scratch())))
+        return list(processes_of(str(engine_task.scratch())))
 
 
 @pytest.mark.slow  # Ray takes 5 to 30 s to start

@@ -346,13 +346,13 @@ def test_seed_as_an_option_is_refused_in_one_line(environment: Environment, trai
 
 
 def test_false_is_false_for_any_options() -> None:
-    from studio.options import typed
+    from studio.options import convert_options
 
     class Any:
         def __init__(self, **options: object):
             pass
 
-    assert typed(Any, {"multivariate": "false"}) == {"multivariate": False}
+    assert convert_options(Any, {"multivariate": "false"}) == {"multivariate": False}
 
 
 def test_a_wrong_option_of_a_plugin_is_bad_input(environment: Environment, train: None) -> None:

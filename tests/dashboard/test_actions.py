@@ -244,7 +244,7 @@ def test_pause_and_at_once_go_on(live):
     live("digits", "--max-experiments=200", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.3)\n")
     for _ in range(3):
         steering.pause("digits")
-        steering.go("digits")
+        steering.resume_or_unpause("digits")
     wait_for(lambda: not list(studio.Project("digits").folder.glob("requests/*")))
     assert studio.Project("digits").state == "running"
 
@@ -256,7 +256,7 @@ def test_a_driver_that_ends_takes_no_note_with_it(project):
         ("paused", lambda: steering.pause("paused"), "not running"),
         ("more", lambda: steering.add_budget("more", 5), "continues"),
         ("again", lambda: steering.retry("again", [3]), "1 experiment will run again"),
-        ("queued", lambda: steering.queue("queued", {"lr": 0.5}, create_host()), "these values run next"),
+        ("queued", lambda: steering.add_values("queued", {"lr": 0.5}, create_host()), "these values run next"),
     ):
         store = project(name)
         threading.Timer(0.1, store._lock.close).start()
@@ -272,7 +272,7 @@ def test_a_note_is_carried_out_once(command, script, home):
     script("train.py", QUICK)
     command("run", "--project=digits", "--hp=lr=0.25,0.5", "train.py")
     folder = home / "projects" / "digits"
-    note = requests.leave(folder, Request("queue", values={"lr": 7}))
+    note = requests.post(folder, Request("queue", values={"lr": 7}))
     text = note.read_text()
     assert command("resume", "digits", "--quiet").code == 0
     assert not note.exists()
@@ -312,10 +312,10 @@ def test_numbers_too_large_for_a_number(project, value, name):
     project(count=0, ranges=ranges).close()
     given = {"lr": 0.5, "n": 2, "opt": "sgd", "size": 1, "w": [0.5], name: [value] if name == "w" else value}
     if (name, value) in (("lr", 1e300), ("size", 1e300), ("w", 1e300), ("w", 2**63)):  # floats may be as large as that
-        assert steering.queue("digits", given, create_host()).resume == {}
+        assert steering.add_values("digits", given, create_host()).resume == {}
     else:
         with pytest.raises(BadInput, match=f"hyperparameter {name}: "):
-            steering.queue("digits", given, create_host())
+            steering.add_values("digits", given, create_host())
 
 
 def test_the_server_says_what_can_be_done(browser, live):

@@ -34,7 +34,7 @@ from studio.cli import COMMANDS, load, plugin_commands
 from studio.cli.options import BACKENDS
 from studio.cli.plugins import describe
 from studio.errors import RangeError
-from studio.host import Piece, create_host
+from studio.host import PluginItem, create_host
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 
@@ -292,7 +292,7 @@ def hook_reference() -> str:
 
 def built_ins() -> str:
     rows = ["| name | kind | what | options | abilities |", "|---|---|---|---|---|"]
-    pieces = [piece for piece in create_host().pieces() if piece.distribution == "studio-search"]
+    pieces = [piece for piece in create_host().items() if piece.distribution == "studio-search"]
     kinds = ["optimizer", "backend", "range parser", "metric extractor"]
     for piece in sorted(pieces, key=lambda piece: (kinds.index(piece.kind), piece.name)):
         found = describe(piece)
@@ -304,7 +304,7 @@ def built_ins() -> str:
     return "\n".join(rows) + "\n"
 
 
-def summary(piece: Piece) -> str:
+def summary(piece: PluginItem) -> str:
     """The first sentence of what it says of itself."""
     documented = piece.cls if inspect.isclass(piece.cls) else inspect.getmodule(piece.cls)
     paragraph = " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())

@@ -42,7 +42,7 @@ from studio.search.creation import create
 from studio.search.driver import Driver
 from studio.search.failures import FIRST, IN_A_ROW
 from studio.search.observer import Observer
-from studio.search.plan import prepare
+from studio.search.plan import make_plan
 from studio.search.run import make_backend, source_snapshot
 from studio.search.search import Search
 from studio.settings import Settings, make_settings
@@ -250,7 +250,7 @@ class DriverMachine(RuleBasedStateMachine):
             max_time=max_time,
             backend="bench",
         )
-        plan = prepare(given, self.host, self.source)
+        plan = make_plan(given, self.host, self.source)
         create(plan, source_snapshot(plan), self.name).close()
         self.opens(plan, FragileStore.open(self.folder))
 
@@ -261,10 +261,10 @@ class DriverMachine(RuleBasedStateMachine):
         if not remembers:
             self.files.clear()
         store = FragileStore.open(self.folder)
-        requests.drop_outdated(self.folder)  # as `launch.resume` does
+        requests.discard_stale(self.folder)  # as `launch.resume` does
         given = Settings.from_dict(store.meta("settings"))
         given = replace(given, num_workers=workers, max_experiments=given.max_experiments + more)
-        plan = prepare(given, self.host, self.source, self.folder / "source")
+        plan = make_plan(given, self.host, self.source, self.folder / "source")
         store.set_meta("settings", plan.settings.as_dict())
         self.opens(plan, store)
 
@@ -482,17 +482,17 @@ class DriverMachine(RuleBasedStateMachine):
 
     @rule()
     def stop_is_asked_for(self):
-        requests.leave(self.folder, Request("stop"))
+        requests.post(self.folder, Request("stop"))
 
     @running
     @rule(which=which)
     def stop_of_one_is_asked_for(self, which):
-        requests.leave(self.folder, Request("stop", [self.pick(which).number, 99]))
+        requests.post(self.folder, Request("stop", [self.pick(which).number, 99]))
 
     @precondition(lambda self: self.journal)
     @rule(numbers=st.lists(st.integers(1, 9), min_size=1, max_size=3))
     def retry_is_asked_for(self, numbers):
-        requests.leave(self.folder, Request("retry", numbers))
+        requests.post(self.folder, Request("retry", numbers))
 
     @working
     @rule(seconds=st.sampled_from([0.3, 2.0, 2.0, MAX_TIME]))
@@ -632,7 +632,7 @@ class DriverMachine(RuleBasedStateMachine):
                 self.turns()
                 self.the_record_is_in_order()
         assert self.is_complete(), "it does not come to its end"
-        requests.drop_outdated(self.folder)
+        requests.discard_stale(self.folder)
         assert requests.pending(self.folder) == []
         experiments = Project(self.name).experiments
         assert [e.number for e in experiments] == list(range(1, len(experiments) + 1))

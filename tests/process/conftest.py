@@ -21,7 +21,7 @@ from studio.host import create_host
 from studio.project.project import Project
 from studio.project.records import read_events, reading
 from studio.search.run import run
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 from studio.testing.fakes import fake_backend
 
 WARM = """
@@ -366,7 +366,7 @@ def undisturbed(tmp_path_factory):
 def _of_home(home):
     """All processes that were started with this STUDIO_HOME: drivers, watchdogs, scripts, and what these started."""
     if not Path("/proc/self").exists():
-        return list(marked(str(home)))
+        return list(processes_of(str(home)))
     found = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:

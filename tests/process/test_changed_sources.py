@@ -181,7 +181,7 @@ def test_retry_asks_the_same(begun, command, script):
 def test_a_resume_that_is_killed_while_it_takes_the_new_files_changes_nothing(begun, resume, driver):
     begun()
     edit("model/net.py", "3", "4")
-    one = driver("resume", "p", "--accept-changes", dies=("after", "studio.project.source:write_snapshot", 1))
+    one = driver("resume", "p", "--accept-changes", dies=("after", "studio.project.source:copy_source", 1))
     assert one.wait() == -signal.SIGKILL, one.err
     result = resume()
     assert (result.code, "studio: +units = 4" in result.err.splitlines()) == (2, True)

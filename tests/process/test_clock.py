@@ -22,7 +22,7 @@ from studio.project.project import Project
 from studio.search.creation import create
 from studio.search.driver import Driver
 from studio.search.observer import Observer
-from studio.search.plan import prepare
+from studio.search.plan import make_plan
 from studio.search.run import make_backend, source_snapshot
 from studio.search.search import Search
 from studio.settings import make_settings
@@ -129,7 +129,7 @@ def hand_set(home, script, tmp_path):
         given = make_settings(
             "train.py", hyperparams={"x": "1:9"}, num_workers=2, max_time=max_time, backend="fake", seed=1
         )
-        plan = prepare(given, host, tmp_path / "work")
+        plan = make_plan(given, host, tmp_path / "work")
         stores.append(create(plan, source_snapshot(plan), "p"))
         search = Search(plan.space, optimizer=plan.optimizer, seed=1, host=host, journal=stores[-1])
         clock = Clock()

@@ -12,8 +12,8 @@ import pytest
 
 from studio.format import metric_value
 from studio.project.project import Project
-from studio.project.records import whole
-from studio.system.processes import marked
+from studio.project.records import is_complete
+from studio.system.processes import processes_of
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 ROUNDS = 200 if LONG else 8  # kills
@@ -60,12 +60,12 @@ class Lab:
             assert code == -signal.SIGKILL, one.err
             done += 1
             if self.random.random() < 0.5:  # else the next driver comes while the watchdog is still at work
-                self.until(lambda: not list(marked(str(self.folder))), what="the watchdog left something")
+                self.until(lambda: not list(processes_of(str(self.folder))), what="the watchdog left something")
             self.look(one)
 
     def start(self, options):
         if (self.folder / "studio.db").exists():
-            if whole(self.folder):
+            if is_complete(self.folder):
                 return self.driver("resume", self.project)
             assert self.driver("rm", "-y", self.project).wait() == 0
         return self.driver("run", *options)
@@ -80,7 +80,7 @@ class Lab:
             time.sleep(self.random.uniform(0, 0.08))
 
     def look(self, one):
-        if not (self.folder / "studio.db").exists() or not whole(self.folder):
+        if not (self.folder / "studio.db").exists() or not is_complete(self.folder):
             assert one.shown == {}
             return
         events = self.journal(self.project)
@@ -153,7 +153,7 @@ MOMENTS = [
     ("after", "studio.project.store:Store.attempt_ended", 2),
     ("after", "studio.project.store:Store.ask", 3),
     ("after", "studio.execution.runner:Runner.start", 2),
-    ("after", "studio.execution.run_folder:prepare", 2),
+    ("after", "studio.execution.run_folder:create_run_folder", 2),
     ("before", "studio.execution.runner:Runner.close", 1),
 ]
 
@@ -179,8 +179,8 @@ def test_a_killed_driver_loses_and_repeats_nothing(driver, lab, record, undistur
 @pytest.mark.parametrize(
     "moment",
     [
-        ("after", "studio.project.source:write_snapshot", 1),
-        pytest.param(("before", "studio.project.source:write_snapshot", 1), marks=pytest.mark.slow),
+        ("after", "studio.project.source:copy_source", 1),
+        pytest.param(("before", "studio.project.source:copy_source", 1), marks=pytest.mark.slow),
         pytest.param(("before", "studio.project.store:Store.set_meta", 1), marks=pytest.mark.slow),
         ("before", "studio.project.store:Store.set_meta", 2),
     ],
@@ -347,7 +347,7 @@ def test_processes_in_the_projects_folder_that_are_not_its_own_live(
     workspace = home / "projects" / "p" / "1" / "1" / "workspace"
     others = [stranger(cwd=workspace), stranger(cwd=home / "projects" / "p")]
     one.kill()
-    until(lambda: not list(marked(str(home))))
+    until(lambda: not list(processes_of(str(home))))
     go(1, 2)
     assert driver("resume", "p").wait() == 0
     assert all(map(alive, others))

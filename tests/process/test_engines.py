@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from studio.project.project import Project
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 
 pytest.importorskip("distributed")
 STUDIO = Path(sys.executable).with_name("studio")
@@ -121,7 +121,7 @@ def test_a_lost_scheduler_ends_the_search_which_goes_on_elsewhere(cluster, slow,
     assert search.process.wait(60) == 1
     assert "studio resume p" in search.err.splitlines()[-1]
     assert "Traceback" not in search.err
-    until(lambda: not list(marked(str(home))))
+    until(lambda: not list(processes_of(str(home))))
     hold.unlink()
     result = command("resume", "p", "--backend=local")
     assert result.code == 0, result.err
@@ -136,7 +136,7 @@ def test_ctrl_c_leaves_nothing_on_the_cluster(cluster, slow, home, until):
         search.process.send_signal(signal.SIGINT)
         until(lambda said=said: said in search.err or search.process.poll() is not None)
     assert search.process.wait(60) == 130
-    assert list(marked(str(home))) == []
+    assert list(processes_of(str(home))) == []
     assert not list(cluster.folder.rglob("studio-engine-*/*/*-*-*"))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.project.source import plan_snapshot
+from studio.project.source import scan_source
 
 TRAIN = "lr = 0\nprint('fitness:', lr)\n"
 STUDIO = str(Path(sys.executable).with_name("studio"))
@@ -351,7 +351,7 @@ def test_the_time_of_the_walk_grows_with_the_number_of_files(tmp_path):
     fill(tmp_path / "few", many // 4)
     fill(tmp_path / "many", many)
     out = [tmp_path / "home", tmp_path / "many" / "no-such"]
-    few = seconds(lambda: plan_snapshot(tmp_path / "few", leave_out=out))
+    few = seconds(lambda: scan_source(tmp_path / "few", leave_out=out))
     assert (
-        seconds(lambda: plan_snapshot(tmp_path / "many", leave_out=out)) < 9 * few
+        seconds(lambda: scan_source(tmp_path / "many", leave_out=out)) < 9 * few
     )  # 4 where it is linear, 16 where it is not

@@ -235,22 +235,22 @@ def test_ctrl_c_that_a_library_swallows(driver, tree, script, notes, when):
 
 
 MOMENTS = [
-    ("before", "studio.search.run:check", 1),
-    ("after", "studio.project.source:write_snapshot", 1),
+    ("before", "studio.search.run:plan_new_project", 1),
+    ("after", "studio.project.source:copy_source", 1),
     ("before", "studio.execution.runner:Runner.start", 1),
     ("before", "studio.execution.runner:Runner.close", 1),
     ("before", "threading:_shutdown", 1),  # the interpreter ends
 ]
 MORE_MOMENTS = [
-    ("before", "studio.project.source:write_snapshot", 1),
+    ("before", "studio.project.source:copy_source", 1),
     ("before", "studio.project.store:Store.set_meta", 1),
     ("after", "studio.project.store:Store.set_meta", 3),
     ("before", "studio.search.driver:Driver.run", 1),
     ("before", "studio.system.processes:Watchdog.__init__", 1),
     ("after", "studio.execution.runner:Runner.start", 4),
     ("after", "studio.search.driver:Driver.run", 1),
-    ("before", "studio.cli.result:conclude", 1),
-    ("after", "studio.cli.result:conclude", 1),
+    ("before", "studio.cli.result:print_result", 1),
+    ("after", "studio.cli.result:print_result", 1),
 ]
 
 

@@ -15,7 +15,7 @@ from contextlib import closing
 import pytest
 
 from studio.project.project import Project
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 
 LASTING = """
 lr = 1
@@ -61,7 +61,7 @@ def test_no_id_of_a_process_is_in_studio_home(driver, lasting, notes, until, hom
     ids = {*everything(), *notes.processes()}
     assert len(ids) == 8  # the driver, its watchdog, and two trees of three
     one.kill()
-    until(lambda: not list(marked(str(home))))
+    until(lambda: not list(processes_of(str(home))))
     found = {
         (path.name, int(number))
         for path, text in texts_of(home)

@@ -20,7 +20,7 @@ from studio.project import records as records_module
 from studio.project import store as store_module
 from studio.project.paths import database
 from studio.project.store import Store
-from studio.system.files import is_network
+from studio.system.files import is_network_disk
 
 SEARCH = ("run", "--project=p", "--optimizer=cma", "--seed=1", "--hp=lr=1e-4:1:l", "--max-experiments=4", "train.py")
 # Looks for a log or its memory beside the database, and can be made to wait.
@@ -39,7 +39,7 @@ STUDIO = """
 import functools, sys
 from studio.system import files as disk
 from studio.project import doctor, store
-store.is_network = doctor.is_network = functools.partial(disk.is_network, mounts=sys.argv.pop(1))
+store.is_network_disk = doctor.is_network_disk = functools.partial(disk.is_network_disk, mounts=sys.argv.pop(1))
 from studio.cli import main
 main()
 """
@@ -56,7 +56,7 @@ DIES = """
 import os, signal, sys
 from pathlib import Path
 from studio.project import store
-store.is_network = lambda folder: True
+store.is_network_disk = lambda folder: True
 one = store.Store.open(Path(sys.argv[1]))
 one._connection.execute("PRAGMA cache_size = 2")
 with one.transaction():
@@ -113,7 +113,7 @@ overlay /var/lib/docker/overlay2/5f/merged overlay rw,relatime,lowerdir=/l/A,upp
 )
 def test_the_table_of_mounts_says_what_is_on_a_network(path, network, tmp_path):
     (tmp_path / "mounts").write_text(TABLE)
-    assert is_network(Path(path), str(tmp_path / "mounts")) is network
+    assert is_network_disk(Path(path), str(tmp_path / "mounts")) is network
 
 
 @pytest.mark.parametrize(
@@ -122,22 +122,22 @@ def test_the_table_of_mounts_says_what_is_on_a_network(path, network, tmp_path):
 def test_a_root_on_a_network(kind, tmp_path):
     """Of a machine without a disk, or a container."""
     (tmp_path / "mounts").write_text(f"root / {kind} rw 0 0\nproc /proc proc rw 0 0\n")
-    assert is_network(tmp_path, str(tmp_path / "mounts"))
+    assert is_network_disk(tmp_path, str(tmp_path / "mounts"))
 
 
 @pytest.mark.parametrize("table", [b"", b"\n\n", b"nonsense\n", b"a b\n", b"\xff\xfe \xff nfs4 rw 0 0\n"])
 def test_a_table_that_says_nothing(table, tmp_path):
     (tmp_path / "mounts").write_bytes(table)
-    assert not is_network(tmp_path, str(tmp_path / "mounts"))
-    assert not is_network(tmp_path, str(tmp_path / "none"))
+    assert not is_network_disk(tmp_path, str(tmp_path / "mounts"))
+    assert not is_network_disk(tmp_path, str(tmp_path / "none"))
 
 
 def test_a_link_into_the_network_counts_as_its_target(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to(tmp_path / "far")
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\nnas:/x {tmp_path.resolve()}/far nfs4 rw 0 0\n")
-    assert is_network(tmp_path / "near" / "studio", str(tmp_path / "mounts"))
-    assert not is_network(tmp_path / "else", str(tmp_path / "mounts"))
+    assert is_network_disk(tmp_path / "near" / "studio", str(tmp_path / "mounts"))
+    assert not is_network_disk(tmp_path / "else", str(tmp_path / "mounts"))
 
 
 # --- a search there ---------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def mounts(home, tmp_path):
 def far(mounts, monkeypatch):
     """The commands of this process see that table."""
     for module in (store_module, doctor_module):
-        monkeypatch.setattr(module, "is_network", partial(is_network, mounts=mounts))
+        monkeypatch.setattr(module, "is_network_disk", partial(is_network_disk, mounts=mounts))
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_a_project_that_came_from_a_network_gets_its_log(
     looks, undisturbed, command, notes, folder, record, request, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "is_network", lambda folder: True)
+        patch.setattr(store_module, "is_network_disk", lambda folder: True)
         assert command(*SEARCH[:-2], "--max-experiments=2", "train.py").code == 0
         assert (journal_mode(folder), notes.count("log")) == ("delete", 0)
     assert command("resume", "p", "--max-experiments=4").code == 0

@@ -33,7 +33,7 @@ def test_two_searches_of_one_second_have_two_projects(home, script):
 def test_a_request_to_stop_is_for_the_driver_of_its_time(folder, script):
     script("train.py", SCORES)
     run("train.py", hyperparams={"lr": "1:3"}, project="p", max_experiments=2)
-    requests.leave(folder, requests.Request("stop"))
+    requests.post(folder, requests.Request("stop"))
     resume("p", max_experiments=3)
     assert [experiment.status for experiment in Project("p").experiments] == ["completed"] * 3
 
@@ -44,7 +44,7 @@ def test_a_retry_of_what_waits_anyway_runs_it_once(folder, script):
     store = Store.open(folder)
     store.ask(2, {"lr": 2}, 1)  # asked, never started
     store.close()
-    requests.leave(folder, requests.Request("retry", [2]))
+    requests.post(folder, requests.Request("retry", [2]))
     resume("p", max_experiments=2)
     found = Project("p").experiments
     assert [(e.status, e.attempt) for e in found] == [("completed", 1), ("completed", 1)]

@@ -18,7 +18,7 @@ from studio.script.places.options import Option, place_of_option
 from studio.script.places.place import Draft, Place
 from studio.script.places.typed_parsers import fields_of
 from studio.script.program import Program, Source
-from studio.text import literal
+from studio.text import parse_literal
 
 _PLAIN = re.compile(r"[\w./+:-]+")
 
@@ -42,7 +42,7 @@ def _today(place: Place, program: Program) -> Place:
     """Return `place` with its value in the present arguments."""
     key = ".".join([*place.within, place.name])
     text = given_text([argument.lstrip("+") for argument in program.arguments], (key,))
-    return place if text is None else replace(place, value=literal(text))
+    return place if text is None else replace(place, value=parse_literal(text))
 
 
 def override(key: str, known: Place | None = None) -> Place:

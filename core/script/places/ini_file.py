@@ -6,7 +6,7 @@ from functools import partial
 from studio.errors import SubstitutionError
 from studio.experiment import plain
 from studio.script.scalar import Scalar
-from studio.text import literal
+from studio.text import parse_literal
 
 _LINE = re.compile(
     r"^(?P<name>[ \t]*(?:export[ \t]+)?[\w.\- ]*[\w\]])(?P<is>[ \t]*[=:][ \t]*)(?P<value>[^\n\r]*)", re.ASCII
@@ -31,7 +31,7 @@ def ini_scalars(path: str, text: str) -> list[Scalar]:
             stop = start + len(value.encode())
             inner = value[1:-1] if quote else value
             keeps = "env" if not section else ""
-            known = inner if quote else literal(inner) if inner else None
+            known = inner if quote else parse_literal(inner) if inner else None
             found.append(
                 Scalar((*section, name), start, stop, number, known, partial(_write, quote=quote, comment=keeps != ""))
             )

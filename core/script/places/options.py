@@ -19,7 +19,7 @@ from studio.script.places.constants import place_of
 from studio.script.places.giving import as_switch, as_text, given_text, index_of, set_option
 from studio.script.places.place import Bounds, Draft, Place
 from studio.script.program import Program, Source
-from studio.text import literal
+from studio.text import parse_literal
 
 Style = Literal["=", " ", "on", "off", "pair", "bool"]
 
@@ -86,7 +86,7 @@ def _today(option: Option, arguments: Sequence[str], default: object) -> object:
             return default
         return arguments[at] != option.negative and option.style != "off"
     text = given_text(arguments, option.spellings)
-    return default if text is None else bool(text) if option.style == "bool" else literal(text)
+    return default if text is None else bool(text) if option.style == "bool" else parse_literal(text)
 
 
 def known_as(name: str) -> str:
@@ -167,7 +167,7 @@ def by_its_name(spelling: str, arguments: Collection[str]) -> Place:
         "option",
         "",
         0,
-        UNKNOWN if text is None else literal(text),
+        UNKNOWN if text is None else parse_literal(text),
         f"{spelling}{style}VALUE",
         give=partial(_give_unseen, spelling, style),
         prefix=spelling,

@@ -12,7 +12,7 @@ from studio.script.places.giving import as_text
 from studio.script.places.options import known_as
 from studio.script.places.place import Draft, Place
 from studio.script.program import Program, Source
-from studio.text import literal
+from studio.text import parse_literal
 
 
 def find_positionals(program: Program, words: Collection[str] | None) -> Iterator[Place]:
@@ -31,7 +31,7 @@ def _place(
     program: Program, source: Source, name: str, index: int, node: cst.CSTNode, raw: bool, default: object
 ) -> Place:
     at = _index(program.arguments, index, raw)
-    value = literal(program.arguments[at]) if at is not None else default
+    value = parse_literal(program.arguments[at]) if at is not None else default
     shown = f"argument {index + 1}, {name}" + ("" if at is None else f" ({program.arguments[at]})")
     line = source.file.line(node)
     give = partial(_give, name, index, raw)

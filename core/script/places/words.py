@@ -16,7 +16,7 @@ from studio.script.constants import UNKNOWN
 from studio.script.places.giving import as_text, given_text, set_option
 from studio.script.places.place import Draft, Edit, Place
 from studio.script.program import Program
-from studio.text import literal
+from studio.text import parse_literal
 
 _SHELL, _R, _JULIA, _MAKE = "shell", "R", "Julia", "make"
 _LANGUAGES = {".sh": _SHELL, ".bash": _SHELL, ".zsh": _SHELL, ".ksh": _SHELL, ".r": _R, ".jl": _JULIA, ".mk": _MAKE}
@@ -90,7 +90,7 @@ def find_arguments(program: Program, words: Collection[str] | None) -> Iterator[
             if index >= 1 and (words is None or name in words) and not _in_comment(text, match.start()):
                 line = text.count("\n", 0, match.start()) + 1
                 at = index - 1
-                value = literal(program.arguments[at]) if at < len(program.arguments) else UNKNOWN
+                value = parse_literal(program.arguments[at]) if at < len(program.arguments) else UNKNOWN
                 shown = f"argument {index}, {name}"
                 yield Place(name, (), "positional", path, line, value, shown, give=partial(_give, name, at))
         for match in _OPTION.finditer(text):
@@ -99,7 +99,7 @@ def find_arguments(program: Program, words: Collection[str] | None) -> Iterator[
                 line = text.count("\n", 0, match.start()) + 1
                 joined = bool(match["is"]) or language != _SHELL
                 given = given_text(program.arguments, (match["option"],))
-                value = UNKNOWN if given is None else literal(given)
+                value = UNKNOWN if given is None else parse_literal(given)
                 give = partial(_give_option, match["option"], joined)
                 yield Place(name, (), "option", path, line, value, match["option"], give=give, prefix=match["option"])
 
@@ -110,7 +110,7 @@ def _place(path: str, text: str, match: re.Match[str], name: str, language: str,
     edit = Edit(path, start, start + len(raw.encode()), partial(_write, language, raw))
     line = text.count("\n", 0, match.start("value")) + 1
     known = {"TRUE": True, "FALSE": False, "true": True, "false": False, "NULL": None, "nothing": None}
-    value = known[raw] if raw in known else literal(raw.removesuffix("L") if language == _R else raw)
+    value = known[raw] if raw in known else parse_literal(raw.removesuffix("L") if language == _R else raw)
     return Place(name, (), kind, path, line, value, " ".join(match[0].split()), (edit,))
 
 

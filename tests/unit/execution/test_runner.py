@@ -26,7 +26,7 @@ from studio.host import Host, create_host
 from studio.interfaces import MetricReader
 from studio.settings import Settings
 from studio.system.machine import usable_cpus, with_thread_share
-from studio.system.processes import marked
+from studio.system.processes import processes_of
 
 SLEEP = "import time\ntime.sleep(60)"
 READY = "print('ready', flush=True)\n"
@@ -59,7 +59,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         return replace(Run("p", number, 1, str(snapshot), {"train.py": text}, {}, argv, {}, folder), **changes)
 
     yield do
-    survivors = [pid for folder in folders for pid in marked(folder)]
+    survivors = [pid for folder in folders for pid in processes_of(folder)]
     for pid in survivors:
         os.kill(pid, signal.SIGKILL)
     assert survivors == []
@@ -351,10 +351,10 @@ def test_copying_is_not_the_scripts_time(make: Callable[..., Run], host: Host, m
 
     def slowly(run: Run) -> None:
         time.sleep(0.7)  # longer than the script may take
-        run_folder.prepare(run)
+        run_folder.create_run_folder(run)
         copied.append(time.time())
 
-    monkeypatch.setattr(runner, "prepare", slowly)
+    monkeypatch.setattr(runner, "create_run_folder", slowly)
     outcome, reports = carry_out(make("print('fitness: 2')", max_duration=0.6), host)
     assert (outcome.exit_code, outcome.reason, reports) == (0, "", [2.0])
     assert outcome.started >= copied[0]
@@ -369,9 +369,9 @@ def test_a_run_that_is_stopped_while_it_is_copied_never_starts(
     def slowly(run: Run) -> None:
         copying.set()
         assert stopped.wait(60)
-        run_folder.prepare(run)
+        run_folder.create_run_folder(run)
 
-    monkeypatch.setattr(runner, "prepare", slowly)
+    monkeypatch.setattr(runner, "create_run_folder", slowly)
     one = opened(host)
     one.start(run := make("print('it ran')"))
     assert copying.wait(60)
@@ -508,13 +508,13 @@ def test_asking_again_gives_a_deaf_script_no_more_time(make: Callable[..., Run],
 def test_a_stop_before_the_process_is_there_starts_none(
     make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = runner.prepare
+    prepare = runner.create_run_folder
 
     def slowly(run: Run) -> None:
         time.sleep(0.3)
         prepare(run)
 
-    monkeypatch.setattr(runner, "prepare", slowly)
+    monkeypatch.setattr(runner, "create_run_folder", slowly)
     run = make("print('started')")
     one = opened(host)
     one.start(run)
@@ -776,10 +776,10 @@ def test_no_process_outlives_a_driver_that_was_killed(home: Path, workdir: Path)
     while len([log for log in project.glob("*/1/output.log") if "up" in log.read_text()]) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert len(list(marked(str(project)))) == 4
+    assert len(list(processes_of(str(project)))) == 4
     driver.kill()
     driver.wait()
-    while list(marked(str(project))):
+    while list(processes_of(str(project))):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.execution.metric import Summary
+from studio.execution.metric import MetricValue
 from studio.experiment import Metric, Run
 from studio.metric_sources import FirstOf
 from studio.plugins.printed import PrintedReader, studio_open_metric
@@ -154,7 +154,7 @@ def test_another_key_or_no_number(tmp_path: Path, line: str, name: str) -> None:
 )
 def test_the_closest_key_wins_wherever_it_stands(tmp_path: Path, text: str, value: float) -> None:
     log(tmp_path, text)
-    summary, reader = Summary(Metric("loss")), PrintedReader("loss", run_in(tmp_path))
+    summary, reader = MetricValue(Metric("loss")), PrintedReader("loss", run_in(tmp_path))
     for report in reader.close():
         summary.add(report.value, report.source)
     assert summary.value == value
@@ -205,7 +205,7 @@ def test_any_cut_gives_the_same_values(
     data = "\n".join(lines).encode()
     whole, pieces = (tmp_path_factory.mktemp("run") for _ in range(2))
     log(whole, data)
-    one, other = Summary(Metric(name, "max")), Summary(Metric(name, "max"))
+    one, other = MetricValue(Metric(name, "max")), MetricValue(Metric(name, "max"))
     for report in PrintedReader(name, run_in(whole)).close():
         one.add(report.value, report.source)
     reader, at = PrintedReader(name, run_in(pieces)), 0
@@ -290,7 +290,7 @@ def test_a_source_that_breaks_before_another_answers_is_passed_over() -> None:
 
 def test_an_earlier_source_replaces_a_later_one() -> None:
     reader = FirstOf([Fixed([[1.0], [2.0], [3.0]], 30), Fixed([[], [9.0], [], [8.0]], 10)])
-    summary = Summary(Metric("a", "max"))
+    summary = MetricValue(Metric("a", "max"))
     seen = []
     for _ in range(4):
         for report in reader.read():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import BadInput
-from studio.execution.metric import Summary
+from studio.execution.metric import MetricValue
 from studio.experiment import Metric, Run
 from studio.plugins import regex_lines
 from studio.plugins.run_files import MOST_NAMES, studio_open_metric
@@ -38,7 +38,7 @@ def read(run: Run, name: str) -> list[tuple[int | None, float]]:
 
 
 def last(run: Run, name: str) -> float | None:
-    reader, summary = studio_open_metric(Metric(name), run), Summary(Metric(name))
+    reader, summary = studio_open_metric(Metric(name), run), MetricValue(Metric(name))
     assert reader is not None
     for report in [*reader.read(), *reader.close()]:
         summary.add(report.value, report.source)

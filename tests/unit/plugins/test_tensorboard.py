@@ -22,7 +22,7 @@ from studio.plugins import event_files
 from studio.plugins import tensorboard as plugin
 from studio.plugins.event_files import Records, scalars
 from studio.plugins.tensorboard import Logdir, TensorBoardReader, log_folder, studio_open_metric
-from studio.system.tail import bounded
+from studio.system.tail import thinned
 
 FILES = Path(__file__).parents[2] / "data/eventfiles"
 LOGGED: dict[str, Any] = json.loads((FILES / "expected.json").read_text())
@@ -520,7 +520,7 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 def test_many_values_at_once_keep_what_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: Sequence[float] = [float(at * 7919 % 2003) for at in range(2003)]
     write(run, "tb/tfevents", b"".join(event(x=value) for value in shown))
-    monkeypatch.setattr(plugin, "bounded", lambda reports: bounded(reports, 100))
+    monkeypatch.setattr(plugin, "thinned", lambda reports: thinned(reports, 100))
     got = values(TensorBoardReader("x", run))
     assert len(got) <= 101
     assert (min(got), max(got), got[-1]) == (0, 2002, shown[-1])

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from studio.project.changes import LINES, LONGEST, changed_files, difference, unused
-from studio.project.source import plan_snapshot, write_snapshot
+from studio.project.source import copy_source, scan_source
 from studio.system.copying import copy_any
 
 TREE = {"train.py": "lr = 1\nprint(lr)\n", "model/net.py": "units = 3\n", "data/train.csv": "1,2\n3,4\n"}
@@ -27,7 +27,7 @@ def copy(tmp_path, original):
     """`copy()`: the snapshot of what is in the folder now."""
 
     def take():
-        write_snapshot(plan_snapshot(original), tmp_path / "copy")
+        copy_source(scan_source(original), tmp_path / "copy")
         return tmp_path / "copy"
 
     return take

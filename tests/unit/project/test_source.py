@@ -11,7 +11,7 @@ import pytest
 from studio.errors import BadInput
 from studio.format import byte_size
 from studio.options import parse_bytes
-from studio.project.source import Snapshot, plan_snapshot, write_snapshot
+from studio.project.source import SourceFiles, copy_source, scan_source
 from studio.system.copying import copy_any, copy_file, copy_shared, copy_tree, remove_tree
 
 
@@ -30,9 +30,9 @@ def fill(folder: Path, files: Mapping[str, str | int]) -> None:
         file.write_bytes(b"x" * text if isinstance(text, int) else text.encode())
 
 
-def snapshot_of(source: Path, target: Path) -> Snapshot:
-    snapshot = plan_snapshot(source)
-    write_snapshot(snapshot, target)
+def snapshot_of(source: Path, target: Path) -> SourceFiles:
+    snapshot = scan_source(source)
+    copy_source(snapshot, target)
     return snapshot
 
 
@@ -87,7 +87,7 @@ def test_everything_is_copied_but_git_environments_and_caches(source: Path, tmp_
 
 def test_a_git_file_of_a_worktree_is_left_out_too(source: Path) -> None:
     fill(source, {".git": "gitdir: ../elsewhere", "a": ""})
-    assert plan_snapshot(source).files == ["a"]
+    assert scan_source(source).files == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -117,23 +117,23 @@ def test_studioml_ignore_is_obeyed(source: Path, pattern: str, left: list[str] |
     everything = ["a/data2/f", "a/data/f", "a/x.log", "b/data", "data/f", "data/g/h", "x.log", "x.py"]
     fill(source, dict.fromkeys(everything, ""))
     fill(source, {".studioml_ignore": pattern})
-    assert sorted(plan_snapshot(source).files) == sorted([".studioml_ignore", *(everything if left is None else left)])
+    assert sorted(scan_source(source).files) == sorted([".studioml_ignore", *(everything if left is None else left)])
 
 
 def test_an_ignore_file_in_a_strange_encoding_is_no_obstacle(source: Path) -> None:
     (source / ".studioml_ignore").write_bytes(b"\xff\xfe\r\ndata/\r\n*.bin\r\n")
     fill(source, {"data/x": "", "y.bin": "", "z": ""})
-    assert plan_snapshot(source).files == [".studioml_ignore", "z"]
+    assert scan_source(source).files == [".studioml_ignore", "z"]
 
 
 def test_a_home_inside_the_source_is_left_out_by_whatever_way_it_is_reached(source: Path) -> None:
     fill(source, {"runs/home/projects/p/studio.db": "x", "runs/x": "", "a": ""})
     (source / "link").symlink_to("runs/home")
-    snapshot = plan_snapshot(source, leave_out=[source / "runs" / "home"])
+    snapshot = scan_source(source, leave_out=[source / "runs" / "home"])
     assert snapshot.files == ["a", "runs/x"]
     assert snapshot.links == {}
     (source / "alias").symlink_to(source.parent / "source")
-    assert plan_snapshot(source, leave_out=[source / "alias" / "runs" / "home"]).files == ["a", "runs/x"]
+    assert scan_source(source, leave_out=[source / "alias" / "runs" / "home"]).files == ["a", "runs/x"]
 
 
 # --- links, pipes and what cannot be read -----------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_a_script_behind_a_link_takes_new_text_without_changing_what_the_link_po
 def test_pipes_and_sockets_are_left_out_with_a_word(source: Path, tmp_path: Path) -> None:
     fill(source, {"a": "1"})
     os.mkfifo(source / "pipe")
-    found: list[Snapshot] = []
+    found: list[SourceFiles] = []
     thread = threading.Thread(target=lambda: found.append(snapshot_of(source, tmp_path / "copy")), daemon=True)
     thread.start()
     thread.join(5)
@@ -288,7 +288,7 @@ def test_a_link_that_cannot_be_followed_is_left_out(
         return follow(path, **options)
 
     monkeypatch.setattr(os.path, "realpath", realpath)
-    snapshot = plan_snapshot(source)
+    snapshot = scan_source(source)
     assert (snapshot.files, snapshot.links) == (["a"], {})
     assert snapshot.notices == ["cwd cannot be read and is left out"]
 
@@ -306,21 +306,21 @@ def test_a_name_that_is_no_text_is_copied(source: Path, tmp_path: Path) -> None:
 def test_a_source_that_is_too_large_names_the_largest_and_the_ways_out(source: Path) -> None:
     fill(source, {"data/a": 3000, "data/b/c": 3000, "models/x": 2000, "one.bin": 1000, "small/x": 10, "train.py": 1})
     with pytest.raises(BadInput) as caught:
-        plan_snapshot(source, max_bytes=9000)
+        scan_source(source, max_bytes=9000)
     message = str(caught.value)
     assert "has 9.0 kB, more than the 9.0 kB" in message
     assert "largest: data (6.0 kB), models (2.0 kB), one.bin (1.0 kB). " in message
     for way in ("--capture-once data:data", ".studioml_ignore", "--max-workspace 9.9kB"):
         assert way in message
-    assert plan_snapshot(source, max_bytes=9011).bytes == 9011
-    assert plan_snapshot(source, leave_out=[source / "data"], max_bytes=4000).bytes == 3011
+    assert scan_source(source, max_bytes=9011).bytes == 9011
+    assert scan_source(source, leave_out=[source / "data"], max_bytes=4000).bytes == 3011
 
 
 def test_what_is_left_out_and_what_links_point_to_does_not_count(source: Path, tmp_path: Path) -> None:
     fill(tmp_path, {"big": 5000})
     fill(source, {".git/pack": 5000, "skip/x": 5000, ".studioml_ignore": "skip", "a": 10})
     (source / "big").symlink_to("../big")
-    assert plan_snapshot(source, max_bytes=100).bytes == 14
+    assert scan_source(source, max_bytes=100).bytes == 14
 
 
 # --- independent copies -----------------------------------------------------------------------------------------------
@@ -427,8 +427,8 @@ def test_sizes_are_shown_and_read_back() -> None:
 
 def test_many_files_are_said(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(source, {**{f"data/{number}": "" for number in range(5)}, "train.py": ""})
-    assert plan_snapshot(source).notices == []
+    assert scan_source(source).notices == []
     monkeypatch.setattr("studio.project.source.MANY_FILES", 5)
-    (notice,) = plan_snapshot(source).notices
+    (notice,) = scan_source(source).notices
     assert notice.startswith("6 files are copied for each experiment, 5 of them in data")
     assert "--capture-once data:data" in notice

@@ -13,7 +13,7 @@ from studio import hookimpl
 from studio.entry_points import find_entry_points
 from studio.errors import PluginError, PluginFailed, RangeError
 from studio.experiment import Metric, Run
-from studio.host import Host, blame, create_host
+from studio.host import Host, create_host, plugin_call
 from studio.interfaces import MetricReader, Optimizer
 from studio.space import Choice, Constant, Space, Suggestion
 
@@ -69,7 +69,7 @@ def install(site: Path) -> Install:
 
 
 def names(host: Host, kind: str = "optimizer") -> list[str]:
-    return [piece.name for piece in host.pieces(kind)]
+    return [piece.name for piece in host.items(kind)]
 
 
 def a_run(tmp_path: Path) -> Run:
@@ -82,7 +82,7 @@ def a_run(tmp_path: Path) -> Run:
 def test_the_built_ins_come_through_entry_points_of_this_distribution() -> None:
     host = create_host()
     assert {"grid", "random", "cma"} <= set(names(host))
-    assert {piece.distribution for piece in host.pieces() if piece.name in ("grid", "local", "fitness")} == {
+    assert {piece.distribution for piece in host.items() if piece.name in ("grid", "local", "fitness")} == {
         "studio-search"
     }
     assert host.problems == []
@@ -93,7 +93,7 @@ def test_an_installed_distribution_adds_an_optimizer(install: Install) -> None:
     install("Acme.Studio_plugins", "acme_search", optimizer_text("acme", aliases=("road-runner",)), version="2.1")
     host = create_host()
     assert host.optimizer("acme") is host.optimizer("road-runner")
-    piece = next(piece for piece in host.pieces("optimizer") if piece.name == "acme")
+    piece = next(piece for piece in host.items("optimizer") if piece.name == "acme")
     assert (piece.distribution, piece.version, piece.kind) == ("acme-studio-plugins", "2.1", "optimizer")
 
 
@@ -322,8 +322,8 @@ class MyPlugin:
 def test_a_host_of_given_plugins_alone() -> None:
     host = create_host(entry_points=False, plugins=[MyPlugin()])
     assert names(host) == ["mine"]
-    assert [piece.distribution for piece in host.pieces("optimizer")] == ["this program"]
-    assert [piece.kind for piece in host.pieces()] == ["optimizer", "range parser", "metric extractor"]
+    assert [piece.distribution for piece in host.items("optimizer")] == ["this program"]
+    assert [piece.kind for piece in host.items()] == ["optimizer", "range parser", "metric extractor"]
     with pytest.raises(RangeError, match="no range parser takes it"):
         host.parse_range("lr", "1,2", grid=True)
 
@@ -366,10 +366,10 @@ def test_the_first_answer_ends_the_question() -> None:
 def test_a_method_that_raises_is_blamed_with_its_place() -> None:
     with (
         pytest.raises(PluginFailed, match=r"mine failed in ask: ZeroDivisionError: .*test_host\.py:\d+"),
-        blame(Mine, "ask"),
+        plugin_call(Mine, "ask"),
     ):
         raise ZeroDivisionError("division")
-    with pytest.raises(RangeError, match="plain"), blame(Mine, "ask"):
+    with pytest.raises(RangeError, match="plain"), plugin_call(Mine, "ask"):
         raise RangeError("plain")
 
 

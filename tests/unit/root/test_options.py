@@ -5,7 +5,7 @@ from typing import Any, Literal, Optional, Union
 import pytest
 
 from studio.errors import PluginError
-from studio.options import options_of, split_pairs, type_name, typed
+from studio.options import convert_options, options_of, split_pairs, type_name
 
 
 class Piece:
@@ -85,7 +85,7 @@ class Unresolvable:
     ],
 )
 def test_a_text_becomes_what_the_signature_says(option: str, text: str, value: Any) -> None:
-    got = typed(Piece, {option: text})
+    got = convert_options(Piece, {option: text})
     assert got == {option: value}
     assert type(got[option]) is type(value)
 
@@ -103,42 +103,42 @@ def test_a_text_becomes_what_the_signature_says(option: str, text: str, value: A
 )
 def test_a_text_of_another_type_is_refused_with_the_type(option: str, text: str, expected: str) -> None:
     with pytest.raises(PluginError, match=f"optimizer piece: option {option}: '{text}' is not {expected}$"):
-        typed(Piece, {option: text})
+        convert_options(Piece, {option: text})
 
 
 def test_what_a_program_gives_is_passed_on_as_it_is() -> None:
     value = object()
-    assert typed(Piece, {"count": 3, "bare": value}) == {"count": 3, "bare": value}
+    assert convert_options(Piece, {"count": 3, "bare": value}) == {"count": 3, "bare": value}
 
 
 def test_an_unknown_option_is_refused_with_the_close_ones_or_the_list() -> None:
     with pytest.raises(PluginError, match=r"optimizer piece has no option 'cuont'; did you mean 'count'\?"):
-        typed(Piece, {"cuont": "1"})
+        convert_options(Piece, {"cuont": "1"})
     with pytest.raises(PluginError, match=r"there are: .*count, either, flag.*word"):
-        typed(Piece, {"zzz": "1"})
+        convert_options(Piece, {"zzz": "1"})
     with pytest.raises(PluginError, match="backend plain has no option 'x': it takes none"):
-        typed(Plain, {"x": "1"}, "backend")
+        convert_options(Plain, {"x": "1"}, "backend")
 
 
 @pytest.mark.parametrize("name", ["self", "space", "seed"])
 def test_what_studio_gives_is_no_option(name: str) -> None:
     assert name not in options_of(Piece)
     with pytest.raises(PluginError, match="not an option"):
-        typed(Piece, {name: "1"})
+        convert_options(Piece, {name: "1"})
 
 
 def test_an_option_without_default_has_to_be_given() -> None:
-    assert typed(Needy, {"points": "3"}) == {"points": 3}
+    assert convert_options(Needy, {"points": "3"}) == {"points": 3}
     with pytest.raises(PluginError, match="optimizer needy needs an option: give -O points=…"):
-        typed(Needy, {})
+        convert_options(Needy, {})
 
 
 def test_a_class_that_takes_any_option_gets_any() -> None:
-    assert typed(Open, {"points": "3", "x": "4", "y": "hello"}) == {"points": 3, "x": 4, "y": "hello"}
+    assert convert_options(Open, {"points": "3", "x": "4", "y": "hello"}) == {"points": 3, "x": 4, "y": "hello"}
 
 
 def test_an_annotation_that_cannot_be_resolved_is_no_obstacle() -> None:
-    assert typed(Unresolvable, {"n": "3"}) == {"n": 3}
+    assert convert_options(Unresolvable, {"n": "3"}) == {"n": 3}
 
 
 def test_type_names() -> None:

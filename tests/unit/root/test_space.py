@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from studio.errors import BadInput, RangeError
 from studio.space import LARGEST_INTEGER, Array, Choice, Constant, Integer, Real, Space
-from studio.text import is_number, literal
+from studio.text import is_number, parse_literal
 
 finite = st.floats(-1e300, 1e300)
 above_0 = st.floats(1e-300, 1e300)
@@ -288,6 +288,6 @@ def test_missing_values(space):
     }.items(),
 )
 def test_literals(text, value):
-    assert literal(text) == value
-    assert type(literal(text)) is type(value)
+    assert parse_literal(text) == value
+    assert type(parse_literal(text)) is type(value)
     assert is_number(text) == (type(value) in (int, float))

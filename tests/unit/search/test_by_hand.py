@@ -129,10 +129,10 @@ def test_requests_come_back_as_they_were_left(tmp_path):
         Request("pause"),
     ]
     for request in left:
-        requests.leave(tmp_path, request)
+        requests.post(tmp_path, request)
     found = [request for _, request in requests.pending(tmp_path)]
     assert sorted(found, key=str) == sorted(left, key=str)
-    requests.drop_outdated(tmp_path)  # a pause was for a driver that has ended; what is to be done stays to be done
+    requests.discard_stale(tmp_path)  # a pause was for a driver that has ended; what is to be done stays to be done
     assert {request.action for _, request in requests.pending(tmp_path)} == {"queue", "budget"}
 
 

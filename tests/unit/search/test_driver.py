@@ -124,7 +124,7 @@ class Lab:
         return [(run.number, run.attempt) for run in self.fake.started]
 
     def ask(self, action: str, *numbers: int) -> None:
-        requests.leave(self.folder, requests.Request(action, list(numbers)))
+        requests.post(self.folder, requests.Request(action, list(numbers)))
 
     @property
     def tells(self) -> list[tuple[int | None, float | None]]:

@@ -5,7 +5,7 @@ import pytest
 from studio.errors import BadInput
 from studio.experiment import FAILURES, Experiment
 from studio.search.failures import FIRST, IN_A_ROW, FailureWatch
-from studio.settings import parse_endings, parse_retries
+from studio.settings import parse_retries, parse_stop_on
 
 NONE = {"crash": 0, "memory": 0, "timeout": 0, "lost": 3, "metric": 0}  # what is tried again by default
 
@@ -92,7 +92,7 @@ def test_bad_retries_are_quoted_in_one_line(given, quoted, advice):
     ],
 )
 def test_classes_that_end_the_search(given, ends):
-    assert parse_endings(given) == ends
+    assert parse_stop_on(given) == ends
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_classes_that_end_the_search(given, ends):
     ],
 )
 def test_bad_endings_are_quoted_in_one_line(given, quoted, advice):
-    check_refusal(parse_endings, given, "--on-failure", quoted, advice)
+    check_refusal(parse_stop_on, given, "--on-failure", quoted, advice)
 
 
 def check_refusal(parse, given, option, quoted, advice):
@@ -150,7 +150,7 @@ def watch(*statuses):
     said = []
     for number, text in enumerate(statuses, 1):
         status = text if text in ("completed", "stopped", "pruned") else "failed"
-        said.append(one.hopeless(Experiment("p", number, status, {}, reason=text)))
+        said.append(one.add(Experiment("p", number, status, {}, reason=text)))
     return said
 
 
@@ -223,7 +223,7 @@ def test_it_is_named_once_and_never_after_a_success(tmp_path):
     assert watch.advice(failed(NO_TORCH), "python", tmp_path)
     assert not watch.advice(failed(NO_TORCH), "python", tmp_path)
     watch = FailureWatch(True)
-    watch.hopeless(Experiment("p", 1, "completed", {}))
+    watch.add(Experiment("p", 1, "completed", {}))
     assert not watch.advice(failed(NO_TORCH), "python", tmp_path)
 
 

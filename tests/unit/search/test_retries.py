@@ -206,7 +206,7 @@ def test_the_optimizer_hears_the_last_attempt_and_a_retry_by_hand(lab: Lab, retr
     lab.run(in_vain("crash"), "1:2:i", optimizer="hears", no_baseline=True, retry_failed=retries)
     first = [(1, None), (2, 1.0 if retries else None)]
     assert Hears.heard == first
-    inbox.leave(lab.folder, inbox.Request("retry", [2]))
+    inbox.post(lab.folder, inbox.Request("retry", [2]))
     lab.resume(in_vain("crash"))
     assert Hears.heard[2:] == [*first, (2, 1.0)]  # the journal again, then the news
     assert lab.tells == {1: 1, 2: 2}

@@ -14,10 +14,10 @@ def broken(*arguments):
 @pytest.mark.parametrize(
     ("module", "name", "call"),
     [
-        (resume.requests, "drop_outdated", lambda: studio.resume("p")),
+        (resume.requests, "discard_stale", lambda: studio.resume("p")),
         (resume, "kill_tree", lambda: studio.resume("p")),
         (run, "kill_tree", lambda: run.remove("p")),
-        (creation, "is_whole", lambda: studio.run("train.py", hyperparams={"lr": "1"}, project="new")),
+        (creation, "project_exists", lambda: studio.run("train.py", hyperparams={"lr": "1"}, project="new")),
     ],
 )
 def test_an_error_before_it_begins_lets_the_project_go(home, script, monkeypatch, module, name, call):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.system import tail
-from studio.system.tail import Lines, Tail, Value, bounded
+from studio.system.tail import Lines, Sample, Tail, thinned
 
 
 @pytest.fixture
@@ -203,14 +203,14 @@ def test_half_a_line_of_a_replaced_file_is_forgotten(file: Path) -> None:
 
 
 def test_few_values_stay_as_they_are() -> None:
-    some: list[Value] = [(0, 1.0), (1, float("nan")), (None, 2.0)]
-    assert bounded(some) is some
+    some: list[Sample] = [(0, 1.0), (1, float("nan")), (None, 2.0)]
+    assert thinned(some) is some
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(), min_size=11, max_size=60))
 def test_many_values_keep_their_extremes_their_last_and_their_order(values: list[float]) -> None:
-    kept = bounded(list(enumerate(values)), 10)
+    kept = thinned(list(enumerate(values)), 10)
     steps = [step for step, _ in kept if step is not None]
     assert steps == sorted(set(steps))
     assert len(kept) <= len(values) // 2 + 3
