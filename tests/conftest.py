@@ -4,15 +4,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from studio.cli import main
+from studio.experiment import Outcome
+from studio.project.project import Project
+from studio.project.store import Store
+from studio.settings import Settings, parse_direction, parse_metric
 
 # Started by `nohup`, or by a script in its background, the session ignores signals that its children are to hear.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -78,6 +84,38 @@ def script(workdir: Path) -> Callable[[str, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def recorded(home: Path) -> Callable[..., Project]:
+    """`recorded("p", [({"x": 1}, 0.5), ({"x": 2}, "exit code 1")], metric="loss:min")`: a project whose experiments nobody ran.
+
+    Each is its values with its metric, or with the reason why it failed.
+    """
+
+    def make(name: str, results: Sequence[tuple[dict[str, Any], float | str]], **given: Any) -> Project:
+        settings = Settings(**{"script": "train.py", "optimizer": "random"} | given)
+        folder = home / "projects" / name
+        folder.mkdir(parents=True)
+        store = Store.create(folder, settings.as_dict())
+        sign = parse_direction(settings.direction, parse_metric(settings.metric))
+        store.set_meta("source", {"folder": os.getcwd(), "snapshot": "source"})
+        with store.transaction():
+            for number, (values, result) in enumerate(results, 1):
+                store.ask(number, values, None)
+                store.attempt_started(number, 1)
+                reason = result if isinstance(result, str) else ""
+                value = None if isinstance(result, str) else result
+                begun = time.time()
+                outcome = Outcome(number, 1, int(bool(reason)), None, reason, begun, begun + 2, 2.0)
+                store.attempt_ended(outcome, "failed" if reason else "completed", value)
+                store.tell(number, None if value is None else sign * value)
+                (folder / str(number) / "1").mkdir(parents=True)
+                (folder / str(number) / "1" / "output.log").write_text(f"{result}\n")
+        store.close()
+        return Project(name)
+
+    return make
 
 
 @pytest.fixture

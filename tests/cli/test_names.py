@@ -7,15 +7,12 @@ import pytest
 from studio.cli import names
 from studio.errors import BadInput, ProjectError
 
-TRAIN = "x = 1\nif x == 2: raise SystemExit(1)\nprint('fitness:', x)\n"
-
 
 @pytest.fixture
-def projects(command, script):
+def projects(recorded, workdir):
     """Three projects, `digits-old` being the newest."""
-    script("train.py", TRAIN)
     for name in ("digits", "words", "digits-old"):
-        command("run", "--quiet", f"--project={name}", "--hp=x=1,2,3", "train.py")
+        recorded(name, [({"x": 1}, 1.0), ({"x": 2}, "exit code 1"), ({"x": 3}, 3.0)], ranges={"x": "1,2,3"})
 
 
 @pytest.mark.parametrize(
@@ -65,8 +62,8 @@ def test_an_experiment_of_another_project_is_refused(projects):
         names.project_and_experiments(["w", "digits/1"])
 
 
-def test_a_project_whose_name_is_a_number_comes_first(projects, command):
-    command("run", "--quiet", "--project=3", "--hp=x=1", "train.py")
+def test_a_project_whose_name_is_a_number_comes_first(projects, recorded):
+    recorded("3", [])
     assert names.project_and_experiments(["3"]) == ("3", [])
 
 
@@ -77,15 +74,9 @@ def test_an_experiment_may_leave_out_its_project(projects, command, text, key):
     assert command("runs", "logs", *([text] if text else [])).code == 0
 
 
-@pytest.mark.parametrize("name", ["export", "resume", "retry", "confirm"])
+@pytest.mark.parametrize("name", ["export", "resume", "retry", "confirm", "add x=7"])
 def test_commands_take_the_newest(projects, command, name):
-    assert command(name).err.startswith("studio: project digits-old\n")
-
-
-def test_values_alone_are_added_to_the_newest(projects, command):
-    assert command("add", "--quiet", "x=7").err.startswith("studio: project digits-old\n")
-    assert [one["values"]["x"] for one in json.loads(command("runs", "list", "d", "--json").out or "[]")] == []
-    assert json.loads(command("runs", "list", "digits-", "--json").out)[-1]["values"] == {"x": 7}
+    assert command(*name.split()).err.startswith("studio: project digits-old\n")
 
 
 def test_what_cannot_be_undone_needs_a_whole_name(projects, command, home):
