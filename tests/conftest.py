@@ -100,6 +100,7 @@ def recorded(home: Path) -> Callable[..., Project]:
         store = Store.create(folder, settings.as_dict())
         sign = parse_direction(settings.direction, parse_metric(settings.metric))
         store.set_meta("source", {"folder": os.getcwd(), "snapshot": "source"})
+        store.begin_session()
         with store.transaction():
             for number, (values, result) in enumerate(results, 1):
                 store.ask(number, values, None)
@@ -112,6 +113,7 @@ def recorded(home: Path) -> Callable[..., Project]:
                 store.tell(number, None if value is None else sign * value)
                 (folder / str(number) / "1").mkdir(parents=True)
                 (folder / str(number) / "1" / "output.log").write_text(f"{result}\n")
+        store.end_session("done")
         store.close()
         return Project(name)
 

@@ -30,7 +30,6 @@ from studio.testing.journals import (
 )
 
 SEED = 20240229
-ASKS = 24  # suggestions in most tests
 COUNTABLE = 10_000  # grids and samples up to this size are asked completely
 
 
@@ -42,25 +41,27 @@ class OptimizerContract:
             options = {"popsize": 6}        # keyword arguments of Mine, if it needs any
 
     With `grid = True` the spaces consist of choices and constants, else of every kind of hyperparameter.
-    Set `deterministic = True` for an optimizer that ignores the seed by design, such as a grid.
+    Set `deterministic = True` for an optimizer that ignores the seed by design, such as a grid. Most tests ask for `asks`
+    suggestions; one that takes long for each may have fewer.
     """
 
     optimizer: ClassVar[type[Optimizer]]
     options: ClassVar[Mapping[str, Any]] = {}
     deterministic: ClassVar[bool] = False
+    asks: ClassVar[int] = 24
 
     # -- what is asked for
 
     def test_stays_in_every_kind_of_space(self) -> None:
         """Names, kinds of values, ranges and a JSON-able point, in spaces of each kind of hyperparameter."""
         for space in self._spaces().values():
-            search(self._new(space), space, middle_is_best(space), ASKS)
+            search(self._new(space), space, middle_is_best(space), self.asks)
 
     def test_does_not_repeat_itself(self) -> None:
         """No suggestion comes twice, if values are continuous or the optimizer is a grid."""
         space = self._large_space()
         seen: dict[str, int] = {}
-        for event in search(self._new(space), space, middle_is_best(space), ASKS):
+        for event in search(self._new(space), space, middle_is_best(space), self.asks):
             if isinstance(event, Asked):
                 first = seen.setdefault(as_json(event.suggestion.values), event.number)
                 assert first == event.number, f"suggestion {event.number} has the values of suggestion {first}"
@@ -71,7 +72,7 @@ class OptimizerContract:
             return
         space = self._large_space()
         fitness = middle_is_best(space)
-        one, other = (values_of(search(self._new(space, seed), space, fitness, ASKS)) for seed in (SEED, SEED + 1))
+        one, other = (values_of(search(self._new(space, seed), space, fitness, self.asks)) for seed in (SEED, SEED + 1))
         assert one != other, (
             f"seeds {SEED} and {SEED + 1} ask for the same {len(one)} suggestions: use `seed`, or set "
             "`deterministic = True` in this suite if that is meant"
@@ -100,7 +101,7 @@ class OptimizerContract:
                 for number, part in enumerate((0.25, 0.75), 1):
                     known = replace(space.suggestion(np.full(space.dimensions, part)), number=number)
                     tell(optimizer, known, fitness(known) if number == 1 else None)
-                paths.append(values_of(search(optimizer, space, fitness, ASKS)))
+                paths.append(values_of(search(optimizer, space, fitness, self.asks)))
             assert paths[0] or optimizer.done, f"{label} space: it asks for nothing when it was told of values before"
             assert paths[0] == paths[1], f"{label} space: values that it was told of make it ask differently each time"
 
@@ -127,7 +128,7 @@ class OptimizerContract:
         paths = []
         for state in (1, 2):
             with global_generators(state):
-                paths.append(values_of(search(self._new(space), space, middle_is_best(space), ASKS)))
+                paths.append(values_of(search(self._new(space), space, middle_is_best(space), self.asks)))
         assert paths[0] == paths[1], (
             "the same seed and the same results gave other suggestions: draw from a generator of your own, "
             "numpy.random.default_rng(seed), and look at no clock"
@@ -138,7 +139,7 @@ class OptimizerContract:
         space = self._mixed_space()
         with global_generators(3):
             before = random.getstate(), as_json(np.random.get_state(legacy=True))
-            search(self._new(space), space, middle_is_best(space), ASKS)
+            search(self._new(space), space, middle_is_best(space), self.asks)
             after = random.getstate(), as_json(np.random.get_state(legacy=True))
         assert before[0] == after[0], "the state of Python's `random` changed: use random.Random(seed)"
         assert before[1] == after[1], "the state of `numpy.random` changed: use numpy.random.default_rng(seed)"
@@ -146,7 +147,7 @@ class OptimizerContract:
     def test_none_from_ask_changes_nothing(self) -> None:
         """Any number of asks that return None leave the optimizer unchanged."""
         space = self._mixed_space()
-        journals = [search(self._new(space), space, middle_is_best(space), 3 * ASKS, 8, vain) for vain in (1, 5)]
+        journals = [search(self._new(space), space, middle_is_best(space), 3 * self.asks, 8, vain) for vain in (1, 5)]
         assert values_of(journals[0]) == values_of(journals[1]), (
             "an ask() that returned None changed what was suggested afterwards: change state only with a suggestion"
         )
@@ -160,7 +161,7 @@ class OptimizerContract:
         space = self._mixed_space()
         for fitness in (middle_is_best(space), lambda suggestion: None):
             optimizer = self._new(space)
-            for event in search(optimizer, space, fitness, 2 * ASKS, 8):
+            for event in search(optimizer, space, fitness, 2 * self.asks, 8):
                 if isinstance(event, Reported) and event.ended:
                     report(optimizer, event.suggestion, event.step + 1, event.fitness)
 
@@ -183,7 +184,7 @@ class OptimizerContract:
             return
         space = self._mixed_space()
         optimizer, fitness = self._new(space), middle_is_best(space)
-        for number in range(2 * ASKS):
+        for number in range(2 * self.asks):
             suggestion = ask(optimizer, space)
             if suggestion is None:
                 return
@@ -203,7 +204,7 @@ class OptimizerContract:
         space = self._mixed_space()
         optimizer = self._new(space)
         fitness = middle_is_best(space)
-        journal = search(optimizer, space, lambda _: None, ASKS)
+        journal = search(optimizer, space, lambda _: None, self.asks)
         suggestions = [event.suggestion for event in journal if isinstance(event, Told)]
         for number, suggestion in enumerate(suggestions):
             for _ in range(1 + number % 2):
@@ -218,7 +219,7 @@ class OptimizerContract:
         for label, space in self._spaces().items():
             optimizer, fitness = self._new(space), middle_is_best(space)
             kept: list[tuple[Suggestion, str]] = []
-            while len(kept) < ASKS and (suggestion := ask(optimizer, space)) is not None:
+            while len(kept) < self.asks and (suggestion := ask(optimizer, space)) is not None:
                 kept.append((suggestion, as_json(suggestion)))
                 tell(optimizer, suggestion, fitness(suggestion))
             for suggestion, text in kept:
@@ -231,7 +232,7 @@ class OptimizerContract:
         if self.optimizer.needs_fitness:
             return
         space = self._mixed_space()
-        told = values_of(search(self._new(space), space, middle_is_best(space), ASKS))
+        told = values_of(search(self._new(space), space, middle_is_best(space), self.asks))
         optimizer = self._new(space)
         ahead = [as_json(suggestion.values) for _ in told if (suggestion := ask(optimizer, space)) is not None]
         assert told == ahead, (
@@ -244,7 +245,7 @@ class OptimizerContract:
         fitness = middle_is_best(space)
         asked, silent = self._new(space), self._new(space)
         told = []
-        for number in range(1, ASKS + 1):
+        for number in range(1, self.asks + 1):
             suggestion, other = ask(asked, space), ask(silent, space)
             if suggestion is None or other is None:
                 break
@@ -280,13 +281,17 @@ class OptimizerContract:
             assert suggestion.number is not None
             return told(suggestion.number, fitness(suggestion))
 
-        for outstanding in (1, 4):
-            search(self._new(space), space, value, 2 * ASKS, outstanding)
+        search(self._new(space), space, value, self.asks, outstanding=1)
+        search(self._new(space), space, value, 2 * self.asks, outstanding=4)
 
     def _replay(self, outstanding: int) -> None:
         space = self._mixed_space()
         journal = search(
-            self._new(space), space, failing_now_and_then(space), max(2 * ASKS, outstanding + ASKS), outstanding
+            self._new(space),
+            space,
+            failing_now_and_then(space),
+            max(2 * self.asks, outstanding + self.asks),
+            outstanding,
         )
         optimizer = self._new(space)
         for event in journal:

@@ -23,36 +23,46 @@ def package(new):
     return new("optimizer")
 
 
-def installed(package, tmp_path):
-    """An environment in which the package counts as installed: its folder, with the metadata that pip would write."""
-    info = tmp_path / "site" / "studio_my_search-0.1.0.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Name: studio-my-search\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[studio]\nmy-search = studio_my_search\n")
-    return {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{info.parent}"}
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Have a package count as installed: its folder in sight, with the metadata that pip would write."""
+
+    def call(package):
+        info = tmp_path / "site" / "studio_my_search-0.1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Name: studio-my-search\nVersion: 0.1.0\n")
+        (info / "entry_points.txt").write_text("[studio]\nmy-search = studio_my_search\n")
+        monkeypatch.setattr(sys, "path", [str(package), str(info.parent), *sys.path])
+        monkeypatch.setenv("PYTHONPATH", f"{package}{os.pathsep}{info.parent}")
+        monkeypatch.delitem(sys.modules, "studio_my_search", raising=False)
+
+    return call
 
 
-@pytest.mark.parametrize("kind", ["optimizer", "metric"])
-def test_it_passes_its_tests(new, kind, tmp_path):
-    package = new(kind)
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(package)]
-    done = subprocess.run(command, env=installed(package, tmp_path), capture_output=True, text=True, check=False)
+def test_it_passes_its_tests(command, workdir):
+    """Both kinds side by side, in one session of pytest."""
+    for kind in ("optimizer", "metric"):
+        assert command("plugins", "new", kind, f"my-{kind}").code == 0
+    folders = [f"studio-my-{kind}" for kind in ("optimizer", "metric")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    tests = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *folders]
+    done = subprocess.run(tests, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_it_runs_a_search(package, tmp_path, studio, script):
+def test_it_runs_a_search(package, install, command, script):
+    install(package)
     script("train.py", "lr = 1\nprint('fitness:', -abs(lr - 0.01))\n")
     options = ("--optimizer=my-search", "-O", "spread=0.3", "--max-experiments=3", "--hp=lr=1e-4:1:l")
-    result = studio("run", *options, "train.py", env=installed(package, tmp_path))
+    result = command("run", *options, "train.py")
     assert result.code == 0, result.err
-    assert "my-search" in studio("plugins", env=installed(package, tmp_path)).out
+    assert "my-search" in command("plugins").out
 
 
-def test_a_metric_ranks_a_search(new, tmp_path, studio, script):
-    package = new("metric")
+def test_a_metric_ranks_a_search(new, install, command, script):
+    install(new("metric"))
     script("train.py", "lr = 1\nopen('log.txt', 'w').write(f'loss={lr}\\n')\n")
-    options = ("--metric=my-search:log.txt:loss:min", "--hp=lr=0.5,0.25")
-    result = studio("run", *options, "train.py", env=installed(package, tmp_path))
+    result = command("run", "--metric=my-search:log.txt:loss:min", "--hp=lr=0.5,0.25", "train.py")
     assert result.code == 0, result.err
     assert "my-search:log.txt:loss 0.25  lr=0.25" in result.err
 

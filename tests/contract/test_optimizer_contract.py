@@ -42,10 +42,12 @@ class TestTPE(OptimizerContract):
 
 class TestGaussianProcess(OptimizerContract):
     optimizer = GaussianProcess
+    asks = 14  # beyond its first design
 
 
 class TestAuto(OptimizerContract):
     optimizer = Auto
+    asks = 10
 
 
 class TestCMAESWithOptions(OptimizerContract):

@@ -94,13 +94,13 @@ def steps(block: Block) -> Iterator[Step]:
 @pytest.fixture
 def follow(workdir, command, monkeypatch):
     """Follows a page in the working directory."""
+    # as in an environment that is activated
+    monkeypatch.setenv("PATH", os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run_python(*arguments):
-        # as in an environment that is activated
-        path = {"PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}
-        env = {**os.environ, **path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         done = subprocess.run(
-            [sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=TOGETHER, check=False
+            [sys.executable, *arguments], capture_output=True, text=True, timeout=TOGETHER, check=False
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -111,29 +111,39 @@ def follow(workdir, command, monkeypatch):
             return result.code, f"{result.out}\n{result.err}"
         if program == "python":
             return run_python(*arguments)
-        if program == "pytest":
-            return run_python("-m", "pytest", *arguments)
         if line.startswith("pip install -e "):
             install(workdir / arguments[-1], monkeypatch)
             return 0, ""
         raise AssertionError(f"`{line}`: this test cannot run {program}; show it in a ```bash block")
 
+    def check(where, step, result, expected=0):
+        code, output = result
+        assert code == expected, f"{where}: `{step.command}` gave {code}: {output}"
+        for line in step.shown:
+            assert pattern(line).search(output), f"{where}: `{step.command}` did not show\n{line}\nbut\n{output}"
+
     def go(page):
+        tests = []  # of pytest, which is started once, at the end of the page
         for block in blocks(page):
             where = f"{page.name}:{block.line}"
             if "title" in block.info:
                 write(workdir / block.info["title"], block.text)
             elif block.language == "python":
-                code, output = run_python("-W", "error", "-c", block.text)
-                assert code == 0, f"{where}: {output}"
+                try:  # in this process, without half a second of imports
+                    exec(compile(block.text, where, "exec"), {"__name__": "__main__"})  # noqa: S102 - our own page
+                except BaseException as error:
+                    raise AssertionError(f"{where}: {error!r}") from error
             elif block.language == "console":
                 for step in steps(block):
-                    code, output = run(step.command)
-                    assert code == int(block.info.get("exit", 0)), f"{where}: `{step.command}` gave {code}: {output}"
-                    for line in step.shown:
-                        assert pattern(line).search(output), (
-                            f"{where}: `{step.command}` did not show\n{line}\nbut\n{output}"
-                        )
+                    if step.command.startswith("pytest "):
+                        tests.append((where, step))
+                    else:
+                        check(where, step, run(step.command), int(block.info.get("exit", 0)))
+        if tests:
+            words = [word for _, step in tests for word in shlex.split(step.command)[1:]]
+            result = run_python("-m", "pytest", "-p", "no:cacheprovider", *words)
+            for where, step in tests:
+                check(where, step, result)
 
     return go
 
@@ -189,6 +199,7 @@ def test_examples_are_shown_as_they_are(page, example):
     )
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the end of a program closes its files
 @pytest.mark.parametrize("page", RUN, ids=named)
 def test_page_does_what_it_says(page, follow):
     follow(page)

@@ -56,7 +56,10 @@ def test_a_search_goes_on_from_an_earlier_one(earlier, capsys):
         ({"learn_from": "earlier", "hyperparams": {"lr": "5:9"}}, "all of its results lie outside"),
     ],
 )
-def test_what_cannot_be_learned_from(earlier, given, says):
+def test_what_cannot_be_learned_from(recorded, script, given, says):
+    script("train.py", TRAIN)
+    ranges = {"lr": "0:1", "width": "8:64:i"}
+    recorded("earlier", [({"lr": x / 10, "width": 8 + x}, 0.5) for x in range(1, 5)], ranges=ranges, optimizer="gp")
     settings = {"hyperparams": {"lr": "0:1"}, "project": "p", "max_experiments": 1, **TOGETHER, **given}
     with pytest.raises((BadInput, studio.errors.StudioError), match=says):
         run("train.py", **settings)
