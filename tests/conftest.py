@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from studio.cli import main
 from studio.experiment import Outcome
@@ -26,10 +26,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)  # ignored still; a program that it starts has the default
 
-# The same examples in every run; `make test-long` draws new ones.
-settings.register_profile("repeatable", derandomize=True)
-if not os.environ.get("STUDIO_TEST_LONG"):
-    settings.load_profile("repeatable")
+# The same examples in every run; `make test-long` draws new ones. No example has a deadline: other tests use the CPUs, too.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("new", settings.get_profile("repeatable"), derandomize=False)
+settings.load_profile("new" if os.environ.get("STUDIO_TEST_LONG") else "repeatable")
 
 
 # Temporary files lie in memory where that is large enough and programs in it may be started: a search waits for the disk

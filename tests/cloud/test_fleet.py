@@ -859,4 +859,4 @@ class Whatever(RuleBasedStateMachine):
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 TestWhatever = Whatever.TestCase
-TestWhatever.settings = settings(max_examples=600 if LONG else 60, stateful_step_count=30, deadline=None)
+TestWhatever.settings = settings(max_examples=600 if LONG else 60, stateful_step_count=30)

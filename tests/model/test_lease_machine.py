@@ -324,5 +324,5 @@ class Leases(RuleBasedStateMachine):
 
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
-Leases.TestCase.settings = settings(max_examples=3000 if LONG else 100, stateful_step_count=40, deadline=None)
+Leases.TestCase.settings = settings(max_examples=3000 if LONG else 100, stateful_step_count=40)
 TestLeases = pytest.mark.timeout(600)(Leases.TestCase)

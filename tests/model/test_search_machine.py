@@ -664,7 +664,6 @@ def test_whatever_happens_the_record_is_right(optimizer, home, script):
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

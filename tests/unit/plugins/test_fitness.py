@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.experiment import Metric, Report, Run
@@ -122,7 +122,6 @@ def test_live(tmp_path: Path) -> None:
     assert reader.close() == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(width=32), max_size=5), st.lists(st.integers(1, 9), min_size=1, max_size=20), st.booleans())
 def test_any_cut_gives_the_same_values(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], cuts: list[int], carriage: bool

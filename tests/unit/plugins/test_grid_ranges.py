@@ -244,7 +244,6 @@ positive = st.floats(min_value=1e-12, max_value=1e12).map(lambda number: f"{numb
 
 
 @given(decimals, decimals, decimals)
-@settings(deadline=None)
 def test_steps_are_exact(start, step, end):
     text = f"{start}:{step}:{end}"
     first, width, last = Fraction(start), Fraction(step), Fraction(end)
@@ -324,7 +323,7 @@ texts = st.one_of(
 
 
 @given(texts)
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 def test_every_text_is_read_or_refused_in_one_line_with_proposals_that_work(text):
     with mock.patch.object(grid_ranges, "LIMIT", 2000):  # a million values each time would take minutes
         for parser, grid in ((grid_ranges, True), (optimizer_ranges, False)):
@@ -343,7 +342,7 @@ def check_one_line_and_proposals(parser, text, grid):
 
 
 @given(numbers, middles, numbers)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_grid_given_to_an_optimizer_is_rewritten(start, middle, end):
     text = f"{start}:{middle}:{end}"
     with pytest.raises(RangeError) as caught:
@@ -352,7 +351,7 @@ def test_a_grid_given_to_an_optimizer_is_rewritten(start, middle, end):
 
 
 @given(numbers, numbers, st.lists(st.sampled_from("urli"), min_size=1, unique=True).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_plugin_range_given_to_a_grid_is_rewritten(low, high, some):
     rewritten = proposals(error(f"{low}:{high}:{some}"))
     ends = sorted((float(low), float(high)))

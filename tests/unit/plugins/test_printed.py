@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.execution.metric import MetricValue
@@ -195,7 +195,6 @@ TEXTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     lines=TEXTS, cuts=st.lists(st.integers(1, 60), min_size=1), name=st.sampled_from(["loss", "accuracy", "val_loss"])
 )
@@ -220,7 +219,6 @@ def test_any_cut_gives_the_same_values(
     assert repr(one) == repr(other)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_taken_apart(text: str) -> None:
     for key, value in pairs(text):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.experiment import Metric, Run
@@ -251,7 +251,6 @@ def test_any_damaged_byte_costs_one_record(tmp_path: Path) -> None:
         assert numbers(path, last=True) == [0.5, 0.125], f"byte {at - begin} of the record"
 
 
-@settings(deadline=None)
 @given(noise=st.binary(min_size=1, max_size=60), size=st.integers(1, 40), zeros=st.integers(0, 30))
 def test_values_after_noise_are_found_however_it_is_cut(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, size: int, zeros: int

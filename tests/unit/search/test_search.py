@@ -427,7 +427,7 @@ def test_a_resumed_search_equals_an_uninterrupted_one_wherever_it_was_cut(
         assert (resumed.best and resumed.best.number) == (whole.best and whole.best.number)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
     name=st.sampled_from(sorted(SPACES)),
     width=st.integers(1, 9),

@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.system import tail
@@ -138,7 +138,6 @@ def test_no_file_handle_is_kept(file: Path) -> None:
 # --- Lines
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"\n", b"\r", b"\r\n", b"a\nb\rc"]), max_size=12))
 def test_pieces_of_any_size_give_the_same_lines(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
     file = tmp_path_factory.mktemp("lines") / "file"
@@ -153,7 +152,6 @@ def test_pieces_of_any_size_give_the_same_lines(tmp_path_factory: pytest.TempPat
     assert got == b"".join(pieces)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 50))
 def test_lines_up_to_the_longest_always_come(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], cut: int
@@ -207,7 +205,6 @@ def test_few_values_stay_as_they_are() -> None:
     assert thinned(some) is some
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(), min_size=11, max_size=60))
 def test_many_values_keep_their_extremes_their_last_and_their_order(values: list[float]) -> None:
     kept = thinned(list(enumerate(values)), 10)
