@@ -19,6 +19,19 @@ import tempfile
 import time
 from pathlib import Path
 
+HEADER = (
+    "experiments",
+    "workers",
+    "a second",
+    "of bare commits",
+    "driver",
+    "bytes each",
+    "all as JSON",
+    "`studio runs list`",
+    "project's page, again",
+    "100 rows",
+    "dashboard",
+)
 SCRIPT = "x = 0.5\nprint('fitness:', x)\n"
 SEARCH = """
 import json, resource, sys, time
@@ -101,6 +114,11 @@ def bare_commits(folder: Path, experiments: int) -> float:
     return seconds
 
 
+def row(*cells: str) -> None:
+    """Print a row of the tables of docs/scaling.md."""
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, nargs="+", default=[1000, 10_000])
@@ -109,6 +127,8 @@ def main() -> None:
     parser.add_argument("--known", type=int, nargs="+", default=[100, 1000, 10_000])
     args = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    row(*HEADER)
+    row(*("---" for _ in HEADER))
     for experiments in args.experiments:
         with tempfile.TemporaryDirectory() as folder:
             floor = bare_commits(Path(folder), min(experiments, 10_000)) * max(1.0, experiments / 10_000)
@@ -134,16 +154,24 @@ def main() -> None:
                 listed, _ = timed(studio, "runs", "list", "p", "--json")
                 summary, _ = timed(studio, "runs", "list")
                 first, again, page, served = told(DASHBOARD)
-                print(
-                    f"{experiments} experiments, {workers} workers: {experiments / seconds:.0f} a second, "
-                    f"{seconds / floor:.1f} x bare commits; driver {memory / 1e6:.0f} MB; "
-                    f"database {size / experiments:.0f} bytes each; all experiments as JSON in {listed:.1f} s; "
-                    f"list of projects in {summary:.2f} s; dashboard {first:.2f} s, again {again:.2f} s, a page of the "
-                    f"table {page:.2f} s, {served / 1e6:.0f} MB",
-                    flush=True,
+                row(
+                    f"{experiments:,}",
+                    f"{workers:,}",
+                    f"{experiments / seconds:.0f}",
+                    f"{floor / seconds:.2f}",
+                    f"{memory / 1e6:.0f} MB",
+                    f"{size / experiments:.0f}",
+                    f"{listed:.1f} s",
+                    f"{summary:.1f} s",
+                    f"{first:.1f} s, {again:.2f} s",
+                    f"{page:.2f} s",
+                    f"{served / 1e6:.0f} MB",
                 )
-    for known in args.known:
-        for name in args.optimizers:
+    row("optimizer", *(f"{known:,} results" for known in args.known))
+    row(*("---" for _ in [*args.known, 0]))
+    for name in args.optimizers:
+        cells = []
+        for known in args.known:
             done = subprocess.run(
                 [sys.executable, "-c", ASK, name, str(known)],
                 env=environment,
@@ -152,9 +180,8 @@ def main() -> None:
                 text=True,
             )
             usual, longest = json.loads(done.stdout)
-            print(
-                f"{name} with {known} results: an ask {1000 * usual:.1f} ms, the longest of 20 {1000 * longest:.0f} ms"
-            )
+            cells.append(f"{1000 * usual:.1f} ms, {1000 * longest:.0f} ms")
+        row(f"`{name}`", *cells)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 from studio.backends.cloud.cloud import CloudDenied, CloudUnreachable
 from studio.project.paths import studio_home
+from studio.system.files import write_json
 
 DAY = 86400.0
 
@@ -47,11 +46,6 @@ class PriceCache:
             return {}
 
     def _write(self, kept: dict[str, Any]) -> None:
-        part = self._file.with_name(f".{uuid.uuid4().hex}.part")
         with contextlib.suppress(OSError):  # a full disk costs a request, nothing else
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                part.write_text(json.dumps(kept))
-                os.replace(part, self._file)
-            finally:
-                part.unlink(missing_ok=True)
+            write_json(self._file, kept)

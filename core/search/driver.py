@@ -4,6 +4,7 @@ signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -
 """
 
 import contextlib
+import heapq
 import json
 import math
 import shlex
@@ -162,6 +163,7 @@ class Driver:
         self.progress = Progress(plan.metric, plan.size)
         self._interrupts = Interrupts()
         self._slots: dict[int, RunningExperiment] = {}
+        self._free: list[int] = []  # a heap of slots that were given back
         self._attempts = Attempts(store, plan.settings.retry_failed)
         self._backups = Backups(store, clock)
         self._live = LiveMetrics(store, clock)
@@ -308,7 +310,7 @@ class Driver:
 
     def _assign_slot(self, suggestion: Suggestion) -> Run:
         number = _number(suggestion)
-        slot = min(set(range(len(self._slots) + 1)) - {running.slot for running in self._slots.values()})
+        slot = heapq.heappop(self._free) if self._free else len(self._slots)
         attempt = self._attempts.start(number, self.plan.snapshot, slot)
         self._repeats.add(number, suggestion.values)
         run = self.plan.run_of(suggestion, attempt, self.project)
@@ -344,6 +346,7 @@ class Driver:
         if slot is None or slot.run.attempt != outcome.attempt:
             return  # a second outcome of an ended attempt
         del self._slots[outcome.number], self.progress.running[outcome.number]
+        heapq.heappush(self._free, slot.slot)
         if outcome.failed and is_full(self.project):  # not caused by its values: runs again on resume
             outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
         pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
