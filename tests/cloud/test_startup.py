@@ -331,9 +331,9 @@ def test_a_machine_whose_timer_cannot_be_set_ends_all_the_same(amazon):
 
 def test_a_script_that_cancels_the_shutdown_cancels_one_timer_only(amazon):
     def soon(text):
-        return text.replace("sleep $left", "sleep 3")
+        return text.replace("sleep $left", "sleep 2")
 
-    launch(amazon, user="#!/bin/sh\nsleep 1; shutdown -c; sleep 1000\n", edit=soon)
+    launch(amazon, user="#!/bin/sh\nshutdown -c; sleep 1000\n", edit=soon)
     amazon.wait_all_gone()
 
 
@@ -355,7 +355,9 @@ def test_a_signal_during_the_bootstrap_ends_the_machine(amazon):
 
 
 def test_a_script_that_is_killed_takes_its_machine_along(amazon):
-    id = launch(amazon)
+    id = launch(
+        amazon, edit=lambda text: text.replace("do sleep 5; done; end_machine", "do sleep 0.2; done; end_machine")
+    )
     wait_for_worker(amazon, id)
     os.kill(amazon.instances()[0].script, signal.SIGKILL)
     amazon.wait_all_gone()
@@ -371,7 +373,7 @@ def test_a_worker_that_is_killed_takes_its_machine_along(amazon):
 
 
 def test_a_spot_machine_that_is_taken_away_says_so_first(amazon):
-    id = launch(amazon, worker=OURS)
+    id = launch(amazon, edit=lambda text: text.replace("time.sleep(5)", "time.sleep(0.2)"))
     wait_for_worker(amazon, id)
     amazon.interrupt_spot(id, notice=60)
     amazon.wait_all_gone()
