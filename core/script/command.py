@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,8 +129,16 @@ def _notebook(script: str, arguments: list[str], python: str | None) -> Command:
     missing = [name for name in ("nbclient", "nbformat", "ipykernel") if importlib.util.find_spec(name) is None]
     if missing and not (missing == ["ipykernel"] and python is not None):
         raise BadInput(f"{script!r} is a notebook, and {missing[0]} is not installed: {install_command('notebook')}")
+    kernel = interpreter(python)
+    if kernel != sys.executable:
+        asked = subprocess.run([kernel, "-c", "import ipykernel"], stdin=subprocess.DEVNULL, capture_output=True)
+        if asked.returncode:
+            raise BadInput(
+                f"{script!r} is a notebook, and {kernel} has no ipykernel, which runs its cells:"
+                f" {kernel} -m pip install ipykernel, or give another interpreter with --python"
+            )
     executed = str(Path(script).with_name(f"executed-{Path(script).name}"))
-    argv = [sys.executable, "-m", "studio.script.run_notebook", interpreter(python), script, executed]
+    argv = [sys.executable, "-m", "studio.script.run_notebook", kernel, script, executed]
     return Command(argv, arguments, script, executed)
 
 

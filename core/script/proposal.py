@@ -98,7 +98,9 @@ def worth_searching(proposals: Sequence[Proposal], script: str | None = None) ->
 
 def _is_inner(place: Place) -> bool:
     """Return whether the value is a detail of how a function works, not a setting of its module."""
-    return place.kind in ("default", "attribute") or (place.kind == "variable" and bool(place.within))
+    return place.kind in ("default", "attribute", "keyword", "argument") or (
+        place.kind == "variable" and bool(place.within)
+    )
 
 
 def range_for(place: Place) -> str:

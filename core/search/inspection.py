@@ -26,7 +26,7 @@ from studio.script.proposal import Proposal, propose, worth_searching
 from studio.search.plan import program_of
 from studio.settings import Settings
 from studio.system.processes import MARK_VARIABLE, kill_tree, mark_for
-from studio.text import parse_literal as parse_literal
+from studio.text import parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
 RUN_TIMEOUT = "30m"

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -100,3 +101,12 @@ def test_the_interpreter_of_the_active_environment_runs_scripts(tmp_path, monkey
         monkeypatch.setenv(name, str(own))
         assert active_interpreter() is None
         monkeypatch.delenv(name)
+
+
+def test_a_notebook_needs_a_kernel_in_its_interpreter(tmp_path):
+    (tmp_path / "train.ipynb").write_text("{}")
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(BadInput, match=rf"{re.escape(str(python))} has no ipykernel.*-m pip install ipykernel"):
+        read_command("train.ipynb", [], tmp_path, python=str(python))
