@@ -62,8 +62,6 @@ class OptunaOptimizer(studio.Optimizer):
         }
         self._running: dict[int, optuna.Trial] = {}
         self._pruned: set[int] = set()
-        if space.dimensions == 0:
-            self.size = 1
 
     def ask(self) -> studio.Suggestion | None:
         if self.done:
@@ -71,8 +69,6 @@ class OptunaOptimizer(studio.Optimizer):
         with quiet():
             trial = self._study.ask(self._distributions)
         self._running[trial.number] = trial
-        if self.size == 1:
-            self._stop()
         values = {
             parameter.name: value_at(parameter, [trial.params[name] for name in self._names[parameter.name]])
             for parameter in self._space
