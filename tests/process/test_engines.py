@@ -5,15 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from studio.backends import engine
 from studio.project.project import Project
 from studio.system.processes import processes_of
 
 pytest.importorskip("distributed")
-STUDIO = Path(sys.executable).with_name("studio")
+# The command, with less patience for a scheduler that is gone.
+STUDIO = """
+from studio.backends import dask, engine
+dask.CONNECT_TIMEOUT, engine.LOOK = 5.0, 0.2
+from studio.cli import main
+main()
+"""
 # Goes on while a file is there; each start leaves a file in RAN.
 SLOW = """\
 import os, pathlib, time
@@ -54,7 +60,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, home, until):
+def cluster(tmp_path, home, until, monkeypatch):
+    monkeypatch.setattr(engine, "LOOK", 0.2)
     (tmp_path / "cluster").mkdir()
     one = Cluster(tmp_path / "cluster", until)
     yield one
@@ -77,9 +84,11 @@ class Search:
     def __init__(self, cluster, slow, *words):
         environment = [f"--env=RAN={slow[0]}", f"--env=HOLD={slow[1]}"]
         self.file = cluster.folder / "err"
-        command = [STUDIO, "run", "--project=p", f"--backend=dask:{cluster.file}", *environment, *words, "train.py"]
+        words = ["run", "--project=p", f"--backend=dask:{cluster.file}", *environment, *words, "train.py"]
         with open(self.file, "wb") as err:
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", STUDIO, *words], stdout=subprocess.DEVNULL, stderr=err
+            )
 
     @property
     def err(self):

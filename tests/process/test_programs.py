@@ -45,12 +45,12 @@ def test_search_in_a_loop(home):
         {"lr": "1e-5:0.1:l", "layers": "1:8:i", "optimizer": ["adam", "sgd"]},
         optimizer="cma",
         seed=1,
-        max_experiments=200,
+        max_experiments=100,
     )
     for suggestion in search:
         search.tell(suggestion, fitness(**suggestion.values))
     assert search.done
-    assert len(search.experiments) == 200
+    assert len(search.experiments) == 100
     assert search.best.values["lr"] == pytest.approx(1e-3, rel=0.01)
     assert (search.best.values["layers"], search.best.values["optimizer"]) == (3, "adam")
     assert search.best.fitness == max(experiment.fitness for experiment in search.experiments) > -1e-3
