@@ -142,7 +142,7 @@ def test_accepted_changes_are_for_later_experiments(begun, resume, command):
     assert output(3).startswith("train two units 4")
 
 
-def test_the_copy_of_then_can_be_kept(begun, resume):
+def test_the_old_files_can_be_kept(begun, resume):
     begun()
     edit("train.py", "train one", "train two")
     shutil.rmtree("model")

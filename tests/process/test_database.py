@@ -176,7 +176,7 @@ def test_a_program_that_takes_it_in_mid_search_ends_it(tree, command, notes, fol
     assert_goes_on(command, record, notes, undisturbed, cut_off=2)
 
 
-def test_one_that_shuts_out_readers_too_is_named_to_all(begun, command, hold, monkeypatch, record, notes, undisturbed):
+def test_a_program_that_shuts_out_readers_is_named(begun, command, hold, monkeypatch, record, notes, undisturbed):
     monkeypatch.setattr(records_module, "BUSY_WAIT", 0.2)
     with hold("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
         for arguments in (("resume", "p"), ("runs", "list", "p"), ("rm", "p")):
@@ -213,7 +213,7 @@ PROTECTED = {
 
 
 @pytest.mark.parametrize("what", PROTECTED)
-def test_permissions(what, begun, command, humble, folder, record, notes, undisturbed):
+def test_files_without_permission_are_named(what, begun, command, humble, folder, record, notes, undisturbed):
     paths, mode, words = PROTECTED[what]
     before = lines(folder)
     modes = {path: path.stat().st_mode for path in paths(folder)}

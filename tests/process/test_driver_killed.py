@@ -285,7 +285,7 @@ linux = pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="loo
 
 
 @linux
-def test_without_its_watchdog_they_are_gone_once_it_is_resumed(driver, lasting, notes, until, alive, everything, go):
+def test_resume_ends_scripts_that_lost_their_watchdog(driver, lasting, notes, until, alive, everything, go):
     one = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1:3", "train.py")
     until(lambda: notes.count("up") == 2)
     trees = notes.processes()

@@ -233,7 +233,7 @@ def test_values_are_never_written_through_a_link(safely, command, workdir, elsew
     assert (elsewhere / "train.py").read_text() == TRAIN
 
 
-def test_nor_are_shared_artifacts_put_there(safely, command, script, workdir, elsewhere):
+def test_shared_artifacts_are_never_written_through_a_link(safely, command, script, workdir, elsewhere):
     script("main.py", "lr = 0\nprint('fitness:', lr + len(open('folder/data').read()))\n")
     (workdir / "folder").symlink_to(elsewhere)
     result = safely("run", "--quiet", "--project=p", "--capture-once=folder/data:data", "--hp=lr=1,2", "main.py")

@@ -68,7 +68,7 @@ def lab(driver, tree, notes, until, alive):
     return Lab(driver, notes, until, alive)
 
 
-def test_once_waits_for_what_runs_and_starts_nothing(lab, until):
+def test_ctrl_c_once_waits_for_what_runs(lab, until):
     one = lab.start()
     one.signal(signal.SIGINT)
     until(lambda: "waiting for 2 running experiments (Ctrl-C again ends them" in one.err)
@@ -82,7 +82,7 @@ def test_once_waits_for_what_runs_and_starts_nothing(lab, until):
     assert lab.notes.count("up") == 4
 
 
-def test_a_third_time_kills_at_once(lab, until):
+def test_ctrl_c_three_times_kills_at_once(lab, until):
     one = lab.start(manners="deaf", grace=60)
     one.signal(signal.SIGINT)
     until(lambda: "waiting for 2" in one.err)
@@ -96,7 +96,7 @@ def test_a_third_time_kills_at_once(lab, until):
     lab.check_resumes()
 
 
-def test_a_key_that_is_held_down_kills_at_once(lab):
+def test_ctrl_c_held_down_kills_at_once(lab):
     one = lab.start(manners="deaf", grace=60)
 
     def press():
@@ -110,7 +110,7 @@ def test_a_key_that_is_held_down_kills_at_once(lab):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_other_signals_ask_what_runs_to_end(lab, name):
+def test_sigterm_and_sighup_end_what_runs(lab, name):
     one = lab.start(grace=60)
     one.signal(getattr(signal, name))
     lab.check_interrupted(one)
@@ -118,7 +118,7 @@ def test_other_signals_ask_what_runs_to_end(lab, name):
     assert lab.notes.count("bye") == 2
 
 
-def test_sigterm_kills_what_is_deaf_when_it_comes_twice(lab, until):
+def test_sigterm_twice_kills_deaf_scripts(lab, until):
     one = lab.start(manners="deaf", grace=60)
     one.signal(signal.SIGTERM)
     until(lambda: "ending 2 running experiments" in one.err)
@@ -127,7 +127,7 @@ def test_sigterm_kills_what_is_deaf_when_it_comes_twice(lab, until):
     lab.check_interrupted(one)
 
 
-def test_in_the_background_of_a_script_it_ignores_ctrl_c_and_hears_sigterm(lab):
+def test_ignored_ctrl_c_stays_ignored_and_sigterm_ends(lab):
     one = lab.start(grace=60, ignores=[signal.SIGINT, signal.SIGHUP])
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
         one.signal(number)

@@ -227,7 +227,7 @@ def test_a_search_is_the_same_without_a_log_and_the_doctor_says_so(
     assert command("resume", "p", "--max-experiments=5").code == 0
 
 
-def test_a_commit_that_is_cut_off_there_is_rolled_back(far, tmp_path):
+def test_a_commit_cut_off_on_a_network_is_rolled_back(far, tmp_path):
     """kill -9 while the pages are being written: the next one finds the journal of SQLite, and takes them back."""
     folder = tmp_path / "p"
     folder.mkdir()

@@ -44,7 +44,7 @@ def studio_to(nothing_stays):
         process.wait()
 
 
-def test_nobody_reads_it_any_more(home, go, studio_to):
+def test_a_closed_pipe_ends_no_search(home, go, studio_to):
     """As after `studio run … 2>&1 | head -1`."""
     reading, writing = os.pipe()
     search = studio_to(writing, subprocess.STDOUT, *OPTIONS)
@@ -75,7 +75,7 @@ def test_closed_and_full_streams(home, script, nothing_stays, redirections, code
     assert [e.status for e in Project("p").experiments] == ["completed"] * 3
 
 
-def test_it_goes_into_the_working_folder(home, go, studio_to, notes, until, command):
+def test_own_output_is_no_source(home, go, studio_to, notes, until, command):
     """`studio run … > log.txt`, and `nohup studio run … &`: these files are no source, and a resume finds them larger."""
     Path("nohup.out").write_text("of an earlier command\n")
     with open("log.txt", "wb") as log, open("nohup.out", "ab") as nohup:

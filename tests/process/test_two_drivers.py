@@ -66,7 +66,7 @@ def assert_as_one(record, journal, undisturbed):
 # --- at once ----------------------------------------------------------------------------------------------------------
 
 
-def test_two_at_once(begun, driver, until, notes, go, hostname, record, journal, undisturbed):
+def test_of_two_resumes_one_works(begun, driver, until, notes, go, hostname, record, journal, undisturbed):
     both = [driver("resume", "p", "--max-experiments=3") for _ in range(2)]
     until(lambda: notes.count("lasts") and any(not one.running for one in both))
     loser, winner = sorted(both, key=lambda one: one.running)
@@ -92,7 +92,7 @@ def test_two_that_begin_one_project_at_once(search, undisturbed, driver, until, 
     assert_as_one(record, journal, undisturbed)
 
 
-def test_what_else_needs_the_project_for_itself_says_who_has_it(begun, driver, command, until, notes, go, hostname):
+def test_other_commands_name_the_running_driver(begun, driver, command, until, notes, go, hostname):
     one = driver("resume", "p", "--max-experiments=3")
     until(lambda: notes.count("lasts"))
     holder = f"process {one.pid} on {hostname}"
@@ -195,7 +195,7 @@ MOMENTS = [
 @pytest.mark.parametrize(
     "moment", MOMENTS, ids=lambda moment: "at work" if moment is None else moment[1].rpartition(":")[2]
 )
-def test_wherever_it_was_paused(
+def test_a_paused_driver_harms_no_other(
     moment, paused, driver, until, notes, go, alive, record, journal, undisturbed, everything, folder
 ):
     first = paused(moment)
