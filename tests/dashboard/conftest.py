@@ -1,5 +1,6 @@
 """A dashboard that answers over HTTP, and projects to look at: written by the store, or run for real."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -120,8 +121,9 @@ def live(home: Path, script: Callable[[str, str], Path]) -> Iterator[Callable[..
     for process in running:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            process.send_signal(signal.SIGINT)  # a second one ends it at once
         process.wait(60)
 
 

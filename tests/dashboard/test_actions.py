@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 
 import pytest
 
@@ -75,19 +74,74 @@ def refused(answer):
     return answer.json()["error"]["message"]
 
 
-def test_pause_and_go_on(browser, live, home):
-    live("digits", "--max-experiments=200", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.3)\n")
+GATED = """\
+import os, pathlib, time
+lr = 1
+n = 1
+print('fitness:', lr * n, flush=True)
+while not pathlib.Path(os.environ["STUDIO_HOME"], "gate").exists():
+    time.sleep(0.02)
+"""
+
+
+def test_a_running_search_is_steered(browser, live, home):
+    """All that can be asked of one search, from its first experiment to what comes after its end."""
+
+    def summary():
+        return browser.json("/api/projects/digits")
+
+    def possible():
+        return {action for action, why in summary()["actions"].items() if not why}
+
+    options = ["--max-experiments=4", "--num-workers=2", "--max-time=1h", "--hyperparam=n=1:8:i"]
+    process = live("digits", *options, text=GATED)
+    wait_for(lambda: list(status_of(browser, "digits").values())[:2] == ["running", "running"])
+    assert possible() == {"pause", "stop", "add-budget", "add-values"}
+    for _ in range(3):  # pause, and at once go on
+        steering.pause("digits")
+        steering.resume_or_unpause("digits")
+    wait_for(lambda: not list(studio.Project("digits").folder.glob("requests/*")))
+    assert summary()["state"] == "running"
+
+    assert "1 experiment" in ok(browser.act("digits", "stop", {"numbers": [2]}))
+    wait_for(lambda: status_of(browser, "digits").get(3) == "running")  # the search goes on
+    assert [status_of(browser, "digits")[number] for number in (1, 2)] == ["running", "stopped"]
+    assert "is not running" in refused(browser.act("digits", "stop", {"numbers": [2]}))
+
+    assert "1 experiment" in ok(browser.act("digits", "add-budget", {"experiments": 1}))
+    wait_for(lambda: summary()["planned"] == 5)
+    for seconds, time in ((5400, "1H 30M"), (90, 90)):  # parse_duration has all spellings
+        before = summary()["max_time"]
+        assert str(time) in ok(browser.act("digits", "add-budget", {"time": time}))
+        wait_for(lambda before=before, seconds=seconds: summary()["max_time"] == before + seconds)
+    beyond = {"values": {"lr": "0.5", "n": 80}}  # beyond its range: it is meant
+    assert "next" in ok(browser.act("digits", "add-values", beyond))
+
     assert "pause" in ok(browser.act("digits", "pause"))
-    wait_for(lambda: browser.json("/api/projects/digits")["state"] == "paused")
-    wait_for(lambda: "running" not in status_of(browser, "digits").values())  # what ran goes on to its end
-    before = len(status_of(browser, "digits"))
-    time.sleep(1)
-    assert len(status_of(browser, "digits")) == before
-    assert studio.Project("digits").state == "paused"
+    wait_for(lambda: summary()["state"] == "paused")
     assert "to pause" in ok(browser.act("digits", "pause"))  # once more is no error
+    assert possible() == {"resume", "stop", "retry", "add-budget", "add-values"}
+    (home / "gate").touch()
+    wait_for(lambda: "running" not in status_of(browser, "digits").values())  # what ran goes on to its end
+    assert studio.Project("digits").state == "paused"
+    assert list(status_of(browser, "digits").values()).count("completed") < 5
     assert "continue" in ok(browser.act("digits", "resume"))
-    wait_for(lambda: len(status_of(browser, "digits")) > before)
-    assert browser.json("/api/projects/digits")["state"] == "running"
+    process.wait(60)
+    data = browser.json("/api/projects/digits/experiments?layout=columns")
+    at = data["values"]["n"].index(80)
+    assert (data["values"]["lr"][at], data["metric"]["fitness"][at]) == (0.5, 40.0)
+    assert len(data["number"]) == 6  # values by hand are beside the budget
+    assert studio.Project("digits").best.values == {"lr": 0.5, "n": 80}
+    assert studio.Project("digits").settings["max_experiments"] == 5  # a resume keeps to it
+    assert {"add-budget", "add-values"} <= possible()
+    assert summary()["elapsed"] > 0
+
+    # What is left out is the best's; nobody is at work any more, so that the search goes on for it.
+    assert "next" in ok(browser.act("digits", "add-values", {"values": {"n": 90}}))
+    wait_for(lambda: (best := studio.Project("digits").best) and best.values == {"lr": 0.5, "n": 90})
+    wait_for(lambda: summary()["state"] != "running")
+    assert "continues" in ok(browser.act("digits", "add-budget", {"experiments": 2}))
+    wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 9)
 
 
 def test_stop_and_go_on(browser, live):
@@ -101,16 +155,6 @@ def test_stop_and_go_on(browser, live):
     wait_for(lambda: status_of(browser, "digits")[1] == "running")
     ok(browser.act("digits", "stop"))
     wait_for(lambda: browser.json("/api/projects/digits")["state"] == "stopped")
-
-
-def test_stop_one_experiment(browser, live):
-    live("digits", "--max-experiments=4", "--num-workers=2", text=SLOW)
-    wait_for(lambda: list(status_of(browser, "digits").values())[:2] == ["running", "running"])
-    assert "1 experiment" in ok(browser.act("digits", "stop", {"numbers": [2]}))
-    wait_for(lambda: status_of(browser, "digits").get(2) == "stopped")
-    wait_for(lambda: status_of(browser, "digits").get(3) == "running")  # the search goes on
-    assert status_of(browser, "digits")[1] == "running"
-    assert "is not running" in refused(browser.act("digits", "stop", {"numbers": [2]}))
 
 
 def test_retry_what_failed(browser, live, home):
@@ -127,51 +171,6 @@ def test_retry_what_failed(browser, live, home):
     assert browser.json("/api/projects/digits/experiments?layout=columns")["attempts"] == [2, 2]
     assert "no experiment failed" in ok(browser.act("digits", "retry"))
     assert "no experiment 9" in refused(browser.act("digits", "retry", {"numbers": [9]}))
-
-
-def test_more_experiments_while_it_runs(browser, live):
-    process = live("digits", "--max-experiments=2", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
-    assert "1 experiment" in ok(browser.act("digits", "add-budget", {"experiments": 1}))
-    wait_for(lambda: browser.json("/api/projects/digits")["planned"] == 3)
-    process.wait(60)
-    assert list(status_of(browser, "digits")) == [1, 2, 3]
-    assert studio.Project("digits").settings["max_experiments"] == 3  # a resume keeps to it
-
-
-def test_more_experiments_after_its_end(browser, live):
-    live("digits", "--max-experiments=2", text=QUICK).wait(60)
-    assert "continues" in ok(browser.act("digits", "add-budget", {"experiments": 2}))
-    wait_for(lambda: list(status_of(browser, "digits").values()) == ["completed"] * 4)
-
-
-def test_more_time(browser, live):
-    process = live("digits", "--max-experiments=9", "--max-time=3s", text=SLOW)
-    assert "1m" in ok(browser.act("digits", "add-budget", {"time": "1m"}))
-    wait_for(lambda: browser.json("/api/projects/digits")["max_time"] == 63)
-    wait_for(lambda: browser.json("/api/projects/digits")["elapsed"] > 4)
-    assert process.poll() is None
-    ok(browser.act("digits", "stop"))
-
-
-def test_values_by_hand(browser, live, home):
-    process = live(
-        "digits",
-        "--max-experiments=3",
-        "--hyperparam=n=1:8:i",
-        text="import time\nlr = 1\nn = 1\nprint('fitness:', lr * n)\ntime.sleep(0.5)\n",
-    )
-    assert "next" in ok(
-        browser.act("digits", "add-values", {"values": {"lr": "0.5", "n": 80}})
-    )  # beyond its range: it is meant
-    process.wait(60)
-    data = browser.json("/api/projects/digits/experiments?layout=columns")
-    at = data["values"]["n"].index(80)
-    assert (data["values"]["lr"][at], data["metric"]["fitness"][at]) == (0.5, 40.0)
-    assert len(data["number"]) == 4  # beside the budget
-    assert studio.Project("digits").best.values == {"lr": 0.5, "n": 80}
-    # What is left out is the best's; nobody is at work any more, so that the search goes on for it.
-    ok(browser.act("digits", "add-values", {"values": {"n": 90}}))
-    wait_for(lambda: (best := studio.Project("digits").best) and best.values == {"lr": 0.5, "n": 90})
 
 
 def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
@@ -225,8 +224,6 @@ def test_a_resume_that_cannot_begin_says_why(browser, live, workdir):
     live("digits", "--max-experiments=1", text=QUICK).wait(60)
     (workdir / "train.py").write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
     assert "changed since the search started" in refused(browser.act("digits", "add-budget", {"experiments": 1}))
-    assert "changed since the search started" in refused(browser.act("digits", "add-values", {"values": {"lr": 0.5}}))
-    assert "changed since the search started" in refused(browser.act("digits", "retry", {"numbers": [1]}))
 
 
 @pytest.mark.parametrize(
@@ -238,15 +235,6 @@ def test_what_was_refused_does_not_happen_later(command, script, home, given):
     train.write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
     assert command(*given).code == 2
     assert not list((home / "projects" / "digits" / "requests").iterdir())
-
-
-def test_pause_and_at_once_go_on(live):
-    live("digits", "--max-experiments=200", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(0.3)\n")
-    for _ in range(3):
-        steering.pause("digits")
-        steering.resume_or_unpause("digits")
-    wait_for(lambda: not list(studio.Project("digits").folder.glob("requests/*")))
-    assert studio.Project("digits").state == "running"
 
 
 def test_a_driver_that_ends_takes_no_note_with_it(project):
@@ -318,23 +306,6 @@ def test_numbers_too_large_for_a_number(project, value, name):
             steering.add_values("digits", given, create_host())
 
 
-def test_the_server_says_what_can_be_done(browser, live):
-    def possible():
-        refused = browser.json("/api/projects/digits")["actions"]
-        return {action for action, why in refused.items() if not why}
-
-    process = live("digits", "--max-experiments=3", text="import time\nlr = 1\nprint('fitness:', lr)\ntime.sleep(1)\n")
-    assert possible() == {"pause", "stop", "add-budget", "add-values"}
-    ok(browser.act("digits", "pause"))
-    wait_for(lambda: possible() == {"resume", "stop", "add-budget", "add-values"})
-    ok(browser.act("digits", "resume"))
-    process.wait(60)
-    assert browser.json("/api/projects/digits")["state"] == "done"
-    assert possible() == {"add-budget", "add-values"}  # nothing failed, and nothing is left to go on with
-    pauses = browser.json("/api/projects/digits")
-    assert 0 < pauses["elapsed"] < 30
-
-
 def test_a_grid_that_is_done_takes_no_budget(browser, command, script):
     script("train.py", QUICK)
     assert command("run", "--project=digits", "--hp=lr=1,2", "train.py").code == 0
@@ -352,13 +323,6 @@ def test_the_state_and_its_buttons_are_of_one_moment(project):
     summary = summarize(store.folder)
     found = live_summary(table, summary, counted(table, summary))
     assert (found["state"], found["actions"]["resume"]) == ("interrupted", None)
-
-
-@pytest.mark.parametrize("time", ["1H 30M", 90])  # parse_duration has all spellings
-def test_time_as_a_person_writes_it(browser, live, time):
-    live("digits", "--max-experiments=2", "--max-time=1h", text=SLOW)
-    assert str(time) in ok(browser.act("digits", "add-budget", {"time": time}))
-    wait_for(lambda: browser.json("/api/projects/digits")["max_time"] > 3600)
 
 
 def test_the_same_from_the_command_line(command, live, home):

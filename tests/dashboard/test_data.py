@@ -558,6 +558,17 @@ def test_the_list_shows_how_each_search_goes(browser, project, home):
     assert "No result: it failed" in rows["failing"]
 
 
+def test_a_search_that_gave_up_is_not_called_paused(browser, project):
+    store = project(count=0)
+    ran(store, 1, failed=True)
+    store.begin_session(1, 9, begun=1e9)
+    store.end_session("failures", 2e9)
+    store.close()
+    text = browser.get("/p/digits").text
+    assert re.search(r'id="live" data-state="Stopped: too many failures"', text)
+    assert "RuntimeError: out of luck" in re.search(r'<p class="why">.*?</p>', text, re.DOTALL)[0]
+
+
 def test_the_record_is_summed_up_once_a_version(browser, project, monkeypatch):
     from studio.dashboard import open_projects
 
@@ -607,9 +618,12 @@ def test_hundreds_of_projects_come_in_pages(browser, home, project):
     assert "page 1 of 3" in first
     assert len(re.findall(r'data-project="(\w+)"', third)) == 30
     assert re.findall(r'data-project="(\w+)"', browser.get("/?q=p229").text) == ["p229"]  # of all, not of the page
-    began = time.monotonic()
-    browser.get("/?sort=project")
-    assert time.monotonic() - began < 1  # 0.05 s where nothing else is at work
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        browser.get("/?sort=project")
+        took.append(time.monotonic() - began)
+    assert min(took) < 1  # 0.05 s where nothing else is at work
 
 
 @pytest.mark.parametrize(("now", "words"), [(1.25, "$1.25"), (0.001, "$0.001")])

@@ -20,5 +20,6 @@ export function tick(root = document) {
 
 // `going()`: whether the page still hears from the server.
 export function startTicking(going = () => true) {
+  tick();
   setInterval(() => !document.hidden && going() && tick(), 1000);
 }

