@@ -1,13 +1,15 @@
 """The same search with the same seed and one worker has the same record, whichever backend runs it."""
 
-import subprocess
 import sys
-from pathlib import Path
+import threading
 
 import pytest
 
 from studio.backends.queue.bucket_url import open_bucket
+from studio.backends.queue.job_queue import JobQueue
+from studio.backends.queue.worker import Worker
 from studio.backends.slurm import SlurmLauncher
+from studio.host import create_host
 from studio.project.project import Project
 
 # A metric that wanders, and experiments that fail.
@@ -30,12 +32,12 @@ def local():
 @pytest.fixture
 def folder(scratch, tmp_path):
     """A folder, and one worker for it."""
-    share = tmp_path / "share"
-    open_bucket(str(share), create=True)
-    worker = subprocess.Popen([Path(sys.executable).with_name("studio"), "worker", "--quiet", share])
-    yield [f"--backend=folder:{share}"]
-    worker.terminate()
-    worker.wait(30)
+    bucket = open_bucket(str(tmp_path / "share"), create=True)
+    worker = threading.Thread(target=Worker(bucket, create_host(), look=0.05).run)
+    worker.start()
+    yield [f"--backend=folder:{bucket.folder}"]
+    JobQueue(bucket).dismiss()
+    worker.join(30)
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def record(project):
 )
 def test_a_search_has_the_same_record_everywhere(backend, local, request, command, script):
     script("train.py", SCRIPT)
-    search = ["--optimizer=cma", "--seed=1", "--max-experiments=7", "--num-workers=1", "--hp=x=0:1", "--hp=y=0:1"]
+    search = ["--optimizer=cma", "--seed=1", "--max-experiments=5", "--num-workers=1", "--hp=x=0:1", "--hp=y=0:1"]
     codes, records = [], []
     for name, where in (("here", local), ("there", request.getfixturevalue(backend))):
         codes.append(command("run", f"--project={name}", *search, *where, "train.py").code)
