@@ -65,7 +65,6 @@ class GCECloud(Cloud):
     name: ClassVar[str] = "gce"
 
     def __init__(self, *, project: str | None = None, region: str | None = None, network: str = "default"):
-        self._compute = sdk("google.cloud.compute_v1", extra="gce")
         self._api = sdk("google.api_core.exceptions", extra="gce")
         self.region, self._near = region_and_zone(region)
         self._asked_project, self._network = project, network
@@ -241,6 +240,11 @@ class GCECloud(Cloud):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     @cached_property
+    def _compute(self) -> Any:
+        """Google's library, which takes two seconds to import: not for an account that has no project or credentials."""
+        return sdk("google.cloud.compute_v1", extra="gce")
+
+    @cached_property
     def project(self) -> str:
         """Google's project, which pays; not a project of Studio."""
         found = self._asked_project or os.environ.get("GOOGLE_CLOUD_PROJECT") or setting("core", "project")
@@ -288,8 +292,7 @@ class GCECloud(Cloud):
         address = endpoint("compute")
         with self._lock:  # one client for all threads
             if kind not in self._clients:
-                self._clients[kind] = getattr(self._compute, f"{kind}Client")(
-                    credentials=self._credentials(address),
-                    client_options={"api_endpoint": address} if address else None,
-                )
+                options = {"api_endpoint": address} if address else None
+                made = {"credentials": self._credentials(address), "client_options": options}
+                self._clients[kind] = getattr(self._compute, f"{kind}Client")(**made)
             return self._clients[kind]
