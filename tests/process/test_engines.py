@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from studio.backends import engine
+from studio.backends import dask, engine
 from studio.project.project import Project
 from studio.system.processes import processes_of
 
@@ -62,6 +62,7 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path, home, until, monkeypatch):
     monkeypatch.setattr(engine, "LOOK", 0.2)
+    monkeypatch.setattr(dask, "CONNECT_TIMEOUT", 2.0)  # of a resume elsewhere, to the scheduler that is gone
     (tmp_path / "cluster").mkdir()
     one = Cluster(tmp_path / "cluster", until)
     yield one
