@@ -139,7 +139,7 @@ def facts(count, parameters, text="x"):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("count", "parameters", "text"), [(10_000, 6, "x"), (10_000, 200, "&" * 500)])
+@pytest.mark.parametrize(("count", "parameters", "text"), [(10_000, 6, "x"), (1_000, 200, "&" * 500)])
 def test_the_page_stays_below_its_bound(count, parameters, text):
     begun = time.process_time()
     page = html_report(facts(count, parameters, text))

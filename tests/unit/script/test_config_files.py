@@ -162,7 +162,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters=STRANGE, exclude
 
 
 @given(numbers | texts | st.none())
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_yaml_reads_back_what_was_written(value):
     first = ("optimizer.lr", lambda c: c["optimizer"].pop("lr"))
     for key, read in [first, ("model.stages[0].act", lambda c: c["model"]["stages"][0].pop("act"))]:
@@ -187,7 +187,7 @@ def test_json_reads_back_what_was_written(value):
 
 
 @given(numbers | texts)
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_toml_reads_back_what_was_written(value):
     for key in ("optimizer.lr", "optimizer.name"):
         before, after = tomllib.loads(TOML), tomllib.loads(write("c.toml", TOML, key, value))

@@ -712,8 +712,7 @@ def test_a_repeat_of_what_was_pruned_is_no_candidate_for_the_best(lab: Lab) -> N
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("optimizer", ["grid", "random", "cma"])
+@pytest.mark.parametrize(("optimizer", "workers"), [("grid", 1), ("random", 3), ("cma", 1), ("cma", 3)])
 def test_wherever_the_driver_dies_nothing_is_done_twice_and_nothing_skipped(
     lab: Lab, optimizer: str, workers: int
 ) -> None:

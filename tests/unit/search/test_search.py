@@ -420,7 +420,7 @@ def test_a_resumed_search_equals_an_uninterrupted_one_wherever_it_was_cut(
     events = schedule(width, 14, seed=width)
     whole = Search(SPACES[name], optimizer=name, seed=11)
     carry_out(whole, events, {})
-    for cut in range(len(events) + 1):
+    for cut in range(width // 4, len(events) + 1, 2):  # before asks with one width, before tells with the other
         resumed = cut_and_resume(tmp_path / str(cut), name, SPACES[name], events, cut, seed=11)
         assert path_of(resumed) == path_of(whole), f"cut after {cut} events"
         assert resumed.seed == 11
@@ -764,27 +764,22 @@ def test_a_program_may_open_its_project_again(home: Path) -> None:
 KILLED = """
 import os, signal, studio
 search = studio.Search({"x": "0:1", "y": [1, 2]}, optimizer="cma", seed=2, project="digits")
-events = 0
-for suggestion in search:
-    events += 1
-    if events == %d: os.kill(os.getpid(), signal.SIGKILL)
+for number, suggestion in enumerate(search, 1):
+    if number == 6: os.kill(os.getpid(), signal.SIGKILL)
     search.tell(suggestion, suggestion.values["x"])
-    events += 1
-    if events == %d: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("cut", [11, 12])
-def test_a_program_that_was_killed_resumes(project: Callable[..., Search], cut: int) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED % (cut, cut)], check=False)
+def test_a_program_that_was_killed_resumes(project: Callable[..., Search]) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED], check=False)
     assert done.returncode == -signal.SIGKILL
     space = {"x": "0:1", "y": [1, 2]}
     search = project(space, optimizer="cma")
-    assert search.untold == ([6] if cut == 11 else [])
+    assert search.untold == [6]
     whole = Search(space, optimizer="cma", seed=2, max_experiments=10)
     for suggestion in whole:
         whole.tell(suggestion, suggestion.values["x"])
-    for suggestion in itertools.islice(search, 10 - 6 + len(search.untold)):
+    for suggestion in itertools.islice(search, 5):
         search.tell(suggestion, suggestion.values["x"])
     assert path_of(search) == path_of(whole)
 
