@@ -48,7 +48,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @dataclass(frozen=True)
 class Result:
-    """What the command left: its exit code, standard output and standard error."""
+    """Exit code, standard output and standard error of a command."""
 
     code: int
     out: str
@@ -144,7 +144,7 @@ def studio(home: Path) -> Callable[..., Result]:
 
 @pytest.fixture
 def command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """As `studio`, in this process: the same entry point without half a second of imports. Experiments are processes."""
+    """Run the command in this process: the entry point of `studio` without half a second of imports. Experiments are processes."""
     monkeypatch.setattr(sys, "path", sys.path[:])  # a plugin's file adds its folder
 
     def call(*arguments: str) -> Result:

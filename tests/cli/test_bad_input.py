@@ -1,4 +1,4 @@
-"""What the user can mend: one line that quotes it, exit code 2, nothing started, nothing written."""
+"""Mistakes of users: one line that quotes what was given, exit code 2, nothing started, nothing written."""
 
 import contextlib
 import os
@@ -188,7 +188,7 @@ def files(script, workdir):
 
 
 def check(result, words):
-    """One line that holds `words`, and exit code 2."""
+    """Assert one line that holds `words`, and exit code 2."""
     assert result.out == ""
     assert result.err.startswith("studio: ")
     assert result.err.endswith("\n")
@@ -270,7 +270,7 @@ def test_home_that_cannot_be_made(command, files, tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def largest_file(size):
-    """As on a full disk: no file may grow beyond `size` bytes."""
+    """Act as a full disk: no file may grow beyond `size` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -211,7 +211,7 @@ ABSENT = {
 
 
 def test_imports(home):
-    """What was not imported after each step; each needs more than the one before."""
+    """Modules that are not imported after each step; each step needs more than the one before."""
     program = """
 import sys, studio
 def call(*arguments):
@@ -496,7 +496,7 @@ def test_number_of_workers(command, script):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_options_behind_the_script_are_the_scripts(command, experiments, script, known):
-    """One that is ours is the script's where its text has it, or `--` before the script says so."""
+    """An option of Studio is the script's where its text has it, or `--` before the script says so."""
     script("train.py", f"import sys\nprint(sys.argv[1:])\n# {'--hyperparam --metric' if known else ''}\n")
     words = ["train.py", "--hyperparam=lr=1", "--quiet", "-m", "--", "--metric", "x"]
     result = command("run", "--project=p", *([] if known else ["--"]), *words)

@@ -84,7 +84,7 @@ class Terminal:
 
     @property
     def text(self):
-        """What was shown, without control sequences."""
+        """Text that was shown, without control sequences."""
         return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", self.output)
 
     @property

@@ -69,7 +69,7 @@ def damage(folder: Path) -> None:
 
 
 def cut_off(folder: Path) -> None:
-    """As a kill -9 leaves it while it is made."""
+    """Leave a project as a kill -9 does while the project is made."""
     shutil.rmtree(folder)
     folder.mkdir()
     Store(folder, take_lock(folder)).close()

@@ -134,7 +134,7 @@ def test_optuna_has_the_ranges(home, command, workdir):
 
 
 def test_optuna_goes_on_with_the_journal(project, command, workdir):
-    """It is a journal as any other: more can be added to it."""
+    """Trials can be added to the journal."""
     command("export", "p", "--format=optuna")
     study = optuna_study(workdir / "p.journal")
     study.enqueue_trial({"lr": 0.01, "width": 8, "opt": "sgd"})

@@ -1,4 +1,4 @@
-"""From a script to a search in one step: inspect, init, run, apply, confirm, and the same as tools for agents."""
+"""Commands that lead from a script to a search: inspect, init, run, apply, confirm."""
 
 import fcntl
 import json

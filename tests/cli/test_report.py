@@ -32,7 +32,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Page(html.parser.HTMLParser):
-    """What is in a page: its tags, their attributes, its text."""
+    """Tags of a page, their attributes, and its text."""
 
     def __init__(self, text):
         super().__init__()

@@ -308,7 +308,7 @@ def test_a_project_without_experiments(driver, command):
 
 @pytest.fixture
 def address(driver):
-    """Of `studio tensorboard` on two experiments, one of which runs."""
+    """Address of `studio tensorboard` on two experiments, one of which runs."""
     driver.start(1)
     driver.log(1, 0.5, 0.25)
     driver.end(1, 0.25)

@@ -49,7 +49,7 @@ class TestRay(BackendContract):
 
     @pytest.fixture(autouse=True, scope="class")
     def _cluster(self):
-        """One cluster for all: a backend uses the one that its program has."""
+        """Start a cluster for all tests: a backend uses the one of its program."""
         ray = pytest.importorskip("ray")
         ray.init(num_cpus=3, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
         yield

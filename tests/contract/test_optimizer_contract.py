@@ -215,7 +215,7 @@ class WaitsForever(Sound):
 
 
 class Counts(Sound):
-    """How many suggestions are out."""
+    """Knows the suggestions that are out."""
 
     def __init__(self, space, *, seed):
         super().__init__(space, seed=seed)
@@ -247,7 +247,7 @@ class WantsResultsInOrder(Counts):
 
 
 class KnowsItsSuggestionsById(Sound):
-    """As one does with a dict of pending trials; a resumed search has none of these objects."""
+    """Keeps a dict of pending objects, of which a resumed search has none."""
 
     def __init__(self, space, *, seed):
         super().__init__(space, seed=seed)
@@ -283,7 +283,7 @@ class SharesStateBetweenInstances(Sound):
 
 
 class DrawsInVain(Counts):
-    """At most 5 out; to be told so costs a draw."""
+    """Draws a number each time that it has nothing to suggest, with 5 suggestions out."""
 
     def ask(self):
         if len(self.out) >= 5:
@@ -293,7 +293,7 @@ class DrawsInVain(Counts):
 
 
 class GivesInTheEnd(Counts):
-    """At most 5 out, unless one insists."""
+    """Suggests a sixth when it is asked three times."""
 
     vain = 0
 

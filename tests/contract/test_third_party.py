@@ -81,7 +81,7 @@ def packages(built: Path, command: Callable[..., Any], monkeypatch: pytest.Monke
 
 @pytest.fixture
 def experiments(packages: None, command: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
-    """What `studio run --json` prints."""
+    """Experiments that `studio run --json` prints."""
 
     def call(*arguments: str, script: tuple[str, ...] = ("train.py",), code: int = 0) -> list[dict[str, Any]]:
         done = command("run", "--json", "--seed=1", *arguments, *script)
@@ -121,7 +121,7 @@ def test_they_are_listed_and_can_be_switched_off(
 
 
 def test_one_passes_its_own_tests(built: Path) -> None:
-    """With the present libraries; those of all packages in an environment of their own below."""
+    """Run the tests of a package with the present libraries."""
     tests = built / "sources" / "studio-csv-metrics" / "tests"
     own_tests(sys.executable, tests, {"PYTHONPATH": str(built / "site")})
 

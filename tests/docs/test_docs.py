@@ -79,7 +79,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a console block, and the lines that are shown below it."""
+    """Command of a console block, and the lines that are shown below it."""
 
     command: str
     shown: list[str]
@@ -157,7 +157,7 @@ TIME = r"(?:\d+:\d\d|\d+(?:\.\d+)? s)"
 
 
 def pattern(line: str) -> re.Pattern[str]:
-    """What a shown line looks like: any blanks, any times, anything for an ellipsis."""
+    """Return the pattern of a shown line: any blanks, any times, anything for an ellipsis."""
     parts = re.split(rf"(…|\b{TIME}\b|\s+)", line.strip())
     forms = {"…": ".*?"}
     return re.compile(
@@ -179,7 +179,7 @@ def pattern(line: str) -> re.Pattern[str]:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `pip install -e` does to the search for plugins, without pip."""
+    """Show a package to the search for plugins, as `pip install -e` does."""
     data = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     info = folder / f"{data['name'].replace('-', '_')}-{data['version']}.dist-info"
     info.mkdir(exist_ok=True)
@@ -219,7 +219,7 @@ def test_a_page_that_is_wrong_is_noticed(follow, tmp_path):
 
 
 def test_the_optimizer_of_contributing_keeps_its_contract(workdir, monkeypatch):
-    """As if its two files stood in the repository."""
+    """Run its test as if its two files stood in the repository."""
     for block in blocks(ROOT / "CONTRIBUTING.md"):
         if "title" in block.info:
             write(workdir / block.info["title"], block.text)
@@ -345,7 +345,7 @@ def backend_option_tables() -> str:
 
 @functools.cache
 def records_of(name: str) -> list[tuple[str, str, str]]:
-    """Of each option of a command: group, how it is spelled, help."""
+    """Return group, spellings and help of each option of a command."""
     records = []
     for parameter in load(name).params:
         if parameter.param_type_name == "option" and parameter.name != "help_cloud":

@@ -1,4 +1,4 @@
-"""What `make` runs and prints: the demo's commands are those of the present command line."""
+"""Commands that `make` runs and prints are those of the present command line."""
 
 import shlex
 import shutil

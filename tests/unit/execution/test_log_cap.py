@@ -94,7 +94,7 @@ def test_what_was_not_read_yet_stays(log, holes):
 
 
 def test_a_script_goes_on_writing_behind_the_hole(log, holes):
-    """It has the file open for appending all the time."""
+    """The script has the file open for appending all the time."""
     cap, written = LogCap(log, LIMIT), 0
     with open(log, "ab", buffering=0) as script:
         for _ in range(50):
@@ -190,7 +190,7 @@ def test_what_a_script_puts_in_its_place_is_neither_read_nor_written(log, make):
 
 
 def test_a_link_beside_it_leads_nowhere(log, tmp_path):
-    """Its shorter copy is written under another name first; a script may have put a link there."""
+    """The shorter copy is written under another name first; a script may have put a link there."""
     (tmp_path / "precious").write_text("mine")
     log.with_suffix(".part").symlink_to(tmp_path / "precious")
     log.write_bytes(numbered(100_000))

@@ -69,7 +69,7 @@ def test_what_python_says_for_real(program):
 
 @pytest.fixture
 def elsewhere():
-    """What /proc/vmstat counts, which belongs to every group."""
+    """Counts of /proc/vmstat, which belong to every group."""
     return oom_kills(memory.CGROUPS / "none")
 
 

@@ -1,4 +1,4 @@
-"""What is said of the end of a failed script."""
+"""Reasons that are given for the end of a failed script."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""One experiment where it runs: its folder, its processes, its limits, its metric; with real processes."""
+"""An experiment where it runs: folder, processes, limits and metric; with real processes."""
 
 import json
 import os
@@ -389,7 +389,7 @@ def test_a_script_that_ends_well_when_it_is_over_its_limit_has_failed(make: Call
 
 
 def test_what_ended_before_anybody_looked_is_over_no_limit(make: Callable[..., Run], host: Host) -> None:
-    """Its driver was paused, or busy with something else."""
+    """The driver was paused, or busy with something else."""
     run = make("import os\nprint(os.getpid(), flush=True)\nprint('fitness: 1', flush=True)", max_duration=0.1)
     one = opened(host)
     one.start(run)
@@ -794,7 +794,7 @@ def usage_of(run: Run, host: Host) -> dict[str, float]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel says it")
 def test_its_memory_is_its_own_and_not_that_of_this_process(make: Callable[..., Run], host: Host) -> None:
-    """What wait4 says begins with the memory of whoever forked it."""
+    """The figure of wait4 begins with the memory of the parent process."""
     large = np.ones(300_000_000, dtype=np.uint8)
     usage = usage_of(make("import time\nprint('fitness: 1')\ntime.sleep(0.2)"), host)
     del large

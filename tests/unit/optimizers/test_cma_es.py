@@ -50,7 +50,7 @@ def pycma_alone(function, dimensions, seed, budget):
 
 
 class Spy:
-    """What reaches pycma, by update: the points, their costs, and how long the steps are that it made of them, from the
+    """Updates that reach pycma: the points, their costs, and how long the steps are that it made of them, from the
     best to the worst, in the distribution before the update."""
 
     def __init__(self, monkeypatch):

@@ -150,7 +150,6 @@ def test_what_is_no_file_any_more_differs(copy, original, make):
 
 
 def test_an_empty_file_that_became_a_fifo_is_not_read(copy, original):
-    """Which would wait for ever."""
     (original / "train.py").write_text("")
     before = copy()
     (original / "train.py").unlink()
@@ -203,7 +202,7 @@ def test_a_link_that_became_a_file_differs(copy, links):
 
 
 def test_what_a_link_leads_to_outside_is_not_looked_at(copy, links, tmp_path):
-    """It was never copied: every experiment reads it where it is."""
+    """The target was never copied: every experiment reads it where it is."""
     before = copy()
     (tmp_path / "elsewhere" / "big.bin").write_bytes(b"2")
     assert changed_files(before, links) == []

@@ -1,4 +1,4 @@
-"""What is written down of where a search ran."""
+"""The environment of a search, as it is written down."""
 
 import platform
 import subprocess

@@ -277,7 +277,7 @@ def test_what_cannot_be_read_is_left_out_with_a_word(source: Path, tmp_path: Pat
 def test_a_link_that_cannot_be_followed_is_left_out(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As /proc/1/cwd cannot be, where the working directory is /."""
+    """/proc/1/cwd is such a link, where the working directory is /."""
     fill(source, {"a": "1"})
     (source / "cwd").symlink_to("a")
     follow = os.path.realpath

@@ -1,4 +1,4 @@
-"""How much each hyperparameter explains of the results."""
+"""Share of the results that each hyperparameter explains."""
 
 import numpy as np
 import pytest

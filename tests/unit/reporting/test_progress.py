@@ -14,7 +14,7 @@ TRAIN = "x = 1\nif x == 2: raise SystemExit('<no> luck')\nprint('fitness:', x)\n
 
 
 class Display:
-    """What IPython.display is, with all that was shown."""
+    """Stand-in for IPython.display, with all that was shown."""
 
     def __init__(self):
         self.shown = []
@@ -29,7 +29,7 @@ class Display:
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """This process is a notebook's kernel."""
+    """Make this process a notebook's kernel."""
     display = Display()
     shell = SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell, display=display))

@@ -1,4 +1,4 @@
-"""What scripts import: alone, under Studio, and in interpreters that have no Studio."""
+"""`studio.fs_tracker` as scripts import it: alone, under Studio, and in interpreters that have no Studio."""
 
 import json
 import os

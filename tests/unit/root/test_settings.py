@@ -226,7 +226,7 @@ def sample(field: Field):
 
 @pytest.mark.parametrize("field", OPTIONS.values(), ids=lambda field: field.name)
 def test_what_is_written_back_is_read_as_the_same(field, monkeypatch) -> None:
-    """One value a option: the words of `command_line` give it again."""
+    """The words of `command_line` give each option's value again."""
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("A", "1")
     value = field.read(sample(field))

@@ -1,4 +1,4 @@
-"""Where a name goes, form by form. In a text, «0.1» is what the value has to replace; nothing else may change."""
+"""Places of a name, form by form. In a text, the value replaces «0.1»; nothing else may change."""
 
 import json
 import re

@@ -147,7 +147,7 @@ def test_no_experiment_writes_into_what_all_share(script, home):
 
 
 def test_capture_once_is_a_snapshot(command, script, workdir):
-    """What is changed after the start reaches no experiment, nor does the script change the user's own file."""
+    """A change after the start reaches no experiment, and the script does not change the user's own file."""
     script("data.txt", "before")
     text = f"    open('{workdir}/data.txt', 'w').write('after')\n"
     script("train.py", SHOW.replace("    lr = 1\n", text + "    lr = 1\n"))

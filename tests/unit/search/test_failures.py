@@ -145,7 +145,7 @@ def test_both_options_can_be_given_several_times(command, script, home):
 
 
 def watch(*statuses):
-    """What was said after each experiment: a status, or the reason of a failed one."""
+    """Return the notices after each experiment, given as a status or as the reason of a failed one."""
     one = FailureWatch(learns=True)
     said = []
     for number, text in enumerate(statuses, 1):

@@ -1,4 +1,4 @@
-"""Where a search begins, and who searches when nobody is named."""
+"""First experiments of a search, and the optimizer of one that names none."""
 
 import pytest
 

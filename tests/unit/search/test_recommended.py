@@ -1,4 +1,4 @@
-"""What an optimizer recommends where results are noisy, beside the best one seen."""
+"""Recommendation of an optimizer where results are noisy, beside the best one seen."""
 
 import studio
 from studio.project.project import Project

@@ -34,7 +34,7 @@ SPACES: dict[str, dict[str, Any]] = {
 
 
 class Chain(Optimizer):
-    """One suggestion at a time: asks for the next only when the last was told."""
+    """Suggests the next only when the last was told."""
 
     name = "chain"
 
@@ -354,7 +354,7 @@ def fitness_of(suggestion: Suggestion) -> float | None:
 
 
 def schedule(width: int, experiments: int, seed: int) -> list[tuple[str, int]]:
-    """What an uninterrupted search does: `width` outstanding, told in a random order, some told twice."""
+    """Return the events of a whole search: `width` outstanding, told in a random order, some told twice."""
     rng = random.Random(seed)
     events: list[tuple[str, int]] = []
     out: list[int] = []
@@ -548,7 +548,7 @@ def test_an_optimizer_that_now_asks_for_nothing_is_found_out(reopen: Callable[..
 
 
 class Moved(Heard):
-    """What `Heard` became: its values go the other way."""
+    """A later version of `Heard`: its values go the other way."""
 
     def ask(self) -> Suggestion:
         return Suggestion({"x": -1 - next(self.next)}, None)

@@ -1,4 +1,4 @@
-"""What this machine has."""
+"""CPUs, GPUs and memory of this machine."""
 
 import pytest
 

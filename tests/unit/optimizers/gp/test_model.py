@@ -218,7 +218,7 @@ def test_a_limit_is_learned_from_few_failures():
 
 
 def test_a_sharp_limit_of_sizes_is_known_from_ten():
-    """What it saw is believed, and that larger numbers need more memory is guessed from the first failures."""
+    """The model guesses from the first failures that larger numbers need more memory."""
     space = Space([*(Integer(name, 1, 64, log=True) for name in "abc"), *(Real(name, 0.0, 1.0) for name in "de")])
     coordinates, X, _ = results(310, space, seed=3)
     failed = X[:, :3].sum(1) > 1.5

@@ -107,7 +107,7 @@ def test_lost_experiments_are_missing_values():
 
 
 def test_a_plateau_is_left():
-    """Where the best point yields nothing more, every second suggestion looks elsewhere."""
+    """Every second suggestion looks elsewhere when the best point yields nothing more."""
     told = search(GaussianProcess(PLANE, seed=1), lambda values: max(valley(values), -0.01), 80)
     late = np.array([[s.values["x"], s.values["y"]] for _, s in told[40:]])
     assert np.ptp(late, axis=0).min() > 1.0
