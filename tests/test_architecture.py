@@ -1,6 +1,7 @@
 """The code keeps to what docs/architecture.md says. The tables there are the rules; this file only reads them."""
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -104,13 +105,21 @@ def imports_of(module: Module) -> Iterator[Import]:
     return visit(ast.parse(module.text), False)
 
 
-IMPORTS = [each for module in MODULES.values() for each in imports_of(module)]
-OWN = [each for each in IMPORTS if each.name.split(".")[0] == "studio"]
-FOREIGN = [
-    each
-    for each in IMPORTS
-    if each.name.split(".")[0] != "studio" and each.name.split(".")[0] not in sys.stdlib_module_names
-]
+# Read when a test needs them: each worker of pytest-xdist imports this file.
+
+
+@functools.cache
+def imports() -> list[Import]:
+    return [each for module in MODULES.values() for each in imports_of(module)]
+
+
+def own() -> list[Import]:
+    return [each for each in imports() if each.name.split(".")[0] == "studio"]
+
+
+def foreign() -> list[Import]:
+    known = {"studio", *sys.stdlib_module_names}
+    return [each for each in imports() if each.name.split(".")[0] not in known]
 
 
 # --- the page knows the code ------------------------------------------------------------------------------------------
@@ -173,7 +182,7 @@ def test_the_value_that_is_walked_through(home, script):
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_packages_import_what_they_may(package):
-    for each in OWN:
+    for each in own():
         if each.by.package != package or each.name == "studio":
             continue
         target = MODULES[each.name].package
@@ -183,10 +192,10 @@ def test_packages_import_what_they_may(package):
 
 def test_the_dashboard_is_imported_by_its_command_alone():
     """So that everything else works without the extra, and no search waits for a page."""
-    users = {each.by.name for each in OWN if MODULES.get(each.name, each.by).package == "dashboard"}
+    users = {each.by.name for each in own() if MODULES.get(each.name, each.by).package == "dashboard"}
     outside = {name for name in users if MODULES[name].package != "dashboard"}
     assert outside == {"studio.cli.ui"}
-    assert all(each.inside for each in OWN if each.by.name == "studio.cli.ui" and "dashboard" in each.name)
+    assert all(each.inside for each in own() if each.by.name == "studio.cli.ui" and "dashboard" in each.name)
 
 
 def test_the_dashboard_writes_no_record():
@@ -202,7 +211,9 @@ def test_the_dashboard_writes_no_record():
 
 
 def test_there_are_no_cycles():
-    above = {name: {each.name for each in OWN if each.by.name == name} for name in MODULES}
+    above: dict[str, set[str]] = {name: set() for name in MODULES}
+    for each in own():
+        above[each.by.name].add(each.name)
     while free := [name for name, needs in above.items() if not needs & above.keys()]:
         for name in free:
             del above[name]
@@ -210,7 +221,7 @@ def test_there_are_no_cycles():
 
 
 def test_imports_stand_at_the_top():
-    commands = [each for each in OWN if each.inside and each.by.package != "cli" and not each.by.is_command]
+    commands = [each for each in own() if each.inside and each.by.package != "cli" and not each.by.is_command]
     assert [str(each) for each in commands] == []
 
 
@@ -218,7 +229,7 @@ def test_imports_are_absolute_and_by_the_installed_name():
     for module in MODULES.values():
         for node in ast.walk(ast.parse(module.text)):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module.path}:{node.lineno} is relative"
-    assert [str(each) for each in FOREIGN if each.name.split(".")[0] in FOLDERS] == []
+    assert [str(each) for each in foreign() if each.name.split(".")[0] in FOLDERS] == []
 
 
 def test_docstrings_begin_with_a_verb_or_a_noun():
@@ -236,7 +247,7 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
 
 def test_heavy_libraries_are_imported_where_they_are_used():
     libraries = {names(row[0])[0]: row[1] for row in table("library")[:-1]}
-    for each in FOREIGN:
+    for each in foreign():
         library = each.name.split(".")[0]
         if library == "numpy":
             assert each.inside or each.by.name not in ("studio", "studio.fs_tracker"), str(each)
@@ -263,7 +274,7 @@ def test_file(module):
         assert name != "print" or module.package == "cli" or module.is_command, f"line {line} prints"
         assert name not in ("eval", "exec"), f"line {line} evaluates"
     pickles = ("pickle", "dill", "marshal", "shelve", "joblib")
-    assert [str(each) for each in IMPORTS if each.by is module and each.name in pickles] == []
+    assert [str(each) for each in imports() if each.by is module and each.name in pickles] == []
 
 
 @pytest.mark.parametrize("name", ["run", "random", "plugins", "optimizers", "backends"])

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from studio.cli import mcp
 
-pytest.importorskip("mcp")
+pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="pip install mcp")
 
 
 def test_a_search_that_cannot_have_its_name_is_an_error(recorded, script):

@@ -1,5 +1,6 @@
 """Dask and Ray keep the contract of backends: in place, and on machines that do not see the project's folder."""
 
+from importlib.util import find_spec
 from ipaddress import ip_address
 
 import pytest
@@ -10,7 +11,7 @@ from studio.backends.ray import RayBackend
 from studio.system.processes import processes_of
 from studio.testing import BackendContract
 
-pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="pip install distributed")
 
 
 def listeners():

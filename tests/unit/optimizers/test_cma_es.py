@@ -13,8 +13,6 @@ from studio.optimizers.cma_es import CMAES, costs, import_cma
 from studio.optimizers.random_search import RandomSearch
 from studio.space import Array, Choice, Integer, Real, Space
 
-cma = import_cma()
-
 
 def box(dimensions, **flags):
     return Space([Array("x", Real("x", -2.0, 2.0, **flags), dimensions)])
@@ -38,7 +36,7 @@ def minimise(optimizer, function, budget):
 def pycma(dimensions, generator, **options):
     quiet = {"verbose": -10, "verb_log": 0, "verb_disp": 0, "signals_filename": ""}
     randn = {"seed": math.nan, "randn": lambda *shape: generator.standard_normal(shape)}
-    return cma.CMAEvolutionStrategy(np.full(dimensions, 0.5), 0.25, quiet | randn | options)
+    return import_cma().CMAEvolutionStrategy(np.full(dimensions, 0.5), 0.25, quiet | randn | options)
 
 
 def pycma_alone(function, dimensions, seed, budget):
@@ -55,7 +53,7 @@ class Spy:
 
     def __init__(self, monkeypatch):
         self.popsizes, self.updates = [], []
-        start, tell = cma.CMAEvolutionStrategy.__init__, cma.CMAEvolutionStrategy.tell
+        start, tell = import_cma().CMAEvolutionStrategy.__init__, import_cma().CMAEvolutionStrategy.tell
 
         def spy_start(es, mean, sigma, options):
             start(es, mean, sigma, options)
@@ -68,8 +66,8 @@ class Spy:
             steps = es.pop_sorted - es.mean_old
             self.updates.append((*told, np.sqrt(np.einsum("ni,ij,nj->n", steps, precision, steps))))
 
-        monkeypatch.setattr(cma.CMAEvolutionStrategy, "__init__", spy_start)
-        monkeypatch.setattr(cma.CMAEvolutionStrategy, "tell", spy_tell)
+        monkeypatch.setattr(import_cma().CMAEvolutionStrategy, "__init__", spy_start)
+        monkeypatch.setattr(import_cma().CMAEvolutionStrategy, "tell", spy_tell)
 
 
 @pytest.fixture

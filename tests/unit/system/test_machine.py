@@ -1,4 +1,4 @@
-"""CPUs, GPUs and memory of this machine."""
+"""GPUs of this machine that a search may use."""
 
 import pytest
 
