@@ -269,16 +269,6 @@ def test_some_failed(command, experiments, script):
     assert [one["exit_code"], three["exit_code"]] == [0, 0]
 
 
-def test_all_failed(command, experiments, script):
-    script(
-        "train.py", "lr = 1\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL if lr == 2 else signal.SIGSEGV)\n"
-    )
-    assert command("run", "--project=p", "--hp=lr=1,2", "train.py").code == 1
-    found = experiments("p")
-    assert [e["reason"] for e in found] == ["killed by SIGSEGV", "killed by SIGKILL"]
-    assert [e["exit_code"] for e in found] == [None, None]
-
-
 def test_metric_that_never_came(command, experiments, script):
     script("train.py", "lr = 1\nopen('log', 'w').write('{\"loss\": %s}\\n' % lr)\n")
     assert command("run", "--project=p", "--metric=jsonl:log:val_loss:min", "--hp=lr=1", "train.py").code == 1
@@ -329,16 +319,6 @@ def test_time_is_over_before_anything_completed(command, experiments, script, ou
     found = experiments("p")
     assert statuses(found) == ["completed"] * 2
     assert [e["fitness"] for e in found] == [1, 2]
-
-
-def test_longest_duration(command, experiments, script):
-    script("train.py", "import time\nlr = 1\nprint('waiting', flush=True)\ntime.sleep(60 * (lr - 1))\n")
-    assert command("run", "--project=p", "--max-duration=1", "--hp=lr=1,2", "train.py").code == 3
-    one, two = experiments("p")
-    assert one["status"] == "completed"
-    assert two["reason"] == "took longer than 1 s: waiting"
-    assert two["exit_code"] is None
-    assert 0.9 < two["duration"] < 6
 
 
 # --- --json -----------------------------------------------------------------------------------------------------------
@@ -581,67 +561,6 @@ def test_a_name_of_other_tools_is_answered_with_ours(command, name, meant):
     assert (answer.code, f"it is studio {meant}" in answer.err) == (2, True)
 
 
-def test_threads_are_shared(command, script, monkeypatch):
-    script("train.py", "import os\nx = 1\nprint(x, os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])\n")
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    cpus = len(os.sched_getaffinity(0))
-    command("run", "--project=p", f"--num-workers={cpus}", f"--hp=x=1:{max(2, cpus)}", "train.py")
-    assert command("runs", "logs", "p/1").out == "1 1 1\n"
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    command("run", "--project=q", "--hp=x=1", "train.py")
-    assert command("runs", "logs", "q/1").out == f"1 7 {cpus}\n"
-    command("run", "--project=r", "--env=OMP_NUM_THREADS=5", "--cpus=3", "--hp=x=1", "train.py")
-    assert command("runs", "logs", "r/1").out == "1 5 3\n"
-
-
-def test_gpus_are_given_out(command, script, monkeypatch):
-    script(
-        "train.py",
-        """
-        import os, pathlib, time
-
-        x = 1
-        print(os.environ["CUDA_VISIBLE_DEVICES"])
-        pathlib.Path(os.environ["OUTSIDE"], f"began-{x}").touch()
-        while not pathlib.Path(os.environ["OUTSIDE"], f"began-{3 - x}").exists() and x < 3:
-            time.sleep(0.01)
-        """,
-    )
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    monkeypatch.setenv("OUTSIDE", os.getcwd())
-    assert command("run", "--project=p", "--gpus=1", "--num-workers=auto", "--hp=x=1,2,3", "train.py").code == 0
-    first, second, third = (command("runs", "logs", f"p/{number}").out for number in (1, 2, 3))
-    assert {first, second} == {"4\n", "7\n"}
-    assert third in (first, second)
-    assert command("run", "--project=q", "--gpus=2", "--hp=x=3", "train.py").code == 0
-    assert command("runs", "logs", "q/1").out == "4,7\n"
-    result = command("run", "--gpus=2", "--num-workers=2", "--hp=x=3,4", "train.py")
-    assert (result.code, "2 visible GPUs" in result.err) == (2, True)
-
-
-@pytest.mark.parametrize(("keep", "kept"), [("all", [1, 2, 3]), ("best", [2]), ("none", [])])
-def test_which_workspaces_stay(command, script, home, keep, kept):
-    script("train.py", "lr = 1\nopen('../modeldir/m', 'w').close()\nprint('fitness:', -(lr - 2) ** 2)\n")
-    command("run", "--project=p", f"--keep={keep}", "--hp=lr=1,2,3", "train.py")
-    folders = [home / "projects" / "p" / str(number) / "1" for number in (1, 2, 3)]
-    assert [n for n, folder in enumerate(folders, 1) if (folder / "workspace").exists()] == kept
-    assert all((folder / "modeldir" / "m").exists() and (folder / "output.log").exists() for folder in folders)
-
-
-NAMES = ["my script.py", 'it\'s "quoted".py', "größe-训练.py", "a b/c d.py", "$(touch x);.py"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_names_of_scripts(command, script, home, name):
-    script(name, SCORES)
-    result = command("run", "--json", "--hp=lr=1", name)
-    assert result.code == 0, result
-    (project,) = (home / "projects").iterdir()
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", project.name)
-    assert json.loads(result.out)[0]["fitness"] == -1
-
-
 def test_hostile_names_of_folders(command, script, tmp_path, monkeypatch):
     folder = tmp_path / "Ein \"Ordner\" mit 'Zeichen' äöü"
     folder.mkdir()
@@ -711,46 +630,3 @@ def test_other_processes_see_and_stop_a_search(command, experiments, background,
     (outside / "go").touch()
     assert command("resume", "p").code == 0
     assert statuses(experiments("p")) == ["completed"] * 3
-
-
-def test_retry(command, experiments, script, outside):
-    script(
-        "train.py",
-        """
-        import os
-
-        lr = 1
-        if not os.path.exists(os.path.join(os.environ["OUTSIDE"], "mended")) and lr != 2:
-            raise SystemExit(9)
-        print("fitness:", lr)
-        """,
-    )
-    assert command("run", "--quiet", "--project=p", "--hp=lr=1,2,3", "train.py").code == 3
-    (outside / "mended").touch()
-    result = command("retry", "p", "1")
-    assert result.code == 3
-    assert [(e["status"], e["attempt"]) for e in experiments("p")] == [
-        ("completed", 2),
-        ("completed", 1),
-        ("failed", 1),
-    ]
-    assert command("retry", "p").code == 0
-    found = experiments("p")
-    assert [(e["status"], e["attempt"], e["fitness"]) for e in found] == [
-        ("completed", 2, 1),
-        ("completed", 1, 2),
-        ("completed", 2, 3),
-    ]
-    assert (Path(found[0]["folder"]).parent / "1" / "output.log").exists()
-    assert "no experiment failed" in command("retry", "p").err
-    assert command("retry", "p", "p/2", "--quiet").code == 0
-    assert experiments("p")[1]["attempt"] == 2
-
-
-def test_resume_can_keep_the_source_as_it_was(command, experiments, script, outside, workdir):
-    script("train.py", WAITS)
-    command("run", "--quiet", "--project=p", "--max-time=0.4", "--hp=lr=1,2", "train.py")
-    (workdir / "train.py").unlink()
-    (outside / "go").touch()
-    assert command("resume", "p", "--quiet", "--keep-source", "--max-time=5m").code == 0
-    assert [e["fitness"] for e in experiments("p")] == [1, 2]

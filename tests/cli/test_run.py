@@ -97,16 +97,6 @@ def test_metric_from_event_files(experiments, script):
     assert found["fitness"] == -0.25
 
 
-def test_bare_metric_says_that_it_is_maximised_and_direction_overrides(command, script):
-    script("train.py", 'lr = 1\nopen("log.jsonl", "w").write(f\'{{"loss": {lr}}}\\n\')\n')
-    result = command("run", "--metric=jsonl:log.jsonl:loss", "--hp=lr=1,2", "train.py")
-    assert "is maximised; for a loss write --metric=jsonl:log.jsonl:loss:min" in result.err
-    assert "lr=2" in result.err.splitlines()[-2]
-    result = command("run", "--metric=jsonl:log.jsonl:loss", "--direction=min", "--hp=lr=1,2", "train.py")
-    assert "maximised" not in result.err
-    assert "lr=1" in result.err.splitlines()[-2]
-
-
 def test_array_hyperparameter(command, script):
     script(
         "sum.py",
@@ -132,28 +122,6 @@ def test_array_hyperparameter(command, script):
         assert np.load(Path(experiment["folder"], "artifacts", "lr.npy")).tolist() == values
         # The array reaches the script as an artifact, never in its text.
         assert Path(experiment["folder"], "workspace", "sum.py").read_text() == Path("sum.py").read_text()
-
-
-def test_folders_beside_the_workspace(experiments, script):
-    script(
-        "train.py",
-        """
-        import json, os
-        from studio import fs_tracker
-
-        lr = 0.1
-        open("../modeldir/weights", "w").write(str(lr))
-        open("../tb/notes", "w").write("seen")
-        assert os.path.samefile("../modeldir", fs_tracker.get_model_directory())
-        assert os.path.samefile("../tb", fs_tracker.get_tensorboard_dir())
-        assert json.load(open("../hyperparameters.json")) == {"lr": lr}
-        print("key", fs_tracker.get_experiment_key())
-        """,
-    )
-    found = experiments("--project=folders", "--hyperparam=lr=0.1,0.2", "train.py")
-    assert [Path(e["folder"], "modeldir", "weights").read_text() for e in found] == ["0.1", "0.2"]
-    assert [Path(e["folder"], "tb", "notes").read_text() for e in found] == ["seen", "seen"]
-    assert [log_of(e) for e in found] == ["key folders/1\n", "key folders/2\n"]
 
 
 def test_cma_runs_ranges_of_every_kind(experiments, script):
@@ -248,22 +216,3 @@ def test_without_hyperparameters_a_script_runs_once(experiments, script):
     script("train.py", "print('fitness: 0.5')\n")
     found = experiments("train.py")
     assert [(experiment["values"], experiment["fitness"]) for experiment in found] == [({}, 0.5)]
-
-
-def test_experiments_do_not_touch_each_other(experiments, script, workdir):
-    script("data/numbers.txt", "1\n")
-    script(
-        "train.py",
-        """
-        import os
-
-        lr = 1
-        with open("data/numbers.txt", "a") as file:
-            print(lr, file=file)
-        print("fitness:", sum(map(int, open("data/numbers.txt"))))
-        os.remove("data/numbers.txt")
-        """,
-    )
-    found = experiments("--num-workers=2", "--hp=lr=10,20,30", "train.py")
-    assert [experiment["fitness"] for experiment in found] == [11, 21, 31]
-    assert (workdir / "data" / "numbers.txt").read_text() == "1\n"
