@@ -104,6 +104,7 @@ def recorded(home: Path) -> Callable[..., Project]:
         store = Store.create(folder, settings.as_dict())
         sign = parse_direction(settings.direction, parse_metric(settings.metric))
         store.set_meta("source", {"folder": os.getcwd(), "snapshot": "source"})
+        store.set_meta("seed", 1)
         store.begin_session()
         with store.transaction():
             for number, (values, result) in enumerate(results, 1):

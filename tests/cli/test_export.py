@@ -9,24 +9,25 @@ import pytest
 
 import studio
 
-TRAIN = """
-import json
-from wsgiref.util import setup_testing_defaults
-lr, width, opt = 0.1, 8, "sgd"
-if opt == "=1+1":
-    raise SystemExit("lost its way")
-with open("log", "w") as log:
-    for step in (1, 2, 3):
-        print(json.dumps({"step": step, "loss": lr * width + 1 / step}), file=log)
-"""
-
 
 @pytest.fixture
-def project(home, script, command):
-    script("train.py", TRAIN)
-    options = ["--project=p", "--metric=jsonl:log:loss:min", "--hp=lr=1e-4,0.01", "--hp=width=8", "--hp=opt==1+1,sgd"]
-    assert command("run", "--quiet", *options, "train.py").code == 3
-    return studio.Project("p")
+def project(recorded, workdir):
+    """Four results: for the second of two `opt`, the choice is a formula and the script failed."""
+    settings = {"metric": "jsonl:log:loss:min", "optimizer": "grid"}
+    ranges = {"lr": "1e-4,0.01", "width": "8", "opt": "=1+1,sgd"}
+    results = [
+        ({"lr": lr, "width": 8, "opt": opt}, 8 * lr + 1 / 3 if opt == "sgd" else "exit code 1: lost its way")
+        for lr in (1e-4, 0.01)
+        for opt in ("=1+1", "sgd")
+    ]
+    made = recorded("p", results, ranges=ranges, **settings)
+    for number in (2, 4):
+        workspace = made.folder / str(number) / "1" / "workspace"
+        workspace.mkdir()
+        lr = results[number - 1][0]["lr"]
+        steps = [json.dumps({"step": step, "loss": lr * 8 + 1 / step}) for step in (1, 2, 3)]
+        (workspace / "log").write_text("".join(f"{step}\n" for step in steps))
+    return made
 
 
 def optuna_study(path):

@@ -19,14 +19,6 @@ from studio.reporting.report import LARGEST, html_report, markdown_report
 from studio.reporting.scales import Point, best_so_far, even_ticks, log_ticks, scale_of, value_scale
 from studio.settings import Settings
 
-TRAIN = """
-import sys
-lr, name = 0.1, "a"
-if lr == 0.5:
-    raise SystemExit(f"step {len(name)}: </td><script>alert(1)</script> `x` | @everyone \\x1b[2J")
-print(name)
-print("fitness:", -lr)
-"""
 HOSTILE = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -48,10 +40,13 @@ class Page(html.parser.HTMLParser):
 
 
 @pytest.fixture
-def project(home, script, command):
-    script("train.py", TRAIN)
+def project(recorded):
+    failed = "exit code 1: step 1: </td><script>alert(1)</script> `x` | @everyone"
+    results = [
+        ({"lr": lr, "name": name}, failed if lr == 0.5 else -lr) for lr in (0.5, 0.25, 0.125) for name in ("a", HOSTILE)
+    ]
     ranges = {"lr": [0.5, 0.25, 0.125], "name": ["a", HOSTILE]}
-    return studio.run("train.py", hyperparams=ranges, project="digits", direction="min", env={"TOKEN": "secret"})
+    return recorded("digits", results, ranges=ranges, optimizer="grid", direction="min", env=["TOKEN"])
 
 
 def report(command, *arguments):
