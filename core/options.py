@@ -7,6 +7,7 @@ run`, those of a backend's `Options` become options of the same command. An opti
 import dataclasses
 import functools
 import inspect
+import math
 import operator
 import os
 import types
@@ -307,7 +308,10 @@ def _read(text: str, kind: Any) -> Any:
             raise ValueError(text)
         return _BOOLEANS[text.lower()]
     if kind in (int, float):
-        return kind(text)
+        number = kind(text)
+        if "_" in text or not math.isfinite(number):
+            raise ValueError(text)
+        return number
     if kind is str:
         return text
     if typing.get_origin(kind) is typing.Literal:

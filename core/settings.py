@@ -27,7 +27,7 @@ from studio.options import (
     words_of,
     write_bytes,
 )
-from studio.text import did_you_mean, parse_literal
+from studio.text import did_you_mean, is_number, parse_literal
 
 DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
 GRID_LIMIT = 10_000  # a larger grid is started only with --max-experiments
@@ -238,12 +238,11 @@ def _parse_workers(given: Any, flag: str) -> int:
     if given == "auto":
         return AUTO
     try:
-        number = int(given)
-    except (ValueError, TypeError):
-        raise BadInput(f"{flag} {given!r} is neither a number nor auto") from None
-    if number < 1:
-        raise BadInput(f"{flag} {number}: at least 1 is needed, or auto")
-    return number
+        return count_parser(1, "at least 1, or auto,")(given, flag)
+    except BadInput as error:
+        if isinstance(given, str) and not is_number(given):
+            raise BadInput(f"{flag} {given!r} is neither a number nor auto") from None
+        raise error
 
 
 def _parse_direction(given: str, flag: str) -> str:

@@ -5,6 +5,7 @@ Optimizers work on points of the unit cube. Scales, whole numbers, choices and a
     value --to_unit--> u in [0, 1]^dimensions --from_unit--> value        (the identity, to 1e-12)
 """
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -283,6 +284,13 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({list(self.parameters)!r})"
+
+    @functools.cached_property
+    def array_names(self) -> list[str]:
+        """Names of the hyperparameters whose values are numpy arrays, which reach a script as a file."""
+        # a plugin's own kind of parameter is recognised by its values
+        values = self.values(np.full(self.dimensions, 0.5))
+        return [name for name, value in values.items() if isinstance(value, np.ndarray)]
 
     def suggestion(self, point: ArrayLike) -> Suggestion:
         """Return the suggestion at `point`, shape (dimensions,)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _INT = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # int() refuses longer ones
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_ITEM = re.compile(r"""\s*((?:[^,'"=]*=\s*)?(?:'[^']*'|"[^"]*")|[^,]*)\s*(,|\Z)""")
 SHOWN = 12  # names that a hint lists
 _WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False}
 
@@ -42,6 +43,17 @@ def parse_literal(text: str) -> object:
 def is_quoted(text: str) -> bool:
     """Return whether `text` is one quoted string. There are no escapes, so that paths with backslashes stay intact."""
     return len(text) >= 2 and text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1
+
+
+def split_items(text: str) -> list[str]:
+    """Return the items between commas, except commas in quotes: `a,'b,c'`, or `x='b,c'`."""
+    items, position, more = [], 0, True
+    while more:
+        match = _ITEM.match(text, position)
+        assert match is not None  # it matches every text, at least emptily
+        items.append(match[1].strip())
+        position, more = match.end(), bool(match[2])
+    return items
 
 
 def is_number(text: str) -> bool:

@@ -9,6 +9,7 @@ WandbFile     the log of an offline run of W&B: LevelDB's log format around prot
 """
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -56,13 +57,14 @@ class CsvFile:
             return
         if not self._header:
             self._separator = next((one for one in ",;\t" if one in line), ",")
-        cells = [cell.strip().strip("\"'") for cell in line.split(self._separator)]
+        row = next(csv.reader([line], delimiter=self._separator, skipinitialspace=True), [])
+        cells = [cell.strip().strip("'") for cell in row]
         if not self._header or not any(map(_is_number, cells)):  # another header: another run started
             self._header = cells
             return
-        row = dict(zip(self._header, cells, strict=False))
-        step = step_in({name: _number_of(row.get(name, "")) for name in STEPS})
-        for name, cell in row.items():
+        by_name = dict(zip(self._header, cells, strict=False))
+        step = step_in({name: _number_of(by_name.get(name, "")) for name in STEPS})
+        for name, cell in by_name.items():
             value = _number_of(cell)
             if value is not None and name:
                 yield name, step, value
@@ -73,7 +75,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _number_of(cell: str) -> float | None:
-    if not cell or cell[-1] not in "0123456789.nNfFyYaA" or "_" in cell:
+    if "_" in cell:
         return None
     try:
         return float(cell)

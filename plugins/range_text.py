@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from studio.errors import RangeError
 from studio.space import Choice, Constant
-from studio.text import is_number, is_quoted, parse_literal
+from studio.text import is_number, is_quoted, parse_literal, split_items
 
 LIMIT = 1_000_000  # values of a grid, numbers of an array: more are probably a typing error
 SIX_DECADES = Decimal("1e-6")  # replaces an end of 0 on a log scale, as a fraction of the other end
@@ -27,7 +27,6 @@ _CALL = re.compile(r"(?:\w+\.)*(\w+)\((.*)\)")
 _LIKE_NUMBER = re.compile(r"[+-]?(?:\d|\.\d)", re.ASCII)
 _END = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _ENDS = re.compile(rf"{_END}\s*(?:\.\.\.?|…|–|-|~|to|\.\.=|;|\s)\s*{_END}", re.ASCII)
-_ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(,|\Z)""")
 
 
 class RangeText(NamedTuple):
@@ -148,7 +147,7 @@ def read_values(given: RangeText, *, grid: bool) -> list[object] | None:
     _check_name(given)
     if not given.text.strip():
         raise given.error(f"the range is empty; write a value, a list or a range, such as {given.write('0.1')}")
-    items = _split(given.text)
+    items = split_items(given.text)
     bare = [item for item in items if not is_quoted(item)]
     _check_brackets(given, bare, grid)
     if len(items) == 1 and bare and ":" in given.text:
@@ -168,17 +167,6 @@ def _check_name(given: RangeText) -> None:
         raise given.error("the name before = is empty; write NAME=RANGE, such as `lr=0.1`")
     if name != name.strip() or not name.isprintable():
         raise given.error(f"{name!r} cannot be a name; write {name.strip()!r}, without blanks around it")
-
-
-def _split(text: str) -> list[str]:
-    """Return the items between commas, except commas in quotes."""
-    items, position, more = [], 0, True
-    while more:
-        match = _ITEM.match(text, position)
-        assert match is not None  # it matches every text, at least emptily
-        items.append(match[1].strip())
-        position, more = match.end(), bool(match[2])
-    return items
 
 
 def _check_brackets(given: RangeText, bare: list[str], grid: bool) -> None:

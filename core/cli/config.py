@@ -11,19 +11,16 @@
 Keys are the options of `studio run`, with `-` or `_`, those of the backend among them; those that repeat are lists or tables.
 """
 
-import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput
-from studio.settings import OPTIONS
+from studio.settings import OPTIONS, write_value
 from studio.text import did_you_mean
 
 FILE = "studio.toml"
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read_config(path: Path, flags: Iterable[str] = ()) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:
@@ -71,17 +68,15 @@ def config_text(
     script: str, arguments: list[str], given: Mapping[str, Any], placed: Mapping[str, Any] | None = None
 ) -> str:
     """Return the text of a `studio.toml`; `placed`: options of its backend, by their flags."""
-    lines = [f"script = {_toml(script)}"]
-    if arguments:
-        lines.append(f"arguments = {_toml(arguments)}")
-    tables = []
-    for name, value in {**given, **{_key_of(flag): value for flag, value in (placed or {}).items()}}.items():
-        if name == "hyperparams":
-            pairs = [text.partition("=") for text in value]
-            tables = ["", "[hyperparams]", *(f"{_key(key)} = {_toml(text)}" for key, _, text in pairs)]
-        else:
-            lines.append(f"{name} = {_toml(value)}")
-    return "\n".join([*lines, *tables, ""])
+    import tomlkit
+
+    document: dict[str, Any] = {"script": script, **({"arguments": arguments} if arguments else {})}
+    pairs = [text.partition("=") for text in given.get("hyperparams", ())]
+    document |= {name: value for name, value in given.items() if name != "hyperparams"}
+    document |= {_key_of(flag): value for flag, value in (placed or {}).items()}
+    if pairs:
+        document["hyperparams"] = {name: text for name, _, text in pairs}
+    return tomlkit.dumps(document)
 
 
 def _as_typed(file: str, key: str, value: Any) -> Any:
@@ -99,20 +94,9 @@ def _as_typed(file: str, key: str, value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(map(_text, value))
+        return ",".join(write_value(item) if isinstance(item, str) else _text(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _key_of(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
-
-
-def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    """Return a value as TOML; strings are written as in JSON."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value)

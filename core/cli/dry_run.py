@@ -9,7 +9,7 @@ from typing import Any
 from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, plain
 from studio.format import assignments, counted
-from studio.host import Host, backend_fields
+from studio.host import Host, backend_fields, plugin_call
 from studio.search.observer import Observer
 from studio.search.run import make_backend, plan_new_project
 from studio.search.search import Search
@@ -40,7 +40,10 @@ def show(
     diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
     run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
     backend = make_backend(plan, host, Observer())
-    estimate, preview = backend.estimate(), backend.preview()
+    with plugin_call(backend, "estimate"):
+        estimate = backend.estimate()
+    with plugin_call(backend, "preview"):
+        preview = backend.preview()
     if as_json:
         values = [{name: plain(value) for name, value in s.values.items()} for s in suggestions]
         print_json(
@@ -63,7 +66,7 @@ def show(
         print(f"notice: {clean(notice)}")
     total = "experiments until the time limit" if plan.size is None else f"{plan.size} experiments"
     print(
-        f"{total}, {plan.settings.num_workers} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
+        f"{total}, {plan.slots} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
     )
     print(clean(f"each experiment gets a copy of the {counted(len(snapshot.files), 'file')} in {snapshot.source}"))
     if run is not None:

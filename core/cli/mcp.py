@@ -30,8 +30,6 @@ INSTRUCTIONS = """Studio searches hyperparameters of unmodified training scripts
 the ranges and the metric that it proposes, then search_status until the state is no longer "running", then best_experiment
 and patch. Ranges: min:max with flags l (log), i (whole numbers), such as 1e-5:0.1:l; or choices such as adam,sgd."""
 
-REFUSED = 2  # exit code of a command that could not do as it was told
-
 Tool = Callable[..., Any]
 
 
@@ -91,7 +89,7 @@ def start_search(
         )
         while "error" in search_status(name) and search.poll() is None:
             time.sleep(0.05)  # its process makes the project, after a second of imports
-        if search.poll() == REFUSED:
+        if search.poll() is not None and "error" in search_status(name):
             errors.seek(0)
             return {"error": errors.read().decode(errors="replace").strip().removeprefix("studio: ")}
     return {"project": name, "plan": check.stdout}

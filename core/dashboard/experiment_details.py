@@ -18,7 +18,7 @@ from studio.host import Host
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.records import read_attempts, read_experiment, reading
 from studio.reporting.facts import repeating_command
-from studio.search.plan import Plan, array_names, make_plan
+from studio.search.plan import Plan, make_plan
 from studio.settings import Settings, write_value
 from studio.space import Suggestion
 
@@ -108,7 +108,7 @@ class Details:
 
 
 def _as_given(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
-    arrays = set(array_names(plan.space))
+    arrays = set(plan.space.array_names)
     return {name: np.array(value) if name in arrays else value for name, value in values.items()}
 
 

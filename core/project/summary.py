@@ -36,7 +36,8 @@ SELECT status, COUNT(*) FROM attempts AS a
 WHERE attempt = (SELECT MAX(attempt) FROM attempts WHERE number = a.number) GROUP BY status
 """
 _JOURNAL = """
-SELECT CASE WHEN told.id IS NULL THEN 'queued' WHEN told.fitness IS NULL THEN 'failed' ELSE 'completed' END AS status, COUNT(*)
+SELECT CASE WHEN told.id IS NULL THEN 'queued' WHEN told.fitness IS NULL THEN 'failed'
+       WHEN told.extra ->> 'pruned' THEN 'pruned' ELSE 'completed' END AS status, COUNT(*)
 FROM events AS asked
 LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)
 WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = asked.number) GROUP BY 1

@@ -84,7 +84,7 @@ class Plan:
         """Return the run of `suggestion`, in the project's folder."""
         assert suggestion.number is not None
         folder = attempt_folder(project, suggestion.number, attempt)
-        arrays = {name: str(array_path(folder, name)) for name in array_names(self.space)}
+        arrays = {name: str(array_path(folder, name)) for name in self.space.array_names}
         captured, reused = project / self.shared_folder, project / SHARED
         written = self.substitution.write(suggestion.values, arrays)
         return Run(
@@ -160,7 +160,7 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
         sign=parse_direction(settings.direction, metric),
         max_experiments=settings.max_experiments,
         size=None,
-        substitution=Substitution(program, space.names, array_names(space), settings.script),
+        substitution=Substitution(program, space.names, space.array_names, settings.script),
         artifacts=artifacts,
         command=command.argv,
         outside=links,
@@ -193,13 +193,6 @@ def program_of(settings: Settings, source: Path, command: Command | None = None)
     given = {name: os.environ.get(name) if value is None else value for name, value in settings.env.items()}
     env = {name: value for name, value in given.items() if value is not None}
     return Program.at(source, command.script, command.arguments, env=env, more=more, command=command.argv)
-
-
-def array_names(space: Space) -> list[str]:
-    """Return the names of hyperparameters that are passed to the script as a file."""
-    # a plugin's own kind of parameter is recognised by its values
-    values = space.values(np.full(space.dimensions, 0.5))
-    return [name for name, value in values.items() if isinstance(value, np.ndarray)]
 
 
 def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:

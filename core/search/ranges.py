@@ -8,7 +8,7 @@ import numpy as np
 from studio.errors import BadInput, RangeError
 from studio.host import Host
 from studio.space import Choice, Constant, Parameter, Space
-from studio.text import parse_literal
+from studio.text import parse_literal, split_items
 
 GRID, SEARCH = "grid", "auto"  # the default optimizers
 
@@ -32,11 +32,15 @@ def read_start(text: str, space: Space) -> dict[str, Any]:
     """Return the values of `--start-from lr=0.01,layers=3`; other hyperparameters get the middle of their range."""
     point = np.full(space.dimensions, 0.5)
     values = space.values(point)
-    for part in text.split(","):
+    given: set[str] = set()
+    for part in split_items(text):
         name, equals, value = (word.strip() for word in part.partition("="))
         if not equals or name not in space.names:
             known = f"; there are {', '.join(space.names)}" if equals else "; write for example lr=0.01,layers=3"
             raise BadInput(f"--start-from {text!r}: {part.strip()!r} is not a hyperparameter{known}")
+        if name in given:
+            raise BadInput(f"--start-from {text!r}: {name} is given twice")
+        given.add(name)
         values[name] = parse_literal(value)
     try:
         return space.checked(values)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import operator
 import random
 import threading
 import time
@@ -302,6 +303,7 @@ class Search:
         number = self._number_of(suggestion)
         if fitness is not None:
             fitness = float(fitness) if math.isfinite(fitness) else None
+        self._queue = deque(waiting for waiting in self._queue if waiting.number != number)
         told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
         extras = _checked_extras(self.optimizer_class, told)
         pruned = number in self._pruned if pruned is None else pruned
@@ -373,6 +375,8 @@ class Search:
         """
         if direction not in ("maximize", "max", "minimize", "min"):
             raise BadInput(f"direction={direction!r}: write 'maximize' or 'minimize'")
+        if n is not None and n < 0:
+            raise BadInput(f"optimize(f, {n}): give 0 or more suggestions to try")
         if n is None and self.size is None:
             raise BadInput("this search has no end of its own: say how many, as optimize(f, 100) does")
         sign = -1.0 if direction.startswith("min") else 1.0
@@ -475,7 +479,7 @@ class Search:
         return ends
 
     def _number_of(self, suggestion: Suggestion | int) -> int:
-        number = suggestion if isinstance(suggestion, int) else suggestion.number
+        number = suggestion.number if isinstance(suggestion, Suggestion) else operator.index(suggestion)
         if number is None or number not in self._ledger.suggestions:
             raise BadInput(f"this search has no suggestion with the number {number}")
         return number
@@ -562,8 +566,9 @@ class Search:
         self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool
     ) -> Suggestion:
         """Record a suggestion that the present optimizer did not make, and return it."""
-        arrays = {name: np.array(value) if isinstance(value, list) else value for name, value in values.items()}
-        suggestion = Suggestion(arrays, point, number)
+        arrays = self.space.array_names
+        typed = {name: np.array(value) if name in arrays else value for name, value in values.items()}
+        suggestion = Suggestion(typed, point, number)
         self._ledger.asked(suggestion)
         self._manual |= {number} if by_hand else set()
         return suggestion

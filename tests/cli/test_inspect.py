@@ -119,6 +119,17 @@ def test_a_file_holds_the_search_and_the_command_line_wins(train, command, workd
     assert Project("p").settings["ranges"]["depth"] == "4:5:i"
 
 
+def test_texts_of_the_file_keep_their_meaning(train, command, workdir):
+    shown = command("run", "--show-config", '--env=X=😀 "q"', "--hp=kind='a,b',c", "train.py")
+    (workdir / "studio.toml").write_text(shown.out)
+    assert command("run", "--show-config").out == shown.out
+    (workdir / "studio.toml").write_text(
+        'script = "train.py"\nenv = ["X=1"]\n[hyperparams]\nkind = ["a,b", "c"]\nlr = ["1", 2]\n'
+    )
+    shown = command("run", "--show-config")
+    assert "kind = \"'a,b',c\"\nlr = \"'1',2\"\n" in shown.out, shown
+
+
 def test_options_of_a_backend_are_written_down_and_read(train, command, workdir):
     asked = ["--slurm-partition=gpu", "--slurm-extra=--mem=4G --exclusive"]
     shown = command("run", "--backend=slurm:/shared", *asked, "--hp=lr=0.1", "--show-config", "train.py")

@@ -106,6 +106,7 @@ TRAINER = {
             [(1, 0.5), (2, 0.25)],
         ),
         ("history.json", json.dumps({"val_loss": [0.5, 0.25]}), "val_loss", [(0, 0.5), (1, 0.25)]),
+        ("log.csv", 'step,args,val_loss\n1,"lr=0.1, wd=0",0.5\n', "val_loss", [(1, 0.5)]),
         ("metrics.csv", "loss\n0.5\n", "val_loss", []),
         ("metrics.csv", "train_loss,val_loss\n0.5,0.25\n", "loss", []),
         ("metrics.csv", "epoch,note\n1,good\n", "note", []),

@@ -70,6 +70,14 @@ def test_its_summary_is_what_the_list_shows(store: Store) -> None:
     assert summary["started"] == "1970-01-01T00:00:10.000Z"
 
 
+def test_a_programs_pruned_experiments_count_as_pruned(store: Store) -> None:
+    store.ask(5, {"lr": 0.5}, None)
+    store.tell(5, -0.1, {"pruned": True})
+    counts = Project("digits").summary()["counts"]
+    assert counts["pruned"] == 1
+    assert sum(counts.values()) == len(Project("digits").experiments)
+
+
 def test_improvements_are_those_of_results_that_count(store: Store) -> None:
     for number, status, fitness in (
         (5, "completed", -0.4),

@@ -68,11 +68,17 @@ def test_a_start_is_read(text, values, host):
     assert read_start(text, read_space(RANGES, host, grid=False)) == pytest.approx(values)
 
 
+def test_a_start_may_have_a_comma_in_quotes(host):
+    space = read_space({"o": "'a,b','c'", "x": "0:1"}, host, grid=False)
+    assert read_start("o='a,b',x=0.2", space) == {"o": "a,b", "x": 0.2}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("lr", "'lr' is not a hyperparameter; write for example lr=0.01,layers=3"),
         ("rate=1", "'rate=1' is not a hyperparameter; there are lr, layers, kind"),
+        ("lr=0.1,lr=0.2", "lr is given twice"),
         ("lr=7", "7.0 is outside 1e-05:0.1|7 is outside"),
         ("kind=rms", "'rms' is not one of 'adam', 'sgd'"),
         ("layers=2.5", "2.5 is not a whole number"),

@@ -219,6 +219,27 @@ def test_the_first_of_equals_is_that_of_the_lowest_number() -> None:
 # --- what is given ----------------------------------------------------------------------------------------------------
 
 
+def test_choices_may_be_lists() -> None:
+    lists = {"l": [[1, 2], [3, 4]], "v": "0:1:2:a"}
+    search = Search(lists, optimizer="random", start_from=[{"l": [1, 2], "v": [0.1, 0.2]}])
+    search.add({"l": [3, 4], "v": [0.3, 0.4]})
+    for expected in ([3, 4], [1, 2]):
+        suggestion = search.ask()
+        assert suggestion is not None
+        assert suggestion.values["l"] == expected
+        assert isinstance(suggestion.values["v"], np.ndarray)
+
+
+def test_numbers_may_be_those_of_numpy() -> None:
+    search = Search({"x": "0:1"}, optimizer="random")
+    search.ask()
+    search.tell(np.int64(1), 0.5)  # type: ignore[arg-type]
+    assert search.best is not None
+    assert search.best.number == 1
+    with pytest.raises(BadInput, match="give 0 or more"):
+        search.optimize(lambda x: x, -1)
+
+
 @pytest.mark.parametrize("name", ["auto", "cma", "gp", "random", "sobol", "tpe"])
 @pytest.mark.parametrize("space", [{}, {"a": 1}])
 def test_where_nothing_varies_there_is_one_suggestion(name: str, space: dict[str, Any]) -> None:
@@ -477,6 +498,17 @@ def test_a_search_is_not_done_while_untold_ones_wait(reopen: Callable[..., Searc
     assert not resumed.done
     assert [s.number for s in resumed] == [1, 2]
     assert resumed.done
+
+
+def test_a_resumed_search_does_not_ask_again_for_what_was_told(reopen: Callable[..., Search]) -> None:
+    first = reopen(Heard)
+    number = next(iter(first)).number
+    assert number is not None
+    search = reopen(Heard)
+    search.tell(number, 0.5)
+    following = search.ask()
+    assert following is not None
+    assert following.number == 2
 
 
 def test_the_budget_may_grow_or_shrink_on_resume(reopen: Callable[..., Search]) -> None:
