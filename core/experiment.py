@@ -99,7 +99,8 @@ class Run:
 class Report:
     """A value of the metric, as the script logged it. A reader leaves `number` and `attempt` out; the runner fills them.
 
-    Reports of another `source` than those before make the earlier ones void: a better source was found.
+    Reports of another `source` than those before make the earlier ones void: a better source was found. `time`: seconds since
+    the epoch, where the files of the run have it.
     """
 
     step: int | None
@@ -107,6 +108,7 @@ class Report:
     number: int | None = None
     attempt: int | None = None
     source: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True)

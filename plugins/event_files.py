@@ -126,8 +126,8 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def scalars(records: Iterator[bytes]) -> Iterator[tuple[str, int, float]]:
-    """Yield (tag, step, value) of every scalar in `records`. Data that is not an event is skipped."""
+def scalars(records: Iterator[bytes]) -> Iterator[tuple[str, int, float, float]]:
+    """Yield (tag, step, value, time) of every scalar in `records`. Data that is not an event is skipped."""
     for data in records:
         event_type, decode_error = _protobuf()
         try:
@@ -137,7 +137,7 @@ def scalars(records: Iterator[bytes]) -> Iterator[tuple[str, int, float]]:
         for entry in event.summary.value:
             value = _number(entry)
             if value is not None:
-                yield entry.tag, event.step, value
+                yield entry.tag, event.step, value, event.wall_time
 
 
 @functools.cache

@@ -24,9 +24,10 @@ from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.event_files import Records, scalars
 from studio.system.copying import is_original
-from studio.system.tail import Sample, soon, thinned
+from studio.system.tail import soon, thinned
 
 SPLITS = {"train", "training", "validation", "val", "valid", "eval", "test"}
+TimedSample = tuple[int | None, float, float]  # step, value, time
 MOST_NAMES = 1_000
 MOST_FOLDERS = 3_000  # of tb/ or the workspace, the shallow ones first: looking at them takes 20 ms
 
@@ -73,29 +74,29 @@ class TensorBoardReader(MetricReader):
 
     def _read(self, *, last: bool) -> list[Report]:
         values = self._search(last) if self._source is None else self._follow(self._source, last)
-        return [Report(step, value) for step, value in values]
+        return [Report(step, value, time=time) for step, value, time in values]
 
-    def _follow(self, source: Source, last: bool) -> list[Sample]:
-        values: list[Sample] = []
+    def _follow(self, source: Source, last: bool) -> list[TimedSample]:
+        values: list[TimedSample] = []
         logdir = self._roots[source.root]
         known = map(os.path.basename, self._records)  # a deleted file has to be noticed: it may be created again
         files = sorted({*known, *logdir.files(source.folder, fresh=last)})
-        for tag, step, value in self._scalars(logdir, source.folder, files, last):
+        for tag, step, value, time in self._scalars(logdir, source.folder, files, last):
             if tag == source.tag:
-                values.append((step, value))
+                values.append((step, value, time))
                 values = thinned(values)
         return values
 
-    def _search(self, last: bool) -> list[Sample]:
-        found: dict[Source, list[Sample]] = {}
+    def _search(self, last: bool) -> list[TimedSample]:
+        found: dict[Source, list[TimedSample]] = {}
         for root, logdir in enumerate(self._roots):
             folders = logdir.walk(fresh=last)
             for folder in sorted(folders):
                 top = log_folder(folder, folders) if root else ""
-                for tag, step, value in self._scalars(logdir, folder, folders[folder], last):
+                for tag, step, value, time in self._scalars(logdir, folder, folders[folder], last):
                     if source := self._match(root, folder, top, tag, value):
                         values = found.setdefault(source, [])
-                        values.append((step, value))
+                        values.append((step, value, time))
                         found[source] = thinned(values)
         if not found:
             return []
@@ -106,7 +107,9 @@ class TensorBoardReader(MetricReader):
     def _keep_only(self, folder: str) -> None:
         self._records = {path: records for path, records in self._records.items() if os.path.dirname(path) == folder}
 
-    def _scalars(self, logdir: "Logdir", folder: str, files: list[str], last: bool) -> Iterator[tuple[str, int, float]]:
+    def _scalars(
+        self, logdir: "Logdir", folder: str, files: list[str], last: bool
+    ) -> Iterator[tuple[str, int, float, float]]:
         until = soon()
         for file in files:
             path = os.path.join(logdir.path(folder), file)

@@ -60,7 +60,11 @@ class Api:
         for number in chosen:
             attempt, ended = table.latest(number) or (0, True)
             if attempt:
-                found[str(number)] = project.curves.points(table.metric, number, attempt, ended=ended, most=most)
+                with table.lock:
+                    begun = table.lists["started"][table.row_of[number]]
+                found[str(number)] = project.curves.points(
+                    table.metric, number, attempt, ended=ended, most=most, begun=begun
+                )
         return Json({"metric": table.metric.name, "curves": found})
 
     def curve_quartiles(self, request: Request) -> Response:

@@ -30,6 +30,12 @@ class _Curve:
     reader: MetricReader | None = None
     step: list[int] = field(default_factory=list)
     value: list[float | None] = field(default_factory=list)  # None: nan or infinite
+    time: list[float | None] = field(default_factory=list)  # seconds since the epoch, where the files have them
+
+    def clear(self) -> None:
+        for points in (self.step, self.value, self.time):
+            points.clear()
+
     source: str = ""
     reports: int = 0
     last_step: int | None = None
@@ -56,11 +62,18 @@ class Curves:
                 curve.lock.release()
         return curve.last_step
 
-    def points(self, metric: Metric, number: int, attempt: int, *, ended: bool, most: int) -> dict[str, list[Any]]:
-        """Return at most `most` points, always with the last."""
-        step, value = self._read(metric, number, attempt, ended=ended)
+    def points(
+        self, metric: Metric, number: int, attempt: int, *, ended: bool, most: int, begun: float | None = None
+    ) -> dict[str, list[Any]]:
+        """Return at most `most` points, always with the last; `seconds` since `begun` where the run's files have times."""
+        step, value, time = self._read(metric, number, attempt, ended=ended)
         chosen = _spread(len(step), most)
-        return {"step": [step[at] for at in chosen], "value": [value[at] for at in chosen]}
+        found: dict[str, list[Any]] = {"step": [step[at] for at in chosen], "value": [value[at] for at in chosen]}
+        times = [each for each in time if each]
+        if begun is not None and times and len(times) == len(step) and times == sorted(times):
+            since = min(begun, times[0])  # another machine's clock may be behind
+            found["seconds"] = [round(times[at] - since, 2) for at in chosen]
+        return found
 
     def quartiles(self, metric: Metric, ended: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
         """Return quartiles of the metric at `most` steps, over up to `SAMPLE` of the (number, attempt) pairs in `ended`."""
@@ -72,7 +85,7 @@ class Curves:
 
     def _compute_quartiles(self, metric: Metric, some: Sequence[tuple[int, int]], most: int) -> dict[str, Any]:
         curves = [self._read(metric, number, attempt, ended=True) for number, attempt in some]
-        arrays = [(np.array(step), np.array(value, dtype=float)) for step, value in curves if len(step) > 1]
+        arrays = [(np.array(step), np.array(value, dtype=float)) for step, value, _ in curves if len(step) > 1]
         if not arrays:
             return {"step": [], "q25": [], "median": [], "q75": [], "count": 0}
         steps = np.unique(np.concatenate([step for step, _ in arrays]))
@@ -90,12 +103,14 @@ class Curves:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, metric: Metric, number: int, attempt: int, *, ended: bool) -> tuple[list[int], list[float | None]]:
-        """Return the present steps and values."""
+    def _read(
+        self, metric: Metric, number: int, attempt: int, *, ended: bool
+    ) -> tuple[list[int], list[float | None], list[float | None]]:
+        """Return the present steps, values and times."""
         curve = self._known(number, attempt)
         with curve.lock:
             self._read_new_values(curve, metric, number, attempt, ended)
-            return list(curve.step), list(curve.value)
+            return list(curve.step), list(curve.value), list(curve.time)
 
     def _known(self, number: int, attempt: int) -> _Curve:
         with self._lock:
@@ -125,17 +140,16 @@ class Curves:
         for report in found:
             if report.source != curve.source:  # a better one: what came before counts no more
                 curve.source, curve.reports = report.source, 0
-                curve.step.clear()
-                curve.value.clear()
+                curve.clear()
             curve.reports += 1
             curve.last_step = curve.reports if report.step is None else report.step
             if curve.step and curve.last_step < curve.step[-1]:  # the run started again
-                curve.step.clear()
-                curve.value.clear()
+                curve.clear()
             curve.step.append(curve.last_step)
             curve.value.append(float(report.value) if math.isfinite(report.value) else None)
+            curve.time.append(report.time)
             if len(curve.step) > LONGEST:
-                del curve.step[1:-1:2], curve.value[1:-1:2]
+                del curve.step[1:-1:2], curve.value[1:-1:2], curve.time[1:-1:2]
         if ended:
             curve.reader = None
 

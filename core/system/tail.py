@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from studio.system.copying import original_bytes
 
@@ -25,6 +26,7 @@ MOST_VALUES = 20_000
 PATIENCE = 0.2  # seconds for reading a running experiment's files: others wait for it
 
 Sample = tuple[int | None, float]  # step, value: the content of a Report
+AnySample = TypeVar("AnySample", bound=tuple[Any, ...])  # a Sample, or one with more behind its value
 
 _GONE = (0, 0)  # identity of a file that was deleted: the next one may get the same inode
 
@@ -181,7 +183,7 @@ def next_data(descriptor: int, position: int, end: int) -> tuple[int, int]:
     return min(begin, end), min(until, end)
 
 
-def thinned(values: list[Sample], most: int = MOST_VALUES) -> list[Sample]:
+def thinned(values: list[AnySample], most: int = MOST_VALUES) -> list[AnySample]:
     """Return `values`, or about half of them if there are more than `most`, to bound the memory of one call.
 
     The smallest, the largest and the last always stay.
@@ -189,7 +191,7 @@ def thinned(values: list[Sample], most: int = MOST_VALUES) -> list[Sample]:
     if len(values) <= most:
         return values
     kept = {len(values) - 1}
-    finite = [at for at, (_, value) in enumerate(values) if math.isfinite(value)]
+    finite = [at for at, sample in enumerate(values) if math.isfinite(sample[1])]
     if finite:
         kept |= {pick(finite, key=lambda at: values[at][1]) for pick in (min, max)}
     return [value for at, value in enumerate(values) if at % 2 or at in kept]

@@ -4,6 +4,8 @@ import json
 import threading
 from types import SimpleNamespace
 
+import pytest
+
 from studio.dashboard.curves import Curves
 from studio.experiment import Metric, Report
 from studio.host import create_host
@@ -42,6 +44,26 @@ def test_a_curve_is_that_of_the_source_which_answers_at_last(project, monkeypatc
     curves, metric = Curves(store.folder, host), Metric("loss", "min")
     assert curves.points(metric, 1, 1, ended=False, most=9) == {"step": [1, 2], "value": [9.0, 8.0]}
     assert curves.points(metric, 1, 1, ended=False, most=9) == {"step": [10], "value": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("times", "begun", "seconds"),
+    [
+        ([110.0, 112.5, 130.0], 100.0, [10.0, 12.5, 30.0]),
+        ([110.0, 112.5, 130.0], 120.0, [0.0, 2.5, 20.0]),  # the clock of another machine
+        ([None, None, None], 100.0, None),
+        ([110.0, 0.0, 130.0], 100.0, None),  # not of all
+        ([130.0, 110.0, 140.0], 100.0, None),  # a clock that was set
+        ([110.0, 112.5, 130.0], None, None),
+    ],
+)
+def test_a_curve_has_seconds_where_its_files_have_times(project, monkeypatch, times, begun, seconds):
+    store, host = project(count=1), create_host()
+    reports = [Report(at, 0.5, time=time) for at, time in enumerate(times, 1)]
+    monkeypatch.setattr(host, "open_metric", lambda metric, run: SimpleNamespace(close=lambda: reports))
+    found = Curves(store.folder, host).points(Metric("loss"), 1, 1, ended=True, most=9, begun=begun)
+    assert found["step"] == [1, 2, 3]
+    assert found.get("seconds") == seconds
 
 
 def test_of_a_project_made_anew_nothing_old_is_shown(browser, project, home):

@@ -4,7 +4,7 @@ import { page } from "./api.js";
 import { Curves } from "./curve_cache.js";
 import { el } from "./dom.js";
 import { onTheme } from "./theme.js";
-import { drawCurves, stroke } from "./charts/curves.js";
+import { axisChoice, drawCurves, stroke } from "./charts/curves.js";
 import { downloads } from "./charts/picture.js";
 
 export async function start() {
@@ -17,7 +17,11 @@ export async function start() {
   const rows = () => [["number", "step", page.summary.metric.name], ...numbers.flatMap((number) => found.get(number).step.map((step, at) => [number, step, found.get(number).value[at]]))];
   const without = page.numbers.filter((number) => !numbers.includes(number)).map((number) => `#${number}`);
   const missing = without.length ? el("p", { class: "note" }, `No curve: ${without.join(", ")}`) : null;
-  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric.name), missing ?? "", downloads("Curves", plot, rows)), plot);
-  await drawCurves(plot, numbers.map((number) => ({ number, ...found.get(number), stroke: stroke(page.numbers.indexOf(number)), label: `#${number}` })));
+  const curves = numbers.map((number) => ({ number, ...found.get(number), stroke: stroke(page.numbers.indexOf(number)), label: `#${number}` }));
+  const draw = () => drawCurves(plot, curves, { by: axis.by() });
+  const axis = axisChoice(draw);
+  axis.offer(curves);
+  section.replaceChildren(el("figcaption", {}, el("h2", {}, page.summary.metric.name), axis.element, missing ?? "", downloads("Curves", plot, rows)), plot);
+  await draw();
   onTheme(() => plot.plot?.redraw());
 }

@@ -11,7 +11,7 @@ import { LogView } from "./log_view.js";
 import { colour, onTheme } from "./theme.js";
 import { startTicking } from "./ticking.js";
 import { say } from "./toast.js";
-import { quartiles, drawCurves } from "./charts/curves.js";
+import { axisChoice, drawCurves, quartiles } from "./charts/curves.js";
 import { downloads } from "./charts/picture.js";
 
 const RETRY = 2000; // milliseconds
@@ -28,9 +28,10 @@ export async function start() {
 
   const plot = part("curve").querySelector(".plot");
   const name = page.summary.metric.name;
+  const axis = axisChoice(() => drawCurve());
   if (plot) {
     const rows = () => [["step", name], ...(app.curve?.step.map((step, at) => [step, app.curve.value[at]]) ?? [])];
-    part("curve").querySelector("h2").after(downloads("Curve", plot, rows));
+    part("curve").querySelector("h2").after(downloads("Curve", plot, rows), axis.element);
   }
   const drawCurve = async () => {
     app.curve = (await app.curves.of([number], 1000)).get(number);
@@ -38,7 +39,9 @@ export async function start() {
     if (step.length) part("logged").textContent = `${counted(step.length, "value")}, the last at step ${step.at(-1)}: ${numberText(value.at(-1))}${beforeEnd(status)}`;
     if (!plot) return;
     plot.hidden = step.length < 2;
-    if (!plot.hidden) await drawCurves(plot, [{ number, ...app.curve, stroke: () => colour("accent"), label: `#${number}` }], { band: await quartiles() });
+    if (plot.hidden) return;
+    axis.offer([app.curve]);
+    await drawCurves(plot, [{ number, ...app.curve, stroke: () => colour("accent"), label: `#${number}` }], { by: axis.by(), band: await quartiles() });
   };
 
   const take = delayed(async () => {

@@ -224,6 +224,9 @@ def test_curves_are_ten_smoothed_and_on_a_log_scale_when_asked(page: Any) -> Non
     page.click("#tab-curves")
     panel = page.locator("#panel-curves")
     expect(panel.locator(".note")).to_contain_text("10 curves of val_loss")
+    panel.get_by_role("button", name="time").click()  # event files have it
+    expect(panel.get_by_role("button", name="time")).to_have_attribute("aria-pressed", "true")
+    expect(panel.locator("canvas").first).to_be_visible()
     panel.get_by_label("Smoothing").select_option("0.9")
     panel.get_by_role("button", name="log").click()
     expect(panel.get_by_role("button", name="log")).to_have_attribute("aria-pressed", "true")

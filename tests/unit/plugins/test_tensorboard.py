@@ -80,7 +80,7 @@ def write(run: Run, file: str, data: bytes) -> Path:
 
 
 def numbers(path: Path, *, last: bool = False) -> list[float]:
-    return [value for _, _, value in scalars(Records(str(path)).read(last=last))]
+    return [value for _, _, value, _ in scalars(Records(str(path)).read(last=last))]
 
 
 # --- real files
@@ -94,6 +94,14 @@ def test_real_files(run: Run, folder: str, name: str, tag: str, place: str) -> N
     assert texts(reader) == expected(folder, tag)
     assert reader.read() == []
     assert reader.close() == []
+
+
+def test_reports_have_the_time_of_their_event(run: Run) -> None:
+    write(run, "tb/events.out.tfevents.1", event(3, loss=0.5))
+    reader = TensorBoardReader("loss", run)
+    assert [(report.step, report.value, report.time) for report in reader.read()] == [(3, 0.5, 1.5)]
+    write(run, "tb/events.out.tfevents.1", event(4, loss=0.25))
+    assert [(report.step, report.time) for report in reader.read()] == [(4, 1.5)]  # and when it is followed
 
 
 @pytest.mark.parametrize("folder", LOGGED)
@@ -236,8 +244,8 @@ def test_values_swallowed_by_a_cut_record_come_when_the_run_has_ended(tmp_path: 
     path = tmp_path / "tfevents"
     path.write_bytes(event(x=0.5) + cut[:20] + event(x=0.125))
     records = Records(str(path))
-    assert [value for _, _, value in scalars(records.read())] == [0.5]
-    assert [value for _, _, value in scalars(records.read(last=True))] == [0.125]
+    assert [value for _, _, value, _ in scalars(records.read())] == [0.5]
+    assert [value for _, _, value, _ in scalars(records.read(last=True))] == [0.125]
 
 
 def test_any_damaged_byte_costs_one_record(tmp_path: Path) -> None:
@@ -262,8 +270,8 @@ def test_values_after_noise_are_found_however_it_is_cut(
     for at in range(0, len(data), size):
         with open(path, "ab") as out:
             out.write(data[at : at + size])
-        got += [value for _, _, value in scalars(records.read())]
-    got += [value for _, _, value in scalars(records.read(last=True))]
+        got += [value for _, _, value, _ in scalars(records.read())]
+    got += [value for _, _, value, _ in scalars(records.read(last=True))]
     assert got == [0.5, 0.25, 0.125]
 
 
@@ -278,7 +286,7 @@ def test_large_records_are_passed_over(tmp_path: Path, monkeypatch: pytest.Monke
     got = []
     for at in range(0, len(data), 700):
         path.write_bytes(data[: at + 700])
-        got += [value for _, _, value in scalars(records.read())]
+        got += [value for _, _, value, _ in scalars(records.read())]
     assert got == [0.5, 0.25]
 
 

@@ -1,21 +1,23 @@
 // Curves of the metric over steps: one over the others' quartile band (inspector), or many at once.
 
 import { el } from "../dom.js";
-import { counted, numberText } from "../format.js";
+import { counted, durationText, numberText } from "../format.js";
 import { category, colour, faded, onTheme, sequence } from "../theme.js";
 import { dataUrl, getJson } from "../api.js";
 import { axis, downloads, fitted, hideTip, library, showTip } from "./picture.js";
 
 const [FEW, MOST] = [10, 100]; // curves in one picture, at first and at most
 
-// Draws curves into `element`: [{number, step, value, stroke: () => css colour, width, label}], with an optional band.
-export async function drawCurves(element, curves, { band = null, choose = null, log = null } = {}) {
+// Draws curves into `element`: [{number, step, seconds, value, stroke: () => css colour, width, label}], with an optional band.
+// `by`: "step", or "seconds" for those that have times.
+export async function drawCurves(element, given, { band = null, choose = null, log = null, by = "step" } = {}) {
+  const curves = given.filter((curve) => curve[by]);
   const uplot = await library("uplot");
   if (!uplot || !element.isConnected) return null;
   element.plot?.destroy();
   element.querySelector(".note")?.remove(); // said that it loads, or that there was none
-  const tables = curves.map(({ step, value }) => [step, value]);
-  const banded = band && band.count > 2 && band.step.length > 1;
+  const tables = curves.map((curve) => [curve[by], curve.value]);
+  const banded = by === "step" && band && band.count > 2 && band.step.length > 1;
   if (banded) tables.unshift([band.step, band.q25, band.q75, band.median]);
   if (!tables.length) return null;
   const data = uplot.default.join(tables);
@@ -28,18 +30,39 @@ export async function drawCurves(element, curves, { band = null, choose = null, 
       legend: { show: false },
       padding: [8, labels.length ? 46 : 10, 0, 0],
       scales: { x: { time: false }, y: scaleOf(data, log) },
-      axes: [axis({ size: 20, grid: { show: false }, space: 50, incrs: Array.from({ length: 24 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3)) }), axis({ size: 40, space: 28 }, (value) => numberText(value))],
+      axes: [axis({ size: 20, grid: { show: false }, space: 50, ...(by === "step" ? { incrs: Array.from({ length: 24 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3)) } : {}) }, by === "step" ? numberText : durationText), axis({ size: 40, space: 28 }, (value) => numberText(value))],
       series: [{}, ...median, ...curves.map(({ stroke, width = 2 }) => ({ stroke, width, spanGaps: true }))].map((each) => ({ points: { show: false }, spanGaps: true, ...each })),
       bands: banded ? [{ series: [2, 1], fill: () => faded("prune", 0.18) }] : [],
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false, ...(choose ? { focus: { prox: 24 } } : {}) },
       ...(choose ? { focus: { alpha: 0.2 } } : {}),
-      hooks: { draw: [(drawn) => drawLabels(drawn, labels)], ready: [(made) => choose !== null && listen(made, curves, median.length, choose)] },
+      hooks: { draw: [(drawn) => drawLabels(drawn, labels)], ready: [(made) => choose !== null && listen(made, curves, median.length, choose, by)] },
     },
     data,
     element,
   );
   element.plot = fitted(plot, element);
   return plot;
+}
+
+// The choice between steps and time, where the runs' files have times; elsewhere there is none. {element, by(), offer(curves)}
+export function axisChoice(redraw) {
+  let by = "step";
+  const buttons = [["step", "step"], ["seconds", "time"]].map(([kind, words]) => {
+    const choose = () => {
+      by = kind;
+      mark();
+      redraw();
+    };
+    return el("button", { type: "button", class: "mini", "data-by": kind, onclick: choose }, words);
+  });
+  const element = el("span", { class: "by", role: "group", "aria-label": "Horizontal axis", hidden: true }, ...buttons);
+  const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.by === by)));
+  mark();
+  return {
+    element,
+    by: () => (element.hidden ? "step" : by),
+    offer: (curves) => (element.hidden = !curves.some(({ seconds }) => seconds?.length > 1)),
+  };
 }
 
 // A log scale where the values span more than three powers of ten.
@@ -76,7 +99,7 @@ function drawLabels(plot, labels) {
   ctx.restore();
 }
 
-function listen(plot, curves, offset, choose) {
+function listen(plot, curves, offset, choose, by) {
   const nearest = () => {
     const { idx, top } = plot.cursor;
     if (idx === null || idx === undefined) return null;
@@ -91,7 +114,7 @@ function listen(plot, curves, offset, choose) {
   };
   plot.over.addEventListener("pointermove", (event) => {
     const found = nearest();
-    if (found) showTip(event, `#${found.curve.number} ${numberText(found.value)}`, `step ${found.step}`);
+    if (found) showTip(event, `#${found.curve.number} ${numberText(found.value)}`, by === "step" ? `step ${found.step}` : durationText(found.step));
     else hideTip();
   });
   plot.over.addEventListener("pointerleave", hideTip);
@@ -102,10 +125,10 @@ function listen(plot, curves, offset, choose) {
 }
 
 // The exponential mean of a curve's values, unbiased at its beginning, as TensorBoard draws it.
-function smoothed({ step, value }, weight) {
-  if (!weight) return { step, value };
+function smoothed({ step, seconds, value }, weight) {
+  if (!weight) return { step, seconds, value };
   let [mean, norm] = [0, 0];
-  return { step, value: value.map((each) => {
+  return { step, seconds, value: value.map((each) => {
     if (!Number.isFinite(each)) return each;
     mean = weight * mean + (1 - weight) * each;
     norm = weight * norm + (1 - weight);
@@ -138,12 +161,13 @@ export class CurvesPanel {
     this.curves = [];
     const again = () => this.draw();
     this.most = el("select", { "aria-label": "Curves", onchange: again }, el("option", { value: FEW }, `first ${FEW}`), el("option", { value: MOST }, `first ${MOST}`));
+    this.axis = axisChoice(again);
     this.smooth = el("select", { "aria-label": "Smoothing", onchange: again }, ...[["0", "no smoothing"], ["0.6", "smoothing 0.6"], ["0.9", "smoothing 0.9"]].map(([value, words]) => el("option", { value }, words)));
     this.scale = el("button", { type: "button", class: "mini", "aria-pressed": "false", onclick: () => {
       this.scale.setAttribute("aria-pressed", String(this.scale.getAttribute("aria-pressed") === "false"));
       this.draw();
     } }, "log");
-    panel.replaceChildren(el("figcaption", {}, this.most, this.smooth, this.scale, this.note, el("span", { class: "sp" }), downloads("Curves", this.element, () => this.rows())), this.element);
+    panel.replaceChildren(el("figcaption", {}, this.most, this.smooth, this.axis.element, this.scale, this.note, el("span", { class: "sp" }), downloads("Curves", this.element, () => this.rows())), this.element);
     onTheme(() => this.element.plot?.redraw());
   }
 
@@ -162,7 +186,8 @@ export class CurvesPanel {
       const running = experiments.status(experiments.rows.get(number)) === "running";
       return { number, ...smoothed(found.get(number), Number(this.smooth.value)), stroke: () => (number === best ? colour("best") : running ? colour("run-fill") : sequence()[Math.floor(place * 4)]), width: number === best ? 2.4 : 1.1, label: number === best ? `#${number}` : "" };
     });
-    await drawCurves(this.element, this.curves, { choose: (number) => this.app.choose(number), log: this.scale.getAttribute("aria-pressed") === "true" });
+    this.axis.offer(this.curves);
+    await drawCurves(this.element, this.curves, { by: this.axis.by(), choose: (number) => this.app.choose(number), log: this.scale.getAttribute("aria-pressed") === "true" });
   }
 
   rows() {

@@ -12,6 +12,7 @@ import { ENOUGH, importanceOf } from "./importance.js";
 import { canvasOf, cutTo, downloads } from "./picture.js";
 
 const MOST = 1000; // lines: more of them are one grey
+const BEST = 30; // experiments whose lines are opaque, however many there are
 const AXES = 9; // hyperparameters at most, those first that matter most where that is known
 const [TOP, BOTTOM, SIDE] = [44, 22, 34];
 
@@ -93,7 +94,7 @@ export class ParallelChart {
       if (shown && row === best) return { row, order: 2, colour: colour("best"), alpha: 1, width: 2.6 };
       if (!shown) return { row, order: 0, colour: colour("prune"), alpha: 0.16 * many, width: 1 };
       const good = this.goodness(metricAxis.place(experiments.outcome(row)));
-      return { row, order: 1, colour: sequenceAt(1 - good), alpha: good > 2 / 3 ? 1 : many, width: 1 + 0.6 * good };
+      return { row, order: 1, colour: sequenceAt(1 - good), alpha: experiments.rank(row) < BEST ? 1 : many ** 1.6, width: 1 + 0.6 * good };
     });
     styles.reverse(); // better lines over worse ones
     styles.sort((a, b) => a.order - b.order);
