@@ -65,7 +65,7 @@ class PipeBucket(Bucket):
         return self._version("put_if_match", data, key=check_key(key), version=version)
 
     def entries(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
-        answer, _ = self._ask("list", prefix=check_prefix(prefix), after=after)
+        answer, _ = self._ask("entries", prefix=check_prefix(prefix), after=after)
         return (Entry(*entry) for entry in answer["entries"])
 
     def upload(self, key: str, path: Path) -> None:
@@ -160,7 +160,9 @@ def serve(bucket: Bucket, questions: Pipe, answers: Pipe, folder: Path) -> None:
             {"version": bucket.put_if_match(asked["key"], data, asked["version"])},
             b"",
         ),
-        "list": lambda asked, data: (
+        # What a worker of an earlier version asks.
+        "list": lambda asked, data: ({"keys": list(bucket.list(asked["prefix"], asked["after"]))}, b""),
+        "entries": lambda asked, data: (
             {"entries": list(bucket.entries(asked["prefix"], asked["after"]))},
             b"",
         ),

@@ -463,6 +463,34 @@ def test_requests_cost_what_the_document_says(share):
     assert f"about {an_hour:.0f} cents an hour for four workers" in document
 
 
+class Slow(FolderBucket):
+    """Lists nothing until `let_go` is set."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def entries(self, prefix="", after=""):
+        self.asked.set()
+        self.let_go.wait(PATIENCE)
+        return super().entries(prefix, after)
+
+
+def test_a_driver_does_not_wait_for_a_bucket_that_is_slow(share, work, tmp_path):
+    bucket = Slow(share)
+    backend = bucket_backend(bucket, look=0.02)
+    backend.start(make_run(tmp_path, 1, "print('fitness: 1')"))
+    while not bucket.asked.is_set():
+        backend.poll(0.01)
+    begun = time.monotonic()
+    assert backend.poll(0.05) == []
+    assert time.monotonic() - begun < PATIENCE / 2
+    bucket.let_go.set()
+    work()
+    assert outcomes(backend)[1].exit_code == 0
+    backend.close()
+
+
 class Crowded(FolderBucket):
     """Full, but for small values."""
 

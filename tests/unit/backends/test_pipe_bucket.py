@@ -52,6 +52,11 @@ def test_values_are_those_behind_it(bucket, behind):
     assert list(bucket.list("jobs/", after="jobs/1")) == []
 
 
+def test_a_worker_of_an_earlier_version_has_its_keys(bucket, behind):
+    behind.put_if_absent("jobs/1", b"one")
+    assert bucket._ask("list", prefix="jobs/", after="")[0]["keys"] == ["jobs/1"]
+
+
 @pytest.mark.parametrize("size", [0, 1, PART, 2 * PART + 7])
 def test_files_go_in_and_come_out_whole(size, bucket, behind, tmp_path):
     (tmp_path / "file").write_bytes(os.urandom(size))
