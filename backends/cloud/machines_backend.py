@@ -60,6 +60,7 @@ class MachinesBackend(PooledBackend):
     spot: ClassVar[bool] = False
     bids: ClassVar[bool] = True  # whether the cloud takes bids
     extra: ClassVar[str] = ""  # extra of the wheel
+    make_setup: ClassVar[Callable[[str | None], Setup]]  # takes the name of a bucket
     earlier: ClassVar[int] = 0  # seconds by which a machine ends itself before the cloud would end it
 
     # --- defined by subclasses --------------------------------------------------------------------------------------
@@ -78,11 +79,6 @@ class MachinesBackend(PooledBackend):
     @abstractmethod
     def default_account(cls, cloud: Cloud) -> str:
         """Return the account that `studio cloud setup` makes for machines."""
-
-    @classmethod
-    @abstractmethod
-    def setup(cls, bucket: str | None = None) -> Setup:
-        """Return the steps of `studio cloud setup`. `bucket`: name of the bucket."""
 
     @classmethod
     def keypair(cls, given: str) -> str:
@@ -405,12 +401,12 @@ class MachinesBackend(PooledBackend):
         return f"{scheme}{name}/{prefix.strip('/') or PREFIX}"
 
     @classmethod
-    def check_setup(cls, bucket: str | None) -> str | None:
-        """Return the name of the bucket for setup, if a search would take it. Raises BadInput."""
+    def setup(cls, bucket: str | None = None) -> Setup:
+        """Return the steps of `studio cloud setup`. Raises BadInput for a name of a bucket that no search takes."""
         if bucket is not None:
             alone = bucket.removeprefix(f"{cls.scheme}://").partition("/")[0]
             check_name(bucket, f"--bucket {bucket}", f"--bucket={'NAME' if alone == bucket else alone or 'NAME'}")
-        return bucket
+        return cls.make_setup(bucket)
 
     @classmethod
     def word(cls) -> str:

@@ -39,7 +39,7 @@ def backend(tmp_path, home):
 
     class Backend(MachinesBackend):
         name = cloud = "fake"
-        snippets = default_account = setup = classmethod(lambda cls, *_: None)
+        snippets = default_account = classmethod(lambda cls, *_: None)
 
         @classmethod
         def open_cloud(cls, *, everywhere=False):

@@ -12,7 +12,6 @@ from studio.backends.cloud.ec2.requests import region_of
 from studio.backends.cloud.ec2.setup import PROFILE, EC2Setup
 from studio.backends.cloud.ec2.startup import snippets
 from studio.backends.cloud.machines_backend import MachinesBackend
-from studio.backends.cloud.setup import Setup
 from studio.hookspecs import hookimpl
 
 
@@ -23,6 +22,7 @@ class EC2Backend(MachinesBackend):
     cloud = "ec2"
     scheme = "s3"
     extra = "ec2"
+    make_setup = EC2Setup
 
     @classmethod
     def open_cloud(cls, *, everywhere: bool = False) -> Cloud:
@@ -35,10 +35,6 @@ class EC2Backend(MachinesBackend):
     @classmethod
     def default_account(cls, cloud: Cloud) -> str:
         return PROFILE
-
-    @classmethod
-    def setup(cls, bucket: str | None = None) -> Setup:
-        return EC2Setup(cls.check_setup(bucket))
 
 
 class EC2SpotBackend(EC2Backend):

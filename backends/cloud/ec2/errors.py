@@ -15,7 +15,16 @@ from studio.backends.cloud.cloud import (
     Refusals,
 )
 from studio.backends.queue.bucket import sdk
+from studio.backends.queue.s3_bucket import BUSY, EXPIRED, LOGIN
 
+# A wrong key or secret: waiting does not help.
+WRONG = {
+    "AuthFailure",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 REFUSALS = Refusals(
     no_capacity={
@@ -33,39 +42,10 @@ REFUSALS = Refusals(
         "MaxSpotInstanceCountExceeded",
         "PendingVerification",  # a new account, which Amazon verifies for some hours
     },
-    credentials={
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "InvalidToken",
-        "MissingAuthenticationToken",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    },
-    busy={
-        "InternalError",
-        "InternalFailure",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "Unavailable",
-    },
+    credentials=WRONG | EXPIRED | {"MissingAuthenticationToken"},
+    busy=BUSY | {"InternalFailure", "RequestLimitExceeded", "ServiceUnavailable", "Unavailable"},
     quota_page="https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
 )
-
-# A wrong key or secret: waiting does not help.
-WRONG = {
-    "AuthFailure",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-LOGIN = "run aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 @contextlib.contextmanager

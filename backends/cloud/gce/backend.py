@@ -14,7 +14,6 @@ from studio.backends.cloud.gce.cloud import GCECloud
 from studio.backends.cloud.gce.setup import ACCOUNT, GCESetup
 from studio.backends.cloud.gce.startup import snippets
 from studio.backends.cloud.machines_backend import MachinesBackend
-from studio.backends.cloud.setup import Setup
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
 
@@ -27,6 +26,7 @@ class GCEBackend(MachinesBackend):
     cloud = "gce"
     scheme = "gs"
     extra = "gce"
+    make_setup = GCESetup
     earlier = 120  # so that files and boot log are in the bucket before Google deletes the machine
 
     @classmethod
@@ -55,10 +55,6 @@ class GCEBackend(MachinesBackend):
         if not re.fullmatch(r"(sk-)?(ssh|ecdsa)-\S+ \S+.*", key):
             raise BadInput(f"--ssh-keypair {given!r}: {name} is not a public key, such as FILE.pub")
         return f"{user}{colon}{key}"
-
-    @classmethod
-    def setup(cls, bucket: str | None = None) -> Setup:
-        return GCESetup(cls.check_setup(bucket))
 
 
 class GCSpotBackend(GCEBackend):
