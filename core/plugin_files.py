@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 import types
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ def _classes(module: types.ModuleType) -> list[type]:
     return [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
 
 
+class _Loader(SourceFileLoader):
+    """Compile the file each time: bytecode counts as fresh after an edit of the same second that keeps the size."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        code: types.CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def import_file(path: str, kind: str = "optimizer") -> types.ModuleType:
     """Import the file as a module of a package of its own, so that `import beside` and `from . import beside` both work."""
     file = Path(path).expanduser().resolve()
@@ -43,14 +52,16 @@ def import_file(path: str, kind: str = "optimizer") -> types.ModuleType:
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     name = f"{package}.{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise PluginError(f"{kind} file {path!r} is not a Python file; its name must end in .py")
+    loader = _Loader(name, str(file))
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PluginError(f"{kind} file {path}: {_where(error, file)}") from error

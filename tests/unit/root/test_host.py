@@ -1,5 +1,6 @@
 """The plugin host: what it finds, what it leaves out, and whom it blames."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from studio.errors import PluginError, PluginFailed, RangeError
 from studio.experiment import Metric, Run
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import MetricReader, Optimizer
+from studio.plugin_files import import_file
 from studio.space import Choice, Constant, Space, Suggestion
 
 Install = Callable[..., None]
@@ -380,6 +382,17 @@ def write(folder: Path, name: str, text: str) -> str:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(dedent(text))
     return str(folder / name)
+
+
+def test_a_file_that_was_edited_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within the second of the last import, and with as many bytes: there is no bytecode to be taken for it."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for number in (1, 2):
+        (tmp_path / "mine.py").write_text(f"n = {number}\n")
+        os.utime(tmp_path / "mine.py", (1e9, 1e9))
+        assert import_file(str(tmp_path / "mine.py")).n == number
+    assert os.listdir(tmp_path) == ["mine.py"]
 
 
 def test_a_file_gives_its_one_subclass_named_after_the_file(site: Path) -> None:
