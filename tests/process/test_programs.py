@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import studio
-from studio.errors import BadInput, ProjectError
+from studio.errors import BadInput
 from studio.search.observer import Observer
 from studio.settings import ResumeOptions, RunOptions
 
@@ -74,21 +74,6 @@ def test_run_of_a_script(home, script):
 # --- ask and tell -----------------------------------------------------------------------------------------------------
 
 
-def test_space_with_a_parameter_of_its_own():
-    class Even(studio.Parameter):
-        name = "n"
-        dimensions = 1
-
-        def from_unit(self, u):
-            return 2 * int(u[0] * 10)
-
-        def to_unit(self, value):
-            return np.array([value / 20])
-
-    search = studio.Search(studio.Space([Even()]), optimizer="random", seed=1, max_experiments=20)
-    assert {suggestion.values["n"] % 2 for suggestion in search} == {0}
-
-
 class Simplex(studio.Parameter):
     """Three shares that add up to 1."""
 
@@ -123,15 +108,6 @@ def test_an_array_of_a_parser_of_its_own_reaches_the_script_as_a_file(script):
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
-
-
-def test_existing_project_is_an_error(home, script):
-    script("train.py", "lr = 1\nprint(lr)\n")
-    studio.run("train.py", hyperparams={"lr": [1]}, project="digits")
-    with pytest.raises(ProjectError, match=r"'digits' exists.*studio resume digits"):
-        studio.run("train.py", hyperparams={"lr": [1]}, project="digits")
-    with pytest.raises(studio.StudioError, match=r"no project 'digit'.*did you mean 'digits'"):
-        studio.Project("digit")
 
 
 class Interrupting(Observer):
