@@ -332,6 +332,7 @@ def seconds(function):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_folder_of_many_files_is_copied(command, script, workdir, home):
     many = 100_000
     script("train.py", TRAIN)
