@@ -41,9 +41,9 @@ def studio_backends() -> list[type[Backend]]:
     return []
 
 
-@hookspec(firstresult=True)
+@hookspec
 def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
-    """Return a reader of `metric` in the files of `run`. Stops at the first non-None result.
+    """Return a reader of `metric` in the files of `run`.
 
     Called on the machine that runs the script, when it starts; its files do not exist yet. Also called once before
     anything starts, to check that some plugin reads a metric of that name, so opening must touch nothing. Without

@@ -277,10 +277,10 @@ class Host:
             alone.add_hookspecs(hookspecs)
             alone.register(module)
             with plugin_call(module, "studio_open_metric"):
-                reader = alone.hook.studio_open_metric(metric=dataclasses.replace(metric, name=name), run=run)
-            if reader is None:
+                answers = alone.hook.studio_open_metric(metric=dataclasses.replace(metric, name=name), run=run)
+            if not answers:
                 raise PluginError(f"metric file {file} reads no metric {name!r}: its studio_open_metric returned None")
-            return cast(MetricReader, reader)
+            return cast(MetricReader, answers[0])
         found = own_classes(module, MetricReader)
         if len(found) != 1:
             names = ", ".join(cls.__name__ for cls in found) or "none"
@@ -293,19 +293,16 @@ class Host:
     def _call_each(self, hook: str, **arguments: Any) -> Iterator[tuple[Any, Any]]:
         """Yield each plugin with its answer, in pluggy's order; a plugin that raises is recorded and skipped."""
         caller = getattr(self._manager.hook, hook)
-        plugins = [implementation.plugin for implementation in reversed(caller.get_hookimpls())]
-        for plugin in plugins:
-            alone = self._manager.subset_hook_caller(hook, [other for other in plugins if other is not plugin])
+        for implementation in reversed(caller.get_hookimpls()):
             try:
-                answer = alone(**arguments)
+                answer = implementation.function(*(arguments[name] for name in implementation.argnames))
             except StudioError:
                 raise
             except Exception as error:
-                name, distribution, _ = self._origins[id(plugin)]
+                name, distribution, _ = self._origins[id(implementation.plugin)]
                 self._disable(name, distribution, error)
                 continue
-            firstresult = caller.spec is not None and caller.spec.opts["firstresult"]
-            yield plugin, answer if firstresult else answer[0] if answer else None
+            yield implementation.plugin, answer
 
 
 def _meant(kind: str, name: str, pieces: Sequence[PluginItem]) -> list[str]:

@@ -21,8 +21,7 @@ class Sobol(Optimizer):
             suggestion = optimizer.ask()
 
     Coordinates of the unit cube are those of the sequence, from scipy.stats.qmc. An unconstrained one (flag `u`) follows a
-    normal distribution with the middle of its range as mean and a quarter of it as standard deviation. A space without
-    dimensions has one point, which is suggested once.
+    normal distribution with the middle of its range as mean and a quarter of it as standard deviation.
 
     Sobol (1967); scrambled as in Matousek (1998), "On the L2-discrepancy for anchored boxes", Journal of Complexity 14.
     """

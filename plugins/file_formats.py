@@ -57,7 +57,10 @@ class CsvFile:
             return
         if not self._header:
             self._separator = next((one for one in ",;\t" if one in line), ",")
-        row = next(csv.reader([line], delimiter=self._separator, skipinitialspace=True), [])
+        try:
+            row = next(csv.reader([line], delimiter=self._separator, skipinitialspace=True), [])
+        except csv.Error:  # no text
+            return
         cells = [cell.strip().strip("'") for cell in row]
         if not self._header or not any(map(_is_number, cells)):  # another header: another run started
             self._header = cells

@@ -80,8 +80,7 @@ def print_table(
 
 
 def _fitted(text: str, width: int, *, right: bool, end: bool) -> str:
-    """Return `text` in `width` columns; a longer one without its `end`, or else without its middle.
-    from `hidden_units_2`."""
+    """Return `text` in `width` columns: one that is too long loses its end (`end=True`), else its middle."""
     if len(text) > width:
         tail = 0 if end else (width - 1) // 3
         text = f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"

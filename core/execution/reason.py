@@ -107,8 +107,7 @@ def _exceptions(lines: list[str], *, uncaught: bool) -> list[tuple[int, str]]:
 
 
 def says_out_of_memory(line: str) -> bool:
-    """Return whether a line reports lack of memory: Python, numpy, PyTorch, TensorFlow, JAX, C++, malloc, Rust, R.
-    GPUs, C++, malloc, Rust, R."""
+    """Return whether a line reports lack of memory: Python, numpy, PyTorch, TensorFlow, JAX, C++, malloc, Rust, R."""
     return bool(_OUT_OF_MEMORY.search(line))
 
 

@@ -1,6 +1,6 @@
 """Runs experiments on this machine: folder, processes, limits and metric of each.
 
-    run --prepare--> folder --spawn--> script --wait--> other processes killed --> outcome.json, Outcome
+    run --create_run_folder--> folder --spawn--> script --wait--> other processes killed --> outcome.json, Outcome
 
 A backend that runs scripts on its own machine needs only a `Runner`.
 """

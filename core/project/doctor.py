@@ -11,7 +11,7 @@ from pathlib import Path
 from studio.errors import StudioError
 from studio.experiment import FITNESS
 from studio.format import age, byte_size, clipped, counted
-from studio.project import inbox as requests
+from studio.project import inbox
 from studio.project.backup import Backup, examine_backup
 from studio.project.lock import is_locked
 from studio.project.paths import backup, database, projects_folder, studio_home
@@ -129,6 +129,6 @@ def _left_over(folder: Path) -> Iterator[Finding]:
     if strays:
         text = f"{len(strays)} of its processes run without a driver: {', '.join(map(str, strays))}"
         yield Finding(name, text, f"studio resume {name} ends them, or: kill {' '.join(map(str, strays))}")
-    waiting = [request.action for _, request in requests.pending(folder)]
+    waiting = [request.action for _, request in inbox.pending(folder)]
     if "retry" in waiting:
         yield Finding(name, "a retry waits for a driver", f"studio resume {name}")

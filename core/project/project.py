@@ -104,8 +104,8 @@ class Project:
     def state(self) -> str:
         """State of the search.
 
-        `running`, `paused`, or how the last session ended: done, time, failures, disk, stopped, failed; `interrupted`, also if
-        its driver was killed; `incomplete` if a program's own loop ended early.
+        `running`, `paused`, or how the last session ended: done, time, exhausted, failures, disk, cost, stopped, failed;
+        `interrupted`, also if its driver was killed; `incomplete` if a program's own loop ended early.
         """
         at_work = is_locked(self.folder)
         with reading(self.folder) as connection:

@@ -21,7 +21,7 @@ from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
 from studio.format import counted
 from studio.host import backend_fields, plugin_call
 from studio.interfaces import Backend
-from studio.project import inbox as requests
+from studio.project import inbox
 from studio.project.backup import Backups
 from studio.project.store import Store
 from studio.search.attempts import Attempts
@@ -157,9 +157,7 @@ class Driver:
     ):
         self.plan, self.search, self.store, self.backend, self.observer = plan, search, store, backend, observer
         self.project = store.folder
-        self.ending = (
-            "failed"  # why the search ended: done, time, failures, stopped, interrupted; "failed" if an error ended it
-        )
+        self.ending = "failed"  # "done", or a key of `ENDINGS`; "failed" until the loop has ended without an error
         self.progress = Progress(plan.metric, plan.size)
         self._interrupts = Interrupts()
         self._slots: dict[int, RunningExperiment] = {}
@@ -427,7 +425,7 @@ class Driver:
         """Check what ends the search early: signals, requests, the time limit, a full disk."""
         if self._interrupts.count:
             self._end("interrupted", self._interrupts.count - 1)
-        for file, request in requests.pending(self.project):
+        for file, request in inbox.pending(self.project):
             with self._control.taking(file) as is_new:
                 if is_new:
                     self._take_request(request)
@@ -436,7 +434,7 @@ class Driver:
         if is_full(self.project):
             self._end("disk", 0)
 
-    def _take_request(self, request: requests.Request) -> None:
+    def _take_request(self, request: inbox.Request) -> None:
         if request.action != "stop":
             self._words += filter(None, [self._control.take(request, self._slots)])
         elif not request.numbers:

@@ -1,6 +1,6 @@
 """The plan of a search, made from `Settings`: everything is checked before anything is written or started.
 
-settings --prepare--> Plan --run_of(suggestion)--> Run
+settings --make_plan--> Plan --run_of(suggestion)--> Run
 """
 
 import os

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from studio.errors import BadInput, ProjectError, StudioError
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Backend
-from studio.project import inbox as requests
+from studio.project import inbox
 from studio.project.changes import changed_files, difference, unused
 from studio.project.paths import FIRST_SNAPSHOT, backup, existing_project_folder
 from studio.project.project import Project
@@ -37,7 +37,7 @@ def resume(
     host, observer = host or create_host(), observer or Observer()
     store = Store.open(existing_project_folder(project))
     try:
-        requests.discard_stale(store.folder)  # they were for an earlier driver
+        inbox.discard_stale(store.folder)  # they were for an earlier driver
         kill_tree(None, str(store.folder))  # processes of an earlier driver whose watchdog was killed, too
         stored = stored_settings(store)
         settings = _changed(stored, read_settings(RESUME_OPTIONS, given))

@@ -1,6 +1,6 @@
-"""The functions `run` and `resume`: a search of a script from its settings to its end. The CLI is a thin layer.
+"""The function `run`: a search of a script from its settings to its end. The CLI is a thin layer.
 
-settings --prepare--> plan --create--> project on disk --Search, Backend, Driver--> Project
+settings --make_plan--> plan --create--> project on disk --Search, Backend, Driver--> Project
 """
 
 import os

@@ -22,13 +22,13 @@ from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain, rank
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Optimizer
 from studio.options import convert_options
-from studio.project import paths as home
+from studio.project.paths import database, project_folder
 from studio.project.records import Event
 from studio.project.store import Store
 from studio.project.table import data_frame, described, notebook_html
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Parameter, Space, Suggestion
-from studio.system import files as disk
+from studio.system.files import make_folder
 
 START = {"start": True}  # marks an ask of start values in the journal
 MANUAL = {"by_hand": True}  # marks an ask of the user's own values in the journal
@@ -96,7 +96,7 @@ _OPENED: WeakValueDictionary[str, Store] = WeakValueDictionary()
 
 def open_for_program(name: str, settings: dict[str, Any]) -> Store:
     """Return the journal of project `name`, new or resumed. BadInput if ranges, optimizer or options have changed."""
-    folder = home.project_folder(name)
+    folder = project_folder(name)
     earlier = _OPENED.pop(str(folder), None)
     if earlier is not None:
         earlier.close()
@@ -108,8 +108,8 @@ def open_for_program(name: str, settings: dict[str, Any]) -> Store:
 
 
 def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
-    if not home.database(folder).is_file():
-        disk.make_folder(folder)
+    if not database(folder).is_file():
+        make_folder(folder)
         return Store.create(folder, settings)
     journal = Store.open(folder)
     stored = journal.meta("settings")

@@ -15,7 +15,7 @@ from typing import Any
 from studio.errors import BadInput, StudioError
 from studio.experiment import is_number
 from studio.host import Host
-from studio.project import inbox as requests
+from studio.project import inbox
 from studio.project.inbox import Request
 from studio.project.lock import is_locked
 from studio.project.project import Project
@@ -70,7 +70,7 @@ def unavailable_actions(
     `state` is that of the project, `counts` the number of experiments by status.
     """
     if not settings.get("script"):
-        return dict.fromkeys(requests.ACTIONS, f"this search {PROGRAMS}")
+        return dict.fromkeys(inbox.ACTIONS, f"this search {PROGRAMS}")
     at_work = state in ("running", "paused")
     waits = any(counts.get(status) for status in ("queued", "stopped", "running"))
     by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
@@ -223,7 +223,7 @@ def _at_work(project: Project) -> bool:
 
 def _asked(project: Project, request: Request, words: str) -> Reply:
     """Write a request for the running driver, or else for the resume that has to follow."""
-    note = requests.post(project.folder, request)
+    note = inbox.post(project.folder, request)
     if _was_taken(project, note):
         return Reply(words)
     return Reply(words, {}, note)
@@ -231,7 +231,7 @@ def _asked(project: Project, request: Request, words: str) -> Reply:
 
 def _tell(project: Project, request: Request) -> bool:
     """Send a request to the running driver. Return False, and withdraw it, if the driver ended without taking it."""
-    note = requests.post(project.folder, request)
+    note = inbox.post(project.folder, request)
     heard = _was_taken(project, note)
     if not heard:
         note.unlink(missing_ok=True)

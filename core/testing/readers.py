@@ -58,8 +58,8 @@ class MetricReaderContract:
         manager.add_hookspecs(hookspecs)
         manager.register(self.plugin)
         manager.check_pending()
-        found: MetricReader | None = manager.hook.studio_open_metric(metric=metric, run=run)
-        return found
+        found: list[MetricReader] = manager.hook.studio_open_metric(metric=metric, run=run)
+        return found[0] if found else None
 
     def make_run(self, folder: Path) -> Run:
         """Return a run below `folder` whose files do not exist yet."""

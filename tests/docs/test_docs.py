@@ -458,7 +458,7 @@ def test_every_page_is_reached_from_the_readme():
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_words_are_those_of_the_project(page):
-    """DESIGN §2: one word for one thing. Lines that speak of other tools may use theirs."""
+    """One word stands for one thing. Lines that speak of other tools may use theirs."""
     strangers = re.compile(r"\b(trials?|study|studies|sweeps?|samplers?|tuners?|executors?)\b", re.IGNORECASE)
     for number, line in enumerate(page.read_text().splitlines(), 1):
         if not re.search(r"Optuna|W&B|Guild|Oríon|Ray Tune", line):

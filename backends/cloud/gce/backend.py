@@ -1,8 +1,7 @@
 """`gcloud`, `gce`, `gcspot`: experiments on machines of Google Compute Engine, made for the search and ended with it.
-with it.
 
-    studio cloud setup gcloud
-    studio run --cloud=gcloud --num-workers=4 …
+studio cloud setup gcloud
+studio run --cloud=gcloud --num-workers=4 …
 """
 
 import re

@@ -14,7 +14,7 @@ def broken(*arguments):
 @pytest.mark.parametrize(
     ("module", "name", "call"),
     [
-        (resume.requests, "discard_stale", lambda: studio.resume("p")),
+        (resume.inbox, "discard_stale", lambda: studio.resume("p")),
         (resume, "kill_tree", lambda: studio.resume("p")),
         (run, "kill_tree", lambda: run.remove("p")),
         (creation, "project_exists", lambda: studio.run("train.py", hyperparams={"lr": "1"}, project="new")),
