@@ -423,7 +423,7 @@ def test_every_fault_has_a_test():
     assert [int(row[0]) for row in faults] == list(range(1, 19))
     for *_, example in faults:
         file, _, name = example.strip("`").partition("::")
-        assert f"\ndef {name}(" in (ROOT / "tests" / "process" / file).read_text(), example
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), example
 
 
 def test_named_limits_are_those_of_the_code():
