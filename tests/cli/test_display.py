@@ -17,7 +17,7 @@ import pytest
 from rich.cells import cell_len
 
 from studio.cli.console import harmless
-from studio.format import assignments, duration, short
+from studio.format import assignments, short
 from studio.text import clean
 
 STUDIO = str(Path(sys.executable).with_name("studio"))
@@ -197,28 +197,11 @@ def test_verbose(terminal, tmp_path):
 # --- the pieces -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.123456789, "0.1235"),
-        (1e-12, "1e-12"),
-        (3, "3"),
-        (True, "True"),
-        (None, "None"),
-        ("adam", "adam"),
-        ("a\x1b[31m\nb", "a [31m b"),
-        ([1.0, 2.0], "[1, 2]"),
-        ([1.0] * 10, "[1, 1, … 10 …, 1]"),
-    ],
-)
-def test_values(value, text):
-    assert short(value) == text
-
-
 def test_texts():
+    """Numbers and times: unit/root/test_format."""
+    assert short("a\x1b[31m\nb") == "a [31m b"
     assert clean("a\tb\x00\x1b\x9b\u202e\u2028ü训") == "a b     " + "ü训"
     assert assignments({"lr": 0.1, "n": [1, 2]}) == "lr=0.1 n=[1, 2]"
-    assert [duration(seconds) for seconds in (None, 0, 7.9, 750, 11100)] == ["", "0 s", "0:08", "12:30", "3:05:00"]
 
 
 def test_a_log_on_a_terminal_is_harmless():
