@@ -144,6 +144,21 @@ def paused(search, driver, until, notes, folder):
     return start
 
 
+@pytest.fixture
+def at_work(notes, alive):
+    """`at_work(driver)`: the processes of experiment 2 once this driver has started all of them, else none."""
+
+    def look(driver):
+        lines = [line for line in notes.lines if line[0] == "p/2"]
+        mine = notes.processes("p/2")[-3:]
+        if not lines or lines[-1][1] != "lasts" or not alive(mine[0]):
+            return []
+        parent = Path(f"/proc/{mine[0]}/stat").read_text().rpartition(")")[2].split()[1]
+        return mine if int(parent) == driver.pid else []
+
+    return look
+
+
 def wakes(one):
     """It goes on, and finds that it is not needed any more."""
     os.kill(one.pid, signal.SIGCONT)
@@ -196,13 +211,11 @@ MOMENTS = [
     "moment", MOMENTS, ids=lambda moment: "at work" if moment is None else moment[1].rpartition(":")[2]
 )
 def test_a_paused_driver_harms_no_other(
-    moment, paused, driver, until, notes, go, alive, record, journal, undisturbed, everything, folder
+    moment, paused, at_work, driver, until, go, alive, record, journal, undisturbed, everything, folder
 ):
     first = paused(moment)
-    before = notes.count("lasts")
     second = driver("resume", "p")
-    until(lambda: notes.count("lasts") == before + 1)
-    mine = notes.processes("p/2")[-3:]
+    mine = until(lambda: at_work(second))
     wakes(first)
     assert all(alive(pid) for pid in mine)
     assert not (folder / "2" / "1" / "outcome.json").exists()
