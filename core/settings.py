@@ -571,6 +571,6 @@ def unread_metric(text: str) -> BadInput:
     )
 
 
-def parse_direction(direction: str | None, metric: Metric) -> float:
+def sign_of(direction: str | None, metric: Metric) -> float:
     """Return the sign that turns the metric into a fitness: -1 if smaller is better."""
     return -1.0 if (direction or metric.mode) == "min" else 1.0

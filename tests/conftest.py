@@ -18,7 +18,7 @@ from studio.cli import main
 from studio.experiment import Outcome
 from studio.project.project import Project
 from studio.project.store import Store
-from studio.settings import Settings, parse_direction, parse_metric
+from studio.settings import Settings, parse_metric, sign_of
 
 # Started by `nohup`, or by a script in its background, the session ignores signals that its children are to hear.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -102,7 +102,7 @@ def recorded(home: Path) -> Callable[..., Project]:
         folder = home / "projects" / name
         folder.mkdir(parents=True)
         store = Store.create(folder, settings.as_dict())
-        sign = parse_direction(settings.direction, parse_metric(settings.metric))
+        sign = sign_of(settings.direction, parse_metric(settings.metric))
         store.set_meta("source", {"folder": os.getcwd(), "snapshot": "source"})
         store.set_meta("seed", 1)
         store.begin_session()

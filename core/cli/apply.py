@@ -30,7 +30,7 @@ def apply(
     import sys
     from pathlib import Path
 
-    from studio.cli.console import harmless, save
+    from studio.cli.console import harmless, save, write_whole
     from studio.cli.usage import say
     from studio.errors import BadInput
     from studio.project.project import Project
@@ -70,9 +70,6 @@ def apply(
             return 0
     for path, (_, after) in applied.files.items():
         target = Path(os.path.realpath(source / path))
-        part = target.with_name(f".{target.name}.studio-{os.getpid()}")
-        part.write_bytes(after)
-        os.chmod(part, target.stat().st_mode)
-        os.replace(part, target)
+        write_whole(target, [after], target.stat().st_mode)
     say(f"wrote the values of {name}/{chosen.number} into {', '.join(applied.files)}")
     return 0

@@ -147,18 +147,21 @@ def save(pieces: Iterable[str | bytes], given: str | None, usual: str | None) ->
         if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: not to be replaced
             path.write_bytes(b"".join(map(_encoded, pieces)))
         else:
-            _write_whole(Path(os.path.realpath(path)), pieces)
+            write_whole(Path(os.path.realpath(path)), pieces)
     except OSError as error:
         raise BadInput(f"cannot write {name!r}: {error.strerror}; give another file with -o") from error
     say(f"wrote {name} ({byte_size(path.stat().st_size)})")
     return path
 
 
-def _write_whole(path: Path, pieces: Iterable[str | bytes]) -> None:
+def write_whole(path: Path, pieces: Iterable[str | bytes], mode: int | None = None) -> None:
+    """Write a file that is there whole or not at all, with the permissions `mode`, or those of a new file."""
     part = path.parent / f"{path.name}.part-{os.getpid()}"
     try:
         with open(part, "xb") as file:
             file.writelines(map(_encoded, pieces))
+        if mode is not None:
+            os.chmod(part, mode)
         os.replace(part, path)
     finally:
         with contextlib.suppress(OSError):

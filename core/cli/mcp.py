@@ -73,7 +73,7 @@ def start_search(
     taken = project_names()
     name = project or next(name for name in free_names(script) if name not in taken)
     words = [f"--project={name}", *options, script, *(arguments or [])]
-    start = [sys.executable, "-c", "from studio.cli import main; main()", "run"]
+    start = [sys.executable, "-P", "-m", "studio", "run"]
     check = subprocess.run(
         [*start, "--dry-run", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

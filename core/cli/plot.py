@@ -75,7 +75,7 @@ def plot(
 def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any) -> tuple[str, float, list[Any]]:
     from studio.reporting.curves import value_of
     from studio.reporting.scales import Point
-    from studio.settings import parse_direction, parse_metric
+    from studio.settings import parse_metric, sign_of
 
     metric = parse_metric(text)
     ended = [experiment for experiment in experiments if experiment.status in ("completed", "pruned")]
@@ -83,7 +83,7 @@ def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any
     points = [Point(experiment.number, value, experiment.values) for experiment, value in values if value is not None]
     if ended and not points:
         raise BadInput(f"--metric {text!r}: none of {len(ended)} experiments has it in its files")
-    return metric.name, parse_direction(None, metric), points
+    return metric.name, sign_of(None, metric), points
 
 
 def _best(points: Sequence[Any], sign: float, metric: str) -> str:

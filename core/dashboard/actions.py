@@ -2,7 +2,6 @@
 started in a process of its own, which continues when the dashboard ends."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -97,13 +96,12 @@ def _resume(project: str, options: dict[str, str]) -> None:
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from studio.cli import main; main()", "resume", project, "--quiet", *words],
+            [sys.executable, "-P", "-m", "studio", "resume", project, "--quiet", *words],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
             start_new_session=True,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
         threading.Thread(target=process.wait, daemon=True).start()  # reap the process
         deadline = time.monotonic() + SETTLE

@@ -19,7 +19,7 @@ from studio.experiment import NO_RESULT, Metric, rank_key
 from studio.host import Host
 from studio.project.lock import is_locked
 from studio.project.records import Row, Session, change_stamp, read_meta, read_rows, read_session, reading
-from studio.settings import parse_direction, parse_metric
+from studio.settings import parse_metric, sign_of
 
 UNFINISHED = ("queued", "running")
 DIGITS = 18  # of a number in a URL: below 2**63
@@ -126,7 +126,7 @@ class ExperimentTable:
         settings = self.meta["settings"] or {}
         if not self.columns and settings:
             self.metric = parse_metric(settings.get("metric"))
-            self.sign = parse_direction(settings.get("direction"), self.metric)
+            self.sign = sign_of(settings.get("direction"), self.metric)
             self.columns = columns_of(settings, self.metric, self._host)
             self.values = {column.key: [] for column in self.columns if column.kind == "param"}
 

@@ -11,7 +11,7 @@ from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, projec
 from studio.project.records import read_attempts, read_experiment, read_experiments, read_meta, read_session, reading
 from studio.project.summary import state_of, summarize
 from studio.project.table import data_frame, described, notebook_html
-from studio.settings import parse_direction, parse_metric
+from studio.settings import parse_metric, sign_of
 
 
 class Project:
@@ -93,7 +93,7 @@ class Project:
     @property
     def sign(self) -> float:
         """Sign that turns the metric into a fitness: fitness = sign * metric."""
-        return parse_direction(self.settings.get("direction"), self.metric)
+        return sign_of(self.settings.get("direction"), self.metric)
 
     @property
     def seed(self) -> int | None:

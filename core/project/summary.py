@@ -13,7 +13,7 @@ from studio.format import STATUSES
 from studio.project.lock import is_locked
 from studio.project.paths import database
 from studio.project.records import Session, cost_of_project, iso, read_experiment, read_meta, read_session, reading
-from studio.settings import parse_direction, parse_metric
+from studio.settings import parse_metric, sign_of
 
 FINISHED = ("completed", "failed", "pruned")  # a stopped experiment runs again
 STATES = {  # of a search, each with its text for the user
@@ -105,7 +105,7 @@ def summarize(folder: Path) -> ProjectSummary:
         metric = parse_metric(settings.get("metric"))
         counts, recommended = _counts(connection, at_work), read_meta(connection, "recommended")
         last = connection.execute(_LAST).fetchone()[0]
-        sign = parse_direction(settings.get("direction"), metric)
+        sign = sign_of(settings.get("direction"), metric)
         return ProjectSummary(
             project=folder.name,
             state=state_of(at_work, settings, session),

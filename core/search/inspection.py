@@ -173,10 +173,9 @@ def _rank(seen: Seen) -> float:
 
 def _metrics_of_a_run(words: Sequence[str], host: Host, home: str) -> tuple[list[Seen], str]:
     """Metrics of one run of the script as it is, in a copy below `home`; and what went wrong."""
-    start = "from studio.cli import main; main()"
     limits = ["--project=inspect", "--quiet", f"--max-duration={RUN_TIMEOUT}"]
     done = subprocess.run(
-        [sys.executable, "-c", start, "run", *limits, *words],
+        [sys.executable, "-P", "-m", "studio", "run", *limits, *words],
         env={**os.environ, "STUDIO_HOME": home},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -31,8 +31,8 @@ from studio.settings import (
     GRID_LIMIT,
     Settings,
     check_environment,
-    parse_direction,
     parse_metric,
+    sign_of,
     unread_metric,
 )
 from studio.space import Choice, Constant, Space, Suggestion
@@ -157,7 +157,7 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
         options=chosen_options,
         backend=backend,
         metric=metric,
-        sign=parse_direction(settings.direction, metric),
+        sign=sign_of(settings.direction, metric),
         max_experiments=settings.max_experiments,
         size=None,
         substitution=Substitution(program, space.names, space.array_names, settings.script),

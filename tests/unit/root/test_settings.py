@@ -20,9 +20,9 @@ from studio.settings import (
     check_environment,
     command_line,
     make_settings,
-    parse_direction,
     parse_duration,
     parse_metric,
+    sign_of,
     unread_metric,
 )
 
@@ -119,7 +119,7 @@ def test_a_misspelt_mode_draws_the_right_one() -> None:
     ],
 )
 def test_a_direction_overrides_the_mode(direction: str | None, mode: str, sign: int) -> None:
-    assert parse_direction(direction, Metric("loss", mode)) == sign  # type: ignore[arg-type]
+    assert sign_of(direction, Metric("loss", mode)) == sign  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("direction", ["", "down", "MIN"])
