@@ -470,7 +470,7 @@ def test_budget_of_an_optimizer_without_end(command, script):
 
 def test_number_of_workers(command, script):
     script("train.py", SCORES)
-    text = command("run", "--dry-run", "--num-workers=auto", "--hp=lr=1", "train.py").out
+    text = command("run", "--dry-run", "--num-workers=auto", "--hp=lr=1:999", "train.py").out
     assert f"{len(os.sched_getaffinity(0))} at a time" in text
 
 

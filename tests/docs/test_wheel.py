@@ -149,8 +149,9 @@ def check_dashboard(tmp_path):
             page = client.get(link).text
             (project,) = re.findall(r'href="(/p/[^"/]+)"', page)
             text = client.get(project).text
-            files = set(re.findall(r'(?:src|href)="(/(?:static|vendor)/[^"]+)"', text))
-            assert files >= {"/static/main.js", "/static/studio.css", "/vendor/uplot.css"}
+            files = set(re.findall(r'(?:src|href)="(/(?:[^"/]+/)*(?:static|vendor)/[^"]+)"', text))
+            named = {re.sub(r"^.*(?=/(?:static|vendor)/)", "", path) for path in files}
+            assert named >= {"/static/main.js", "/static/studio.css", "/vendor/uplot.css"}
             for path in [
                 *files,
                 "/vendor/uplot.js",
