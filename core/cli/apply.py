@@ -72,4 +72,5 @@ def apply(
         target = Path(os.path.realpath(source / path))
         write_whole(target, [after], target.stat().st_mode)
     say(f"wrote the values of {name}/{chosen.number} into {', '.join(applied.files)}")
+    say(f"to continue the search with the files as they were: studio resume {name} --keep-source")
     return 0

@@ -64,7 +64,7 @@ def show(
         return 0
     for notice in plan.notices:
         print(f"notice: {clean(notice)}")
-    total = "experiments until the time limit" if plan.size is None else f"{plan.size} experiments"
+    total = "experiments until the time limit" if plan.size is None else counted(plan.size, "experiment")
     print(
         f"{total}, {plan.slots} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
     )

@@ -31,6 +31,7 @@ class PlainUsage(TyperCommand):
         """Record in the context whether `--` ended the options: then a command follows."""
         given = list(args)
         try:
+            _, _, order = self.make_parser(ctx).parse_args(list(args))
             rest = super().parse_args(ctx, args)
         except Exception as error:  # NoSuchOption, a class that Typer does not export
             name = getattr(error, "option_name", "")
@@ -38,6 +39,13 @@ class PlainUsage(TyperCommand):
             if words:
                 raise BadInput(words) from None
             raise
+        for param in order:
+            if (
+                param.param_type_name == "option"
+                and not (param.multiple or getattr(param, "is_flag", False))
+                and order.count(param) > 1
+            ):
+                raise BadInput(f"{param.opts[0]} is given twice; give it once")
         positional = [
             text
             for param in self.params

@@ -39,11 +39,16 @@ def existing_project_folder(name: str) -> Path:
 def project_names() -> list[str]:
     """Return the projects in STUDIO_HOME, by name."""
     folder = projects_folder()
-    if studio_home().exists() and not studio_home().is_dir():
-        raise BadInput(f"STUDIO_HOME is {str(studio_home())!r}, which is not a folder; set it to one")
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in folder.iterdir() if _is_project(entry))
+    try:
+        if studio_home().exists() and not studio_home().is_dir():
+            raise BadInput(f"STUDIO_HOME is {str(studio_home())!r}, which is not a folder; set it to one")
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if _is_project(entry))
+    except PermissionError as error:
+        raise BadInput(
+            f"STUDIO_HOME is {str(studio_home())!r}, which cannot be read ({error.strerror}); set it to a folder of yours"
+        ) from None
 
 
 def _is_project(folder: Path) -> bool:
@@ -67,5 +72,6 @@ def split_key(key: str) -> tuple[str, int]:
     """Return `digits/7` as `("digits", 7)`. Raises BadInput."""
     project, slash, number = key.rpartition("/")
     if not slash or not number.isdecimal() or len(number) > 15 or int(number) < 1:
-        raise BadInput(f"{key!r} is not an experiment: write PROJECT/NUMBER, such as digits/7")
+        example = f"{key}/1" if _NAME.fullmatch(key) else "digits/7"
+        raise BadInput(f"{key!r} is not an experiment: write PROJECT/NUMBER, such as {example}")
     return project, int(number)

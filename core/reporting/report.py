@@ -40,7 +40,8 @@ td { max-width: 420px; overflow-wrap: break-word; } th { color: var(--soft); fon
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); gap: 16px 24px; }
 figure { margin: 0; } figcaption { font-weight: 600; overflow-wrap: anywhere; } svg { width: 100%; height: auto; display: block; }
 .wide { max-width: 900px; } svg text { fill: var(--soft); font-size: 11px; } .side { text-anchor: end; } .below { text-anchor: middle; }
-.grid { stroke: var(--line); } .dots { stroke: var(--dot); stroke-width: 5; stroke-linecap: round; stroke-opacity: .8; }
+.grid { stroke: var(--line); } .beyond { fill: var(--dot); }
+.dots { stroke: var(--dot); stroke-width: 5; stroke-linecap: round; stroke-opacity: .8; }
 .line { fill: none; stroke: var(--mark); stroke-width: 2; } .best { fill: var(--mark); }
 pre { padding: 10px 12px; border: 1px solid var(--line); border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { body { padding: 0; } figure, tr { break-inside: avoid; } }

@@ -21,7 +21,7 @@ GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 @dataclass(frozen=True)
 class Frame:
-    """The size of a chart in pixels, and the positions of its points. Points beyond an axis are drawn at its edge."""
+    """The size of a chart in pixels, and the positions of its points. What lies beyond an axis is a triangle at its edge."""
 
     width: int
     height: int
@@ -33,6 +33,11 @@ class Frame:
     def y(self, value: float) -> int:
         at = self.values.place(value) or 0.0
         return TOP + round((self.height - TOP - BOTTOM) * (1 - min(1.0, max(0.0, at))))
+
+    def beyond(self, value: float) -> int:
+        """Return 1 for a value above the value axis, -1 for one below it, else 0."""
+        at = self.values.place(value) or 0.0
+        return (at > 1) - (at < 0)
 
 
 def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
@@ -46,9 +51,9 @@ def best_chart(points: Sequence[Point], sign: float, metric: str) -> str:
     steps = best_so_far(points, sign)
     line = "".join(f"{'H' if at else 'M'}{x}{'V' if at else ' '}{y}" for at, (x, y) in enumerate(map(place, steps)))
     body = [
-        _dots([place(point) for point in thinned(points, sign)]),
+        *_results([(point, *place(point)) for point in thinned(points, sign)], frame),
         f'<path class="line" d="{line}H{frame.x(1.0)}"/>',
-        _named([(point, *place(point)) for point in steps[-NAMED:]]),
+        _named([(point, *place(point)) for point in steps[-NAMED:] if not frame.beyond(point.value)]),
     ]
     ticks = [((at - first) / (last - first), label(at)) for at in even_ticks(first, last, 8) if at == round(at)]
     return _chart(f"best {metric} so far, by experiment", frame, body, ticks)
@@ -66,7 +71,7 @@ def slice_chart(scale: Scale, points: Sequence[Point], sign: float, metric: str)
             at += (point.number * GOLDEN % 1 - 0.5) * 0.5 / len(scale.choices)
         placed.append((point, frame.x(at), frame.y(point.value)))
     best = sorted(placed, key=lambda dot: -sign * dot[0].value)[: max(1, min(NAMED, len(placed) // 10))]
-    body = [_dots([(x, y) for _, x, y in placed]), _named(best[::-1])]
+    body = [*_results(placed, frame), _named([dot for dot in best[::-1] if not frame.beyond(dot[0].value)])]
     return _chart(f"{metric} by {scale.axis.label}", frame, body, scale.ticks(5))
 
 
@@ -91,6 +96,17 @@ def _chart(title: str, frame: Frame, body: Sequence[str], ticks: Sequence[tuple[
         short = html.escape(clipped(text, letters))
         parts.append(f'<text class="below" x="{frame.x(at)}" y="{frame.height - BOTTOM + 18}">{short}</text>')
     return "".join([*parts, *body, "</svg>"])
+
+
+def _results(placed: Sequence[tuple[Point, int, int]], frame: Frame) -> list[str]:
+    """Return dots for results on the value axis, and a triangle that points outwards for each beyond it."""
+    dots = _dots([(x, y) for point, x, y in placed if not frame.beyond(point.value)])
+    triangles = [
+        f'<path class="beyond" d="M{x - 4} {y}h8l-4 {-7 * side}z"><title>#{point.number}: {label(point.value)}</title></path>'
+        for point, x, y in placed
+        if (side := frame.beyond(point.value))
+    ]
+    return [dots, *triangles]
 
 
 def _dots(places: Iterable[tuple[int, int]]) -> str:

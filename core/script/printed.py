@@ -36,7 +36,7 @@ def printed_lines(program: Program) -> tuple[list[str], list[str]]:
     numbers: list[str] = []
     arrays: list[str] = []
     for source in program.parsed(program.python):
-        of_arrays = _arrays(source)
+        of_arrays, of_texts = _arrays(source), _text_names(source)
         for call in source.outline.calls:
             if call.last in _PRINTING:
                 text = _line(call)
@@ -44,6 +44,8 @@ def printed_lines(program: Program) -> tuple[list[str], list[str]]:
                     values = [
                         piece for node in call.positionals for piece in _pieces(node) if not isinstance(piece, str)
                     ]
+                    if values and all(dotted(one) in of_texts for one in values):
+                        continue  # `print("see", OUT_DIR)`
                     is_array = bool(values) and all(dotted(one) in of_arrays for one in values)
                     (arrays if is_array else numbers).extend(text.splitlines())
     return list(dict.fromkeys(numbers)), list(dict.fromkeys(arrays))
@@ -60,6 +62,18 @@ def _arrays(source: Source) -> set[str]:
     return reduced - {name for call, name in assigned if dotted(call.func).rpartition(".")[2] in _REDUCING}
 
 
+def _text_names(source: Source) -> set[str]:
+    """Return the names of variables that hold a text or a path."""
+    return {
+        name
+        for name, value, _ in source.outline.assigns
+        if _text(value) is not None
+        or (
+            isinstance(value, cst.Call) and dotted(value.func).rpartition(".")[2] in ("Path", "join", "strftime", "str")
+        )
+    }
+
+
 def logged_names(program: Program) -> dict[str, str]:
     """Return the metrics that the program passes to a tracker: name -> tracker."""
     names: dict[str, str] = {}
@@ -68,7 +82,24 @@ def logged_names(program: Program) -> dict[str, str]:
             if call.last in _TRACKERS:
                 for name in _names(call):
                     names.setdefault(name, _TRACKERS[call.last])
+            for name in _columns(call):
+                if not _COUNTING.fullmatch(name):
+                    names.setdefault(name, "files")
     return names
+
+
+def _columns(call: Call) -> list[str]:
+    """Return the columns of a CSV file whose header the call writes."""
+    if call.last in ("writerow", "DictWriter"):
+        position = 0 if call.last == "writerow" else 1
+        given = call.keyword("fieldnames") or (call.positionals[position] if len(call.positionals) > position else None)
+        if isinstance(given, cst.List | cst.Tuple):
+            texts = [text_of(element.value) for element in given.elements]
+            return [text for text in texts if text] if all(texts) and len(texts) > 1 else []
+    if call.last == "write" and call.positionals:
+        text = text_of(call.positionals[0]) or ""
+        return text.strip().split(",") if re.fullmatch(r"[A-Za-z]\w*(,[A-Za-z]\w*)+\n", text) else []
+    return []
 
 
 def bare_numbers(program: Program) -> dict[str, str]:

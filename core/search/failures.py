@@ -34,7 +34,10 @@ class FailureWatch:
         self._advised = True
         if not Path(python).name.startswith("python"):
             return f"{python} has no module {missing[1]!r}; write the path of an interpreter that has it"
-        return f"{python} has no module {missing[1]!r}; give a Python that has it: --python PATH"
+        return (
+            f"{python} has no module {missing[1]!r}; install its package: {python} -m pip install …,"
+            " or give a Python that has it: --python PATH"
+        )
 
     def add(self, experiment: Experiment, *, without_metric: bool = False) -> str:
         """Take an ended experiment into account; return a message if the search should give up, else an empty text.
@@ -48,6 +51,9 @@ class FailureWatch:
             self._reasons.append(experiment.reason)
             if without_metric and self._learns and not self.any_completed:
                 return f"giving up: experiment {experiment.number} succeeded but has no metric: {experiment.reason}"
+        missing = not self.any_completed and len(self._reasons) > 1 and _MISSING.search(experiment.reason)
+        if missing and len({*self._reasons}) == 1:
+            return f"giving up: no value of a hyperparameter changes this: {experiment.reason}"
         if len(self._reasons) < (IN_A_ROW if self.any_completed else FIRST):
             return ""
         reason, often = Counter(self._reasons).most_common(1)[0]

@@ -230,6 +230,9 @@ def _begin_with_own_values(plan: Plan) -> None:
     if plan.optimizer.grid or plan.settings.no_baseline or not plan.space.dimensions:
         return
     plan.baseline, plan.no_baseline = own_values(plan.substitution.places, plan.space)
+    if " is outside " in plan.no_baseline:
+        plan.notices.append(f"does not begin with the script's own values: {plan.no_baseline}")
+        plan.no_baseline = ""
     if plan.baseline is not None:
         plan.starts = [plan.baseline, *(values for values in plan.starts if values != plan.baseline)]
 

@@ -17,6 +17,7 @@ from studio.reporting.axes import Axis
 from studio.reporting.facts import Facts, failures_of, repeating_command
 from studio.reporting.report import LARGEST, html_report, markdown_report
 from studio.reporting.scales import Point, best_so_far, even_ticks, log_ticks, scale_of, value_scale
+from studio.reporting.svg import best_chart
 from studio.settings import Settings
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -235,6 +236,13 @@ def test_reasons_that_differ_by_numbers_are_one_group():
         ("at 0x7f: 1.5", [1, 3]),
         ("other", [2]),
     ]
+
+
+def test_a_result_beyond_the_axis_is_marked():
+    values = [100.0, *(0.1 + 0.01 * number for number in range(30))]
+    chart = best_chart([Point(number, value, {}) for number, value in enumerate(values, 1)], -1.0, "loss")
+    assert chart.count('class="beyond"') == 1
+    assert "<title>#1: 100</title>" in chart
 
 
 def test_best_so_far_goes_one_way():

@@ -4,6 +4,7 @@ LR=0.1      lr <- 0.1      const lr = 0.1      svm(cost = 1.0)      ${LR:-0.1}
 """
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterator
@@ -106,11 +107,19 @@ def find_arguments(program: Program, words: Collection[str] | None) -> Iterator[
 
 def _place(path: str, text: str, match: re.Match[str], name: str, language: str, kind: str) -> Place:
     raw = match["value"]
-    start = len(text[: match.start("value")].encode())
-    edit = Edit(path, start, start + len(raw.encode()), partial(_write, language, raw))
+    # an exported LR would win over `${LR:-0.1}` and, in make, over `LR ?= 0.1`
+    first, last, prefix = match.start("value"), match.end("value"), ""
+    if match.re is _DEFAULT:
+        first, last = match.span()
+    elif language == _MAKE and "?=" in match[0]:
+        first, prefix = match.start() + match[0].index("?="), "= "
+    start, stop = (len(text[:at].encode()) for at in (first, last))
+    edit = Edit(path, start, stop, lambda value: prefix + _write(language, raw, value))
     line = text.count("\n", 0, match.start("value")) + 1
     known = {"TRUE": True, "FALSE": False, "true": True, "false": False, "NULL": None, "nothing": None}
     value = known[raw] if raw in known else parse_literal(raw.removesuffix("L") if language == _R else raw)
+    if (match.re is _DEFAULT or prefix) and name in os.environ:
+        value = parse_literal(os.environ[name])
     return Place(name, (), kind, path, line, value, " ".join(match[0].split()), (edit,))
 
 

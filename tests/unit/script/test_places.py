@@ -295,7 +295,7 @@ WORDS = {
     "shell, small letters": ("train.sh", "LR=«0.1»\n", "lr", 0.5, "0.5"),
     "shell, exported": ("train.sh", "export LR=«0.1»\n", "LR", 0.5, "0.5"),
     "shell, quoted": ("train.sh", 'LR="«0.1»"\n', "LR", 0.5, "0.5"),
-    "shell, default": ("train.sh", "LR=${LR:-«0.1»}\n", "LR", 0.5, "0.5"),
+    "shell, default": ("train.sh", "LR=«${LR:-0.1}»\n", "LR", 0.5, "0.5"),
     "shell, text": ("train.sh", "OPT=«adam»\n", "OPT", "a b", "'a b'"),
     "shell, option": ("train.sh", "python train.py --lr «0.1» --x 3\n", "lr", 0.5, "0.5"),
     "no suffix": ("train", "#!/usr/bin/env bash\nLR=«0.1»\n", "LR", 0.5, "0.5"),
@@ -309,7 +309,7 @@ WORDS = {
     "Julia": ("train.jl", "const lr = «0.1»\nprintln(lr)\n", "lr", 0.5, "0.5"),
     "Julia, keyword": ("train.jl", "train(model; η = 1, depth = «3»)\n", "depth", 5, "5"),
     "Julia, boolean": ("train.jl", "shuffle = «true»\n", "shuffle", False, "false"),
-    "make": ("Makefile", "LR ?= «0.1»\nall:\n\techo $(LR)\n", "LR", 0.5, "0.5"),
+    "make": ("Makefile", "LR «?= 0.1»\nall:\n\techo $(LR)\n", "LR", 0.5, "= 0.5"),
 }
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from studio.errors import BadInput
 from studio.experiment import FAILURES, Experiment
+from studio.project.project import all_projects
 from studio.search.failures import FIRST, IN_A_ROW, FailureWatch
 from studio.settings import parse_retries, parse_stop_on
 
@@ -193,7 +194,11 @@ def failed(reason):
 @pytest.mark.parametrize(
     ("reason", "python", "words"),
     [
-        (NO_TORCH, "/v/bin/python", "/v/bin/python has no module 'torch'; give a Python that has it: --python PATH"),
+        (
+            NO_TORCH,
+            "/v/bin/python",
+            "/v/bin/python has no module 'torch'; install its package: /v/bin/python -m pip install",
+        ),
         (
             NO_TORCH,
             "/v/bin/torchrun",
@@ -229,6 +234,8 @@ def test_it_is_named_once_and_never_after_a_success(tmp_path):
 
 def test_a_search_says_it(command, script):
     script("train.py", "import no_such_package_here\nlr = 1\nprint('fitness:', lr)\n")
-    result = command("run", "--hp=lr=1,2", "train.py")
+    result = command("run", "--hp=lr=1,2,3,4", "train.py")
     assert result.code == 1
-    assert result.err.count("has no module 'no_such_package_here'; give a Python that has it: --python PATH") == 1
+    assert result.err.count("or give a Python that has it: --python PATH") == 1
+    assert "giving up: no value of a hyperparameter changes this" in result.err
+    assert sum(one.status == "failed" for one in all_projects()[0].experiments) == 2
