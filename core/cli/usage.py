@@ -39,13 +39,10 @@ class PlainUsage(TyperCommand):
             if words:
                 raise BadInput(words) from None
             raise
-        for param in order:
-            if (
-                param.param_type_name == "option"
-                and not (param.multiple or getattr(param, "is_flag", False))
-                and order.count(param) > 1
-            ):
-                raise BadInput(f"{param.opts[0]} is given twice; give it once")
+        for param in dict.fromkeys(order):
+            once = param.param_type_name == "option" and not (param.multiple or getattr(param, "is_flag", False))
+            if once and order.count(param) > 1:
+                say(f"{param.opts[0]} is given twice; the last one counts: {ctx.params.get(param.name)}")
         positional = [
             text
             for param in self.params

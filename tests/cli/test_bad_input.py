@@ -29,7 +29,6 @@ OPTIONS = [
     (["run", "--metric=:min", *LR], ["':min'", "NAME:min"]),
     (["run", "--metric=jsonl:log.jsonl", *LR], ["jsonl:log.jsonl", "jsonl:FILE:KEY"]),
     (["run", "--metric=jsonl:/etc/log.jsonl:loss", *LR], ["/etc/log.jsonl", "jsonl:log.jsonl:loss"]),
-    (["run", "--metric=a:min", "--metric=b:min", *LR], ["--metric is given twice"]),
     (["run", "--direction=up", *LR], ["'up'", "min nor max"]),
     # ranges of a grid
     (["run", "--hp=lr"], ["'lr'", "NAME=RANGE"]),

@@ -169,3 +169,10 @@ def test_what_is_required_of_a_backend_has_no_default():
     assert backend_fields(create_host().backend("folder"))["url"].default is MISSING
     assert MachinesBackend.Options.prefix == ""
     assert all(field.flag.startswith("--") for field in RESUME_OPTIONS.values())
+
+
+def test_an_option_that_is_given_twice_is_named(command, script):
+    script("train.py", "lr = 0\nprint('fitness:', lr)\n")
+    result = command("run", "--dry-run", "--max-experiments=1", "--max-experiments=2", "--hp=lr=1,2", "train.py")
+    assert result.code == 0
+    assert "studio: --max-experiments is given twice; the last one counts: 2" in result.err
