@@ -54,6 +54,15 @@ def test_numbers_are_ordered_as_numbers_and_missing_ones_are_last(page: Any) -> 
     expect(page.locator(ROWS).last).to_have_class(re.compile("failed"))
 
 
+def test_every_row_is_printed(page: Any) -> None:
+    seen = page.locator(ROWS).count()
+    assert seen < 100
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(page.locator(ROWS)).to_have_count(100)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    expect(page.locator(ROWS)).to_have_count(seen)
+
+
 def test_shift_adds_a_key(page: Any) -> None:
     page.click('th button[data-key="opt"]')
     page.click('th button[data-key="width"]', modifiers=["Shift"])
