@@ -1,7 +1,10 @@
 """A run's folder: workspace with the values written in, artifacts, output.log, outcome.json."""
 
+import contextlib
 import json
 import os
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 from studio.execution.log_cap import open_regular
 from studio.experiment import Outcome, Report, Run, plain
 from studio.system.copying import copy_any, copy_tree, detach_links, remove_tree
-from studio.system.files import write_json
+from studio.system.files import inode_of, write_json
 from studio.system.processes import kill_tree
 
 HYPERPARAMETERS = "hyperparameters.json"
@@ -49,23 +52,33 @@ class RunFolder:
     A paused driver that lost its project writes nothing into the folder that the next driver made under this name.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, check: Callable[[], None]):
+        """Make the folder. `check` raises if another driver has the project: then its folder stays as it is."""
         folder = Path(run.folder)
         if folder.exists():
+            aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+            folder.rename(aside)
+            try:
+                check()
+            except BaseException:
+                aside.rename(folder)
+                raise
             kill_tree(None, run.folder)
-            remove_tree(folder)
+            remove_tree(aside)
         folder.mkdir(parents=True)
         self._folder = folder
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def record(self, data: dict[str, Any]) -> None:
         """Write `outcome.json`, from which a later driver takes the outcome. Errors are ignored: the journal gets it as well."""
-        try:
-            held, found = os.fstat(self._descriptor), os.stat(self._folder)
-            if (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino):
+        with contextlib.suppress(OSError):
+            if self.is_there():
                 write_json(self._folder / "outcome.json", data)
-        except OSError:
-            return
+
+    def is_there(self) -> bool:
+        """Return whether the folder of this name is still the one that was made."""
+        held = os.fstat(self._descriptor)
+        return (held.st_dev, held.st_ino) == inode_of(self._folder)
 
     def release(self) -> None:
         os.close(self._descriptor)

@@ -148,11 +148,11 @@ class Runner:
             execution.recorded = recorded_events(execution.run)
             if execution.recorded:
                 return
-            # this process was paused: the folder now belongs to another driver
-            if inode_of(_lock_of(execution.run)) != self._lock:
-                raise RuntimeError("another driver has the project")
-            execution.claim = RunFolder(execution.run)
+            self._check_lock(execution.run)
+            execution.claim = RunFolder(execution.run, lambda: self._check_lock(execution.run))
             create_run_folder(execution.run)
+            if not execution.claim.is_there():
+                raise RuntimeError("another driver made the folder anew")
             execution.prepared = True
             while not execution.stopping and not self._run_script(execution, env):
                 pass
@@ -162,6 +162,11 @@ class Runner:
             if not execution.recorded and not self._closing:
                 self._read_to_the_end(execution)
             self._ended.put(execution)
+
+    def _check_lock(self, run: Run) -> None:
+        """Raise RuntimeError if this process was paused, and the folder of `run` now belongs to another driver."""
+        if inode_of(_lock_of(run)) != self._lock:
+            raise RuntimeError("another driver has the project")
 
     def _read_to_the_end(self, execution: _Execution) -> None:
         """Read the rest of the metric in the run's thread, so that a large file does not delay other experiments' limits."""
