@@ -34,6 +34,7 @@ from studio.errors import StudioError
 from studio.execution.runner import Runner
 from studio.experiment import Outcome, Report, Run
 from studio.host import Host, create_host
+from studio.system.files import write_whole
 from studio.system.machine import with_thread_share
 
 SILENCE = 60.0  # seconds without a poll of its driver after which a run ends
@@ -207,7 +208,7 @@ def look_at(
             continue
         command = commands.get(f"{parts[0]}-{parts[1]}")
         if command and _text(folder / "command") != command:
-            _write_whole(folder / "command", command)
+            _send(folder, command)
         pieces = {}
         for path in [folder / "news.jsonl", *_live_files(folder / "run")]:
             file = path.relative_to(folder).as_posix()
@@ -245,7 +246,7 @@ def leave(search: str) -> None:
     """End the runs of `search` on this machine, and remove its files and those of abandoned searches."""
     root = scratch()
     for folder in [path for path in (root / search).glob("*-*-*") if path.is_dir()]:
-        _write_whole(folder / "command", "kill")
+        _send(folder, "kill")
     deadline = time.monotonic() + 10.0
     while any((root / search).glob("*-*-*/news.jsonl")) and time.monotonic() < deadline:
         for folder in (root / search).glob("*-*-*"):
@@ -293,10 +294,6 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except FileNotFoundError:  # the run ended meanwhile
-        part.unlink(missing_ok=True)
+def _send(folder: Path, command: str) -> None:
+    with contextlib.suppress(FileNotFoundError):  # the run ended meanwhile
+        write_whole(folder / "command", [command.encode()])

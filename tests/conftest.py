@@ -1,5 +1,6 @@
 """Fixtures of all tests: a home of its own, an empty working directory, scripts in it, and the command."""
 
+import json
 import os
 import signal
 import subprocess
@@ -166,3 +167,25 @@ def command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return Result(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def experiments(command: Callable[..., Result]) -> Callable[..., list[dict[str, Any]]]:
+    """Run a search, by default one that succeeds, and return its experiments as `--json` prints them."""
+
+    def call(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
+        result = command("run", "--json", *arguments)
+        assert result.code == code, result
+        found: list[dict[str, Any]] = json.loads(result.out)
+        return found
+
+    return call
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that all experiments of a test share."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    monkeypatch.setenv("OUTSIDE", str(folder))
+    return folder

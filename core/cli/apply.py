@@ -30,13 +30,14 @@ def apply(
     import sys
     from pathlib import Path
 
-    from studio.cli.console import harmless, save, write_whole
+    from studio.cli.console import harmless, save
     from studio.cli.usage import say
     from studio.errors import BadInput
     from studio.project.project import Project
     from studio.script.apply import apply_values
     from studio.search.plan import program_of
     from studio.settings import Settings
+    from studio.system.files import write_whole
 
     if yes and experiment is None:
         raise BadInput("files are written without asking for a project that is named alone: studio apply PROJECT --yes")
@@ -70,7 +71,7 @@ def apply(
             return 0
     for path, (_, after) in applied.files.items():
         target = Path(os.path.realpath(source / path))
-        write_whole(target, [after], target.stat().st_mode)
+        write_whole(target, [after], mode=target.stat().st_mode)
     say(f"wrote the values of {name}/{chosen.number} into {', '.join(applied.files)}")
     say(f"to continue the search with the files as they were: studio resume {name} --keep-source")
     return 0

@@ -1,6 +1,5 @@
 """Output of values, tables, JSON and files. Control characters from runs never reach a terminal."""
 
-import contextlib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from studio.cli.usage import say
 from studio.errors import BadInput
 from studio.experiment import Experiment
 from studio.format import byte_size, duration, finite, metric_value, money, short
+from studio.system.files import write_whole
 from studio.text import clean
 
 GAP = "  "  # between columns
@@ -147,25 +147,11 @@ def save(pieces: Iterable[str | bytes], given: str | None, usual: str | None) ->
         if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: not to be replaced
             path.write_bytes(b"".join(map(_encoded, pieces)))
         else:
-            write_whole(Path(os.path.realpath(path)), pieces)
+            write_whole(Path(os.path.realpath(path)), map(_encoded, pieces))
     except OSError as error:
         raise BadInput(f"cannot write {name!r}: {error.strerror}; give another file with -o") from error
     say(f"wrote {name} ({byte_size(path.stat().st_size)})")
     return path
-
-
-def write_whole(path: Path, pieces: Iterable[str | bytes], mode: int | None = None) -> None:
-    """Write a file that is there whole or not at all, with the permissions `mode`, or those of a new file."""
-    part = path.parent / f"{path.name}.part-{os.getpid()}"
-    try:
-        with open(part, "xb") as file:
-            file.writelines(map(_encoded, pieces))
-        if mode is not None:
-            os.chmod(part, mode)
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _encoded(piece: str | bytes) -> bytes:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from studio.errors import BadInput
@@ -78,15 +79,25 @@ def make_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, data: object, *, synced: bool = False) -> None:
-    """Write whole or not at all; several threads may write one path. `synced`: survives a power failure."""
+    """Write JSON as `write_whole` does."""
+    write_whole(path, [json.dumps(data).encode()], synced=synced)
+
+
+def write_whole(path: Path, pieces: Iterable[bytes], *, mode: int | None = None, synced: bool = False) -> None:
+    """Write a file whole or not at all; several threads may write one path.
+
+    `mode`: its permissions, by default those of a new file. `synced`: it survives a power failure.
+    """
     # a script may write in this folder: a name that it cannot guess
-    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    part = path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part"
     try:
-        with open(part, "x", encoding="utf-8") as file:
-            json.dump(data, file)
+        with open(part, "xb") as file:
+            file.writelines(pieces)
             if synced:
                 file.flush()
                 os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(part, mode)
         os.replace(part, path)
         if synced:
             folder = os.open(path.parent, os.O_RDONLY)
@@ -95,7 +106,7 @@ def write_json(path: Path, data: object, *, synced: bool = False) -> None:
                     os.fsync(folder)
             finally:
                 os.close(folder)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise

@@ -58,15 +58,6 @@ def experiments(command):
 
 
 @pytest.fixture
-def outside(tmp_path, monkeypatch):
-    """A folder that all experiments of a test share."""
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    monkeypatch.setenv("OUTSIDE", str(folder))
-    return folder
-
-
-@pytest.fixture
 def background(home, tmp_path):
     """`background("run", …)` starts the command and returns its process, whose stderr is in `tmp_path/err`."""
     started = []

@@ -28,18 +28,6 @@ def fake_keras(script):
 
 
 @pytest.fixture
-def experiments(command):
-    """Runs a search that succeeds and returns its experiments, as `--json` prints them."""
-
-    def call(*arguments, code=0):
-        result = command("run", "--json", *arguments)
-        assert result.code == code, result
-        return json.loads(result.out)
-
-    return call
-
-
-@pytest.fixture
 def dry_run(command, home):
     """The plan of a search, as `--dry-run --json` prints it; nothing is written."""
 

@@ -51,14 +51,6 @@ EVENTS = """
 
 
 @pytest.fixture
-def outside(tmp_path, monkeypatch):
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    monkeypatch.setenv("OUTSIDE", str(folder))
-    return folder
-
-
-@pytest.fixture
 def train(script, outside):
     """Writes the script; `text` is its last part."""
 

@@ -23,16 +23,6 @@ SHOW = """
 """
 
 
-@pytest.fixture
-def experiments(command):
-    def call(*arguments, code=0):
-        result = command("run", "--json", *arguments)
-        assert result.code == code, result
-        return json.loads(result.out)
-
-    return call
-
-
 def shown(experiment):
     return json.loads(Path(experiment["folder"], "output.log").read_text().partition(" ")[2])
 
