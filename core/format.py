@@ -17,10 +17,7 @@ from studio.text import clean
 DIGITS = 4
 WHOLE = 1e15  # whole numbers below it are shown with all digits; a browser cannot hold longer ones exactly
 # fractions at or above LARGE, and below SMALL, are shown with an exponent
-LARGE, SMALL = (
-    Decimal(10**6),
-    Decimal("0.0001"),
-)
+LARGE, SMALL = Decimal(10**6), Decimal("0.0001")
 STATUSES = ("completed", "pruned", "failed", "stopped", "running", "queued")  # the order in which they are listed
 FENCE = 1.5  # Tukey's fence: values farther than this many interquartile ranges from the quartile are off the scale
 DECADES = 3.0  # a wider range of positive values is drawn on a log scale

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from studio.experiment import Metric, is_number
+from studio.format import LARGE, SMALL, WHOLE
 from studio.host import Host
 from studio.reporting.axes import Axis, axes_of
 
@@ -27,7 +28,6 @@ LISTS = (  # the outcome of each experiment
     "cost",
 )
 STATES = ("number", "status", "fitness", "started", "finished", "duration", "slot", "reason", "attempts", "exit_code")
-LARGE, SMALL, WHOLE = 1e6, 1e-4, 1e15  # as in `studio.format`: fractions beyond these have an exponent
 NUMBERS = (int, float)
 BEYOND = 1e300  # whole numbers may have any length
 _DIGITS = re.compile(r"-?\d+(\.\d+)?$")
@@ -100,11 +100,11 @@ def column_form(values: Iterable[Any]) -> tuple[int, int]:
     numbers = np.array(found, dtype=float)
     sizes = np.abs(numbers)
     broken = sizes[sizes != np.floor(sizes)]  # not whole
-    shown = broken[(broken >= SMALL) & (broken < LARGE)]
+    shown = broken[(broken >= float(SMALL)) & (broken < float(LARGE))]
     places = max(0, 3 - math.floor(math.log10(shown.min()) + 1e-9)) if shown.size else 0
     most = sizes.max(initial=0.0)
     whole = 1 + math.floor(math.log10(most) + 1e-9) if 1 <= most < WHOLE else 1
-    exponent = shown.size < broken.size or bool((sizes < SMALL).any())
+    exponent = shown.size < broken.size or bool((sizes < float(SMALL)).any())
     wide = max(whole + (1 + places if places else 0), 8 if exponent else 1) + bool((numbers < 0).any())
     return places, min(14, wide)
 

@@ -23,10 +23,7 @@ GRADIENT_STEPS = 20
 ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
 LIKELY, SURE = 0.95, 0.98  # probability of success below which no point is taken, as long as there are others ...
 # ... which while few fail is a share of the probability at the best result, but not below that probability
-NEARLY, LEAST = (
-    0.9,
-    0.75,
-)
+NEARLY, LEAST = 0.9, 0.75
 ENUMERATED = 1024  # a space with so many points is searched whole
 
 Test = Callable[[Floats], NDArray[np.bool_]]  # of points, shape (m, d)
