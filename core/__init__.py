@@ -37,8 +37,8 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from studio.interfaces import Optimizer as Optimizer
     from studio.options import option as option
     from studio.project.project import Project as Project
-    from studio.reporting.progress import resume as resume
-    from studio.reporting.progress import run as run
+    from studio.search.resume import resume as resume
+    from studio.search.run import run as run
     from studio.search.search import Search as Search
     from studio.space import Array as Array
     from studio.space import Choice as Choice
@@ -55,8 +55,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Search": "search.search",
-    "run": "reporting.progress",
-    "resume": "reporting.progress",
+    "run": "search.run",
+    "resume": "search.resume",
     "Project": "project.project",
     "Space": "space",
     "Suggestion": "space",

@@ -94,9 +94,9 @@ def resume(
     """Continue PROJECT where it stopped: same seed, same suggestions, nothing done twice. Also ends a pause."""
     from studio.cli.result import run_and_report
     from studio.project.project import Project
-    from studio.reporting.progress import make_observer
     from studio.search import resume as resuming
     from studio.search import steering
+    from studio.search.progress import make_observer
 
     project = names.project_of(project)
     found, given, host = Project(project), given or {}, host or create_host()

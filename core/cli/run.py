@@ -109,8 +109,8 @@ def run(
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write values, run it, read its metric."""
     from studio.cli.result import run_and_report
-    from studio.reporting.progress import make_observer
     from studio.search import run as launch
+    from studio.search.progress import make_observer
 
     # `studio run [OPTIONS] -- COMMAND…`: all of COMMAND is the script and its arguments
     is_command = bool(ctx.meta.get(COMMAND))

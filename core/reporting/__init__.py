@@ -1,6 +1,5 @@
 """Reports, charts and exports of results; writes nothing into a project.
 
-progress     a search as it goes on; run and resume, which show it
 axes         the axis of each hyperparameter
 scales       results in order, the best so far, ticks
 importance   which hyperparameters matter

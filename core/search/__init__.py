@@ -11,7 +11,8 @@ failures     what a failure means, and when to give up
 inspection   what a script offers to a search
 confirm      the best experiments again, several times
 observer     what a driver tells whoever watches
-run          a search from its settings to its end
-resume       what may change, whose files count, moving elsewhere
+progress     a search as it goes on: live panel, notebook, plain lines
+run          `studio.run`: a search from its settings to its end
+resume       `studio.resume`: what may change, whose files count, moving elsewhere
 steering     what a person may ask of a search
 """

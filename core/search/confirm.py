@@ -100,7 +100,7 @@ def _replicated(
         grid = _grid(settings, one, seed, replicates, num_workers)
         start(grid, name, source=project.source, yes=yes)
     elif summarize(Project(name).folder).finished < replicates:
-        resume(name, num_workers=num_workers, max_experiments=replicates, yes=yes)
+        resume(name, num_workers=num_workers, max_experiments=replicates, yes=yes, progress=False)
     done = Project(name)
     values = [each.metric["value"] for each in done.experiments if each.fitness is not None and each.metric]
     mean, low, high = interval(values)

@@ -1,4 +1,4 @@
-"""The function `resume`: a stored search goes on, with the settings that may change and the files that count."""
+"""The function `studio.resume`: a stored search goes on, with the settings that may change and the files that count."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from studio.project.store import Store
 from studio.search.creation import fingerprint, source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
 from studio.search.plan import Plan, make_plan
+from studio.search.progress import watching
 from studio.search.run import Confirm, confirm_estimate, make_backend, run_plan
 from studio.settings import RESUME_OPTIONS, ResumeOptions, Settings, read_settings, with_signature
 from studio.system.processes import kill_tree
@@ -31,10 +32,17 @@ def resume(
     yes: Confirm = False,
     host: Host | None = None,
     observer: Observer | None = None,
+    progress: bool = True,
     **given: Unpack[ResumeOptions],
 ) -> Project:
-    """Go on with a project where it stopped; `studio.resume` is this with its progress shown."""
-    host, observer = host or create_host(), observer or Observer()
+    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers, the policies
+    for failures and where it runs may change: `backend`, with options that take the place of those it had or, without
+    `backend`, add to them.
+
+    Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
+    for later experiments, or `keep_source` goes on with the old one. `progress` is as for `run`.
+    """
+    host, observer = host or create_host(), observer or watching(progress)
     store = Store.open(existing_project_folder(project))
     try:
         inbox.discard_stale(store.folder)  # they were for an earlier driver

@@ -1,4 +1,4 @@
-"""The function `run`: a search of a script from its settings to its end. The CLI is a thin layer.
+"""The function `studio.run`: a search of a script from its settings to its end. The CLI is a thin layer.
 
 settings --make_plan--> plan --create--> project on disk --Search, Backend, Driver--> Project
 """
@@ -21,6 +21,7 @@ from studio.search.creation import create, project_exists, source_snapshot
 from studio.search.driver import Driver
 from studio.search.observer import Observer
 from studio.search.plan import Plan, learn_from_others, make_plan
+from studio.search.progress import watching
 from studio.search.search import Search
 from studio.settings import (
     OPTIONS,
@@ -45,10 +46,22 @@ def run(
     yes: Confirm = False,
     host: Host | None = None,
     observer: Observer | None = None,
+    progress: bool = True,
     **given: Unpack[RunOptions],
 ) -> Project:
-    """Search hyperparameters of `script`; `studio.run` is this with its progress shown."""
-    return start(make_settings(script, arguments, **given), project, yes=yes, host=host, observer=observer)
+    """Search hyperparameters of `script`, in the current directory, and return the finished project.
+
+        project = studio.run("train.py", ["30"], hyperparams={"lr": "0.01:0.01:0.1"}, metric="val_loss:min", num_workers=4)
+
+    Each argument is the option of `studio run` with that name, and takes what that takes, as text or as a value.
+    Durations are seconds or texts like "15m", sizes bytes or texts like "1GB". `progress` is shown in a notebook and on a
+    terminal, unless an `observer` hears of it.
+    BadInput before anything is written where something given cannot work; KeyboardInterrupt after Ctrl-C, when the
+    project is safe on disk and `resume` goes on with it. A backend that costs money needs `yes`, which may be a
+    function that asks, or "max_cost" among its options.
+    """
+    settings, observer = make_settings(script, arguments, **given), observer or watching(progress)
+    return start(settings, project, yes=yes, host=host, observer=observer)
 
 
 def start(

@@ -1,26 +1,16 @@
-"""A search as it goes on: a live panel on a terminal, a table in a notebook, elsewhere a plain line per finished experiment.
-
-`run` and `resume` are those of `studio`, which show it.
-"""
+"""A search as it goes on: a live panel on a terminal, a table in a notebook, elsewhere a plain line per finished experiment."""
 
 import contextlib
 import html
-import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
 from studio.experiment import Experiment
 from studio.format import about, assignments, counted, duration, metric_value, short
 from studio.format import number as short_number
-from studio.host import Host
-from studio.project.project import Project
-from studio.search import resume as search_resume
-from studio.search import run as search
 from studio.search.observer import Observer, Progress
-from studio.settings import OPTIONS, RESUME_OPTIONS, ResumeOptions, RunOptions, with_signature
 from studio.text import clean
 
 REFRESH = 0.25  # seconds
@@ -140,63 +130,6 @@ def watching(progress: bool) -> Observer:
 
         return Notebook(display)
     return make_observer(quiet=not (progress and sys.stderr.isatty()), verbose=False)
-
-
-@with_signature(OPTIONS)
-def run(
-    script: str | os.PathLike[str],
-    arguments: Sequence[object] = (),
-    *,
-    project: str | None = None,
-    yes: search.Confirm = False,
-    host: Host | None = None,
-    observer: Observer | None = None,
-    progress: bool = True,
-    **given: Unpack[RunOptions],
-) -> Project:
-    """Search hyperparameters of `script`, in the current directory, and return the finished project.
-
-        project = studio.run("train.py", ["30"], hyperparams={"lr": "0.01:0.01:0.1"}, metric="val_loss:min", num_workers=4)
-
-    Each argument is the option of `studio run` with that name, and takes what that takes, as text or as a value.
-    Durations are seconds or texts like "15m", sizes bytes or texts like "1GB". `progress` is shown in a notebook and on a
-    terminal, unless an `observer` hears of it.
-    BadInput before anything is written where something given cannot work; KeyboardInterrupt after Ctrl-C, when the
-    project is safe on disk and `resume` goes on with it. A backend that costs money needs `yes`, which may be a
-    function that asks, or "max_cost" among its options.
-    """
-    observer = observer or watching(progress)
-    return search.run(script, arguments, project=project, yes=yes, host=host, observer=observer, **given)
-
-
-@with_signature(RESUME_OPTIONS)
-def resume(
-    project: str,
-    *,
-    accept_changes: bool = False,
-    keep_source: bool = False,
-    yes: search.Confirm = False,
-    host: Host | None = None,
-    observer: Observer | None = None,
-    progress: bool = True,
-    **given: Unpack[ResumeOptions],
-) -> Project:
-    """Go on with a project where it stopped: same seed, same suggestions, nothing done twice. Budget, workers, the policies
-    for failures and where it runs may change: `backend`, with options that take the place of those it had or, without
-    `backend`, add to them.
-
-    Files that changed since the search began are a ProjectError, unless `accept_changes` takes a new snapshot of them
-    for later experiments, or `keep_source` goes on with the old one. `progress` is as for `run`.
-    """
-    return search_resume.resume(
-        project,
-        accept_changes=accept_changes,
-        keep_source=keep_source,
-        yes=yes,
-        host=host,
-        observer=observer or watching(progress),
-        **given,
-    )
 
 
 def _panel(project: str, progress: Progress) -> Any:
