@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "stopped", "pruned"]
+UNFINISHED: tuple[Status, ...] = ("queued", "running")
+FINISHED: tuple[Status, ...] = ("completed", "failed", "pruned")  # a stopped experiment runs again
 NO_RESULT: tuple[Status, ...] = ("failed", "stopped")  # a value that such a run reported is none of the results
 Mode = Literal["min", "max", "last"]
 Failure = Literal["", "crash", "memory", "timeout", "lost", "metric"]

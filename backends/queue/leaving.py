@@ -10,7 +10,7 @@ from studio.backends.queue.bucket import Bucket, BucketError
 from studio.backends.queue.job_queue import JobQueue
 from studio.backends.queue.lease_records import JOBS, OUTCOMES, Damaged, JobOutcome, from_json
 from studio.backends.queue.results import PassedOn, lost, outcome_of
-from studio.experiment import FITNESS, Metric, Run
+from studio.experiment import FITNESS, UNFINISHED, Metric, Run
 from studio.project.paths import attempt_folder
 from studio.project.records import read_experiments, reading
 from studio.system.files import write_json
@@ -31,7 +31,7 @@ def call_home(bucket: Bucket, project: Path) -> None:
     with reading(project) as connection:
         recorded = list(read_experiments(connection, project, FITNESS))
     for experiment in recorded:
-        if experiment.status in ("running", "queued"):
+        if experiment.status in UNFINISHED:
             name = f"{search}{experiment.number:08}-{experiment.attempt:04}"
             for job in jobs:
                 if job.partition(".")[0] == name:  # it may have been submitted again

@@ -15,7 +15,7 @@ from studio.cli.console import harmless, print_experiments, print_json, print_ta
 from studio.cli.usage import new_app, say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
-from studio.experiment import Experiment, is_number
+from studio.experiment import UNFINISHED, Experiment, is_number
 from studio.format import STATUSES, assignments, before_end, counts, duration, money, short
 from studio.project.project import Project, all_projects
 from studio.project.summary import STATES
@@ -131,7 +131,7 @@ def logs(
             new = True
             write(data)
         sys.stdout.flush()
-        if not follow or (current.status not in ("running", "queued") and not new):
+        if not follow or (current.status not in UNFINISHED and not new):
             break
         time.sleep(0.3)
     log.close()

@@ -15,13 +15,12 @@ from typing import Any
 
 from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, round_8, table_value, value_column
 from studio.dashboard.elapsed import earlier_seconds
-from studio.experiment import NO_RESULT, Metric, rank_key
+from studio.experiment import NO_RESULT, UNFINISHED, Metric, rank_key
 from studio.host import Host
 from studio.project.lock import is_locked
 from studio.project.records import Row, Session, change_stamp, read_meta, read_rows, read_session, reading
 from studio.settings import parse_metric, sign_of
 
-UNFINISHED = ("queued", "running")
 DIGITS = 18  # of a number in a URL: below 2**63
 ASKED_AT_ONCE = 500  # numbers in one query
 META = ("settings", "seed", "source", "environment")

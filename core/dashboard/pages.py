@@ -20,13 +20,13 @@ from starlette.responses import HTMLResponse, Response
 from studio import format as text
 from studio.dashboard.access import Secrets, without_port
 from studio.dashboard.api import Api, no_experiment
-from studio.dashboard.experiment_table import UNFINISHED, parse_index
+from studio.dashboard.experiment_table import parse_index
 from studio.dashboard.first_rows import exact, middle
 from studio.dashboard.http import Json, is_here, numbers
 from studio.dashboard.open_projects import OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.errors import BadInput
-from studio.experiment import NO_RESULT, rank_key
+from studio.experiment import NO_RESULT, UNFINISHED, rank_key
 from studio.format import finite
 from studio.project.summary import ProjectSummary
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from studio.dashboard.elapsed import pauses_of, seconds_outside
 from studio.dashboard.experiment_table import ExperimentTable
+from studio.experiment import FINISHED
 from studio.project.records import iso
-from studio.project.summary import FINISHED, ProjectSummary
+from studio.project.summary import ProjectSummary
 from studio.reporting.facts import by_cause
 from studio.search.steering import unavailable_actions
 

@@ -6,30 +6,37 @@ SQLite does the counting, so that a project of 10,000 experiments takes millisec
 import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from studio.experiment import Experiment, Metric
+from studio.experiment import FINISHED, Experiment, Metric
 from studio.format import STATUSES
 from studio.project.lock import is_locked
 from studio.project.paths import database
 from studio.project.records import Session, cost_of_project, iso, read_experiment, read_meta, read_session, reading
 from studio.settings import parse_metric, sign_of
 
-FINISHED = ("completed", "failed", "pruned")  # a stopped experiment runs again
-STATES = {  # of a search, each with its text for the user
-    "running": "Live",
-    "paused": "Paused",
-    "incomplete": "Program exited",
-    "done": "Done",
-    "time": "Time limit reached",
-    "exhausted": "Nothing left to try",
-    "failures": "Stopped: too many failures",
-    "disk": "Stopped: the disk is full",
-    "cost": "Stopped: cost limit",
-    "stopped": "Stopped",
-    "interrupted": "Interrupted",
-    "failed": "Crashed",
-    "damaged": "Damaged",
+
+class State(NamedTuple):
+    """The words for a state of a search: its title in a list and, if a search can end in it, what the terminal says then."""
+
+    title: str
+    ending: str = ""
+
+
+STATES = {
+    "running": State("Live"),
+    "paused": State("Paused"),
+    "incomplete": State("Program exited"),
+    "done": State("Done"),
+    "time": State("Time limit reached", "time limit reached"),
+    "exhausted": State("Nothing left to try", "the optimizer only repeats values that were tried before"),
+    "failures": State("Stopped: too many failures", "ended because of failures"),
+    "disk": State("Stopped: the disk is full", "the disk is full: free some space"),
+    "cost": State("Stopped: cost limit", "cost limit reached"),
+    "stopped": State("Stopped", "stopped"),
+    "interrupted": State("Interrupted", "interrupted"),
+    "failed": State("Crashed", "the search ended with an error"),
+    "damaged": State("Damaged"),
 }
 _COUNTS = """
 SELECT status, COUNT(*) FROM attempts AS a
@@ -164,7 +171,7 @@ def state_text(state: str, counts: dict[str, int]) -> str:
         return "Nothing ran"
     if state == "done" and counts.get("failed") and not any(counts.get(each) for each in ("completed", "pruned")):
         return "All failed"
-    return STATES.get(state, state)
+    return STATES[state].title if state in STATES else state
 
 
 def _counts(connection: sqlite3.Connection, at_work: bool) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
-from studio.experiment import Experiment
+from studio.experiment import UNFINISHED, Experiment
 from studio.project.store import Store
 
 
@@ -64,7 +64,7 @@ class Attempts:
         if experiment.folder is None:
             return
         self._latest[experiment.number] = experiment.attempt
-        unended = experiment.status in ("running", "queued")
+        unended = experiment.status in UNFINISHED
         if unended:
             self._reusable.add(experiment.number)
         if (unended or experiment.status == "stopped") and not untold:

@@ -17,13 +17,14 @@ from typing import Any
 
 from studio.errors import EndSearch, PluginFailed, Stalled, StoreError
 from studio.execution.metric import MetricValue, classify_outcome, metric_to_take
-from studio.experiment import Experiment, Outcome, Report, Run, Status, plain
+from studio.experiment import FINISHED, Experiment, Outcome, Report, Run, Status, plain
 from studio.format import counted
 from studio.host import backend_fields, plugin_call
 from studio.interfaces import Backend
 from studio.project import inbox
 from studio.project.backup import Backups
 from studio.project.store import Store
+from studio.project.summary import STATES
 from studio.search.attempts import Attempts
 from studio.search.control import Control
 from studio.search.failures import FailureWatch
@@ -41,16 +42,6 @@ POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop checks its limits again
 MOST_WAITING = 100  # repeats of what still runs: an optimizer that knows nothing else would fill the journal with them
 EXHAUSTED = 500  # answers without a new value after which the search ends
-ENDINGS = {
-    "cost": "cost limit reached",
-    "disk": "the disk is full: free some space",
-    "exhausted": "the optimizer only repeats values that were tried before",
-    "failed": "the search ended with an error",
-    "failures": "ended because of failures",
-    "interrupted": "interrupted",
-    "stopped": "stopped",
-    "time": "time limit reached",
-}
 
 
 @dataclass
@@ -157,7 +148,7 @@ class Driver:
     ):
         self.plan, self.search, self.store, self.backend, self.observer = plan, search, store, backend, observer
         self.project = store.folder
-        self.ending = "failed"  # "done", or a key of `ENDINGS`; "failed" until the loop has ended without an error
+        self.ending = "failed"  # a key of `STATES`; "failed" until the loop has ended without an error
         self.progress = Progress(plan.metric, plan.size)
         self._interrupts = Interrupts()
         self._slots: dict[int, RunningExperiment] = {}
@@ -224,7 +215,7 @@ class Driver:
     def _wind_up(self) -> None:
         self.observer.ended(self.progress)
         if self.ending != "done" and self.project.is_dir():
-            self.observer.notice(f"{ENDINGS[self.ending]}; {self._way_on()}")
+            self.observer.notice(f"{STATES[self.ending].ending}; {self._way_on()}")
         try:
             self.store.end_session(self.ending)
             if problem := self._backups.write_last():
@@ -478,7 +469,7 @@ class Driver:
         untold = set(self.search.untold)
         for experiment in self.store.experiments(self.plan.metric):
             self._attempts.restore(experiment, untold=experiment.number in untold)
-            if experiment.status in ("completed", "failed", "pruned"):
+            if experiment.status in FINISHED:
                 self._repeats.add(experiment.number, experiment.values)
                 self.progress.count(experiment)
                 self._failures.any_completed |= experiment.status == "completed"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.experiment import Experiment, Metric
+from studio.experiment import FINISHED, Experiment, Metric
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        return sum(self.counts.get(status, 0) for status in ("completed", "failed", "pruned"))
+        return sum(self.counts.get(status, 0) for status in FINISHED)
 
     @property
     def rate(self) -> float:

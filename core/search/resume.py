@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from studio.errors import BadInput, ProjectError, StudioError
+from studio.experiment import UNFINISHED
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Backend
 from studio.project import inbox
@@ -150,9 +151,7 @@ def _migrate(stored: Settings, plan: Plan, backend: Backend, store: Store, host:
     if before.place() == backend.place():
         return
     unfinished = [
-        experiment
-        for experiment in Project(store.folder.name).experiments
-        if experiment.status in ("running", "queued")
+        experiment for experiment in Project(store.folder.name).experiments if experiment.status in UNFINISHED
     ]
     try:
         with plugin_call(before, "open"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput, StudioError
-from studio.experiment import is_number
+from studio.experiment import UNFINISHED, is_number
 from studio.host import Host
 from studio.project import inbox
 from studio.project.inbox import Request
@@ -125,7 +125,7 @@ def retry(name: str, numbers: Sequence[int] = ()) -> Reply:
     for number in numbers:
         if number not in known:
             raise BadInput(f"project {name!r} has no experiment {number}; it has {len(known)}")
-        if known[number] in ("running", "queued"):
+        if known[number] in UNFINISHED:
             raise BadInput(f"experiment {number} of project {name!r} is {known[number]}; retry it when it has ended")
     chosen = list(numbers) or [number for number, status in known.items() if status == "failed"]
     if not chosen:
