@@ -1,6 +1,7 @@
 """A search from its settings to a finished project.
 
 search       `studio.Search`: ask and tell, numbered, recorded, replayed
+program_journal  the project of a program's own search
 ranges       texts and values to a Space
 artifacts    --capture, --capture-once, --reuse
 known        values and results known before the first suggestion

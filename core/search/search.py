@@ -11,9 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -22,13 +20,12 @@ from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain, rank
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Optimizer
 from studio.options import convert_options
-from studio.project.paths import database, project_folder
 from studio.project.records import Event
 from studio.project.store import Store
 from studio.project.table import data_frame, described, notebook_html
+from studio.search.program_journal import SessionEnd, open_for_program
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
-from studio.space import Parameter, Space, Suggestion
-from studio.system.files import make_folder
+from studio.space import Space, Suggestion
 
 START = {"start": True}  # marks an ask of start values in the journal
 MANUAL = {"by_hand": True}  # marks an ask of the user's own values in the journal
@@ -90,84 +87,6 @@ class Ledger:
         return next((experiment.number for experiment in ranked(self.experiments.values())), None)
 
 
-# Journals opened by programs in this process: a notebook cell that is run again takes over from its earlier run.
-_OPENED: WeakValueDictionary[str, Store] = WeakValueDictionary()
-
-
-def open_for_program(name: str, settings: dict[str, Any]) -> Store:
-    """Return the journal of project `name`, new or resumed. BadInput if ranges, optimizer or options have changed."""
-    folder = project_folder(name)
-    earlier = _OPENED.pop(str(folder), None)
-    if earlier is not None:
-        earlier.close()
-    _OPENED[str(folder)] = journal = _open(name, folder, settings)
-    last = journal.session()
-    if last is None or last.state is None:  # else it has ended, until more is asked for
-        journal.begin_session()
-    return journal
-
-
-def _open(name: str, folder: Path, settings: dict[str, Any]) -> Store:
-    if not database(folder).is_file():
-        make_folder(folder)
-        return Store.create(folder, settings)
-    journal = Store.open(folder)
-    stored = journal.meta("settings")
-    for key in ("ranges", "optimizer", "options"):
-        if stored.get(key) != settings[key]:
-            journal.close()
-            raise BadInput(
-                f"project {name!r} uses {key} {stored.get(key)!r}, not {settings[key]!r};"
-                f" give the same {key} or another project name"
-            )
-    return journal
-
-
-class End:
-    """Recorder of the end of a program's own search, or of its continuation, for readers of the project."""
-
-    def __init__(self, journal: Store | None):
-        self._journal = journal
-        session = None if journal is None else journal.session()
-        self._over = session is not None and session.state is not None
-
-    def note(self, over: bool) -> None:
-        if self._journal is None or over == self._over:
-            return
-        self._over = over
-        if over:
-            self._journal.end_session("done")
-        else:
-            self._journal.begin_session()
-
-
-def written(space: Space | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ranges as the journal keeps them, to compare on resume."""
-    items = [(parameter.name, parameter) for parameter in space] if isinstance(space, Space) else space.items()
-    result = {}
-    for name, given in items:
-        result[name] = repr(given) if isinstance(given, Parameter) else as_json(given, f"hyperparameter {name}")
-    return result
-
-
-def as_json(given: Any, about: str) -> Any:
-    """Return `given` as it is read back from the journal: tuples as lists, numpy's numbers as Python's.
-
-    Raises BadInput for a value that the journal cannot keep.
-    """
-    given = plain(given)
-    if isinstance(given, list | tuple):
-        return [as_json(one, about) for one in given]
-    if isinstance(given, Mapping):
-        return {str(key): as_json(one, about) for key, one in given.items()}
-    if not isinstance(given, str | int | float | bool | None):
-        raise BadInput(
-            f"{about}: a project can store texts, numbers, True, False, None and lists of them, not {given!r:.100};"
-            " give one of these, or leave out project="
-        )
-    return given
-
-
 class Search:
     """A search that a program drives.
 
@@ -215,12 +134,10 @@ class Search:
         self.max_experiments = _checked_budget(max_experiments)
         self._options = convert_options(self.optimizer_class, options or {})
         if project is not None:
-            name, own = self.optimizer_class.name, as_json(dict(options or {}), "options")
-            settings = {"ranges": written(space), "optimizer": name, "options": own, "seed": seed}
-            journal = open_for_program(project, settings)
+            journal = open_for_program(project, space, self.optimizer_class.name, options or {}, seed)
         self._access = threading.RLock()
         self._journal = journal
-        self._end = End(journal if project is not None else None)  # a driver records its own end
+        self._end = SessionEnd(journal if project is not None else None)  # a driver records its own end
         self.seed = self._resolve_seed(seed)
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # suggestions by hand, or asked in an earlier session and not told
