@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from studio.dashboard.actions import ACTIONS, act, numbers_of
+from studio.dashboard.columns import key_of
 from studio.dashboard.events import LARGEST, Gone, stream
 from studio.dashboard.experiment_table import ExperimentTable, parse_index
 from studio.dashboard.http import Json, count, numbers, pieces, posted
@@ -19,7 +20,6 @@ from studio.dashboard.open_projects import NotFound, OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.dashboard.run_files import list_files, open_file
 from studio.errors import BadInput, StudioError
-from studio.experiment import NO_RESULT, Experiment
 from studio.format import STATUSES
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.project import Project
@@ -81,23 +81,21 @@ class Api:
         project, asked = self._open(request), request.query_params
         if asked.get("layout") == "columns":
             return Json(project.table.data(asked.get("changed_since", "")))
-        found = self._chosen(Project(project.folder.name).experiments, request)
         if "text/csv" in request.headers.get("accept", ""):
-            return _csv(project.folder.name, found)
-        return Json(self._page_of(found, request))
+            return self.experiments_csv(request)
+        return Json(_page_of(project.table, request))
 
     def experiments_csv(self, request: Request) -> Response:
-        project = self._open(request)
-        return _csv(project.folder.name, self._chosen(Project(project.folder.name).experiments, request))
+        table = self._table(request)
+        return _csv(table, _chosen(table, request))
 
     async def chosen_csv(self, request: Request) -> Response:
         """Return a CSV of the experiments with these numbers, in this order: the rows of a page."""
         table = await run_in_threadpool(self._table, request)
         wanted = numbers_of(await posted(request, ROWS_BODY))
-        known = {each.number: each for each in await run_in_threadpool(lambda: Project(table.folder.name).experiments)}
-        if strange := [number for number in wanted if number not in known]:
+        if strange := [number for number in wanted if number not in table.row_of]:
             raise no_experiment(table, strange[0])
-        return _csv(table.folder.name, [known[number] for number in wanted])
+        return await run_in_threadpool(_csv, table, wanted)
 
     def experiment(self, request: Request) -> Response:
         return Json(self.detail(self._open(request), request.path_params["number"]))
@@ -202,52 +200,34 @@ class Api:
         given = parse_index(request.query_params.get("attempt", ""))
         return given if given is not None and 1 <= given <= latest else latest, ended
 
-    def _chosen(self, experiments: Sequence[Experiment], request: Request) -> list[Experiment]:
-        """Return the experiments with a status of `status=`, sorted by `sort=`; those without the key come last."""
-        wanted = [status for status in request.query_params.get("status", "").split(",") if status]
-        if unknown := [status for status in wanted if status not in STATUSES]:
-            raise BadInput(f"status={unknown[0]!r} is not a status; there are {', '.join(STATUSES)}")
-        found = [each for each in experiments if not wanted or each.status in wanted]
-        sort = request.query_params.get("sort", "")
-        if not sort:
-            return found
-        key, down = sort.removeprefix("-"), sort.startswith("-")
-        cells = {each.number: _cell(each, key) for each in found}
-        if found and all(cell is None for cell in cells.values()) and key not in _SORTED:
-            raise BadInput(
-                f"sort={sort!r}: no experiment has {key!r}; sort by a hyperparameter or {', '.join(_SORTED)}"
-            )
-        there = [each for each in found if cells[each.number] is not None]
-        there.sort(key=lambda each: _order(cells[each.number]), reverse=down)
-        return there + [each for each in found if cells[each.number] is None]
-
-    def _page_of(self, found: Sequence[Experiment], request: Request) -> dict[str, Any]:
-        asked = request.query_params
-        limit = max(1, count(request, "limit", ROWS, ROWS))
-        begin = 0
-        if after := count(request, "after", 0, 2**62):
-            begin = 1 + next((at for at, each in enumerate(found) if each.number == after), -1)
-            if not begin:
-                raise BadInput(f"after={after}: no experiment of this list has that number")
-        rows = [each.as_dict() for each in found[begin : begin + limit]]
-        if fields := [name for name in asked.get("fields", "").split(",") if name]:
-            known = rows[0] if rows else dict.fromkeys(fields)
-            if unknown := [name for name in fields if name not in known]:
-                raise BadInput(f"fields={unknown[0]!r} is not a field; there are {', '.join(known)}")
-            rows = [{name: row[name] for name in fields} for row in rows]
-        last = found[begin + limit - 1].number if begin + limit < len(found) else None
-        return {"experiments": rows, "next": last}
-
 
 _SORTED = ("number", "status", "fitness", "metric", "started", "finished", "duration", "attempt")
 
 
-def _cell(experiment: Experiment, key: str) -> Any:
-    if key in experiment.values:
-        return experiment.values[key]
-    if key == "metric":
-        return experiment.metric["value"] if experiment.metric and experiment.status not in NO_RESULT else None
-    return getattr(experiment, key) if key in _SORTED else None
+def _chosen(table: ExperimentTable, request: Request) -> list[int]:
+    """Return the numbers of experiments with a status of `status=`, sorted by `sort=`; those without the key come last."""
+    wanted = [status for status in request.query_params.get("status", "").split(",") if status]
+    if unknown := [status for status in wanted if status not in STATUSES]:
+        raise BadInput(f"status={unknown[0]!r} is not a status; there are {', '.join(STATUSES)}")
+    sort = request.query_params.get("sort", "")
+    with table.lock:
+        rows = [at for at, status in enumerate(table.lists["status"]) if not wanted or status in wanted]
+        if sort:
+            cells = _column(table, sort)
+            there = [at for at in rows if cells[at] is not None]  # rows of one cell stay in order of number
+            there.sort(key=lambda at: _order(cells[at]), reverse=sort.startswith("-"))
+            rows = there + [at for at in rows if cells[at] is None]
+        return [table.lists["number"][at] for at in rows]
+
+
+def _column(table: ExperimentTable, sort: str) -> list[Any]:
+    """Return the cells that `sort=KEY` or `sort=-KEY` names: those of a hyperparameter, or of `_SORTED`."""
+    key = sort.removeprefix("-")
+    if (found := table.values.get(key_of(key))) is not None:
+        return found
+    if key in _SORTED:
+        return table.measured if key == "metric" else table.lists["attempts" if key == "attempt" else key]
+    raise BadInput(f"sort={sort!r}: no experiment has {key!r}; sort by a hyperparameter or {', '.join(_SORTED)}")
 
 
 def _order(cell: Any) -> tuple[int, float, str]:
@@ -255,10 +235,30 @@ def _order(cell: Any) -> tuple[int, float, str]:
     return (0, float(cell), "") if isinstance(cell, int | float) else (1, 0.0, str(cell))
 
 
+def _page_of(table: ExperimentTable, request: Request) -> dict[str, Any]:
+    asked, found = request.query_params, _chosen(table, request)
+    limit = max(1, count(request, "limit", ROWS, ROWS))
+    begin = 0
+    if after := count(request, "after", 0, 2**62):
+        if after not in found:
+            raise BadInput(f"after={after}: no experiment of this list has that number")
+        begin = found.index(after) + 1
+    page = found[begin : begin + limit]
+    rows = [each.as_dict() for each in Project(table.folder.name).chosen(page)]
+    if fields := [name for name in asked.get("fields", "").split(",") if name]:
+        known = rows[0] if rows else dict.fromkeys(fields)
+        if unknown := [name for name in fields if name not in known]:
+            raise BadInput(f"fields={unknown[0]!r} is not a field; there are {', '.join(known)}")
+        rows = [{name: row[name] for name in fields} for row in rows]
+    return {"experiments": rows, "next": page[-1] if begin + limit < len(found) else None}
+
+
 def no_experiment(table: ExperimentTable, number: int) -> NotFound:
     return NotFound(f"project {table.folder.name!r} has no experiment {number}; it has {len(table)}")
 
 
-def _csv(name: str, experiments: Sequence[Experiment]) -> Response:
+def _csv(table: ExperimentTable, numbers: Sequence[int]) -> Response:
+    name = table.folder.name
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return StreamingResponse(csv_text(experiments), media_type="text/csv; charset=utf-8", headers=headers)
+    rows = csv_text(Project(name).chosen(numbers))
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)

@@ -22,7 +22,6 @@ from studio.project.records import Row, Session, change_stamp, read_meta, read_r
 from studio.settings import parse_metric, sign_of
 
 DIGITS = 18  # of a number in a URL: below 2**63
-ASKED_AT_ONCE = 500  # numbers in one query
 META = ("settings", "seed", "source", "environment")
 
 Steps = Callable[[Metric, int, int], int | None]  # metric, number, attempt -> the last reported step
@@ -52,6 +51,8 @@ class ExperimentTable:
         self.values: dict[str, list[Any]] = {}
         self.measured: list[float | None] = []  # the metric, as the script logged it; None without a result
         self.step: list[int | None] = []
+        self._columns = [*self.lists.values(), self.measured, self.step]
+        self._cells_of: dict[str, list[Any]] = {}  # hyperparameter -> its list in `values`
         self._changed: list[int] = []  # the counter when a row last changed
         self.row_of: dict[int, int] = {}
         self._open: set[int] = set()  # rows that may change without a new line in the tables
@@ -106,11 +107,7 @@ class ExperimentTable:
         fresh = {self.lists["number"][row] for row in self._open}
         fresh |= _numbers(connection.execute("SELECT number FROM events WHERE id > ?", (self._last_event,)))
         fresh |= _numbers(connection.execute("SELECT number FROM attempts WHERE rowid > ?", (self._last_attempt,)))
-        numbers = sorted(fresh)
-        for begin in range(0, len(numbers), ASKED_AT_ONCE):
-            some = numbers[begin : begin + ASKED_AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            self._update_rows(read_rows(connection, f"AND asked.number IN ({marks}) ORDER BY asked.number", some))
+        self._update_rows(read_rows(connection, fresh))
 
     def _settle_session(self, connection: sqlite3.Connection) -> None:
         """Set when the latest session started, and how long earlier ones have worked."""
@@ -128,6 +125,7 @@ class ExperimentTable:
             self.sign = sign_of(settings.get("direction"), self.metric)
             self.columns = columns_of(settings, self.metric, self._host)
             self.values = {column.key: [] for column in self.columns if column.kind == "param"}
+            self._cells_of = {name_of(key): cells for key, cells in self.values.items()}
 
     def _update_rows(self, found: Iterable[Row]) -> None:
         started: list[tuple[float, int]] = []
@@ -163,35 +161,27 @@ class ExperimentTable:
         )  # fmt: skip
         if at is None:
             at = self._add(row)
-            new = True
-        else:
-            before = [self.lists[name][at] for name in LISTS]
-            if row.slot is None:
-                cells = (*cells[:6], before[6], *cells[7:])
-            new = before != list(cells) or self.measured[at] != measured or self.step[at] != step
-        if new:
-            self._changed[at] = self._counter
+        elif row.slot is None:
+            cells = (*cells[:6], self.lists["slot"][at], *cells[7:])
         if status in UNFINISHED or row.status == "running":
             self._open.add(at)
         else:
             self._open.discard(at)
-        for name, cell in zip(LISTS, cells, strict=True):
-            self.lists[name][at] = cell
-        self.measured[at], self.step[at] = measured, step
+        for column, cell in zip(self._columns, (*cells, measured, step), strict=True):
+            if column[at] != cell:
+                column[at] = cell
+                self._changed[at] = self._counter
 
     def _add(self, row: Row) -> int:
         at = self.row_of[row.number] = len(self.row_of)
-        for cells in self.lists.values():
-            cells.append(None)
         values = json.loads(row.values)
-        for name in values:
-            if (key := key_of(name)) not in self.values:  # a hyperparameter of a program's own loop
-                self.columns.append(value_column(name))
-                self.values[key] = [None] * at
-        for key, cells in self.values.items():
-            cells.append(table_value(values.get(name_of(key))))
-        self.measured.append(None)
-        self.step.append(None)
+        for name in [name for name in values if name not in self._cells_of]:  # a hyperparameter of a program's own loop
+            self.columns.append(value_column(name))
+            self.values[key_of(name)] = self._cells_of[name] = [None] * at
+        for column in self._columns:
+            column.append(None)
+        for name, cells in self._cells_of.items():
+            cells.append(table_value(values.get(name)))
         self._changed.append(self._counter)
         return at
 

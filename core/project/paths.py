@@ -65,7 +65,12 @@ def backup(folder: Path) -> Path:
 
 
 def attempt_folder(project: Path, number: int, attempt: int) -> Path:
-    return project / str(number) / str(attempt)
+    return Path(attempt_path(project, number, attempt))
+
+
+def attempt_path(project: Path, number: int, attempt: int) -> str:
+    """Return `attempt_folder` as text, which is many times faster to make."""
+    return f"{project}/{number}/{attempt}"
 
 
 def split_key(key: str) -> tuple[str, int]:

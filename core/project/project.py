@@ -1,5 +1,6 @@
 """A project on disk, read-only, for programs, the CLI and the dashboard."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from studio.errors import StudioError
 from studio.experiment import Experiment, Metric, ranked
 from studio.project.lock import is_locked
 from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, project_names
-from studio.project.records import read_attempts, read_experiment, read_experiments, read_meta, read_session, reading
+from studio.project.records import read_attempts, read_experiments, read_meta, read_session, reading
 from studio.project.summary import state_of, summarize
 from studio.project.table import data_frame, described, notebook_html
 from studio.settings import parse_metric, sign_of
@@ -37,16 +38,21 @@ class Project:
     @property
     def experiments(self) -> list[Experiment]:
         """All experiments, in order of number; array values as lists."""
-        at_work = is_locked(self.folder)
-        with reading(self.folder) as connection:
-            found = read_experiments(connection, self.folder, self.metric)
-            return [experiment if at_work else _without_driver(experiment) for experiment in found]
+        return self._read(None)
 
     def experiment(self, number: int) -> Experiment | None:
+        return next(iter(self.chosen([number])), None)
+
+    def chosen(self, numbers: Sequence[int]) -> list[Experiment]:
+        """Return the experiments with these numbers, in this order, without those that do not exist."""
+        found = {experiment.number: experiment for experiment in self._read(numbers)}
+        return [found[number] for number in numbers if number in found]
+
+    def _read(self, numbers: Sequence[int] | None) -> list[Experiment]:
         at_work = is_locked(self.folder)
         with reading(self.folder) as connection:
-            found = read_experiment(connection, self.folder, self.metric, number)
-        return found if at_work or found is None else _without_driver(found)
+            found = read_experiments(connection, self.folder, self.metric, numbers)
+            return [experiment if at_work else _without_driver(experiment) for experiment in found]
 
     def attempts(self, number: int) -> list[dict[str, Any]]:
         """Return all attempts of experiment `number`, JSON-able: status, times, exit code, signal, reason, failure class."""

@@ -13,7 +13,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, Failure, Metric, Status
 from studio.project.formats import VERSION, show_as_latest
 from studio.project.lock import is_locked
-from studio.project.paths import attempt_folder, backup, database
+from studio.project.paths import attempt_path, backup, database
 from studio.system.files import is_read_only
 
 OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
@@ -161,6 +161,7 @@ LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = '
 LEFT JOIN attempts AS a ON a.number = asked.number AND a.attempt = (SELECT MAX(attempt) FROM attempts WHERE number = asked.number)
 WHERE asked.kind = 'ask'
 """
+_CHOSEN = "AND asked.number IN (SELECT value FROM json_each(?))"
 
 
 class Row(NamedTuple):
@@ -191,11 +192,10 @@ class Row(NamedTuple):
     memory: int | None = None
 
 
-def read_rows(
-    connection: sqlite3.Connection, which: str = "ORDER BY asked.number", given: Sequence[int] = ()
-) -> Iterator[Row]:
-    """Yield experiments. `which`: the end of the query, with a `?` for each number of `given`."""
-    for row in connection.execute(f"{_QUERY} {which}", given):
+def read_rows(connection: sqlite3.Connection, chosen: Iterable[int] | None = None) -> Iterator[Row]:
+    """Yield experiments, all or those with the `chosen` numbers, in order of number."""
+    which, given = ("", ()) if chosen is None else (_CHOSEN, (json.dumps(list(chosen)),))
+    for row in connection.execute(f"{_QUERY} {which} ORDER BY asked.number", given):
         (
             number,
             values,
@@ -225,15 +225,16 @@ def read_rows(
         yield Row._make((number, values, status, fitness, value, *when, *how))
 
 
-def read_experiments(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Iterator[Experiment]:
-    """Yield all experiments of the project in `folder`, in order of number."""
-    for row in read_rows(connection):
+def read_experiments(
+    connection: sqlite3.Connection, folder: Path, metric: Metric, chosen: Iterable[int] | None = None
+) -> Iterator[Experiment]:
+    """Yield experiments of the project in `folder`, all or the `chosen` ones, in order of number."""
+    for row in read_rows(connection, chosen):
         yield _experiment(row, folder, metric)
 
 
 def read_experiment(connection: sqlite3.Connection, folder: Path, metric: Metric, number: int) -> Experiment | None:
-    row = next(read_rows(connection, "AND asked.number = ?", (number,)), None)
-    return row and _experiment(row, folder, metric)
+    return next(read_experiments(connection, folder, metric, (number,)), None)
 
 
 def _experiment(row: Row, folder: Path, metric: Metric) -> Experiment:
@@ -251,7 +252,7 @@ def _experiment(row: Row, folder: Path, metric: Metric) -> Experiment:
         reason=row.reason,
         failure=row.failure,
         attempt=row.attempt or 1,
-        folder=str(attempt_folder(folder, row.number, row.attempt)) if row.attempt else None,
+        folder=attempt_path(folder, row.number, row.attempt) if row.attempt else None,
         snapshot=row.snapshot,
         slot=row.slot,
         cost=row.cost,

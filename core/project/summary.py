@@ -50,9 +50,9 @@ LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = '
 WHERE asked.kind = 'ask' AND NOT EXISTS (SELECT 1 FROM attempts WHERE number = asked.number) GROUP BY 1
 """
 _FIRST = "SELECT COALESCE((SELECT MIN(started) FROM attempts), (SELECT MIN(at) FROM events))"
-_LAST = "SELECT MAX(at) FROM events"
+_LAST = "SELECT at FROM events ORDER BY id DESC LIMIT 1"
 # the order of `rank_key`
-_BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number"
+_BEST = "SELECT number, fitness FROM events WHERE kind = 'tell' AND fitness IS NOT NULL ORDER BY fitness DESC, number LIMIT ?"
 _RESULTS = """
 SELECT told.fitness FROM events AS told
 LEFT JOIN attempts AS a ON a.number = told.number AND a.attempt = (SELECT MAX(attempt) FROM attempts WHERE number = told.number)
@@ -111,7 +111,7 @@ def summarize(folder: Path) -> ProjectSummary:
         settings, session = read_meta(connection, "settings") or {}, read_session(connection)
         metric = parse_metric(settings.get("metric"))
         counts, recommended = _counts(connection, at_work), read_meta(connection, "recommended")
-        last = connection.execute(_LAST).fetchone()[0]
+        (last,) = connection.execute(_LAST).fetchone() or (None,)
         sign = sign_of(settings.get("direction"), metric)
         return ProjectSummary(
             project=folder.name,
@@ -184,8 +184,9 @@ def _counts(connection: sqlite3.Connection, at_work: bool) -> dict[str, int]:
 
 
 def _best(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Experiment | None:
-    for number, fitness in connection.execute(_BEST):  # a retry may have withdrawn a fitness: then the next one
-        found = read_experiment(connection, folder, metric, number)
-        if found is not None and found.fitness == fitness:
-            return found
+    for most in (1, -1):  # a retry may have withdrawn a fitness: then the next one of all
+        for number, fitness in connection.execute(_BEST, (most,)):
+            found = read_experiment(connection, folder, metric, number)
+            if found is not None and found.fitness == fitness:
+                return found
     return None

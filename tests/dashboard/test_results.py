@@ -9,7 +9,7 @@ import pytest
 
 import studio
 from studio.dashboard.pages import compared_results
-from studio.experiment import Outcome
+from studio.experiment import Outcome, ranked
 
 
 def ended(store, number, status, loss, *, fitness=None, pruned=False):
@@ -44,6 +44,24 @@ def test_a_run_without_a_result_has_no_value_in_any_table(mixed, browser, comman
     assert [each["number"] for each in sort] == [4, 1, 5, 2, 3]
     assert "0.012" not in command("runs", "list", "digits").out
     assert "0.012" not in command("report", "digits", "--format=md").out
+
+
+def test_sorted_by_fitness_is_ranked(mixed, browser):
+    ended(mixed, 6, "completed", 0.5, fitness=-0.5)
+    ended(mixed, 7, "completed", 0.5 - 1e-12, fitness=1e-12 - 0.5)
+    found = browser.json("/api/projects/digits/experiments?sort=-fitness&limit=4")["experiments"]
+    assert [each["number"] for each in found] == [each.number for each in ranked(studio.Project("digits").experiments)]
+    assert [each["number"] for each in found] == [7, 1, 6, 5]
+
+
+def test_a_page_reads_its_own_experiments_only(mixed, browser, monkeypatch):
+    read: list[list[int]] = []
+    chosen = studio.Project.chosen
+    monkeypatch.setattr(studio.Project, "chosen", lambda self, numbers: chosen(self, read.append(numbers) or numbers))
+    monkeypatch.setattr(studio.Project, "experiments", property(lambda self: pytest.fail("all were read")))
+    assert browser.json("/api/projects/digits/experiments?sort=metric&limit=2&after=4")["next"] == 5
+    assert "\n4,pruned" in browser.get("/api/projects/digits/experiments.csv?status=pruned").text
+    assert read == [[1, 5], [4]]
 
 
 def test_its_last_value_is_marked_as_such_wherever_it_is_shown(mixed, browser, command):

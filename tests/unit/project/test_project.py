@@ -59,6 +59,7 @@ def test_a_project_is_read_while_it_runs(store: Store, home: Path) -> None:
     assert project.best.number == 2
     assert project.experiment(3) == project.experiments[2]
     assert project.experiment(9) is None
+    assert project.chosen([4, 9, 1]) == [project.experiments[3], project.experiments[0]]
 
 
 def test_its_summary_is_what_the_list_shows(store: Store) -> None:
@@ -108,6 +109,17 @@ def test_the_first_of_equals_is_the_best(store: Store) -> None:
         store.attempt_ended(Outcome(number, 1, 0, None, "", 1.0, 2.0), "completed", 0.5)
         store.tell(number, -0.5)
     assert Project("digits").best.number == 1  # type: ignore[union-attr]
+
+
+def test_a_best_that_a_retry_took_back_gives_way_to_the_next(store: Store) -> None:
+    store.tell(3, 1.0)
+    store.attempt_ended(Outcome(3, 1, 0, None, "", 1.0, 2.0), "completed", -1.0)
+    store.attempt_ended(Outcome(3, 2, 1, None, "", 3.0, 4.0), "failed", None)
+    store.tell(3, None)
+    best = Project("digits").best
+    assert best is not None
+    assert Project("digits").summary()["best"] == best.as_dict()
+    assert best.number == 1
 
 
 def test_a_project_without_experiments_has_no_best(home: Path) -> None:
