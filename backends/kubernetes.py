@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from studio.backends.queue.bucket_url import shared_place
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, worker_command
-from studio.backends.queue.pool import LaunchedBackend
+from studio.backends.queue.pool import LaunchedBackend, LaunchOptions
 from studio.backends.queue.shipping import search_name
 from studio.errors import BadInput
 from studio.experiment import Resources
@@ -214,7 +214,7 @@ class KubernetesBackend(LaunchedBackend):
     name = "kubernetes"
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(LaunchedBackend.Options):
+    class Options(LaunchOptions):
         image: str = option(MISSING, "IMAGE", "Image of workers, with Studio and the script's packages.", parse=_image)
         bucket: str = option(
             MISSING, "URL", "Bucket that all pods reach: s3://NAME, gs://NAME, or a folder.", parse=shared_place

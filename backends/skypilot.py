@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from studio.backends.queue.bucket_url import shared_place
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, last_line, run_tool, worker_command
-from studio.backends.queue.pool import LaunchedBackend
+from studio.backends.queue.pool import LaunchedBackend, LaunchOptions
 from studio.backends.queue.shipping import search_name
 from studio.errors import BadInput
 from studio.experiment import Resources
@@ -138,7 +138,7 @@ class SkyPilotBackend(LaunchedBackend):
     name = "skypilot"
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(LaunchedBackend.Options):
+    class Options(LaunchOptions):
         infra: str | None = option(
             None, "TEXT", "Infrastructure, as in SkyPilot: aws, gcp/us-central1, k8s. Default: any.", parse=_infra
         )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from studio.backends.queue.bucket_url import shared_place
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, run_tool, shell_line, tail
-from studio.backends.queue.pool import LaunchedBackend, seconds
+from studio.backends.queue.pool import LaunchedBackend, LaunchOptions, seconds
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl
@@ -192,7 +192,7 @@ class SlurmBackend(LaunchedBackend):
     name = "slurm"
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(LaunchedBackend.Options):
+    class Options(LaunchOptions):
         url: str = option(MISSING, "DIR", "Folder that all nodes see, or s3://NAME, gs://NAME.", parse=shared_place)
         partition: str | None = option(None, "NAME", "Partition. Default: the cluster's.")
         account: str | None = option(None, "NAME", "Account for sbatch.")

@@ -19,7 +19,7 @@ from typing import IO, Any, ClassVar
 from studio.backends.queue.bucket_url import open_to_use
 from studio.backends.queue.launcher import Copy, Launcher, Refused, last_line, shell_line, tail
 from studio.backends.queue.pipe_bucket import serve
-from studio.backends.queue.pool import LaunchedBackend
+from studio.backends.queue.pool import LaunchedBackend, LaunchOptions
 from studio.errors import BadInput
 from studio.experiment import Resources
 from studio.hookspecs import hookimpl
@@ -240,7 +240,7 @@ class SSHBackend(LaunchedBackend):
     name = "ssh"
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(LaunchedBackend.Options):
+    class Options(LaunchOptions):
         hosts: str = option(
             MISSING, "FILE", "Machines, one per line: `[USER@]HOST[:PORT] [slots=N] [python=PATH]`.", parse=_hosts
         )
@@ -255,7 +255,7 @@ class SSHBackend(LaunchedBackend):
         return f"ssh:{self.options.hosts}"
 
     def command(self) -> list[str]:
-        idle = f"--idle={self.options.idle:g}s"
+        idle = f"--idle={self.options.idle:.10g}s"
         return ["worker", "pipe:", "--name={name}", idle, f"--ttl={TTL:g}s"]
 
     def launcher(self) -> Launcher:

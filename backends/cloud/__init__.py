@@ -6,7 +6,7 @@ prices          prices kept for a day
 spending        dollars: parsed, spent, quoted
 ledger          machines.json, written before each order
 plan            options and offers: how many of which machine
-ordering, fleet one order and its result; as many machines as are needed, none left
+launcher        orders and their results; which machines are alive; their ends
 packages, startup          what machines install and run first
 machines_backend           the backend: prices and checks before a search, and the search
 setup, command             setting up an account; `studio cloud`

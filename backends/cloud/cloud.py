@@ -2,13 +2,13 @@
 
     Wanted --offers--> Offer --> Order --launch--> Machine ... --terminate--> gone
 
-CloudError (StudioError)     the request failed; trying again may help
+CloudError (LauncherError)   the request failed; trying again may help
 ├── NoCapacity               no machine of that type there now: another zone or type may have one
 ├── Gone                     the order was carried out before, and its machine has ended since
 ├── QuotaRefused             the account's quota is reached: a person has to ask for more
-├── CloudDenied              the account lacks a permission, or the request is wrong: a person has to correct it
+├── CloudDenied (Refused)    the account lacks a permission, or the request is wrong: a person has to correct it
 │   └── NotOffered           (BadInput) the cloud has nothing that the user named or asked for
-├── CloudCredentials         invalid or expired credentials
+├── CloudCredentials         (Refused) invalid or expired credentials
 │   └── NoCredentials        (BadInput) no credentials
 └── CloudUnreachable         no response; whether a machine was made is unknown: send the same order again
 """
@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from studio.errors import BadInput, StudioError
+from studio.backends.queue.launcher import LauncherError, Refused
+from studio.errors import BadInput
 
 TAG = "studio-search"  # label of all that Studio makes; its value is the project
 
 
-class CloudError(StudioError):
+class CloudError(LauncherError):
     pass
 
 
@@ -39,7 +40,7 @@ class QuotaRefused(CloudError):
     pass
 
 
-class CloudDenied(CloudError):
+class CloudDenied(CloudError, Refused):
     pass
 
 
@@ -47,7 +48,7 @@ class NotOffered(CloudDenied, BadInput):
     pass
 
 
-class CloudCredentials(CloudError):
+class CloudCredentials(CloudError, Refused):
     pass
 
 

@@ -1,8 +1,8 @@
-"""A backend whose workers are cloud machines: a `BucketBackend` for the runs, a `Fleet` for the machines.
+"""A backend whose workers are cloud machines: options, prices and checks before a search, what machines install, costs.
 
-    Driver ── start, poll ──► MachinesBackend ── jobs, outcomes ──────► bucket ◄── workers
-                                   │ a thread                                        ▲
-                                   └── Fleet.tend ── orders, ends ──► cloud ── machines ┘
+    Driver ── start, poll ──► MachinesBackend ── jobs, outcomes ─────────────────────► bucket ◄── workers
+                                   │ a thread                                                        ▲
+                                   └── WorkerPool ── CloudLauncher ── orders, ends ──► cloud ── machines ┘
 
 The driver's thread never waits for the cloud. Nothing is ordered before the first experiment, and however the search
 ends, it calls `close`, which ends all machines.
@@ -20,20 +20,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from studio.backends.cloud.cloud import Cloud, Machine, Offer, Order
-from studio.backends.cloud.fleet import LIST_LAG, CostReached, Fleet
+from studio.backends.cloud.launcher import LIST_LAG, CloudLauncher
 from studio.backends.cloud.ledger import Entry, Ledger, read
-from studio.backends.cloud.ordering import Terms
 from studio.backends.cloud.packages import SETUP, put_file, put_packages, put_wheel, requirement_files
 from studio.backends.cloud.plan import CloudSettings, Wishes, settle
 from studio.backends.cloud.setup import PREFIX, Setup
-from studio.backends.cloud.spending import experiment_cost
+from studio.backends.cloud.spending import experiment_cost, spent
 from studio.backends.cloud.startup import PACKAGES, Startup, log_key, render
 from studio.backends.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
 from studio.backends.queue.bucket_url import check_name, open_bucket
-from studio.backends.queue.pool import PooledBackend, copy_of
-from studio.backends.queue.shipping import QUEUE, search_tag, tag_of
-from studio.errors import BadInput, EndSearch, StudioError
-from studio.experiment import Outcome, Report
+from studio.backends.queue.launcher import worker_command
+from studio.backends.queue.pool import LaunchedBackend, WorkerPool, copy_of
+from studio.backends.queue.shipping import QUEUE, tag_of
+from studio.errors import BadInput, StudioError
 from studio.interfaces import BackendContext, Estimate
 from studio.project.paths import project_folder, project_names, studio_home
 from studio.project.records import OF_ATTEMPT, OF_PROJECT
@@ -42,13 +41,12 @@ from studio.system.files import write_json
 
 FRESH = 600.0  # seconds after which offers are asked for again
 PORTS = 90.0  # seconds: a machine of EC2 keeps its security group until it has ended
-TEND = 5.0  # seconds between two looks at the machines
 LOOK = 5.0  # seconds between two looks at the bucket; requests are billed
 TOGETHER = 8  # orders sent at the same time
-LOG_LINES = 12  # shown of a machine that failed to start
+LOG_LINES = 12  # in which a machine says how its start failed
 
 
-class MachinesBackend(PooledBackend):
+class MachinesBackend(LaunchedBackend):
     """Runs experiments on machines that are ordered for them; subclasses name the cloud."""
 
     Options = Wishes
@@ -95,39 +93,51 @@ class MachinesBackend(PooledBackend):
         raise BadInput("--num-workers auto counts the CPUs of this machine: give the number of experiments at a time")
 
     def __init__(self, options: Wishes, context: BackendContext):
-        super().__init__(options, context)
         self._wishes, self._settings = options, context.settings
         self._planned: tuple[float, CloudSettings] | None = None
+        self._uploads: tuple[str, list[str], str | None] | None = None
+        self._ledger = Ledger()
+        super().__init__(options, context)
 
     def place(self) -> str:
         return f"{self.name}:{self._wishes.bucket or ''}"
+
+    def bucket_url(self) -> str:
+        """Return the URL of the bucket. If only the name of a bucket is given: of the part that `studio cloud setup` lets
+        machines use.
+        """
+        found = str(self._wishes.bucket or remembered(self.cloud).get("bucket", ""))
+        if not found:
+            raise BadInput(
+                f"--cloud: no bucket is set up; make one with: studio cloud setup {self.word()}, or give --bucket"
+            )
+        if not self.scheme:
+            return found.rstrip("/")
+        scheme = f"{self.scheme}://"
+        if not found.startswith(scheme):
+            raise BadInput(f"--bucket {found}: machines of {self.word()} need {scheme}NAME")
+        name, _, prefix = found.removeprefix(scheme).partition("/")
+        setup = f", or make one with: studio cloud setup {self.word()}"
+        given = f"--bucket {found}" if self._wishes.bucket else f"--bucket {found}, from an earlier studio cloud setup"
+        check_name(name, given, f"--bucket={scheme}NAME{setup}")
+        return f"{scheme}{name}/{prefix.strip('/') or PREFIX}"
 
     # --- before a search --------------------------------------------------------------------------------------------
 
     def estimate(self) -> Estimate:
         requirement_files(self.context.source)
-        url, plan = self.bucket_url(self._wishes), self._plan()
+        plan, url = self._plan(), self.bucket_url()
         region = self._check_bucket(url, self._wishes.bucket or url)
-        plan.cloud.check(self._first_order([], None))
+        plan.cloud.check(self.launcher().first_order(self.command()))
         quote = plan.quote
         if region and not quote.offer.zone.startswith(region):  # eu, of Google, is all of europe-west1 and others
             far = f"the bucket is in {region}: traffic between regions is slow, and billed extra"
             quote = replace(quote, notes=(*quote.notes, far))
         return Estimate(quote.text, quote.max_cost)
 
-    def preview(self) -> str:
-        """Return the requests for the first machine; each further one has another name and token."""
-        files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(self.context.source)]
-        files += [f"{SETUP}HASH/{PACKAGES}"] if self._wishes.python_pkg else []
-        user = f"{SETUP}HASH/user-script" if self._wishes.user_startup_script else None
-        requests = self._plan().cloud.requests(self._first_order(files, user))
-        texts = [f"{each.method} {json.dumps(each.body, indent=2)}".replace("\\n", "\n") for each in requests]
-        return "\n".join(["requests to the cloud for the first machine, in this order:", *texts])
-
     def open(self, project: Path) -> None:
-        self._tag = search_tag(project)
-        self.use_place(f"{self.bucket_url(self._wishes)}/{self._tag}", project, self.pace(LOOK))
-        self.tend_interval = self.pace(TEND)
+        super().open(project)
+        self.look = self.pace(LOOK)
         self._ledger = Ledger(project)
 
     @classmethod
@@ -153,14 +163,6 @@ class MachinesBackend(PooledBackend):
                 f"no permission to use --bucket {given} ({error}); the permissions needed are listed by: {setup}"
             ) from error
 
-    def _first_order(self, files: list[str], user: str | None) -> Order:
-        """Return the first order, with placeholders for values that only a project has."""
-        plan, url = self._plan(), self.bucket_url(self._wishes)
-        wheel = "wheels/HASH/studio_search-0-py3-none-any.whl"
-        order = self._order(plan, f"{url}/PROJECT-ID", "PROJECT-ID", wheel, files, user)
-        token = "00000000-0000-4000-8000-000000000000"
-        return order(plan.offers[0], "studio-project-id-1", token, plan.quote.lifetime)
-
     def _plan(self) -> CloudSettings:
         """Return the plan of the search. The cloud takes seconds to respond, so one response serves the quote and the search
         after it, unless the user took so long that prices may have changed.
@@ -173,56 +175,85 @@ class MachinesBackend(PooledBackend):
             self._planned = now, settle(self.open_cloud(), self._settings, wishes, spot=self.spot, bids=self.bids)
         return self._planned[1]
 
-    @classmethod
-    def _order(
-        cls, settled: CloudSettings, place: str, tag: str, wheel: str, files: list[str], user: str | None
-    ) -> Callable[[Offer, str, str, int], Order]:
-        wishes = settled.wishes
-        account = wishes.account or remembered(cls.cloud).get("account") or cls.default_account(settled.cloud)
+    # --- the launcher -----------------------------------------------------------------------------------------------
 
-        def order(offer: Offer, name: str, token: str, lifetime: int) -> Order:
-            own = max(lifetime - cls.earlier, 60)
-            startup = Startup(
-                **cls.snippets(place, offer.zone, own),
-                bucket=place,
-                wheel=wheel,
-                extra=cls.extra,
-                name=name,
-                idle=settled.idle,
-                lifetime=own,
-                slots=settled.per_machine,
-                files=files,
-                user=user,
-            )
-            return Order(
-                project=tag,
-                name=name,
-                token=token,
-                machine_type=offer.machine_type,
-                zone=offer.zone,
-                image=wishes.image,
-                hdd=settled.hdd,
-                spot=settled.spot,
-                lifetime=lifetime,
-                script=render(startup),
-                account=str(account),
-                bid=settled.bid,
-                gpus=offer.gpus,
-                gpu_type=wishes.gpu_type,
-                keypair=wishes.ssh_keypair,
-                port=wishes.port,
-            )
+    def command(self) -> list[str]:
+        plan = self._plan()
+        return worker_command(self._place, idle=plan.idle, slots=plan.per_machine, program=["studio"])
 
-        return order
+    def launcher(self) -> CloudLauncher:
+        plan = self._plan()
+        about: dict[str, Any] = {"boot_log": self._boot_log, "say": self._say, "list_lag": self.pace(LIST_LAG)}
+        return CloudLauncher(plan.cloud, self.tag, self._ledger, plan, self._order, together=TOGETHER, **about)
+
+    def _order(self, offer: Offer, name: str, token: str, lifetime: int, command: Sequence[str]) -> Order:
+        plan, wishes = self._plan(), self._wishes
+        account = wishes.account or remembered(self.cloud).get("account") or self.default_account(plan.cloud)
+        wheel, files, user = self._uploads or self._placeholders()
+        own = max(lifetime - self.earlier, 60)
+        startup = Startup(
+            **self.snippets(self._place, offer.zone, own),
+            command=command,
+            wheel=wheel,
+            extra=self.extra,
+            name=name,
+            lifetime=own,
+            files=files,
+            user=user,
+        )
+        return Order(
+            project=self.tag,
+            name=name,
+            token=token,
+            machine_type=offer.machine_type,
+            zone=offer.zone,
+            image=wishes.image,
+            hdd=plan.hdd,
+            spot=plan.spot,
+            lifetime=lifetime,
+            script=render(startup),
+            account=str(account),
+            bid=plan.bid,
+            gpus=offer.gpus,
+            gpu_type=wishes.gpu_type,
+            keypair=plan.wishes.ssh_keypair,
+            port=wishes.port,
+        )
+
+    def _placeholders(self) -> tuple[str, list[str], str | None]:
+        """Return the keys of `_upload` with placeholders for hashes, before anything is uploaded."""
+        files = [f"{SETUP}HASH/{path.name}" for path in requirement_files(self.context.source)]
+        files += [f"{SETUP}HASH/{PACKAGES}"] if self._wishes.python_pkg else []
+        user = f"{SETUP}HASH/user-script" if self._wishes.user_startup_script else None
+        return "wheels/HASH/studio_search-0-py3-none-any.whl", files, user
+
+    def _upload(self, source: Path) -> tuple[str, list[str], str | None]:
+        """Upload what machines install. Return the keys of Studio's wheel, of files to install from, and of the user's script."""
+        files = [put_file(self.bucket, path) for path in requirement_files(source)]
+        if self._wishes.python_pkg:
+            files.append(put_packages(self.bucket, self._wishes.python_pkg))
+        script = self._wishes.user_startup_script
+        user = None if script is None else put_file(self.bucket, Path(script), "user-script")
+        return put_wheel(self.bucket), files, user
+
+    def _make_pool(self) -> WorkerPool:
+        assert self._source is not None
+        self.note_use()
+        plan = self._plan()
+        self._planned = math.inf, plan  # for the rest of the search
+        self._per_worker = plan.per_machine
+        self._uploads = self._upload(self._source)
+        pool = super()._make_pool()
+        self.tend_interval = self.pace(self.tend_interval)
+        return pool
+
+    def _leftover_pool(self) -> WorkerPool | None:
+        if not self._ledger.alive:
+            return None
+        launcher = CloudLauncher(self.open_cloud(), self.tag, self._ledger, say=self._say)
+        return WorkerPool(launcher, [], self._resources, most=0, say=self._say)
 
     # --- during a search --------------------------------------------------------------------------------------------
-
-    def poll(self, timeout: float) -> list[Report | Outcome]:
-        if isinstance(self._failure, CostReached):
-            self._say_words()
-            reached, self._failure = self._failure, None
-            raise EndSearch(str(reached), "cost")
-        return super().poll(timeout)
 
     def migrate(self, unfinished: Sequence[tuple[int, int]]) -> None:
         """End the jobs and fetch the results; should the search come back, it finds nothing left here."""
@@ -230,20 +261,17 @@ class MachinesBackend(PooledBackend):
         if not self._ledger.alive:
             (self._project / QUEUE).unlink(missing_ok=True)
 
-    def _leftover_pool(self) -> Fleet | None:
-        if not self._ledger.alive:
-            return None
-        return Fleet(self.open_cloud(), Terms(self._tag), self._ledger, say=self._say)
-
     def _end_workers(self) -> None:
-        fleet = self._pool = self._pool or self._leftover_pool()
-        if isinstance(fleet, Fleet):
-            if count := len(fleet.alive):
-                self._say(f"ending {count} machine{'s' if count > 1 else ''}")
-            fleet.close()
-            if self._wishes.port is not None or self._wishes.ssh_keypair is not None:
-                self._close_ports()
-            self._note_spent(fleet)
+        pool = self._pool = self._pool or self._leftover_pool()
+        if pool is None:
+            return
+        if count := len(self._ledger.alive):
+            self._say(f"ending {count} machine{'s' if count > 1 else ''}")
+        if not pool.close():
+            self._say("machines end by themselves; check with: studio cloud gc")
+        if self._wishes.port is not None or self._wishes.ssh_keypair is not None:
+            self._close_ports()
+        self._note_spent()
 
     def _close_ports(self) -> None:
         try:
@@ -254,37 +282,12 @@ class MachinesBackend(PooledBackend):
         if left:
             self._say(f"kept {', '.join(left)}: other machines use it; studio cloud gc deletes it later")
 
-    def _note_spent(self, fleet: Fleet) -> None:
+    def _note_spent(self) -> None:
         """Record the costs for `studio runs list`; none if a price is unknown."""
-        known = all(spell.rate.now is not None for spell in self._ledger.spells)
+        spells = self._ledger.spells
+        dollars = spent(spells, time.time()) if all(spell.rate.now is not None for spell in spells) else None
         with contextlib.suppress(OSError):
-            write_json(self._project / OF_PROJECT, {"dollars": fleet.spent if known else None})
-
-    # --- the thread of the machines ---------------------------------------------------------------------------------
-
-    def _make_pool(self) -> Fleet:
-        assert self._source is not None
-        self.note_use()
-        settled = self._plan()
-        self._per_worker = settled.per_machine
-        files = [put_file(self.bucket, path) for path in requirement_files(self._source)]
-        if self._wishes.python_pkg:
-            files.append(put_packages(self.bucket, self._wishes.python_pkg))
-        script = self._wishes.user_startup_script
-        user = None if script is None else put_file(self.bucket, Path(script), "user-script")
-        order = self._order(settled, self._place, self._tag, put_wheel(self.bucket), files, user)
-        terms = Terms(
-            self._tag, settled.offers, settled.rate, order, settled.machines, settled.lifetime, settled.max_cost
-        )
-        return Fleet(
-            settled.cloud,
-            terms,
-            self._ledger,
-            boot_log=self._boot_log,
-            say=self._say,
-            together=TOGETHER,
-            list_lag=self.pace(LIST_LAG),
-        )
+            write_json(self._project / OF_PROJECT, {"dollars": dollars})
 
     def _boot_log(self, machine: str) -> str:
         """Return the last lines of a machine's boot log, or ""."""
@@ -292,8 +295,7 @@ class MachinesBackend(PooledBackend):
             found = self.bucket.get(log_key(machine))
         except BucketError:
             return ""
-        lines = found[0].decode(errors="replace").splitlines() if found else []
-        return " | ".join(line.strip() for line in lines[-LOG_LINES:] if line.strip())
+        return "\n".join(found[0].decode(errors="replace").splitlines()[-LOG_LINES:]) if found else ""
 
     def _fetch(self, travel: Any, after: float = 0.0) -> None:
         super()._fetch(travel, after)
@@ -318,8 +320,7 @@ class MachinesBackend(PooledBackend):
         write_json(
             folder / OF_ATTEMPT, {"machine": machine, **about, "dollars_an_hour": entry.rate.now, "dollars": cost}
         )
-        if isinstance(self._pool, Fleet):
-            self._note_spent(self._pool)
+        self._note_spent()
 
     # --- for `studio cloud`, without a search ---------------------------------------------------------------------
 
@@ -378,27 +379,6 @@ class MachinesBackend(PooledBackend):
     def was_used(cls) -> bool:
         """Return whether machines of this cloud may have been ordered from this computer."""
         return any((studio_home() / "cloud" / f"{cls.cloud}{end}").exists() for end in ("-used", ".json"))
-
-    @classmethod
-    def bucket_url(cls, wishes: Wishes) -> str:
-        """Return the URL of the bucket. If only the name of a bucket is given: of the part that `studio cloud setup` lets
-        machines use.
-        """
-        found = str(wishes.bucket or remembered(cls.cloud).get("bucket", ""))
-        if not found:
-            raise BadInput(
-                f"--cloud: no bucket is set up; make one with: studio cloud setup {cls.word()}, or give --bucket"
-            )
-        if not cls.scheme:
-            return found.rstrip("/")
-        scheme = f"{cls.scheme}://"
-        if not found.startswith(scheme):
-            raise BadInput(f"--bucket {found}: machines of {cls.word()} need {scheme}NAME")
-        name, _, prefix = found.removeprefix(scheme).partition("/")
-        setup = f", or make one with: studio cloud setup {cls.word()}"
-        given = f"--bucket {found}" if wishes.bucket else f"--bucket {found}, from an earlier studio cloud setup"
-        check_name(name, given, f"--bucket={scheme}NAME{setup}")
-        return f"{scheme}{name}/{prefix.strip('/') or PREFIX}"
 
     @classmethod
     def setup(cls, bucket: str | None = None) -> Setup:

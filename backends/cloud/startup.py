@@ -6,10 +6,12 @@ is 3.11 or newer and can make venvs; else the script installs uv, which installs
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from string import Template
 
 from studio.backends.cloud.cloud import CloudDenied
+from studio.backends.queue.launcher import shell_line
 from studio.errors import BadInput
 
 LARGEST = 16 * 1024  # bytes of user data that EC2 takes
@@ -23,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Startup:
-    """The parameters of the script. Keys are below `bucket`, as those of a `Bucket` are.
+    """The parameters of the script. Keys are those of the search's bucket.
 
     arm       lines that come first: whatever happens below, this machine ends. They set `ends`: seconds of its uptime by
               which it does, or up to a minute before. They may define a shell function
@@ -31,12 +33,10 @@ class Startup:
     end       the body of the shell function `end_machine`: how this machine ends itself now
     fetch     the body of the shell function `fetch KEY FILE`: a file from the bucket, with the machine's own account
     store     the body of the shell function `store FILE KEY`: a file into the bucket
-    bucket    URL with the prefix of the search, as `studio worker` takes it
+    command   the worker's command, with {name} for its name; `--lifetime SECONDS` is added
     wheel     key of Studio's wheel in the bucket; extra: its extra for this cloud, such as ec2
     name      of the machine and its worker
-    idle      seconds without work after which it ends
     lifetime  seconds after which it ends in any case; its worker ends `LEAVING` before `ends`, or less if that is short
-    slots     experiments at a time
     files     keys of files to install from: requirements.txt, pyproject.toml, uv.lock, packages.txt
     user      key of the user's own script, which runs first
     """
@@ -45,13 +45,11 @@ class Startup:
     end: str
     fetch: str
     store: str
-    bucket: str
+    command: Sequence[str]
     wheel: str
     extra: str
     name: str
-    idle: int
     lifetime: int
-    slots: int
     files: list[str] = field(default_factory=list)
     user: str | None = None
 
@@ -143,8 +141,7 @@ $install
 up=$$(cut -d. -f1 /proc/uptime)
 left=$$((ends - $${up:-0} - $leaving))
 [ "$$left" -gt 0 ] || fail "no time is left to work in"
-"$$work/venv/bin/studio" worker $bucket \
-  --name $name --slots $slots --idle $idle --lifetime "$$left" &
+$command --lifetime "$$left" &
 worker=$$!
 if declare -F watch_machine >/dev/null; then
   { watch_machine && echo "studio: this machine is being taken away" && kill -TERM "$$worker"; } &
@@ -168,11 +165,9 @@ def render(startup: Startup) -> str:
         end=_body(startup.end),
         fetch=_body(startup.fetch),
         store=_body(startup.store),
-        bucket=shlex.quote(startup.bucket),
+        command=shell_line(startup.command, startup.name),
         name=startup.name,
-        idle=startup.idle,
         leaving=min(LEAVING, startup.lifetime // 4),
-        slots=startup.slots,
         log_part=LOG_PART,
         log_key=shlex.quote(log_key(startup.name)),
         user=_user(startup),
@@ -245,19 +240,14 @@ def _check(startup: Startup) -> None:
         raise BadInput(f"two files of the same name to install from: {', '.join(startup.files)}")
     if "uv.lock" in names and "pyproject.toml" not in names:
         raise BadInput("uv.lock needs the pyproject.toml beside it")
-    for text in (startup.bucket, startup.wheel, startup.user or "", *startup.files):
+    for text in (*startup.command, startup.wheel, startup.user or "", *startup.files):
         if _CONTROL.search(text):
             raise BadInput(f"{text!r} has a line break or another control character in it")
     for key in (startup.wheel, *startup.files, *([startup.user] if startup.user is not None else [])):
         if not key or key.startswith(("/", "-")):
             raise BadInput(f"{key!r} is not a key of a bucket")
-    for what, number, least in (
-        ("idle", startup.idle, 1),
-        ("lifetime", startup.lifetime, 60),
-        ("slots", startup.slots, 1),
-    ):
-        if number < least:
-            raise BadInput(f"{what} is {number}: at least {least}")
+    if startup.lifetime < 60:
+        raise BadInput(f"lifetime is {startup.lifetime}: at least 60")
 
 
 def _base(key: str) -> str:

@@ -1,5 +1,6 @@
 """The interface of a `Launcher`: an engine that starts copies of one command, each of which is a worker."""
 
+import math
 import os
 import re
 import shlex
@@ -41,16 +42,23 @@ class Launcher(ABC):
     `{name}` in a command stands for the copy's name, used by `alive`, which has only letters, digits and . _ -.
     All copies carry the name of their search, so that a new driver finds those of an earlier one.
 
-    poll_interval  seconds between two calls of `alive`, suited to the engine
+    poll_interval      seconds between two calls of `alive`, suited to the engine
+    max_failed_starts  copies in a row that end before they run an experiment, after which no more are started
+    start_timeout      seconds in which a running copy has to report; one that does not is ended
+    end_timeout        seconds that the engine may take to end all copies
     """
 
     poll_interval: ClassVar[float] = 5.0
+    max_failed_starts: ClassVar[int] = 3
+    start_timeout: ClassVar[float] = math.inf
+    end_timeout: ClassVar[float] = 60.0
 
     @abstractmethod
     def start(self, n: int, command: Sequence[str], resources: Resources) -> list[str]:
-        """Start `n` more copies, or queue them in the engine, and return their names.
+        """Start `n` more copies, or queue them in the engine, and return their names; fewer if there is no room for now.
 
         `alive` has these names from now on until the copies end. If a response was lost, only `alive` knows the copies.
+        What the engine needs to find them is on disk before it is asked.
         """
 
     @abstractmethod
@@ -61,6 +69,9 @@ class Launcher(ABC):
     def end(self, names: Collection[str] | None = None) -> None:
         """End those copies, or all of this search, including waiting ones. A missing copy is no error."""
 
+    def interrupt(self) -> None:  # noqa: B027 - most engines take one request
+        """Start no more copies, also in a call of `start` that is under way. From any thread."""
+
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
         """Return the text that `start` would send."""
         return ""
@@ -68,6 +79,10 @@ class Launcher(ABC):
     def last_words(self, name: str) -> str:
         """Return why that copy ended: the engine's reason and the end of its log, in one line, or ""."""
         return ""
+
+    def taken_away(self, name: str) -> bool:
+        """Return whether the engine may have taken that copy away, which is no fault of it: more of these may fail in a row."""
+        return False
 
 
 def run_tool(argv: Sequence[str], *, input: str | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -101,7 +116,7 @@ def worker_command(url: str, *, idle: float, slots: int = 1, program: Sequence[s
     """Return the command of a worker of this search. `program`: how to run Studio there; default: this installation."""
     beside = shutil.which("studio", path=str(Path(sys.executable).parent))
     how = list(program) or [beside or "studio"]
-    return [*how, "worker", url, "--name={name}", f"--idle={idle:g}s", *([f"--slots={slots}"] if slots > 1 else [])]
+    return [*how, "worker", url, "--name={name}", f"--idle={idle:.10g}s", *([f"--slots={slots}"] if slots > 1 else [])]
 
 
 def shell_line(command: Sequence[str], name: str) -> str:

@@ -1,18 +1,19 @@
 """Keep as many workers as a search needs, on whatever engine starts them, and leave none at its end.
 
-    WorkerPool      looks at the copies of a `Launcher`, and starts and ends some
-    PooledBackend   a queue whose workers a pool keeps, in a thread: the driver never waits for an engine
+    WorkerPool        looks at the copies of a `Launcher`, and starts and ends some
+    LaunchedBackend   a queue whose workers a pool keeps, in a thread: the driver never waits for an engine
 
-A copy that ends before its worker reports is a failed start; several in a row end the search with the last words of the
-last one. Nothing is started before the first experiment, and `close` ends all workers.
+A copy that ends before its worker runs an experiment is a failed start; several in a row end the search with the last
+words of the last one. Nothing is started before the first experiment, and `close` ends all workers.
 """
 
 import contextlib
+import math
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,19 @@ from studio.backends.queue.background import Once
 from studio.backends.queue.bucket import BucketError
 from studio.backends.queue.bucket_url import open_bucket, open_to_use
 from studio.backends.queue.job_queue import JobState
-from studio.backends.queue.launcher import Launcher, LauncherError, Refused, worker_command
+from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, worker_command
 from studio.backends.queue.leaving import call_home
 from studio.backends.queue.shipping import WORKERS, search_tag
-from studio.errors import StudioError
+from studio.errors import EndSearch, StudioError
 from studio.experiment import Outcome, Report, Resources, Run
 from studio.interfaces import Backend, BackendContext
 from studio.options import option
 from studio.settings import parse_duration
 
-MAX_FAILED_STARTS = 3  # in a row, after which nothing more is started
+MAX_TAKEN = 6  # copies in a row that the engine may have taken away, after which nothing more is started
 TOGETHER = 0.5  # seconds in which further experiments count as starting together
 ENDING = 30.0  # seconds until the request to end a copy is repeated
-PATIENCE = 60.0  # seconds that `close` gives an engine to end all copies
+REFUSED = 30.0  # seconds that `close` keeps asking an engine that refuses to end copies
 JOINING = 15.0  # seconds that the end of a search waits for a request to an engine that is under way
 WORD_AFTER = 1.0  # seconds of that waiting after which the user is told
 
@@ -43,17 +44,38 @@ class LaunchFailed(StudioError):
     """The search cannot go on: workers fail before they run an experiment, or an engine refuses them."""
 
 
-class Pool(ABC):
-    """The workers of a `PooledBackend`. Called from the backend's thread; `interrupt` and `close` from any.
+class WorkerPool:
+    """Keeps up to `most` copies of `command` alive. Called from one thread; `interrupt` and `close` from any.
 
     say   tells the user, from any thread, each text once
     """
 
-    def __init__(self, say: Callable[[str], None]):
-        self._say_once = Once(say)
+    def __init__(
+        self,
+        launcher: Launcher,
+        command: Sequence[str],
+        resources: Resources,
+        *,
+        most: int,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._launcher, self._command, self._resources, self._most = launcher, command, resources, most
+        self._say_once, self._clock, self._sleep = Once(say), clock, sleep
+        self._interrupted = threading.Event()
         self._reported: set[str] = set()  # these sets are added to by another thread
         self._at_work: set[str] = set()
         self._silent: set[str] = set()
+        self._known: set[str] = set()  # copies in the last list of the engine
+        self._ours: set[str] = set()  # copies that this pool has started
+        self._words: dict[str, str] = {}  # last words of copies that have ended
+        self._running: dict[str, float] = {}  # since when
+        self._unwanted: dict[str, float] = {}  # when the engine was last asked to end them; -inf: it has not accepted
+        self._mute: set[str] = set()  # unwanted because they did not report
+        self._jobless: set[str] = set()  # ended without having taken a job, as far as known
+        self._failures: list[tuple[str, bool]] = []  # last words of failed starts; whether the engine may have taken it
+        self._workers_counted = 0
 
     def reported(self, names: Iterable[str]) -> None:
         """Note that these workers have reported that they run."""
@@ -68,157 +90,194 @@ class Pool(ABC):
         """Note that this worker holds a job and has stopped responding."""
         self._silent.add(name)
 
-    @abstractmethod
-    def maintain(self, needed: int, *, waiting: bool) -> None:
-        """Look once, and start what is missing of `needed` workers. `waiting`: some job has no worker."""
-
-    @abstractmethod
-    def interrupt(self) -> None:
-        """Start no more workers. From any thread."""
-
-    @abstractmethod
-    def close(self) -> bool:
-        """End all workers, and return whether all are known to have ended."""
-
-
-class WorkerPool(Pool):
-    """Keeps up to `most` copies of `command` alive."""
-
-    def __init__(
-        self,
-        launcher: Launcher,
-        command: Sequence[str],
-        resources: Resources,
-        *,
-        most: int,
-        say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ):
-        super().__init__(say)
-        self._launcher, self._command, self._resources, self._most = launcher, command, resources, most
-        self._clock, self._sleep = clock, sleep
-        self._interrupted = threading.Event()
-        self._known: set[str] = set()  # copies in the last list of the engine
-        self._words: dict[str, str] = {}  # last words of copies that have ended
-        self._end_requested: dict[str, float] = {}
-        self._failed_starts: list[str] = []
-        self._reports_counted = 0
-
     def words_about(self, name: str) -> str:
-        """Return why the copy of that name ended after it had reported, in the engine's words, or ""."""
+        """Return why the copy of that name ended after it had taken a job, in the engine's words, or ""."""
         return self._words.get(name, "")
 
     def interrupt(self) -> None:
+        """Start no more workers. From any thread."""
         self._interrupted.set()
+        self._launcher.interrupt()
 
     def maintain(self, needed: int, *, waiting: bool) -> None:
-        """Raise LaunchFailed if the search cannot continue. If the engine does not respond, try again at the next look."""
+        """Look once, and start what is missing of `needed` workers. `waiting`: some job has no worker.
+
+        Raises LaunchFailed if the search cannot continue. If the engine does not respond, the next look tries again.
+        """
         if self._interrupted.is_set():
             return
         try:
             copies = self._launcher.alive()
             self._count_failed_starts(set(copies), waiting)
-            self._end_silent(set(copies))
+            self._end_some(copies)
             for reason in sorted({copy.reason for copy in copies.values() if copy.state == "waiting" and copy.reason}):
                 self._say_once(f"workers wait for the engine: {reason}")
-            there = [
-                name for name, copy in copies.items() if copy.state != "ending" and name not in self._end_requested
-            ]
-            missing = min(needed, self._most) - len(there)
+            missing = min(needed, self._most) - len(self._that_count(copies))
             if missing > 0 and not self._interrupted.is_set():
-                self._known.update(self._launcher.start(missing, self._command, self._resources))
+                started = self._launcher.start(missing, self._command, self._resources)
+                self._known.update(started)
+                self._ours.update(started)
         except Refused as error:
             raise LaunchFailed(str(error)) from error
         except LauncherError as error:
             self._say_once(f"no response, retrying: {error}")
 
     def close(self) -> bool:
-        """End all copies, with those of an earlier driver, and wait until the engine lists none."""
+        """End all copies, with those of an earlier driver. Return whether the engine lists none any more."""
         self.interrupt()
-        until, again, trouble = self._clock() + PATIENCE, 0.0, ""
-        left = {"workers of this search"}
+        begun, again, refused, trouble = self._clock(), -math.inf, None, ""
+        left, asked = set(self._known), set[str]()
         while True:
             try:
-                if self._clock() >= again:
+                if self._clock() >= again or left - asked:
                     self._launcher.end()
-                    again = self._clock() + ENDING
-                left = set(self._launcher.alive())
-                trouble = ""
+                    again, asked = self._clock() + ENDING, asked | left
+                left, refused, trouble = set(self._launcher.alive()), None, ""
                 if not left:
                     return True
             except StudioError as error:
                 trouble = f" ({error})"
-            if self._clock() >= until:
-                self._say_once(f"could not confirm that these ended: {', '.join(sorted(left))}{trouble}")
+                refused = (self._clock() if refused is None else refused) if isinstance(error, Refused) else None
+            now = self._clock()
+            if now - begun >= self._launcher.end_timeout or (refused is not None and now - refused >= REFUSED):
+                names = ", ".join(sorted(left)) or "workers of this search"
+                self._say_once(f"could not confirm that these ended: {names}{trouble}")
                 return False
             self._sleep(min(1.0, self._launcher.poll_interval))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _that_count(self, copies: Mapping[str, Copy]) -> list[str]:
+        """Return the copies that do or will work, and those that the engine has not agreed to end."""
+        return [
+            name for name, copy in copies.items() if copy.state != "ending" and self._unwanted.get(name, -1.0) < 0.0
+        ]
+
     def _count_failed_starts(self, listed: set[str], waiting: bool) -> None:
-        if len(self._reported) > self._reports_counted:
-            self._reports_counted = len(self._reported)
-            self._failed_starts.clear()
-        gone = self._known - listed - set(self._end_requested)
-        self._words |= {name: self._launcher.last_words(name) for name in gone & self._at_work}
-        gone -= self._reported
+        if len(self._at_work) > self._workers_counted:
+            self._workers_counted = len(self._at_work)
+            self._failures.clear()
+        gone = self._known - listed
         self._known = set(listed)
-        words = {name: self._launcher.last_words(name) or "the engine does not say why" for name in sorted(gone)}
-        for name, why in words.items():
-            self._say_once(f"{name} ended before it ran an experiment: {why}")
-        self._failed_starts += words.values() if waiting else ()
-        if len(self._failed_starts) >= MAX_FAILED_STARTS:
-            count, last = len(self._failed_starts), self._failed_starts[-1]
-            raise LaunchFailed(
-                f"{count} workers in a row failed before they ran an experiment; no more are started: {last}"
-            )
+        self._words |= {name: self._launcher.last_words(name) for name in gone & self._at_work}
+        failed = self._jobless - self._at_work
+        idle = (gone & self._ours) - self._at_work - (set(self._unwanted) - self._mute)
+        self._jobless = idle & self._reported if waiting else set()  # the next look may know of a job
+        failed |= idle - self._reported
+        for name in sorted(failed):
+            words = self._launcher.last_words(name) or "the engine does not say why"
+            self._say_once(f"{name} ended before it ran an experiment: {words}")
+            self._failures.append((words, self._launcher.taken_away(name)))
+        for taken, most in ((False, self._launcher.max_failed_starts), (True, MAX_TAKEN)):
+            if len(some := [words for words, blameless in self._failures if blameless == taken]) >= most:
+                raise LaunchFailed(
+                    f"{len(some)} workers in a row failed before they ran an experiment; no more are started: {some[-1]}"
+                )
 
-    def _end_silent(self, listed: set[str]) -> None:
-        now = self._clock()
-        self._end_requested = {name: at for name, at in self._end_requested.items() if name in listed}
-        due = [name for name in sorted(self._silent & listed) if now - self._end_requested.get(name, -ENDING) >= ENDING]
+    def _end_some(self, copies: Mapping[str, Copy]) -> None:
+        """End copies that hang, that never reported, and those beyond the number wanted."""
+        now, patience = self._clock(), self._launcher.start_timeout
+        self._unwanted = {name: at for name, at in self._unwanted.items() if name in copies}
+        for name, copy in copies.items():
+            since = self._running.setdefault(name, now) if copy.state == "running" else now
+            if name in self._silent:
+                self._drop(name, "stopped responding while running an experiment; replacing it")
+            elif name not in self._reported and now - since > patience:
+                self._mute.add(name)
+                self._drop(name, f"has not reported for {patience / 60:.0f} minutes; ending it")
+        there = [name for name in self._that_count(copies) if name not in self._unwanted]
+        there.sort(key=lambda name: (name in self._at_work, name in self._reported, -self._running.get(name, math.inf)))
+        for name in there[: max(len(there) - self._most, 0)]:
+            self._drop(name, "is no longer needed; ending it")
+        due = sorted(name for name, at in self._unwanted.items() if now - at >= ENDING)
         if due:
-            self._say_once(f"{', '.join(due)} stopped responding while running an experiment; replacing")
-            self._launcher.end(due)
-            self._end_requested |= dict.fromkeys(due, now)
+            try:
+                self._launcher.end(due)
+                self._unwanted |= dict.fromkeys(due, now)
+            except LauncherError as error:
+                self._say_once(f"cannot end workers, retrying: {error}")
+
+    def _drop(self, name: str, why: str) -> None:
+        if name not in self._unwanted:
+            self._unwanted[name] = -math.inf
+            self._say_once(f"{name} {why}")
 
 
-class PooledBackend(BucketBackend):
-    """Runs go to a bucket that is this search's alone, and whose workers a pool keeps: `_make_pool` says which.
-    `open` calls `use_place`."""
+def seconds(given: Any, flag: str) -> float:
+    """A parser for options that are durations."""
+    return parse_duration(given, flag) or 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions(Backend.Options):
+    """The options of backends whose workers an engine starts."""
+
+    idle: float = option(60.0, "TIME", "Time without work after which a worker ends. Default: 60s.", parse=seconds)
+
+
+class LaunchedBackend(BucketBackend):
+    """Runs go to a bucket that is this search's alone, and whose workers an engine starts. Subclasses define the options,
+    `bucket_url` and `launcher`.
+
+    tag  name of this search on the engine; unique
+    """
 
     tend_interval = 5.0  # seconds between two looks of the pool
 
     def __init__(self, options: Any, context: BackendContext):
         super().__init__(options, context)
-        self._place, self._project = "", Path()  # the bucket's URL, the project's folder
+        settings = context.settings
+        self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
+        self._slots = context.slots
         self._per_worker = 1  # experiments that one worker runs at a time
         self._words: deque[str] = deque()  # notices of the other thread, for the user
         self._alone = False  # the other thread has ended
         self._failure: BaseException | None = None
         self._ending = threading.Event()
         self._greeting = threading.Lock()  # welcome or dismissal of workers: the later one counts
-        self._pool: Pool | None = None
+        self._pool: WorkerPool | None = None
         self._thread: threading.Thread | None = None
         self._at_work: set[str] = set()
         self._silent: set[str] = set()
         self._holders: dict[str, str] = {}  # the last worker of each job
         self._waiting = True
         self._source: Path | None = None
+        self._name_search("PROJECT-ID", Path("PROJECT"))  # until there is a project: for a preview
 
-    def use_place(self, place: str, project: Path, look: float | None = None) -> None:
-        """Give runs to the workers of the bucket at `place`, which is made if it can be."""
-        self._place, self._project = place, project
-        self.use(open_to_use(place), look)
+    def _name_search(self, tag: str, project: Path) -> None:
+        self.tag, self._project = tag, project
+        self._place = f"{self.bucket_url()}/{tag}"
+
+    def place(self) -> str:
+        return f"{self.name}:{self.bucket_url()}"
+
+    def preview(self) -> str:
+        return self.launcher().preview(self._slots, self.command(), self._resources)
+
+    def open(self, project: Path) -> None:
+        self._name_search(search_tag(project), project)
+        self.use(open_to_use(self._place))
+
+    def bucket_url(self) -> str:
+        """Return the bucket that all workers reach; by default the option `url`."""
+        return str(self.options.url)
 
     @abstractmethod
-    def _make_pool(self) -> Pool:
-        """Make the pool. Called once, in the pool's thread, when the first experiment has started."""
+    def launcher(self) -> Launcher:
+        """Make the object that starts workers. Called once for each pool; sends no request."""
 
-    def _leftover_pool(self) -> Pool | None:
-        """Return a pool that ends workers of an earlier session, if this session started none, or None."""
-        return None
+    def command(self) -> list[str]:
+        return worker_command(self._place, idle=self.options.idle)
+
+    def _make_pool(self) -> WorkerPool:
+        """Make the pool. Called once, in the pool's thread, when the first experiment has started."""
+        launcher, most = self.launcher(), -(-self._slots // self._per_worker)
+        self.tend_interval = launcher.poll_interval
+        return WorkerPool(launcher, self.command(), self._resources, most=most, say=self._say)
+
+    def _leftover_pool(self) -> WorkerPool | None:
+        """Return a pool that ends workers of an earlier session, if this session started none; None: there are none."""
+        return self._make_pool()  # only the engine knows the workers of a driver that was killed
 
     # --- during a search --------------------------------------------------------------------------------------------
 
@@ -232,7 +291,10 @@ class PooledBackend(BucketBackend):
     def poll(self, timeout: float) -> list[Report | Outcome]:
         self._say_words()
         if self._failure is not None:
-            raise self._failure
+            failure = self._failure
+            if isinstance(failure, EndSearch):  # raised once: running experiments are stopped, and awaited
+                self._failure = None
+            raise failure
         return super().poll(timeout)
 
     def close(self) -> None:
@@ -319,7 +381,7 @@ class PooledBackend(BucketBackend):
         runs = [travel for travel in list(self._travels.values()) if travel.moving is None and travel.ended is None]
         return -(-len(runs) // self._per_worker)
 
-    def _pass_on_signs(self, pool: Pool) -> None:
+    def _pass_on_signs(self, pool: WorkerPool) -> None:
         with contextlib.suppress(BucketError):  # the driver's thread says so
             pool.reported({copy_of(key.removeprefix(WORKERS)) for key in self.bucket.list(WORKERS)})
         for worker in list(self._at_work):
@@ -355,68 +417,11 @@ class PooledBackend(BucketBackend):
         if travel.ended.worker:
             self._at_work.add(travel.ended.worker)
 
-
-def seconds(given: Any, flag: str) -> float:
-    """A parser for options that are durations."""
-    return parse_duration(given, flag) or 0.0
-
-
-class LaunchedBackend(PooledBackend):
-    """A queue whose workers an engine starts. Subclasses define the options, `bucket_url` and `launcher`.
-
-    tag  name of this search on the engine; unique
-    """
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options(Backend.Options):
-        idle: float = option(60.0, "TIME", "Time without work after which a worker ends. Default: 60s.", parse=seconds)
-
-    def __init__(self, options: Any, context: BackendContext):
-        super().__init__(options, context)
-        settings = context.settings
-        self._resources = Resources(settings.cpus, settings.gpus, settings.ram)
-        self._slots = context.slots
-        self._name_search("PROJECT-ID", Path("PROJECT"))  # until there is a project: for a preview
-
-    def _name_search(self, tag: str, project: Path) -> None:
-        self.tag, self._project = tag, project
-        self._place = f"{self.bucket_url()}/{tag}"
-
-    def place(self) -> str:
-        return f"{self.name}:{self.bucket_url()}"
-
-    def preview(self) -> str:
-        return self.launcher().preview(self._slots, self.command(), self._resources)
-
-    def open(self, project: Path) -> None:
-        self._name_search(search_tag(project), project)
-        self.use_place(self._place, project)
-
-    def bucket_url(self) -> str:
-        """Return the bucket that all workers reach; by default the option `url`."""
-        return str(self.options.url)
-
-    @abstractmethod
-    def launcher(self) -> Launcher:
-        """Make the object that starts workers. Called once for each pool; sends no request."""
-
-    def command(self) -> list[str]:
-        return worker_command(self._place, idle=self.options.idle)
-
-    def _make_pool(self) -> WorkerPool:
-        launcher = self.launcher()
-        self.tend_interval = launcher.poll_interval
-        return WorkerPool(launcher, self.command(), self._resources, most=self._slots, say=self._say)
-
-    def _leftover_pool(self) -> WorkerPool:
-        """Return a new pool: only the engine knows the workers of a driver that was killed."""
-        return self._make_pool()
-
     def _end(self, travel: Any, ended: Any) -> list[Report | Outcome]:
         """Add the engine's own reason if workers were lost with an experiment."""
         events = super()._end(travel, ended)
         holder = self._holders.pop(ended.job, "")
-        words = self._pool.words_about(holder) if isinstance(self._pool, WorkerPool) and ended.kind == "lost" else ""
+        words = self._pool.words_about(holder) if self._pool is not None and ended.kind == "lost" else ""
         return [replace(e, reason=f"{e.reason}; {words}") if words and isinstance(e, Outcome) else e for e in events]
 
 

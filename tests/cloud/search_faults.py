@@ -122,7 +122,7 @@ class Faults(OnACloud):
         running = search("--hp=lr=1:4", HASTY_SILENT="5")
         assert running.end()[0] == 1, running.said
         assert "has not reported for" in running.said
-        assert "machines in a row failed before they ran an experiment" in running.said
+        assert "workers in a row failed before they ran an experiment" in running.said
         self.nothing_is_left(running, cloud, 4)
         assert len(running.machines()) == len(cloud.instances()) >= 2
 

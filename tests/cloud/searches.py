@@ -45,9 +45,9 @@ PATIENCE = 120.0  # seconds, for anything
 HASTY = """
 import os
 from dataclasses import replace
-from studio.backends.cloud import fleet
 from studio.backends.cloud.ec2.backend import EC2Backend, EC2SpotBackend
 from studio.backends.cloud.gce.backend import GCEBackend, GCSpotBackend
+from studio.backends.cloud.launcher import CloudLauncher
 from studio.backends.cloud import plan as cloud_settings
 from studio.hookspecs import hookimpl
 
@@ -55,13 +55,13 @@ cloud_settings.LEAST_LIFETIME = 60
 cloud_settings.LEAST_IDLE = 1
 
 
-fleet.SILENT = float(os.environ.get("HASTY_SILENT", fleet.SILENT))
+CloudLauncher.start_timeout = float(os.environ.get("HASTY_SILENT", CloudLauncher.start_timeout))
 
 
 def in_a_hurry(script):
     if lifetime := os.environ.get("HASTY_LIFETIME"):
         script = script.replace('--lifetime "$left"', f"--lifetime {lifetime}")
-    return script.replace(" --slots ", " --ttl 8s --slots ")
+    return script.replace(" --lifetime ", " --ttl 8s --lifetime ")
 
 
 def hasty(backend):
@@ -73,10 +73,9 @@ def hasty(backend):
         def pace(cls, seconds):
             return seconds / 20
 
-        @classmethod
-        def _order(cls, *arguments):
-            order = super()._order(*arguments)
-            return lambda *more: (made := order(*more)) and replace(made, script=in_a_hurry(made.script))
+        def _order(self, *arguments):
+            made = super()._order(*arguments)
+            return replace(made, script=in_a_hurry(made.script))
 
     return Hasty
 
@@ -427,7 +426,7 @@ class OnACloud:
         hung = cloud.alive()[0].id
         cloud.refuse(self.denied, self.ending)
         cloud.hang(hung)
-        running.wait_for("cannot end machines, retrying")
+        running.wait_for("cannot end workers, retrying")
         running.wait_for(lambda: sum("try 2" in log_of(cloud, each.id) for each in cloud.instances()) == 1)
         cloud.wake(hung)
         running.wait_for(lambda: "another worker has it" in cloud.log(hung) or "by another" in cloud.log(hung))
@@ -452,7 +451,7 @@ class OnACloud:
         running = search("--hp=lr=1:4", "--python-pkg=no-such-package")
         code, _ = running.end()
         assert code == 1
-        assert "machines in a row failed before they ran an experiment; no more will be started" in running.said
+        assert "workers in a row failed before they ran an experiment; no more are started" in running.said
         assert "no-such-package" in running.said.splitlines()[-1]
         cloud.wait_all_gone()
         assert len(cloud.instances()) <= 4

@@ -1,6 +1,7 @@
 """What a search asks of a cloud, from options and offers: no cloud is there."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fake_cloud import GIB, FakeCloud
@@ -11,6 +12,8 @@ from studio.backends.cloud.gce.backend import GCEBackend
 from studio.backends.cloud.packages import is_local
 from studio.backends.cloud.plan import Wishes, settle
 from studio.errors import BadInput
+from studio.host import create_host
+from studio.interfaces import BackendContext
 from studio.settings import Settings
 
 GPUS = [
@@ -103,6 +106,11 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
         GCEBackend.keypair(f"ann:{tmp_path}/id")
 
 
+def bucket_url(backend, given):
+    context = BackendContext(Settings("train.py"), 1, Path(), create_host(), print)
+    return backend(Wishes(bucket=given), context).bucket_url()
+
+
 @pytest.mark.parametrize(
     ("given", "used"),
     [
@@ -113,15 +121,15 @@ def test_a_key_pair_of_google_is_read_from_its_file(tmp_path):
     ],
 )
 def test_of_a_bucket_that_part_is_used_which_its_role_may_use(given, used):
-    assert EC2Backend.bucket_url(Wishes(bucket=given)) == used
+    assert bucket_url(EC2Backend, given) == used
     with pytest.raises(BadInput, match=f"--bucket {given}: machines of gcloud need gs://NAME"):
-        GCEBackend.bucket_url(Wishes(bucket=given))
+        bucket_url(GCEBackend, given)
 
 
 @pytest.mark.parametrize("given", ["s3://", "s3:///", "mine"])
 def test_a_bucket_has_a_name(given):
     with pytest.raises(BadInput, match=rf"--bucket {given}: .*s3://NAME"):
-        EC2Backend.bucket_url(Wishes(bucket=given))
+        bucket_url(EC2Backend, given)
 
 
 FILES = """

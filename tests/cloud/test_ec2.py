@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from machine_contract import MachineContract
 
 from studio.backends.cloud.cloud import (
     CloudCredentials,
@@ -69,6 +70,14 @@ def ec2(amazon, clouds):
     if amazon.url not in clouds:
         clouds[amazon.url] = EC2Cloud()
     return clouds[amazon.url]
+
+
+class TestLauncher(MachineContract):
+    backend, machine_type = EC2Backend, "m7i.large"
+
+    @pytest.fixture(autouse=True)
+    def cloud(self, amazon):
+        self.bucket = amazon.bucket
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------

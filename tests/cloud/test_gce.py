@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gce_simulator import PROJECT, GceSimulator
+from machine_contract import MachineContract
 from searches import needs_of_google
 
 from studio.backends.cloud.cloud import (
@@ -31,6 +32,7 @@ from studio.backends.cloud.gce.requests import image, requests
 from studio.backends.cloud.gce.setup import DRIVER, IMAGES, PORTS
 from studio.backends.cloud.startup import LARGEST, Startup, log_key, render
 from studio.backends.queue.gcs_bucket import GCSBucket
+from studio.backends.queue.launcher import worker_command
 from studio.errors import BadInput
 
 DATA = Path(__file__).with_name("data")
@@ -80,6 +82,14 @@ def bucket(cloud):
 
 def another(name, **changes):
     return replace(ORDER, **{"name": name, "token": str(uuid.uuid4()), **changes})
+
+
+class TestLauncher(MachineContract):
+    backend, machine_type = GCEBackend, "e2-standard-2"
+
+    @pytest.fixture(autouse=True)
+    def at_google(self, cloud):
+        self.bucket = cloud.bucket
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -509,18 +519,16 @@ def test_google_deletes_a_machine_at_the_end_of_its_lifetime(google, cloud, spot
 # --- the start-up script ----------------------------------------------------------------------------------------------
 
 
-def startup(**changes):
+def startup(*, idle=300, **changes):
     given = {
-        "bucket": GceSimulator.bucket,
+        "command": worker_command(GceSimulator.bucket, idle=idle, slots=2, program=["studio"]),
         "wheel": WHEEL,
         "extra": "gce",
         "name": ORDER.name,
-        "idle": 300,
         "lifetime": 3600,
-        "slots": 2,
         **changes,
     }
-    return Startup(**gce_startup.snippets(given["bucket"], given["lifetime"]), **given)
+    return Startup(**gce_startup.snippets(GceSimulator.bucket, given["lifetime"]), **given)
 
 
 def test_the_script_whole(tmp_path):

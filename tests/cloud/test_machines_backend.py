@@ -12,7 +12,7 @@ from studio.backends.cloud.cloud import Order
 from studio.backends.cloud.gce.backend import GCEBackend
 from studio.backends.cloud.ledger import Entry, Ledger
 from studio.backends.cloud.machines_backend import MachinesBackend
-from studio.backends.cloud.plan import Wishes, settle
+from studio.backends.cloud.plan import Wishes
 from studio.backends.cloud.spending import Rate
 from studio.backends.queue.backend import BucketBackend
 from studio.backends.queue.bucket_url import open_bucket
@@ -65,12 +65,15 @@ def test_workers_hear_of_the_end_before_machines_are_ended(backend):
     assert backend.said == ["ending 1 machine"]
 
 
-def test_a_machine_of_google_ends_itself_before_google_does(home, monkeypatch):
+def test_a_machine_of_google_ends_itself_before_google_does(home, tmp_path, monkeypatch):
     monkeypatch.setattr(GCEBackend, "default_account", classmethod(lambda cls, cloud: "worker"))
-    settled = settle(FakeCloud(), Settings("train.py"), Wishes(), spot=False)
-    order = GCEBackend._order(
-        settled, "gs://bucket/search/digits", "digits-1a2b", "wheels/a-1-py3-none-any.whl", [], None
-    )
+    monkeypatch.setattr(GCEBackend, "open_cloud", classmethod(lambda cls: FakeCloud()))
+    context = BackendContext(Settings("train.py"), 1, tmp_path, None, print)
+    backend = GCEBackend(Wishes(bucket="gs://bucket/search"), context)
+
+    def order(offer, name, token, lifetime):
+        return backend._order(offer, name, token, lifetime, backend.command())
+
     made = order(OFFERS[0], "studio-digits-1", "token", 3600)
     assert made.lifetime == 3600
     assert "sleep 3480; delete_machine" in made.script

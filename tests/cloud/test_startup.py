@@ -16,6 +16,7 @@ from studio.backends.cloud.cloud import CloudDenied, Order
 from studio.backends.cloud.ec2.cloud import EC2Cloud
 from studio.backends.cloud.ec2.startup import snippets
 from studio.backends.cloud.startup import LARGEST, Startup, log_key, render
+from studio.backends.queue.launcher import worker_command
 from studio.errors import BadInput
 
 DATA = Path(__file__).parent / "data"
@@ -23,13 +24,11 @@ WHEEL = "studio_search-0.1.0-py3-none-any.whl"
 
 PLAIN = Startup(
     **snippets("s3://my-bucket/digits", "us-east-1", 7200),
-    bucket="s3://my-bucket/digits",
+    command=worker_command("s3://my-bucket/digits", idle=300, program=["studio"]),
     wheel=f"blobs/{WHEEL}",
     extra="ec2",
     name="digits-1a2b-w1",
-    idle=300,
     lifetime=7200,
-    slots=1,
 )
 SIMPLE = dataclasses.replace(
     PLAIN,
@@ -38,7 +37,7 @@ SIMPLE = dataclasses.replace(
     fetch='  fetch-it "$1" "$2"',
     store='  store-it "$1" "$2"',
     extra="",
-    slots=4,
+    command=worker_command("s3://my-bucket/digits", idle=300, slots=4, program=["studio"]),
     files=["blobs/1/requirements.txt", "blobs/2/uv.lock", "blobs/3/pyproject.toml", "blobs/4/packages.txt"],
     user="blobs/it's mine.sh",
 )
@@ -163,7 +162,7 @@ def test_no_secret_is_in_it(monkeypatch):
 
 def test_too_much_for_a_machine():
     with pytest.raises(CloudDenied, match=r"has \d+ bytes, and a machine takes 16384"):
-        render(dataclasses.replace(PLAIN, bucket=f"s3://my-bucket/{'long/' * 3000}"))
+        render(dataclasses.replace(PLAIN, command=["studio", "worker", f"s3://my-bucket/{'long/' * 3000}"]))
 
 
 @pytest.mark.parametrize(
@@ -181,12 +180,10 @@ def test_too_much_for_a_machine():
         ({"files": ["uv.lock"]}, "uv.lock needs the pyproject.toml beside it"),
         ({"files": ["a/uv.lock", "b/uv.lock"]}, "two files of the same name"),
         ({"files": ["a\nb/packages.txt"]}, "line break"),
-        ({"bucket": "s3://a\rb"}, "line break"),
+        ({"command": ["studio", "worker", "s3://a\rb"]}, "line break"),
         ({"user": ""}, "'' is not a key of a bucket"),
         ({"user": "-x"}, "'-x' is not a key of a bucket"),
-        ({"idle": 0}, "idle is 0: at least 1"),
         ({"lifetime": 59}, "lifetime is 59: at least 60"),
-        ({"slots": 0}, "slots is 0: at least 1"),
     ],
 )
 def test_what_has_no_place_in_it(changes, said):
@@ -222,7 +219,7 @@ def ec2_of(url):
 
 
 # It waits and hears signals as a worker does, without the seconds that ours takes to start.
-OURS = '"$work/venv/bin/studio" worker'
+OURS = "studio worker s3:"
 STAND_IN = """bash -c 'echo "waiting for experiments"; trap "exit 0" TERM; while :; do sleep 0.1; done' studio worker"""
 
 
@@ -233,6 +230,7 @@ def launch(
     user=None,
     packages=None,
     worker=STAND_IN,
+    idle=600,
     edit=lambda text: text,
     token="once",
     **changes,
@@ -245,10 +243,11 @@ def launch(
     if packages is not None:
         put(amazon, "packages.txt", packages)
         changes["files"] = ["packages.txt"]
-    options = {"bucket": amazon.bucket, "lifetime": lifetime, "name": "w1", "idle": 600} | changes
+    command = worker_command(amazon.bucket, idle=idle, program=["studio"])
+    options = {"command": command, "lifetime": lifetime, "name": "w1"} | changes
     text = edit(render(dataclasses.replace(PLAIN, **snippets(amazon.bucket, "us-east-1", lifetime), **options)))
     assert OURS in text
-    text = text.replace(OURS, worker)
+    text = text.replace(OURS, f"{worker} s3:" if worker != OURS else OURS)
     order = Order(
         project="digits",
         name="w1",

@@ -172,8 +172,7 @@ add -r "$work/requirements.txt"
 up=$(cut -d. -f1 /proc/uptime)
 left=$((ends - ${up:-0} - 120))
 [ "$left" -gt 0 ] || fail "no time is left to work in"
-"$work/venv/bin/studio" worker gs://studio-test/search \
-  --name digits-2-w1 --slots 2 --idle 300 --lifetime "$left" &
+studio worker gs://studio-test/search --name=digits-2-w1 --idle=300s --slots=2 --lifetime "$left" &
 worker=$!
 if declare -F watch_machine >/dev/null; then
   { watch_machine && echo "studio: this machine is being taken away" && kill -TERM "$worker"; } &

@@ -94,8 +94,7 @@ add -r "$work/packages.txt"
 up=$(cut -d. -f1 /proc/uptime)
 left=$((ends - ${up:-0} - 120))
 [ "$left" -gt 0 ] || fail "no time is left to work in"
-"$work/venv/bin/studio" worker s3://my-bucket/digits \
-  --name digits-1a2b-w1 --slots 4 --idle 300 --lifetime "$left" &
+studio worker s3://my-bucket/digits --name=digits-1a2b-w1 --idle=300s --slots=4 --lifetime "$left" &
 worker=$!
 if declare -F watch_machine >/dev/null; then
   { watch_machine && echo "studio: this machine is being taken away" && kill -TERM "$worker"; } &

@@ -9,8 +9,8 @@ import pytest
 from studio.backends.queue import pool as pools
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, shell_line
 from studio.backends.queue.lease_records import JobOutcome
-from studio.backends.queue.pool import LaunchedBackend, LaunchFailed, WorkerPool
-from studio.errors import BadInput
+from studio.backends.queue.pool import LaunchedBackend, LaunchFailed, LaunchOptions, WorkerPool
+from studio.errors import BadInput, EndSearch
 from studio.experiment import Outcome, Resources
 from studio.host import create_host
 from studio.interfaces import BackendContext
@@ -103,7 +103,7 @@ def test_copies_that_wait_count_and_say_why_once(pool, launcher, said):
 
 
 def test_failed_starts_in_a_row_end_the_search(pool, launcher, said):
-    for _ in range(pools.MAX_FAILED_STARTS):
+    for _ in range(launcher.max_failed_starts):
         pool.maintain(1, waiting=True)
         launcher.copies.clear()
     with pytest.raises(LaunchFailed, match=r"3 workers in a row failed .* no more are started: 7_3: node failed"):
@@ -115,9 +115,57 @@ def test_a_start_that_works_forgives_those_before(pool, launcher):
     for number in range(1, 12):
         pool.maintain(1, waiting=True)
         if number % 3 == 0:
-            pool.reported([f"7_{number}"])
+            pool.took_job(f"7_{number}")
             pool.maintain(1, waiting=True)
         launcher.copies.clear()
+
+
+def test_starts_that_the_engine_may_have_taken_away_count_apart(pool, launcher):
+    launcher.taken_away = lambda name: True
+    for number in range(1, pools.MAX_TAKEN + 1):
+        pool.maintain(1, waiting=True)
+        assert launcher.made == number
+        launcher.copies.clear()
+    with pytest.raises(LaunchFailed, match=f"{pools.MAX_TAKEN} workers in a row failed"):
+        pool.maintain(1, waiting=True)
+
+
+def test_a_worker_that_reports_and_takes_no_job_is_a_failed_start_at_the_next_look(pool, launcher, said):
+    """By then it is known whether it had one after all."""
+    for name in ("7_1", "7_2"):
+        pool.maintain(1, waiting=True)
+        pool.reported([name])
+        launcher.copies.clear()
+        pool.maintain(1, waiting=True)
+        assert said == []
+        if name == "7_1":
+            pool.took_job(name)
+    pool.maintain(1, waiting=True)
+    assert said == ["7_2 ended before it ran an experiment: 7_2: node failed"]
+
+
+def test_a_copy_that_does_not_report_is_ended(pool, launcher, said):
+    launcher.start_timeout = 600.0
+    launcher.copies["6_1"] = Copy("waiting")  # the engine's queue may be long
+    pool.maintain(2, waiting=True)
+    pool.maintain(2, waiting=True)
+    pool.clock.now += 601
+    pool.maintain(2, waiting=True)
+    assert (launcher.ended, launcher.made) == ([["7_1"]], 2)
+    pool.maintain(2, waiting=True)
+    assert said == [
+        "7_1 has not reported for 10 minutes; ending it",
+        "7_1 ended before it ran an experiment: 7_1: node failed",
+    ]
+
+
+def test_copies_beyond_the_number_wanted_are_ended(pool, launcher):
+    """As after a resume with fewer workers: those that wait first, those at work last."""
+    launcher.copies |= {"6_1": Copy("running"), "6_2": Copy("running"), "6_3": Copy("waiting")}
+    pool.took_job("6_1")
+    pool._most = 1
+    pool.maintain(4, waiting=True)
+    assert (launcher.ended, list(launcher.copies), launcher.made) == ([["6_2", "6_3"]], ["6_1"], 0)
 
 
 def test_a_silent_copy_is_replaced(pool, launcher, said):
@@ -127,7 +175,7 @@ def test_a_silent_copy_is_replaced(pool, launcher, said):
     pool.maintain(1, waiting=True)
     assert (launcher.ended, launcher.made) == ([["7_1"]], 2)
     pool.maintain(1, waiting=True)
-    assert said == ["7_1 stopped responding while running an experiment; replacing"]
+    assert said == ["7_1 stopped responding while running an experiment; replacing it"]
 
 
 def test_no_answer_is_asked_for_again_and_a_refusal_is_not(pool, launcher, said):
@@ -152,12 +200,21 @@ def test_close_ends_all_those_of_an_earlier_driver_too(pool, launcher):
     assert launcher.made == 0, "nothing starts any more"
 
 
+def test_close_does_not_wait_long_for_an_engine_that_refuses(pool, launcher, said):
+    launcher.copies["6_1"] = Copy("running")
+    pool.maintain(1, waiting=True)
+    launcher.end = lambda names=None: (_ for _ in ()).throw(Refused("credentials expired"))
+    assert not pool.close()
+    assert said == ["could not confirm that these ended: 6_1 (credentials expired)"]
+    assert pool.clock.now < launcher.end_timeout
+
+
 def test_close_ends_even_where_the_engine_does_not(pool, launcher, said):
     launcher.copies["6_1"], launcher.deaf = Copy("running"), True
     assert not pool.close()
     assert said == ["could not confirm that these ended: 6_1"]
     assert len(launcher.ended) == 3, "they are asked again"
-    assert pool.clock.now < 2 * pools.PATIENCE
+    assert pool.clock.now < 2 * launcher.end_timeout
 
 
 # --- the backend ------------------------------------------------------------------------------------------------------
@@ -168,7 +225,7 @@ class Launched(LaunchedBackend):
     engine = None
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(LaunchedBackend.Options):
+    class Options(LaunchOptions):
         url: str
 
     def launcher(self):
@@ -244,6 +301,15 @@ def test_an_engine_that_fails_ends_the_search(backend, launcher, tmp_path):
     backend.start(BackendContract().make_run(tmp_path, 1, ""))
     with pytest.raises(BadInput, match="squeue is not installed"):
         wait_for(lambda: backend.poll(0.05))
+
+
+def test_an_engine_that_ends_the_search_says_so_once(backend, launcher, tmp_path):
+    """Running experiments are stopped then, and their outcomes awaited."""
+    launcher.errors = [EndSearch("--max-cost is spent", "cost")]
+    backend.start(BackendContract().make_run(tmp_path, 1, ""))
+    with pytest.raises(EndSearch, match="--max-cost is spent"):
+        wait_for(lambda: backend.poll(0.05))
+    assert backend.poll(0.05) == []
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

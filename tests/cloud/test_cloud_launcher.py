@@ -1,4 +1,4 @@
-"""The fleet keeps machines alive, mends what goes wrong, and leaves none, whatever happens."""
+"""A pool of cloud machines: it keeps them alive, mends what goes wrong, and leaves none, whatever happens."""
 
 import os
 from dataclasses import replace
@@ -17,38 +17,70 @@ from studio.backends.cloud.cloud import (
     Order,
     QuotaRefused,
 )
-from studio.backends.cloud.fleet import LIST_LAG, PATIENCE, SILENT, TAKEN, CostReached, Fleet
+from studio.backends.cloud.launcher import CAPACITY_PAUSE, LIST_LAG, PATIENCE, QUOTA_PAUSE, CloudLauncher
 from studio.backends.cloud.ledger import Ledger, read
-from studio.backends.cloud.ordering import CAPACITY_PAUSE, QUOTA_PAUSE, NoMachines, Terms
-from studio.backends.cloud.spending import HOUR, Rate, committed, rate_of
-from studio.errors import StudioError
+from studio.backends.cloud.plan import CloudSettings, Wishes
+from studio.backends.cloud.spending import HOUR, committed, spent
+from studio.backends.queue.pool import MAX_TAKEN, LaunchFailed, WorkerPool
+from studio.errors import EndSearch, StudioError
+from studio.experiment import Resources
+
+TAG = "digits-1a2b"
+SILENT = CloudLauncher.start_timeout
 
 
-def order(offer, name, token, lifetime):
+def order(offer, name, token, lifetime, command):
     where = (offer.machine_type, offer.zone)
-    return Order("digits-1a2b", name, token, *where, None, 16 << 30, False, lifetime, "#!/bin/bash\n", "worker")
+    return Order(TAG, name, token, *where, None, 16 << 30, False, lifetime, " ".join(command), "worker")
 
 
 class World:
-    """A cloud, a clock, and a fleet that can be left and taken up again."""
+    """A cloud, a clock, and a pool that can be left and taken up again."""
 
     def __init__(self, folder=None, *, most=4, lifetime=24 * 3600, max_cost=None, **cloud):
         self.time = Time()
         self.cloud = FakeCloud(time=self.time, **cloud)
-        self.terms = Terms("digits-1a2b", OFFERS, lambda o: rate_of(o, spot=False), order, most, lifetime, max_cost)
+        money = {"price": None, "bid": None, "max_cost": max_cost}
+        about = {"lifetime": lifetime, "idle": 300, "hdd": 16 << 30}
+        self.plan = CloudSettings(self.cloud, False, Wishes(), OFFERS, most, 1, **about, **money)
+        self.order, self.together = order, 1
         self.folder, self.said, self.logs = folder, [], {}
+        self.ledger = Ledger(folder)
         self.take_up()
 
-    def take_up(self):
+    def take_up(self, plan="its own"):
         """A driver, perhaps after one that was killed."""
-        self.ledger = Ledger(self.folder)
-        log = lambda name: self.logs.get(name, "")  # noqa: E731
-        self.times = {"clock": self.time, "wall": self.time.wall, "sleep": self.time.sleep}
-        self.fleet = Fleet(self.cloud, self.terms, self.ledger, boot_log=log, say=self.said.append, **self.times)
+        if self.folder is not None:
+            self.ledger = Ledger(self.folder)
+        self.plan = self.plan if plan == "its own" else plan
+        times = {"clock": self.time, "sleep": self.time.sleep}
+        self.launcher = CloudLauncher(
+            self.cloud,
+            TAG,
+            self.ledger,
+            self.plan,
+            lambda *given: self.order(*given),
+            boot_log=lambda name: self.logs.get(name, ""),
+            say=self.said.append,
+            wall=self.time.wall,
+            together=self.together,
+            **times,
+        )
+        most = self.plan.machines if self.plan else 0
+        self.pool = WorkerPool(self.launcher, ["w"], Resources(), most=most, say=self.said.append, **times)
+
+    @property
+    def counted(self):
+        """Machines that exist, or may, and are not ending."""
+        return sorted(name for name, copy in self.launcher.alive().items() if copy.state != "ending")
+
+    @property
+    def spent(self):
+        return spent(self.ledger.spells, self.time.wall())
 
     def maintain(self, needed=4, *, waiting=True, after=5.0):
         self.time.pass_by(after)
-        self.fleet.maintain(needed, waiting=waiting)
+        self.pool.maintain(needed, waiting=waiting)
 
     def start(self, needed=4):
         """Machines that the cloud's list has shown."""
@@ -69,7 +101,7 @@ class World:
 
     def all_work(self):
         for name in self.cloud.alive:
-            self.fleet.took_job(name)
+            self.pool.took_job(name)
 
 
 @pytest.fixture
@@ -91,7 +123,7 @@ def test_as_many_as_are_needed(world):
     assert len(world.cloud.alive) == 4  # those without work end by themselves
     assert len({order.token for order in world.cloud.orders}) == 4
     assert len({order.name for order in world.cloud.orders}) == 4
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
     world.maintain(4)
     assert world.cloud.alive == []
@@ -139,7 +171,7 @@ def test_a_new_machine_that_the_list_does_not_show_yet_is_not_ordered_twice(tmp_
     for _ in range(6):
         world.maintain()
         assert len(world.cloud.alive) == 4
-    world.fleet.close()
+    world.pool.close()
     assert (world.cloud.alive, len(world.cloud.orders)) == ([], 4)
 
 
@@ -157,7 +189,7 @@ def test_a_machine_that_hangs_is_replaced(world):
     world.maintain()
     world.all_work()
     hung = world.cloud.alive[0]
-    world.fleet.silent(hung)
+    world.pool.silent(hung)
     world.maintain()
     world.maintain()
     assert hung not in world.cloud.alive
@@ -169,7 +201,7 @@ def test_a_machine_that_outlives_its_time_is_ended(tmp_path):
     world = World(tmp_path, most=1, lifetime=HOUR)
     world.maintain(1)
     (name,) = world.cloud.alive
-    world.fleet.reported([name])
+    world.pool.reported([name])
     world.all_work()
     world.maintain(1, after=HOUR + LIST_LAG + 1)
     assert name not in world.cloud.alive
@@ -179,26 +211,24 @@ def test_a_machine_that_outlives_its_time_is_ended(tmp_path):
 
 
 def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
-    world.terms = replace(world.terms, order=lambda *given: world.fleet.interrupt() or order(*given))
+    world.order = lambda *given: world.pool.interrupt() or order(*given)
     world.take_up()
     before = world.time.now
     world.maintain(4, after=0)
-    assert world.fleet.alive == []
-    assert world.fleet.close()
+    assert world.counted == []
+    assert world.pool.close()
     assert (world.cloud.orders, world.ledger.spells, world.time.now) == ([], [], before)
 
 
 @pytest.mark.parametrize("lag", [0.0, 20.0, 60.0, LIST_LAG])
-@pytest.mark.parametrize("refused", [False, True])
-def test_close_ends_a_machine_that_lists_are_late_to_show(tmp_path, lag, refused):
+def test_close_ends_a_machine_that_lists_are_late_to_show(tmp_path, lag):
     world = World(tmp_path, most=1, lag=lag)
     world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
     world.maintain(1, after=0)
-    world.cloud.answers += [CloudDenied("no")] * 100 * refused
     before = world.time.now
-    assert world.fleet.close()
+    assert world.pool.close()
     assert (world.cloud.alive, world.ledger.alive) == ([], [])
-    assert world.time.now - before < (LIST_LAG + 10 if refused else 10)
+    assert world.time.now - before < LIST_LAG + 10
 
 
 def test_an_order_without_answer_is_sent_again_as_it_was(tmp_path):
@@ -218,11 +248,11 @@ def test_an_order_that_never_had_an_answer_is_found_in_the_list(tmp_path):
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (1, 1)
 
 
-def test_an_order_that_did_not_arrive_is_sent_until_it_does(tmp_path):
+def test_another_is_ordered_when_lists_do_not_show_one_whose_order_had_no_answer(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [unreachable()] * 10
-    for _ in range(4):
-        world.maintain(1)
+    for _ in range(5):
+        world.maintain(1, after=LIST_LAG + 1)
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (1, 1)
 
 
@@ -230,14 +260,15 @@ def test_close_finds_the_machine_whose_order_had_no_answer(tmp_path):
     world = World(tmp_path, most=1, lag=20.0)
     world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
     world.maintain(1)
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
 @pytest.mark.parametrize("together", [1, 8])
 def test_a_machine_that_ended_before_its_order_had_an_answer_is_replaced(tmp_path, together):
     world = World(tmp_path, most=2)
-    world.fleet = Fleet(world.cloud, world.terms, world.ledger, **world.times, together=together)
+    world.together = together
+    world.take_up()
     world.cloud.answers += [Lost(unreachable(), dies=True)]
     world.maintain(2)
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (2, 3)
@@ -269,9 +300,9 @@ def test_an_order_that_is_never_answered_is_given_up(tmp_path):
     world = World(tmp_path, most=1)
     world.cloud.answers += [unreachable("InternalError")] * 100
     world.maintain(1)
-    with pytest.raises(NoMachines, match="no machine was available for 30 minutes"):
+    with pytest.raises(LaunchFailed, match="no machine was available for 30 minutes"):
         world.maintain(1, after=PATIENCE + 1)
-    assert world.fleet.close()
+    assert world.pool.close()
 
 
 def test_patience_begins_when_a_machine_is_wanted(world):
@@ -279,21 +310,21 @@ def test_patience_begins_when_a_machine_is_wanted(world):
     world.maintain(0, after=PATIENCE + 1)
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
     world.maintain(4)
-    assert world.fleet.alive == []
+    assert world.counted == []
 
 
 def test_credentials_that_expire_while_an_order_is_sent_leave_no_machine(tmp_path):
     world = World(tmp_path, most=1, lag=20.0)
     world.cloud.answers += [Lost(CloudCredentials("ExpiredToken"))]
     world.maintain(1)
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
 def test_it_does_not_wait_for_ever(world):
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
     world.maintain()
-    with pytest.raises(NoMachines, match="no machine was available for 30 minutes"):
+    with pytest.raises(LaunchFailed, match="no machine was available for 30 minutes"):
         world.maintain(after=PATIENCE + 1)
 
 
@@ -319,7 +350,7 @@ def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, q
     for _ in range(3):
         world.all_work()
         lost = world.cloud.alive[0]
-        {"dies": world.cloud.dies, "hangs": world.fleet.silent, "stops": world.cloud.stops}[what](lost)
+        {"dies": world.cloud.dies, "hangs": world.pool.silent, "stops": world.cloud.stops}[what](lost)
         for _ in range(20):
             world.maintain(quota)
         assert lost not in world.cloud.alive
@@ -327,6 +358,18 @@ def test_a_quota_that_counts_machines_on_their_way_out_is_waited_for(tmp_path, q
     assert [text for text in world.said if "stopped responding" not in text] == [
         "quota reached; waiting until a machine has ended: VcpuLimitExceeded"
     ]
+
+
+def test_a_quota_that_counts_a_machine_that_ended_without_work_is_waited_for(tmp_path):
+    world = World(tmp_path, most=1, quota=1)
+    world.start(1)
+    world.all_work()
+    world.cloud.dies(*world.cloud.alive)
+    world.maintain(0)
+    world.maintain(1)
+    assert world.cloud.alive == []
+    world.maintain(1, after=60)
+    assert len(world.cloud.alive) == 1
 
 
 def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_path):
@@ -340,7 +383,7 @@ def test_a_quota_of_nothing_ends_the_search_though_a_machine_has_just_gone(tmp_p
         for _ in range(60):
             world.maintain(1)
 
-    with pytest.raises(NoMachines, match="no machine is available: VcpuLimitExceeded"):
+    with pytest.raises(LaunchFailed, match="no machine is available: VcpuLimitExceeded"):
         go_on()
 
 
@@ -352,7 +395,7 @@ def test_the_search_ends_where_no_machine_is_to_be_had(world, error):
     if isinstance(error, CloudCredentials):  # where they expired meanwhile, there may be a machine
         world.maintain()
         world.time.pass_by(LIST_LAG)
-    with pytest.raises(NoMachines, match=f"no machine is available: {error}"):
+    with pytest.raises(LaunchFailed, match=f"no machine is available: {error}"):
         world.maintain()
     assert len(world.cloud.orders) == 0
 
@@ -364,7 +407,7 @@ def test_credentials_that_expire_stop_nothing_that_runs(world):
     for _ in range(100):
         world.maintain()
     assert len(world.cloud.alive) == 4
-    assert world.said == ["cannot list the machines, retrying: ExpiredToken"]
+    assert world.said == ["no response, retrying: cannot list the machines: ExpiredToken"]
     world.cloud.dies(world.cloud.alive[0])
     world.maintain()
     assert len(world.cloud.alive) == 4
@@ -376,17 +419,16 @@ def test_what_close_cannot_end_it_names(world):
     world.cloud.no_lists += [CloudCredentials("ExpiredToken")] * 1000
     world.cloud.no_ends += [CloudCredentials("ExpiredToken")] * 1000
     before = world.time.now
-    assert not world.fleet.close()
+    assert not world.pool.close()
     assert world.time.now - before < 60
-    assert all(name in world.said[-1] for name in names)
-    assert "studio cloud gc" in world.said[-1]
+    assert world.said[-1] == f"could not confirm that these ended: {', '.join(names)} (ExpiredToken)"
 
 
 def test_close_tries_again(world):
     world.maintain()
     world.cloud.no_ends += [unreachable(), unreachable()]
     world.cloud.no_lists += [unreachable(), unreachable()]
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -397,7 +439,7 @@ def test_one_stale_list_loses_no_machine(world):
     world.start()
     world.cloud.stale = 1
     world.maintain()
-    assert len(world.fleet.alive) == len(world.cloud.alive) == len(world.cloud.orders) == 4
+    assert len(world.counted) == len(world.cloud.alive) == len(world.cloud.orders) == 4
 
 
 def test_close_ends_a_machine_that_lists_do_not_show_any_more(world):
@@ -405,15 +447,15 @@ def test_close_ends_a_machine_that_lists_do_not_show_any_more(world):
     forgotten = world.cloud.alive[0]
     world.cloud.forgotten.add(forgotten)
     world.maintain(1, after=LIST_LAG + 1)
-    assert forgotten not in world.fleet.alive
-    assert world.fleet.close()
+    assert forgotten not in world.counted
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
 def test_close_in_the_moment_of_a_stale_list(world):
     world.start(2)
     world.cloud.stale = 1
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -426,30 +468,42 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
     assert world.ledger.get(name).ended is not None
     world.cloud.stale = 0
     world.maintain(0, after=HOUR)
-    assert world.fleet.alive == [name]
-    assert world.fleet.spent == pytest.approx(0.36, rel=0.05)
+    assert world.counted == [name]
+    assert world.spent == pytest.approx(0.36, rel=0.05)
 
 
 @pytest.mark.parametrize("greeted", [True, False])
 def test_a_start_that_fails_is_seen_at_once(world, greeted):
-    """Before any list has shown the machine. One that greeted may have failed later, or not: the list decides."""
+    """Before any list has shown the machine."""
+    log = "ERROR: No such torhc\nstudio: a package was not installed\nstudio: the end, with exit code 1 after 9 s\n"
+
+    def fails():
+        (name,) = world.cloud.alive
+        world.logs[name] = log
+        world.pool.reported([name] if greeted else [])
+        world.cloud.forgotten.add(name)
+        world.cloud.dies(name)
+        world.maintain(1)
+        return name
+
     world.maintain(1)
-    (name,) = world.cloud.alive
-    world.logs[name] = "ERROR: No such torhc | studio: a package was not installed | studio: the end, with exit code 1"
-    world.fleet.reported([name] if greeted else [])
-    world.cloud.forgotten.add(name)
-    world.cloud.dies(name)
-    world.maintain(1)
-    assert (name in world.fleet.alive) == greeted
-    if not greeted:
-        assert world.said == [
-            f"{name} failed while it started: ERROR: No such torhc | studio: a package was not installed"
-        ]
-        (second,) = world.fleet.alive
-        world.logs[second] = world.logs[name]
-        world.cloud.dies(second)
-        with pytest.raises(NoMachines, match=r"correct requirements.txt, .*last lines of .*torhc"):
-            world.maintain(1)
+    name = fails()
+    assert name not in world.cloud.alive
+    assert len(world.cloud.alive) == 1
+    if greeted:  # a job that it had may still be found
+        world.maintain(1)
+    why = (
+        "a package cannot be installed there: correct requirements.txt, pyproject.toml or --python-pkg, and start the "
+    )
+    why += "search anew; ERROR: No such torhc | studio: a package was not installed"
+    assert world.said == [f"{name} ended before it ran an experiment: {why}"]
+
+    def fail_again():
+        fails()
+        world.maintain(1)
+
+    with pytest.raises(LaunchFailed, match=f"2 workers in a row failed .*; no more are started: {why[:60]}"):
+        fail_again()
 
 
 # --- faults of this computer ------------------------------------------------------------------------------------------
@@ -457,7 +511,7 @@ def test_a_start_that_fails_is_seen_at_once(world, greeted):
 
 def test_a_mute_machine_that_cannot_be_ended_counts_until_it_is(tmp_path):
     world = World(tmp_path, most=3)
-    world.maintain(1)
+    world.start(1)
     world.cloud.no_ends.append(unreachable())
     world.maintain(3, after=SILENT + 1)
     assert world.cloud.most == 3
@@ -468,15 +522,15 @@ def test_a_mute_machine_that_cannot_be_ended_counts_until_it_is(tmp_path):
 def test_one_refusal_after_a_time_without_network_is_not_the_end_of_a_close(world):
     world.start(1)
     world.cloud.no_ends += [*[unreachable()] * 20, CloudDenied("no")]
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
-def test_a_fleet_that_orders_nothing_ends_what_it_finds(world):
-    """As `close` does for a search that only moved away: it has no offers."""
+def test_a_launcher_that_orders_nothing_ends_what_it_finds(world):
+    """As `close` does for a search that only moved away."""
     world.start(1)
-    times = {"clock": world.time, "wall": world.time.wall, "sleep": world.time.sleep}
-    assert Fleet(world.cloud, Terms("digits-1a2b"), Ledger(), **times).close()
+    world.take_up(plan=None)
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -487,7 +541,7 @@ def test_a_disk_that_is_full_keeps_no_machine_alive(tmp_path):
     stranger = replace(world.cloud.orders[0], name="studio-of-yesterday", token="another")
     world.cloud.launch(stranger)
     (tmp_path / "project").rename(tmp_path / "gone")  # nothing can be written there any more
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
     assert world.ledger.alive == []
 
@@ -501,7 +555,7 @@ def test_a_clock_that_is_set_ends_no_machine_and_stops_no_close(world, hours):
     world.maintain(2)
     assert world.cloud.alive == there
     world.cloud.no_ends += [unreachable()] * 3
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -510,10 +564,12 @@ def test_a_clock_that_is_set_back_while_it_closes(world):
     world.cloud.no_ends += [unreachable()] * 3
 
     def sleep(seconds):
-        world.time.sleep(seconds)
+        world.time.now += seconds
         world.time.set_by = -HOUR
 
-    assert Fleet(world.cloud, world.terms, world.ledger, clock=world.time, wall=world.time.wall, sleep=sleep).close()
+    world.time.sleep = sleep
+    world.take_up()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -528,10 +584,10 @@ def test_two_barren_machines_end_the_search(world):
     world.maintain(2)
     assert len(world.cloud.alive) == 2  # one may have bad luck
     world.cloud.dies(second)
-    with pytest.raises(NoMachines, match="2 machines in a row failed before they ran an experiment") as caught:
+    with pytest.raises(LaunchFailed, match="2 workers in a row failed before they ran an experiment") as caught:
         world.maintain(2)
     assert "studio: not installed: no-such-package" in str(caught.value)
-    world.fleet.close()
+    world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -539,7 +595,7 @@ def test_barren_machines_without_a_log(world):
     world.start(2)
     for name in world.cloud.alive:
         world.cloud.dies(name)
-    with pytest.raises(NoMachines, match="left no log; check that its account can write to the bucket"):
+    with pytest.raises(LaunchFailed, match="left no log; check that its account can write to the bucket"):
         world.maintain(2)
 
 
@@ -549,7 +605,7 @@ def spot_order(*given):
 
 @pytest.mark.parametrize("log", ["", *[f"studio: the end, with exit code {code} after 60 s" for code in (0, 143)]])
 def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(world, log):
-    world.terms = replace(world.terms, order=spot_order)
+    world.order = spot_order
     world.take_up()
 
     def are_taken(times):
@@ -559,34 +615,34 @@ def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(wor
             world.logs[name] = log
             world.cloud.dies(name)
 
-    are_taken(TAKEN - 1)
+    are_taken(MAX_TAKEN - 1)
     world.start(1)
     world.all_work()
     world.cloud.dies(*world.cloud.alive)
-    are_taken(TAKEN - 1)
+    are_taken(MAX_TAKEN - 1)
     world.start(1)
-    with pytest.raises(NoMachines, match="6 machines in a row failed before they ran an experiment"):
+    with pytest.raises(LaunchFailed, match="6 workers in a row failed before they ran an experiment"):
         are_taken(2)
 
 
 def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
-    world.terms = replace(world.terms, order=spot_order)
+    world.order = spot_order
     world.take_up()
     world.start(2)
     for name in world.cloud.alive:
         world.logs[name] = "studio: cannot fetch wheels/1/a.whl\nstudio: the end, with exit code 1 after 12 s\n"
         world.cloud.dies(name)
-    with pytest.raises(NoMachines, match=r"2 machines in a row failed before they ran an experiment.* cannot fetch"):
+    with pytest.raises(LaunchFailed, match=r"2 workers in a row failed before they ran an experiment.* cannot fetch"):
         world.maintain(2)
 
 
 def test_machines_that_never_say_a_word(world):
-    world.maintain(2)
+    world.start(2)
     world.maintain(2, after=SILENT + 1)
     assert "has not reported for 20 minutes; ending it" in world.said[0]
-    with pytest.raises(NoMachines):
+    with pytest.raises(LaunchFailed):
         world.maintain(2)
-    world.fleet.close()
+    world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -603,7 +659,7 @@ def test_machines_that_found_no_work_are_not_barren(world):
     for _ in range(5):
         world.maintain(1, waiting=False)
         world.maintain(1, waiting=False)
-        world.fleet.reported(world.cloud.alive)
+        world.pool.reported(world.cloud.alive)
         world.cloud.dies(world.cloud.alive[0])
     world.maintain(1, waiting=False)
     assert len(world.cloud.alive) == 1
@@ -638,7 +694,7 @@ def test_a_cap_that_pays_for_fewer(tmp_path):
 
 def test_a_cap_that_pays_for_nothing(tmp_path):
     world = World(tmp_path, max_cost=0.01)
-    with pytest.raises(CostReached, match=r"\$0.00 of \$0.01 is spent; the rest does not pay for another machine"):
+    with pytest.raises(EndSearch, match=r"\$0.00 of \$0.01 is spent; the rest does not pay for another machine"):
         world.maintain()
     assert world.cloud.alive == []
 
@@ -646,9 +702,9 @@ def test_a_cap_that_pays_for_nothing(tmp_path):
 def test_the_cap_ends_the_search(tmp_path):
     world = World(tmp_path, max_cost=0.36 * 2, most=1)
     world.maintain(1)
-    with pytest.raises(CostReached, match="--max-cost"):
+    with pytest.raises(EndSearch, match="--max-cost"):
         world.work_for(hours=10)
-    assert 0.36 * 2 * 0.8 < world.fleet.spent <= 0.36 * 2 + 1e-9
+    assert 0.36 * 2 * 0.8 < world.spent <= 0.36 * 2 + 1e-9
 
 
 def test_what_outlives_its_time_goes_on_costing(tmp_path):
@@ -658,24 +714,23 @@ def test_what_outlives_its_time_goes_on_costing(tmp_path):
     world.cloud.no_ends += [unreachable()] * 100
     for _ in range(20):
         world.maintain(0, after=HOUR / 5)
-    assert world.fleet.spent == pytest.approx(4 * 0.36, rel=0.05)
+    assert world.spent == pytest.approx(4 * 0.36, rel=0.05)
     world.cloud.dies(world.cloud.alive[0])
     world.time.pass_by(9 * HOUR)
     world.take_up()
     world.maintain(0)
-    assert world.fleet.spent == pytest.approx(4 * 0.36, rel=0.05)  # until it was seen last
+    assert world.spent == pytest.approx(4 * 0.36, rel=0.05)  # until it was seen last
 
 
 def test_spot_machines_count_with_what_they_can_have_cost(tmp_path):
     world = World(tmp_path, most=1, lifetime=HOUR, max_cost=0.5)
-    world.terms = replace(world.terms, rate=lambda offer: Rate(0.1, 0.4))
-    world.take_up()
+    world.take_up(replace(world.plan, offers=[replace(OFFERS[0], spot=0.1, on_demand=0.4)], spot=True))
     world.start(1)
     world.all_work()
     world.time.pass_by(HOUR)
     world.end_those_whose_time_is_over()
     world.time.pass_by(60)  # lists show it no more
-    with pytest.raises(CostReached, match=r"\$0.10 of \$0.50 is spent \(up to \$0.40, if prices rose\)"):
+    with pytest.raises(EndSearch, match=r"\$0.10 of \$0.50 is spent \(up to \$0.40, if prices rose\)"):
         world.maintain(1, after=60)
     assert world.cloud.alive == []
 
@@ -691,11 +746,11 @@ def test_what_earlier_sessions_spent_counts(tmp_path):
     world = World(tmp_path, max_cost=100.0)
     world.maintain()
     world.time.pass_by(HOUR)
-    world.fleet.close()
-    before = world.fleet.spent
+    world.pool.close()
+    before = world.spent
     assert before == pytest.approx(4 * 0.36, rel=0.05)
     world.take_up()
-    assert world.fleet.spent == pytest.approx(before)
+    assert world.spent == pytest.approx(before)
 
 
 # --- drivers that are killed, and interrupts --------------------------------------------------------------------------
@@ -707,7 +762,7 @@ def test_the_next_driver_takes_the_machines_over(world):
     world.take_up()
     world.maintain()
     assert world.cloud.alive == there
-    world.fleet.close()
+    world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -724,8 +779,7 @@ def test_machines_that_ended_between_two_drivers_are_replaced_and_paid(world):
 
 def test_more_than_wanted_are_ended(world):
     world.maintain()
-    world.terms = Terms(*[*vars(world.terms).values()][:4], 2, 3600)
-    world.take_up()
+    world.take_up(replace(world.plan, machines=2))
     world.maintain()
     assert len(world.cloud.alive) == 2
 
@@ -734,7 +788,7 @@ def test_machines_of_others_are_left_alone(world):
     other = Order("other-9z", "studio-other-1", "t", "small", "zone-a", None, 1, False, 60, "", "")
     world.cloud.launch(other)
     world.maintain()
-    world.fleet.close()
+    world.pool.close()
     assert world.cloud.alive == ["studio-other-1"]
 
 
@@ -748,7 +802,7 @@ def test_an_interrupt_at_each_order_leaves_nothing(tmp_path, answer, at, killed)
         world.maintain()
     if killed:
         world.take_up()
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -756,16 +810,17 @@ def test_an_interrupt_while_an_order_is_sent_again(world):
     world.cloud.answers += [Lost(unreachable()), KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
         world.maintain()
-    assert world.fleet.close()
+    assert world.pool.close()
     assert world.cloud.alive == []
 
 
 def test_several_orders_at_a_time(tmp_path):
     world = World(tmp_path, most=8)
-    fleet = Fleet(world.cloud, world.terms, world.ledger, clock=world.time, wall=world.time.wall, together=8)
-    fleet.maintain(8)
+    world.together = 8
+    world.take_up()
+    world.maintain(8)
     assert len(world.cloud.alive) == 8
-    fleet.close()
+    world.pool.close()
     assert world.cloud.alive == []
 
 
@@ -799,7 +854,7 @@ class Whatever(RuleBasedStateMachine):
         self.world.end_those_whose_time_is_over()
         try:
             self.world.maintain(needed, after=0.0, waiting=waiting)
-        except (NoMachines, CostReached, KeyboardInterrupt):
+        except (LaunchFailed, EndSearch, KeyboardInterrupt):
             pass
 
     @rule(answers=st.lists(ANSWERS, max_size=6))
@@ -818,14 +873,13 @@ class Whatever(RuleBasedStateMachine):
     def a_machine(self, data, what):
         if alive := self.world.cloud.alive:
             name = data.draw(st.sampled_from(alive))
-            fleet, cloud = self.world.fleet, self.world.cloud
-            does = {"dies": cloud.dies, "stops": cloud.stops, "works": fleet.took_job, "hangs": fleet.silent}
-            does.get(what, lambda name: fleet.reported([name]))(name)
+            pool, cloud = self.world.pool, self.world.cloud
+            does = {"dies": cloud.dies, "stops": cloud.stops, "works": pool.took_job, "hangs": pool.silent}
+            does.get(what, lambda name: pool.reported([name]))(name)
 
     @rule()
     def the_driver_is_killed(self):
-        world = self.world
-        world.fleet = Fleet(world.cloud, world.terms, self.ledger, **world.times)
+        self.world.take_up()
 
     @rule()
     def lifetimes_end(self):
@@ -841,17 +895,17 @@ class Whatever(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_may_be_spent(self):
-        assert self.world.fleet.spent <= 5.0 + 1e-9
+        assert self.world.spent <= 5.0 + 1e-9
         assert committed(self.ledger.spells, self.world.time.wall()) <= 5.0 + 1e-9
 
     def teardown(self):
         cloud = self.world.cloud
         cloud.answers.clear()
-        assert self.world.fleet.close() or cloud.no_lists or cloud.no_ends
+        assert self.world.pool.close() or cloud.no_lists or cloud.no_ends
         cloud.no_lists.clear()
         cloud.no_ends.clear()
         self.the_driver_is_killed()
-        assert self.world.fleet.close()
+        assert self.world.pool.close()
         assert cloud.made == {}
         assert self.ledger.alive == []
 
