@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.errors import BadInput, StudioError
+from studio.errors import BadInput
 from studio.experiment import Experiment, ranked
 from studio.format import assignments
 from studio.project.project import Project
@@ -66,8 +66,10 @@ def _chosen(rated: Sequence[Experiment]) -> list[Experiment]:
 
 
 def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any] | None, str]:
-    """Return the values that the script has where those of `space` go; or None, and which of them is not known or no part
-    of its range."""
+    """Return the values that the script has where those of `space` go; or None, and which of them is not known.
+
+    Raises BadInput for a value that is no part of its range.
+    """
     values: dict[str, Any] = {}
     for parameter in space:
         name, place = parameter.name, places.get(parameter.name)
@@ -79,13 +81,13 @@ def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any
         for candidate in (value, parse_literal(value)) if isinstance(value, str) else (value,):
             try:
                 parameter.to_unit(candidate)
-            except StudioError as error:
-                reason = str(error)
+            except BadInput as error:
+                outside = error
                 continue
             values[name] = candidate
             break
         else:
-            return None, reason
+            raise outside
     return space.checked(values), ""
 
 

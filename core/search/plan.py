@@ -3,6 +3,7 @@
 settings --make_plan--> Plan --run_of(suggestion)--> Run
 """
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -215,10 +216,13 @@ def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
 
 def learn_from_others(plan: Plan) -> None:
     """Take in the results of other projects, for a new search: one that goes on has them in its record."""
-    if plan.settings.learn_from and not plan.optimizer.takes_known:
+    if not plan.settings.learn_from:
+        return
+    if not plan.optimizer.takes_known:
         raise BadInput(f"--learn-from: {plan.optimizer.name} learns from what it asked for alone; take auto")
-    own, _ = own_values(plan.substitution.places, plan.space)
-    own = own or plan.space.values(np.full(plan.space.dimensions, 0.5))
+    own = plan.space.values(np.full(plan.space.dimensions, 0.5))
+    with contextlib.suppress(BadInput):  # outside of the ranges
+        own = own_values(plan.substitution.places, plan.space)[0] or own
     for name in plan.settings.learn_from:
         known, line = learned(name, plan.space, plan.metric.name, plan.sign, own)
         plan.known += known
@@ -229,10 +233,10 @@ def _begin_with_own_values(plan: Plan) -> None:
     """The script's own values are the first of those that the search starts from, where it is no grid."""
     if plan.optimizer.grid or plan.settings.no_baseline or not plan.space.dimensions:
         return
-    plan.baseline, plan.no_baseline = own_values(plan.substitution.places, plan.space)
-    if " is outside " in plan.no_baseline:
-        plan.notices.append(f"does not begin with the script's own values: {plan.no_baseline}")
-        plan.no_baseline = ""
+    try:
+        plan.baseline, plan.no_baseline = own_values(plan.substitution.places, plan.space)
+    except BadInput as error:
+        plan.notices.append(f"does not begin with the script's own values: {error}")
     if plan.baseline is not None:
         plan.starts = [plan.baseline, *(values for values in plan.starts if values != plan.baseline)]
 

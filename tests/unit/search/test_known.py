@@ -1,5 +1,7 @@
 """What a search knows before its first suggestion: the script's own values, and the results of earlier projects."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -71,11 +73,21 @@ def test_the_environment_of_today(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("text", "ranges", "reason"),
+    [
+        ("lr = 5.0\nprint(lr)", {"lr": "0.01:1:l"}, "hyperparameter lr: 5.0 is outside 0.01:1.0"),
+        ("m = Tree(max_depth=None)", {"max_depth": "1:8:i"}, "hyperparameter max_depth: None is outside 1.0:8.0"),
+        ("m = SVC(kernel='rbf')", {"kernel": "a,b"}, "hyperparameter kernel: 'rbf' is not one of 'a', 'b'"),
+    ],
+)
+def test_a_value_outside_its_range_is_bad_input(text, ranges, reason):
+    with pytest.raises(BadInput, match=f"^{re.escape(reason)}$"):
+        own(text, ranges)
+
+
+@pytest.mark.parametrize(
     ("text", "arguments", "ranges", "reason"),
     [
-        ("lr = 5.0\nprint(lr)", [], {"lr": "0.01:1:l"}, "hyperparameter lr: 5.0 is outside 0.01:1.0"),
-        ("m = Tree(max_depth=None)", [], {"max_depth": "1:8:i"}, "hyperparameter max_depth: None is outside 1.0:8.0"),
-        ("m = SVC(kernel='rbf')", [], {"kernel": "a,b"}, "hyperparameter kernel: 'rbf' is not one of 'a', 'b'"),
         ("print(1)", ["--lr={lr}"], {"lr": "0.01:1:l"}, "no source shows the value of lr"),
         (ARGPARSE, [], {"depth": "1:8:i"}, "no source shows the value of depth"),
         (
