@@ -177,7 +177,10 @@ def _not_a_grid(given: RangeText) -> RangeError:
     if asked.length or "a" in asked.flags:
         return given.error("an array hyperparameter needs an optimizer such as cma (`--optimizer=cma`), not a grid")
     instead = given.write(_as_grid(asked))
-    return given.error(f"that is a range for optimizers such as cma (`--optimizer=cma`); write {instead} for a grid")
+    if asked.in_order[0] != asked.low:
+        search = f"{given.name}={asked.high.text}:{asked.low.text}:{asked.flags}"
+        return given.error(f"the lower end comes first, as in {search}; write {instead} for a grid")
+    return given.error(f"that is a range for a search (`--optimizer=auto`); write {instead} for a grid")
 
 
 def _as_grid(asked: OptimizerRange) -> str:

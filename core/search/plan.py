@@ -36,7 +36,7 @@ from studio.settings import (
     sign_of,
     unread_metric,
 )
-from studio.space import Choice, Constant, Space, Suggestion
+from studio.space import Choice, Constant, Real, Space, Suggestion
 from studio.system.machine import usable_cpus, visible_gpus
 
 
@@ -135,7 +135,7 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
         notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
     chosen_options = options.convert_options(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
-    settings, backend = place(settings, host)
+    settings, backend = resolve_backend(settings, host)
     metric = parse_metric(settings.metric)
     artifacts = read_artifacts(settings, source)
     settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
@@ -196,7 +196,7 @@ def program_of(settings: Settings, source: Path, command: Command | None = None)
     return Program.at(source, command.script, command.arguments, env=env, more=more, command=command.argv)
 
 
-def place(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
+def resolve_backend(settings: Settings, host: Host) -> tuple[Settings, type[Backend]]:
     """Return `settings` with backend, its options and the number of slots resolved, and the backend's class."""
     name, colon, where = settings.backend.partition(":")
     backend, given = host.backend(name), dict(settings.backend_options)
@@ -245,11 +245,17 @@ def _begin_with_own_values(plan: Plan) -> None:
 
 
 def _check_literals(plan: Plan) -> None:
-    """Write every value that is not a number into the script once, to find errors before anything runs."""
+    """Check the values of lists and the middle of ranges against what the script declares, and write every value that is
+    not a number into it once, to find errors before anything runs."""
     values = plan.space.values(np.full(plan.space.dimensions, 0.5))
     for parameter in plan.space:
+        place = plan.substitution.places.get(parameter.name)
+        if place is not None and isinstance(parameter, Real):
+            place.check(values[parameter.name])
         if isinstance(parameter, Choice | Constant):
             for value in parameter.values if isinstance(parameter, Choice) else [parameter.value]:
+                if place is not None:
+                    place.check(value)
                 if not isinstance(value, int | float):
                     plan.substitution.changes({**values, parameter.name: value})
 

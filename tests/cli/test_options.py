@@ -13,7 +13,7 @@ from studio.errors import BadInput
 from studio.host import backend_fields, create_host
 from studio.interfaces import Backend
 from studio.options import option
-from studio.search.plan import place
+from studio.search.plan import resolve_backend
 from studio.settings import OPTIONS, RESUME_OPTIONS, command_line, make_settings
 from studio.testing.fakes import fake_backend
 
@@ -102,10 +102,10 @@ def test_so_do_the_options_of_every_backend(name, parse, host):
     script, arguments, given, _ = parse(
         f"--backend={name}", *(word for field in fields.values() for word in words(field)), "train.py"
     )
-    settings, _ = place(make_settings(script, arguments, **given), host)
+    settings, _ = resolve_backend(make_settings(script, arguments, **given), host)
     assert set(settings.backend_options) == set(fields)
     script, arguments, given, _ = parse(*command_line(settings, fields)[2:])
-    assert place(make_settings(script, arguments, **given), host)[0] == settings
+    assert resolve_backend(make_settings(script, arguments, **given), host)[0] == settings
 
 
 def test_an_option_of_another_backend_is_refused_with_those_that_take_it(parse):

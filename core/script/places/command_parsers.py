@@ -45,13 +45,16 @@ def argparse(program: Program, source: Source) -> Iterator[Option]:
             negative = f"--no-{spellings[0].lstrip('-')}"
             yield Option(tuple(spellings), names, source, call.node, default, "pair", negative, front=front)
         elif action in ("", "store", "append", "extend"):
-            is_bool = dotted(call.keyword("type")) == "bool"
+            kind = type_name(call.keyword("type"))
             nargs = text_of(call.keyword("nargs")) or ("2" if call.keyword("nargs") is not None else "")
-            style: Style = "bool" if is_bool else " " if nargs in ("+", "*") else "="
+            style: Style = "bool" if kind == "bool" else " " if nargs in ("+", "*") else "="
             choices = call.keyword("choices")
+            own = (
+                listed(choices) if kind in ("", "int", "float", "str") else ()
+            )  # else of what `type` makes of the text
             yield Option(
-                tuple(spellings), names, source, call.node, default, style, front=front, choices=listed(choices),
-                bounds=_bounds(choices), required=is_required(call),
+                tuple(spellings), names, source, call.node, default, style, front=front, choices=own,
+                bounds=_bounds(choices), whole=kind == "int" and not nargs, required=is_required(call),
             )  # fmt: skip
 
 
@@ -82,6 +85,7 @@ def click(program: Program, source: Source) -> Iterator[Option]:
                 front=group,
                 choices=_click_choices(call.keyword("type")),
                 bounds=_bounds(call.keyword("type")),
+                whole=type_name(call.keyword("type")) in ("int", "INT", "IntRange"),
                 required=is_required(call),
             )
 
@@ -109,7 +113,8 @@ def absl(program: Program, source: Source) -> Iterator[Option]:
         if name:
             default = given[1] if len(given) > 1 else call.keyword("default")
             choices = listed(given[2]) if len(given) > 2 and call.last.lower() == "define_enum" else ()
-            yield Option((f"--{name}",), (name,), source, call.node, default, choices=choices)
+            whole = call.last.lower() == "define_integer"
+            yield Option((f"--{name}",), (name,), source, call.node, default, choices=choices, whole=whole)
 
 
 def docopt(program: Program, source: Source) -> Iterator[Option]:
@@ -190,6 +195,11 @@ def _click_choices(node: cst.BaseExpression | None) -> tuple[object, ...]:
     if isinstance(node, cst.Call) and dotted(node.func).rpartition(".")[2] == "Choice" and node.args:
         return listed(node.args[0].value)
     return ()
+
+
+def type_name(node: cst.BaseExpression | None) -> str:
+    """Return `int` for `int` and `"int"`, `INT` for `click.INT`, `IntRange` for a call of it; `?` for another expression."""
+    return "" if node is None else text_of(node) or dotted(node).rpartition(".")[2] or "?"
 
 
 def is_required(call: Call) -> bool:

@@ -42,6 +42,7 @@ class Option:
     front      belongs before a subcommand
     choices    the values that it takes, where they are listed
     bounds     the least and the greatest number that it takes, where they are named
+    whole      whether it takes whole numbers alone
     required   whether the program does not start without it
     within     the parts around the last one of a nested name: `optim` of `--optim.lr`
     """
@@ -58,6 +59,7 @@ class Option:
     value: object = UNKNOWN  # the default if it is not a constant in the text
     choices: tuple[object, ...] = ()
     bounds: Bounds = (None, None)
+    whole: bool = False
     required: bool = False
 
 
@@ -122,6 +124,7 @@ def place_of_option(option: Option) -> Place:
         scale=scale,
         choices=option.choices,
         bounds=option.bounds,
+        whole=option.whole,
         required=option.required,
         also=tuple(known_as(name) for name in option.names[1:]),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from studio.errors import SubstitutionError
+from studio.experiment import plain
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Place:
     scale     "flag" for a place that is on or off, "running" for a variable that is added to, or multiplied
     choices   the values that the script takes there, where it names them
     bounds    the least and the greatest number that the script takes there, where it names them
+    whole     whether the script takes whole numbers alone there
     required  whether the script does not start without it
     varies    whether other values than `value` stand there, too: reads of a variable with two constants
     """
@@ -96,6 +98,7 @@ class Place:
     varies: bool = False
     choices: tuple[object, ...] = ()
     bounds: Bounds = (None, None)
+    whole: bool = False
     required: bool = False
     address: str = ""  # the shortest form that selects it among the places of its script
 
@@ -108,12 +111,25 @@ class Place:
         """Identity of the place within its program."""
         return self.kind, self.file, self.line, self.within, self.name, tuple(edit.start for edit in self.edits)
 
+    def check(self, value: object) -> None:
+        """Raise SubstitutionError for a value that the script would refuse here, by what it declares."""
+        value = plain(value)
+        if self.whole and type(value) is not int:
+            raise SubstitutionError(f"{self} takes whole numbers, not {value!r:.12}; for a range of them write 1:8:i")
+        if self.choices and not any(value == one or _alike(value, one) for one in self.choices):
+            raise SubstitutionError(f"{self} takes {', '.join(map(repr, self.choices))}, not {value!r}; search these")
+
     def put(self, value: object, draft: Draft) -> None:
         """Put `value` here. SubstitutionError for a value that does not fit."""
+        self.check(value)
         for edit in self.edits:
             draft.edits.append((edit, edit.write(value)))
         if self.give is not None:
             self.give(value, draft)
+
+
+def _alike(value: object, choice: object) -> bool:
+    return str(value).casefold() == str(choice).casefold()
 
 
 def apply_edits(texts: Mapping[str, str], edits: list[tuple[Edit, str]]) -> dict[str, str]:

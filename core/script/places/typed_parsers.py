@@ -76,7 +76,7 @@ def typer(program: Program, source: Source) -> Iterator[Option]:
                 tuple(spellings) or (plain,), (parameter.name,), source, parameter.node, default, style, negative,
                 front="callback" in marks, choices=_choices(source, parameter.annotation),
                 bounds=(number(option.keyword("min")), number(option.keyword("max"))) if option else (None, None),
-                required=default is None or isinstance(default, cst.Ellipsis),
+                whole=_is_int(parameter.annotation), required=default is None or isinstance(default, cst.Ellipsis),
             )  # fmt: skip
 
 
@@ -111,7 +111,15 @@ def tap(program: Program, source: Source) -> Iterator[Option]:
                 style: Style = (
                     ("off" if default is not None and constant(default) is True else "on") if is_bool else "="
                 )
-                yield Option((f"--{field.name}",), (field.name,), source, field.node, default, style)
+                yield Option(
+                    (f"--{field.name}",),
+                    (field.name,),
+                    source,
+                    field.node,
+                    default,
+                    style,
+                    whole=_is_int(field.annotation),
+                )
 
 
 def lightning(program: Program, source: Source) -> Iterator[Option]:
@@ -259,8 +267,9 @@ def _one(
     negative = (f"{head}.no-{last}" if head else f"--no-{last.lstrip('-')}") if made == "pair" else ""
     spellings = tuple(dict.fromkeys([spelling, other]))
     yield Option(
-        spellings, (name,), source, node, default, made, negative, within=within, choices=_choices(source, annotation)
-    )
+        spellings, (name,), source, node, default, made, negative, within=within, choices=_choices(source, annotation),
+        whole=_is_int(annotation),
+    )  # fmt: skip
 
 
 def _class_name(annotation: cst.BaseExpression | None) -> str:
@@ -292,6 +301,14 @@ def _choices(source: Source, annotation: cst.BaseExpression | None) -> tuple[obj
             values = [constant(field.value) for field in found.fields if field.value is not None]
             return tuple(values) if values and all(isinstance(value, str) for value in values) else ()
     return ()
+
+
+def _is_int(annotation: cst.BaseExpression | None) -> bool:
+    """Return whether an annotation takes whole numbers alone: `int`, `Annotated[int, …]`."""
+    if isinstance(annotation, cst.Subscript) and dotted(annotation.value).rpartition(".")[2] == "Annotated":
+        first = annotation.slice[0].slice
+        return isinstance(first, cst.Index) and _is_int(first.value)
+    return annotation is not None and dotted(annotation) == "int"
 
 
 def _is_bool(annotation: cst.BaseExpression | None) -> bool:

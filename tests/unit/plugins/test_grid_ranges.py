@@ -193,6 +193,7 @@ def test_the_decimal_context_of_the_program_does_not_matter():
         "0:1000000:i": "`x=0:100000:1000000`",
         "1:1000:li": "`x=1,10,100,1000`",
         "5:5:u": "`x=5`",
+        "0.1:0.01:l": "the lower end comes first, as in x=0.01:0.1:l; write `x=0.01:l5:0.1` for a grid",
         "0:1:10:urla": "array hyperparameter needs an optimizer such as cma",
         "0:1:a": "array hyperparameter",
         "0:1:10:ul": "array hyperparameter",

@@ -422,6 +422,31 @@ def test_what_the_user_should_know_is_said(text, note):
     assert [note in notice for notice in notices] == ([True] if note else [])
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "fits", "unfit", "message"),
+    [
+        (HEAD + "p.add_argument('--n', type=int, default=3)", "n", [1, -2], [0.5, 2.0, True, "x"], "takes whole numbers"),
+        (HEAD + "p.add_argument('--n', default=3)", "n", [1, 0.5, "x"], [], ""),
+        (HEAD + "p.add_argument('--n', type=int, nargs='+')", "n", ["1 2"], [], ""),
+        (HEAD + "p.add_argument('--k', choices=['a', 'b'])", "k", ["a", "b"], ["c", 1], "takes 'a', 'b', not "),
+        (HEAD + "p.add_argument('--k', type=float, choices=[1, 2.5])", "k", [1, 1.0, 2.5], [2], "takes 1, 2.5, not 2"),
+        (HEAD + "p.add_argument('--k', type=by_name, choices=[A, B])", "k", ["a"], [], ""),
+        (HEAD + "p.add_argument('--k', type=by_name, choices=['x'])", "k", ["a"], [], ""),
+        ("import click\n@click.option('--n', type=click.INT)\ndef f(n): pass", "n", [1], [0.5], "takes whole numbers"),
+        ("import click\n@click.option('--k', type=click.Choice(['A'], case_sensitive=False))\ndef f(k): pass", "k", ["a"], ["b"], "'A'"),
+        ("import typer\ndef main(n: int = 3, lr: float = 1): pass\ntyper.run(main)", "n", [1], [0.5], "takes whole numbers"),
+        ("from absl import flags\nflags.DEFINE_integer('n', 3, '')", "n", [1], [0.5], "takes whole numbers"),
+        ("n = 3\nprint(n)", "n", [0.5], [], ""),
+    ],
+)  # fmt: skip
+def test_a_value_that_the_script_would_refuse_is_refused(text, name, fits, unfit, message):
+    for value in fits:
+        written({"train.py": text}, name, value)
+    for value in unfit:
+        with pytest.raises(SubstitutionError, match=re.escape(message)):
+            written({"train.py": text}, name, value)
+
+
 def test_an_array_in_brackets_is_the_path_of_its_file():
     substitution = Substitution(program({"train.py": ""}, ["{w}"]), ["w"], ["w"])
     assert substitution.write({"w": None}, {"w": "/tmp/w.npy"}).arguments == ["/tmp/w.npy"]
