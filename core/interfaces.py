@@ -1,5 +1,6 @@
 """Interfaces that plugins implement: `Optimizer`, `Backend` and `MetricReader`."""
 
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
@@ -81,7 +82,12 @@ class Optimizer(ABC):
         """Return whether this optimizer has one of `ABILITIES`."""
         if ability == "reports":
             return cls.report is not Optimizer.report
-        return ability in inspect.signature(cls.tell).parameters
+        return ability in _parameters(cls.tell)
+
+
+@functools.cache  # asked for each experiment
+def _parameters(method: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(method).parameters)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Real(Parameter):
         """Return the values at `u`, elementwise, any shape."""
         if not self.unconstrained:
             u = np.clip(u, 0.0, 1.0)
-        low, high = self._scaled_ends()
+        low, high = self._scaled_ends
         with np.errstate(over="ignore"):
             values = self._unscale(low + u * (high - low))
         if self.unconstrained:
@@ -91,10 +91,11 @@ class Real(Parameter):
     def encode(self, values: NDArray[Any]) -> Floats:
         """Return the coordinates of `values`, elementwise, any shape."""
         values = self._checked(values)
-        low, high = self._scaled_ends()
+        low, high = self._scaled_ends
         u = (self._scale(values) - low) / (high - low)
         return u if self.unconstrained else np.clip(u, 0.0, 1.0)
 
+    @functools.cached_property
     def _scaled_ends(self) -> tuple[float, float]:
         ends = self._scale(np.array([self.low, self.high]))
         return float(ends[0]), float(ends[1])
@@ -144,7 +145,7 @@ class Integer(Real):
     def decode(self, u: Floats) -> NDArray[Any]:
         if not self.unconstrained:
             u = np.clip(u, 0.0, 1.0)
-        low, high = self._scaled_ends()
+        low, high = self._scaled_ends
         with np.errstate(over="ignore"):
             values = np.floor(self._unscale(low + u * (high - low)) + 0.5)
         if self.unconstrained:
@@ -153,6 +154,7 @@ class Integer(Real):
             values = np.clip(values, self.low, self.high)
         return values.astype(np.int64)
 
+    @functools.cached_property
     def _scaled_ends(self) -> tuple[float, float]:
         ends = self._scale(np.array([self.low - 0.5, self.high + 0.5]))
         return float(ends[0]), float(ends[1])

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from studio.errors import StoreError
 from studio.execution.log_cap import open_regular
@@ -192,6 +192,9 @@ class Row(NamedTuple):
     memory: int | None = None
 
 
+_SHARED: dict[str, Status] = {status: status for status in get_args(Status)}  # one text for all experiments
+
+
 def read_rows(connection: sqlite3.Connection, chosen: Iterable[int] | None = None) -> Iterator[Row]:
     """Yield experiments, all or those with the `chosen` numbers, in order of number."""
     which, given = ("", ()) if chosen is None else (_CHOSEN, (json.dumps(list(chosen)),))
@@ -219,6 +222,7 @@ def read_rows(connection: sqlite3.Connection, chosen: Iterable[int] | None = Non
             status = _journal_status(bool(told), fitness, bool(pruned))
             of_attempt = [told_at and asked_at, told_at, told_after, None, None, None, fitness]
         started, finished, duration, exit_code, reason, failure, value = of_attempt
+        status = _SHARED.get(status, status)
         fitness = fitness if status == "completed" else None
         when = (started, finished, duration)
         how: tuple[Any, ...] = (exit_code, reason or "", failure or "", attempt, snapshot, slot, cost, cpu, memory)

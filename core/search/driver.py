@@ -4,6 +4,7 @@ signals, requests, limits -> [ outcomes told, free slots asked ] in one commit -
 """
 
 import contextlib
+import hashlib
 import heapq
 import json
 import math
@@ -103,7 +104,7 @@ class DuplicateValues:
     """The first experiment of each set of values, and suggestions that wait for a running one."""
 
     def __init__(self) -> None:
-        self._first: dict[str, int] = {}
+        self._first: dict[bytes, int] = {}
         self._waiting: dict[int, list[Suggestion]] = {}
 
     def add(self, number: int, values: dict[str, Any]) -> None:
@@ -132,8 +133,10 @@ class DuplicateValues:
             del self._first[_identity(values)]
 
 
-def _identity(values: dict[str, Any]) -> str:
-    return json.dumps({name: plain(value) for name, value in values.items()}, sort_keys=True)
+def _identity(values: dict[str, Any]) -> bytes:
+    """Return a short name of `values`: a search holds one for each experiment."""
+    text = json.dumps({name: plain(value) for name, value in values.items()}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 class Driver:

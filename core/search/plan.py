@@ -86,13 +86,13 @@ class Plan:
         assert suggestion.number is not None
         folder = attempt_folder(project, suggestion.number, attempt)
         arrays = {name: str(array_path(folder, name)) for name in self.space.array_names}
-        captured, reused = project / self.shared_folder, project / SHARED
+        captured, reused = f"{project}/{self.shared_folder}", f"{project}/{SHARED}"
         written = self.substitution.write(suggestion.values, arrays)
         return Run(
             project=project.name,
             number=suggestion.number,
             attempt=attempt,
-            snapshot=str(project / self.snapshot),
+            snapshot=f"{project}/{self.snapshot}",
             changes=written.files,
             values=suggestion.values,
             argv=[*written.command, *written.arguments],
@@ -104,9 +104,9 @@ class Plan:
             max_log=self.settings.max_log,
             captures=self.artifacts.captured,
             copies={tag: str(path) for tag, path in self.artifacts.copied.items()},
-            shared={tag: str(captured / tag) for tag in self.artifacts.shared}
-            | {tag: str(reused / tag) for tag in self.artifacts.reused},
-            links=self.outside | {path: str(captured / tag) for path, tag in self.artifacts.links.items()},
+            shared={tag: f"{captured}/{tag}" for tag in self.artifacts.shared}
+            | {tag: f"{reused}/{tag}" for tag in self.artifacts.reused},
+            links=self.outside | {path: f"{captured}/{tag}" for path, tag in self.artifacts.links.items()},
         )
 
     def _python_path(self, project: Path) -> dict[str, str]:
