@@ -52,7 +52,7 @@ def files_read(program: Program) -> list[str]:
     """Return paths of configuration files that the program seems to read, those in the arguments first."""
     found: dict[str, None] = {}
     written = {name for source in program.python for name in _WRITTEN.findall(source.file.text)}
-    texts = [part for argument in program.arguments for part in re.split(r"[=,]", argument)]
+    texts = named_in_arguments(program)
     for source in program.python:
         texts += re.findall(r"""["']([^"'\n]{1,200})["']""", source.file.text)
     if any("load_dotenv" in source.file.text or "dotenv" in source.file.text for source in program.python):
@@ -69,6 +69,11 @@ def files_read(program: Program) -> list[str]:
                 found[path] = None
                 break
     return list(found)
+
+
+def named_in_arguments(program: Program) -> list[str]:
+    """Return the words of the arguments, which may be paths of files: `other.yaml` of `--config=other.yaml`."""
+    return [part for argument in program.arguments for part in re.split(r"[=,]", argument)]
 
 
 def places_in(path: str, text: str) -> Iterator[Place]:

@@ -232,12 +232,14 @@ def _matching(places: Sequence[Place], address: str) -> list[Place]:
 
 
 def _nearest(found: list[Place], program: Program) -> list[Place]:
-    """Return an option that is not nested before nested ones; else places in the script before those in its modules."""
+    """Return an option that is not nested before nested ones; else places in the script before those in its modules, and
+    in a configuration file that an argument names before those that are read without it."""
     unnested = [place for place in found if place.kind in ("option", "override") and not place.within]
     if unnested:
         return unnested[:1]
     own = {source.path for source in program.own}
-    mine = [place for place in found if place.file in own]
+    given = {str(PurePosixPath(text)) for text in config_files.named_in_arguments(program)}
+    mine = [place for place in found if place.file in own] or [place for place in found if place.file in given]
     return mine or found
 
 

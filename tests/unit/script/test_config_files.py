@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.errors import SubstitutionError
+from studio.script.places import Places
 from studio.script.places.config_files import files_read
 from studio.script.program import Program
 from studio.script.substitution import Substitution
@@ -215,3 +216,16 @@ def test_a_file_that_the_script_writes_is_no_configuration():
     text = "c = open('c.json')\nwith open('r.json', 'w') as f: pass\nopen(str('s.json'), mode='a')\n"
     files = {"train.py": text.encode(), "c.json": b'{"lr": 1}', "r.json": b'{"lr": 2}', "s.json": b'{"lr": 3}'}
     assert files_read(Program("train.py", read=files.get)) == ["c.json"]
+
+
+def test_the_file_that_an_argument_names_comes_before_a_default():
+    files = {
+        "train.py": "import argparse\np = argparse.ArgumentParser()\np.add_argument('--config', default='base.yaml')\n",
+        "base.yaml": "lr: 0.1\nonly: 1\n",
+        "other.yaml": "lr: 0.2\n",
+    }
+    places = Places(
+        Program("train.py", ["--config=./other.yaml"], read=lambda path: (files.get(path) or "").encode() or None)
+    )
+    assert places.choose("lr").file == "other.yaml"
+    assert places.choose("only").file == "base.yaml"
