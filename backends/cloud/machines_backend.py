@@ -126,8 +126,7 @@ class MachinesBackend(LaunchedBackend):
 
     def estimate(self) -> Estimate:
         requirement_files(self.context.source)
-        plan, url = self._plan(), self.bucket_url()
-        region = self._check_bucket(url, self._wishes.bucket or url)
+        plan, region = self._plan(), self._check_bucket()
         plan.cloud.check(self.launcher().first_order(self.command()))
         quote = plan.quote
         if region and not quote.offer.zone.startswith(region):  # eu, of Google, is all of europe-west1 and others
@@ -140,12 +139,11 @@ class MachinesBackend(LaunchedBackend):
         self.look = self.pace(LOOK)
         self._ledger = Ledger(project)
 
-    @classmethod
-    def _check_bucket(cls, url: str, given: str) -> str:
-        """Check that the bucket can be used, before anything is billed. Return its region, or "". `given`: as it was typed."""
-        setup = f"studio cloud setup {cls.word()}"
+    def _check_bucket(self) -> str:
+        """Check that the bucket can be used, before anything is billed. Return its region, or ""."""
+        given, setup = self._wishes.bucket or self.bucket_url(), f"studio cloud setup {self.word()}"
         try:
-            with open_bucket(f"{url}/PROJECT-ID") as bucket:
+            with open_bucket(self._place) as bucket:
                 next(iter(bucket.list()), None)
                 with contextlib.suppress(BucketError):
                     return bucket.region()

@@ -7,14 +7,22 @@ from dataclasses import dataclass, replace
 import pytest
 
 from studio.backends.queue import pool as pools
-from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, last_line, shell_line
+from studio.backends.queue.launcher import (
+    Copy,
+    Launcher,
+    LauncherError,
+    Refused,
+    last_line,
+    shell_line,
+    worker_command,
+)
 from studio.backends.queue.lease_records import JobOutcome
 from studio.backends.queue.pool import LaunchedBackend, LaunchFailed, LaunchOptions, WorkerPool
 from studio.errors import BadInput, EndSearch
 from studio.experiment import Outcome, Resources
 from studio.host import create_host
 from studio.interfaces import BackendContext
-from studio.settings import Settings
+from studio.settings import Settings, parse_duration
 from studio.testing import BackendContract
 
 
@@ -317,6 +325,12 @@ def test_an_engine_that_ends_the_search_says_so_once(backend, launcher, tmp_path
 
 def test_a_line_for_a_shell_has_the_name_unquoted():
     assert shell_line(["a b", "--name={name}", "{name}.log", ""], '"$ID"') == "'a b' --name=\"$ID\" \"$ID\".log ''"
+
+
+@pytest.mark.parametrize("idle", [0.5, 300.0, 12 * 86400.0])
+def test_a_worker_understands_its_idle_time(idle):
+    (given,) = [word for word in worker_command("/share", idle=idle) if word.startswith("--idle=")]
+    assert parse_duration(given.removeprefix("--idle="), "--idle") == idle
 
 
 def test_last_words_are_one_line():
