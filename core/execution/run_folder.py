@@ -64,6 +64,7 @@ class RunFolder:
                 aside.rename(folder)
                 raise
             kill_tree(None, run.folder)
+        for aside in folder.parent.glob(f".{folder.name}.*"):  # that one, and what a driver left that was killed here
             remove_tree(aside)
         folder.mkdir(parents=True)
         self._folder = folder

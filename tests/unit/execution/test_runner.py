@@ -844,3 +844,13 @@ def test_a_long_read_keeps_nobody_from_a_limit(make: Callable[..., Run]) -> None
     assert longest < 1.2, "a poll waited for a reader"
     assert Report(1, 0.5, 1, 1) in found
     assert all(one.duration < 1.4 for one in found if isinstance(one, Outcome)), "reading is not the script's time"
+
+
+def test_what_a_killed_driver_moved_aside_goes(make: Callable[..., Run], host: Host) -> None:
+    run = make("print('fitness: 1')")
+    for name in ("1", ".1.0a1b2c3d"):
+        Path(run.folder).with_name(name).mkdir(parents=True)
+        Path(run.folder).with_name(name).joinpath("output.log").write_text("before")
+    assert carry_out(run, host)[0].exit_code == 0
+    assert os.listdir(Path(run.folder).parent) == ["1"]
+    assert "before" not in output(run)
