@@ -49,6 +49,9 @@ def apply(
     chosen = project.experiment(int(number)) if number else project.best
     if chosen is None:
         raise BadInput(f"project {name} has no completed experiment with a fitness; name one: studio apply {name}/1")
+    if chosen.status != "completed":
+        reason = f" ({chosen.reason})" if chosen.reason else ""
+        say(f"{name}/{chosen.number} is no result: {chosen.status}{reason}")
     settings, source = Settings.from_dict(project.settings), project.source
     arrays = [key for key, value in chosen.values.items() if isinstance(value, list)]
     if arrays:

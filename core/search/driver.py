@@ -219,6 +219,9 @@ class Driver:
         self.observer.ended(self.progress)
         if self.ending != "done" and self.project.is_dir():
             self.observer.notice(f"{STATES[self.ending].ending}; {self._way_on()}")
+        elif self.progress.finished and not self.progress.session_finished:
+            more = f"; for more: studio resume {self.project.name} --max-experiments={2 * self.progress.finished}"
+            self.observer.notice(f"nothing was left to run{'' if self.search.max_experiments is None else more}")
         try:
             self.store.end_session(self.ending)
             if problem := self._backups.write_last():

@@ -621,3 +621,17 @@ def test_other_processes_see_and_stop_a_search(command, experiments, background,
     (outside / "go").touch()
     assert command("resume", "p").code == 0
     assert statuses(experiments("p")) == ["completed"] * 3
+
+
+def test_a_resume_without_work_says_how_there_is_more(command, script):
+    script("train.py", "x = 1\nprint('fitness:', x)\n")
+    command("run", "--project=p", "--optimizer=random", "--max-experiments=2", "--hp=x=0:1", "train.py")
+    assert "nothing was left to run; for more: studio resume p --max-experiments=4" in command("resume", "p").err
+    assert "nothing was left" not in command("resume", "p", "--max-experiments=3").err
+
+
+def test_applying_a_failed_experiment_says_so(command, script):
+    script("train.py", "x = 1\nassert x < 2\nprint('fitness:', x)\n")
+    command("run", "--project=p", "--hp=x=1,2", "train.py")
+    assert "studio: p/2 is no result: failed (exit code 1: AssertionError)" in command("apply", "p/2").err
+    assert "no result" not in command("apply", "p/1").err
