@@ -1,6 +1,7 @@
 """A real browser on the real server, `studio ui`, with projects that `benchmarks/synthetic_project.py` or a search wrote.
 
-Chromium is Debian's (`apt install chromium`); without it these tests skip.
+Chromium is Debian's (`apt install chromium-headless-shell`, or `chromium`, which takes twice as long); without it these
+tests skip.
 """
 
 import json
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 STUDIO = Path(sys.executable).with_name("studio")
 WIDE = {"width": 1440, "height": 900}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, ["chromium-headless-shell", "chromium", "chromium-browser"])), None)
 # What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused.
 EXPECTED = re.compile(
     r"status of 400|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
@@ -37,7 +38,7 @@ EXPECTED = re.compile(
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt install chromium")
+        pytest.skip("needs Chromium: apt install chromium-headless-shell")
     assert (ROOT / "core/dashboard/vendor/uplot.js").is_file(), "make ui"
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -174,34 +175,59 @@ def settled() -> Callable[[Any], None]:
 
 @pytest.fixture(scope="session")
 def warm(chromium: Any) -> Any:
-    """A context that all pages without wishes of their own share: scripts are fetched and compiled once."""
-    return chromium.new_context(viewport=WIDE)
+    """A context whose pages the tests use one after the other: a new page costs four times as much as a visit in an old one."""
+    return chromium.new_context(viewport=WIDE, permissions=["clipboard-read", "clipboard-write"])
 
 
 @pytest.fixture
 def open_page(chromium: Any, warm: Any) -> Iterator[OpenPage]:
     """`open_page(dashboard, "/p/hundred")`. At its end no page had an error, nor broke the Content-Security-Policy.
-    With options of a context, such as `color_scheme="dark"`, or `fresh=True`, it has a context of its own."""
+    With `fresh=True` it is new, in a context of its own, for a clock or a script that stays in it."""
     own: list[Any] = []
+    used: list[Any] = []
+    free = list(warm.pages)
     complaints: list[str] = []
 
-    def open_(dashboard: Dashboard, path: str, *, fresh: bool = False, **options: Any) -> Any:
-        if options or fresh:
-            own.append(chromium.new_context(viewport=WIDE, **options))
-        context = own[-1] if options or fresh else warm
-        context.set_default_timeout(15_000)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error.stack or error}"))
-        page.on("console", lambda said: said.type == "error" and complaints.append(f"{page.url}: {said.text}"))
-        page.on("dialog", lambda dialog: (complaints.append(f"{page.url}: alert {dialog.message}"), dialog.dismiss()))
-        context.request.get(dashboard.link)  # its cookie
+    def failed(error: Any) -> None:
+        complaints.append(f"{error.stack or error}")
+
+    def said(message: Any) -> None:
+        if message.type == "error":
+            complaints.append(f"{message.location['url']}: {message.text}")
+
+    def asked(dialog: Any) -> None:
+        complaints.append(f"alert {dialog.message}")
+        dialog.dismiss()
+
+    listeners = {"pageerror": failed, "console": said, "dialog": asked}
+
+    def open_(dashboard: Dashboard, path: str, *, fresh: bool = False) -> Any:
+        if fresh:
+            own.append(chromium.new_context(viewport=WIDE))
+        page = own[-1].new_page() if fresh else free.pop(0) if free else warm.new_page()
+        page.set_default_timeout(15_000)
+        for event, listener in listeners.items():
+            page.on(event, listener)
+        used.append(page)
+        page.context.request.get(dashboard.link)  # its cookie
         page.goto(dashboard.address + path)
         return page
 
     yield open_
+    for page in used:
+        page.unroute_all()
+        page.evaluate("origin.startsWith('http') && localStorage.clear()")  # and what it complained of arrives
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
     for context in own:
         context.close()
     for page in warm.pages:
-        page.close()
+        if page in used:
+            page.goto("about:blank")
+            page.mouse.move(0, 0)
+            page.emulate_media(color_scheme="null")
+            page.set_viewport_size(WIDE)
+        elif page not in free:  # opened by a page
+            page.close()
     warm.clear_cookies()
     assert [said for said in complaints if not EXPECTED.search(said)] == []

@@ -39,7 +39,8 @@ SHIFT = """new Promise(done => new PerformanceObserver(list => done(list.getEntr
 def test_axe_finds_nothing(
     shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], scheme: str, width: int
 ) -> None:
-    page = open_page(shared, "/", color_scheme=scheme)
+    page = open_page(shared, "/")
+    page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     found = {}
     for path in PAGES:
@@ -250,7 +251,8 @@ def test_long_names_go_without_their_middle(shared: Any, open_page: Callable[...
 
 
 def test_the_theme_is_the_systems_until_the_button(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/hundred", color_scheme="dark")
+    page = open_page(shared, "/p/hundred")
+    page.emulate_media(color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(background) == "rgb(13, 16, 20)"
     page.get_by_role("button", name="Switch theme").click()
@@ -314,27 +316,24 @@ def test_a_command_breaks_between_its_words(shared: Any, open_page: Callable[...
     }""") == [True, []]
 
 
-@pytest.mark.parametrize(
-    ("path", "width", "last"),  # `last`: what is there when all is drawn
-    [
+def test_nothing_moves_while_a_page_loads(
+    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
+) -> None:
+    """Layout shift, as https://web.dev/cls has it: at most 0.02."""
+    page = open_page(shared, "/p/hundred/1", fresh=True)
+    for path, width, last in (  # `last`: what is there when all is drawn
         ("/", 1440, "#rows"),
         ("/p/hundred", 1440, "#rows .spark"),
         ("/p/hundred/3", 1440, "#curve canvas"),
         ("/p/hundred/compare?e=1,3", 1440, "#curves canvas"),
         ("/p/hundred", 390, "#rows .spark"),
-    ],
-)
-def test_nothing_moves_while_a_page_loads(
-    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], path: str, width: int, last: str
-) -> None:
-    """Layout shift, as https://web.dev/cls has it: at most 0.02."""
-    page = open_page(shared, "/p/hundred/1", fresh=True)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto(shared.address + path)
-    settled(page)
-    expect(page.locator(last).first).to_be_visible()
-    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # and painted
-    assert page.evaluate(SHIFT) <= 0.02
+    ):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(shared.address + path)
+        settled(page)
+        expect(page.locator(last).first).to_be_visible()
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # and painted
+        assert page.evaluate(SHIFT) <= 0.02, (path, width)
 
 
 def test_the_first_rows_of_the_server_stay(

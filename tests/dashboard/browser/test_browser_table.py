@@ -240,7 +240,7 @@ def test_points_and_bars_stand_below_each_other(page: Any) -> None:
 
 def test_values_come_first_and_are_copied_in_all_their_digits(shared: Any, open_page: Callable[..., Any]) -> None:
     one = next(e for e in shared.experiments("hundred") if e["status"] == "completed")
-    card = open_page(shared, f"/p/hundred?e={one['number']}", permissions=["clipboard-read", "clipboard-write"])
+    card = open_page(shared, f"/p/hundred?e={one['number']}")
     expect(card.locator("#inspector canvas").first).to_be_visible()
     value = card.locator("#inspector .values button").first
     assert value.inner_text() == number(one["values"]["lr"])
