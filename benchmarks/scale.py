@@ -2,16 +2,18 @@
 
     python benchmarks/scale.py --experiments 10000 100000 --workers 10 1000
 
-For each size: experiments a second from ask to recorded outcome, and the ratio to as many commits of the same rows to a
-bare database; the driver's memory and the size of the database for each experiment; seconds of `studio runs list` and of
-the dashboard: its first page of the project, the next one, and a page of a hundred experiments. Then, for each number of
-results that an optimizer knows, the milliseconds of its next ask.
+For each size: experiments a second from ask to recorded outcome, the ratio to as many commits of the same rows to a bare
+database, and milliseconds of a CPU for each; the driver's memory and the size of the database for each experiment; seconds
+of a CPU, which other programs on the machine do not change much, of `studio runs list` and of the dashboard: its first page
+of the project, the next one, and the best hundred experiments. Then, for each number of results that an optimizer knows,
+the milliseconds of its next ask.
 """
 
 import argparse
 import itertools
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +26,7 @@ HEADER = (
     "workers",
     "a second",
     "of bare commits",
+    "CPU each",
     "driver",
     "bytes each",
     "all as JSON",
@@ -43,7 +46,7 @@ studio.run("train.py", hyperparams={"x": "0:1"}, optimizer="random", seed=1, max
            num_workers=workers, backend="pretend", host=studio.create_host(plugins=[plugin()]))
 seconds = time.perf_counter() - begun
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([seconds, memory * (1 if sys.platform == "darwin" else 1024)]))
+print(json.dumps([seconds, time.process_time(), memory * (1 if sys.platform == "darwin" else 1024)]))
 """
 
 
@@ -54,9 +57,9 @@ with Server() as server:
     took = []
     for path in ("/p/p", "/p/p", "/api/projects/p/experiments?sort=-fitness&limit=100"):
         asked = urllib.request.Request(server.address + path, headers={"Authorization": f"Bearer {server.token}"})
-        begun = time.perf_counter()
-        urllib.request.urlopen(asked, timeout=600).read()
-        took.append(time.perf_counter() - begun)
+        begun = time.process_time()
+        urllib.request.urlopen(asked, timeout=3600).read()
+        took.append(time.process_time() - begun)
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([*took, memory * (1 if sys.platform == "darwin" else 1024)]))
 """
@@ -140,25 +143,30 @@ def main() -> None:
                 work.mkdir()
                 (work / "train.py").write_text(SCRIPT)
 
-                def timed(*command: str, cwd: Path = work) -> tuple[float, str]:
-                    begun = time.perf_counter()
-                    done = subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True, text=True)
-                    return time.perf_counter() - begun, done.stdout
+                def told(*command: str, cwd: Path = work) -> list[float]:
+                    python = [sys.executable, "-c", *command]
+                    done = subprocess.run(python, cwd=cwd, env=environment, check=True, capture_output=True, text=True)
+                    return list(json.loads(done.stdout.strip().splitlines()[-1]))
 
-                def told(*command: str) -> list[float]:
-                    return list(json.loads(timed(sys.executable, "-c", *command)[1].strip().splitlines()[-1]))
+                def cpu_of(*command: str, cwd: Path = work) -> float:
+                    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+                    subprocess.run(command, cwd=cwd, env=environment, check=True, stdout=subprocess.DEVNULL)
+                    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+                    return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
-                seconds, memory = told(SEARCH, str(workers), str(experiments))
+                seconds, cpu, memory = told(SEARCH, str(workers), str(experiments))
+                print(f"{experiments:,} experiments: {seconds:.0f} s, {cpu:.0f} s of CPU", file=sys.stderr, flush=True)
                 size = sum(file.stat().st_size for file in (home / "projects" / "p").glob("studio.db*"))
                 studio = str(Path(sys.executable).with_name("studio"))
-                listed, _ = timed(studio, "runs", "list", "p", "--json")
-                summary, _ = timed(studio, "runs", "list")
+                listed = cpu_of(studio, "runs", "list", "p", "--json")
+                summary = cpu_of(studio, "runs", "list")
                 first, again, page, served = told(DASHBOARD)
                 row(
                     f"{experiments:,}",
                     f"{workers:,}",
                     f"{experiments / seconds:.0f}",
                     f"{floor / seconds:.2f}",
+                    f"{1000 * cpu / experiments:.2f} ms",
                     f"{memory / 1e6:.0f} MB",
                     f"{size / experiments:.0f}",
                     f"{listed:.1f} s",
@@ -167,6 +175,8 @@ def main() -> None:
                     f"{page:.2f} s",
                     f"{served / 1e6:.0f} MB",
                 )
+    if not args.optimizers:
+        return
     row("optimizer", *(f"{known:,} results" for known in args.known))
     row(*("---" for _ in [*args.known, 0]))
     for name in args.optimizers:

@@ -4,6 +4,7 @@ Numbers have four significant digits, whole numbers all of theirs. `dashboard/st
 both are tested with the cases in `tests/data/shown.json`. Control characters in texts from a run are removed.
 """
 
+import json
 import math
 import re
 import time
@@ -153,6 +154,14 @@ def finite(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: finite(value) for key, value in data.items()}
     return [finite(item) for item in data] if isinstance(data, list | tuple) else data
+
+
+def json_text(data: Any, **options: Any) -> str:
+    """Return JSON, with null for each number that it cannot hold. `options` are those of `json.dumps`."""
+    try:
+        return json.dumps(data, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(finite(data), allow_nan=False, **options)
 
 
 def visible_range(values: Iterable[float], sign: float) -> tuple[float, float, bool]:

@@ -5,14 +5,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from studio.cli.usage import say
 from studio.errors import BadInput
 from studio.experiment import Experiment
-from studio.format import byte_size, duration, finite, metric_value, money, short
+from studio.format import byte_size, duration, json_text, metric_value, money, short
 from studio.system.files import write_whole
 from studio.text import clean
 
@@ -31,9 +32,20 @@ def harmless(text: str) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Print JSON, null for numbers that are not finite; control and format characters beyond ASCII are escaped."""
-    text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
-    print(_BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
+    """Print JSON; control and format characters beyond ASCII are escaped. An iterator is a list, printed item by item."""
+    if not isinstance(data, Iterator):
+        print(_escaped(data))
+        return
+    before = "["
+    for item in data:
+        print(before, indent(_escaped(item), "  "), sep="\n", end="")
+        before = ","
+    print("\n]" if before == "," else "[]")
+
+
+def _escaped(data: Any) -> str:
+    text = json_text(data, indent=2, ensure_ascii=False)
+    return _BEYOND_ASCII.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text)
 
 
 def print_table(

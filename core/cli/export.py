@@ -34,9 +34,9 @@ def export(
     found = Project(names.project_of(project))
     experiments = found.experiments
     if kind != "optuna":
-        from studio.project.table import csv_text, json_text
+        from studio.project.table import csv_text, json_lines
 
-        save(csv_text(experiments) if kind == "csv" else json_text(experiments), output, None)
+        save(csv_text(experiments) if kind == "csv" else json_lines(experiments), output, None)
         return 0
     from studio.host import create_host
     from studio.reporting.axes import axes_of

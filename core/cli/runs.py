@@ -62,7 +62,7 @@ def list_(
     experiments = [one for one in found.experiments if status in (None, one.status)]
     experiments = _sorted(experiments, sort or "number")[-(last or 0) :]
     if json:
-        print_json([experiment.as_dict() for experiment in experiments])
+        print_json(experiment.as_dict() for experiment in experiments)
     else:
         print_experiments(experiments, found.metric.name)
         if found.state == "interrupted":

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +131,10 @@ class ExperimentTable:
         started: list[tuple[float, int]] = []
         for row in found:
             at = self.row_of.get(row.number)
-            before = None if at is None else self._running_attempt(at)
-            self._update_row(row)
-            at = self.row_of[row.number]
-            if row.slot is None and self._running_attempt(at) not in (
-                None,
-                before,
-            ):  # the start is corrected when the attempt ends
+            before = None if at is None or row.slot is not None else self._running_attempt(at)
+            at = self._update_row(at, row)
+            # the start is corrected when the attempt ends
+            if row.slot is None and self._running_attempt(at) not in (None, before):
                 started.append((self.lists["started"][at], at))
         for when, at in sorted(started):
             self._give_slot(at, when)
@@ -147,41 +144,42 @@ class ExperimentTable:
     def _running_attempt(self, at: int) -> int | None:
         return None if self.lists["started"][at] is None else self.lists["attempts"][at]
 
-    def _update_row(self, row: Row) -> None:
-        at = self.row_of.get(row.number)
+    def _update_row(self, at: int | None, row: Row) -> int:
         status, reason = row.status, row.reason
         if status == "running" and not self.at_work:  # interrupted: it runs again on resume
             status, reason = "stopped", "interrupted"
         step = self._steps(self.metric, row.number, row.attempt) if status == "running" and row.attempt else None
         measured = None if status in NO_RESULT else round_8(row.metric)
-        cells = (
+        cells: tuple[Any, ...] = (
             row.number, status, row.fitness, _tenth(row.started), _tenth(row.finished),
             None if row.duration is None else round(row.duration, 2),
-            row.slot, reason, row.failure, row.attempt or 0, row.exit_code, round_8(row.cost),
+            row.slot, reason, row.failure, row.attempt or 0, row.exit_code, round_8(row.cost), measured, step,
         )  # fmt: skip
         if at is None:
-            at = self._add(row)
-        elif row.slot is None:
-            cells = (*cells[:6], self.lists["slot"][at], *cells[7:])
+            at = self._add(row, cells)
+        else:
+            if row.slot is None:
+                cells = (*cells[:6], self.lists["slot"][at], *cells[7:])
+            for column, cell in zip(self._columns, cells, strict=True):
+                if column[at] != cell:
+                    column[at] = cell
+                    self._changed[at] = self._counter
         if status in UNFINISHED or row.status == "running":
             self._open.add(at)
         else:
             self._open.discard(at)
-        for column, cell in zip(self._columns, (*cells, measured, step), strict=True):
-            if column[at] != cell:
-                column[at] = cell
-                self._changed[at] = self._counter
+        return at
 
-    def _add(self, row: Row) -> int:
+    def _add(self, row: Row, cells: Sequence[Any]) -> int:
         at = self.row_of[row.number] = len(self.row_of)
         values = json.loads(row.values)
         for name in [name for name in values if name not in self._cells_of]:  # a hyperparameter of a program's own loop
             self.columns.append(value_column(name))
             self.values[key_of(name)] = self._cells_of[name] = [None] * at
-        for column in self._columns:
-            column.append(None)
-        for name, cells in self._cells_of.items():
-            cells.append(table_value(values.get(name)))
+        for column, cell in zip(self._columns, cells, strict=True):
+            column.append(cell)
+        for name, column in self._cells_of.items():
+            column.append(table_value(values.get(name)))
         self._changed.append(self._counter)
         return at
 

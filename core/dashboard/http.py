@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from studio.dashboard.access import is_loopback, without_port
 from studio.dashboard.experiment_table import parse_index
 from studio.errors import BadInput
-from studio.format import finite
+from studio.format import json_text
 
 PIECE = 1 << 18  # bytes of a file that are sent at once
 
@@ -27,10 +27,7 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        try:
-            return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
-        except ValueError:
-            return json.dumps(finite(content), separators=(",", ":"), allow_nan=False).encode()
+        return json_text(content, separators=(",", ":")).encode()
 
 
 def json_error(code: str, message: str, status: int) -> Json:

@@ -3,14 +3,13 @@
 import csv
 import html
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from studio.errors import BadInput
 from studio.experiment import NO_RESULT, Experiment, Metric, plain, ranked
-from studio.format import assignments, clipped, counts, duration, finite, metric_value, short
+from studio.format import assignments, clipped, counts, duration, json_text, metric_value, short
 from studio.text import clean
 
 BEFORE = ("number", "status")
@@ -117,10 +116,10 @@ def csv_text(experiments: Sequence[Experiment]) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def json_text(experiments: Sequence[Experiment]) -> Iterator[str]:
+def json_lines(experiments: Sequence[Experiment]) -> Iterator[str]:
     """Yield JSON with the objects of `studio runs list PROJECT --json`, one experiment per line."""
     for at, experiment in enumerate(experiments):
-        yield f"{',' if at else '['}\n{json.dumps(finite(experiment.as_dict()), allow_nan=False)}"
+        yield f"{',' if at else '['}\n{json_text(experiment.as_dict())}"
     yield "\n]\n" if experiments else "[]\n"
 
 
@@ -128,7 +127,7 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, list | dict):
-        return json.dumps(finite(value))
+        return json_text(value)
     if not isinstance(value, str):
         return value
     value = value.encode(errors="replace").decode()  # a lone surrogate cannot be written to a file
