@@ -154,7 +154,7 @@ _QUERY = """
 SELECT asked.number, asked."values" AS given, asked.at AS asked_at, told.id IS NOT NULL AS told, told.fitness, told.at AS told_at,
        told.extra ->> 'pruned' AS pruned,
        told.duration AS told_after, a.snapshot, a.slot, a.cpu, a.memory,
-       (SELECT SUM(cost) FROM attempts WHERE number = asked.number) AS cost,
+       CASE WHEN a.attempt > 1 THEN (SELECT SUM(cost) FROM attempts WHERE number = asked.number) ELSE a.cost END AS cost,
        a.attempt, a.status, a.started, a.finished, a.duration, a.exit_code, a.reason, a.failure, a.metric
 FROM events AS asked
 LEFT JOIN events AS told ON told.id = (SELECT MAX(id) FROM events WHERE kind = 'tell' AND number = asked.number)

@@ -239,6 +239,11 @@ def test_tables_and_json_pass_no_control_character(capsys):
     written = capsys.readouterr().out
     assert hidden(written) == []
     assert json.loads(written) == json.loads(json.dumps({everything: everything}))
+    for items in ([], [{everything: [float("nan"), "two\nlines"]}, {"b": {}}]):
+        print_json(items)
+        whole = capsys.readouterr().out
+        print_json(iter(items))
+        assert capsys.readouterr().out == whole
     print_table([everything, "b"], [["1", everything]])
     written = capsys.readouterr().out
     assert hidden(written) == []
