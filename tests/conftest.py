@@ -1,10 +1,18 @@
 """Fixtures of all tests: a home of its own, an empty working directory, scripts in it, and the command."""
 
+import contextlib
+import fcntl
+import gc
 import json
 import os
+import pty
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +28,7 @@ from studio.experiment import Outcome
 from studio.project.project import Project
 from studio.project.store import Store
 from studio.settings import Settings, parse_metric, sign_of
+from studio.system.processes import processes_of
 
 # Started by `nohup`, or by a script in its background, the session ignores signals that its children are to hear.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -44,6 +53,11 @@ if os.access(MEMORY, os.W_OK):
     _memory = os.statvfs(MEMORY)
     if _memory.f_bavail * _memory.f_frsize > 4 << 30 and not _memory.f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Keep thousands of tests out of each collection of garbage."""
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -189,3 +203,405 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("OUTSIDE", str(folder))
     return folder
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+def _until(condition, seconds=60.0, what=""):
+    """Wait for `condition()` to be true; its value."""
+    begun = time.monotonic()
+    while not (value := condition()):
+        waited = time.monotonic() - begun
+        assert waited < seconds, what or "it never came"
+        time.sleep(min(0.005 + waited / 20, 0.05))
+    return value
+
+
+@pytest.fixture(name="until", scope="session")
+def fixture_until():
+    return _until
+
+
+def _alive(pid):
+    """Zombies are dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and "Z" not in state
+
+
+@pytest.fixture(name="alive", scope="session")
+def fixture_alive():
+    return _alive
+
+
+# --- drivers ----------------------------------------------------------------------------------------------------------
+
+# A process that has imported what a search imports. For each line of JSON that it reads it forks one that runs the command, or
+# says whether such a one has ended.
+WARM = """
+import contextlib, fcntl, importlib, io, json, os, signal, sys, tempfile, termios
+from studio.cli import main
+import studio.cli.resume
+
+with tempfile.TemporaryDirectory() as folder:  # what a search imports
+    os.chdir(folder)
+    with open("train.py", "w") as script:
+        script.write("lr = 1\\nprint(lr)\\n")
+    sys.argv = ["studio", "run", "--dry-run", "--optimizer=cma", "--hp=lr=1:2:l", "train.py"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main()
+    os.chdir("/")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the end of the command ignores
+
+for line in sys.stdin:
+    request = json.loads(line)
+    if "wait" in request:
+        pid, status = os.waitpid(request["wait"], os.WNOHANG)
+        print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+        continue
+    pid = os.fork()
+    if pid == 0:
+        break
+    print(pid, flush=True)
+else:
+    sys.exit()
+
+os.setsid()
+for number, path in enumerate(request["streams"]):
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), number)
+if os.isatty(0):
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C arrives as a signal
+    sys.stdin, sys.stdout = open(0), open(1, "w", closefd=False)
+os.environ.clear()
+os.environ.update(request["env"])
+os.chdir(request["cwd"])
+sys.argv = ["studio", *request["arguments"]]
+exec(request["before"], {})
+
+def dying(function, after, count, by="SIGKILL"):
+    def call(*arguments, **named):
+        nonlocal count
+        count -= 1
+        if count == 0 and not after:
+            os.kill(os.getpid(), getattr(signal, by))
+        result = function(*arguments, **named)
+        if count == 0 and after:
+            os.kill(os.getpid(), getattr(signal, by))
+        return result
+    return call
+
+if request["dies"]:
+    when, place, *how = request["dies"]
+    module, _, path = place.partition(":")
+    *outer, name = path.split(".")
+    owner = importlib.import_module(module)
+    for part in outer:
+        owner = getattr(owner, part)
+    function = getattr(owner, name)
+    places = [owner, *(m for n, m in list(sys.modules.items()) if n.startswith("studio.") and vars(m).get(name) is function)]
+    replacement = dying(function, when == "after", *how)
+    for one in places:
+        setattr(one, name, replacement)
+
+main()
+"""
+
+
+class Kitchen:
+    """The process from which warm drivers are forked."""
+
+    def __init__(self):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STUDIO_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WARM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def ask(self, request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def kitchen():
+    one = Kitchen()
+    yield one
+    one.close()
+
+
+class Driver:
+    """A `studio` command that runs, in a session of its own, as one that was typed at a terminal has."""
+
+    def __init__(self, kitchen, arguments, log, *, cold, env, terminal, before, dies):
+        self.out_file, self.err_file = Path(f"{log}.out"), Path(f"{log}.err")
+        self._kitchen = kitchen
+        self.code = None
+        if cold:
+            with open(self.out_file, "ab") as out, open(self.err_file, "ab") as err:
+                self._process = subprocess.Popen(
+                    [Path(sys.executable).with_name("studio"), *arguments],
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            self.pid = self._process.pid
+        else:
+            self._process = None
+            streams = [terminal] * 3 if terminal else [os.devnull, str(self.out_file), str(self.err_file)]
+            about = {"arguments": arguments, "env": env, "cwd": os.getcwd()}
+            self.pid = kitchen.ask(about | {"streams": streams, "before": before, "dies": dies})
+        # Readable when it has ended, so that nobody has to ask again and again.
+        self._end = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+
+    @property
+    def out(self):
+        return self.out_file.read_text(errors="replace") if self.out_file.exists() else ""
+
+    @property
+    def err(self):
+        return self.err_file.read_text(errors="replace") if self.err_file.exists() else ""
+
+    @property
+    def shown(self):
+        """The lines about experiments that ended, by number; a line that was cut off is none."""
+        lines = self.err.rpartition("\n")[0].split("\n")
+        return {int(line[1:].split("/")[0].split()[0]): line for line in lines if line.startswith("#")}
+
+    @property
+    def running(self):
+        if self.code is None and self._has_ended(0.0):
+            self.code = self._kitchen.ask({"wait": self.pid}) if self._process is None else self._process.poll()
+            if self.code is not None and self._end is not None:
+                os.close(self._end)
+                self._end = None
+        return self.code is None
+
+    def _has_ended(self, seconds):
+        return self._end is None or bool(select.select([self._end], [], [], seconds)[0])
+
+    def signal(self, number):
+        """To it and its process group, as a terminal does. As long as nobody waited for it, its id is its own."""
+        if self.running:
+            os.killpg(self.pid, number)
+
+    def wait(self, seconds=60.0):
+        """Its exit code."""
+        if self.code is None:
+            self._has_ended(seconds)
+        _until(lambda: not self.running, seconds, f"it does not end: {self.err}")
+        return self.code
+
+    def kill(self):
+        """kill -9, of the driver alone."""
+        if self.running:
+            os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+
+@pytest.fixture
+def driver(kitchen, home, workdir, tmp_path, nothing_stays):
+    """`driver("run", "train.py")` starts a real driver. `cold`: by the installed command, which takes a second to import
+    everything. The others are forked from a process that has done that: still processes of their own. These are for them:
+
+    terminal  the path of a terminal; else the output goes into files
+    before    statements that are executed first
+    dies      ("before", "studio.project.store:Store.tell", 3): kill -9 of itself before the third call; a fourth item is another signal
+    """
+    started = []
+
+    def start(*arguments, cold=False, env=None, terminal=None, before="", dies=None):
+        log = tmp_path / f"driver-{len(started)}"
+        whole = {**os.environ, **(env or {})}
+        changes = {"terminal": terminal, "before": before, "dies": dies}
+        started.append(Driver(kitchen, list(arguments), log, cold=cold, env=whole, **changes))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+class Terminal:
+    """A `studio` command on a pseudo-terminal of its own."""
+
+    def __init__(self, driver, *arguments, columns, rows, env):
+        self._shown = b""
+        self.master, self._slave = pty.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._driver = driver(*arguments, terminal=os.ttyname(self._slave), env=env)
+
+    def until(self, *words):
+        """Read until all `words` were shown, each somewhere; without any, until the command has ended."""
+        deadline = time.monotonic() + 60
+        while not words or not all(word in self.text for word in words):
+            assert time.monotonic() < deadline, f"{words} never came: {self.text[-2000:]}"
+            over = not self._driver.running
+            if select.select([self.master], [], [], 0 if over else 0.1)[0]:
+                self._shown += os.read(self.master, 1 << 16)
+            elif over:
+                assert not words, f"{words} never came: {self.text[-2000:]}"
+                break
+        return self
+
+    def end(self):
+        """Its exit code."""
+        self.until()
+        return self._driver.wait()
+
+    @property
+    def output(self):
+        return self._shown.decode(errors="surrogateescape")
+
+    @property
+    def text(self):
+        """Text that was shown, without control sequences."""
+        return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", self.output)
+
+    def close(self):
+        self._driver.kill()
+        os.close(self.master)
+        os.close(self._slave)
+
+
+@pytest.fixture
+def terminal(driver, monkeypatch):
+    """`terminal("runs", "list", columns=40)`: the command on a terminal; `env` by name."""
+    opened = []
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def start(*arguments, columns=80, rows=24, **env):
+        opened.append(Terminal(driver, *arguments, columns=columns, rows=rows, env=env))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+# --- scripts ----------------------------------------------------------------------------------------------------------
+
+TREE = """
+import os, signal, sys, time
+
+def note(text):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(f"{os.environ['STUDIO_EXPERIMENT']} {text}\\n")
+
+def sleep():  # and never come back
+    while True:
+        time.sleep(60)
+
+def child():
+    pid = os.fork()
+    if pid == 0:
+        sleep()
+    note(f"child {pid}")
+
+def daemon():
+    "Double fork, a session of its own, and none of our files."
+    parent = os.fork()
+    if parent == 0:
+        os.setsid()
+        pid = os.fork()
+        if pid:
+            note(f"daemon {pid}")
+            os._exit(0)
+        for number in (0, 1, 2):
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        sleep()
+    os.waitpid(parent, 0)
+"""
+
+
+class Notes:
+    """What scripts wrote down with `note`: lines of an experiment's key, a word, and perhaps a number."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @property
+    def lines(self):
+        return [line.split() for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def of(self, key, word=None):
+        """The words, or the numbers behind `word`, that an experiment wrote."""
+        return [
+            line[1] if word is None else int(line[2])
+            for line in self.lines
+            if line[0] == key and word in (None, line[1])
+        ]
+
+    def count(self, word):
+        return sum(line[1] == word for line in self.lines)
+
+    def processes(self, key=None):
+        """All process ids in the notes."""
+        return [int(line[2]) for line in self.lines if len(line) > 2 and key in (None, line[0])]
+
+
+@pytest.fixture
+def notes(tmp_path, monkeypatch):
+    """What scripts made with `tree` wrote down."""
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    return Notes(tmp_path / "notes")
+
+
+@pytest.fixture
+def tree(script, notes):
+    """`tree("train.py", text)`: a script that can `note(text)`, have a `child()` and a `daemon()`, and `sleep()`."""
+
+    def write(name, text):
+        path = script(name, text)
+        path.write_text(TREE + path.read_text())
+        return path
+
+    return write
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def _of_home(home):
+    """All processes that were started with this STUDIO_HOME: drivers, watchdogs, scripts, and what these started."""
+    if not Path("/proc/self").exists():
+        return list(processes_of(str(home)))
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            environment = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"STUDIO_HOME={home}".encode() in environment:
+            found.append(int(name))
+    return found
+
+
+@pytest.fixture
+def everything(home):
+    """`everything()`: the ids of all processes of this test: drivers that began cold, watchdogs, scripts, their children."""
+    return lambda: _of_home(home)
+
+
+@pytest.fixture
+def nothing_stays(home):
+    """No process outlives a test."""
+    yield
+    with contextlib.suppress(AssertionError):
+        _until(lambda: not _of_home(home), seconds=30)
+    left = _of_home(home)
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}/cmdline").exists()]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == [], commands

@@ -204,6 +204,8 @@ ABSENT = {
 def test_imports(home):
     """Modules that are not imported after each step; each step needs more than the one before."""
     program = """
+import atexit, gc
+atexit.register(lambda: print("not looked at for garbage at the end:", gc.get_freeze_count() > 0))
 import sys, studio
 def call(*arguments):
     from studio.cli import main
@@ -217,14 +219,15 @@ def call(*arguments):
         program += f"{step}\nprint('loaded:', sorted(set({absent}) & set(sys.modules)))\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert [line for line in done.stdout.splitlines() if line.startswith("loaded: ")] == ["loaded: []"] * len(ABSENT)
+    assert done.stdout.endswith("not looked at for garbage at the end: True\n")
 
 
 # --- exit codes, and what goes where ----------------------------------------------------------------------------------
 
 
-def test_stdout_is_data_and_stderr_is_talk(studio, script, workdir, home):
+def test_stdout_is_data_and_stderr_is_talk(command, script, workdir, home):
     script("train.py", SCORES)
-    result = studio("run", "--project=p", "--hp=lr=1,2", "train.py")
+    result = command("run", "--project=p", "--hp=lr=1,2", "train.py")
     assert result.code == 0
     assert [line.split()[:4] for line in result.out.splitlines()] == [
         ["#", "status", "fitness", "lr"],

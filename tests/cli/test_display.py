@@ -1,17 +1,7 @@
 """A search on a terminal: the live panel, under a real pseudo-terminal."""
 
-import contextlib
-import fcntl
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
-import sys
-import termios
-import time
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -19,10 +9,6 @@ from rich.cells import cell_len
 from studio.cli.console import harmless
 from studio.format import assignments, short
 from studio.text import clean
-
-STUDIO = str(Path(sys.executable).with_name("studio"))
-# Makes the pseudo-terminal the controlling one, so that Ctrl-C arrives as a signal.
-LOGIN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 # The first scores, the second fails with hostile last words, the third runs until `go` is there.
 SCRIPT = """
@@ -41,85 +27,26 @@ SCRIPT = """
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 
 
-class Terminal:
-    """A command on a pseudo-terminal of its own."""
-
-    def __init__(self, *arguments, columns, env):
-        self.output = ""
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", **env}
-        for name in ("COLUMNS", "LINES", "FORCE_COLOR"):
-            environment.pop(name, None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", LOGIN, STUDIO, *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def until(self, *words):
-        """Reads until all `words` were shown, each somewhere; without any, until the command has ended."""
-        deadline = time.monotonic() + 60
-        while not words or not all(word in self.text for word in words):
-            assert time.monotonic() < deadline, f"{words} never came: {self.text[-2000:]}"
-            if not select.select([self.master], [], [], 1)[0]:
-                continue
-            try:
-                data = os.read(self.master, 1 << 16)
-            except OSError:  # the other end is closed
-                data = b""
-            if not data:
-                assert not words, f"{words} never came: {self.text[-2000:]}"
-                break
-            self.output += data.decode(errors="replace")
-        return self
-
-    def end(self):
-        self.until()
-        return self.process.wait(timeout=60)
-
-    @property
-    def text(self):
-        """Text that was shown, without control sequences."""
-        return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", self.output)
-
-    @property
-    def panel(self):
-        return [line for line in re.split(r"[\r\n]+", self.text) if line[:1] in ("╭", "│", "╰") and line]
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
+def panel(shown):
+    """The lines of all panels that were shown."""
+    return [line for line in re.split(r"[\r\n]+", shown.text) if line[:1] in ("╭", "│", "╰") and line]
 
 
 @pytest.fixture
-def terminal(home, script, tmp_path):
-    opened = []
+def terminal(terminal, script, tmp_path, monkeypatch):
+    """A terminal, and the script, which may end at the end of a test."""
+    monkeypatch.setenv("OUTSIDE", str(tmp_path / "go"))
     script("train.py", SCRIPT)
-
-    def start(*arguments, columns=80, **env):
-        opened.append(Terminal(*arguments, columns=columns, env={"OUTSIDE": str(tmp_path / "go"), **env}))
-        return opened[-1]
-
-    yield start
-    with contextlib.suppress(FileExistsError):
-        (tmp_path / "go").touch()
-    for one in opened:
-        one.close()
+    yield terminal
+    (tmp_path / "go").touch()
 
 
 def test_panel(terminal, tmp_path):
     shown = terminal("run", "--project=digits", "--num-workers=2", "--hp=lr=1,2,3", "train.py")
     shown.until("2 of 3 finished · 1 failed · 1 running", "best  #1  fitness 1  lr=1", "running  #3", "fitness 3  lr=3")
     assert "failed  #2  exit code 3: [bold]boom[/bold]" in shown.text
-    assert any("digits" in line for line in shown.panel)
-    assert {cell_len(line) for line in shown.panel} == {80}
+    assert any("digits" in line for line in panel(shown))
+    assert {cell_len(line) for line in panel(shown)} == {80}
     (tmp_path / "go").touch()
     assert shown.end() == 3
     assert "3 of 3 finished · 1 failed" in shown.text
@@ -135,7 +62,7 @@ def test_narrow_terminal(terminal, tmp_path):
     shown = terminal("run", "--project=p", "--hp=lr=1,2,3", "train.py", columns=8).until("2 o…", "bes…", "fai…")
     (tmp_path / "go").touch()
     assert shown.end() == 3
-    assert max(map(cell_len, shown.panel)) == 8
+    assert max(map(cell_len, panel(shown))) == 8
     assert "Traceback" not in shown.text
 
 

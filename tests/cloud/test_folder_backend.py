@@ -1,7 +1,6 @@
 """`--backend=folder:/shared/dir` with real drivers and real workers, which are killed, paused and cut off."""
 
 import errno
-import importlib.util
 import json
 import os
 import signal
@@ -35,15 +34,8 @@ from studio.project.records import is_complete
 from studio.project.store import Store
 from studio.testing import BackendContract
 
-# Warm processes, scripts that leave notes, and a look for what stayed, as the fault tests have them.
-_spec = importlib.util.spec_from_file_location("faults", Path(__file__).parents[1] / "process" / "conftest.py")
-faults = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(faults)
-# They look more often: a worker for jobs every 0.2 s instead of every second.
+# A worker looks for jobs every 0.2 s instead of every second.
 QUICK = "from studio.backends.queue.folder_bucket import FolderBucket as F; F.look, F.driver_look = 0.2, 0.1\n"
-faults.WARM = faults.WARM.replace("for line in sys.stdin:", f"{QUICK}for line in sys.stdin:", 1)
-kitchen, driver, nothing_stays = faults.kitchen, faults.driver, faults.nothing_stays
-notes, tree, until, alive = faults.notes, faults.tree, faults.fixture_until, faults.fixture_alive
 
 SHORT = 1.0  # seconds until a worker that is silent is dead; others are given more, as the machine may be busy
 LASTING = """
@@ -62,6 +54,11 @@ def share(tmp_path):
     folder = tmp_path / "shared folder"
     open_bucket(str(folder), create=True)
     return folder
+
+
+@pytest.fixture
+def driver(driver):
+    return lambda *arguments, **how: driver(*arguments, before=QUICK, **how)
 
 
 @pytest.fixture
@@ -288,7 +285,7 @@ def test_a_worker_that_is_asked_to_go_gives_back_at_once(search, worker, tree, n
 
 def test_a_worker_finishes_what_it_has_after_one_ctrl_c(search, worker, tree, notes, go, until):
     tree("train.py", LASTING)
-    first = worker(cold=True)
+    first = worker()
     one = search("--hp=lr=1,2", "train.py")
     until(lambda: notes.count("up") == 1)
     first.signal(signal.SIGINT)
@@ -348,7 +345,7 @@ def test_a_driver_attaches_to_what_runs(search, driver, worker, tree, notes, go,
 def test_ctrl_c_waits_and_twice_ends_what_runs_on_workers(search, driver, worker, tree, notes, go, until, alive):
     tree("train.py", LASTING)
     worker("--slots=2")
-    one = search("--hp=lr=1:3", "train.py", cold=True)
+    one = search("--hp=lr=1:3", "train.py")
     until(lambda: notes.count("up") == 2)
     one.signal(signal.SIGINT)
     until(lambda: "waiting for 2 running experiments" in one.err)

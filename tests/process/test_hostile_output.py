@@ -1,26 +1,16 @@
 """A script that prints what does something to a terminal, a browser or a reader: shown harmlessly, kept exactly."""
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
 import sys
-import termios
-import time
 import unicodedata
-from pathlib import Path
 
 import pytest
 
 from studio.cli.console import harmless, print_json, print_table
 from studio.text import clean
 
-STUDIO = str(Path(sys.executable).with_name("studio"))
 CONTROLS = "".join(map(chr, [*range(1, 10), 11, 12, *range(14, 32), *range(127, 160)]))
 HOSTILE = {
     "ansi": "a\x1b[5;31mb\x1b[2J\x1b[Hc\x1b[?1049hd\x1b[8me",
@@ -71,39 +61,6 @@ def say(script, workdir, tmp_path, monkeypatch):
             (workdir / f"words{number}").write_bytes(text if isinstance(text, bytes) else text.encode())
 
     return write
-
-
-@pytest.fixture
-def terminal(home):
-    """`terminal("runs", "list")`: exit code and what it wrote to a terminal. When `when` was shown, `then()` is called."""
-
-    def call(*arguments, when=None, then=None):
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
-        env = {**os.environ, "TERM": "xterm-256color"}
-        for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
-            env.pop(name, None)
-        process = subprocess.Popen([STUDIO, *arguments], stdin=slave, stdout=slave, stderr=slave, env=env)
-        os.close(slave)
-        output, deadline = b"", time.monotonic() + 60
-        with contextlib.suppress(OSError):  # as Linux says that the other end is closed
-            while time.monotonic() < deadline:
-                if not select.select([master], [], [], 0.5)[0]:
-                    continue
-                data = os.read(master, 1 << 16)
-                if not data:
-                    break
-                output += data
-                if when is not None and when in strip(output.decode(errors="replace")):
-                    when = then()
-        os.close(master)
-        if process.poll() is None and time.monotonic() >= deadline:
-            process.kill()
-        code = process.wait()
-        assert when is None, f"{when!r} was never shown: {output[-2000:]!r}"
-        return code, output.decode(errors="surrogateescape")
-
-    return call
 
 
 # --- as text ----------------------------------------------------------------------------------------------------------
@@ -178,14 +135,15 @@ def test_what_lies_in_the_source_is_named_harmlessly(command, script):
     assert hidden(result.err) == []
 
 
-def test_logs_are_piped_byte_for_byte(say, command, tmp_path):
+def test_logs_are_piped_byte_for_byte(say, command, driver, tmp_path):
     words = "\n".join(HOSTILE.values()).encode() + NO_TEXT + b"x\xc3\xa9" * (1 << 19) + b"a\r\nb\rc\n\r\n\v\f"
     say(words)
     (tmp_path / "go").touch()
     command("run", "--quiet", "--project=p", "--hp=lr=0", "train.py")
     for options in ([], ["-f"]):
-        done = subprocess.run([STUDIO, "runs", "logs", *options, "p/1"], capture_output=True, check=True, timeout=60)
-        assert done.stdout == b"fitness: 0\n" + words
+        one = driver("runs", "logs", *options, "p/1")
+        assert one.wait() == 0
+        assert one.out_file.read_bytes() == b"fitness: 0\n" + words
 
 
 # --- on a terminal ----------------------------------------------------------------------------------------------------
@@ -197,27 +155,28 @@ def test_nothing_reaches_a_terminal(terminal, say, script, tmp_path):
     say(whole, whole, whole)
     script("train.py", SAY + "    name = ''\n    len(name)\n")
     arguments = ["run", "--project=p", "--hp=lr=1,2,0", f"--hp=name='{HOSTILE['ansi']}'", "train.py"]
-    code, shown = terminal(*arguments, when="running  #3", then=(tmp_path / "go").touch)
-    assert code == 3
-    text = strip(shown)
+    shown = terminal(*arguments, columns=150, rows=50).until("running  #3")
+    (tmp_path / "go").touch()
+    assert shown.end() == 3
+    text = strip(shown.output)
     assert hidden(text) == []
     assert "failed  #1  exit code 3: a" in text
     assert "best  #2  fitness 2" in text
     for arguments in (["list", "p"], ["show", "p/1"], ["logs", "p/1"]):
-        code, shown = terminal("runs", *arguments)
-        assert code == 0
-        assert hidden(shown.replace("\r\n", "\n").replace("\t", "")) == [], arguments
-    assert "fitness: 1\r\n" in shown
+        shown = terminal("runs", *arguments)
+        assert shown.end() == 0
+        assert hidden(shown.output.replace("\r\n", "\n").replace("\t", "")) == [], arguments
+    assert "fitness: 1\r\n" in shown.output
 
 
 def test_a_dry_run_is_shown_harmlessly(terminal, script, workdir):
     """A dry run shows the script's own text and the names of files."""
     script("tr\x1b[2Jain.py", "lr = 0  # \x1b]52;c;aGk=\x07\u202e\nprint(lr)  # \x1b[2J\n")
     os.mkfifo(workdir / "pipe\x1b[2J")
-    code, shown = terminal("run", "--dry-run", "--hp=lr=1", "tr\x1b[2Jain.py")
-    assert code == 0
-    assert "+print(1)" in shown
-    assert hidden(shown.replace("\r\n", "\n")) == []
+    shown = terminal("run", "--dry-run", "--hp=lr=1", "tr\x1b[2Jain.py")
+    assert shown.end() == 0
+    assert "+print(1)" in shown.output
+    assert hidden(shown.output.replace("\r\n", "\n")) == []
 
 
 # --- the two functions that everything passes through -----------------------------------------------------------------
@@ -234,7 +193,8 @@ def test_no_control_and_no_format_character_passes():
 
 
 def test_tables_and_json_pass_no_control_character(capsys):
-    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    blocks = (range(0x3000), range(0xD7F0, 0xE010), range(0xFE00, 0x10010), range(0xE0000, 0xE0200))
+    everything = "".join(chr(code) for block in blocks for code in block)
     print_json({everything: everything})
     written = capsys.readouterr().out
     assert hidden(written) == []

@@ -21,6 +21,10 @@ while not os.path.exists(os.environ["NOTES"] + "-go"):
     time.sleep(0.01)
 print("fitness:", lr)
 """
+# Statements of a driver: a minute until what does not end is killed; signals that it ignores, and one it does nothing about.
+PATIENT = "from studio.execution import runner; runner.GRACE = 60\n"
+IGNORES = "import signal; [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)]"
+HEARS = "import signal; signal.signal(signal.SIGUSR1, lambda *_: None)"
 INTERRUPTED = "studio: interrupted; continue with: studio resume p\n"
 
 
@@ -30,9 +34,9 @@ class Lab:
     def __init__(self, driver, notes, until, alive):
         self.driver, self.notes, self.until, self.alive = driver, notes, until, alive
 
-    def start(self, manners="polite", grace=None, ignores=()):
+    def start(self, manners="polite", before=""):
         options = ("--project=p", "--num-workers=2", "--hp=lr=1:4", "train.py")
-        one = self.driver("run", *options, env={"MANNERS": manners}, grace=grace, ignores=ignores)
+        one = self.driver("run", *options, env={"MANNERS": manners}, before=before)
         self.until(lambda: self.notes.count("up") == 2)
         return one
 
@@ -83,7 +87,7 @@ def test_ctrl_c_once_waits_for_what_runs(lab, until):
 
 
 def test_ctrl_c_three_times_kills_at_once(lab, until):
-    one = lab.start(manners="deaf", grace=60)
+    one = lab.start(manners="deaf", before=PATIENT)
     one.signal(signal.SIGINT)
     until(lambda: "waiting for 2" in one.err)
     one.signal(signal.SIGINT)
@@ -97,7 +101,7 @@ def test_ctrl_c_three_times_kills_at_once(lab, until):
 
 
 def test_ctrl_c_held_down_kills_at_once(lab):
-    one = lab.start(manners="deaf", grace=60)
+    one = lab.start(manners="deaf", before=PATIENT)
 
     def press():
         one.signal(signal.SIGINT)
@@ -111,7 +115,7 @@ def test_ctrl_c_held_down_kills_at_once(lab):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_sigterm_and_sighup_end_what_runs(lab, name):
-    one = lab.start(grace=60)
+    one = lab.start(before=PATIENT)
     one.signal(getattr(signal, name))
     lab.check_interrupted(one)
     assert lab.statuses[:2] == ["stopped", "stopped"]
@@ -119,7 +123,7 @@ def test_sigterm_and_sighup_end_what_runs(lab, name):
 
 
 def test_sigterm_twice_kills_deaf_scripts(lab, until):
-    one = lab.start(manners="deaf", grace=60)
+    one = lab.start(manners="deaf", before=PATIENT)
     one.signal(signal.SIGTERM)
     until(lambda: "ending 2 running experiments" in one.err)
     assert one.running
@@ -128,7 +132,7 @@ def test_sigterm_twice_kills_deaf_scripts(lab, until):
 
 
 def test_ignored_ctrl_c_stays_ignored_and_sigterm_ends(lab):
-    one = lab.start(grace=60, ignores=[signal.SIGINT, signal.SIGHUP])
+    one = lab.start(before=PATIENT + IGNORES)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
         one.signal(number)
     one.signal(signal.SIGTERM)
@@ -268,7 +272,7 @@ def test_a_signal_to_the_drivers_process_group_fails_no_experiment_that_starts(d
     """A script is born in that group, and leaves it a moment later: until then Ctrl-C hits it, too. Many signals come
     that the driver does nothing about, so that one of them is at the right moment."""
     script("train.py", "lr = 1\nprint('fitness:', lr)\n")
-    one = driver("run", "--project=p", "--num-workers=4", "--hp=lr=1:12", "train.py", hears=[signal.SIGUSR1])
+    one = driver("run", "--project=p", "--num-workers=4", "--hp=lr=1:12", "train.py", before=HEARS)
     until(lambda: "project p" in one.err)
 
     def poke():
