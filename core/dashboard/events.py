@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 LOOK_EVERY = 0.15  # seconds
+REST = 4  # times as long as a look took: what changes all the time, and is large, leaves its driver the CPU
+LONGEST_REST = 2.0  # seconds
 HEARTBEAT = 15.0  # seconds
 LARGEST = 500  # rows in an event; more are fetched
 RETRY = 1000  # milliseconds until a browser reconnects
@@ -87,6 +89,7 @@ async def _changes(
     heard: float,
 ) -> AsyncIterator[bytes]:
     while not ended():
+        begun = time.monotonic()
         try:
             found = await run_in_threadpool(source)
         except Gone:
@@ -99,4 +102,4 @@ async def _changes(
         elif time.monotonic() - heard >= HEARTBEAT:
             heard = time.monotonic()
             yield b": still here\n\n"
-        await asyncio.sleep(every)
+        await asyncio.sleep(max(every, min(LONGEST_REST, REST * (time.monotonic() - begun))))

@@ -1,9 +1,11 @@
 """Streams of what changed."""
 
+import asyncio
 import json
 import shutil
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -202,3 +204,22 @@ def test_windows_take_turns_where_a_browser_has_too_few_connections(browser, pro
     other = Stream(browser, "/api/projects/digits/events", {"User-Agent": "another browser"})
     wait_for(lambda: other.events)
     assert not any(stream.ended for stream in streams[1:])
+
+
+def test_a_look_that_takes_long_is_followed_by_a_longer_rest(monkeypatch):
+    rests, now, took = [], [0.0], iter([0.001, 0.25, 9.0])
+
+    async def sleep(seconds):
+        rests.append(seconds)
+
+    def source():
+        now[0] += next(took)
+
+    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def looks():
+        return [data async for data in watch._changes(source, {}.get, "", lambda: len(rests) == 3, 0.15, 1e9)]
+
+    assert asyncio.run(looks()) == []
+    assert rests == [0.15, 1.0, 2.0]
