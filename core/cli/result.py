@@ -27,7 +27,7 @@ def print_result(project: Project, *, as_json: bool, quiet: bool) -> int:
     """Print the result; stdout is data. Return the exit code: 0 done, 1 all failed, 3 some failed, 4 nothing completed."""
     experiments = project.experiments
     if as_json:
-        print_json([experiment.as_dict() for experiment in experiments])
+        print_json(experiment.as_dict() for experiment in experiments)
     elif not quiet:
         _print_best(project, experiments)
     counts = Counter(experiment.status for experiment in experiments)

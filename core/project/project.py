@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import StudioError
-from studio.experiment import Experiment, Metric, ranked
+from studio.experiment import Experiment, Metric
 from studio.project.lock import is_locked
 from studio.project.paths import FIRST_SNAPSHOT, existing_project_folder, project_names
 from studio.project.records import read_attempts, read_experiments, read_meta, read_session, reading
-from studio.project.summary import state_of, summarize
+from studio.project.summary import read_best, state_of, summarize
 from studio.project.table import data_frame, described, notebook_html
 from studio.settings import parse_metric, sign_of
 
@@ -62,7 +62,8 @@ class Project:
     @property
     def best(self) -> Experiment | None:
         """The experiment with the largest fitness, the first of equals; None if no experiment has one."""
-        return next(iter(ranked(self.experiments)), None)
+        with reading(self.folder) as connection:
+            return read_best(connection, self.folder, self.metric)
 
     @property
     def baseline(self) -> Experiment | None:

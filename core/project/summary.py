@@ -121,7 +121,7 @@ def summarize(folder: Path) -> ProjectSummary:
             planned=(session.size if session else None) or settings.get("max_experiments"),
             counts=counts,
             metric={"name": metric.name, "mode": metric.mode, "direction": "min" if sign < 0 else "max"},
-            best=_best(connection, folder, metric),
+            best=read_best(connection, folder, metric),
             recommended=read_experiment(connection, folder, metric, recommended) if recommended else None,
             optimizer=settings.get("optimizer"),
             script=settings.get("script"),
@@ -183,7 +183,8 @@ def _counts(connection: sqlite3.Connection, at_work: bool) -> dict[str, int]:
     return {status: found[status] for status in STATUSES if status in found}
 
 
-def _best(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Experiment | None:
+def read_best(connection: sqlite3.Connection, folder: Path, metric: Metric) -> Experiment | None:
+    """Return the first of `ranked`, for which few experiments are read."""
     for most in (1, -1):  # a retry may have withdrawn a fitness: then the next one of all
         for number, fitness in connection.execute(_BEST, (most,)):
             found = read_experiment(connection, folder, metric, number)

@@ -8,7 +8,7 @@ import pytest
 
 import studio
 from studio.errors import BadInput, ProjectError
-from studio.experiment import Outcome
+from studio.experiment import Outcome, ranked
 from studio.project.paths import (
     attempt_folder,
     existing_project_folder,
@@ -116,10 +116,9 @@ def test_a_best_that_a_retry_took_back_gives_way_to_the_next(store: Store) -> No
     store.attempt_ended(Outcome(3, 1, 0, None, "", 1.0, 2.0), "completed", -1.0)
     store.attempt_ended(Outcome(3, 2, 1, None, "", 3.0, 4.0), "failed", None)
     store.tell(3, None)
-    best = Project("digits").best
-    assert best is not None
-    assert Project("digits").summary()["best"] == best.as_dict()
-    assert best.number == 1
+    project = Project("digits")
+    assert [project.best] == ranked(project.experiments) == [project.experiment(1)]
+    assert project.summary()["best"]["number"] == 1
 
 
 def test_a_project_without_experiments_has_no_best(home: Path) -> None:
