@@ -53,7 +53,7 @@ from studio.format import money
 
 CAPACITY_PAUSE = 120.0  # seconds after which a zone without capacity is tried again
 LEAVING_PAUSE = 30.0  # seconds between two orders that a quota refuses while a machine is ending
-LEFT = 60.0  # seconds that a machine may count against a quota after lists have shown it for the last time
+LEFT = 60.0  # seconds that a machine may count against a quota after it was last asked to end
 QUOTA_PAUSE = 600.0  # seconds after which a quota may have been raised, or other machines have ended
 TRIES, PAUSE = 4, 2.0  # attempts at an order without response; seconds before the second, doubled each time
 LIST_LAG = 90.0  # seconds by which a list may be late
@@ -134,7 +134,7 @@ class CloudLauncher(Launcher):
         self._none_there: dict[tuple[str, str], float] = {}  # machine type and zone -> when to ask again
         self._pause_until = 0.0
         self._quota, self._quota_until = math.inf, 0.0  # machines that the account may have, as far as known
-        self._left = -LEFT  # when a machine was last ending
+        self._left = -LEFT  # when a machine was last asked to end
         self._ordered = False  # since the last look
         self._vain: float | None = None  # since when there have been orders, and no machine
         self._members: dict[str, Member] = {}
@@ -304,8 +304,6 @@ class CloudLauncher(Launcher):
         except CloudError as error:
             raise LauncherError(f"cannot list the machines: {error}") from error
         now, members = self._clock(), list(self._members.values())
-        if any(member.ending for member in members):
-            self._left = now
         try:
             self._terminate(member for member in members if member.ending or now > member.ends + LIST_LAG)
         except CloudError as error:
@@ -331,14 +329,12 @@ class CloudLauncher(Launcher):
         """Update the members from the cloud's list."""
         now = self._clock()
         listed = {machine.name: machine for machine in self._cloud.machines(self._tag)}
-        costly = []
         for name, machine in listed.items():
             member = self._members.get(name)
             if member is None or member.lost:
                 member = self._adopt(machine)
             member.machine, member.listed = machine, now
-            costly += [] if member.over else [name]
-        self._ledger.listed(costly, self._wall())
+        self._ledger.listed(listed, self._wall())
         for member in list(self._members.values()):
             if member.name in listed or member.pending:
                 continue

@@ -256,6 +256,30 @@ def test_another_is_ordered_when_lists_do_not_show_one_whose_order_had_no_answer
     assert (len(world.cloud.alive), len(world.cloud.orders)) == (1, 1)
 
 
+def test_an_order_that_is_under_way_for_long_counts(tmp_path):
+    world, seen = World(tmp_path, most=1), []
+    launch = world.cloud.launch
+
+    def slowly(order):
+        world.time.pass_by(LIST_LAG + 1)
+        seen.append((world.counted, world.ledger.alive))  # as another thread sees it, which ends all
+        return launch(order)
+
+    world.cloud.launch = slowly
+    world.maintain(1)
+    assert seen == [(world.cloud.alive, world.cloud.alive)]
+
+
+def test_a_refusal_after_an_attempt_without_answer_tells_nothing_of_the_first(tmp_path):
+    world = World(tmp_path, most=1, lag=20.0)
+    world.cloud.answers += [Lost(unreachable()), NoCapacity("none")]
+    world.maintain(1)
+    assert (world.cloud.most, len(world.cloud.orders)) == (1, 1)
+    assert world.ledger.alive == world.cloud.alive
+    assert world.pool.close()
+    assert world.cloud.alive == []
+
+
 def test_close_finds_the_machine_whose_order_had_no_answer(tmp_path):
     world = World(tmp_path, most=1, lag=20.0)
     world.cloud.answers += [Lost(unreachable()), *[unreachable()] * 3]
@@ -309,7 +333,8 @@ def test_patience_begins_when_a_machine_is_wanted(world):
     world.maintain(0)
     world.maintain(0, after=PATIENCE + 1)
     world.cloud.sold_out = {(offer.machine_type, offer.zone) for offer in OFFERS}
-    world.maintain(4)
+    for needed, after in ((4, 5), (4, 5), (0, 5), (0, PATIENCE + 1), (4, 5), (4, 5)):
+        world.maintain(needed, after=after)
     assert world.counted == []
 
 
@@ -422,6 +447,14 @@ def test_what_close_cannot_end_it_names(world):
     assert not world.pool.close()
     assert world.time.now - before < 60
     assert world.said[-1] == f"could not confirm that these ended: {', '.join(names)} (ExpiredToken)"
+
+
+def test_close_believes_the_list_and_not_the_answer_to_its_request(world):
+    world.start(2)
+    terminate, requests = world.cloud.terminate, []
+    world.cloud.terminate = lambda machines: requests.append(machines) or (len(requests) > 1 and terminate(machines))
+    assert world.pool.close()
+    assert (world.cloud.alive, len(requests)) == ([], 2)
 
 
 def test_close_tries_again(world):
@@ -763,6 +796,13 @@ def test_the_next_driver_takes_the_machines_over(world):
     world.maintain()
     assert world.cloud.alive == there
     world.pool.close()
+    assert world.cloud.alive == []
+
+
+def test_the_next_driver_can_end_machines_without_having_looked(world):
+    world.start(2)
+    world.take_up()
+    world.launcher.end()
     assert world.cloud.alive == []
 
 

@@ -176,6 +176,17 @@ def test_copies_beyond_the_number_wanted_are_ended(pool, launcher):
     assert (launcher.ended, list(launcher.copies), launcher.made) == ([["6_2", "6_3"]], ["6_1"], 0)
 
 
+def test_copies_that_the_pool_ended_or_did_not_start_are_no_failed_starts(pool, launcher, said):
+    launcher.copies |= dict.fromkeys(["6_1", "6_2", "6_3"], Copy("running"))
+    pool.maintain(3, waiting=True)
+    launcher.copies.clear()
+    pool.maintain(3, waiting=True)
+    pool._most = 0
+    for _ in range(3):
+        pool.maintain(3, waiting=True)
+    assert (launcher.copies, sorted(said)) == ({}, [f"7_{n} is no longer needed; ending it" for n in (1, 2, 3)])
+
+
 def test_a_silent_copy_is_replaced(pool, launcher, said):
     pool.maintain(1, waiting=True)
     pool.took_job("7_1")
@@ -215,6 +226,20 @@ def test_close_does_not_wait_long_for_an_engine_that_refuses(pool, launcher, sai
     assert not pool.close()
     assert said == ["could not confirm that these ended: 6_1 (credentials expired)"]
     assert pool.clock.now < launcher.end_timeout
+
+
+def test_close_ends_at_once_a_copy_that_appears_late(pool, launcher):
+    end = launcher.end
+
+    def one_comes(names=None):
+        launcher.end = end
+        end(names)
+        launcher.copies["7_9"] = Copy("running")
+
+    launcher.end = one_comes
+    assert pool.close()
+    assert launcher.ended == [None, None]
+    assert pool.clock.now < pools.ENDING
 
 
 def test_close_ends_even_where_the_engine_does_not(pool, launcher, said):
