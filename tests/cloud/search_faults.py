@@ -86,7 +86,7 @@ class Faults(OnACloud):
         running = search("--hp=lr=1:4", takes=1)
         if abs(seconds) > self.skew:
             assert running.end()[0] == 1, running.said
-            assert "came to nothing" in running.said
+            assert "workers in a row failed" in running.said
             assert "the clock of this machine is wrong" in running.said
             self.nothing_is_left(running, cloud, 4)
             return

@@ -397,7 +397,7 @@ class OnACloud:
         running.wait_for(lambda: self.at_work(cloud, 2))
         taken = cloud.alive()[0].id
         cloud.interrupt_spot(taken, notice=30)
-        running.wait_for(lambda: "released contract" in cloud.log(taken))
+        running.wait_for(lambda: "released p/" in cloud.log(taken))
         self.completed(running, 2, cloud)
         assert "being taken away" in cloud.log(taken)
 
@@ -501,7 +501,7 @@ class OnACloud:
         running = search("--hp=lr=1:6", takes=2)
         running.wait_for(lambda: self.at_work(cloud, 2))
         cloud.refuse(self.expired, "*", by="driver")
-        running.wait_for("asking again")
+        running.wait_for("no response, retrying")
         time.sleep(3)
         cloud.allow()
         self.completed(running, 6, cloud)
