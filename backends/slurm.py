@@ -4,6 +4,7 @@ studio run --backend=slurm:/shared/dir --num-workers=8 --max-duration=2h …
 """
 
 import getpass
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, dataclass
@@ -38,6 +39,15 @@ REFUSED = re.compile(
 )
 
 
+def _time_limit(given: Any, flag: str) -> float:
+    limit = seconds(given, flag)
+    if limit <= 2 * GRACE:
+        raise BadInput(
+            f"{flag} {given!r}: a worker releases its experiments {GRACE} s before; give more than {2 * GRACE}s"
+        )
+    return limit
+
+
 @dataclass(frozen=True)
 class SlurmJob:
     """Common data of all copies of a search.
@@ -64,7 +74,7 @@ class SlurmJob:
             "open-mode": "append",
             "partition": self.partition,
             "account": self.account,
-            "time": None if self.time is None else str(max(1, round(self.time / 60))),
+            "time": None if self.time is None else str(math.ceil(self.time / 60)),
             "signal": None if self.time is None else f"B:TERM@{GRACE}",
             "cpus-per-task": str(resources.cpus) if resources.cpus else None,
             "mem": f"{-(-parse_bytes(resources.ram, '--ram') // 2**20)}M" if resources.ram else None,
@@ -197,7 +207,7 @@ class SlurmBackend(LaunchedBackend):
         partition: str | None = option(None, "NAME", "Partition. Default: the cluster's.")
         account: str | None = option(None, "NAME", "Account for sbatch.")
         time: float | None = option(
-            None, "TIME", "Time limit of one worker, which releases its experiments before: 4h.", parse=seconds
+            None, "TIME", "Time limit of one worker, which releases its experiments before: 4h.", parse=_time_limit
         )
         gres: str | None = option(None, "TEXT", "Generic resources for sbatch. Default: gpu:N with --gpus=N.")
         extra: list[str] = option(

@@ -48,7 +48,7 @@ def parse_duration(given: str | float | None, option: str) -> float | None:
     """Return the seconds of `90s`, `15m`, `5h`, `2d`, `1h30m` or a number of seconds. Raises BadInput."""
     if given is None:
         return None
-    text = str(given).strip().lower()
+    text = f"{given:f}" if isinstance(given, float) else str(given).strip().lower()
     text = f"{text}s" if text[-1:].isdecimal() and not any(unit in text for unit in _SECONDS) else text
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text):
@@ -257,8 +257,8 @@ def _parse_place(given: str | Sequence[str], flag: str) -> str:
     texts = [given] if isinstance(given, str) else list(given)
     if len(texts) > 1:
         raise BadInput(f"{' and '.join(texts)}: a search runs in one place; give --backend or --cloud once")
-    if not texts[0].partition(":")[0]:
-        raise BadInput(f"{flag} {texts[0]!r} names no backend; `studio plugins` lists them")
+    if not texts or not texts[0].partition(":")[0]:
+        raise BadInput(f"{flag} {given!r} names no backend; `studio plugins` lists them")
     return texts[0]
 
 

@@ -62,8 +62,12 @@ class CsvFile:
         except csv.Error:  # no text
             return
         cells = [cell.strip().strip("'") for cell in row]
-        if not self._header or not any(map(_is_number, cells)):  # another header: another run started
+        if not self._header:
             self._header = cells
+            return
+        if not any(map(_is_number, cells)):
+            if {*cells} & {*self._header} - {""}:  # another header: another run started
+                self._header = cells
             return
         by_name = dict(zip(self._header, cells, strict=False))
         step = step_in({name: _number_of(by_name.get(name, "")) for name in STEPS})
@@ -229,14 +233,16 @@ class MlflowTable:
 class WandbFile:
     """The log of an offline run of W&B. Source: wandb/sdk/internal/datastore.py, wandb/proto/wandb_internal.proto."""
 
-    def __init__(self, path: str):
-        self._tail = Tail(path)
+    def __init__(self, path: str, original: str | None = None):
+        self._tail, self._path, self._original = Tail(path), path, original
         self._rest = b""
         self._at = 0  # position of `_rest` in the file
         self._record = b""
         self._broken = False
 
     def rows(self, *, last: bool) -> Iterator[Row]:
+        if self._original and is_original(self._path, self._original):
+            return
         for chunk in self._tail.read(float("inf") if last else soon()):
             self._rest += chunk
             for record in self._records():
@@ -351,4 +357,4 @@ def source_of(path: str, relative: str, original: str | None) -> Source | None:
         return JsonFile(path, original)
     if name.endswith((".db", ".sqlite", ".sqlite3")):
         return MlflowTable(path, original)
-    return WandbFile(path) if name.endswith(".wandb") else None
+    return WandbFile(path, original) if name.endswith(".wandb") else None

@@ -186,17 +186,20 @@ def _of_a_call(text: str, grid: bool) -> str:
         return ""
     name, items = call[1].replace("_", "").casefold(), [item.strip() for item in call[2].strip("[]() ").split(",")]
     if name in ("choice", "categorical", "gridsearch", "suggestcategorical"):
-        return "" if any(bracket in call[2].strip("[]() ") for bracket in BRACKETS) else ",".join(items)
+        return "" if any(sign in call[2].strip("[]() ") for sign in [*BRACKETS, ":"]) else ",".join(items)
     if len(items) < 2 or not all(map(is_number, items[:2])):
         return ""
     low, high = items[:2]
+    if float(low) >= float(high):
+        return ""
     if name in ("linspace", "geomspace"):
         count = items[2] if len(items) > 2 and items[2].isdecimal() else "10"
         return f"{low}:{'u' if name == 'linspace' else 'l'}{count}:{high}" if grid else ""
     if name in ("loguniform", "reciprocal"):
-        return f"{low}:{high}:l"
+        return f"{low}:{high}:l" if float(low) > 0 else ""
     if name in ("randint", "integers", "suggestint", "int", "qrandint"):
-        return f"{low}:{high}:i"
+        whole = all(isinstance(parse_literal(end), int) for end in (low, high))
+        return f"{low}:{high}:i" if whole else ""
     return _spread(low, high, grid) if name in ("uniform", "quniform", "suggestfloat", "float") else ""
 
 

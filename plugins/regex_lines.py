@@ -99,8 +99,9 @@ class RegexReader(OutputReader):
             )
         if found is None:
             return []
-        groups = found.groupdict()
-        text = groups.get("value") or (found[1] if self._pattern.groups and "value" not in groups else found[0]) or ""
+        groups, named = found.groupdict(), self._pattern.groupindex
+        others = [index for index in range(1, self._pattern.groups + 1) if index != named.get("step")]
+        text = found[named.get("value") or (others[0] if others else 0)] or ""
         number = _NUMBER.search(text)
         if number is None:
             return []

@@ -33,6 +33,7 @@ def apply(
     from studio.cli.console import harmless, save
     from studio.cli.usage import say
     from studio.errors import BadInput
+    from studio.format import counted
     from studio.project.project import Project
     from studio.script.apply import apply_values
     from studio.search.plan import program_of
@@ -53,9 +54,6 @@ def apply(
         reason = f" ({chosen.reason})" if chosen.reason else ""
         say(f"{name}/{chosen.number} is no result: {chosen.status}{reason}")
     settings, source = Settings.from_dict(project.settings), project.source
-    arrays = [key for key, value in chosen.values.items() if isinstance(value, list)]
-    if arrays:
-        raise BadInput(f"{', '.join(arrays)}: an array is a file; it is among the artifacts of {name}/{chosen.number}")
     applied = apply_values(program_of(settings, source), chosen.values)
     for text in applied.passed.values():
         say(f"not in a file, pass it yourself: {text}")
@@ -70,7 +68,9 @@ def apply(
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BadInput(f"not a terminal: confirm with studio apply {name}/{chosen.number} --yes")
-        if not ask(f"Write the values of {name}/{chosen.number} into {len(applied.files)} file(s) in {source}?"):
+        if not ask(
+            f"Write the values of {name}/{chosen.number} into {counted(len(applied.files), 'file')} in {source}?"
+        ):
             return 0
     for path, (_, after) in applied.files.items():
         target = Path(os.path.realpath(source / path))

@@ -23,6 +23,7 @@ from studio.errors import BadInput, StudioError
 from studio.format import STATUSES
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.project import Project
+from studio.project.records import read_snapshot
 from studio.project.table import csv_text
 
 BODY = 1 << 16  # bytes of a request
@@ -115,8 +116,11 @@ class Api:
 
     def files(self, request: Request) -> Response:
         table, number = self._table(request), request.path_params["number"]
-        folder = attempt_folder(table.folder, number, self._attempt(table, number, request)[0])
-        return Json({"files": list_files(table.folder.name, number, folder, table.folder / FIRST_SNAPSHOT)})
+        attempt = self._attempt(table, number, request)[0]
+        snapshot = table.folder / (read_snapshot(table.folder, number, attempt) or FIRST_SNAPSHOT)
+        return Json(
+            {"files": list_files(table.folder.name, number, attempt_folder(table.folder, number, attempt), snapshot)}
+        )
 
     def file(self, request: Request) -> Response:
         table, number = self._table(request), request.path_params["number"]

@@ -160,7 +160,7 @@ def likely_mode(name: str) -> str:
 
 def result_rank(name: str) -> int:
     """Return 0 for what looks like a result on held-out data, then other results, unknown names, and settings."""
-    words = _words(name.casefold())
+    words = [word.casefold() for word in _words(name)]
     if likely_mode(name):
         return 0 if {"val", "valid", "validation", "test", "eval", "cv"} & set(words) else 2 if "train" in words else 1
     return 4 if any(map(_NO_RESULT.fullmatch, words)) else 3

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from studio.errors import SubstitutionError
 from studio.script.diff import unified_diff
 from studio.script.places import Place, Places, apply_edits
 from studio.script.places.place import Edit
@@ -28,7 +29,9 @@ class Applied:
 
 
 def apply_values(program: Program, values: Mapping[str, object]) -> Applied:
-    """Return the files of `program` with `values` as their own. Raises SubstitutionError for a name without a place."""
+    """Return the files of `program` with `values` as their own. SubstitutionError for a name without a place, and an array."""
+    if arrays := [name for name, value in values.items() if isinstance(value, list)]:
+        raise SubstitutionError(f"{', '.join(arrays)}: an array is a file, among the artifacts of its experiment")
     places = Places(program)
     edits: list[tuple[Edit, str]] = []
     passed: dict[str, str] = {}

@@ -129,11 +129,8 @@ def _calls(source: Source, last: str) -> Iterator[Call]:
 
 def _setting(source: Source, name: str) -> str:
     """Return the text under `name` in a dict or a keyword; of a list of texts, the last."""
-    for named in source.outline.named:
-        if named.name.partition("[")[0] == name and isinstance(named.value, str):
-            found = [one.value for one in source.outline.named if one.name.partition("[")[0] == name]
-            return str(found[-1])
-    return ""
+    found = [one.value for one in source.outline.named if one.name.partition("[")[0] == name]
+    return str(found[-1]) if any(isinstance(value, str) for value in found) else ""
 
 
 def _by_objective(table: dict[str, str], objective: str) -> str:
@@ -143,7 +140,8 @@ def _by_objective(table: dict[str, str], objective: str) -> str:
 def _value(source: Source, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
     """Return the value of a name that is assigned once; else the node itself."""
     if isinstance(node, cst.Name):
-        return next((value for name, value, _ in source.outline.assigns if name == node.value), node)
+        values = [value for name, value, _ in source.outline.assigns if name == node.value]
+        return values[0] if len(values) == 1 else node
     return node
 
 

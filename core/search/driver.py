@@ -152,7 +152,7 @@ class Driver:
         self.plan, self.search, self.store, self.backend, self.observer = plan, search, store, backend, observer
         self.project = store.folder
         self.ending = "failed"  # a key of `STATES`; "failed" until the loop has ended without an error
-        self.progress = Progress(plan.metric, plan.size)
+        self.progress = Progress(plan.metric, search.size)
         self._interrupts = Interrupts()
         self._slots: dict[int, RunningExperiment] = {}
         self._free: list[int] = []  # a heap of slots that were given back
@@ -334,7 +334,7 @@ class Driver:
             step = slot.reports if report.step is None else report.step
             slot.pruned = self.search.report(slot.run.number, step, self.plan.sign * report.value)
             if slot.pruned:
-                self.backend.stop(slot.run.number, kill=False)
+                self._stop(slot.run.number)
 
     def _take_outcome(self, outcome: Outcome) -> Iterator[Experiment]:
         slot = self._slots.get(outcome.number)
@@ -436,8 +436,13 @@ class Driver:
             self._words += filter(None, [self._control.take(request, self._slots)])
         elif not request.numbers:
             self._end("stopped", 1)
-        for number in request.numbers if request.action == "stop" else ():
-            self.backend.stop(number, kill=False)
+        elif request.action == "stop":
+            for number in request.numbers:
+                self._stop(number)
+
+    def _stop(self, number: int, *, kill: bool = False) -> None:
+        with plugin_call(self.backend, "stop"):
+            self.backend.stop(number, kill=kill)
 
     @property
     def _accepts_no_new(self) -> bool:
@@ -453,7 +458,7 @@ class Driver:
         if stage > self._stage:
             self._stage = stage
             for number in self._slots:
-                self.backend.stop(number, kill=stage > 1)
+                self._stop(number, kill=stage > 1)
 
     # --- showing ----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from studio.experiment import Metric, Resources, Run
 from studio.host import Host, read_backend_options
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
-from studio.script.command import Command, active_interpreter, read_command
+from studio.script.command import Command, read_command
 from studio.script.outside import outside_paths
 from studio.script.program import Program
 from studio.script.substitution import Substitution
@@ -140,9 +140,6 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
     artifacts = read_artifacts(settings, source)
     settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
     files = snapshot or source
-    if settings.python is None and (active := active_interpreter()) is not None:
-        settings = replace(settings, python=active)
-        notices.append(f"scripts run with {active}, the active environment; choose another with --python")
     command = read_command(settings.script, settings.arguments, files, module=settings.module, python=settings.python)
     check_environment(settings.env)
     program = program_of(settings, files, command)

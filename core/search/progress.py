@@ -185,7 +185,7 @@ def _total(progress: Progress) -> int | None:
 
 
 def _line(experiment: Experiment, progress: Progress) -> str:
-    total = f"/{progress.total}" if progress.total else ""
+    total = f"/{_total(progress)}" if progress.total else ""
     result: str = experiment.status
     if value := metric_value(experiment):
         result += f"  {progress.metric.name} {value}"

@@ -17,6 +17,7 @@ from studio.project.paths import existing_project_folder, project_folder
 from studio.project.project import Project
 from studio.project.source import SourceFiles
 from studio.project.store import Store
+from studio.script.command import active_interpreter
 from studio.search.creation import create, project_exists, source_snapshot
 from studio.search.driver import Driver
 from studio.search.observer import Observer
@@ -102,7 +103,10 @@ def plan_new_project(
         raise ProjectError(
             f"project {project!r} exists; continue it: studio resume {project}, or choose another --project"
         )
-    plan = make_plan(settings, host, source)
+    active = active_interpreter() if settings.python is None else None  # a search that goes on keeps its own
+    plan = make_plan(replace(settings, python=active or settings.python), host, source)
+    if active is not None:
+        plan.notices.append(f"scripts run with {active}, the active environment; choose another with --python")
     learn_from_others(plan)
     plan.artifacts.sources()
     snapshot = source_snapshot(plan)
@@ -149,28 +153,29 @@ def run_plan(
     accept_changes: bool = False,
     new: bool = False,
 ) -> Project:
+    """Run the search of `plan` on `backend` to its end, whose record is `store`; a `new` one that cannot begin leaves nothing."""
     try:
-        search = Search(
-            plan.space,
-            optimizer=plan.optimizer,
-            seed=plan.settings.seed,
-            options=plan.settings.options,
-            max_experiments=plan.max_experiments,
-            host=host,
-            journal=store,
-            accept_changes=accept_changes,
-            start_from=plan.starts,
-            learn_from=plan.known,
-        )
-        for notice in [*plan.notices, *map(str, host.problems)]:
-            observer.notice(notice)
-        if plan.settings.seed is None and not plan.optimizer.grid:
-            observer.notice(f"seed {search.seed}")
         try:
+            search = Search(
+                plan.space,
+                optimizer=plan.optimizer,
+                seed=plan.settings.seed,
+                options=plan.settings.options,
+                max_experiments=plan.max_experiments,
+                host=host,
+                journal=store,
+                accept_changes=accept_changes,
+                start_from=plan.starts,
+                learn_from=plan.known,
+            )
+            for notice in [*plan.notices, *map(str, host.problems)]:
+                observer.notice(notice)
+            if plan.settings.seed is None and not plan.optimizer.grid:
+                observer.notice(f"seed {search.seed}")
             with plugin_call(backend, "open"):
                 backend.open(store.folder)
         except BaseException:
-            if new:  # nothing has started: leave no empty project behind
+            if new:  # nothing has started
                 remove_tree(store.folder)
             raise
         ending = Driver(plan, search, store, backend, observer).run()

@@ -21,6 +21,7 @@ from studio.backends.slurm import (
 )
 from studio.errors import BadInput
 from studio.experiment import Resources
+from studio.host import read_backend_options
 from studio.project.project import Project
 from studio.testing import LauncherContract
 
@@ -49,6 +50,16 @@ def test_the_whole_text_that_sbatch_gets():
     job = SlurmJob("studio-digits-0a1b2c", logs, partition="gpu", account="lab", time=4 * 3600, extra=extra)
     command = ["/opt/py/bin/studio", "worker", "/shared/my dir/digits-0a1b2c", "--name={name}", "--idle=60s"]
     assert SlurmLauncher(job).preview(4, command, Resources(cpus=2, gpus=1, ram="2GB")) == SCRIPT
+
+
+@pytest.mark.parametrize(("limit", "time"), [(125, "3"), (3600, "60")])
+def test_a_time_limit_is_never_shorter_than_asked(limit, time):
+    assert f"#SBATCH --time={time}\n" in SlurmJob("s", Path("/p/slurm"), time=limit).script(1, ["true"], Resources())
+
+
+def test_a_time_limit_leaves_room_before_the_signal():
+    with pytest.raises(BadInput, match="--slurm-time '2m': a worker releases its experiments 60 s before"):
+        read_backend_options(SlurmBackend, {"time": "2m", "url": "/tmp"})
 
 
 def test_the_shortest_text():

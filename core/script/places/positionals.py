@@ -159,7 +159,7 @@ def _of_click(function: Function) -> Iterator[_Found]:
         if isinstance(decorator, cst.Call) and dotted(decorator.func).rpartition(".")[2] == "argument":
             call = Call(dotted(decorator.func), decorator, ())
             name = text_of(call.positionals[0]) if call.positionals else None
-            if name and "click" in dotted(decorator.func) + "click":
+            if name:
                 yield name, index, decorator, False, _constant(call.keyword("default"))
                 index += 1
 

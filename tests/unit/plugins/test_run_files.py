@@ -275,6 +275,16 @@ def test_wandb_offline(run: Run, workspace: Path) -> None:
     assert [value for step, value in read(run, "val/loss") if step is not None] == [1.0, 0.5, 1 / 3, 0.25]
     assert last(run, "val/loss") == 0.25
     assert last(run, "best") == 0.125
+    for file in workspace.rglob("*.wandb"):  # that of another run came with the source
+        original = Path(run.snapshot, file.relative_to(workspace))
+        original.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, original)
+    assert read(run, "val/loss") == []
+
+
+def test_rows_of_a_csv_without_a_number_are_no_header(run: Run, workspace: Path) -> None:
+    (workspace / "log.csv").write_text("epoch,val_loss\n1,0.5\n,\ndone,best\n2,0.4\nval_loss,epoch\n0.3,1\n")
+    assert read(run, "val_loss") == [(1, 0.5), (2, 0.4), (1, 0.3)]
 
 
 def test_csv_as_the_library_quotes_it(run: Run, workspace: Path) -> None:
@@ -293,6 +303,8 @@ def test_csv_as_the_library_quotes_it(run: Run, workspace: Path) -> None:
     [
         (r"score=(\S+) after", "the score=0.5 after all", (None, 0.5)),
         (r"(?P<step>\d+)\) (?P<value>.+) points", "3) 0.5 points", (3, 0.5)),
+        (r"step (?P<step>\d+) loss (\S+)", "step 7 loss 0.25", (7, 0.25)),
+        (r"loss=(?P<value>[\d.]+)|(accuracy)", "accuracy 3", None),
         (r"\d+\.\d+ correct", "so 0.5 correct", (None, 0.5)),
         (r"got (\w+)", "got nothing", None),
     ],

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 
 import pytest
@@ -42,11 +43,19 @@ from studio.settings import (
         ("90S", 90),
         (90, 90),
         (0.25, 0.25),
+        (1e-5, 1e-5),
+        (9e8, 9e8),
         (None, None),
     ],
 )
 def test_durations_are_read(given: str | float | None, seconds: float | None) -> None:
     assert parse_duration(given, "--max-time") == seconds
+
+
+@pytest.mark.parametrize("given", [math.nan, math.inf, 1e16, -1.0, 0.0])
+def test_numbers_that_are_no_duration_are_refused(given: float) -> None:
+    with pytest.raises(BadInput, match="--max-time"):
+        parse_duration(given, "--max-time")
 
 
 @pytest.mark.parametrize("given", ["", "s", "5x", "-5s", "5 minutes", "h5", "1,5h", "nan", "inf"])
