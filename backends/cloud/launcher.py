@@ -43,7 +43,7 @@ from studio.backends.cloud.cloud import (
 )
 from studio.backends.cloud.ledger import Entry, Ledger
 from studio.backends.cloud.plan import CloudSettings
-from studio.backends.cloud.spending import Rate, affordable_lifetime, committed, spent
+from studio.backends.cloud.spending import Rate, affordable_lifetime
 from studio.backends.queue.background import Once
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused
 from studio.backends.queue.shipping import slug
@@ -189,7 +189,7 @@ class CloudLauncher(Launcher):
         if isinstance(self._refused, CloudDenied | CloudCredentials | QuotaRefused):
             raise Refused(f"no machine is available: {self._refused}") from self._refused
         if self._broke:
-            most, now = committed(self._ledger.spells, self._wall()), spent(self._ledger.spells, self._wall())
+            most, now = self._ledger.committed(self._wall()), self._ledger.spent(self._wall())
             spot = f" (up to {money(most)}, if prices rose)" if most > now * 1.01 else ""
             of = f"{money(now)} of {money(self._plan.max_cost if self._plan else None)}"
             raise EndSearch(f"--max-cost: {of} is spent{spot}; the rest does not pay for another machine", "cost")
@@ -213,7 +213,7 @@ class CloudLauncher(Launcher):
         now, plan = self._clock(), self._plan
         if plan is None:
             return None
-        left = None if plan.max_cost is None else plan.max_cost - committed(self._ledger.spells, self._wall())
+        left = None if plan.max_cost is None else plan.max_cost - self._ledger.committed(self._wall())
         for offer in plan.offers:
             if self._none_there.get((offer.machine_type, offer.zone), 0.0) > now:
                 continue
@@ -372,7 +372,7 @@ class CloudLauncher(Launcher):
 
     def _check_money(self) -> None:
         cap = None if self._plan is None else self._plan.max_cost
-        if cap is not None and (now := spent(self._ledger.spells, self._wall())) >= cap * 0.999:
+        if cap is not None and (now := self._ledger.spent(self._wall())) >= cap * 0.999:
             raise EndSearch(f"--max-cost: the machines have cost {money(now)} of {money(cap)}", "cost")
 
     def _check_patience(self) -> None:

@@ -13,16 +13,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.backends.cloud.spending import Rate, Spell
+from studio.backends.cloud.spending import HOUR, Rate
 from studio.errors import StudioError
 from studio.system.files import write_json
 
 FILE = "machines.json"  # in the project's folder
+LEAST_BILLED = 60.0  # seconds; beyond these, Amazon and Google bill by the second
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A machine. Times are seconds since the epoch, by this computer's clock. `ended`, `seen`: as in a `Spell`."""
+    """A machine, and the time for which it is billed, in seconds since the epoch by this computer's clock.
+
+    ends   when its lifetime ends it
+    ended  when it ended; None: it ran at the last look
+    seen   when it was last seen running, if after `ends`
+    cloud  empty in searches of older versions
+    """
 
     name: str
     machine_type: str
@@ -33,11 +40,24 @@ class Entry:
     ends: float
     ended: float | None = None
     seen: float = 0.0
-    cloud: str = ""  # empty in searches of older versions
+    cloud: str = ""
 
-    @property
-    def spell(self) -> Spell:
-        return Spell(self.rate, self.begun, self.ends, self.ended, self.seen)
+    def billed(self, now: float) -> float:
+        """Return the seconds billed until now."""
+        until = max(min(now, self.ends), self.seen) if self.ended is None else self.ended
+        return max(until - self.begun, LEAST_BILLED)
+
+    def spent(self, now: float) -> float:
+        """Return the dollars until now, at the price when it was ordered. An unknown price counts 0: with `--max-cost` the
+        price must be known.
+        """
+        return self.billed(now) / HOUR * (self.rate.now or 0.0)
+
+    def committed(self, now: float) -> float:
+        """Return the dollars that the machine can have cost until now, and can cost until its end."""
+        left = 0.0 if self.ended is not None else max(self.ends - max(now, self.begun + LEAST_BILLED), 0.0)
+        dearest = self.rate.now if self.rate.ceiling is None else self.rate.ceiling
+        return (self.billed(now) + left) / HOUR * (dearest or 0.0)
 
 
 class Ledger:
@@ -49,8 +69,16 @@ class Ledger:
         self._entries = {} if folder is None else {entry.name: entry for entry in read(folder)}
 
     @property
-    def spells(self) -> list[Spell]:
-        return [entry.spell for entry in list(self._entries.values())]
+    def entries(self) -> list[Entry]:
+        return list(self._entries.values())
+
+    def spent(self, now: float) -> float:
+        """Return the dollars that all machines have cost."""
+        return sum(entry.spent(now) for entry in self.entries)
+
+    def committed(self, now: float) -> float:
+        """Return the dollars that can have been spent, and that running machines can still cost."""
+        return sum(entry.committed(now) for entry in self.entries)
 
     def get(self, name: str) -> Entry | None:
         return self._entries.get(name)
@@ -78,7 +106,7 @@ class Ledger:
 
     @property
     def alive(self) -> list[str]:
-        return [entry.name for entry in list(self._entries.values()) if entry.ended is None]
+        return [entry.name for entry in self.entries if entry.ended is None]
 
     def _change(self, changed: dict[str, Entry], drop: str = "") -> None:
         with self._lock:

@@ -25,7 +25,7 @@ from studio.backends.cloud.ledger import Entry, Ledger, read
 from studio.backends.cloud.packages import SETUP, put_file, put_packages, put_wheel, requirement_files
 from studio.backends.cloud.plan import CloudSettings, Wishes, settle
 from studio.backends.cloud.setup import PREFIX, Setup
-from studio.backends.cloud.spending import experiment_cost, spent
+from studio.backends.cloud.spending import experiment_cost
 from studio.backends.cloud.startup import PACKAGES, Startup, log_key, render
 from studio.backends.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
 from studio.backends.queue.bucket_url import check_name, open_bucket
@@ -282,8 +282,8 @@ class MachinesBackend(LaunchedBackend):
 
     def _note_spent(self) -> None:
         """Record the costs for `studio runs list`; none if a price is unknown."""
-        spells = self._ledger.spells
-        dollars = spent(spells, time.time()) if all(spell.rate.now is not None for spell in spells) else None
+        known = all(entry.rate.now is not None for entry in self._ledger.entries)
+        dollars = self._ledger.spent(time.time()) if known else None
         with contextlib.suppress(OSError):
             write_json(self._project / OF_PROJECT, {"dollars": dollars})
 
@@ -333,9 +333,7 @@ class MachinesBackend(LaunchedBackend):
                 entries |= {entry.name: entry for entry in read(project_folder(name))}
         now = time.time()
         return {
-            m.name: replace(entries[m.name], ended=None, seen=now).spell.spent(now)
-            for m in machines
-            if m.name in entries
+            m.name: replace(entries[m.name], ended=None, seen=now).spent(now) for m in machines if m.name in entries
         }
 
     @classmethod

@@ -1,5 +1,5 @@
-"""Dollars that a machine costs an hour, that machines have cost, that may still be spent, that the user types, and the quote
-of what a search can cost. Pure: dollars, hours' prices, seconds.
+"""Dollars that a machine costs an hour, that the user types, and the quote of what a search can cost. Pure: dollars, hours'
+prices, seconds. What machines have cost: `ledger`.
 
 The promise of `--max-cost`: the cost of all machines until now, and the cost of running ones until their lifetime ends
 them, never exceed it together. Each hour counts with the highest price that may have applied. So a machine is launched
@@ -8,7 +8,6 @@ only with a lifetime that fits; the promise holds even if no driver runs.
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from studio.backends.cloud.cloud import Offer
@@ -16,7 +15,6 @@ from studio.errors import BadInput
 from studio.format import money
 
 HOUR = 3600.0
-LEAST_BILLED = 60.0  # seconds; beyond these, Amazon and Google bill by the second
 LEAST_USEFUL = 900  # seconds: with money for less, a machine does little more than start
 
 
@@ -42,48 +40,6 @@ def rate_of(offer: Offer, *, spot: bool, price: float | None = None, bid: float 
         return Rate(offer.on_demand, offer.on_demand)
     dearest = [price for price in (offer.on_demand, None if bid is None else bid + offer.besides) if price is not None]
     return Rate(offer.spot, max(offer.spot, min(dearest)) if dearest else None)
-
-
-@dataclass(frozen=True)
-class Spell:
-    """The time for which one machine is billed, in seconds of one clock.
-
-    ends   when its lifetime ends it
-    ended  when it ended; None: it ran at the last look
-    seen   when it was last seen running, if after `ends`
-    """
-
-    rate: Rate
-    begun: float
-    ends: float
-    ended: float | None = None
-    seen: float = 0.0
-
-    def billed(self, now: float) -> float:
-        """Return the seconds billed until now."""
-        until = max(min(now, self.ends), self.seen) if self.ended is None else self.ended
-        return max(until - self.begun, LEAST_BILLED)
-
-    def spent(self, now: float) -> float:
-        """Return the dollars until now, at the price when it was ordered. An unknown price counts 0: with `--max-cost` the
-        price must be known.
-        """
-        return self.billed(now) / HOUR * (self.rate.now or 0.0)
-
-    def committed(self, now: float) -> float:
-        """Return the dollars that the machine can have cost until now, and can cost until its end."""
-        left = 0.0 if self.ended is not None else max(self.ends - max(now, self.begun + LEAST_BILLED), 0.0)
-        dearest = self.rate.now if self.rate.ceiling is None else self.rate.ceiling
-        return (self.billed(now) + left) / HOUR * (dearest or 0.0)
-
-
-def spent(spells: Iterable[Spell], now: float) -> float:
-    return sum(spell.spent(now) for spell in spells)
-
-
-def committed(spells: Iterable[Spell], now: float) -> float:
-    """Return the dollars that can have been spent, and that running machines can still cost."""
-    return sum(spell.committed(now) for spell in spells)
 
 
 def affordable_lifetime(left: float | None, rate: Rate, machines: int, wanted: int) -> int:

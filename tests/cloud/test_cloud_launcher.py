@@ -20,7 +20,7 @@ from studio.backends.cloud.cloud import (
 from studio.backends.cloud.launcher import CAPACITY_PAUSE, LIST_LAG, PATIENCE, QUOTA_PAUSE, CloudLauncher
 from studio.backends.cloud.ledger import Ledger, read
 from studio.backends.cloud.plan import CloudSettings, Wishes
-from studio.backends.cloud.spending import HOUR, committed, spent
+from studio.backends.cloud.spending import HOUR
 from studio.backends.queue.pool import MAX_TAKEN, LaunchFailed, WorkerPool
 from studio.errors import EndSearch, StudioError
 from studio.experiment import Resources
@@ -76,7 +76,7 @@ class World:
 
     @property
     def spent(self):
-        return spent(self.ledger.spells, self.time.wall())
+        return self.ledger.spent(self.time.wall())
 
     def maintain(self, needed=4, *, waiting=True, after=5.0):
         self.time.pass_by(after)
@@ -217,7 +217,7 @@ def test_an_interrupt_before_an_order_is_sent_costs_nothing(world):
     world.maintain(4, after=0)
     assert world.counted == []
     assert world.pool.close()
-    assert (world.cloud.orders, world.ledger.spells, world.time.now) == ([], [], before)
+    assert (world.cloud.orders, world.ledger.entries, world.time.now) == ([], [], before)
 
 
 @pytest.mark.parametrize("lag", [0.0, 20.0, 60.0, LIST_LAG])
@@ -936,7 +936,7 @@ class Whatever(RuleBasedStateMachine):
     @invariant()
     def never_more_than_may_be_spent(self):
         assert self.world.spent <= 5.0 + 1e-9
-        assert committed(self.ledger.spells, self.world.time.wall()) <= 5.0 + 1e-9
+        assert self.ledger.committed(self.world.time.wall()) <= 5.0 + 1e-9
 
     def teardown(self):
         cloud = self.world.cloud

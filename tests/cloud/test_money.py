@@ -5,19 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.backends.cloud.cloud import Offer
+from studio.backends.cloud.ledger import Entry, Ledger
 from studio.backends.cloud.spending import (
     HOUR,
     Quote,
     Rate,
-    Spell,
     affordable_lifetime,
-    committed,
     experiment_cost,
     hours,
     parse_bid,
     parse_dollars,
     rate_of,
-    spent,
 )
 from studio.errors import BadInput
 
@@ -50,19 +48,26 @@ def test_rates_that_are_not_known():
     assert rate_of(alone, spot=True, bid=0.06) == Rate(0.04, 0.08)
 
 
+def entry(rate, begun, ends, name="one", **fields):
+    return Entry(name, "small", "zone-a", False, rate, begun, ends, **fields)
+
+
 def test_a_machine_costs_by_the_second_after_its_first_minute():
-    spell = Spell(Rate(3.6, 7.2), begun=1000.0, ends=1000.0 + 2 * HOUR)
-    assert spell.spent(1001.0) == pytest.approx(0.06)
-    assert spell.spent(1000.0 + HOUR) == pytest.approx(3.6)
-    assert spell.committed(1000.0 + HOUR) == pytest.approx(14.4)
-    assert spell.spent(1000.0 + 9 * HOUR) == pytest.approx(7.2)  # its lifetime has ended it
-    assert spell.committed(1000.0 + 9 * HOUR) == pytest.approx(14.4)
-    late = Spell(Rate(3.6, 7.2), 1000.0, 1000.0 + 2 * HOUR, seen=1000.0 + 3 * HOUR)
+    one = entry(Rate(3.6, 7.2), begun=1000.0, ends=1000.0 + 2 * HOUR)
+    assert one.spent(1001.0) == pytest.approx(0.06)
+    assert one.spent(1000.0 + HOUR) == pytest.approx(3.6)
+    assert one.committed(1000.0 + HOUR) == pytest.approx(14.4)
+    assert one.spent(1000.0 + 9 * HOUR) == pytest.approx(7.2)  # its lifetime has ended it
+    assert one.committed(1000.0 + 9 * HOUR) == pytest.approx(14.4)
+    late = entry(Rate(3.6, 7.2), 1000.0, 1000.0 + 2 * HOUR, seen=1000.0 + 3 * HOUR)
     assert late.spent(1000.0 + 9 * HOUR) == pytest.approx(10.8)  # it outlived its time, as far as is known
-    gone = Spell(Rate(3.6, 7.2), 1000.0, 1000.0 + 2 * HOUR, ended=1000.0 + HOUR / 2)
+    gone = entry(Rate(3.6, 7.2), 1000.0, 1000.0 + 2 * HOUR, "gone", ended=1000.0 + HOUR / 2)
     assert (gone.spent(9e9), gone.committed(1000.0)) == (pytest.approx(1.8), pytest.approx(3.6))
-    assert spent([spell, gone], 1000.0 + HOUR) == pytest.approx(5.4)
-    assert committed([spell, gone], 1000.0 + HOUR) == pytest.approx(18.0)
+    ledger = Ledger()
+    for each in (one, gone):
+        ledger.note(each)
+    assert ledger.spent(1000.0 + HOUR) == pytest.approx(5.4)
+    assert ledger.committed(1000.0 + HOUR) == pytest.approx(18.0)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +99,16 @@ def test_without_a_price_nothing_is_launched_under_a_cap():
     wanted=st.integers(60, 200 * 3600),
 )
 def test_the_cap_holds_whatever_is_launched_when(cap, rates, pauses, wanted):
-    now, spells = 0.0, []
-    for (price, factor), pause in zip(rates, pauses, strict=False):
+    now, ledger, dearest = 0.0, Ledger(), 0.0
+    for number, ((price, factor), pause) in enumerate(zip(rates, pauses, strict=False)):
         rate = Rate(price, price * factor)
-        lifetime = affordable_lifetime(cap - committed(spells, now), rate, 1, wanted)
+        lifetime = affordable_lifetime(cap - ledger.committed(now), rate, 1, wanted)
         if lifetime >= 60:
-            spells.append(Spell(rate, now, now + lifetime))
+            ledger.note(entry(rate, now, now + lifetime, f"{number}"))
+            dearest += entry(Rate(rate.ceiling, rate.ceiling), now, now + lifetime).spent(1e12)
         now += pause
-    dearest = [Spell(Rate(s.rate.ceiling, s.rate.ceiling), s.begun, s.ends) for s in spells]
-    assert spent(spells, 1e12) <= spent(dearest, 1e12) <= cap + 1e-6
+    assert ledger.spent(1e12) <= dearest + 1e-9
+    assert dearest <= cap + 1e-6
 
 
 def test_what_an_experiment_costs():
