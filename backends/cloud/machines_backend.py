@@ -9,7 +9,6 @@ ends, it calls `close`, which ends all machines.
 """
 
 import contextlib
-import json
 import math
 import re
 import time
@@ -24,7 +23,7 @@ from studio.backends.cloud.launcher import LIST_LAG, CloudLauncher
 from studio.backends.cloud.ledger import Entry, Ledger, read
 from studio.backends.cloud.packages import SETUP, put_file, put_packages, put_wheel, requirement_files
 from studio.backends.cloud.plan import CloudSettings, Wishes, settle
-from studio.backends.cloud.setup import PREFIX, Setup
+from studio.backends.cloud.setup import PREFIX, Setup, remembered
 from studio.backends.cloud.spending import experiment_cost
 from studio.backends.cloud.startup import PACKAGES, Startup, log_key, render
 from studio.backends.queue.bucket import PASSING, BucketError, BucketGone, CredentialsMissing
@@ -388,12 +387,3 @@ class MachinesBackend(LaunchedBackend):
     def word(cls) -> str:
         """Return the name for `--cloud` used in the manual: gcloud, for which gce is another name."""
         return (*cls.aliases, cls.name)[0]
-
-
-def remembered(cloud: str) -> dict[str, Any]:
-    """Return the bucket and the account that `studio cloud setup` recorded, or {}."""
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads((studio_home() / "cloud" / f"{cloud}.json").read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return {}

@@ -4,9 +4,12 @@ A step counts as done if what exists is as it should be, so the command may be r
 changed.
 """
 
+import contextlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from studio.project.paths import studio_home
 from studio.system.files import write_json
@@ -51,3 +54,12 @@ class Setup(ABC):
         folder = studio_home() / "cloud"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"{self.cloud}.json", {"bucket": self.bucket, "account": self.account})
+
+
+def remembered(cloud: str) -> dict[str, Any]:
+    """Return the bucket and the account that `studio cloud setup` recorded, or {}."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((studio_home() / "cloud" / f"{cloud}.json").read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}
