@@ -340,8 +340,8 @@ def kitchen():
 class Driver:
     """A `studio` command that runs, in a session of its own, as one that was typed at a terminal has."""
 
-    def __init__(self, kitchen, arguments, log, *, cold, env, terminal, before, dies):
-        self.out_file, self.err_file = Path(f"{log}.out"), Path(f"{log}.err")
+    def __init__(self, kitchen, arguments, streams, *, cold, env, before, dies):
+        _, self.out_file, self.err_file = map(Path, streams)
         self._kitchen = kitchen
         self.code = None
         if cold:
@@ -357,19 +357,18 @@ class Driver:
             self.pid = self._process.pid
         else:
             self._process = None
-            streams = [terminal] * 3 if terminal else [os.devnull, str(self.out_file), str(self.err_file)]
             about = {"arguments": arguments, "env": env, "cwd": os.getcwd()}
-            self.pid = kitchen.ask(about | {"streams": streams, "before": before, "dies": dies})
+            self.pid = kitchen.ask(about | {"streams": [*map(str, streams)], "before": before, "dies": dies})
         # Readable when it has ended, so that nobody has to ask again and again.
         self._end = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
 
     @property
     def out(self):
-        return self.out_file.read_text(errors="replace") if self.out_file.exists() else ""
+        return self.out_file.read_text(errors="replace") if self.out_file.is_file() else ""
 
     @property
     def err(self):
-        return self.err_file.read_text(errors="replace") if self.err_file.exists() else ""
+        return self.err_file.read_text(errors="replace") if self.err_file.is_file() else ""
 
     @property
     def shown(self):
@@ -408,22 +407,47 @@ class Driver:
         return self.wait()
 
 
+# Root may do everything. Without these two capabilities it must obey permissions, and so must what it starts.
+HUMBLE = """
+import ctypes, os
+if os.geteuid() == 0:
+    libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        libc.prctl(24, capability, 0, 0, 0)
+    libc.capget(header, sets)
+    sets[0] &= ~0b110
+    sets[1] &= ~0b110
+    if libc.capset(header, sets):
+        raise SystemExit("cannot give up capabilities")
+"""
+
+
+@pytest.fixture
+def humble(driver, home):
+    """`humble("resume", "p")`: a driver for one who must obey permissions, which root need not."""
+    if sys.platform != "linux" and os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    yield lambda *arguments: driver(*arguments, before=HUMBLE)
+    subprocess.run(["chmod", "-R", "u+rwX", home], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", home], check=True)  # pytest cannot: it may be too deep
+
+
 @pytest.fixture
 def driver(kitchen, home, workdir, tmp_path, nothing_stays):
     """`driver("run", "train.py")` starts a real driver. `cold`: by the installed command, which takes a second to import
     everything. The others are forked from a process that has done that: still processes of their own. These are for them:
 
-    terminal  the path of a terminal; else the output goes into files
+    streams   paths of its standard input, output and error, where these are not files that `out` and `err` read
     before    statements that are executed first
     dies      ("before", "studio.project.store:Store.tell", 3): kill -9 of itself before the third call; a fourth item is another signal
     """
     started = []
 
-    def start(*arguments, cold=False, env=None, terminal=None, before="", dies=None):
+    def start(*arguments, cold=False, env=None, streams=None, before="", dies=None):
         log = tmp_path / f"driver-{len(started)}"
         whole = {**os.environ, **(env or {})}
-        changes = {"terminal": terminal, "before": before, "dies": dies}
-        started.append(Driver(kitchen, list(arguments), log, cold=cold, env=whole, **changes))
+        streams = streams or (os.devnull, f"{log}.out", f"{log}.err")
+        started.append(Driver(kitchen, list(arguments), streams, cold=cold, env=whole, before=before, dies=dies))
         return started[-1]
 
     yield start
@@ -438,7 +462,7 @@ class Terminal:
         self._shown = b""
         self.master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self._driver = driver(*arguments, terminal=os.ttyname(self._slave), env=env)
+        self._driver = driver(*arguments, streams=[os.ttyname(self._slave)] * 3, env=env)
 
     def until(self, *words):
         """Read until all `words` were shown, each somewhere; without any, until the command has ended."""

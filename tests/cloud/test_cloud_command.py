@@ -3,12 +3,10 @@
 import contextlib
 import json
 import os
-import pty
 import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -237,18 +235,12 @@ def test_nothing_is_started_unless_somebody_agrees(amazon, command, train, home)
     assert amazon.requests("ec2:RunInstances") == []
 
 
-def test_a_terminal_is_asked(amazon, train, home):
-    terminal, other_end = pty.openpty()
-    os.write(terminal, b"n\n")
-    program = [Path(sys.executable).with_name("studio"), "run", *PLACE, "--hp=lr=1:8", "train.py"]
-    done = subprocess.run(program, stdin=other_end, stderr=other_end, stdout=subprocess.PIPE, check=False, timeout=60)
-    said = os.read(terminal, 100_000).decode()
-    for each in (terminal, other_end):
-        os.close(each)
-    assert done.returncode == 2
-    assert "1 machine m7i.large" in said
-    assert "Continue? [y/N]:" in said
-    assert said.rstrip().endswith("studio: nothing was started")
+def test_a_terminal_is_asked(amazon, train, home, terminal):
+    shown = terminal("run", *PLACE, "--hp=lr=1:8", "train.py", columns=200).until("Continue? [y/N]:")
+    os.write(shown.master, b"n\n")
+    assert shown.end() == 2
+    assert "1 machine m7i.large" in shown.text
+    assert shown.text.rstrip().endswith("studio: nothing was started")
     assert not (home / "projects").exists()
 
 

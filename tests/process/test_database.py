@@ -190,21 +190,6 @@ def test_a_program_that_shuts_out_readers_is_named(begun, command, hold, monkeyp
 # --- not to be written ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def humble(home):
-    """`humble("resume", "p")`: the command for one who must obey permissions, which root need not."""
-
-    def call(*arguments):
-        obeys = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-        return subprocess.run(
-            [*obeys, Path(sys.executable).with_name("studio"), *arguments], capture_output=True, text=True, check=False
-        )
-
-    if os.geteuid() == 0 and shutil.which("setpriv") is None:
-        pytest.skip("root writes everywhere, and there is no setpriv to take that from it")
-    return call
-
-
 PROTECTED = {
     "unreadable file": (lambda folder: [database(folder)], 0o000, "make the folder and its files accessible"),
     "folder": (lambda folder: [folder], 0o500, "make the folder and its files writable"),
@@ -219,22 +204,17 @@ def test_files_without_permission_are_named(what, begun, command, humble, folder
     modes = {path: path.stat().st_mode for path in paths(folder)}
     for path in modes:
         path.chmod(mode)
-    refused = humble("resume", "p", "--max-experiments=4")
-    listed = humble("runs", "list", "p", "--json")
+    refused, listed = humble("resume", "p", "--max-experiments=4"), humble("runs", "list", "p", "--json")
+    assert (refused.wait(), listed.wait()) == (1, 1 if what == "unreadable file" else 0)
     for path, was in modes.items():
         path.chmod(was)
-    assert_said(Done(refused), words)
+    assert_said(refused, words)
     if what == "unreadable file":
-        assert_said(Done(listed), words)
+        assert_said(listed, words)
     else:
-        assert (listed.returncode, listed.stdout) == (0, begun)
+        assert listed.out == begun
     assert lines(folder) == before
     assert_goes_on(command, record, notes, undisturbed)
-
-
-class Done:
-    def __init__(self, process):
-        self.code, self.out, self.err = process.returncode, process.stdout, process.stderr
 
 
 @pytest.fixture

@@ -185,8 +185,7 @@ def check_ended(one, driver, home):
     "module",
     [
         "numpy",
-        "cma",
-        *(pytest.param(m, marks=pytest.mark.slow) for m in ("typer.main", "studio.search.run", "scipy.stats")),
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("cma", "typer.main", "studio.search.run", "scipy.stats")),
     ],
 )
 def test_ctrl_c_while_it_starts(driver, tree, home, until, module):

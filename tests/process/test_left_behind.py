@@ -1,11 +1,7 @@
 """What a script leaves behind: artifacts that cannot be kept, folders that nobody may enter, pipes and links in odd places."""
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -82,30 +78,6 @@ def cut_off(driver, notes, until):
 # --- captures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def humble(home):
-    """`humble("resume", "p")`: the command for one who must obey permissions, which root need not, and who may have no
-    more than the usual 1,024 files open."""
-    obeys = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    if obeys and shutil.which("setpriv") is None:
-        pytest.skip("root may do everything, and there is no setpriv to take that from it")
-    few = ["sh", "-c", 'ulimit -n 1024; exec "$@"', "-"]
-    command = [*few, *obeys, Path(sys.executable).with_name("studio")]
-    started = []
-
-    def start(*arguments):
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen([*command, *arguments], **pipes))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-    subprocess.run(["chmod", "-R", "u+rwX", home], check=False)
-    subprocess.run(["rm", "-rf", home], check=True)  # pytest cannot: it is too deep
-
-
 def test_captures_that_cannot_be_kept_are_said_and_the_experiment_counts(scripted, humble):
     scripted("""
         print("fitness:", lr)
@@ -118,7 +90,7 @@ def test_captures_that_cannot_be_kept_are_said_and_the_experiment_counts(scripte
     """)
     tags = ("good", "secret", "closed", "deep")
     search = humble(*once(*(f"--capture={tag}:{tag}" for tag in tags)))
-    assert search.wait(60) == 0, search.stderr.read()
+    assert search.wait() == 0, search.err
     assert (only().status, only().fitness) == ("completed", 1)
     said = only().reason.split("; ")
     assert said[0] == "secret was not saved: Permission denied"
@@ -183,13 +155,12 @@ def test_whatever_a_script_left_is_removed(scripted, humble, notes, until, go, f
         wait()
     """)
     killed = humble(*once())
-    until(lambda: notes.count("up") or killed.poll() is not None)
+    until(lambda: notes.count("up") or not killed.running)
     killed.kill()
-    killed.wait()
     go()
     for arguments in (["resume", "p"], ["rm", "p", "--yes"]):
         one = humble(*arguments)
-        assert one.wait(60) == 0, one.stderr.read()
+        assert one.wait() == 0, one.err
         if arguments[0] == "resume":
             assert (only().status, only().attempt, notes.count("up")) == ("completed", 1, 2)
     assert not folder.exists()

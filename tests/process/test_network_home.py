@@ -34,14 +34,12 @@ if os.environ["STUDIO_EXPERIMENT"] == "p/3":
         time.sleep(0.005)
 print("fitness:", -((lr - 0.02) ** 2))
 """
-# The command, with a table of mounts in argv[1].
-STUDIO = """
-import functools, sys
+# What a driver executes before it begins: {!r} is a table of mounts.
+FAR = """
+import functools
 from studio.system import files as disk
 from studio.project import doctor, store
-store.is_network_disk = doctor.is_network_disk = functools.partial(disk.is_network_disk, mounts=sys.argv.pop(1))
-from studio.cli import main
-main()
+store.is_network_disk = doctor.is_network_disk = functools.partial(disk.is_network_disk, mounts={!r})
 """
 READER = """
 import sqlite3, sys
@@ -165,23 +163,6 @@ def far(mounts, monkeypatch):
 
 
 @pytest.fixture
-def far_driver(mounts, workdir, home, tmp_path, nothing_stays):
-    """`far_driver("run", …)`: a driver of its own that sees that table."""
-    started = []
-
-    def start(*arguments):
-        with open(tmp_path / "driver.err", "wb") as err:
-            command = [sys.executable, "-c", STUDIO, mounts, *arguments]
-            started.append(subprocess.Popen(command, stderr=err, stdout=err, start_new_session=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
 def looks(tree, notes):
     """The script of the search, which may go on."""
     tree("train.py", LOOKS)
@@ -243,17 +224,17 @@ def test_a_commit_cut_off_on_a_network_is_rolled_back(far, tmp_path):
 
 
 def test_without_a_log_a_reader_that_takes_its_time_is_waited_for(
-    far, far_driver, looks, undisturbed, notes, folder, record, until, reader, alive, tmp_path
+    far, driver, mounts, looks, undisturbed, notes, folder, record, until, reader, alive
 ):
     go = Path(f"{notes.path}-go")
     go.unlink()
-    one = far_driver(*SEARCH)
+    one = driver(*SEARCH, before=FAR.format(mounts))
     until(lambda: notes.count("ready"))
     with reader():
         go.touch()
         until(lambda: not any(map(alive, notes.of("p/3", "ready"))))
-        assert one.poll() is None
-    assert one.wait(60) == 0, (tmp_path / "driver.err").read_text()
+        assert one.running
+    assert one.wait() == 0, one.err
     assert record("p") == undisturbed(4)
 
 

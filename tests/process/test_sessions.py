@@ -1,8 +1,6 @@
 """What one session leaves for the next, and what two at once do to each other."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,13 +19,11 @@ def folder(home, workdir):
     return home / "projects" / "p"
 
 
-def test_two_searches_of_one_second_have_two_projects(home, script):
+def test_searches_of_one_second_have_projects_of_their_own(home, script, driver):
     script("train.py", SCORES)
-    command = [sys.executable, "-c", "import studio; print(studio.run('train.py', hyperparams={'lr': '1:3'}).name)"]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    names = [process.communicate()[0].strip() for process in started]
-    assert len(set(names)) == 3
-    assert [len(Project(name).experiments) for name in names] == [3, 3, 3]
+    started = [driver("run", "--hp=lr=1,2", "train.py") for _ in range(3)]
+    assert [one.wait() for one in started] == [0, 0, 0]
+    assert [len(Project(path.name).experiments) for path in (home / "projects").iterdir()] == [2, 2, 2]
 
 
 def test_a_request_to_stop_is_for_the_driver_of_its_time(folder, script):
