@@ -37,6 +37,7 @@ TOGETHER = 0.5  # seconds in which further experiments count as starting togethe
 ENDING = 30.0  # seconds until the request to end a copy is repeated
 REFUSED = 30.0  # seconds that `close` keeps asking an engine that refuses to end copies
 JOINING = 15.0  # seconds that the end of a search waits for a request to an engine that is under way
+SLOW = 10.0  # seconds of ending workers after which the user is told
 WORD_AFTER = 1.0  # seconds of that waiting after which the user is told
 
 
@@ -143,6 +144,8 @@ class WorkerPool:
                 names = ", ".join(sorted(left)) or "workers of this search"
                 self._say_once(f"could not confirm that these ended: {names}{trouble}")
                 return False
+            if now - begun >= SLOW:
+                self._say_once(f"waiting for all workers to end, {self._launcher.end_timeout:g} s at most")
             self._sleep(min(1.0, self._launcher.poll_interval))
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -264,7 +267,7 @@ class LaunchedBackend(BucketBackend):
 
     @abstractmethod
     def launcher(self) -> Launcher:
-        """Make the object that starts workers. Called once for each pool; sends no request."""
+        """Make the object that starts workers, for a pool or a preview. It starts nothing."""
 
     def command(self) -> list[str]:
         return worker_command(self._place, idle=self.options.idle)
@@ -333,7 +336,7 @@ class LaunchedBackend(BucketBackend):
             return
         self._thread.join(WORD_AFTER)
         if self._thread.is_alive():
-            self.context.notify("waiting for a pending request, to end the workers it starts (Ctrl-C does not wait)")
+            self.context.notify(f"waiting {JOINING:g} s at most for a pending request, to end the workers it starts")
             self._thread.join(JOINING)
         if self._thread.is_alive():
             self.context.notify("the request has no response yet; continuing without it")
