@@ -109,11 +109,14 @@ def examine_backup(folder: Path) -> Backup:
                 raise ProjectError("it has no settings")
             for _ in read_experiments(connection, folder, FITNESS):
                 pass  # SQLite keeps what Studio never wrote: reading finds it
-            events = list(read_events(connection))
+            last, told = 0, set()
+            for event in read_events(connection):
+                last = event.id
+                if event.kind == "tell":
+                    told.add(event.experiment)
     except (StoreError, ProjectError) as error:
         raise ProjectError(f"the backup {path} cannot be read: {error}") from error
-    told = frozenset(event.experiment for event in events if event.kind == "tell")
-    return Backup(events[-1].id if events else 0, told, path.stat().st_mtime)
+    return Backup(last, frozenset(told), path.stat().st_mtime)
 
 
 def restore(folder: Path) -> Backup:
