@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -33,14 +31,6 @@ WAITS = """
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 
 
-def wait_for(condition, what="it"):
-    deadline = time.monotonic() + 60
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} never came"
-        time.sleep(0.02)
-    return found
-
-
 def statuses(experiments):
     return [experiment["status"] for experiment in experiments]
 
@@ -55,28 +45,6 @@ def experiments(command):
         return json.loads(result.out)
 
     return call
-
-
-@pytest.fixture
-def background(home, tmp_path):
-    """`background("run", …)` starts the command and returns its process, whose stderr is in `tmp_path/err`."""
-    started = []
-
-    def start(*arguments, stdout=subprocess.DEVNULL):
-        with open(tmp_path / "err", "wb") as errors:
-            command = [Path(sys.executable).with_name("studio"), *arguments]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.send_signal(signal.SIGTERM)
-        if process.stdout is not None:
-            process.stdout.close()
-        process.wait(timeout=60)
 
 
 # --- a first look -----------------------------------------------------------------------------------------------------
@@ -410,23 +378,16 @@ def test_runs(command, script, home):
     assert command("runs", "logs", "p/2").out == "long short\nfitness: 0.123456789\n"
 
 
-def into_closed_pipe(*arguments):
+@pytest.mark.parametrize(("buffered", "codes"), [("", (0, 1)), ("1", (0,))])  # "1": as with more than a buffer holds
+def test_closed_pipe_is_no_traceback_and_no_failure(home, buffered, codes):
     read, write = os.pipe()
     os.close(read)  # as `head` does
     with os.fdopen(write, "wb") as pipe:
-        command = [Path(sys.executable).with_name("studio"), *arguments]
-        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+        command = [Path(sys.executable).with_name("studio"), "runs", "list", "--json"]
+        env = {**os.environ, "PYTHONUNBUFFERED": buffered}
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=env, check=False)
     assert done.stderr == b""
-    return done.returncode
-
-
-def test_closed_pipe_is_no_traceback(home):
-    assert into_closed_pipe("plugins") in (0, 1)
-
-
-def test_closed_pipe_is_no_failure(home, monkeypatch):
-    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # as with more output than a buffer holds
-    assert into_closed_pipe("plugins") == 0
+    assert done.returncode in codes
 
 
 def test_remove(command, script, home):
@@ -601,14 +562,14 @@ def test_another_interpreter(command, home, script, monkeypatch, python):
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 
-def test_other_processes_see_and_stop_a_search(command, experiments, background, script, outside, tmp_path):
+def test_other_processes_see_and_stop_a_search(command, experiments, driver, script, outside, until):
     script("train.py", WAITS)
-    search = background("run", "--project=p", "--num-workers=2", "--hp=lr=1,2,3", "train.py")
-    wait_for(lambda: len(list(outside.glob("began-*"))) == 2, "two experiments")
+    search = driver("run", "--project=p", "--num-workers=2", "--hp=lr=1,2,3", "train.py")
+    until(lambda: len(list(outside.glob("began-*"))) == 2, what="two experiments")
     assert statuses(experiments("p"))[:2] == ["running", "running"]
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "running"
-    follower = background("runs", "logs", "-f", "p/1", stdout=subprocess.PIPE)
-    assert follower.stdout.readline() == b"begun 1\n"
+    follower = driver("runs", "logs", "-f", "p/1")
+    until(lambda: follower.out == "begun 1\n")
     for arguments in (["resume", "p"], ["rm", "-y", "p"]):
         result = command(*arguments)
         assert result.code == 2
@@ -616,8 +577,7 @@ def test_other_processes_see_and_stop_a_search(command, experiments, background,
 
     result = command("stop", "p")
     assert (result.code, result.out) == (0, "")
-    assert search.wait(timeout=60) == 4
-    assert follower.wait(timeout=60) == 0
+    assert (search.wait(), follower.wait()) == (4, 0)
     assert statuses(experiments("p"))[:2] == ["stopped", "stopped"]
     assert json.loads(command("runs", "list", "--json").out)[0]["state"] == "stopped"
     assert "not running" in command("stop", "p").err

@@ -1,9 +1,5 @@
 """Slurm: the text that it gets, what its answers mean, and searches on a real cluster of one node."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -143,6 +139,9 @@ def test_without_slurm_it_says_so(tmp_path, monkeypatch):
         SlurmLauncher(SlurmJob("s", tmp_path)).alive()
 
 
+QUICK = "import studio.backends.slurm as s; s.SlurmLauncher.poll_interval = 0.5"
+
+
 # --- a real cluster ---------------------------------------------------------------------------------------------------
 
 
@@ -174,36 +173,24 @@ def test_what_the_cluster_cannot_give_ends_at_once(slurm, tmp_path):
 
 
 @pytest.fixture
-def search(slurm, home, script, tmp_path, monkeypatch):
+def search(slurm, driver, script, tmp_path):
     """`search(...)`: `studio run` on the cluster, in a process of its own. `held`: experiments wait for `search.go()`."""
     (tmp_path / "share").mkdir()
-    quick = "import sys, studio.backends.slurm as s; s.SlurmLauncher.poll_interval = 0.5; from studio.cli import main; main()"
-    env = {**os.environ, "STUDIO_HOME": str(home)}
 
-    def start(*options, held=False, before="pass", backend=f"slurm:{tmp_path}/share"):
+    def start(*options, held=False, before=""):
         script("train.py", HELD.format(go=str(tmp_path / "go")))
         if not held:
             start.go()
-        argv = [
-            sys.executable,
-            "-c",
-            f"{before}; {quick}",
-            "run",
-            f"--backend={backend}",
-            "--project=p",
-            *options,
-            "train.py",
-        ]
-        return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        where = (f"--backend=slurm:{tmp_path}/share", "--project=p")
+        return driver("run", *where, *options, "train.py", before=f"{QUICK}\n{before}")
 
     start.go = (tmp_path / "go").touch
     return start
 
 
 def finish(process, code=0):
-    out, _ = process.communicate(timeout=180)
-    assert process.returncode == code, out
-    return out
+    assert process.wait(180) == code, process.out + process.err
+    return process.out + process.err
 
 
 def queue(slurm):
@@ -240,8 +227,7 @@ def test_a_killed_driver_leaves_workers_that_the_next_one_ends(search, slurm, co
     monkeypatch.setattr(SlurmLauncher, "poll_interval", 0.5)
     process = search("--hp=lr=0.1,0.2", "--num-workers=2", held=True)
     slurm.wait(lambda: took(tmp_path) == 2, "two workers have an experiment")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
     assert queue(slurm).count("RUNNING") == 2
     search.go()
     resumed = command("resume", "p")

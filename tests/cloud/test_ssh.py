@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -99,43 +98,31 @@ class TestSSHBackend(WorkersHereContract):
 
 
 @pytest.fixture
-def search(ssh, home, script, tmp_path):
+def search(ssh, driver, script, tmp_path):
     """`search(...)`: `studio run` with a file of hosts, in a process of its own. `held`: experiments wait for `search.go()`."""
     hosts = tmp_path / "hosts.txt"
     hosts.write_text(f"127.0.0.1:{ssh.port} slots=2 python={sys.executable}\n")
-    begin = "import studio.backends.ssh as s; s.TTL = 4.0; from studio.cli import main; main()"
-    env = {**os.environ, "STUDIO_HOME": str(home)}
-
     new = ("run", f"--backend=ssh:{hosts}", f"--ssh-config={ssh.config}", "--project=p")
 
     def start(*options, held=False, command=new, arguments=("train.py",)):
         script("train.py", HELD.format(go=str(tmp_path / "go")))
         if not held:
             start.go()
-        argv = [sys.executable, "-c", begin, *command, *options, *arguments]
-        return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return driver(*command, *options, *arguments, before="import studio.backends.ssh as s; s.TTL = 4.0")
 
     start.hosts, start.go = hosts, (tmp_path / "go").touch
     return start
 
 
 def finish(process, code=0):
-    out, _ = process.communicate(timeout=100)
-    assert process.returncode == code, out
-    return out
+    assert process.wait(100) == code, process.out + process.err
+    return process.out + process.err
 
 
 def workers(folder):
     """Processes of this test that have the word of a worker in their command."""
     found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
     return [line for line in found if "worker pipe:" in line and str(folder) in line]
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def logs():
@@ -146,32 +133,31 @@ def said_by_workers():
     return "".join(log.read_text() for log in logs())
 
 
-def test_a_search_runs_there_and_leaves_nothing(search, ssh, scratch):
+def test_a_search_runs_there_and_leaves_nothing(search, ssh, scratch, until):
     finish(search("--hp=lr=0.1:0.1:0.4", "--num-workers=2"))
     found = Project("p").experiments
     assert [(one.status, one.fitness) for one in found] == [("completed", value) for value in (0.1, 0.2, 0.3, 0.4)]
-    wait_for(lambda: not [line for line in workers("") if str(ssh.port) in line], "no worker is left")
-    wait_for(lambda: not list(scratch.glob("studio-worker-*")), "no file is left")
+    until(lambda: not [line for line in workers("") if str(ssh.port) in line], what="no worker is left")
+    until(lambda: not list(scratch.glob("studio-worker-*")), what="no file is left")
 
 
-def test_a_killed_driver_leaves_no_worker(search, ssh):
+def test_a_killed_driver_leaves_no_worker(search, ssh, until):
     """The connection ends with it; the next one runs again what had no outcome."""
     process = search("--hp=lr=0.1,0.2", "--num-workers=2", held=True)
-    wait_for(lambda: said_by_workers().count("took p/") == 2, "two workers run")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    wait_for(lambda: not [line for line in workers("") if str(ssh.port) in line], "no worker is left")
+    until(lambda: said_by_workers().count("took p/") == 2, what="two workers run")
+    process.kill()
+    until(lambda: not [line for line in workers("") if str(ssh.port) in line], what="no worker is left")
     search.go()
     finish(search(command=("resume", "p"), arguments=()))
     assert [one.fitness for one in Project("p").experiments] == [0.1, 0.2]
 
 
-def test_ctrl_c_ends_workers(search, ssh):
+def test_ctrl_c_ends_workers(search, ssh, until):
     process = search("--hp=lr=0.1", "--num-workers=1", held=True)
-    wait_for(lambda: "took p/" in said_by_workers(), "a worker runs")
-    process.send_signal(signal.SIGTERM)  # as the second Ctrl-C
+    until(lambda: "took p/" in said_by_workers(), what="a worker runs")
+    process.signal(signal.SIGTERM)  # as the second Ctrl-C
     finish(process, 130)
-    wait_for(lambda: "the search has ended" in said_by_workers(), "Ctrl-C ends workers")
+    until(lambda: "the search has ended" in said_by_workers(), what="Ctrl-C ends workers")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -12,14 +13,9 @@ from studio.backends import dask, engine
 from studio.project.project import Project
 from studio.system.processes import processes_of
 
-pytest.importorskip("distributed")
-# The command, with less patience for a scheduler that is gone.
-STUDIO = """
-from studio.backends import dask, engine
-dask.CONNECT_TIMEOUT, engine.LOOK = 5.0, 0.2
-from studio.cli import main
-main()
-"""
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="pip install distributed")
+# Less patience for a scheduler that is gone.
+IMPATIENT = "from studio.backends import dask, engine; dask.CONNECT_TIMEOUT, engine.LOOK = 5.0, 0.2"
 # Goes on while a file is there; each start leaves a file in RAN.
 SLOW = """\
 import os, pathlib, time
@@ -60,7 +56,7 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, home, until, monkeypatch):
+def cluster(tmp_path, home, until, monkeypatch, nothing_stays):
     monkeypatch.setattr(engine, "LOOK", 0.2)
     monkeypatch.setattr(dask, "CONNECT_TIMEOUT", 2.0)  # of a resume elsewhere, to the scheduler that is gone
     (tmp_path / "cluster").mkdir()
@@ -79,31 +75,22 @@ def slow(script, tmp_path):
     return ran, hold
 
 
-class Search:
-    """`studio run` of the slow script on a cluster; what it says, as it comes."""
-
-    def __init__(self, cluster, slow, *words):
-        environment = [f"--env=RAN={slow[0]}", f"--env=HOLD={slow[1]}"]
-        self.file = cluster.folder / "err"
-        words = ["run", "--project=p", f"--backend=dask:{cluster.file}", *environment, *words, "train.py"]
-        with open(self.file, "wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", STUDIO, *words], stdout=subprocess.DEVNULL, stderr=err
-            )
-
-    @property
-    def err(self):
-        return self.file.read_text()
+@pytest.fixture
+def search(cluster, slow, driver):
+    """`search("--hp=x=1:3")`: `studio run` of the slow script on that cluster."""
+    environment = [f"--env=RAN={slow[0]}", f"--env=HOLD={slow[1]}"]
+    where = ["--project=p", f"--backend=dask:{cluster.file}", *environment]
+    return lambda *options: driver("run", *where, *options, "train.py", before=IMPATIENT)
 
 
 def outcomes():
     return [(e.number, e.status, e.fitness) for e in Project("p").experiments]
 
 
-def test_a_lost_worker_costs_an_attempt_and_no_outcome(cluster, slow, command, until, undisturbed, record, script):
-    """Its output comes while it runs; afterwards a search there has the record of one here."""
+def test_a_lost_worker_costs_an_attempt_and_no_outcome(cluster, search, slow, command, until):
+    """Its output comes while it runs."""
     ran, hold = slow
-    search = Search(cluster, slow, "--hp=x=2,3")
+    one = search("--hp=x=2,3")
     until(lambda: any(ran.iterdir()) and "fitness: 1.0" in command("runs", "logs", "p/1").out)
 
     def row():
@@ -115,22 +102,18 @@ def test_a_lost_worker_costs_an_attempt_and_no_outcome(cluster, slow, command, u
     cluster.first.kill()
     until(lambda: len(list(ran.iterdir())) > 1)
     hold.unlink()
-    assert search.process.wait(60) == 0, search.err
+    assert one.wait() == 0, one.err
     assert outcomes() == [(1, "completed", 2.0), (2, "completed", 3.0)]
-    script("train.py", "lr = 0.1\nprint('fitness:', -((lr - 0.02) ** 2))\n")
-    words = ["--optimizer=cma", "--seed=1", "--hp=lr=1e-4:1:l", "--max-experiments=3"]
-    assert command("run", "--project=q", f"--backend=dask:{cluster.file}", *words, "train.py").code == 0
-    assert record("q") == undisturbed(3)
 
 
-def test_a_lost_scheduler_ends_the_search_which_goes_on_elsewhere(cluster, slow, home, command, until):
+def test_a_lost_scheduler_ends_the_search_which_goes_on_elsewhere(cluster, search, slow, home, command, until):
     ran, hold = slow
-    search = Search(cluster, slow, "--hp=x=1:3")
+    one = search("--hp=x=1:3")
     until(lambda: any(ran.iterdir()))
     cluster.close()
-    assert search.process.wait(60) == 1
-    assert "studio resume p" in search.err.splitlines()[-1]
-    assert "Traceback" not in search.err
+    assert one.wait() == 1
+    assert "studio resume p" in one.err.splitlines()[-1]
+    assert "Traceback" not in one.err
     until(lambda: not list(processes_of(str(home))))
     hold.unlink()
     result = command("resume", "p", "--backend=local")
@@ -138,14 +121,14 @@ def test_a_lost_scheduler_ends_the_search_which_goes_on_elsewhere(cluster, slow,
     assert outcomes() == [(n, "completed", float(n)) for n in (1, 2, 3)]
 
 
-def test_ctrl_c_leaves_nothing_on_the_cluster(cluster, slow, home, until):
+def test_ctrl_c_leaves_nothing_on_the_cluster(cluster, search, slow, home, until):
     ran, _ = slow
-    search = Search(cluster, slow, "--hp=x=1:4")
+    one = search("--hp=x=1:4")
     until(lambda: any(ran.iterdir()))
     for said in ("waiting for 1", "ending 1", "killing 1"):
-        search.process.send_signal(signal.SIGINT)
-        until(lambda said=said: said in search.err or search.process.poll() is not None)
-    assert search.process.wait(60) == 130
+        os.kill(one.pid, signal.SIGINT)
+        until(lambda said=said: said in one.err or not one.running)
+    assert one.wait() == 130
     assert list(processes_of(str(home))) == []
     assert not list(cluster.folder.rglob("studio-engine-*/*/*-*-*"))
 
