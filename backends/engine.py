@@ -219,7 +219,7 @@ class EngineBackend(Backend):
         self._done.put((task, result))
         self._wake.set()
 
-    # --- in the polling thread --- -----------------------------------------------------------------------------------
+    # --- in the polling thread -----------------------------------------------------------------------------------------
 
     def _keep_looking(self) -> None:
         next_look = 0.0

@@ -158,9 +158,8 @@ def read_queue(text: str) -> dict[str, Copy]:
         state, _, reason = rest.partition("|")
         if re.fullmatch(r"\d+_\d+", name):
             shown = "" if reason in ("None", "") else reason
-            copies[name] = (
-                Copy("waiting", shown) if state in WAITING else Copy("ending" if state in ENDING else "running")
-            )
+            waits = state in WAITING
+            copies[name] = Copy("waiting", shown) if waits else Copy("ending" if state in ENDING else "running")
     return copies
 
 

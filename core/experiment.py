@@ -4,7 +4,6 @@ Suggestion --> Run --> [Report ...] Outcome --> Experiment
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -37,8 +36,8 @@ FITNESS = Metric("fitness", "last")  # the default without --metric
 ANY = "*"  # stands for no metric: its readers report nothing, and list the names that exist
 MAX_LOG = 10**8
 LATEST = 2.0**34  # seconds since the epoch; later times are invalid
-LARGEST = 2**63  # the database stores integers below this
-LONGEST = 10_000  # characters of a text in an outcome
+LARGEST_INT = 2**63  # the database stores integers below this
+LONGEST_TEXT = 10_000  # characters of a text in an outcome
 
 
 @dataclass(frozen=True)
@@ -239,12 +238,12 @@ class Experiment:
 
 def is_storable(number: Any) -> bool:
     """Return whether `number` is an integer that a record can keep."""
-    return isinstance(number, int) and -LARGEST <= number < LARGEST
+    return isinstance(number, int) and -LARGEST_INT <= number < LARGEST_INT
 
 
 def storable(text: str) -> str:
     """Return as much of `text` as a record can keep."""
-    return text[:LONGEST].encode(errors="replace").decode()  # databases reject lone surrogates
+    return text[:LONGEST_TEXT].encode(errors="replace").decode()  # databases reject lone surrogates
 
 
 def plain(value: Any) -> Any:
@@ -258,14 +257,3 @@ def is_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
         return False
-
-
-def rank_key(fitness: float, number: int) -> tuple[float, int]:
-    """Return the sort key of results: larger fitness first, ties by the lower number."""
-    return -fitness, number
-
-
-def ranked(experiments: Iterable[Experiment]) -> list[Experiment]:
-    """Return the experiments that have a fitness, best first."""
-    rated = [(e.fitness, e.number, e) for e in experiments if e.fitness is not None]
-    return [e for fitness, number, e in sorted(rated, key=lambda item: rank_key(item[0], item[1]))]

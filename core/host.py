@@ -319,8 +319,7 @@ class Host:
 
 
 def _meant(kind: str, name: str, pieces: Sequence[PluginItem]) -> list[str]:
-    """Pieces that are called so in another case or spelling, or that are close to what is called so; and a file of the
-    user's."""
+    """Return names of pieces close to `name`: the same in another case or spelling, and a file of the user's."""
     asked = _spelled(name)
     words = {piece.name: (piece.name, *piece.cls.aliases, *getattr(piece.cls, "related", ())) for piece in pieces}
     found = [piece for piece, known in words.items() if asked in map(_spelled, known)]

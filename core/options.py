@@ -160,7 +160,7 @@ def read_as(annotation: Any, given: Any, flag: str) -> Any:
     if any(typing.get_origin(member) is typing.Literal for member in members):
         choices = [str(choice) for member in members for choice in typing.get_args(member)]
         raise BadInput(f"{flag} {given!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
-    raise BadInput(f"{flag} {given!r} is not {type_name(annotation)}")
+    raise BadInput(f"{flag} {given!r} is not {_wanted(annotation)}")
 
 
 def _read_given(given: Any, kind: Any, flag: str) -> Any:
@@ -245,12 +245,12 @@ def split_pairs(pairs: Iterable[str], flag: str = "-O") -> dict[str, str]:
     return result
 
 
-def convert_options(piece: type, given: Mapping[str, Any], kind: str = "optimizer") -> dict[str, Any]:
+def convert_options(piece: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `given` with texts converted to the types in the signature of `piece`. PluginError for an unknown or wrong one."""
     known = options_of(piece)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     named = {name: parameter for name, parameter in known.items() if parameter.kind is not parameter.VAR_KEYWORD}
-    title = f"{kind} {getattr(piece, 'name', piece.__name__)}"
+    title = f"optimizer {getattr(piece, 'name', piece.__name__)}"
     result = {}
     for name, value in given.items():
         if name in _GIVEN_BY_STUDIO:
@@ -281,6 +281,12 @@ def type_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
+def _wanted(annotation: Any) -> str:
+    """Return what an error asks for: `a number`."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "None"}
+    return " or ".join(words.get(member) or type_name(member) for member in _members(annotation))
+
+
 def _untyped(text: str) -> object:
     """Return the value of an option without a type: a literal; `true` and `false` in any case are booleans."""
     return text.lower() == "true" if text.lower() in ("true", "false") else parse_literal(text)
@@ -294,7 +300,7 @@ def _convert(value: Any, annotation: Any, title: str) -> Any:
             return _read(value, member)
         except ValueError:
             continue
-    raise PluginError(f"{title}: {value!r} is not {type_name(annotation)}")
+    raise PluginError(f"{title}: {value!r} is not {_wanted(annotation)}")
 
 
 def _read(text: str, kind: Any) -> Any:

@@ -39,7 +39,7 @@ GROUPS = (SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT)  # of the help, in this
 
 # --- durations --------------------------------------------------------------------------------------------------------
 
-LONGEST = 1e9  # seconds, thirty years
+LONGEST_TIME = 1e9  # seconds, thirty years
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -56,7 +56,7 @@ def parse_duration(given: str | float | None, option: str) -> float | None:
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
         raise BadInput(f"{option} {given!r} must be longer than 0")
-    if seconds > LONGEST:
+    if seconds > LONGEST_TIME:
         raise BadInput(f"{option} {str(given)[:40]!r} is too long; leave it out for no limit")
     return seconds
 

@@ -18,7 +18,7 @@ from studio.errors import BadInput, RangeError
 
 Floats = NDArray[np.float64]
 
-LARGEST = float(np.finfo(float).max)
+LARGEST_FLOAT = float(np.finfo(float).max)
 SMALLEST = float(np.finfo(float).tiny)  # the end of an unconstrained log scale; below it doubles lose digits
 SLACK = 1e-12  # how far outside a range rounding may put a value, relative to its end
 LARGEST_INTEGER = 10**12  # above it, neighbours on a log scale have the same double in the unit cube
@@ -85,7 +85,7 @@ class Real(Parameter):
         with np.errstate(over="ignore"):
             values = self._unscale(low + u * (high - low))
         if self.unconstrained:
-            return np.clip(values, SMALLEST if self.log else -LARGEST, LARGEST)
+            return np.clip(values, SMALLEST if self.log else -LARGEST_FLOAT, LARGEST_FLOAT)
         return np.where(u <= 0, self.low, np.where(u >= 1, self.high, np.clip(values, self.low, self.high)))
 
     def encode(self, values: NDArray[Any]) -> Floats:
@@ -296,12 +296,12 @@ class Space:
 
     def suggestion(self, point: ArrayLike) -> Suggestion:
         """Return the suggestion at `point`, shape (dimensions,)."""
-        point = self._checked(point)
+        point = self._as_point(point)
         return Suggestion(values=self.values(point), point=point.tolist())
 
     def values(self, point: ArrayLike) -> dict[str, Any]:
         """Return the values at `point`, shape (dimensions,), by name."""
-        point = self._checked(point)
+        point = self._as_point(point)
         return {parameter.name: parameter.from_unit(part) for parameter, part in self._parts(point)}
 
     def point(self, values: Mapping[str, Any]) -> Floats:
@@ -327,7 +327,7 @@ class Space:
 
     @property
     def beliefs(self) -> Floats:
-        """Shape (dimensions,): coordinates around which the user expects the best point; nan where nothing was said."""
+        """Coordinates around which the user expects the best point, shape (dimensions,); nan where nothing was said."""
         found = []
         for parameter in self.parameters:
             element = parameter.element if isinstance(parameter, Array) else parameter
@@ -351,7 +351,7 @@ class Space:
             yield parameter, point[start : start + parameter.dimensions]
             start += parameter.dimensions
 
-    def _checked(self, point: ArrayLike) -> Floats:
+    def _as_point(self, point: ArrayLike) -> Floats:
         array = np.asarray(point, dtype=float)
         if array.shape != (self.dimensions,):
             raise ValueError(f"a point of this space has shape ({self.dimensions},), not {array.shape}")

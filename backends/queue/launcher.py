@@ -1,14 +1,13 @@
 """The interface of a `Launcher`: an engine that starts copies of one command, each of which is a worker."""
 
 import math
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -85,7 +84,7 @@ class Launcher(ABC):
         return False
 
 
-def run_tool(argv: Sequence[str], *, input: str | None = None, env: Mapping[str, str] | None = None) -> str:
+def run_tool(argv: Sequence[str], *, input: str | None = None) -> str:
     """Run an engine's command and return its standard output.
 
     Raises BadInput if it is not installed, `LauncherError` if it fails or takes longer than a minute; both quote it.
@@ -98,7 +97,6 @@ def run_tool(argv: Sequence[str], *, input: str | None = None, env: Mapping[str,
             text=True,
             errors="replace",
             timeout=TIMEOUT,
-            env=None if env is None else {**os.environ, **env},
             stdin=subprocess.DEVNULL if input is None else None,
             start_new_session=True,  # a Ctrl-C is the driver's to hear
         )

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from studio.backends.queue.bucket import Bucket, BucketError
-from studio.experiment import LARGEST
+from studio.experiment import LARGEST_INT
 
 JOBS, LEASES, OUTCOMES, STOPS, STOP = "jobs/", "leases/", "outcomes/", "stops/", "stop"
 ATTEMPTS = 3  # how many workers may die with a job
@@ -199,7 +199,7 @@ def close(bucket: Bucket, job: str, record: LeaseRecord, version: str | None, wh
 
 
 def _counts(number: Any) -> bool:
-    return type(number) is int and 0 <= number < LARGEST
+    return type(number) is int and 0 <= number < LARGEST_INT
 
 
 def stop_request(bucket: Bucket, job: str) -> Stop | None:

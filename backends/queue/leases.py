@@ -153,10 +153,8 @@ class Lease:
         found = self._bucket.get(OUTCOMES + self.job)
         if found is not None:
             outcome = JobOutcome.read(self.job, found[0])
-            if (outcome.worker, outcome.attempt) != (
-                self._record.worker,
-                self.attempt,
-            ):  # else: written by our `finish`
+            ours = (outcome.worker, outcome.attempt) == (self._record.worker, self.attempt)  # written by our `finish`
+            if not ours:
                 self._lose("it has an outcome already")
 
     def _bear(self, error: BucketError) -> None:

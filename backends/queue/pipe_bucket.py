@@ -31,7 +31,7 @@ from studio.backends.queue.bucket import (
 )
 
 PART = 1 << 20  # bytes of a file in one message
-LONGEST_LINE, LARGEST = 1 << 26, 1 << 28  # bytes: of JSON, of a value
+LONGEST_LINE, LARGEST_VALUE = 1 << 26, 1 << 28  # bytes: of JSON, of a value
 ERRORS = {kind.__name__: kind for kind in (BucketError, BucketDenied, BucketFull, BucketGone, BucketUnreachable)}
 
 
@@ -195,7 +195,7 @@ def _read(pipe: Pipe) -> tuple[dict[str, Any], bytes]:
         raise EOFError
     message = json.loads(line)
     size = message["size"] if isinstance(message, dict) else -1
-    if type(size) is not int or not 0 <= size <= LARGEST:
+    if type(size) is not int or not 0 <= size <= LARGEST_VALUE:
         raise ValueError("invalid message")
     data = pipe.read(size)
     if len(data) < size:

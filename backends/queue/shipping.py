@@ -31,7 +31,7 @@ from studio.backends.queue.archives import Unreadable, pack, unpack
 from studio.backends.queue.bucket import Bucket, BucketError, Downloads, Uploads
 from studio.backends.queue.lease_records import job_id
 from studio.errors import StudioError
-from studio.experiment import LARGEST, Metric, Resources, Run
+from studio.experiment import LARGEST_INT, Metric, Resources, Run
 from studio.system.files import write_json
 
 BLOBS, OUT = "blobs/", "out/"
@@ -214,7 +214,7 @@ def _check(run: Run) -> None:
     sound = (
         isinstance(run.argv, list)
         and all(isinstance(text, str) for text in [*texts, *run.values])
-        and all(type(number) is int and 0 <= number < LARGEST for number in numbers)
+        and all(type(number) is int and 0 <= number < LARGEST_INT for number in numbers)
         and (run.max_duration is None or (isinstance(run.max_duration, int | float) and run.max_duration > 0))
     )
     if not sound:

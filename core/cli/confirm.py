@@ -42,7 +42,7 @@ def confirm(
             [
                 one.experiment.key,
                 assignments(one.experiment.values),
-                str(len(one.values)),
+                str(len(one.results)),
                 short(one.mean) if one.mean is not None else "",
                 f"{short(one.low)} to {short(one.high)}" if one.low is not None else "",
             ]

@@ -14,6 +14,7 @@ from studio.cli.usage import say
 from studio.errors import BadInput
 from studio.experiment import Experiment
 from studio.format import byte_size, duration, json_text, metric_value, money, short
+from studio.project.table import value_names
 from studio.system.files import write_whole
 from studio.text import clean
 
@@ -104,20 +105,8 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 
 def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
-    columns, rows = experiment_rows(experiments, metric)
-    costs = [experiment.cost for experiment in experiments]
-    if any(cost is not None for cost in costs):
-        at = columns.index("time")
-        columns.insert(at, "cost")
-        for row, cost in zip(rows, costs, strict=True):
-            row.insert(at, money(cost))
-    last = len(columns) - 1
-    print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
-
-
-def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of a table of experiments: one column per hyperparameter, then the outcome."""
-    names = list(dict.fromkeys(name for experiment in experiments for name in experiment.values))
+    """Print a table of experiments: a column for each hyperparameter, then the outcome."""
+    names = value_names(experiments)
     columns = ["#", "status", metric, *names, "time", "reason"]
     rows = [
         [
@@ -130,7 +119,14 @@ def experiment_rows(experiments: Sequence[Experiment], metric: str) -> tuple[lis
         ]
         for e in experiments
     ]
-    return columns, rows
+    costs = [experiment.cost for experiment in experiments]
+    if any(cost is not None for cost in costs):
+        at = columns.index("time")
+        columns.insert(at, "cost")
+        for row, cost in zip(rows, costs, strict=True):
+            row.insert(at, money(cost))
+    last = len(columns) - 1
+    print_table(columns, rows, flexible=[last], optional=range(3, last - 1))
 
 
 def _is_number(text: str) -> bool:

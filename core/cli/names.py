@@ -142,7 +142,7 @@ def _number(project: str, text: str) -> int:
 
 
 def completing(kind: str) -> Callable[[str], Any]:
-    """Completes the names of plugins: optimizers, backends."""
+    """Return a function that completes the names of plugins: optimizers, backends."""
 
     def complete(incomplete: str) -> list[str]:
         from studio.host import create_host

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from studio.cli.console import print_experiments, print_json
 from studio.errors import Interrupted
-from studio.experiment import Experiment, ranked
+from studio.experiment import Experiment
 from studio.format import assignments, metric_value, short
 from studio.project.project import Project
+from studio.ranking import ranked
 from studio.text import clean
 
 SHOWN = 10  # rows of the final table

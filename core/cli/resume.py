@@ -25,7 +25,7 @@ HELP = {  # texts that differ from those of `studio run`
 
 
 class ResumeUsage(PlainUsage):
-    """Answers an option that only a new search has with the command of that search."""
+    """Usage that answers an option that only a new search has with the command of that search."""
 
     def about_unknown(self, name: str, args: Sequence[str]) -> str:
         field = next((each for each in OPTIONS.values() if name in each.names), None)

@@ -41,13 +41,13 @@ Examples:
   studio run --dry-run --hp=lr=1,2 train.py                        show the plan, start nothing
 
 \b
-Ranges for grid: first:last, first:step:last, first:count:last, first:l5:last (log), a,b,c
+Ranges for grid: start:end, start:step:end, start:count:end, start:l5:end (log), a,b,c
 Ranges for other optimizers: min:max[:length][:flags], flags l (log) i (integers) u (unconstrained) r (random start) a (array)
 """
 
 
 class RunUsage(PlainUsage):
-    """Answers an option of the script's that stands before it with where it goes, and how its values are searched."""
+    """Usage that answers an option of the script's before it with where it goes, and how its values are searched."""
 
     def about_unknown(self, name: str, args: Sequence[str]) -> str:
         ours = [spelling for param in self.params for spelling in param.opts]

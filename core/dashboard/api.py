@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from studio.dashboard.actions import ACTIONS, act, numbers_of
 from studio.dashboard.columns import key_of
-from studio.dashboard.events import LARGEST, Gone, stream
+from studio.dashboard.events import MOST_ROWS, Gone, stream
 from studio.dashboard.experiment_table import ExperimentTable, parse_index
 from studio.dashboard.http import Json, count, numbers, pieces, posted
 from studio.dashboard.logs import MOST, Log
@@ -161,7 +161,7 @@ class Api:
         table = project.table
         with table.lock:
             rows, _ = table.rows_after(after)
-            few = table.data(after) if len(rows) <= LARGEST else None
+            few = table.data(after) if len(rows) <= MOST_ROWS else None
             version = table.version
         return {"version": version, "project": project.summary(), "experiments": few}
 

@@ -19,7 +19,7 @@ from studio.project.records import read_snapshot
 from studio.reporting.curves import open_reader
 
 KEPT = 4000  # curves in memory
-LONGEST = 4000  # points of one curve in memory; beyond that every second one is dropped
+MOST_POINTS = 4000  # points of one curve in memory; beyond that every second one is dropped
 SAMPLE = 100  # experiments used for quartiles
 
 
@@ -32,14 +32,14 @@ class _Curve:
     value: list[float | None] = field(default_factory=list)  # None: nan or infinite
     time: list[float | None] = field(default_factory=list)  # seconds since the epoch, where the files have them
 
-    def clear(self) -> None:
-        for points in (self.step, self.value, self.time):
-            points.clear()
-
     source: str = ""
     reports: int = 0
     last_step: int | None = None
     complete: bool = False
+
+    def clear(self) -> None:
+        for points in (self.step, self.value, self.time):
+            points.clear()
 
 
 class Curves:
@@ -148,7 +148,7 @@ class Curves:
             curve.step.append(curve.last_step)
             curve.value.append(float(report.value) if math.isfinite(report.value) else None)
             curve.time.append(report.time)
-            if len(curve.step) > LONGEST:
+            if len(curve.step) > MOST_POINTS:
                 del curve.step[1:-1:2], curve.value[1:-1:2], curve.time[1:-1:2]
         if ended:
             curve.reader = None

@@ -15,10 +15,11 @@ from typing import Any
 
 from studio.dashboard.columns import LISTS, Column, columns_of, key_of, name_of, round_8, table_value, value_column
 from studio.dashboard.elapsed import earlier_seconds
-from studio.experiment import NO_RESULT, UNFINISHED, Metric, rank_key
+from studio.experiment import NO_RESULT, UNFINISHED, Metric
 from studio.host import Host
 from studio.project.lock import is_locked
 from studio.project.records import Row, Session, change_stamp, read_meta, read_rows, read_session, reading
+from studio.ranking import rank_key
 from studio.settings import parse_metric, sign_of
 
 DIGITS = 18  # of a number in a URL: below 2**63
@@ -95,10 +96,8 @@ class ExperimentTable:
             last = "SELECT COALESCE(MAX(id), 0), (SELECT COALESCE(MAX(rowid), 0) FROM attempts) FROM events"
             event, attempt = connection.execute(last).fetchone()
             self._read_fresh(connection)
-            self._last_event, self._last_attempt = (
-                event,
-                attempt,
-            )  # set last: after an error the next update starts from the same position
+            # set last: after an error the next update starts from the same position
+            self._last_event, self._last_attempt = event, attempt
 
     def _read_fresh(self, connection: sqlite3.Connection) -> None:
         if not self.row_of:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 DASHBOARD = Path(__file__).parent
 REGISTRY = "https://registry.npmjs.org/"
-LARGEST = 50_000_000  # bytes of a tarball
+LARGEST_TARBALL = 50_000_000  # bytes of a tarball
 
 
 def fetch(lock: Path, vendor: Path, registry: str) -> None:
@@ -29,7 +29,7 @@ def fetch(lock: Path, vendor: Path, registry: str) -> None:
         url = f"{registry.rstrip('/')}/{entry['tarball']}"
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
-                data = answer.read(LARGEST)
+                data = answer.read(LARGEST_TARBALL)
         except (OSError, urllib.error.URLError) as error:
             sys.exit(f"{url}: {error}; name another registry with NPM_CONFIG_REGISTRY=https://…")
         kind, _, expected = entry["integrity"].partition("-")

@@ -26,9 +26,10 @@ from studio.dashboard.http import Json, is_here, numbers
 from studio.dashboard.open_projects import OpenProject, OpenProjects
 from studio.dashboard.project_list import ProjectList
 from studio.errors import BadInput
-from studio.experiment import NO_RESULT, UNFINISHED, rank_key
+from studio.experiment import NO_RESULT, UNFINISHED
 from studio.format import finite
 from studio.project.summary import ProjectSummary
+from studio.ranking import rank_key
 
 PROJECTS = 100  # on a page
 COMPARED = 5
@@ -131,8 +132,9 @@ def bar(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     return parts
 
 
-def spark(rises: Sequence[tuple[int, float]], sign: float, width: int = 96, height: int = 20) -> str:
+def spark(rises: Sequence[tuple[int, float]], sign: float) -> str:
     """Return the SVG path of the best so far over the results, in values of the metric."""
+    width, height = 96, 20
     if len(rises) < 2:
         return ""
     values = [sign * value for _, value in rises]

@@ -18,13 +18,8 @@ from studio.system.processes import processes_of
 
 MOST = 500  # files that are listed
 _TICKS = os.sysconf("SC_CLK_TCK")
-OWN = (
-    "artifacts.json",
-    "usage.json",
-    "outcome.json",
-    "hyperparameters.json",
-    "machine.json",
-)  # Studio's files, listed last
+# Studio's files, listed last
+OWN = ("artifacts.json", "usage.json", "outcome.json", "hyperparameters.json", "machine.json")
 LOOKED_AT = 20_000  # entries, so that a workspace with a million files does not block
 
 

@@ -166,7 +166,7 @@ def result_rank(name: str) -> int:
     return 4 if any(map(_NO_RESULT.fullmatch, words)) else 3
 
 
-def missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
+def why_missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
     """Return why a run with exit code 0 has no fitness, with the metrics that it had instead.
 
     `host` opens the other readers; without it only `reader` is asked.

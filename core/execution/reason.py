@@ -9,7 +9,7 @@ from studio.execution.log_cap import open_regular
 from studio.text import without_escapes
 
 READ = 1 << 16  # bytes at the end of the output
-LONGEST = 300  # characters of a reason
+LONGEST_REASON = 300  # characters of a reason
 MOST_LINES = 6  # of one exception's text
 TRAILING = 40  # lines after an exception that give no other reason: hints of launchers, last lines of trackers
 
@@ -55,12 +55,12 @@ def last_words(log: Path, exit_code: int | None = None) -> str:
         end, text = own[-1]
         launched = own[-1] is not found[-1]
         if launched or end >= len(lines) or (exit_code == 1 and len(lines) - end <= TRAILING):
-            return text[:LONGEST]
+            return text[:LONGEST_REASON]
     if _CLOSING.match(lines[-1]):
         said = [line.strip() for line in lines if _NO_PYTHON.search(line)]
         if said:
-            return said[-1][:LONGEST]
-    return lines[-1].strip()[:LONGEST]
+            return said[-1][:LONGEST_REASON]
+    return lines[-1].strip()[:LONGEST_REASON]
 
 
 def _lines(log: Path) -> list[str]:

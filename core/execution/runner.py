@@ -1,4 +1,4 @@
-"""Runs experiments on this machine: folder, processes, limits and metric of each.
+"""Experiments on this machine: folder, processes, limits and metric of each.
 
     run --create_run_folder--> folder --spawn--> script --wait--> other processes killed --> outcome.json, Outcome
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from studio.execution.log_cap import LogCap
 from studio.execution.memory import oom_kills
-from studio.execution.metric import MetricValue, missing
+from studio.execution.metric import MetricValue, why_missing
 from studio.execution.reason import last_words, says_out_of_memory, signal_name
 from studio.execution.run_folder import RunFolder, create_run_folder, recorded_events, save_captures
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit
@@ -74,7 +74,7 @@ class _Execution:
 
 
 class Runner:
-    """Runs `Run`s as processes of this machine. Call `poll` often; it blocks until something ends."""
+    """A runner of `Run`s as processes of this machine. Call `poll` often; it blocks until something ends."""
 
     def __init__(self, host: Host):
         self._host = host
@@ -177,7 +177,7 @@ class Runner:
                 # without --metric only once: all runs of a search are alike
                 asked = run.metric != FITNESS or not self._listed
                 self._listed = True
-                execution.missing = missing(run, execution.reader, self._host if asked else None)
+                execution.missing = why_missing(run, execution.reader, self._host if asked else None)
 
     def _run_script(self, execution: _Execution, env: dict[str, str]) -> bool:
         """Run the script to its end. False if Ctrl-C, meant for this process, ended it before it had its own session."""

@@ -15,7 +15,7 @@ NOTES = re.compile(
 )
 READERS = (".py", ".ipynb", ".sh", ".r", ".jl", ".yaml", ".yml", ".toml", ".json", ".ini", ".cfg", ".env")
 LINES = 30  # shown of a difference
-LONGEST = 200_000  # bytes of the largest file that is compared by line
+LARGEST_COMPARED = 200_000  # bytes of the largest file that is compared by line
 
 
 def changed_files(copy: Path, original: Path) -> list[str]:
@@ -51,7 +51,7 @@ def unused(copy: Path, paths: Iterable[str], command: Iterable[str] = ()) -> lis
 def _is_small(file: Path) -> bool:
     """Return whether the file may be a note; logs grow."""
     try:
-        return file.suffix in (".log", ".out", ".err") or file.lstat().st_size <= LONGEST
+        return file.suffix in (".log", ".out", ".err") or file.lstat().st_size <= LARGEST_COMPARED
     except OSError:
         return False
 
@@ -106,7 +106,7 @@ def _same(copy: Path, original: Path, source: Path | None = None, path: str = ""
 def _lines(file: Path) -> list[str] | None:
     """Return the lines of a text file; None for a link, a binary, a large or a missing file."""
     try:
-        if file.is_symlink() or not file.is_file() or file.stat().st_size > LONGEST:
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST_COMPARED:
             return None
         data = file.read_bytes()
     except OSError:

@@ -5,6 +5,7 @@ working directory --snapshot--> projects/P/source --copy_tree--> projects/P/N/A/
 
 import contextlib
 import fnmatch
+import math
 import os
 import stat
 import sys
@@ -18,7 +19,6 @@ from studio.format import byte_size
 from studio.system.copying import copy_file, link_target
 
 IGNORE_FILE = ".studioml_ignore"
-MAX_BYTES = 10**9
 MANY_FILES = 20_000  # copying them takes about ten seconds
 
 
@@ -34,7 +34,7 @@ class SourceFiles:
     notices: list[str] = field(default_factory=list)
 
 
-def scan_source(source: Path, *, leave_out: Collection[Path] = (), max_bytes: int = MAX_BYTES) -> SourceFiles:
+def scan_source(source: Path, *, leave_out: Collection[Path] = (), max_bytes: float = math.inf) -> SourceFiles:
     """Walk `source`. Left out: the patterns of `.studioml_ignore`, .git, virtual environments, caches and `leave_out`.
 
     Raises BadInput for a source above `max_bytes`, naming its largest folders.
@@ -158,7 +158,7 @@ def _fits(path: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _too_large(source: Path, size: int, sizes: dict[str, int], limit: int) -> str:
+def _too_large(source: Path, size: int, sizes: dict[str, int], limit: float) -> str:
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     folders = ", ".join(f"{name} ({byte_size(sizes[name])})" for name in largest)
     return (

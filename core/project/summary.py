@@ -38,6 +38,7 @@ STATES = {
     "failed": State("Crashed", "the search ended with an error"),
     "damaged": State("Damaged"),
 }
+RISES = 40  # improvements that `improvements` returns
 _COUNTS = """
 SELECT status, COUNT(*) FROM attempts AS a
 WHERE attempt = (SELECT MAX(attempt) FROM attempts WHERE number = a.number) GROUP BY status
@@ -144,8 +145,8 @@ def _begun(connection: sqlite3.Connection, folder: Path, session: Session | None
     return first if first is not None else session.begun if session else database(folder).stat().st_mtime
 
 
-def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
-    """Return (number of results so far, best fitness so far) for each improvement, the last `most` of them."""
+def improvements(folder: Path) -> list[tuple[int, float]]:
+    """Return (number of results so far, best fitness so far) for each improvement, the last `RISES` of them."""
     rises: list[tuple[int, float]] = []
     count = 0
     with reading(folder) as connection:
@@ -153,7 +154,7 @@ def improvements(folder: Path, most: int = 40) -> list[tuple[int, float]]:
             count += 1
             if not rises or fitness > rises[-1][1]:
                 rises.append((count, fitness))
-    return [*rises[-most:], (count, rises[-1][1])] if rises else []
+    return [*rises[-RISES:], (count, rises[-1][1])] if rises else []
 
 
 def state_of(at_work: bool, settings: dict[str, Any] | None, session: Session | None) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from studio.errors import BadInput
-from studio.experiment import NO_RESULT, Experiment, Metric, plain, ranked
+from studio.experiment import NO_RESULT, Experiment, Metric, plain
 from studio.format import assignments, clipped, counts, duration, json_text, metric_value, short
+from studio.ranking import ranked
 from studio.text import clean
 
 BEFORE = ("number", "status")

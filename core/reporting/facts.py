@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from studio.errors import StudioError
-from studio.experiment import Experiment, ranked
+from studio.experiment import Experiment
 from studio.host import Host, backend_fields
 from studio.project.project import Project
+from studio.ranking import ranked
 from studio.reporting.axes import Axis
 from studio.reporting.scales import Point, points_of
 from studio.settings import Settings, command_line
@@ -28,7 +29,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Facts:
-    """metric is as the user wrote it; `seconds` is the time of all experiments together."""
+    """Facts of a project for reports: `metric` as the user wrote it, `seconds` of all experiments together."""
 
     name: str
     state: str

@@ -1,7 +1,7 @@
 """Report of a search: one page as a self-contained HTML file, or as Markdown for a pull request.
 
 The page has no script and sends no requests: its Content-Security-Policy allows only its own style, by hash. It stays
-smaller than `LARGEST` whatever the number of experiments: every part has a maximum size.
+smaller than `LARGEST_PAGE` whatever the number of experiments: every part has a maximum size.
 """
 
 import base64
@@ -16,7 +16,7 @@ from studio.reporting.facts import Facts
 from studio.reporting.scales import scale_of
 from studio.reporting.svg import best_chart, slice_chart
 
-LARGEST = 1_000_000  # bytes of a page
+LARGEST_PAGE = 1_000_000  # bytes of a page
 SLICES = 24  # charts
 BEST = 20  # rows of a page
 SHORT_BEST = 10  # rows of Markdown

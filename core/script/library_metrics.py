@@ -153,7 +153,7 @@ def _texts(node: cst.BaseExpression | None) -> list[str]:
 
 
 def _last_label(node: cst.BaseExpression | None) -> str:
-    """`val` of `[(dtrain, "train"), (dval, "val")]`."""
+    """Return `val` for `[(dtrain, "train"), (dval, "val")]`."""
     labels = []
     if isinstance(node, cst.List | cst.Tuple):
         for element in node.elements:

@@ -228,7 +228,7 @@ class Outline(cst.CSTVisitor):
                     self.assigned_calls[value] = target.value
             if self._kinds and self._kinds[-1] == "class":
                 self.classes_by_name(self._within[-1])[-1].fields.append(Field(target.value, annotation, value, shown))
-                default = value if value is not None else None
+                default: cst.BaseExpression | None = value
                 if isinstance(value, cst.Call):  # `field(default=0.1)`, `Field(0.1)`
                     default = _default_of_field(value)
                 if default is not None:

@@ -84,7 +84,7 @@ def _modules(program: Program, source: Path, folders: Iterable[str]) -> Iterator
 
 
 def _link(full: str, source: Path) -> tuple[str, str] | None:
-    """`("../data", "/home/me/data")` of `/home/me/data/train.csv`."""
+    """Return `("../data", "/home/me/data")` for `/home/me/data/train.csv`."""
     try:
         relative = os.path.relpath(full, source)
         parts = Path(relative).parts

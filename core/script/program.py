@@ -189,7 +189,7 @@ class Program:
             yield source
 
     def _imported(self, path: str, text: str, names_of_it: "Names") -> Iterator[tuple[str, "Names"]]:
-        """Local files that `text`, of the file at `path`, imports for `names_of_it`, or executes by their name; each with the
+        """Yield local files that `text`, of the file at `path`, imports for `names_of_it`, or executes by their name; each with the
         names that it is asked for, None for all."""
         imports = imports_of(text)
         if names_of_it is not None and PurePosixPath(path).name == "__init__.py":

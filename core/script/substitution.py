@@ -58,8 +58,6 @@ class Substitution:
         self._shown = shown or program.script or next(iter(program.more), "")
         finder = Places(program, self._shown)
         check_brackets(program, names)
-        for source in program.parsed(program.own):
-            _ = source.reads
         everything = self._reads_values_file()
         for name in names:
             if name in self._arrays:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import BadInput, SubstitutionError
-from studio.experiment import Experiment, ranked
+from studio.experiment import Experiment
 from studio.project.paths import project_names
 from studio.project.project import Project
 from studio.project.summary import summarize
+from studio.ranking import ranked
 from studio.script.places import Places
 from studio.search.plan import program_of
 from studio.search.resume import resume
@@ -35,7 +36,7 @@ class Confirmed:
 
     experiment: Experiment
     project: str
-    values: list[float]
+    results: list[float]
     mean: float | None
     low: float | None
     high: float | None
@@ -46,7 +47,7 @@ class Confirmed:
             "experiment": self.experiment.key,
             "values": self.experiment.as_dict()["values"],
             "project": self.project,
-            "metric": self.values,
+            "metric": self.results,
             "mean": self.mean,
             "low": self.low,
             "high": self.high,
@@ -84,7 +85,7 @@ def confirm(
     )
     workers = num_workers or settings.num_workers
     results = [_replicated(settings, project, one, seed, replicates, workers, yes) for one in best]
-    if same := [one.experiment.key for one in results if len(one.values) > 1 and len({*one.values}) == 1]:
+    if same := [one.experiment.key for one in results if len(one.results) > 1 and len({*one.results}) == 1]:
         notice(
             f"all runs of {', '.join(same)} gave the same result, so they prove nothing more than one: "
             + (f"{seed} changes nothing" if seed else "give the script a seed that it reads, such as --seed")
@@ -102,11 +103,11 @@ def _replicated(
     elif summarize(Project(name).folder).finished < replicates:
         resume(name, num_workers=num_workers, max_experiments=replicates, yes=yes, progress=False)
     done = Project(name)
-    values = [each.metric["value"] for each in done.experiments if each.fitness is not None and each.metric]
-    mean, low, high = interval(values)
+    results = [each.metric["value"] for each in done.experiments if each.fitness is not None and each.metric]
+    mean, low, high = interval(results)
     if low == high:  # no spread, which is no certainty
         low = high = None
-    return Confirmed(one, name, values, mean, low, high)
+    return Confirmed(one, name, results, mean, low, high)
 
 
 def _grid(settings: Settings, one: Experiment, seed: str, replicates: int, num_workers: int) -> Settings:

@@ -16,7 +16,7 @@ from studio.search.search import Search
 
 
 class Control:
-    """Starts the session in the record, carries out requests, and records the changes.
+    """The control of a running search: starts the session in the record, carries out requests, records the changes.
 
     meta "taken": names of request files that were carried out, and perhaps not removed
     """

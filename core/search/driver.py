@@ -434,11 +434,11 @@ class Driver:
     def _take_request(self, request: inbox.Request) -> None:
         if request.action != "stop":
             self._words += filter(None, [self._control.take(request, self._slots)])
-        elif not request.numbers:
-            self._end("stopped", 1)
-        elif request.action == "stop":
+        elif request.numbers:
             for number in request.numbers:
                 self._stop(number)
+        else:
+            self._end("stopped", 1)
 
     def _stop(self, number: int, *, kill: bool = False) -> None:
         with plugin_call(self.backend, "stop"):

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.errors import BadInput
-from studio.experiment import Experiment, ranked
+from studio.experiment import Experiment
 from studio.format import assignments
 from studio.project.project import Project
+from studio.ranking import ranked
 from studio.script.constants import UNKNOWN
 from studio.script.places import Place
 from studio.space import Space

@@ -59,13 +59,13 @@ class Observer:
         """Show a message to the user once."""
 
     def begun(self, project: str, progress: Progress) -> None:
-        """Called when the search starts or resumes."""
+        """Hear that the search starts or resumes."""
 
     def finished(self, experiment: Experiment, progress: Progress) -> None:
-        """Called when an experiment has ended."""
+        """Hear that an experiment has ended."""
 
     def tick(self, progress: Progress) -> None:
-        """Called several times a second."""
+        """Hear how the search is, several times a second."""
 
     def ended(self, progress: Progress) -> None:
-        """Called when the search has ended, for whatever reason."""
+        """Hear that the search has ended, for whatever reason."""

@@ -75,7 +75,7 @@ def stored_settings(store: Store) -> Settings:
                 f"project {name!r} has lost its settings; put the backup of its record in its place: studio doctor {name} --restore"
             )
         raise ProjectError(f"project {name!r} was not completely created; `studio rm {name}` removes it")
-    settings = Settings.from_dict({"script": "", **stored})
+    settings = Settings.from_dict(stored)
     if not settings.script:
         raise BadInput(f"project {name!r} is driven by a Python program: studio.Search(project={name!r}, …) resumes it")
     return settings
@@ -116,13 +116,14 @@ def _check_source(plan: Plan, project: Path, observer: Observer, accept: bool) -
     pairs = [(project / plan.snapshot, plan.source)]
     pairs += [(project / plan.shared_folder / tag, path) for tag, path in plan.artifacts.shared.items()]
     found = [(copy, original, changed_files(copy, original)) for copy, original in pairs]
-    notes = unused(*found[0][::2], [*plan.settings.arguments, *plan.settings.env])
+    copy, original, changed = found[0]  # the source; artifacts follow
+    notes = unused(copy, changed, [*plan.settings.arguments, *plan.settings.env])
     if notes and not accept:
         observer.notice(
             f"changed since the search began, and used by nothing that it runs: {', '.join(notes[:SHOWN])}"
             f"{f' and {len(notes) - SHOWN} more' if len(notes) > SHOWN else ''}"
         )
-    found[0] = (*found[0][:2], [path for path in found[0][2] if path not in notes])
+    found[0] = copy, original, [path for path in changed if path not in notes]
     found = [(copy, original, paths) for copy, original, paths in found if paths]
     for copy, original, paths in found:
         for line in difference(copy, original, paths):

@@ -16,13 +16,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
-from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain, ranked
+from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Optimizer
 from studio.options import convert_options
 from studio.project.records import Event
 from studio.project.store import Store
 from studio.project.table import data_frame, described, notebook_html
+from studio.ranking import ranked
 from studio.search.program_journal import SessionEnd, open_for_program
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Space, Suggestion
@@ -142,6 +143,7 @@ class Search:
         self._asked_at: dict[int, float] = {}  # number -> monotonic time
         self._queue: deque[Suggestion] = deque()  # suggestions by hand, or asked in an earlier session and not told
         self._manual: set[int] = set()
+        self._pruned: set[int] = set()
         self._starts = deque(self.space.checked(values) for values in start_from)
         self._start_count = len(self._starts)
         self._unasked: set[int] = set()  # numbers of starts that the optimizer is not told of
@@ -356,7 +358,7 @@ class Search:
     # --- the optimizer ----------------------------------------------------------------------------------------------
 
     def _new_optimizer(self, seed: int) -> Optimizer:
-        self._pruned: set[int] = set()
+        self._pruned.clear()
         optimizer = make_optimizer(self.optimizer_class, self.space, seed, self._options)
         with plugin_call(optimizer, "tell"):
             for values, fitness in self._learned:
@@ -523,7 +525,7 @@ def make_optimizer(kind: type[Optimizer], space: Space, seed: int, options: Mapp
 
 
 class OnePoint(Optimizer):
-    """Suggests the only point of a space without dimensions, once."""
+    """An optimizer that suggests the only point of a space without dimensions, once."""
 
     name = "one-point"
     takes_known = True

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput, StudioError
-from studio.experiment import UNFINISHED, is_number
+from studio.experiment import LARGEST_INT, UNFINISHED, is_number
+from studio.format import counted
 from studio.host import Host
 from studio.project import inbox
 from studio.project.inbox import Request
@@ -30,7 +31,6 @@ NOT_RUNNING = "the search is not running"
 NO_LIMIT = "has no limit on experiments, so there is nothing to add to"
 NO_TIME = "has no time limit that could be longer"
 PROGRAMS = "is driven by a Python program; run that program again to continue"
-LARGEST = 2**63  # NumPy and databases hold integers below it
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def stop(name: str, numbers: Sequence[int] = ()) -> Reply:
         raise BadInput(f"experiment {idle[0]} of project {name!r} is not running")
     if not _tell(project, Request("stop", list(numbers))):
         return Reply(NOT_RUNNING)
-    return Reply(f"asked to stop {_experiments(len(numbers))}" if numbers else "asked the search to stop")
+    return Reply(f"asked to stop {counted(len(numbers), 'experiment')}" if numbers else "asked the search to stop")
 
 
 def pause(name: str) -> Reply:
@@ -130,7 +130,7 @@ def retry(name: str, numbers: Sequence[int] = ()) -> Reply:
     chosen = list(numbers) or [number for number, status in known.items() if status == "failed"]
     if not chosen:
         return Reply("no experiment failed, so there is nothing to retry")
-    return _asked(project, Request("retry", chosen), f"{_experiments(len(chosen))} will run again")
+    return _asked(project, Request("retry", chosen), f"{counted(len(chosen), 'experiment')} will run again")
 
 
 def add_budget(name: str, experiments: int = 0, time: str | float | None = None) -> Reply:
@@ -149,7 +149,7 @@ def add_budget(name: str, experiments: int = 0, time: str | float | None = None)
         if seconds and (session is None or session.max_time is None):
             raise BadInput(f"project {name!r} {NO_TIME}")
         if _tell(project, Request("budget", experiments=experiments, seconds=seconds)):
-            more = [_experiments(experiments)] if experiments else []
+            more = [counted(experiments, "experiment")] if experiments else []
             return Reply(f"the running search gets {' and '.join([*more, str(time)] if seconds else more)} more")
     options = {}
     if experiments:
@@ -184,7 +184,7 @@ def add_values(name: str, values: Mapping[str, Any], host: Host) -> Reply:
 def value_of(parameter: Parameter, given: Any) -> Any:
     """Return `given`, a value or its text, in the type of `parameter`. A number may be outside its range."""
     value: Any = parse_literal(given) if isinstance(given, str) else given
-    if isinstance(value, int) and not -LARGEST < value < LARGEST:
+    if isinstance(value, int) and not -LARGEST_INT < value < LARGEST_INT:
         raise BadInput(f"hyperparameter {parameter.name}: whole numbers have up to 18 digits")
     if isinstance(parameter, Array):
         return _numbers(parameter, given)
@@ -198,7 +198,7 @@ def value_of(parameter: Parameter, given: Any) -> Any:
     if not is_number(value):
         raise BadInput(f"hyperparameter {parameter.name}: {given!r} is not a number")
     if isinstance(parameter, Integer):
-        if value != int(value) or not abs(value) < LARGEST:
+        if value != int(value) or not abs(value) < LARGEST_INT:
             raise BadInput(f"hyperparameter {parameter.name}: {given!r} is not a whole number")
         return int(value)
     return float(value) if isinstance(parameter, Real) else value
@@ -274,7 +274,3 @@ def _budget(settings: Mapping[str, Any], project: Project) -> int:
     """Return the present limit on the optimizer's experiments; under another limit, the number of experiments so far."""
     given: int | None = settings.get("max_experiments")
     return given if given is not None else len(project.experiments)
-
-
-def _experiments(count: int) -> str:
-    return f"{count} experiment{'' if count == 1 else 's'}"

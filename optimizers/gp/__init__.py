@@ -5,7 +5,7 @@ learner       what `gp` and `tpe` share: results, pending suggestions
 coordinates   the space in the model: numbers with distances, choices without
 design        the first points: a scrambled Sobol sequence with each value of each choice
 kernel        correlations of two points, by their distance
-fit           length scales, noise, compression and warping by maximum a posteriori
+fit           length scales, noise, compression by maximum a posteriori
 success       probability that an experiment does not fail
 belief        where the user expects the best
 acquisition   log expected improvement, times the probability of success

@@ -25,7 +25,7 @@ class Belief:
         return np.asarray(WEIGHT / n * np.log(self._densities(A)).sum(1))
 
     def log_gradient(self, x: Floats, n: int) -> tuple[float, Floats]:
-        """The same at one point, with its gradient, shape (d,)."""
+        """Return the log density at one point, and its gradient, shape (d,)."""
         density = self._densities(x[None])[0]
         slope = np.zeros(len(x))
         z = x[self.counts] - self.b[self.counts]

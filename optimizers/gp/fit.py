@@ -78,7 +78,7 @@ class Fit:
         return choices[int(np.argmin(losses))]
 
     def _optimise(self, columns: Floats, t: Floats) -> None:
-        """Each smoothness from where its last fit ended; every third time the one with the largest posterior is taken."""
+        """Fit each smoothness from where its last fit ended; every third time take the one with the largest posterior."""
         from scipy.optimize import minimize
 
         losses = np.full(len(KERNELS), np.inf)
@@ -187,7 +187,7 @@ class Posterior:
         self.beta, self.variance, self.alpha = self.factor.moments(self.t)
         self.noisy = self.factor.noise > 1e-3
         # The smallest of noisy values is luck; the smallest mean is not.
-        self.best = float(min(self.predict(self.X)[0].min(), np.inf) if self.noisy else self.t.min())
+        self.best = float(self.predict(self.X)[0].min() if self.noisy else self.t.min())
 
     def correlations(self, A: Floats) -> Floats:
         """Return correlations, shape (m, n), of the points `A`, shape (m, d), with the results."""

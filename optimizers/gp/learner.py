@@ -23,7 +23,7 @@ class Result:
 
 
 class Learner(Optimizer):
-    """Asks for `_next()` and keeps what is told."""
+    """An optimizer that asks its subclass for `_next()` and keeps what is told."""
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space

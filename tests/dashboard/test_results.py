@@ -9,7 +9,8 @@ import pytest
 
 import studio
 from studio.dashboard.pages import compared_results
-from studio.experiment import Outcome, ranked
+from studio.experiment import Outcome
+from studio.ranking import ranked
 
 
 def ended(store, number, status, loss, *, fitness=None, pruned=False):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from studio.backends.cloud.cloud import CloudDenied, CloudError
+from studio.backends.cloud.cloud import TAG, CloudDenied, CloudError
 from studio.backends.cloud.ec2.cloud import EC2Cloud
 from studio.backends.cloud.ec2.errors import aws_errors, code_of
 from studio.backends.cloud.ec2.requests import UBUNTU
@@ -52,7 +52,7 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
     """Return the policy of the searching account: machines with Studio's tag, the bucket's prefix, and prices.
     `ports_policy` adds --port and --ssh-keypair.
     """
-    tagged = {"Null": {"aws:ResourceTag/studio-search": "false"}}
+    tagged = {"Null": {f"aws:ResourceTag/{TAG}": "false"}}
     return _policy(
         {
             "Action": ["ec2:Describe*", "pricing:GetProducts", "ssm:GetParameter", "ssm:GetParameters"],
@@ -73,18 +73,18 @@ def driver_policy(bucket: str, account: str) -> dict[str, Any]:
 
 def ports_policy() -> dict[str, Any]:
     """Return the policy for security groups made with Studio's tag, and no other group of the account."""
-    group, tag = "arn:aws:ec2:*:*:security-group/*", "studio-search"
+    group = "arn:aws:ec2:*:*:security-group/*"
     return _policy(
         {"Action": "ec2:CreateSecurityGroup", "Resource": "arn:aws:ec2:*:*:vpc/*"},
         {
             "Action": "ec2:CreateSecurityGroup",
             "Resource": group,
-            "Condition": {"Null": {f"aws:RequestTag/{tag}": "false"}},
+            "Condition": {"Null": {f"aws:RequestTag/{TAG}": "false"}},
         },
         {
             "Action": ["ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"],
             "Resource": group,
-            "Condition": {"Null": {f"aws:ResourceTag/{tag}": "false"}},
+            "Condition": {"Null": {f"aws:ResourceTag/{TAG}": "false"}},
         },
         {
             "Action": "ec2:CreateTags",
@@ -99,7 +99,7 @@ def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
 
 
 RULE = {  # of the bucket's lifecycle; others are kept
-    "ID": "studio-search",
+    "ID": TAG,
     "Status": "Enabled",
     "Filter": {"Prefix": f"{PREFIX}/"},
     "Expiration": {"Days": KEPT},
@@ -212,11 +212,8 @@ class EC2Setup(Setup):
                 and self._found("iam", "get_role_policy", "PolicyDocument", **policy) == may
             ),
             ("iam", "create_role", role | {"AssumeRolePolicyDocument": trust}),
-            (
-                "iam",
-                "update_assume_role_policy",
-                role | {"PolicyDocument": trust},
-            ),  # a role that existed had another one
+            # a role that existed had another one
+            ("iam", "update_assume_role_policy", role | {"PolicyDocument": trust}),
             ("iam", "put_role_policy", policy | {"PolicyDocument": json.dumps(may)}),
         )
         yield self._step(

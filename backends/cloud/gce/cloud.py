@@ -200,9 +200,8 @@ class GCECloud(Cloud):
                     said = answer.warning.message
                     missed.append(CloudUnreachable(f"cannot list the machines of {scope}: {said}"))
                 found += [read_machine(instance) for instance in answer.instances]
-        return [
-            machine for machine in found if project in (None, machine.project)
-        ], missed  # two projects may have the same label
+        # two projects may have the same label
+        return [machine for machine in found if project in (None, machine.project)], missed
 
     def terminate(self, machines: Sequence[Machine]) -> None:
         if not machines:
@@ -217,9 +216,8 @@ class GCECloud(Cloud):
         try:
             with google_errors(f"deleting {machine.name} in {machine.zone}"), contextlib.suppress(self._api.NotFound):
                 named = {"zone": machine.zone, "instance": machine.name}
-                if (
-                    str(self._call("Instances", "get", **named).id) == machine.id
-                ):  # not a later machine of the same name
+                # not a later machine of the same name
+                if str(self._call("Instances", "get", **named).id) == machine.id:
                     self._call("Instances", "delete_unary", **named, request_id=str(uuid.uuid4()))
         except CloudError as error:
             return error

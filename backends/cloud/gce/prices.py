@@ -27,9 +27,8 @@ LOCAL_SSD = 375  # GiB of one partition, in all series but Z3
 ADDRESS = 0.005  # dollars an hour, if the catalogue does not say
 SHARED_CORES = {"e2-micro": 0.25, "e2-small": 0.5, "e2-medium": 1.0}  # billed cores of the two visible ones
 
-Rates = dict[
-    str, dict[str, float]
-]  # "on_demand" and "spot"; dollars an hour by "e2 core", "e2 ram" (a GiB), "gpu t4" ...
+# "on_demand" and "spot" -> dollars an hour by "e2 core", "e2 ram" (a GiB), "gpu t4" ...
+Rates = dict[str, dict[str, float]]
 
 _MACHINE = re.compile(
     r"(?:Spot Preemptible )?(?P<series>[A-Z]\d\w*)(?: (?:AMD|Arm|Predefined|Memory-optimized))? Instance "

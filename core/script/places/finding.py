@@ -62,16 +62,8 @@ class Places:
         seen: set[tuple[object, ...]] = set()
         for row in rows:
             for place in row:
-                key = (
-                    place.file,
-                    place.line,
-                    place.name,
-                    place.within,
-                    place.kind,
-                    tuple(e.start for e in place.edits),
-                )
-                if key not in seen:
-                    seen.add(key)
+                if place.key not in seen:
+                    seen.add(place.key)
                     result.append(replace(place, address=self._address(place, rows)))
         return result
 

@@ -30,10 +30,11 @@ def ini_scalars(path: str, text: str) -> list[Scalar]:
             start = position + len(line[: match.start("value")].encode())
             stop = start + len(value.encode())
             inner = value[1:-1] if quote else value
-            keeps = "env" if not section else ""
             known = inner if quote else parse_literal(inner) if inner else None
             found.append(
-                Scalar((*section, name), start, stop, number, known, partial(_write, quote=quote, comment=keeps != ""))
+                Scalar(
+                    (*section, name), start, stop, number, known, partial(_write, quote=quote, quote_blanks=not section)
+                )
             )
         position += len(line.encode())
     return found
@@ -46,13 +47,13 @@ def _read(raw: str) -> tuple[str, str]:
     return _COMMENT.sub("", raw).rstrip(), ""
 
 
-def _write(value: object, quote: str, comment: bool) -> str:
+def _write(value: object, quote: str, quote_blanks: bool) -> str:
     value = plain(value)
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if "\n" in text or "\r" in text or (quote and quote in text):
         raise SubstitutionError(f"{value!r} cannot be written into a file with lines `name = value`")
     if quote:
         return f"{quote}{text}{quote}"
-    if comment and (text != text.strip() or re.search(r"\s", text)):
+    if quote_blanks and (text != text.strip() or re.search(r"\s", text)):
         return f'"{text}"'
     return text

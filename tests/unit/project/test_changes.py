@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from studio.project.changes import LINES, LONGEST, changed_files, difference, unused
+from studio.project.changes import LARGEST_COMPARED, LINES, changed_files, difference, unused
 from studio.project.source import copy_source, scan_source
 from studio.system.copying import copy_any
 
@@ -119,7 +119,7 @@ def test_other_line_ends_are_said(copy, original, text, now):
     assert changed(before, original) == (["train.py"], ["train.py: differs in its line ends"])
 
 
-@pytest.mark.parametrize("now", [b"\0\1\2", b"x" * (LONGEST + 1)])
+@pytest.mark.parametrize("now", [b"\0\1\2", b"x" * (LARGEST_COMPARED + 1)])
 def test_what_is_no_text_or_too_long_is_named(copy, original, now):
     before = copy()
     (original / "data" / "train.csv").write_bytes(now)

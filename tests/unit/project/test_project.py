@@ -8,7 +8,7 @@ import pytest
 
 import studio
 from studio.errors import BadInput, ProjectError
-from studio.experiment import Outcome, ranked
+from studio.experiment import Outcome
 from studio.project.paths import (
     attempt_folder,
     existing_project_folder,
@@ -20,6 +20,7 @@ from studio.project.paths import (
 from studio.project.project import Project, all_projects
 from studio.project.store import Store
 from studio.project.summary import improvements
+from studio.ranking import ranked
 from studio.search.run import remove
 from studio.system.files import make_folder
 

@@ -1,6 +1,7 @@
 """Plain data that travels, and its one order."""
 
-from studio.experiment import Experiment, ranked
+from studio.experiment import Experiment
+from studio.ranking import ranked
 
 
 def test_the_larger_fitness_ranks_first_and_of_equals_the_lower_number() -> None:

@@ -93,12 +93,12 @@ def test_a_text_becomes_what_the_signature_says(option: str, text: str, value: A
 @pytest.mark.parametrize(
     ("option", "text", "expected"),
     [
-        ("count", "8.5", "int"),
-        ("count", "many", "int"),
-        ("share", "half", "float"),
-        ("flag", "maybe", "bool"),
+        ("count", "8.5", "a whole number"),
+        ("count", "many", "a whole number"),
+        ("share", "half", "a number"),
+        ("flag", "maybe", "true or false"),
         ("mode", "slow", "fast or exact or 3"),
-        ("limit", "x", "int or None"),
+        ("limit", "x", "a whole number or None"),
     ],
 )
 def test_a_text_of_another_type_is_refused_with_the_type(option: str, text: str, expected: str) -> None:
@@ -116,8 +116,8 @@ def test_an_unknown_option_is_refused_with_the_close_ones_or_the_list() -> None:
         convert_options(Piece, {"cuont": "1"})
     with pytest.raises(PluginError, match=r"there are: .*count, either, flag.*word"):
         convert_options(Piece, {"zzz": "1"})
-    with pytest.raises(PluginError, match="backend plain has no option 'x': it takes none"):
-        convert_options(Plain, {"x": "1"}, "backend")
+    with pytest.raises(PluginError, match="optimizer plain has no option 'x': it takes none"):
+        convert_options(Plain, {"x": "1"})
 
 
 @pytest.mark.parametrize("name", ["self", "space", "seed"])

@@ -288,7 +288,10 @@ def test_a_parameter_goes_by_the_name_that_it_is_given_under() -> None:
 
 def test_options_are_those_of_the_optimizer() -> None:
     assert Search({"x": "0:1"}, optimizer="cma", options={"popsize": "5"}).ask()
-    for given_options, complaint in (({"popsise": 5}, "did you mean 'popsize'"), ({"popsize": "five"}, "int")):
+    for given_options, complaint in (
+        ({"popsise": 5}, "did you mean 'popsize'"),
+        ({"popsize": "five"}, "a whole number"),
+    ):
         with pytest.raises(PluginError, match=complaint):
             Search({"x": "0:1"}, optimizer="cma", options=given_options)
     with pytest.raises(PluginError, match="takes none"):
