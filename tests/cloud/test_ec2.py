@@ -171,7 +171,7 @@ def test_ports_are_closed_when_no_machine_uses_them_any_more(amazon, ec2, monkey
 def test_a_group_that_another_search_deletes_is_made_again(amazon, ec2):
     order = dataclasses.replace(ORDER, port=7008)
     amazon.refuse("InvalidGroup.NotFound", of="ec2:RunInstances", times=1)
-    with pytest.raises(CloudUnreachable):  # so the fleet sends the same order again
+    with pytest.raises(CloudUnreachable):  # so the launcher sends the same order again
         ec2.launch(order)
     ec2.launch(order)
 
