@@ -405,7 +405,7 @@ def test_remove(command, script, home):
 
 def test_seed_is_shown_and_repeats_the_search(command, experiments, script):
     script("train.py", "x = y = 0\nprint('fitness:', -(x - 0.3) ** 2 - y)\n")
-    arguments = ("--optimizer=cma", "--max-experiments=8", "--hp=x=0:1", "--hp=y=1e-3:1:l", "train.py")
+    arguments = ("--optimizer=cma", "--max-experiments=4", "--hp=x=0:1", "--hp=y=1e-3:1:l", "train.py")
     result = command("run", "--project=p", *arguments)
     (seed,) = re.findall(r"^studio: seed (\d+)$", result.err, re.MULTILINE)
     result = command("run", "--project=q", f"--seed={seed}", *arguments)

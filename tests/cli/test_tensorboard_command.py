@@ -345,6 +345,7 @@ def ask(address, body, until):
         time.sleep(0.3)
 
 
+@pytest.mark.slow  # what its own reader gives is tested above
 def test_a_browser_shows_the_table(driver, address):
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     if CHROMIUM is None:

@@ -124,7 +124,7 @@ def test_a_search_runs_on_its_workers_and_everything_comes_home(search, worker, 
     )
     workers = [worker(), worker("--slots=2", "--name=strong")]
     options = ("--capture=model.txt:model", "--capture-once=data/words.txt:words", "--env=COLOUR=blue")
-    one = search(*options, "--metric=jsonl:log:loss:min", "--hp=lr=1:5", "train.py", "argument")
+    one = search(*options, "--metric=jsonl:log:loss:min", "--hp=lr=1:3", "train.py", "argument")
     assert one.wait() == 0, one.err
     for number, found in enumerate(Project("p").experiments, 1):
         assert (found.status, found.metric["value"], found.attempt) == ("completed", number / 100, 1)
@@ -138,7 +138,7 @@ def test_a_search_runs_on_its_workers_and_everything_comes_home(search, worker, 
         each.signal(signal.SIGTERM)
         assert each.wait() == 0, each.err
     assert list((tmp_path / "tmp").iterdir()) == []
-    assert sum(each.err.count("finished p/") for each in workers) == 5
+    assert sum(each.err.count("finished p/") for each in workers) == 3
 
 
 @FULL

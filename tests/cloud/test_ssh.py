@@ -143,8 +143,8 @@ def test_a_search_runs_there_and_leaves_nothing(search, ssh, scratch, until):
 
 def test_a_killed_driver_leaves_no_worker(search, ssh, until):
     """The connection ends with it; the next one runs again what had no outcome."""
-    process = search("--hp=lr=0.1,0.2", "--num-workers=2", held=True)
-    until(lambda: said_by_workers().count("took p/") == 2, what="two workers run")
+    process = search("--hp=lr=0.1,0.2", "--num-workers=1", held=True)
+    until(lambda: "took p/" in said_by_workers(), what="a worker runs")
     process.kill()
     until(lambda: not [line for line in workers("") if str(ssh.port) in line], what="no worker is left")
     search.go()

@@ -50,7 +50,7 @@ from studio.space import Suggestion
 from studio.testing.fakes import outcome_of
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
-EXAMPLES, STEPS = (600, 100) if LONG else (15, 40)  # for each optimizer
+EXAMPLES, STEPS = (600, 100) if LONG else (10, 40)  # for each optimizer
 MAX_TIME = 100.0
 FINAL = ("completed", "failed", "pruned", "stopped")
 NEVER = -1

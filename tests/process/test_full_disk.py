@@ -121,7 +121,7 @@ def test_the_disk_is_full_before_it_begins_or_soon_after(command, disk, script, 
     monkeypatch.setattr(disk_module, "LOW_SPACE", 1)
     script("train.py", SCORES)
     small = disk()
-    for blocks in range(0, 90, 1 if LONG else 11):
+    for blocks in range(0, 90, 1 if LONG else 18):
         small.leave(blocks)
         full = command("run", *SEARCH)
         assert_plain(full)
@@ -139,7 +139,7 @@ def test_the_disk_fills_up_while_an_experiment_runs(command, disk, script, home,
     monkeypatch.setenv("FULL", str(tmp_path / "full"))
     script("train.py", FILLS)
     small = disk()
-    for blocks in range(0, 40, 1 if LONG else 6):
+    for blocks in range(0, 40, 1 if LONG else 9):
         (tmp_path / "full").write_text(str(blocks * BLOCK))
         full = command("run", *SEARCH)
         assert_plain(full)
@@ -178,7 +178,7 @@ def test_a_search_ends_in_order_before_the_disk_is_quite_full(
 def test_no_inodes(command, disk, script, home, undisturbed):
     script("train.py", SCORES)
     small = disk()
-    for left in range(0, 60, 1 if LONG else 9):
+    for left in range(0, 60, 1 if LONG else 14):
         folder = home / "many"
         folder.mkdir()
         for number in range(os.statvfs(home).f_favail - left):
