@@ -219,8 +219,12 @@ def _chosen(table: ExperimentTable, request: Request) -> list[int]:
         if sort:
             cells = _column(table, sort)
             there = [at for at in rows if cells[at] is not None]  # rows of one cell stay in order of number
-            there.sort(key=lambda at: _order(cells[at]), reverse=sort.startswith("-"))
-            rows = there + [at for at in rows if cells[at] is None]
+            down = sort.startswith("-")
+            try:
+                ordered = sorted(there, key=cells.__getitem__, reverse=down)
+            except TypeError:  # numbers and texts
+                ordered = sorted(there, key=lambda at: _order(cells[at]), reverse=down)
+            rows = ordered + [at for at in rows if cells[at] is None]
         return [table.lists["number"][at] for at in rows]
 
 
