@@ -55,6 +55,13 @@ def test_sorted_by_fitness_is_ranked(mixed, browser):
     assert [each["number"] for each in found] == [7, 1, 6, 5]
 
 
+@pytest.mark.parametrize(("sort", "numbers"), [("lr", [1, 2, 3, 4, 5, 6]), ("-lr", [6, 5, 4, 3, 2, 1])])
+def test_texts_come_after_numbers(mixed, browser, sort, numbers):
+    mixed.ask(6, {"lr": "auto", "opt": "adam"}, None)
+    found = browser.json(f"/api/projects/digits/experiments?sort={sort}&fields=number")["experiments"]
+    assert [each["number"] for each in found] == numbers
+
+
 def test_a_page_reads_its_own_experiments_only(mixed, browser, monkeypatch):
     read: list[list[int]] = []
     chosen = studio.Project.chosen
