@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from studio.interfaces import Optimizer
+from studio.optimizers import auto
 from studio.optimizers.auto import Auto
 from studio.optimizers.cma_es import CMAES
+from studio.optimizers.gp import design
 from studio.optimizers.gp.optimizer import GaussianProcess
 from studio.optimizers.grid import Grid
 from studio.optimizers.random_search import RandomSearch
@@ -42,12 +44,22 @@ class TestTPE(OptimizerContract):
 
 class TestGaussianProcess(OptimizerContract):
     optimizer = GaussianProcess
-    asks = 14  # beyond its first design
+    asks = 8
+
+    @pytest.fixture(autouse=True)
+    def _small_design(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the model suggest after 4 points, or 5 where a choice has as many values: in each test."""
+        monkeypatch.setattr(design, "SMALLEST", 4)
+        monkeypatch.setattr(design, "LARGEST", 4)
 
 
-class TestAuto(OptimizerContract):
+class TestAuto(TestGaussianProcess):
     optimizer = Auto
-    asks = 10
+
+    @pytest.fixture(autouse=True)
+    def _few_results(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let CMA-ES take over from the model within each test."""
+        monkeypatch.setattr(auto, "MOST_RESULTS", 6)
 
 
 class TestCMAESWithOptions(OptimizerContract):
