@@ -178,13 +178,13 @@ def main() -> None:
     parser.add_argument("--cost", type=float, default=0.0, help="dollars an experiment, as on a cloud")
     parser.add_argument("--hostile", action="store_true")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     filler = Filler(
         given.name, hostile=given.hostile, failed=given.failed, pruned=given.pruned, curves=given.curves,
         cost=given.cost, size=given.size or given.count + (28 if given.running else 0),
     )  # fmt: skip
     filler.fill(given.count)
     if given.running:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         filler.live(given.running, given.live)
     filler.store.end_session("done", time.time())
     filler.store.close()

@@ -14,6 +14,7 @@ export class Sparks {
   constructor(app) {
     this.app = app;
     this.wanted = [];
+    this.blank = new Set(); // numbers whose cell was drawn before their curve was known
     this.any = true; // until all that were looked at have none
     this.fetch = delayed(() => this.load(), 120);
   }
@@ -28,25 +29,27 @@ export class Sparks {
   async load() {
     const { experiments, table, curves } = this.app;
     const needed = this.wanted.filter((number) => experiments.status(experiments.rows.get(number)) !== "queued" && (!curves.known.has(number) || curves.old.has(number)));
-    if (!needed.length) return;
     try {
-      await curves.of(needed, 60);
+      if (needed.length) await curves.of(needed, 60);
     } catch {
       return; // the link is lost; the next rows ask again
     }
+    const blank = [...this.blank].filter((number) => curves.known.has(number)); // the inspector may have fetched it meanwhile
+    if (!needed.length && !blank.length) return;
+    for (const number of blank) this.blank.delete(number);
     const any = [...curves.known.values()].some(({ step }) => step.length > 1);
     if (any !== this.any) {
       this.any = any;
       return table.update([]);
     }
-    for (const number of needed) table.stale.add(number);
+    for (const number of [...needed, ...blank]) table.stale.add(number);
     table.draw();
   }
 
   fill(cell, row) {
     const { experiments, curves } = this.app;
     const curve = curves.known.get(experiments.number[row]);
-    if (!curve) return; // it comes
+    if (!curve) return void this.blank.add(experiments.number[row]); // it comes
     if (curve.step.length < 2) {
       const words = noCurve(experiments.status(row), curve);
       return cell.append(el("small", { class: "w", title: words }, curve.step.length ? "1 value" : "none"));

@@ -4,9 +4,10 @@ Chromium is Debian's (`apt install chromium-headless-shell`, or `chromium`, whic
 tests skip.
 """
 
-import json
+import contextlib
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,9 @@ class Dashboard:
     def fill(self, name: str, count: int, *options: str) -> None:
         """A project with `count` ended experiments. With --running its driver stays at work."""
         if "--running" not in options:
-            fill(self.env, [name, str(count), *options])
+            words = [str(SYNTHETIC), name, str(count), *options]
+            with mock.patch.dict(os.environ, self.env), mock.patch.object(sys, "argv", words):
+                runpy.run_path(str(SYNTHETIC), run_name="__main__")
             return
         words = [sys.executable, str(SYNTHETIC), name, str(count), *options]
         process = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, text=True)
@@ -111,8 +114,9 @@ class Dashboard:
             time.sleep(0.05)
 
     def program(self, text: str) -> None:
-        """Run a program of one's own, to its end."""
-        subprocess.run([sys.executable, "-c", text], env=self.env, cwd=self.home, check=True)
+        """Run a program of one's own, to its end, in this process."""
+        with mock.patch.dict(os.environ, self.env), contextlib.chdir(self.home):
+            exec(text, {"__name__": "__main__"})  # noqa: S102 - text of a test
 
     def experiments(self, project: str) -> list[dict[str, Any]]:
         """What the record says of them: independent of the page and of what its server keeps."""
@@ -120,27 +124,15 @@ class Dashboard:
             return [experiment.as_dict() for experiment in Project(project).experiments]
 
 
-def fill(env: dict[str, str], *projects: list[str]) -> None:
-    """Projects of `benchmarks/synthetic_project.py`, each as its arguments, in one process."""
-    program = (
-        "import json, runpy, sys\nscript = sys.argv[1]\nfor words in json.loads(sys.argv[2]):\n"
-        "    sys.argv = [script, *words]\n    runpy.run_path(script, run_name='__main__')\n"
-    )
-    subprocess.run([sys.executable, "-c", program, str(SYNTHETIC), json.dumps(projects)], env=env, check=True)
-
-
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """One dashboard for a worker, with projects of every kind, which no test changes. Others may be added to it."""
     made = Dashboard(tmp_path_factory.mktemp("shared") / "home")
-    fill(
-        made.env,
-        ["hundred", "100"],
-        ["one", "1", "--failed=0", "--pruned=0"],
-        ["all-failed", "12", "--failed=2"],
-        ["empty", "0"],
-        ["hostile", "30", "--hostile", "--curves=10"],
-    )
+    made.fill("hundred", 100)
+    made.fill("one", 1, "--failed=0", "--pruned=0")
+    made.fill("all-failed", 12, "--failed=2")
+    made.fill("empty", 0)
+    made.fill("hostile", 30, "--hostile", "--curves=10")
     yield made
     made.close()
 

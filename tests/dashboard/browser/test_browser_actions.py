@@ -14,6 +14,7 @@ def test_a_programs_own_loop_has_no_button_that_cannot_work(dashboard: Any, open
     dashboard.program(
         "import studio\nsearch = studio.Search({'x': '0:1'}, optimizer='random', seed=1, max_experiments=6, project='own')\n"
         "for suggestion in search:\n    search.tell(suggestion, None if suggestion.number == 2 else suggestion.values['x'])\n"
+        "search.close()\n"
     )
     page = open_page(dashboard, "/p/own")
     expect(page.locator("#inspector h2")).to_contain_text("Experiment")
@@ -29,6 +30,8 @@ def test_a_programs_own_loop_has_no_button_that_cannot_work(dashboard: Any, open
 def test_stop_says_what_happens_to_what(dashboard: Any, open_page: Callable[..., Any]) -> None:
     dashboard.fill("to-stop", 20, "--running", "3", "--size", "90", "--curves", "0")
     page = open_page(dashboard, "/p/to-stop")
+    expect(page).to_have_title(re.compile(r"^22 % · 0\.\d+ · to-stop · studio$"))  # the tab shows the progress
+    assert page.locator('link[rel="icon"]').get_attribute("href").startswith("data:image/png")
     page.get_by_role("button", name="Stop…", exact=True).click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Stop the whole search?")

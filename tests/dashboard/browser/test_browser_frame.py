@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,11 @@ expect = sync_api.expect
 axe = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
 AXE = Path(axe.__file__).with_name("axe.min.js")
 PHONE = {"width": 390, "height": 844}
-LOOKS = [("light", 1440), ("dark", 390)]
+PAGES = ["/", "/p/hundred", "/p/hundred/3", "/p/hundred/compare?e=1,2,3"]
+SPECIAL = ["/p/one", "/p/empty", "/p/all-failed", "/p/hostile"]
+LOOKS = [("light", 1440, PAGES + SPECIAL), ("dark", 390, PAGES)]
 if os.environ.get("STUDIO_TEST_LONG"):
-    LOOKS += [("dark", 1440), ("light", 390)]
-PAGES = [
-    "/",
-    "/p/hundred",
-    "/p/one",
-    "/p/empty",
-    "/p/all-failed",
-    "/p/hostile",
-    "/p/hundred/3",
-    "/p/hundred/compare?e=1,2,3",
-]
+    LOOKS += [("dark", 1440, PAGES + SPECIAL), ("dark", 390, SPECIAL), ("light", 390, PAGES + SPECIAL)]
 
 
 SHIFT = """new Promise(done => new PerformanceObserver(list => done(list.getEntries()
@@ -35,15 +26,20 @@ SHIFT = """new Promise(done => new PerformanceObserver(list => done(list.getEntr
     .observe({ type: "layout-shift", buffered: true }) ?? setTimeout(() => done(0), 300))"""
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize(("scheme", "width", "paths"), LOOKS, ids=lambda value: None if type(value) is list else value)
 def test_axe_finds_nothing(
-    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], scheme: str, width: int
+    shared: Any,
+    open_page: Callable[..., Any],
+    settled: Callable[[Any], None],
+    scheme: str,
+    width: int,
+    paths: list[str],
 ) -> None:
-    page = open_page(shared, "/")
+    page = open_page(shared, "/static/icon.svg")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     found = {}
-    for path in PAGES:
+    for path in paths:
         page.goto(shared.address + path)
         settled(page)
         found |= {f"{path} {name}": nodes for name, nodes in violations(page).items()}
@@ -65,9 +61,9 @@ def violations(page: Any, part: str = "html") -> dict[str, list[str]]:
 def test_a_phone_has_no_sideways_scroll_and_large_targets(
     shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
 ) -> None:
-    page = open_page(shared, "/")
+    page = open_page(shared, "/static/icon.svg")
     page.set_viewport_size(PHONE)
-    for path in PAGES:
+    for path in PAGES + SPECIAL:
         page.goto(shared.address + path)
         settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
@@ -78,35 +74,32 @@ def test_a_phone_has_no_sideways_scroll_and_large_targets(
         assert small == [], path
 
 
-def test_a_phone_shows_the_best_and_the_progress_first(
-    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
-) -> None:
-    page = open_page(shared, "/p/hundred")
-    page.set_viewport_size(PHONE)
-    settled(page)
-    for part in (
-        "#strip strong >> nth=0",
-        "#strip .pbar",
-        "#charts figure:first-child canvas >> nth=0",
-        "#rows tr[data-number] >> nth=0",
-    ):
-        box = page.locator(part).bounding_box()
-        assert box["y"] + box["height"] < PHONE["height"], part
-    tops = [
-        page.locator(part).bounding_box()["y"] for part in ("#strip", "#charts", "#experiments", "#inspector", "#more")
-    ]
-    assert tops == sorted(tops)  # the best experiment before the lower pictures
-    page.locator("#rows tr[data-number]").first.click()
-    expect(page.locator("h1")).to_contain_text("Experiment")
+BROKEN_WORDS = """box => {
+    const text = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+    const tops = word => [...Array(word.length).keys()].map(at => {
+        const range = document.createRange();
+        range.setStart(word, at);
+        range.setEnd(word, at + 1);
+        return range.getBoundingClientRect().top;
+    });
+    const words = [];
+    while (text.nextNode()) if (text.currentNode.data.trim()) words.push(text.currentNode);
+    const lines = new Set(words.flatMap(tops));
+    const broken = words.filter(word => new Set(tops(word)).size > 1).map(word => word.data);
+    return [lines.size > 1, broken];
+}"""
 
 
-def test_a_phone_leads_back_and_shows_values_before_the_log(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/hundred/3")
+def test_a_phone_shows_an_experiment_and_leads_back(shared: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(shared, "/p/hundred/1")
     page.set_viewport_size(PHONE)
     h1 = page.locator("h1")
     assert h1.evaluate("it => it.scrollWidth <= it.clientWidth")  # all of it
     tops = [page.locator(part).bounding_box()["y"] for part in ("#curve", "#values", "#log")]
     assert tops == sorted(tops)
+    expect(page.locator("#diff ins").first).to_contain_text("model = dict(layers=")
+    assert "--" in page.locator("#again").text_content()
+    assert page.locator("#again").evaluate(BROKEN_WORDS) == [True, []]  # a command breaks between its words
     failed = next(e["number"] for e in shared.experiments("hundred") if e["status"] == "failed")
     page.goto(f"{shared.address}/p/hundred/{failed}")
     tops = [page.locator(part).bounding_box()["y"] for part in (".why", "#log", "#values")]
@@ -127,17 +120,25 @@ def test_a_phone_compares_without_cutting_numbers(shared: Any, open_page: Callab
     assert page.locator("#compare .scroll").evaluate("box => box.scrollWidth <= box.clientWidth")  # all of them at once
 
 
-def test_the_tab_shows_progress(dashboard: Any, open_page: Callable[..., Any]) -> None:
-    dashboard.fill("tabbed", 30, "--running", "2", "--size", "60", "--curves", "0")
-    page = open_page(dashboard, "/p/tabbed")
-    expect(page).to_have_title(re.compile(r"^50 % · 0\.\d+ · tabbed · studio$"))
-    assert page.locator('link[rel="icon"]').get_attribute("href").startswith("data:image/png")
-
-
-def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[..., Any]) -> None:
+def test_a_phone_has_the_best_first_and_every_action_and_order(
+    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
+) -> None:
     page = open_page(shared, "/p/hundred")
     page.set_viewport_size(PHONE)
+    settled(page)
     expect(page.locator("#more [role=tab]").first).to_be_visible()
+    for part in (
+        "#strip strong >> nth=0",
+        "#strip .pbar",
+        "#charts figure:first-child canvas >> nth=0",
+        "#rows tr[data-number] >> nth=0",
+    ):
+        box = page.locator(part).bounding_box()
+        assert box["y"] + box["height"] < PHONE["height"], part
+    tops = [
+        page.locator(part).bounding_box()["y"] for part in ("#strip", "#charts", "#experiments", "#inspector", "#more")
+    ]
+    assert tops == sorted(tops)  # the best experiment before the lower pictures
     for name, items in {
         "More": [
             "Open in TensorBoard",
@@ -162,6 +163,8 @@ def test_a_phone_has_every_action_and_order(shared: Any, open_page: Callable[...
     page.get_by_label("Sort by").select_option("lr ▼")
     most = max(shared.experiments("hundred"), key=lambda e: e["values"]["lr"])
     expect(page.locator("#rows tr[data-number]").first).to_have_attribute("data-number", str(most["number"]))
+    page.locator("#rows tr[data-number]").first.click()
+    expect(page.locator("h1")).to_have_text(f"Experiment {most['number']}")
 
 
 def test_a_menu_is_inside_the_window(shared: Any, open_page: Callable[..., Any]) -> None:
@@ -261,14 +264,6 @@ def test_the_theme_is_the_systems_until_the_button(shared: Any, open_page: Calla
     assert page.evaluate(background) == "rgb(245, 246, 248)"
 
 
-def test_a_synthetic_project_is_as_a_driver_writes_it(shared: Any, open_page: Callable[..., Any]) -> None:
-    now = datetime.now(UTC)
-    for name in ("hundred", "one"):
-        assert all(datetime.fromisoformat(e["finished"]) <= now for e in shared.experiments(name))
-    page = open_page(shared, "/p/hundred/1")
-    expect(page.locator("#diff ins").first).to_contain_text("model = dict(layers=")
-
-
 def test_ten_thousand_experiments(
     dashboard: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
 ) -> None:
@@ -293,27 +288,6 @@ def test_ten_thousand_experiments(
     assert page.locator("#rows tbody tr[data-number] >> nth=0").get_attribute("data-number") != best
     page.locator("#experiments .scroll").evaluate("box => box.scrollTo(0, 28 * 5000)")
     expect(page.locator('#rows tr[aria-rowindex="5005"]')).to_be_visible()
-
-
-def test_a_command_breaks_between_its_words(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(shared, "/p/hundred/1")
-    page.set_viewport_size(PHONE)
-    winning = page.locator("#again")
-    assert "--" in winning.text_content()
-    assert winning.evaluate("""box => {
-        const text = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
-        const tops = word => [...Array(word.length).keys()].map(at => {
-            const range = document.createRange();
-            range.setStart(word, at);
-            range.setEnd(word, at + 1);
-            return range.getBoundingClientRect().top;
-        });
-        const words = [];
-        while (text.nextNode()) if (text.currentNode.data.trim()) words.push(text.currentNode);
-        const lines = new Set(words.flatMap(tops));
-        const broken = words.filter(word => new Set(tops(word)).size > 1).map(word => word.data);
-        return [lines.size > 1, broken];
-    }""") == [True, []]
 
 
 def test_nothing_moves_while_a_page_loads(

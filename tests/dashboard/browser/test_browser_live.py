@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from studio.format import number
+from studio.project.project import Project
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 expect = sync_api.expect
@@ -164,18 +166,16 @@ def running_commands() -> list[str]:
 
 
 def test_an_array_wraps_in_its_page_and_has_no_field(
-    dashboard: Any, open_page: Callable[..., Any], folder: Path
+    shared: Any, open_page: Callable[..., Any], recorded: Callable[..., Project], home: Path
 ) -> None:
-    (folder / "train.py").write_text(
-        "import sys\nimport numpy as np\nlr = 0.5\nprint('fitness:', lr + np.load(sys.argv[1]).sum())\n"
-    )
-    words = ["--optimizer=random", "--max-experiments=1", "--hyperparam=lr=0:1", "--hyperparam=scale=0:1:4:a"]
-    dashboard.search("arrays", *words, "train.py", "{scale}", cwd=folder)
-    page = open_page(dashboard, "/p/arrays")
-    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
+    ranges = {"lr": "0:1", "scale": "0:1:4:a"}
+    values = {"lr": 0.5, "scale": [0.1234567, 0.2345678, 0.3456789, 0.4567891]}
+    recorded("arrays", [(values, 0.5)], ranges=ranges)
+    shutil.move(home / "projects" / "arrays", shared.home / "projects")
+    page = open_page(shared, "/p/arrays")
     page.get_by_role("button", name="Add values").click()
     expect(page.get_by_role("dialog")).to_contain_text("scale: as in the best")
-    page = open_page(dashboard, "/p/arrays/1")
+    page.goto(f"{shared.address}/p/arrays/1")
     expect(page.locator("#values tr", has_text="scale")).to_be_visible()
     for width in (1300, 390):
         page.set_viewport_size({"width": width, "height": 900})
@@ -242,12 +242,13 @@ def test_the_clock_goes_on_while_nothing_is_written(dashboard: Any, open_page: C
 def test_the_page_of_a_running_experiment_goes_on_with_it(
     dashboard: Any, open_page: Callable[..., Any], folder: Path
 ) -> None:
-    """Its time, its values and its log, which is searched meanwhile, until it is stopped."""
+    """Its time, its values and its log, which is searched meanwhile, until it is stopped, or ends by itself."""
     (folder / "train.py").write_text(
-        "import time\nlr = 0.5\nfor n in range(3000):\n    print(f'line {n} \\x1b[31mred\\x1b[0m <i>', flush=True)\n"
+        "import pathlib, time\nlr = 0.5\nfor n in range(3000):\n    print(f'line {n} \\x1b[31mred\\x1b[0m <i>', flush=True)\n"
         "    if n > 2500:\n        print('fitness:', n * lr, flush=True)\n        time.sleep(0.1)\n"
+        f"        if lr < 0.4 and pathlib.Path({str(folder / 'end')!r}).exists():\n            break\n"
     )
-    dashboard.search("talks", "--hyperparam=lr=0.5", "train.py", cwd=folder)
+    dashboard.search("talks", "--num-workers=2", "--hyperparam=lr=0.5,0.25", "train.py", cwd=folder)
     page = open_page(dashboard, "/p/talks/1")
     time_, logged, log = page.locator("#time"), page.locator("#logged"), page.locator("#log-text")
     expect(log).to_contain_text("line 2510 red <i>", timeout=60_000)
@@ -265,26 +266,17 @@ def test_the_page_of_a_running_experiment_goes_on_with_it(
     page.get_by_role("button", name="Stop it").click()
     expect(page.locator("#state")).to_contain_text("stopped", timeout=60_000)
 
-
-def test_a_run_that_ends_leaves_the_search_in_its_log(
-    dashboard: Any, open_page: Callable[..., Any], folder: Path
-) -> None:
-    (folder / "train.py").write_text(
-        "import pathlib, time\nlr = 0.5\nfor n in range(90):\n    print('line', n, flush=True)\n"
-        f"while not pathlib.Path({str(folder / 'end')!r}).exists():\n    time.sleep(0.05)\nprint('fitness:', lr)\n"
-    )
-    dashboard.search("searched", "--hyperparam=lr=0.5", "train.py", cwd=folder)
-    page = open_page(dashboard, "/p/searched/1")
-    page.get_by_label("Search the log").fill("line 77")
-    expect(page.locator(".hit")).to_contain_text("line 77")
+    page.goto(f"{dashboard.address}/p/talks/2")
+    page.get_by_label("Search the log").fill("line 77 ")
+    expect(page.locator(".hit")).to_contain_text("line 77 ")
     expect(page.locator("#live")).to_have_text("running")
     page.evaluate("window.kept = true")
     (folder / "end").touch()
     expect(page.locator("#live")).to_have_text("completed", timeout=60_000)
     expect(page.locator("#state")).to_contain_text("completed")
-    expect(page.locator("#value")).to_have_text("0.5")
-    expect(page.get_by_label("Search the log")).to_have_value("line 77")
-    expect(page.locator(".hit")).to_contain_text("line 77")
+    expect(page.locator("#value")).to_have_text(re.compile(r"^6\d\d"))  # a quarter of the last line
+    expect(page.get_by_label("Search the log")).to_have_value("line 77 ")
+    expect(page.locator(".hit")).to_contain_text("line 77 ")
     assert page.evaluate("window.kept")
 
 

@@ -109,3 +109,23 @@ def test_a_curve_stays_old_until_it_is_there(page: Any) -> None:
 
     page.route("**/curves?experiments=1&*", answer)
     assert page.evaluate(KEPT) == [[1, None], ["no answer", None], [2, None], 2, [3, 3]]
+
+
+SPARKS = """async () => {
+    const { Sparks } = await import("/static/sparklines.js");
+    const known = new Map();
+    const table = { stale: new Set(), draw() { this.drawn?.() } };
+    const experiments = { number: [7], rows: new Map([[7, 0]]), status: () => "completed" };
+    const curves = { known, old: new Set(), of: () => { throw new Error("it is known") } };
+    const sparks = new Sparks({ experiments, curves, table });
+    const cell = document.createElement("td");
+    sparks.fill(cell, 0);
+    sparks.want([7]);
+    known.set(7, { step: [], value: [] });  // the inspector was faster
+    await new Promise((done) => { table.drawn = done });
+    return [...table.stale];
+}"""
+
+
+def test_a_row_shows_the_curve_that_another_part_of_the_page_fetched(page: Any) -> None:
+    assert page.evaluate(SPARKS) == [7]

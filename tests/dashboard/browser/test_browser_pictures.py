@@ -35,7 +35,7 @@ def drag_axis(page: Any, axis: int, axes: int, begin: float, end: float) -> None
     page.mouse.up()
 
 
-def test_a_brush_on_an_axis_filters_the_table(page: Any, shared: Any, open_page: Callable[..., Any]) -> None:
+def test_pictures_filter_the_table_and_choose_in_it(page: Any, shared: Any) -> None:
     drag_axis(page, 2, 6, 0, 0.45)  # layers, from 1 to 8: up to 4
     chip = page.locator(".filter")
     expect(chip).to_contain_text("layers ≤")
@@ -48,8 +48,8 @@ def test_a_brush_on_an_axis_filters_the_table(page: Any, shared: Any, open_page:
     expect(page.locator(".filter")).to_have_count(2)
     both = sum(e["values"]["layers"] <= most and e["values"]["opt"] == "adam" for e in shared.experiments("hundred"))
     expect(page.locator(".match")).to_have_text(f"{both} match")
-    again = open_page(shared, page.url.removeprefix(shared.address))
-    expect(again.locator(".match")).to_have_text(f"{both} match")
+    page.reload()
+    expect(page.locator(".match")).to_have_text(f"{both} match")
     page.locator(".filter", has_text="layers").click()
     expect(page.locator(".filter")).to_have_count(1)
     page.keyboard.press("Escape")
@@ -57,15 +57,12 @@ def test_a_brush_on_an_axis_filters_the_table(page: Any, shared: Any, open_page:
     expect(page.locator("#rows")).to_have_attribute("aria-rowcount", "101")
     assert "brush" not in page.url
 
-
-def test_a_drag_in_best_so_far_brushes_the_metric(page: Any, shared: Any) -> None:
     box = page.locator("#charts figure:first-child .u-over").bounding_box()
     page.mouse.move(box["x"] + 1, box["y"] + box["height"] * 0.5)
     page.mouse.down()
     page.mouse.move(box["x"] + 4, box["y"] + box["height"] * 0.8)
     page.mouse.move(box["x"] + 6, box["y"] + box["height"] - 1)
     page.mouse.up()
-    chip = page.locator(".filter")
     expect(chip).to_contain_text("val_loss ≤")
     most = float(chip.inner_text().split("≤")[1].split()[0])
     values = [e["metric"]["value"] for e in shared.experiments("hundred") if e["metric"] and e["status"] != "failed"]
@@ -73,8 +70,7 @@ def test_a_drag_in_best_so_far_brushes_the_metric(page: Any, shared: Any) -> Non
     assert 0 < count < len(values)
     assert count in range(sum(v <= most * 0.99 for v in values), sum(v <= most * 1.01 for v in values) + 1)  # rounded
 
-
-def test_a_click_on_a_point_chooses_it(page: Any) -> None:
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Slots", exact=True).click()
     box = page.locator("#slots .plot").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 7)
@@ -104,15 +100,31 @@ def test_the_lower_pictures_are_tabs(page: Any) -> None:
     expect(page.locator("#panel-slices canvas")).to_have_count(5)  # drawn before they come into sight
     page.focus("#tab-slices")
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#panel-importance .bars > button").first).to_have_text("lr")  # by construction
-    expect(page.locator("#panel-importance")).to_contain_text("experiments")
+    importance = page.locator("#panel-importance")
+    expect(importance.locator(".bars > button").first).to_have_text("lr")  # by construction
+    expect(importance).to_contain_text("experiments")
+    expect(importance).not_to_contain_text("matters")
+    importance.locator(".bars > button").first.click()
+    expect(page.locator("#tab-slices")).to_have_attribute("aria-selected", "true")
+    expect(page.locator('[data-slice="lr"] canvas')).to_be_visible()
+    page.click("#tab-importance")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#panel-contour canvas")).to_be_visible()
     page.locator("#panel-contour select").first.select_option("width")
     assert "pair=width" in page.url
     page.click("#tab-curves")
-    expect(page.locator("#panel-curves .note")).to_contain_text("10 curves of val_loss")
-    expect(page.locator("#panel-curves canvas")).to_be_visible()
+    panel = page.locator("#panel-curves")
+    expect(panel.locator(".note")).to_contain_text("10 curves of val_loss")
+    expect(panel.locator("canvas").first).to_be_visible()
+    panel.get_by_role("button", name="time").click()  # event files have it
+    expect(panel.get_by_role("button", name="time")).to_have_attribute("aria-pressed", "true")
+    expect(panel.locator("canvas").first).to_be_visible()
+    panel.get_by_label("Smoothing").select_option("0.9")
+    panel.get_by_role("button", name="log").click()
+    expect(panel.get_by_role("button", name="log")).to_have_attribute("aria-pressed", "true")
+    panel.get_by_label("Curves", exact=True).select_option("100")
+    expect(panel.locator(".note")).not_to_contain_text("10 curves")
+    expect(panel.locator("canvas").first).to_be_visible()
 
 
 def test_one_experiment_has_no_rank_and_no_axes(shared: Any, open_page: Callable[..., Any]) -> None:
@@ -151,11 +163,14 @@ def test_hostile_names_are_text(shared: Any, open_page: Callable[..., Any]) -> N
     expect(page.locator("#compare")).to_contain_text("<img src=x onerror=alert(1)>")
 
 
-def test_a_hyperparameter_may_be_called_proto(dashboard: Any, open_page: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("__proto__ = 0.5\nprint('fitness:', 1 - __proto__)\n")
-    dashboard.search("proto", "--hyperparam=__proto__=0.1:0.1:0.8", "--num-workers=2", "train.py", cwd=tmp_path)
-    page = open_page(dashboard, "/p/proto")
-    expect(page.locator("#live")).to_have_text("Done", timeout=60_000)
+def test_a_hyperparameter_may_be_called_proto(shared: Any, open_page: Callable[..., Any]) -> None:
+    shared.program(
+        "import studio\nsearch = studio.Search({'__proto__': '0.1:0.1:0.8'}, project='proto')\n"
+        "for suggestion in search:\n    search.tell(suggestion, 1 - suggestion.values['__proto__'])\n"
+        "search.close()\n"
+    )
+    page = open_page(shared, "/p/proto")
+    expect(page.locator("#live")).to_have_text("Done")
     expect(page.locator("#rows tbody td[data-key=__proto__]").first).to_have_text("0.1")
     expect(page.locator("#charts figure:nth-child(2) canvas").first).to_be_visible()
     expect(page.locator("#more [role=tab]").first).to_be_visible()
@@ -171,34 +186,24 @@ CanvasRenderingContext2D.prototype.bezierCurveTo = function (...given) {
 };"""
 
 
-def drawn(shared: Any, open_page: Callable[..., Any], path: str) -> Any:
-    """A page whose canvases keep the texts and the curves that they draw."""
+def test_pictures_tell_the_truth_and_which_way_is_better(shared: Any, open_page: Callable[..., Any]) -> None:
+    """By the texts and the curves that the canvases draw."""
     page = open_page(shared, "/p/empty", fresh=True)
     page.add_init_script(RECORD)
-    page.goto(shared.address + path)
+    page.goto(f"{shared.address}/p/hundred")
     expect(page.locator("#more [role=tab]").first).to_be_visible()
-    return page
-
-
-def test_axes_tell_the_truth_and_which_way_is_better(shared: Any, open_page: Callable[..., Any]) -> None:
-    page = drawn(shared, open_page, "/p/hundred")
-    texts = page.evaluate("texts")
-    best = min(e["metric"]["value"] for e in shared.experiments("hundred") if e["status"] == "completed")
-    assert {"val_loss, lower is better", "val_loss", f"best {number(best)}"} <= set(texts)  # of both pictures
-    assert {"failed", "1024", "16", "8", "1", "0.6", "1e-5"} <= set(texts)
-    height = page.locator("#charts figure:nth-child(2) .plot").bounding_box()["height"]
-    lowest, highest = page.evaluate("[Math.min(...heights), Math.max(...heights)]")
-    assert 44 <= lowest < highest <= height - 22  # no line leaves its axes
-    assert page.evaluate("pale") == []  # opaque, so that they have the contrast of tests/dashboard/test_colours.py
-
-
-def test_improvements_are_numbered_along_the_line(shared: Any, open_page: Callable[..., Any]) -> None:
     best, rises = None, []
     for each in shared.experiments("hundred"):
         if each["status"] == "completed" and (best is None or each["fitness"] > best):
             best, rises = each["fitness"], [*rises, each["number"]]
-    page = drawn(shared, open_page, "/p/hundred")
-    assert any(text.startswith(f"#{rises[-1]} · ") for text in page.evaluate("texts"))
+    texts = page.evaluate("texts")
+    assert {"val_loss, lower is better", "val_loss", f"best {number(-best)}"} <= set(texts)  # of both pictures
+    assert {"failed", "1024", "16", "8", "1", "0.6", "1e-5"} <= set(texts)
+    assert any(text.startswith(f"#{rises[-1]} · ") for text in texts)  # improvements are numbered along the line
+    height = page.locator("#charts figure:nth-child(2) .plot").bounding_box()["height"]
+    lowest, highest = page.evaluate("[Math.min(...heights), Math.max(...heights)]")
+    assert 44 <= lowest < highest <= height - 22  # no line leaves its axes
+    assert page.evaluate("pale") == []  # opaque, so that they have the contrast of tests/dashboard/test_colours.py
 
 
 def test_a_library_that_fails_once_is_asked_for_again(shared: Any, open_page: Callable[..., Any]) -> None:
@@ -208,28 +213,3 @@ def test_a_library_that_fails_once_is_asked_for_again(shared: Any, open_page: Ca
     page.goto(f"{shared.address}/p/hundred?e={number}")
     expect(page.locator("#charts figure:first-child canvas").first).to_be_visible()
     expect(page.locator("#inspector canvas").first).to_be_visible()
-
-
-def test_a_click_on_a_bar_opens_its_slice(page: Any) -> None:
-    page.locator("#more").scroll_into_view_if_needed()
-    page.click("#tab-importance")
-    page.locator("#panel-importance .bars > button").first.click()
-    expect(page.locator("#tab-slices")).to_have_attribute("aria-selected", "true")
-    expect(page.locator('[data-slice="lr"] canvas')).to_be_visible()
-    expect(page.locator("#panel-importance")).not_to_contain_text("matters")
-
-
-def test_curves_are_ten_smoothed_and_on_a_log_scale_when_asked(page: Any) -> None:
-    page.locator("#more").scroll_into_view_if_needed()
-    page.click("#tab-curves")
-    panel = page.locator("#panel-curves")
-    expect(panel.locator(".note")).to_contain_text("10 curves of val_loss")
-    panel.get_by_role("button", name="time").click()  # event files have it
-    expect(panel.get_by_role("button", name="time")).to_have_attribute("aria-pressed", "true")
-    expect(panel.locator("canvas").first).to_be_visible()
-    panel.get_by_label("Smoothing").select_option("0.9")
-    panel.get_by_role("button", name="log").click()
-    expect(panel.get_by_role("button", name="log")).to_have_attribute("aria-pressed", "true")
-    panel.get_by_label("Curves", exact=True).select_option("100")
-    expect(panel.locator(".note")).not_to_contain_text("10 curves")
-    expect(panel.locator("canvas").first).to_be_visible()
