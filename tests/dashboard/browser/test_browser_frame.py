@@ -14,11 +14,10 @@ expect = sync_api.expect
 axe = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
 AXE = Path(axe.__file__).with_name("axe.min.js")
 PHONE = {"width": 390, "height": 844}
+LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
+LOOKS = [("light", 1440), ("dark", 390), *([("dark", 1440), ("light", 390)] if LONG else [])]
 PAGES = ["/", "/p/hundred", "/p/hundred/3", "/p/hundred/compare?e=1,2,3"]
 SPECIAL = ["/p/one", "/p/empty", "/p/all-failed", "/p/hostile"]
-LOOKS = [("light", 1440, PAGES + SPECIAL), ("dark", 390, PAGES)]
-if os.environ.get("STUDIO_TEST_LONG"):
-    LOOKS += [("dark", 1440, PAGES + SPECIAL), ("dark", 390, SPECIAL), ("light", 390, PAGES + SPECIAL)]
 
 
 SHIFT = """new Promise(done => new PerformanceObserver(list => done(list.getEntries()
@@ -26,23 +25,25 @@ SHIFT = """new Promise(done => new PerformanceObserver(list => done(list.getEntr
     .observe({ type: "layout-shift", buffered: true }) ?? setTimeout(() => done(0), 300))"""
 
 
-@pytest.mark.parametrize(("scheme", "width", "paths"), LOOKS, ids=lambda value: None if type(value) is list else value)
-def test_axe_finds_nothing(
-    shared: Any,
-    open_page: Callable[..., Any],
-    settled: Callable[[Any], None],
-    scheme: str,
-    width: int,
-    paths: list[str],
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_axe_finds_nothing_and_a_phone_has_no_sideways_scroll_and_large_targets(
+    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], scheme: str, width: int
 ) -> None:
     page = open_page(shared, "/static/icon.svg")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     found = {}
-    for path in paths:
+    for path in PAGES + SPECIAL:
         page.goto(shared.address + path)
         settled(page)
-        found |= {f"{path} {name}": nodes for name, nodes in violations(page).items()}
+        assert page.evaluate("document.documentElement.scrollWidth") == width, path
+        small = page.evaluate(
+            "[...document.querySelectorAll('button, input, select, a.button')]"
+            ".filter(it => it.offsetParent && it.getBoundingClientRect().height < 36).map(it => it.outerHTML)"
+        )
+        assert width > 390 or small == [], path
+        if LONG or width > 390 or path in PAGES:
+            found |= {f"{path} {name}": nodes for name, nodes in violations(page).items()}
     assert found == {}
 
 
@@ -56,22 +57,6 @@ def violations(page: Any, part: str = "html") -> dict[str, list[str]]:
         part,
     )
     return {each["id"]: [node["html"] for node in each["nodes"]] for each in found}
-
-
-def test_a_phone_has_no_sideways_scroll_and_large_targets(
-    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
-) -> None:
-    page = open_page(shared, "/static/icon.svg")
-    page.set_viewport_size(PHONE)
-    for path in PAGES + SPECIAL:
-        page.goto(shared.address + path)
-        settled(page)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390, path
-        small = page.evaluate(
-            "[...document.querySelectorAll('button, input, select, a.button')]"
-            ".filter(it => it.offsetParent && it.getBoundingClientRect().height < 36).map(it => it.outerHTML)"
-        )
-        assert small == [], path
 
 
 BROKEN_WORDS = """box => {
