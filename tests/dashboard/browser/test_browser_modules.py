@@ -121,7 +121,7 @@ SPARKS = """async () => {
     const cell = document.createElement("td");
     sparks.fill(cell, 0);
     sparks.want([7]);
-    known.set(7, { step: [], value: [] });  // the inspector was faster
+    known.set(7, { step: [1, 2], value: [1, 2] });  // the inspector was faster
     await new Promise((done) => { table.drawn = done });
     return [...table.stale];
 }"""
