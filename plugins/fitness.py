@@ -1,13 +1,12 @@
 """The metric `fitness`: lines such as `fitness: 0.93` in the script's output."""
 
-import os
 import re
-from abc import abstractmethod
 
-from studio.experiment import Metric, Report, Run
+from studio.experiment import Metric, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.system.tail import Lines, Sample, soon, thinned
+from studio.plugins.output_reader import OutputReader
+from studio.system.tail import Sample
 from studio.text import without_escapes
 
 # Begins with a fixed byte, so that the search jumps from line to line. No digit can be matched in two ways, so that a
@@ -22,30 +21,6 @@ _LINE = re.compile(
 @hookimpl(trylast=True)
 def studio_open_metric(metric: Metric, run: Run) -> MetricReader | None:
     return FitnessReader(run) if metric.name == "fitness" else None
-
-
-class OutputReader(MetricReader):
-    """Reads values from the output of `run`, stdout and stderr alike, block by block of whole lines."""
-
-    def __init__(self, run: Run):
-        self._lines = Lines(os.path.join(run.folder, "output.log"), ends=(b"\n", b"\r"))
-
-    def read(self) -> list[Report]:
-        return self._read(last=False)
-
-    def close(self) -> list[Report]:
-        return self._read(last=True)
-
-    def _read(self, *, last: bool) -> list[Report]:
-        values: list[Sample] = []
-        for block in self._lines.read(last=last, until=soon()):
-            values += self._values(block)
-            values = thinned(values)
-        return [Report(step, value) for step, value in values]
-
-    @abstractmethod
-    def _values(self, block: bytes) -> list[Sample]:
-        """Steps and values in a block."""
 
 
 class FitnessReader(OutputReader):

@@ -12,7 +12,7 @@ from studio.errors import BadInput, StudioError
 from studio.experiment import Metric, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.plugins.fitness import OutputReader
+from studio.plugins.output_reader import OutputReader
 from studio.system.tail import Sample
 from studio.text import without_escapes
 

@@ -1,17 +1,22 @@
 """Run experiments of a search on another machine."""
 
 import contextlib
+import math
 import os
 import re
 import sys
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from studio.cli.usage import PlainUsage, new_app, parse_count
 from studio.errors import BadInput
 from studio.text import clean
+
+if TYPE_CHECKING:
+    from studio.backends.queue.bucket import Bucket
 
 app = new_app()
 
@@ -47,9 +52,7 @@ def worker(
     that many free GPUs. Ctrl-C once finishes running experiments, twice releases them for other workers.
     """
     from studio.backends.queue.background import Once
-    from studio.backends.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
-    from studio.backends.queue.bucket_url import open_bucket
-    from studio.backends.queue.lease_records import LONGEST_TTL, STOP
+    from studio.backends.queue.lease_records import LONGEST_TTL
     from studio.backends.queue.lease_taker import TTL
     from studio.backends.queue.worker import Worker
     from studio.host import create_host
@@ -65,7 +68,6 @@ def worker(
             with contextlib.suppress(OSError):  # the reader of the log may end first
                 print(f"studio: {clean(text)}", file=sys.stderr, flush=True)
 
-    say_once = Once(say)
     url = url.removeprefix("folder:")  # the form used for the search
     silence = parse_duration(ttl, "--ttl") or TTL
     if silence > LONGEST_TTL:
@@ -73,35 +75,45 @@ def worker(
             f"--ttl {ttl!r}: at most a day, else experiments of a dead worker would never restart; write 24h"
         )
     ends = {name: parse_duration(text, f"--{name}") for name, text in (("idle", idle), ("lifetime", lifetime))}
-    begun = time.monotonic()
-    waits = min((seconds for seconds in ends.values() if seconds is not None), default=float("inf"))
-    while True:
-        waited = time.monotonic() - begun
-        try:
-            bucket = open_bucket(url)
-            bucket.get(STOP)
-        except CredentialsMissing as error:
-            if lifetime is None or waited >= FRESH:
-                raise BadInput(str(error)) from error
-            say_once(f"waiting for credentials: {error}")
-            time.sleep(AGAIN)
-            continue
-        except BucketGone as error:  # engines may start workers before their search
-            if url == "pipe:":
-                raise
-            place = url if "://" in url else os.path.abspath(url)
-            start = f"studio run --backend=folder:{place} …"
-            if "://" in place or waited >= waits:
-                raise BadInput(f"{error}; start the search first: {start}") from error
-            say_once(f"{error}; waiting for its search: {start}")
-            time.sleep(min(AGAIN, waits))
-            continue
-        except (*PASSING, BucketDenied):
-            pass  # the worker reports it
-        break
+    bucket = _open_when_there(url, lifetime=ends["lifetime"], idle=ends["idle"], say=Once(say))
     with bucket:
         say(f"waiting for experiments in {url}")
         Worker(
             bucket, create_host(), name=name or "", slots=slots, look=bucket.look, ttl=silence, say=say, **ends
         ).run()
     return 0
+
+
+def _open_when_there(url: str, *, lifetime: float | None, idle: float | None, say: Callable[[str], None]) -> "Bucket":
+    """Return the bucket at `url`: a worker may start before its search, and a new machine before its credentials are there."""
+    from studio.backends.queue.bucket import PASSING, BucketDenied, BucketGone, CredentialsMissing
+    from studio.backends.queue.bucket_url import open_bucket
+    from studio.backends.queue.lease_records import STOP
+
+    begun = time.monotonic()
+    patience = min((seconds for seconds in (lifetime, idle) if seconds is not None), default=math.inf)
+    while True:
+        waited = time.monotonic() - begun
+        try:
+            bucket = open_bucket(url)
+            try:
+                bucket.get(STOP)
+            except CredentialsMissing:
+                raise
+            except (*PASSING, BucketDenied):
+                pass  # the worker reports it
+            return bucket
+        except CredentialsMissing as error:
+            if lifetime is None or waited >= FRESH:
+                raise BadInput(str(error)) from error
+            say(f"waiting for credentials: {error}")
+            time.sleep(AGAIN)
+        except BucketGone as error:
+            if url == "pipe:":
+                raise
+            place = url if "://" in url else os.path.abspath(url)
+            start = f"studio run --backend=folder:{place} …"
+            if "://" in place or waited >= patience:
+                raise BadInput(f"{error}; start the search first: {start}") from error
+            say(f"{error}; waiting for its search: {start}")
+            time.sleep(min(AGAIN, patience))
