@@ -14,14 +14,13 @@ import re
 from studio.experiment import ANY, Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
-from studio.plugins.printed_lines import closeness, fraction_of, is_headline, pairs, step_of, words
+from studio.plugins.printed_lines import LOOSE, closeness, fraction_of, is_headline, pairs, step_of, words
 from studio.system.tail import Lines, Sample, soon, thinned
 from studio.text import without_escapes
 
 LONGEST_LINE = 1 << 14  # bytes; a longer line is not for people
 MOST_SHAPES = 4_000
 MOST_NAMES = 1_000
-LOOSE = 3  # closeness of a key that only contains the name
 _NUMBERS = re.compile(rb"[\d.+\- ]+")
 _ENDS = re.compile(rb"[\r\x08\v\f]")
 _HEADLINE = re.compile(rb"(?i)epoch|step|iter|round|episode|update|generation|game")

@@ -216,6 +216,9 @@ def head(key: str) -> str:
     return key[: found.start()] if found else key
 
 
+LOOSE = 3  # closeness of a key that only contains the name
+
+
 def closeness(key: str, name: str) -> int | None:
     """Return how well `key` matches `name`, or None if it does not.
 

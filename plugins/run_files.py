@@ -20,14 +20,13 @@ from studio.experiment import ANY, Metric, Report, Run
 from studio.hookspecs import hookimpl
 from studio.interfaces import MetricReader
 from studio.plugins.file_formats import CsvFile, JsonFile, JsonLinesFile, Source, source_of
-from studio.plugins.printed_lines import closeness, words
+from studio.plugins.printed_lines import LOOSE, closeness, words
 from studio.system.tail import Sample, thinned
 
 MOST_FILES = 1_000
 MOST_FOLDERS = 2_000
 MOST_NAMES = 1_000
 LOOK_EVERY = 1.0  # seconds between two walks through the workspace
-LOOSE = 3
 # format of the file, and an example of its name
 KINDS: dict[str, tuple[Callable[[str, str], Source], str]] = {
     "csv": (CsvFile, "metrics.csv"),

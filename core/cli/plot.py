@@ -18,7 +18,6 @@ app = new_app()
 WIDEST = 120  # columns of a chart
 HIGHEST = 16  # rows
 FEW = 150  # points drawn as dots; more are drawn finer
-GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 
 @app.command(cls=PlainUsage)
@@ -108,8 +107,7 @@ def _slice(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
     for point in points:
         at = scale.place(point.values[scale.axis.name]) if scale.axis.name in point.values else None
         if at is not None:
-            spread = (point.number * GOLDEN % 1 - 0.5) * 0.5 / len(scale.choices) if scale.choices else 0.0
-            dots.append((at + spread, point.value))
+            dots.append((at + scale.spread(point.number), point.value))
     title = f"{metric} by {scale.axis.label}{' (log)' if scale.log else ''}"
     return _picture(title, value_scale(points, sign, metric), dots, scale.ticks(5), (0.0, 1.0))
 

@@ -17,7 +17,6 @@ from studio.search.steering import unavailable_actions
 RECENT = 30  # experiments used for the rate
 GROUPS = 6  # causes of failure
 NUMBERS = 1000  # experiments listed for a cause
-RENAMED = {"go": "resume", "budget": "add-budget", "queue": "add-values"}  # action of `steering` -> action of the API
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def live_summary(table: ExperimentTable, summary: ProjectSummary, known: Counted
             "ended": iso(ended),
             "max_time": session.max_time if session else None,
             "failures": known.failures,
-            "actions": {RENAMED.get(action, action): why or None for action, why in refused.items()},
+            "actions": {action: why or None for action, why in refused.items()},
         }
 
 

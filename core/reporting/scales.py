@@ -16,6 +16,7 @@ from studio.reporting.axes import Axis, number
 WIDE = 1e300  # the longest axis; the shortest is its inverse, so that divisions do not overflow
 MOST_CHOICES = 12  # categories with a place of their own
 LONGEST_CHOICE = 200  # characters
+GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Scale:
             return 0.0
         low, high = self._scaled(self.low), self._scaled(self.high)
         return (self._scaled(placed) - low) / (high - low)
+
+    def spread(self, number: int) -> float:
+        """Return the distance from the middle of its category at which the point of experiment `number` is drawn."""
+        return (number * GOLDEN % 1 - 0.5) * 0.5 / len(self.choices) if self.choices else 0.0
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Return (place, label) of at most `most` ticks; `most` must be at least 2."""

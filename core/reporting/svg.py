@@ -16,7 +16,6 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 28
 MOST = 1500  # points of one chart, spread over the search, the best included
 NAMED = 20  # best points, at most a tenth, that show number and value under the mouse
 LETTER = 7  # pixels
-GOLDEN = 0.618034  # spreads consecutive numbers over a category
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,7 @@ def slice_chart(scale: Scale, points: Sequence[Point], sign: float, metric: str)
         at = scale.place(point.values[scale.axis.name]) if scale.axis.name in point.values else None
         if at is None:
             continue
-        if scale.choices:
-            at += (point.number * GOLDEN % 1 - 0.5) * 0.5 / len(scale.choices)
-        placed.append((point, frame.x(at), frame.y(point.value)))
+        placed.append((point, frame.x(at + scale.spread(point.number)), frame.y(point.value)))
     best = sorted(placed, key=lambda dot: -sign * dot[0].value)[: max(1, min(NAMED, len(placed) // 10))]
     body = [*_results(placed, frame), _named([dot for dot in best[::-1] if not frame.beyond(dot[0].value)])]
     return _chart(f"{metric} by {scale.axis.label}", frame, body, scale.ticks(5))

@@ -26,6 +26,7 @@ from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
 from studio.text import did_you_mean, parse_literal
 
+ACTIONS = ("pause", "resume", "stop", "retry", "add-budget", "add-values")
 PICKUP_TIME = 2.0  # seconds in which a driver takes a request, unless it is busy
 NOT_RUNNING = "the search is not running"
 NO_LIMIT = "has no limit on experiments, so there is nothing to add to"
@@ -70,18 +71,24 @@ def unavailable_actions(
     `state` is that of the project, `counts` the number of experiments by status.
     """
     if not settings.get("script"):
-        return dict.fromkeys(inbox.ACTIONS, f"this search {PROGRAMS}")
+        return dict.fromkeys(ACTIONS, f"this search {PROGRAMS}")
     at_work = state in ("running", "paused")
     waits = any(counts.get(status) for status in ("queued", "stopped", "running"))
     by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
     nothing_to_add = no_limit and (session is None or session.max_time is None) if at_work else by_itself and not waits
     return {
         "pause": "" if state == "running" else "already paused" if at_work else NOT_RUNNING,
-        "go": "already running" if state == "running" else "already finished" if state == "done" and not waits else "",
+        "resume": "already running"
+        if state == "running"
+        else "already finished"
+        if state == "done" and not waits
+        else "",
         "stop": "" if at_work else NOT_RUNNING,
         "retry": "" if counts.get("failed") or counts.get("stopped") else "nothing failed",
-        "budget": (f"this search {NO_LIMIT if at_work else _ends_with(settings, session)}" if nothing_to_add else ""),
-        "queue": "",
+        "add-budget": (
+            f"this search {NO_LIMIT if at_work else _ends_with(settings, session)}" if nothing_to_add else ""
+        ),
+        "add-values": "",
     }
 
 
