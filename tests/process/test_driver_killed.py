@@ -278,7 +278,7 @@ def go(notes):
 
 def _watchdogs(everything):
     """The processes of a driver that are neither its scripts nor theirs."""
-    return [pid for pid in everything() if b"processes.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in everything() if b"watchdog.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="looks at command lines in /proc")
