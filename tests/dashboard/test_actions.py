@@ -157,8 +157,11 @@ def test_stop_and_go_on(browser, live):
     wait_for(lambda: browser.json("/api/projects/digits")["state"] == "stopped")
 
 
-def test_retry_what_failed(browser, live, home):
-    live("digits", "--max-experiments=2", text=FAILS_ONCE).wait(60)
+def test_retry_what_failed(browser, command, script, home):
+    script("train.py", FAILS_ONCE)
+    assert command(
+        "run", "--project=digits", "--optimizer=random", "--max-experiments=2", "--hp=lr=0:1", "train.py"
+    ).code
     assert status_of(browser, "digits") == {1: "failed", 2: "failed"}
     (home / "mark").touch()
     assert "1 experiment" in ok(
@@ -220,9 +223,10 @@ def test_unknown_actions_and_projects(browser, project):
     assert browser.act("nix", "stop").status_code == 404
 
 
-def test_a_resume_that_cannot_begin_says_why(browser, live, workdir):
-    live("digits", "--max-experiments=1", text=QUICK).wait(60)
-    (workdir / "train.py").write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
+def test_a_resume_that_cannot_begin_says_why(browser, command, script):
+    train = script("train.py", QUICK)
+    command("run", "--project=digits", "--optimizer=random", "--max-experiments=1", "--hp=lr=0:1", "train.py")
+    train.write_text("lr = 2\nprint('fitness:', lr)  # changed\n")
     assert "changed since the search started" in refused(browser.act("digits", "add-budget", {"experiments": 1}))
 
 
