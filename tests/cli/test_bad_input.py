@@ -57,7 +57,7 @@ OPTIONS = [
     # the optimizer's own options
     (["run", "--optimizer=cma", "-O", "popsize", "--hp=lr=0:1"], ["'popsize'", "NAME=VALUE"]),
     (["run", "--optimizer=cma", "-O", "popsze=8", "--hp=lr=0:1"], ["'popsze'", "did you mean 'popsize'"]),
-    (["run", "--optimizer=cma", "-O", "popsize=big", "--hp=lr=0:1"], ["popsize", "'big'", "int"]),
+    (["run", "--optimizer=cma", "-O", "popsize=big", "--hp=lr=0:1"], ["popsize", "'big'", "whole number"]),
     (["run", "--optimizer=cma", "-O", "popsize=1", "--hp=lr=0:1"], ["popsize=1", "at least 3"]),
     (["run", "--optimizer=cma", "-O", "sigma0=5", "--hp=lr=0:1"], ["sigma0=5", "0.25"]),
     (["run", "-O", "n=1", "-O", "n=2", *LR], ["n is given twice"]),
