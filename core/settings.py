@@ -257,8 +257,10 @@ def _parse_place(given: str | Sequence[str], flag: str) -> str:
     texts = [given] if isinstance(given, str) else list(given)
     if len(texts) > 1:
         raise BadInput(f"{' and '.join(texts)}: a search runs in one place; give --backend or --cloud once")
-    if not texts or not texts[0].partition(":")[0]:
-        raise BadInput(f"{flag} {given!r} names no backend; `studio plugins` lists them")
+    if not texts:
+        raise BadInput(f"{flag} is an empty list; `studio plugins` lists the backends")
+    if not texts[0].partition(":")[0]:
+        raise BadInput(f"{flag} {texts[0]!r} names no backend; `studio plugins` lists them")
     return texts[0]
 
 

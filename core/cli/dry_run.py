@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.console import harmless, print_experiments, print_json
-from studio.experiment import Experiment, plain
+from studio.experiment import Experiment, Run, plain
 from studio.format import assignments, counted
 from studio.host import Host, backend_fields, plugin_call
+from studio.project.source import SourceFiles
 from studio.search.observer import Observer
+from studio.search.plan import Plan
 from studio.search.run import make_backend, plan_new_project
 from studio.search.search import Search
 from studio.settings import command_line, make_settings
@@ -62,6 +64,19 @@ def show(
             }
         )
         return 0
+    _print_plan(plan, snapshot, run)
+    print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)
+    if plan.size is None or plan.size > len(suggestions):
+        print("…")
+    shown = harmless(diff) if sys.stdout.isatty() else diff  # `studio run --dry-run … | git apply` needs it unchanged
+    print(shown or "the script stays as it is", end="" if diff else "\n")
+    for text in (estimate.text if estimate else "", preview):
+        if text:
+            print(f"\n{harmless(text)}")
+    return 0
+
+
+def _print_plan(plan: Plan, snapshot: SourceFiles, run: Run | None) -> None:
     for notice in plan.notices:
         print(f"notice: {clean(notice)}")
     total = "experiments until the time limit" if plan.size is None else counted(plan.size, "experiment")
@@ -79,13 +94,3 @@ def show(
         print(clean(f"does not begin with the script's own values: {plan.no_baseline}"))
     for path, target in plan.outside.items():
         print(clean(f"link: {path} is {target}, not copied; a script that writes there changes your files"))
-    print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)
-    if plan.size is None or plan.size > len(suggestions):
-        print("…")
-    shown = harmless(diff) if sys.stdout.isatty() else diff  # `studio run --dry-run … | git apply` needs it unchanged
-    print(shown or "the script stays as it is", end="" if diff else "\n")
-    if estimate:
-        print(f"\n{harmless(estimate.text)}")
-    if preview:
-        print(f"\n{harmless(preview)}")
-    return 0

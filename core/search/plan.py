@@ -120,19 +120,7 @@ class Plan:
 
 def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
     """Check `settings` against the files in `source`, or in its `snapshot`. Raises BadInput."""
-    chosen = ""
-    notices = []
-    if not settings.optimizer:
-        searched = range_to_search(settings.ranges, host)
-        settings = replace(settings, optimizer=SEARCH if searched else GRID)
-        chosen = (
-            f"optimizer {SEARCH}, because {searched} is not a grid; choose another with --optimizer" if searched else ""
-        )
-    optimizer = host.optimizer(settings.optimizer)
-    if settings.start_from and optimizer.grid:
-        raise BadInput("--start-from does not apply to a grid, which runs all of its values")
-    if settings.start_from and not optimizer.takes_known:
-        notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
+    settings, optimizer, notices = _choose_optimizer(settings, host)
     chosen_options = options.convert_options(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
     settings, backend = resolve_backend(settings, host)
@@ -162,11 +150,7 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
         artifacts=artifacts,
         command=command.argv,
         outside=links,
-        notices=[
-            *notices,
-            *([chosen] if chosen else []),
-            *(parameter.notice for parameter in space if parameter.notice),
-        ],
+        notices=[*notices, *(parameter.notice for parameter in space if parameter.notice)],
         starts=[read_start(text, space) for text in settings.start_from],
     )
     plan.notices += plan.substitution.notices
@@ -175,6 +159,22 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
     _settle_budget(plan)
     _check_metric(plan, host, files)
     return plan
+
+
+def _choose_optimizer(settings: Settings, host: Host) -> tuple[Settings, type[Optimizer], list[str]]:
+    """Return `settings` with an optimizer, its class, and what the user should know about it."""
+    notices = []
+    searched = "" if settings.optimizer else range_to_search(settings.ranges, host)
+    if not settings.optimizer:
+        settings = replace(settings, optimizer=SEARCH if searched else GRID)
+    optimizer = host.optimizer(settings.optimizer)
+    if settings.start_from and optimizer.grid:
+        raise BadInput("--start-from does not apply to a grid, which runs all of its values")
+    if settings.start_from and not optimizer.takes_known:
+        notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
+    if searched:
+        notices.append(f"optimizer {SEARCH}, because {searched} is not a grid; choose another with --optimizer")
+    return settings, optimizer, notices
 
 
 def program_of(settings: Settings, source: Path, command: Command | None = None) -> Program:
