@@ -40,9 +40,12 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# The same examples in every run; `make test-long` draws new ones. No example has a deadline: other tests use the CPUs, too.
-settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("new", settings.get_profile("repeatable"), derandomize=False)
+# The same examples in every run; `make test-long` draws new ones, and many. No example has a deadline: other tests use the
+# CPUs, too.
+settings.register_profile(
+    "repeatable", derandomize=True, max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("new", settings.get_profile("repeatable"), derandomize=False, max_examples=400)
 settings.load_profile("new" if os.environ.get("STUDIO_TEST_LONG") else "repeatable")
 
 

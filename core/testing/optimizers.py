@@ -254,7 +254,7 @@ class OptimizerContract:
             told.append(number)
             for optimizer in (asked, silent):
                 tell(optimizer, suggestion, fitness(suggestion))
-            if number % 8 == 0:
+            if number % max(1, min(8, self.asks // 3)) == 0:
                 recommended = asked.recommend()
                 assert recommended is None or recommended.number in told, f"recommend() gave {recommended}, never told"
 

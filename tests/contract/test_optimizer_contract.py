@@ -12,6 +12,7 @@ from studio.optimizers import auto
 from studio.optimizers.auto import Auto
 from studio.optimizers.cma_es import CMAES
 from studio.optimizers.gp import design
+from studio.optimizers.gp import optimizer as gp
 from studio.optimizers.gp.optimizer import GaussianProcess
 from studio.optimizers.grid import Grid
 from studio.optimizers.random_search import RandomSearch
@@ -51,6 +52,7 @@ class TestGaussianProcess(OptimizerContract):
         """Let the model suggest after 4 points, or 5 where a choice has as many values: in each test."""
         monkeypatch.setattr(design, "SMALLEST", 4)
         monkeypatch.setattr(design, "LARGEST", 4)
+        monkeypatch.setattr(gp, "FEWEST_TO_RECOMMEND", 4)
 
 
 class TestAuto(TestGaussianProcess):

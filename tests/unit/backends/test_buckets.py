@@ -243,17 +243,17 @@ UNSAFE = ["", "/etc/passwd", "../up", "a/../b", "a//b", "a/.", "a/", "a\nb", "a\
 UNSAFE += ["line\u2028separator", "x" * 201, "/".join(["abcdefghi"] * 91), ".studio-bucket/lock"]
 
 
-@pytest.mark.parametrize("key", UNSAFE, ids=ascii)
-def test_a_key_that_could_leave_its_folder_or_its_line_is_refused(bucket, key, tmp_path):
+def test_a_key_that_could_leave_its_folder_or_its_line_is_refused(bucket, tmp_path):
     for call in (
-        lambda: bucket.get(key),
-        lambda: bucket.put_if_absent(key, b""),
-        lambda: bucket.put_if_match(key, b"", "1"),
-        lambda: bucket.upload(key, Path(__file__)),
-        lambda: bucket.download(key, tmp_path / "file"),
+        bucket.get,
+        lambda key: bucket.put_if_absent(key, b""),
+        lambda key: bucket.put_if_match(key, b"", "1"),
+        lambda key: bucket.upload(key, Path(__file__)),
+        lambda key: bucket.download(key, tmp_path / "file"),
     ):
-        with pytest.raises(BucketError, match="cannot be a key"):
-            call()
+        for key in UNSAFE:
+            with pytest.raises(BucketError, match="cannot be a key"):
+                call(key)
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ texts = st.one_of(
 
 
 @given(texts)
-@settings(max_examples=800)
+@settings(max_examples=5 * settings.default.max_examples)
 def test_every_text_is_read_or_refused_in_one_line_with_proposals_that_work(text):
     with mock.patch.object(grid_ranges, "LIMIT", 2000):  # a million values each time would take minutes
         for parser, grid in ((grid_ranges, True), (optimizer_ranges, False)):
@@ -346,7 +346,6 @@ def check_one_line_and_proposals(parser, text, grid):
 
 
 @given(numbers, middles, numbers)
-@settings(max_examples=300)
 def test_a_grid_given_to_an_optimizer_is_rewritten(start, middle, end):
     text = f"{start}:{middle}:{end}"
     with pytest.raises(RangeError) as caught:
@@ -355,7 +354,6 @@ def test_a_grid_given_to_an_optimizer_is_rewritten(start, middle, end):
 
 
 @given(numbers, numbers, st.lists(st.sampled_from("urli"), min_size=1, unique=True).map("".join))
-@settings(max_examples=300)
 def test_a_plugin_range_given_to_a_grid_is_rewritten(low, high, some):
     rewritten = proposals(error(f"{low}:{high}:{some}"))
     ends = sorted((float(low), float(high)))

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import ruamel.yaml
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.errors import SubstitutionError
@@ -163,7 +163,6 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters=STRANGE, exclude
 
 
 @given(numbers | texts | st.none())
-@settings(max_examples=50)
 def test_yaml_reads_back_what_was_written(value):
     first = ("optimizer.lr", lambda c: c["optimizer"].pop("lr"))
     for key, read in [first, ("model.stages[0].act", lambda c: c["model"]["stages"][0].pop("act"))]:
@@ -178,7 +177,6 @@ def test_yaml_reads_back_what_was_written(value):
 
 
 @given(numbers | texts | st.none())
-@settings(max_examples=100)
 def test_json_reads_back_what_was_written(value):
     plain = json.dumps({"a": {"lr": 0.1, "b": [1, "é"]}, "c": None}, indent=2)
     before, after = json.loads(plain), json.loads(write("c.json", plain, "a.lr", value))
@@ -188,7 +186,6 @@ def test_json_reads_back_what_was_written(value):
 
 
 @given(numbers | texts)
-@settings(max_examples=50)
 def test_toml_reads_back_what_was_written(value):
     for key in ("optimizer.lr", "optimizer.name"):
         before, after = tomllib.loads(TOML), tomllib.loads(write("c.toml", TOML, key, value))
@@ -199,7 +196,6 @@ def test_toml_reads_back_what_was_written(value):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.from_regex(r"[A-Za-z][\w./-]{0,9}", fullmatch=True))
-@settings(max_examples=100)
 def test_ini_reads_back_what_was_written(value):
     def load(text):
         parser = configparser.ConfigParser(inline_comment_prefixes=";", interpolation=None)

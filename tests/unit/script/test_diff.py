@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     st.booleans(),
     st.booleans(),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_diff_applies(folder, before, after, newline, ends, still_ends):
     old, new = newline.join(before) + newline * ends, newline.join(after) + newline * still_ends
     if not old or not new:

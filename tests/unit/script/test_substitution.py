@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 import libcst
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.errors import SubstitutionError
@@ -465,7 +465,6 @@ X < X | X or X | X if X else X | X, X | X in (X,) | [X for x in (1,2)] | [lr for
     st.lists(st.sampled_from(re.split(r" \| |\n", FORMS.strip())), min_size=1, max_size=4),
     st.sampled_from([0.25, -1.5, -1, 1]),
 )
-@settings(max_examples=150)
 def test_expressions_mean_the_same(forms, value):
     def outcome(text):
         try:
