@@ -279,11 +279,63 @@ def perceptron(name: str, seed: int) -> Problem:
     return Problem(name, space, cost, 0.45)
 
 
+def kernel(name: str, seed: int) -> Problem:
+    """Kernel ridge regression of two thirds of the training rows, others for each seed."""
+    from sklearn.kernel_ridge import KernelRidge
+
+    space = Space(
+        [
+            Real("alpha", 1e-6, 1e2, log=True),
+            Real("gamma", 1e-5, 10.0, log=True),
+            Real("coef0", 0.0, 3.0),
+            Integer("degree", 1, 6),
+            Choice("kernel", ("rbf", "laplacian", "polynomial", "cosine")),
+        ]
+    )
+    X, X_test, y, y_test = data("diabetes")
+    rows = np.random.default_rng(4000 + seed).permutation(len(y))[: 2 * len(y) // 3]
+    X, y = X[rows], y[rows]
+
+    def cost(values: dict[str, Any]) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = KernelRidge(**values).fit(X, y - y.mean()).predict(X_test) + y.mean()
+        return float(min(np.mean((found - y_test) ** 2) / np.var(y_test), 10.0))
+
+    return Problem(name, space, cost, 0.48)
+
+
+def tree(name: str, seed: int) -> Problem:
+    """One tree: steps and plateaus."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    space = Space(
+        [
+            Integer("max_depth", 1, 30, log=True),
+            Integer("min_samples_split", 2, 64, log=True),
+            Integer("min_samples_leaf", 1, 32, log=True),
+            Real("max_features", 0.1, 1.0),
+            Real("ccp_alpha", 1e-5, 0.1, log=True),
+            Choice("criterion", ("gini", "entropy")),
+            Choice("splitter", ("best", "random")),
+        ]
+    )
+
+    def cost(values: dict[str, Any]) -> float:
+        X, X_test, y, y_test = data("breast_cancer")
+        found = DecisionTreeClassifier(random_state=seed, **values).fit(X, y).predict_proba(X_test)
+        return float(-np.log(np.clip(found[np.arange(len(y_test)), y_test], 1e-2, 1.0)).mean())
+
+    return Problem(name, space, cost, 0.08)
+
+
 PROBLEMS: dict[str, Callable[[str, int], Problem]] = {
     **dict.fromkeys(SMOOTH, smooth),
     "network6": network,
     "memory6": memory,
     "live_boosting": boosting,
+    "live_kernel": kernel,
+    "live_tree": tree,
     "live_pipeline": pipeline,
     "live_forest": forest,
     "live_elastic": elastic,

@@ -29,7 +29,7 @@ class Axis:
     """A coordinate: continuous, or with `levels`.
 
     levels    the positions x of its values, ascending; None: continuous
-    unit      the coordinate u of each level
+    unit      the coordinate u of each level of a choice
     nominal   values without order: two values are equal or different, and nothing else
     free      unconstrained: may leave [0, 1]
     size      whole numbers: more of something, which may need more memory and time
@@ -40,6 +40,10 @@ class Axis:
     nominal: bool = False
     free: bool = False
     size: bool = False
+
+    @property
+    def choice(self) -> bool:
+        return self.nominal or self.unit is not None
 
 
 class Coordinates:
@@ -91,10 +95,12 @@ class Coordinates:
         return X
 
     def spread(self, U: Floats) -> Floats:
-        """Return positions, shape (n, d), for uniform `U` in [0, 1]: all levels of a discrete coordinate are equally likely."""
+        """Return positions, shape (n, d), for uniform `U` in [0, 1]. All values of a choice are equally likely; whole numbers are
+        so on the scale of their range, under `l` in the logarithm.
+        """
         X = U.copy()
         for i, axis in enumerate(self.axes):
-            if axis.levels is not None:
+            if axis.levels is not None and axis.choice:
                 count = len(axis.levels)
                 X[:, i] = axis.levels[np.minimum((U[:, i] * count).astype(int), count - 1)]
         return self.snap(X)

@@ -25,7 +25,7 @@ class Design:
 
     def __init__(self, coordinates: Coordinates, rng: np.random.Generator):
         d = coordinates.dimensions
-        chosen = [i for i, axis in enumerate(coordinates.axes) if axis.nominal or axis.unit is not None]
+        chosen = [i for i, axis in enumerate(coordinates.axes) if axis.choice]
         counts = {i: len(levels) for i in chosen if (levels := coordinates.axes[i].levels) is not None}
         longest = max((count for count in counts.values() if count <= MOST_VALUES), default=0)
         self.size = max(min(max(SMALLEST, d + 2), LARGEST), longest)

@@ -90,6 +90,17 @@ def test_each_choice_occurs_in_the_design():
             assert len({value[name] for value in values}) == count
 
 
+def test_points_are_even_on_the_scale_of_the_range():
+    space = Space([Integer("width", 64, 1024, log=True), Integer("layers", 1, 8), Choice("batch", (1, 2, 100))])
+    coordinates = Coordinates(space)
+    points = coordinates.spread(np.random.default_rng(1).random((2000, 3)))
+    values = [space.values(coordinates.decode(x)) for x in points]
+    assert np.median([value["width"] for value in values]) == pytest.approx(256, rel=0.1)
+    for name, count in (("layers", 8), ("batch", 3)):
+        _, counts = np.unique([value[name] for value in values], return_counts=True)
+        assert counts == pytest.approx(2000 / count, rel=0.2)
+
+
 @pytest.mark.parametrize(("dimensions", "size"), [(2, 8), (10, 12), (19, 20), (40, 20)])
 def test_the_design_grows_with_the_space(dimensions, size):
     space = Space([Array("x", Real("x", 0.0, 1.0), dimensions)])
