@@ -1,10 +1,4 @@
-"""Tree-structured Parzen estimator: search where good results are dense and others are not.
-
-d                 coordinates of `studio.optimizers.gp.coordinates`
-x     (d,)        a point
-M     (k, d)      centres of the kernels of a density
-sigma             their width, the same in each coordinate
-"""
+"""Tree-structured Parzen estimator: search where good results are dense and others are not."""
 
 import math
 from typing import ClassVar
@@ -13,15 +7,9 @@ import numpy as np
 
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
-from studio.optimizers.gp.coordinates import Coordinates
+from studio.optimizers.gp.density import candidates_by_density
 from studio.optimizers.gp.learner import Learner
 from studio.space import Floats, Suggestion
-
-GOOD_SHARE, MOST_GOOD = 0.15, 25  # share of results that are good, and their largest number
-CANDIDATES = 48  # draws from the good density, of which the best is suggested
-WIDTH = 0.2  # width of a kernel in a range of 1, for one centre
-NARROWEST = 0.01
-FREE_MEAN, FREE_SPREAD = 0.5, 0.5  # the prior of unconstrained coordinates
 
 
 class TPE(Learner):
@@ -36,8 +24,7 @@ class TPE(Learner):
     of the prior. Of some draws from l, the one with the largest l / g is suggested: it maximises the expected improvement.
     Pending suggestions and failures count as bad. The cost of a suggestion grows linearly with the results.
 
-    Bergstra et al. (2011), "Algorithms for Hyper-Parameter Optimization", NeurIPS, section 4; kernels over all coordinates
-    at once: Falkner et al. (2018), "BOHB", ICML, section 4.1; the width: Watanabe (2023), arXiv:2304.11127, section 3.3.
+    The densities and their papers: `studio.optimizers.gp.density`.
     """
 
     name: ClassVar[str] = "tpe"
@@ -55,73 +42,11 @@ class TPE(Learner):
         if not known.any():
             return self._coordinates.spread(self._rng.random((1, self._coordinates.dimensions)))[0]
         X = np.array([one.x for one in self._results.values()])
-        order = np.argsort(costs, kind="stable")
-        count = min(math.ceil(GOOD_SHARE * np.count_nonzero(known)), MOST_GOOD)
-        good = Density(self._coordinates, X[order[:count]])
-        bad = Density(self._coordinates, np.vstack([X[order[count:]], *[x[None] for x in self._pending.values()]]))
-        candidates = self._coordinates.snap(good.draw(self._rng, CANDIDATES))
-        seen = {x.tobytes() for x in (*X, *self._pending.values())}
-        score = good.log(candidates) - bad.log(candidates)
-        score[[x.tobytes() in seen for x in candidates]] -= 1e9  # repeated only if nothing else was drawn
-        return np.asarray(candidates[np.argmax(score)])
-
-
-class Density:
-    """A mixture of kernels around the centres `M`, shape (k, d), and of the prior, all of the same weight."""
-
-    def __init__(self, coordinates: Coordinates, M: Floats):
-        k, d = M.shape
-        self.coordinates, self.M = coordinates, M
-        self.sigma = max(WIDTH * max(k, 1) ** (-1.0 / (d + 4)), NARROWEST)
-        counts = [1 if axis.levels is None else len(axis.levels) for axis in coordinates.axes]
-        self.counts = np.where(coordinates.nominal, counts, 1)
-        self.other = min(1.0, 2.0 * self.sigma)  # share of a kernel over a choice that is spread over all values
-
-    def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Draw points, shape (count, d)."""
-        d, free = self.coordinates.dimensions, self.coordinates.free
-        which = rng.integers(0, len(self.M) + 1, count)
-        prior = which == len(self.M)
-        anywhere = self.coordinates.spread(rng.random((count, d)))
-        anywhere[:, free] = rng.normal(FREE_MEAN, FREE_SPREAD, (count, d))[:, free]
-        if not len(self.M):
-            return anywhere
-        centres = self.M[np.where(prior, 0, which)]
-        low, high = self._ends(centres)
-        points = centres + self.sigma * quantile(low + rng.random((count, d)) * (high - low))
-        stays = rng.random((count, d)) >= self.other
-        points = np.where(self.coordinates.nominal, np.where(stays, centres, anywhere), points)
-        return np.where(prior[:, None], anywhere, points)
-
-    def log(self, A: Floats) -> Floats:
-        """Return log densities, shape (m,), at the points `A`, shape (m, d)."""
-        z = (A[:, None] - self.M) / self.sigma
-        low, high = self._ends(self.M)
-        number = -0.5 * z * z - math.log(self.sigma * math.sqrt(2.0 * math.pi)) - np.log(high - low)
-        same = np.abs(A[:, None] - self.M) < 1e-9
-        choice = np.log(np.where(same, 1.0 - self.other, 0.0) + self.other / self.counts)
-        kernels = np.where(self.coordinates.nominal, choice, number).sum(2)
-        u = (A - FREE_MEAN) / FREE_SPREAD
-        wide = -0.5 * u * u - math.log(FREE_SPREAD * math.sqrt(2.0 * math.pi))
-        prior = np.where(self.coordinates.free, wide, -np.log(self.counts)).sum(1)
-        logs = np.hstack([kernels, prior[:, None]])
-        largest = logs.max(1)
-        return largest + np.log(np.exp(logs - largest[:, None]).mean(1))
-
-    def _ends(self, centres: Floats) -> tuple[Floats, Floats]:
-        """Return the ends of each coordinate's range, as probabilities of the normal distribution around its centre."""
-        from scipy.special import ndtr
-
-        free = self.coordinates.free
-        low = np.where(free, 0.0, ndtr((0.0 - centres) / self.sigma))
-        high = np.where(free, 1.0, ndtr((1.0 - centres) / self.sigma))
-        return low, high
-
-
-def quantile(probability: Floats) -> Floats:
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri(np.clip(probability, 1e-12, 1.0 - 1e-12)))
+        pending = list(self._pending.values())
+        candidates = candidates_by_density(self._coordinates, X, costs, pending, self._rng)
+        seen = {x.tobytes() for x in (*X, *pending)}
+        new = [x for x in candidates if x.tobytes() not in seen]
+        return np.asarray(new[0] if new else candidates[0])
 
 
 @hookimpl

@@ -8,6 +8,7 @@ kernel        correlations of two points, by their distance
 fit           length scales, noise, compression by maximum a posteriori
 success       probability that an experiment does not fail
 belief        where the user expects the best
+density       points where good results are dense and others are not
 acquisition   log expected improvement, times the probability of success
 maximise      continuous coordinates by gradient and discrete ones by search, in turn
 """

@@ -193,9 +193,9 @@ class Posterior:
         """Return correlations, shape (m, n), of the points `A`, shape (m, d), with the results."""
         return self.kernel(squared_distances(self._scaled(A), self.factor.scaled))[0]
 
-    def correlations_with(self, x: Floats, A: Floats) -> Floats:
-        """Return correlations, shape (m,), of the points `A`, shape (m, d), with the point `x`."""
-        return self.kernel(squared_distances(self._scaled(A), self._scaled(x[None])))[0][:, 0]
+    def nearness(self, A: Floats, B: Floats) -> Floats:
+        """Return for each of the points `A`, shape (m, d), its largest correlation with one of the points `B`, shape (k, d)."""
+        return np.asarray(self.kernel(squared_distances(self._scaled(A), self._scaled(B)))[0].max(1))
 
     def _scaled(self, A: Floats) -> Floats:
         return self.fit.coordinates.columns(A) * self.factor.root_w

@@ -11,6 +11,7 @@ from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
 from studio.optimizers.gp.acquisition import Acquisition, Chance
 from studio.optimizers.gp.belief import Belief
+from studio.optimizers.gp.density import candidates_by_density
 from studio.optimizers.gp.fit import Fit, Posterior
 from studio.optimizers.gp.learner import Learner
 from studio.optimizers.gp.maximise import LIKELY, Maximiser
@@ -51,7 +52,9 @@ class GaussianProcess(Learner):
        (`success`); lost experiments are missing values.
     4. Log expected improvement times that probability is maximised (`maximise`) over points not suggested yet that are
        likely to succeed.
-    5. If the last experiments brought no improvement, every second suggestion stays away from the best point.
+    5. If the last experiments brought no improvement, every second suggestion stays away from the best point. If several
+       results equal the best, three of four do: one by the model, two from where good results are dense (`density`), since the
+       model then knows nothing better.
 
     `suggestion.point` is the point of the unit cube, rounded to seven decimals.
     """
@@ -161,9 +164,14 @@ class GaussianProcess(Learner):
         # As many results as suggestions are out come from before the last gain was known.
         known = sum(result.cost is not None for result in self._results.values())
         leaves = self._stall.leaves(self._count, known - len(self._pending), self._coordinates.dimensions)
+        exhausted = self._stall.exhausted
+        if exhausted and self._count % 2:
+            dense = self._dense(top[:1])
+            if len(dense):
+                return np.asarray(dense[0])
 
         def away(points: Floats) -> NDArray[np.bool_]:
-            return model.correlations_with(top[0], points) < NEAR_BEST
+            return np.asarray(model.nearness(points, top if exhausted else top[:1]) < NEAR_BEST)
 
         acquisition = Acquisition(after, self._chance, self._belief)
         found = self._maximiser.best(acquisition, top, self._new, away if leaves else None)
@@ -172,6 +180,17 @@ class GaussianProcess(Learner):
             if acquisition.score(found[None])[0] < little:
                 found = self._maximiser.best(acquisition, top, self._new, away)
         return found if found is not None else np.asarray(self._unasked()[0])
+
+    def _dense(self, best: Floats) -> Floats:
+        """Return new points, shape (m, d), where good results are dense: another idea than the model's. `best`: shape (1, d)."""
+        results = self._results.values()
+        X = np.array([result.x for result in results])
+        y = np.array([math.inf if result.cost is None else result.cost for result in results])
+        points = candidates_by_density(self._coordinates, X, y, list(self._pending.values()), self._rng)
+        points = points[self._new(points)]
+        if self._chance is None or not len(points):
+            return points
+        return np.asarray(points[self._chance.log(points) >= self._maximiser.threshold(self._chance, best)])
 
     def _chance_of_success(self) -> Chance | None:
         results = self._results.values()
@@ -242,24 +261,32 @@ class Product:
 NEAR_BEST = 0.7  # correlation with the best point above which a point is near it
 GAIN = 0.01  # least improvement, as a share of the spread of the costs
 NO_GAIN = 3e-3  # of the spread: where no more is expected, those that are out suffice
+EQUAL = 1e-4  # difference of costs, as a share of the spread of the first ones, that is none
+FIRST = 20
+TIES = 4  # results as good as the best, after which its neighbourhood has no more to give
 
 
 class Stall:
-    """The number of results since the last improvement."""
+    """The number of results since the last improvement. `exhausted`: several results are as good as the best."""
 
     def __init__(self) -> None:
         self._gained_at = 0
         self._best = math.inf
+        self.exhausted = False
 
     def note(self, y: Floats) -> None:
         """Note the costs `y`, shape (n,)."""
         low = float(y.min())
         if low < self._best - GAIN * max(float(np.median(y)) - low, 0.0):
             self._best, self._gained_at = low, len(y)
+        equal = EQUAL * max(float(np.median(y[:FIRST])) - low, 0.0)
+        self.exhausted = int(np.count_nonzero(y <= low + equal)) >= TIES
 
     def leaves(self, asked: int, n: int, d: int) -> bool:
-        """Return whether the next suggestion stays away from the best point: every second one while nothing improves."""
-        return n - self._gained_at > 8 + d // 2 and asked % 2 == 0
+        """Return whether the next suggestion stays away from the best point: every second one while nothing improves, three
+        of four when it is exhausted.
+        """
+        return asked % 4 != 0 if self.exhausted else n - self._gained_at > 8 + d // 2 and asked % 2 == 0
 
 
 @hookimpl

@@ -40,7 +40,7 @@ class Shape:
     width: float = 0.3
 
 
-FEW, TOLERATED = 2, 0.05  # failures that say little; the share of failures that a search may have
+FEW, TOLERATED = 2, 0.04  # failures that say little; the share of failures above which no more is risked
 # A limit of memory or time is near to a plane in logarithms. Mostly it depends on sizes, such as layers and batch, and grows with
 # all of them. A region that crashes is a bump.
 SIZES, PLANE, BUMPS = Shape(4.0, 10.0, 10.0, 0.5), Shape(2.0, 8.0, 0.0, 0.5), Shape(1.0, 3.0, 0.0, 3.0)
