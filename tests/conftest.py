@@ -21,6 +21,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import scipy.linalg  # noqa: F401: the threads of its library are limited below, if it is there
+import threadpoolctl
 from hypothesis import HealthCheck, settings
 
 from studio.cli import main
@@ -59,9 +61,10 @@ if os.access(MEMORY, os.W_OK):
 
 
 def pytest_collection_finish() -> None:
-    """Keep thousands of tests out of each collection of garbage, of which there are fewer."""
+    """Keep thousands of tests out of each collection of garbage, of which there are fewer, and threads off CPUs of other tests."""
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+    threadpoolctl.threadpool_limits(1)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
