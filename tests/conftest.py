@@ -21,7 +21,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-import scipy.linalg  # noqa: F401: the threads of its library are limited below, if it is there
+import scipy.linalg  # noqa: F401
 import threadpoolctl
 from hypothesis import HealthCheck, settings
 
@@ -61,7 +61,7 @@ if os.access(MEMORY, os.W_OK):
 
 
 def pytest_collection_finish() -> None:
-    """Keep thousands of tests out of each collection of garbage, of which there are fewer, and threads off CPUs of other tests."""
+    """Keep thousands of tests out of each collection of garbage, of which there are fewer, and BLAS, of numpy and scipy, off other CPUs."""
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     threadpoolctl.threadpool_limits(1)
