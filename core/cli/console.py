@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 from studio.cli.usage import say
@@ -39,7 +38,7 @@ def print_json(data: Any) -> None:
         return
     before = "["
     for item in data:
-        print(before, indent(_escaped(item), "  "), sep="\n", end="")
+        print(before + _escaped([item])[1:-2], end="")
         before = ","
     print("\n]" if before == "," else "[]")
 

@@ -98,7 +98,7 @@ def stop(name: str, numbers: Sequence[int] = ()) -> Reply:
     _script_of(project)
     if not _at_work(project):
         return Reply(NOT_RUNNING)
-    running = {experiment.number for experiment in project.experiments if experiment.status == "running"}
+    running = {experiment.number for experiment in project.chosen(numbers) if experiment.status == "running"}
     if idle := [number for number in numbers if number not in running]:
         raise BadInput(f"experiment {idle[0]} of project {name!r} is not running")
     if not _tell(project, Request("stop", list(numbers))):
