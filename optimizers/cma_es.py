@@ -17,6 +17,7 @@ LARGEST_STD = 1 / 3  # of a bounded range: pycma's own default, unless sigma0 is
 SMALLEST_STEP = 0.2  # share of the width of a cell, for whole numbers and choices: Marty et al. 2024
 START, FEW = 0.25, 5  # standard deviation at the start, in that many dimensions or fewer
 MANY, DIAGONAL = 15, 10  # dimensions; updates that learn no dependencies there, times dimensions^2 / popsize
+SMALLER, DAMPING = 0.7, 0.5  # there: share of the usual population, and of the damping of the step size
 RARE = 10  # populations of failures in a row before a restart
 MOST_VALUES = 32  # choices with more values are not covered by the first suggestions
 TOP_SHARE = 0.1  # share of known results whose spread the search starts with
@@ -34,7 +35,8 @@ class CMAES(Optimizer):
             suggestion = optimizer.ask()
             optimizer.tell(suggestion, fitness(**suggestion.values))
 
-    popsize   results per update of the distribution, at least 3; default 4 + 3 ln(dimensions), rounded down
+    popsize   results per update of the distribution, at least 3; default 4 + 3 ln(dimensions), from 15 dimensions on 0.7
+              times that, rounded down
     sigma0    initial standard deviation as a share of each range (of its logarithm, under the flag `l`); default 0.25, and
               in more than 5 dimensions 0.25 sqrt(5 / dimensions), so that the first steps are not longer: folded
               at the ends of many ranges at once, they would hardly move the mean
@@ -53,7 +55,8 @@ class CMAES(Optimizer):
       inside. Unconstrained coordinates have no bounds.
     - From 15 dimensions on, the first 10 dimensions^2 results learn a scale for each coordinate and no dependencies, which
       take about as many: Ros and Hansen (2008), "A Simple Modification in CMA-ES Achieving Linear Time and Space
-      Complexity", PPSN.
+      Complexity", PPSN. Populations are smaller there and the step size changes twice as fast, for searches of hundreds
+      of experiments and not of many thousands.
     - The first suggestions contain each value of each choice.
     - Whole numbers and choices keep a standard deviation of a fifth of a cell (one value's share of the range), so that
       the search does not freeze on one value: the lower bound of Marty et al. (2024), "LB+IC-CMA-ES", PPSN.
@@ -94,7 +97,8 @@ class CMAES(Optimizer):
         self._failures = 0  # in a row
         self._first = first_choices(space, self._rng)
         self._discrete = int(np.count_nonzero(cell_widths(space, np.full(space.dimensions, 0.5))))
-        self._popsize = popsize or 4 + int(3 * math.log(space.dimensions))
+        many = space.dimensions >= MANY
+        self._popsize = popsize or int((SMALLER if many else 1) * (4 + 3 * math.log(space.dimensions)))
         self._start(space.start(self._rng))
 
     def ask(self) -> Suggestion:
@@ -193,7 +197,7 @@ class CMAES(Optimizer):
             "signals_filename": "",
         }
         if len(mean) >= MANY:
-            options["CMA_diagonal"] = DIAGONAL * len(mean) ** 2 // self._popsize
+            options |= {"CMA_diagonal": DIAGONAL * len(mean) ** 2 // self._popsize, "CSA_dampfac": DAMPING}
         options |= self._patience()
         self._es = cma.CMAEvolutionStrategy(mean, self._sigma0, options)
         self._draw()

@@ -113,6 +113,14 @@ def test_many_dimensions_learn_their_scales_first(monkeypatch):
     assert scaled < full / 3
 
 
+def test_many_dimensions_are_learned_faster_by_smaller_populations(monkeypatch):
+    fast = statistics.median(minimise(CMAES(box(40), seed=s), sphere, 600) for s in range(3))
+    assert CMAES(box(40), seed=1)._popsize == 10
+    monkeypatch.setattr(cma_es, "SMALLER", 1.0)
+    monkeypatch.setattr(cma_es, "DAMPING", 1.0)
+    assert fast < statistics.median(minimise(CMAES(box(40), seed=s), sphere, 600) for s in range(3)) / 2
+
+
 def test_dependencies_are_learned_later(monkeypatch):
     """The switch to the full matrix, within the first search."""
     monkeypatch.setattr(cma_es, "DIAGONAL", 1)
