@@ -29,10 +29,11 @@ SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 STUDIO = Path(sys.executable).with_name("studio")
 WIDE = {"width": 1440, "height": 900}
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium-headless-shell", "chromium", "chromium-browser"])), None)
-# What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused.
+# What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused,
+# a picture as a page.
 EXPECTED = re.compile(
     r"status of 400|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
-    r"|ERR_SOCKET_NOT_CONNECTED"
+    r"|ERR_SOCKET_NOT_CONNECTED|/favicon\.ico"
 )
 
 

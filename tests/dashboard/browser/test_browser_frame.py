@@ -16,7 +16,12 @@ AXE = Path(axe.__file__).with_name("axe.min.js")
 PHONE = {"width": 390, "height": 844}
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 LOOKS = [("light", 1440), ("dark", 390), *([("dark", 1440), ("light", 390)] if LONG else [])]
-PAGES = ["/", "/p/hundred", "/p/hundred/3", "/p/hundred/compare?e=1,2,3"]
+PAGES = {  # and what is there when all is drawn
+    "/": "#rows",
+    "/p/hundred": "#rows .spark",
+    "/p/hundred/3": "#curve canvas",
+    "/p/hundred/compare?e=1,2,3": "#curves canvas",
+}
 SPECIAL = ["/p/one", "/p/empty", "/p/all-failed", "/p/hostile"]
 
 
@@ -26,16 +31,21 @@ SHIFT = """new Promise(done => new PerformanceObserver(list => done(list.getEntr
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_axe_finds_nothing_and_a_phone_has_no_sideways_scroll_and_large_targets(
+def test_every_page_is_still_while_it_loads_and_accessible_and_fits(
     shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None], scheme: str, width: int
 ) -> None:
+    """Layout shift, as https://web.dev/cls has it, is at most 0.02; axe finds nothing; a phone has large targets."""
     page = open_page(shared, "/static/icon.svg")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     found = {}
-    for path in PAGES + SPECIAL:
+    for path in [*PAGES, *SPECIAL]:
         page.goto(shared.address + path)
         settled(page)
+        if path in PAGES:
+            expect(page.locator(PAGES[path]).first).to_be_visible()
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # and painted
+        assert page.evaluate(SHIFT) <= 0.02, path
         assert page.evaluate("document.documentElement.scrollWidth") == width, path
         small = page.evaluate(
             "[...document.querySelectorAll('button, input, select, a.button')]"
@@ -273,26 +283,6 @@ def test_ten_thousand_experiments(
     assert page.locator("#rows tbody tr[data-number] >> nth=0").get_attribute("data-number") != best
     page.locator("#experiments .scroll").evaluate("box => box.scrollTo(0, 28 * 5000)")
     expect(page.locator('#rows tr[aria-rowindex="5005"]')).to_be_visible()
-
-
-def test_nothing_moves_while_a_page_loads(
-    shared: Any, open_page: Callable[..., Any], settled: Callable[[Any], None]
-) -> None:
-    """Layout shift, as https://web.dev/cls has it: at most 0.02."""
-    page = open_page(shared, "/p/hundred/1", fresh=True)
-    for path, width, last in (  # `last`: what is there when all is drawn
-        ("/", 1440, "#rows"),
-        ("/p/hundred", 1440, "#rows .spark"),
-        ("/p/hundred/3", 1440, "#curve canvas"),
-        ("/p/hundred/compare?e=1,3", 1440, "#curves canvas"),
-        ("/p/hundred", 390, "#rows .spark"),
-    ):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(shared.address + path)
-        settled(page)
-        expect(page.locator(last).first).to_be_visible()
-        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # and painted
-        assert page.evaluate(SHIFT) <= 0.02, (path, width)
 
 
 def test_the_first_rows_of_the_server_stay(

@@ -800,7 +800,7 @@ def test_a_program_may_open_its_project_again(home: Path) -> None:
 
 KILLED = """
 import os, signal, studio
-search = studio.Search({"x": "0:1", "y": [1, 2]}, optimizer="cma", seed=2, project="digits")
+search = studio.Search({"x": "0:1", "y": [1, 2]}, optimizer="random", seed=2, project="digits")
 for number, suggestion in enumerate(search, 1):
     if number == 6: os.kill(os.getpid(), signal.SIGKILL)
     search.tell(suggestion, suggestion.values["x"])
@@ -811,9 +811,9 @@ def test_a_program_that_was_killed_resumes(project: Callable[..., Search]) -> No
     done = subprocess.run([sys.executable, "-c", KILLED], check=False)
     assert done.returncode == -signal.SIGKILL
     space = {"x": "0:1", "y": [1, 2]}
-    search = project(space, optimizer="cma")
+    search = project(space, optimizer="random")
     assert search.untold == [6]
-    whole = Search(space, optimizer="cma", seed=2, max_experiments=10)
+    whole = Search(space, optimizer="random", seed=2, max_experiments=10)
     for suggestion in whole:
         whole.tell(suggestion, suggestion.values["x"])
     for suggestion in itertools.islice(search, 5):
