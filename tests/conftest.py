@@ -252,8 +252,9 @@ def fixture_alive():
 # says whether such a one has ended.
 WARM = """
 import contextlib, fcntl, importlib, io, json, os, signal, sys, tempfile, termios
+import rich.live
 from studio.cli import main
-import studio.cli.resume
+import studio.backends.queue.command, studio.backends.queue.worker, studio.cli.resume, studio.cli.runs, studio.search.steering
 
 with tempfile.TemporaryDirectory() as folder:  # what a search imports
     os.chdir(folder)
