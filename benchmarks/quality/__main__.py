@@ -24,6 +24,7 @@ import numpy as np  # noqa: E402
 
 from benchmarks.quality.peers import PEERS  # noqa: E402
 from benchmarks.quality.problems import PROBLEMS, Problem, problem  # noqa: E402
+from studio.space import Floats  # noqa: E402
 
 RESULTS = Path(__file__).parent.parent / "results"
 OURS = ["auto", "gp", "tpe", "cma", "sobol", "random"]
@@ -64,35 +65,45 @@ def rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]], outstanding: int) -> str:
-    """Return Markdown: mean log10 regret and standard error over problems and seeds that all optimizers finished."""
+    """Return Markdown: mean rank, mean log10 regret and its standard error, over problems and seeds that all optimizers finished."""
     found = [row for row in found if row["outstanding"] == outstanding]
     names = sorted({row["optimizer"] for row in found})
     logs: dict[tuple[str, int], dict[tuple[str, int], float]] = {}
     for row in found:
         for point, regret in row["regret"].items():
             logs.setdefault((row["optimizer"], int(point)), {})[row["problem"], row["seed"]] = float(np.log10(regret))
+    columns, common = [], set()
+    for point in POINTS:
+        runs = set.intersection(*(set(logs.get((name, point), {})) for name in names))
+        common |= runs
+        values = np.array([[logs[name, point][run] for run in sorted(runs)] for name in names])
+        columns.append(rank_and_regret(values) if len(runs) > 1 else [""] * len(names))
     lines = [
         f"### {outstanding} outstanding",
         "",
         "| optimizer | " + " | ".join(map(str, POINTS)) + " | failures in 100 | ms |",
     ]
     lines.append("|---|" + "---|" * (len(POINTS) + 2))
-    for name in names:
-        cells = []
-        for point in POINTS:
-            common = set.intersection(*(set(logs.get((other, point), {})) for other in names))
-            values = np.array([logs[name, point][run] for run in sorted(common)])
-            cells.append(
-                f"{values.mean():.2f} ({values.std(ddof=1) / np.sqrt(len(values)):.2f})" if len(values) > 1 else ""
-            )
+    for name, *cells in zip(names, *columns, strict=True):
         own = [row for row in found if row["optimizer"] == name]
         limited = [row["failures"].get("100", 0) for row in own if row["problem"].startswith("memory")]
-        share = f"{100 * np.mean(limited):.0f} %" if limited else ""
+        share = f"{100 * np.mean(limited):.1f} %" if limited else ""
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {share} | {np.median([row['ms'] for row in own]):.1f} |")
-    common = set.intersection(*(set(logs.get((other, POINTS[0]), {})) for other in names))
     seeds = sorted({seed for _, seed in common})
     tasks = sorted({task for task, _ in common})
     return "\n".join([*lines, "", f"Problems {', '.join(tasks)}; seeds {', '.join(map(str, seeds))}.", ""])
+
+
+def rank_and_regret(values: Floats) -> list[str]:
+    """Return a cell for each optimizer, from log10 regrets of shape (optimizers, runs)."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values.round(9), axis=0).mean(1)
+    errors = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+    return [
+        f"{rank:.2f} / {mean:.2f} ({error:.2f})"
+        for rank, mean, error in zip(ranks, values.mean(1), errors, strict=True)
+    ]
 
 
 def main() -> None:
@@ -128,7 +139,7 @@ def main() -> None:
                         out.write(json.dumps(row) + "\n")
                         out.flush()
     found = list(rows(args.out))
-    head = f"Mean log10 regret (standard error), {date.today()}, {platform.machine()}, numpy {np.__version__}.\n"
+    head = f"Mean rank / mean log10 regret (standard error), {date.today()}, {platform.machine()}, numpy {np.__version__}.\n"
     tables = [table(found, outstanding) for outstanding in sorted({row["outstanding"] for row in found})]
     args.out.with_suffix(".md").write_text("\n".join(["# Quality of the answers", "", head, *tables]))
     print("\n".join(tables))

@@ -246,7 +246,7 @@ def elastic(name: str, seed: int) -> Problem:
         error = np.mean((model.fit(X, (y - y.mean()) / y.std()).predict(X_test) * y.std() + y.mean() - y_test) ** 2)
         return float(min(error / np.var(y_test), 10.0))
 
-    return Problem(name, space, cost, 0.48)
+    return Problem(name, space, cost, 0.572)
 
 
 def perceptron(name: str, seed: int) -> Problem:
@@ -302,7 +302,7 @@ def kernel(name: str, seed: int) -> Problem:
             found = KernelRidge(**values).fit(X, y - y.mean()).predict(X_test) + y.mean()
         return float(min(np.mean((found - y_test) ** 2) / np.var(y_test), 10.0))
 
-    return Problem(name, space, cost, 0.48)
+    return Problem(name, space, cost, 0.573)
 
 
 def tree(name: str, seed: int) -> Problem:
@@ -326,7 +326,7 @@ def tree(name: str, seed: int) -> Problem:
         found = DecisionTreeClassifier(random_state=seed, **values).fit(X, y).predict_proba(X_test)
         return float(-np.log(np.clip(found[np.arange(len(y_test)), y_test], 1e-2, 1.0)).mean())
 
-    return Problem(name, space, cost, 0.08)
+    return Problem(name, space, cost, 0.07)
 
 
 PROBLEMS: dict[str, Callable[[str, int], Problem]] = {
