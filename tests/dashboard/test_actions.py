@@ -190,9 +190,9 @@ def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
     assert len(studio.Project("mixed").experiments) == 10
 
 
-@pytest.mark.parametrize(
-    ("action", "given", "words"),
-    [
+def test_what_cannot_be_done_says_why(browser, project, home):
+    project(count=0, ranges={"lr": "0:1", "n": "1:8:i", "opt": "adam,sgd", "w": "0:1:3:a"})
+    for action, given, words in [
         ("add-values", {"values": {"optt": 1}}, "did you mean 'opt'"),
         ("add-values", {"values": {"lr": "fast"}}, "'fast' is not a number"),
         ("add-values", {"values": {"n": "1.5"}}, "not a whole number"),
@@ -209,12 +209,9 @@ def test_values_by_hand_change_nothing_for_the_optimizer(home, command, script):
         ("add-budget", {"time": "soon"}, "not a duration"),
         ("retry", {"numbers": [0]}, "list of experiment numbers"),
         ("retry", {"numbers": ["1"]}, "list of experiment numbers"),
-    ],
-)
-def test_what_cannot_be_done_says_why(browser, project, home, action, given, words):
-    project(count=0, ranges={"lr": "0:1", "n": "1:8:i", "opt": "adam,sgd", "w": "0:1:3:a"})
-    assert words in refused(browser.act("digits", action, given))
-    assert not list((home / "projects" / "digits").glob("requests/*"))
+    ]:
+        assert words in refused(browser.act("digits", action, given))
+        assert not list((home / "projects" / "digits").glob("requests/*"))
 
 
 def test_unknown_actions_and_projects(browser, project):

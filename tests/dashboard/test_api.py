@@ -94,9 +94,9 @@ def test_projects_are_those_of_runs_list(api, project, command):
     assert printed["digits"] == studio.Project("digits").summary()
 
 
-@pytest.mark.parametrize(
-    ("query", "numbers"),
-    [
+def test_experiments_are_chosen_sorted_and_paged(api, project):
+    project(count=4)
+    for query, numbers in [
         ({}, [1, 2, 3, 4]),
         ({"status": "failed"}, [3]),
         ({"sort": "-fitness"}, [4, 2, 1, 3]),
@@ -104,20 +104,17 @@ def test_projects_are_those_of_runs_list(api, project, command):
         ({"sort": "lr", "after": "3"}, [2, 1]),
         ({"sort": "-opt"}, [2, 4, 1, 3]),
         ({"after": "2", "fields": "number"}, [3, 4]),
-    ],
-)
-def test_experiments_are_chosen_sorted_and_paged(api, project, query, numbers):
-    project(count=4)
-    found = api.get("/projects/digits/experiments", params=query).json()
-    assert [each["number"] for each in found["experiments"]] == numbers
-    assert found["next"] == (3 if "limit" in query else None)
-    if "fields" in query:
-        assert found["experiments"][0] == {"number": 3}
+    ]:
+        found = api.get("/projects/digits/experiments", params=query).json()
+        assert [each["number"] for each in found["experiments"]] == numbers
+        assert found["next"] == (3 if "limit" in query else None)
+        if "fields" in query:
+            assert found["experiments"][0] == {"number": 3}
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "code", "words"),
-    [
+def test_errors_have_a_code_and_a_line(api, project):
+    project()
+    for path, status, code, words in [
         ("/projects/nobody", 404, "not_found", "nobody"),
         ("/projects/digits/experiments/9", 404, "not_found", "has no experiment 9"),
         ("/projects/digits/experiments?status=fine", 400, "bad_input", "'fine'"),
@@ -127,13 +124,10 @@ def test_experiments_are_chosen_sorted_and_paged(api, project, query, numbers):
         ("/projects/digits/experiments?after=77", 400, "bad_input", "77"),
         ("/nothing", 404, "not_found", "Not Found"),
         ("/projects/digits/actions/pause", 405, "method_not_allowed", ""),
-    ],
-)
-def test_errors_have_a_code_and_a_line(api, project, path, status, code, words):
-    project()
-    answer = api.get(path)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
-    assert words in answer.json()["error"]["message"]
+    ]:
+        answer = api.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+        assert words in answer.json()["error"]["message"]
 
 
 def test_the_bearer_token_needs_no_origin(api, project, server):

@@ -118,10 +118,10 @@ def test_only_what_changed(browser, project):
     assert (data["number"], data["metric"]) == ([3], {"val_loss": [0.25]})
 
 
-@pytest.mark.parametrize("version", ["", "x", "x.1", "0", "00000000.9", "-1.-1"])
-def test_versions_of_another_server_mean_all(browser, project, version):
+def test_versions_of_another_server_mean_all(browser, project):
     project(count=3)
-    assert browser.json(f"/api/projects/digits/experiments?layout=columns&changed_since={version}")["complete"]
+    for version in ["", "x", "x.1", "0", "00000000.9", "-1.-1"]:
+        assert browser.json(f"/api/projects/digits/experiments?layout=columns&changed_since={version}")["complete"]
 
 
 def test_a_project_made_anew_under_its_name(browser, project, home):
@@ -440,22 +440,19 @@ def test_its_command_runs_it_again(browser, home, command, script):
     assert found.fitness == data["fitness"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_what_is_not_there(browser, project):
+    project()
+    for path in [
         "/api/projects/digits/experiments/99",
         "/api/projects/digits/experiments/0",
         "/api/projects/nix/experiments/1",
         "/p/digits/99",
         "/api/projects/digits/experiments/99/log",
         "/api/projects/digits/experiments/99/files/x",
-    ],
-)
-def test_what_is_not_there(browser, project, path):
-    project()
-    answer = browser.get(path)
-    assert answer.status_code == 404
-    assert "there is no" in answer.text or "has no" in answer.text
+    ]:
+        answer = browser.get(path)
+        assert answer.status_code == 404
+        assert "there is no" in answer.text or "has no" in answer.text
 
 
 # --- curves -------------------------------------------------------------------------------------------------------------
@@ -739,17 +736,14 @@ def test_what_could_not_be_read_is_read_at_the_next_look(server, browser, projec
 DIGITS = "9" * 5000
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_numbers_with_very_many_digits_are_nowhere(browser, project):
+    project()
+    for path in [
         f"/p/digits/{DIGITS}",
         f"/api/projects/digits/experiments/{DIGITS}",
         f"/api/projects/digits/experiments/{DIGITS}/log",
-    ],
-)
-def test_numbers_with_very_many_digits_are_nowhere(browser, project, path):
-    project()
-    assert browser.get(path).status_code == 404
+    ]:
+        assert browser.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
