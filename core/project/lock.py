@@ -51,10 +51,8 @@ def is_locked(folder: Path) -> bool:
     try:
         with open(folder / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
-    except OSError:  # no locks here, or no access: then nothing holds it
+    except OSError:  # no lock yet, no locks here, or no access: then nothing holds it
         return False
     return False

@@ -13,7 +13,7 @@ import pytest
 
 from studio.errors import ProjectError, StoreError
 from studio.experiment import FITNESS, Metric, Outcome
-from studio.project import lock
+from studio.project import lock, records
 from studio.project.formats import VERSION
 from studio.project.lock import is_locked
 from studio.project.paths import database
@@ -85,6 +85,15 @@ def test_a_number_is_asked_once(store: Store) -> None:
     with pytest.raises(StoreError, match=r"studio\.db: UNIQUE"):
         store.ask(1, {"x": 2}, None)
     assert [event.values for event in store.events()] == [{"x": 1}]
+
+
+def test_a_damaged_line_is_named(store: Store) -> None:
+    store.ask(1, {"x": 1}, None)
+    store.ask(2, {"x": 2}, None)
+    with contextlib.closing(sqlite3.connect(database(store.folder))) as connection, connection:
+        connection.execute("UPDATE events SET at = 'noon' WHERE number = 2")
+    with pytest.raises(StoreError, match="line 2 of the journal is damaged"):
+        list(store.events())
 
 
 def test_a_transaction_is_one_commit_and_is_seen_whole(store: Store) -> None:
@@ -215,6 +224,13 @@ def test_the_database_is_for_its_owner_alone(store: Store) -> None:
     assert database(store.folder).stat().st_mode & 0o077 == 0
 
 
+def test_a_journal_that_was_closed_is_not_written(store: Store) -> None:
+    store.ask(1, {"x": 1}, None)
+    store.close()
+    with pytest.raises(StoreError, match="this search of project 'digits' was closed"):
+        store.tell(1, 1.0)
+
+
 def test_commits_are_durable(store: Store) -> None:
     connection = store._connection
     assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -301,6 +317,13 @@ def test_readers_read_while_a_writer_writes(store: Store, holder: subprocess.Pop
 def test_a_reader_cannot_write(store: Store) -> None:
     with pytest.raises(StoreError, match="readonly"), reading(store.folder) as connection:
         connection.execute("DELETE FROM events")
+
+
+def test_a_log_on_a_disk_that_became_read_only_is_read_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "is_read_only", lambda folder: True)
+    store.ask(1, {"x": 1}, None)
+    with reading(store.folder) as connection:
+        assert [event.number for event in read_events(connection)] == [1]
 
 
 def test_looking_at_the_lock_makes_no_file_and_takes_no_lock(tmp_path: Path, store: Store) -> None:

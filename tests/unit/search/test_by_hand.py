@@ -136,6 +136,11 @@ def test_requests_come_back_as_they_were_left(tmp_path):
     assert {request.action for _, request in requests.pending(tmp_path)} == {"queue", "budget"}
 
 
+def test_a_stale_request_may_be_withdrawn_while_it_is_discarded(tmp_path, monkeypatch):
+    monkeypatch.setattr(requests, "pending", lambda project: [(project / "withdrawn.json", Request("stop"))])
+    requests.discard_stale(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
     [

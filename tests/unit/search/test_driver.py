@@ -13,13 +13,15 @@ import pytest
 
 import studio
 from studio import hookimpl
-from studio.errors import BadInput, EndSearch, PluginFailed, ProjectError, Stalled
+from studio.errors import BadInput, EndSearch, PluginFailed, ProjectError, Stalled, StoreError
 from studio.experiment import Experiment, Outcome, Report, Run
 from studio.host import Host, create_host
 from studio.interfaces import Optimizer
 from studio.project import inbox as requests
 from studio.project.project import Project
 from studio.project.records import read_events, read_session, reading
+from studio.project.store import Store
+from studio.search import driver
 from studio.search import run as launch
 from studio.search.observer import Observer, Progress
 from studio.search.resume import resume
@@ -225,6 +227,18 @@ def test_a_backend_that_fails_leaves_a_project_that_resumes(lab: Lab) -> None:
     assert lab.started == [(3, 1), (4, 1), (5, 1), (6, 1)]
 
 
+@pytest.mark.parametrize(("optimizer", "shown"), [("one-by-one", StoreError), ("mute", Stalled)])
+def test_an_error_of_the_loop_is_shown_rather_than_one_of_the_record(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, optimizer: str, shown: type[Exception]
+) -> None:
+    def refuse(store: Store, state: str) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Store, "end_session", refuse)
+    with pytest.raises(shown):
+        lab.run(x, "0:9", optimizer=optimizer, max_experiments=2)
+
+
 # --- repeats ----------------------------------------------------------------------------------------------------------
 
 
@@ -368,6 +382,22 @@ def test_max_time_stops_the_running_ones_and_resume_runs_them_again(lab: Lab) ->
     assert lab.started == [(3, 2), (4, 2), (5, 1), (6, 1)]
     assert (project.state, fitnesses(project)) == ("done", [1, 2, 3, 4, 5, 6])
     assert [e.attempt for e in project.experiments] == [1, 1, 2, 2, 1, 1]
+
+
+def test_one_that_failed_on_a_full_disk_runs_again_on_resume(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    full: list[int] = []
+
+    def fill(run: Run) -> Any:
+        full.append(run.number)
+        return ValueError("No space left on device")
+
+    monkeypatch.setattr(driver, "is_full", lambda folder: bool(full))
+    project = lab.run(fill, "1:2")
+    assert (project.state, statuses(project), lab.tells) == ("disk", ["stopped", "queued"], [])
+    assert project.experiments[0].reason == "the disk was full: exit code 1: No space left on device"
+    full.clear()
+    assert fitnesses(lab.resume(x)) == [1, 2]
+    assert lab.started == [(1, 2), (2, 1)]
 
 
 def test_a_request_stops_the_search(lab: Lab) -> None:
@@ -767,6 +797,14 @@ def test_the_best_so_far_follows_a_retry(lab: Lab) -> None:
     assert lab.watcher.progress.best.number == 2
 
 
+def test_there_is_no_best_so_far_once_the_only_one_has_failed(lab: Lab) -> None:
+    lab.run(x, "1:1")
+    lab.ask("retry", 1)
+    assert lab.resume(lambda run: ValueError("no data")).best is None
+    assert lab.watcher.progress is not None
+    assert lab.watcher.progress.best is None
+
+
 def test_the_best_so_far_has_the_value_of_its_retry(lab: Lab) -> None:
     lab.run(x, "1:3")
     lab.ask("retry", 3)
@@ -829,13 +867,14 @@ class Lost(FakeBackend):
 def lost(lab: Lab) -> Lab:
     made = type("Lost", (Lost,), {"behave": staticmethod(x), "order": staticmethod(newest), "started": [], "stops": []})
     host = create_host(plugins=[made.plugin(), lab.fake.plugin()])
-    lab.host = lambda: host  # type: ignore[method-assign]
+    lab.host, lab.fake = lambda: host, made  # type: ignore[method-assign]
     launch.run("train.py", hyperparams={"x": "1:3"}, project="p", backend="lost", host=host, observer=lab.watcher)
     return lab
 
 
 def test_a_lost_backend_ends_the_search_with_the_command_to_go_on(lost: Lab) -> None:
     assert (Project("p").state, statuses(Project("p"))) == ("failed", ["completed", "stopped", "queued"])
+    assert lost.fake.stops == [(2, False)]
     assert lost.watcher.notices[-2:] == [
         "lost does not answer any more",
         "the search ended with an error; continue with: studio resume p",

@@ -559,7 +559,9 @@ def test_numbers_are_compared_to_1e_12(reopen: Callable[..., Search], change: fl
         assert reopen(Shaky).untold == [1]
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, 0), ("1", 1), ([1], [1, 2]), ({"a": 1}, {})])
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, 0), ("1", 1), ([1], [1, 2]), ([1], 1), ({"a": 1}, {}), ({"a": 1}, 1)]
+)
 def test_points_of_different_kinds_differ(reopen: Callable[..., Search], before: Any, after: Any) -> None:
     class Fixed(Heard):
         point: ClassVar[Any] = before
@@ -742,6 +744,20 @@ def test_a_project_is_stored_resumed_and_shown(home: Path, project: Callable[...
     ]
     assert [e.key for e in again.experiments] == ["digits/1", "digits/2", "digits/3"]
     assert shown.seed == 3
+
+
+def test_a_project_is_done_once_its_last_suggestion_is_told(project: Callable[..., Search]) -> None:
+    search = project({"x": [1, 2]})
+    assert search.ask()
+    search.tell(1, 1.0)
+    assert search.ask()
+    search.close()
+    assert Project("digits").state == "incomplete"
+    search = project({"x": [1, 2]})
+    for suggestion in search:
+        search.tell(suggestion, 1.0)
+    search.close()
+    assert Project("digits").state == "done"
 
 
 @pytest.mark.parametrize(
