@@ -150,12 +150,22 @@ class Filler:
                     number, values, started, min(time.time(), started + step * SLOTS * self.random.uniform(0.6, 0.98))
                 )
 
-    def live(self, running: int, rate: float) -> None:
-        """End and start experiments, `rate` a second, until SIGTERM."""
+    def end_search(self) -> None:
+        self.store.end_session("done", time.time())
+        self.store.close()
+        Path(self.folder, "requests").mkdir(exist_ok=True)
+
+    def begin(self, running: int) -> list[tuple[int, dict[str, Any], float]]:
+        """Start experiments that have reported something."""
         going = [(*self.start(time.time() - at * 7), time.time() - at * 7) for at in range(running)]
         for at, (number, values, _) in enumerate(going):
             self.write_files(number, self.loss(values), 4 + 4 * at % EPOCHS)
             self.store.attempt_metric(number, 1, self.loss(values))
+        return going
+
+    def live(self, running: int, rate: float) -> None:
+        """End and start experiments, `rate` a second, until SIGTERM."""
+        going = self.begin(running)
         print("running", flush=True)
         while True:
             time.sleep(1 / rate if rate else 3600)
@@ -165,7 +175,7 @@ class Filler:
                 going.append((*self.start(time.time()), time.time()))
 
 
-def main() -> None:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("count", type=int)
@@ -177,18 +187,26 @@ def main() -> None:
     parser.add_argument("--live", type=float, default=0.0)
     parser.add_argument("--cost", type=float, default=0.0, help="dollars an experiment, as on a cloud")
     parser.add_argument("--hostile", action="store_true")
-    given = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def filled(given: argparse.Namespace) -> Filler:
+    """Return the filler of a project with the experiments that have ended."""
     filler = Filler(
         given.name, hostile=given.hostile, failed=given.failed, pruned=given.pruned, curves=given.curves,
         cost=given.cost, size=given.size or given.count + (28 if given.running else 0),
     )  # fmt: skip
     filler.fill(given.count)
+    return filler
+
+
+def main() -> None:
+    given = parse()
+    filler = filled(given)
     if given.running:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         filler.live(given.running, given.live)
-    filler.store.end_session("done", time.time())
-    filler.store.close()
-    Path(filler.folder, "requests").mkdir(exist_ok=True)
+    filler.end_search()
 
 
 if __name__ == "__main__":

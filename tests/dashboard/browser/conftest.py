@@ -5,6 +5,7 @@ tests skip.
 """
 
 import contextlib
+import functools
 import os
 import re
 import runpy
@@ -14,19 +15,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 
 from studio.project.project import Project
+from studio.project.store import Store
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 sync_api.expect.set_options(timeout=45_000)  # milliseconds: other tests share the machine
 ROOT = Path(__file__).parents[3]
-SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 STUDIO = Path(sys.executable).with_name("studio")
+SYNTHETIC = ROOT / "benchmarks/synthetic_project.py"
 WIDE = {"width": 1440, "height": 900}
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium-headless-shell", "chromium", "chromium-browser"])), None)
 # What tests cause on purpose and Chromium writes to its console: a server that is gone, an action that is refused,
@@ -48,6 +51,11 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@functools.cache
+def synthetic() -> Any:
+    return SimpleNamespace(**runpy.run_path(str(SYNTHETIC)))
+
+
 class Dashboard:
     """`studio ui` on one STUDIO_HOME."""
 
@@ -57,6 +65,7 @@ class Dashboard:
         self.env = {**os.environ, "STUDIO_HOME": str(home)}
         self.port = 0
         self._others: list[subprocess.Popen[str]] = []
+        self._open: list[Store] = []
         self.start()
 
     def start(self) -> None:
@@ -83,14 +92,19 @@ class Dashboard:
         for other in self._others:
             other.communicate(timeout=60)
         self._others.clear()
+        while self._open:
+            self._open.pop().close()
 
     def fill(self, name: str, count: int, *options: str) -> None:
         """A project with `count` ended experiments. With --running its driver stays at work."""
-        if "--running" not in options:
-            words = [str(SYNTHETIC), name, str(count), *options]
-            with mock.patch.dict(os.environ, self.env), mock.patch.object(sys, "argv", words):
-                runpy.run_path(str(SYNTHETIC), run_name="__main__")
-            return
+        if "--live" not in options:  # in this process, which holds the lock of what runs
+            given = synthetic().parse([name, str(count), *options])
+            with mock.patch.dict(os.environ, self.env):
+                filler = synthetic().filled(given)
+                if not given.running:
+                    return filler.end_search()
+                filler.begin(given.running)
+            return self._open.append(filler.store)
         words = [sys.executable, str(SYNTHETIC), name, str(count), *options]
         process = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, text=True)
         self._others.append(process)
