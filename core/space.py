@@ -6,6 +6,7 @@ Optimizers work on points of the unit cube. Scales, whole numbers, choices and a
 """
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -293,6 +294,19 @@ class Space:
         # a plugin's own kind of parameter is recognised by its values
         values = self.values(np.full(self.dimensions, 0.5))
         return [name for name, value in values.items() if isinstance(value, np.ndarray)]
+
+    @functools.cached_property
+    def combinations(self) -> float:
+        """The number of different values of all hyperparameters together; infinite for a range of real numbers."""
+        counts = 1.0
+        for parameter in self.parameters:
+            if isinstance(parameter, Choice):
+                counts *= len(parameter.values)
+            elif isinstance(parameter, Integer) and not parameter.unconstrained:
+                counts *= parameter.high - parameter.low + 1
+            elif not isinstance(parameter, Constant):
+                return math.inf
+        return counts
 
     def suggestion(self, point: ArrayLike) -> Suggestion:
         """Return the suggestion at `point`, shape (dimensions,)."""

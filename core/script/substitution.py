@@ -65,6 +65,7 @@ class Substitution:
                     self._check_array(name)
             elif not everything or finder.candidates(name):
                 self.places[name] = finder.choose(name)
+        _check_apart(self.places)
         self.notices = [place.note for place in self.places.values() if place.note]
         self._texts: dict[str, str] = {}
         self._fixed = list(self._spelt_out())
@@ -178,3 +179,12 @@ def _spell_out(path: str, debug: Debug, shown: str) -> list[Edit]:
         Edit(path, debug.start, debug.start + 1, lambda _: text + "{"),
         Edit(path, debug.equal, debug.stop, lambda _: after),
     ]
+
+
+def _check_apart(places: Mapping[str, Place]) -> None:
+    """Raise SubstitutionError for two names of one place, such as an option's short and long form."""
+    names: dict[tuple[object, ...], str] = {}
+    for name, place in places.items():
+        first = names.setdefault(place.key, name)
+        if first != name:
+            raise SubstitutionError(f"{first} and {name} are both {place}; give one of them")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.errors import EndSearch, PluginFailed, Stalled, StoreError
+from studio.errors import BadInput, EndSearch, PluginFailed, Stalled, StoreError
 from studio.execution.metric import MetricValue, classify_outcome, metric_to_take
 from studio.experiment import FINISHED, Experiment, Outcome, Report, Run, Status, plain
 from studio.format import counted
@@ -33,7 +33,7 @@ from studio.search.observer import Observer, Progress
 from studio.search.plan import Plan
 from studio.search.search import Search
 from studio.settings import command_line
-from studio.space import Suggestion
+from studio.space import Space, Suggestion
 from studio.system.copying import remove_tree
 from studio.system.files import is_full
 from studio.system.signals import WORDS, Interrupts
@@ -103,12 +103,25 @@ class KeptWorkspaces:
 class DuplicateValues:
     """The first experiment of each set of values, and suggestions that wait for a running one."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space) -> None:
+        self._space = space
         self._first: dict[bytes, int] = {}
+        self._outside: set[bytes] = set()  # values by hand, outside of the ranges
         self._waiting: dict[int, list[Suggestion]] = {}
 
     def add(self, number: int, values: dict[str, Any]) -> None:
-        self._first.setdefault(_identity(values), number)
+        name = _identity(values)
+        self._first.setdefault(name, number)
+        if self._space.combinations < math.inf:
+            try:
+                self._space.point(values)
+            except BadInput:
+                self._outside.add(name)
+
+    @property
+    def within(self) -> int:
+        """Number of sets of values that lie in the ranges."""
+        return len(self._first) - len(self._outside & self._first.keys())
 
     def original(self, suggestion: Suggestion) -> int | None:
         """Return the number of another experiment with these values; None if there is none."""
@@ -165,7 +178,7 @@ class Driver:
         self._without_metric = ""  # the reason of the last experiment, if it had no metric, as all before it
         self._unranked = False  # whether the user was told that experiments have no fitness
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
-        self._repeats = DuplicateValues()
+        self._repeats = DuplicateValues(search.space)
         self._failures = FailureWatch(plan.optimizer.needs_fitness)
         self._give_up = ""  # why nothing new should be started
         self._answers_in_a_row = 0
@@ -221,7 +234,7 @@ class Driver:
             self.observer.notice(f"{STATES[self.ending].ending}; {self._way_on()}")
         elif self.progress.finished and not self.progress.session_finished:
             more = f"; for more: studio resume {self.project.name} --max-experiments={2 * self.progress.finished}"
-            self.observer.notice(f"nothing was left to run{'' if self.search.max_experiments is None else more}")
+            self.observer.notice(f"nothing was left to run{'' if self._all_suggested else more}")
         try:
             self.store.end_session(self.ending)
             if problem := self._backups.write_last():
@@ -229,6 +242,11 @@ class Driver:
         except StoreError:
             if self.ending != "failed":  # else show the error that ended the loop
                 raise
+
+    @property
+    def _all_suggested(self) -> bool:
+        """Return whether more experiments would find nothing to try."""
+        return self.plan.optimizer.grid or self.search.max_experiments is None
 
     def _way_on(self) -> str:
         """Return the command that continues; for a search that had no metric, the search to run in its place."""
@@ -299,6 +317,10 @@ class Driver:
                 self._repeats.wait(known, suggestion)
             else:
                 ended.append(self._answer_from_record(suggestion, known))
+            if self._repeats.within >= self.search.space.combinations:
+                break
+        if self._answers_in_a_row and self._repeats.within >= self.search.space.combinations:
+            self._end("exhausted", 0)
         if self._answers_in_a_row >= EXHAUSTED:
             self._end("exhausted", 0)
         return None

@@ -36,7 +36,7 @@ from studio.settings import (
     sign_of,
     unread_metric,
 )
-from studio.space import Choice, Constant, Real, Space, Suggestion
+from studio.space import Choice, Constant, Integer, Real, Space, Suggestion
 from studio.system.machine import usable_cpus, visible_gpus
 
 
@@ -247,8 +247,10 @@ def _check_literals(plan: Plan) -> None:
     values = plan.space.values(np.full(plan.space.dimensions, 0.5))
     for parameter in plan.space:
         place = plan.substitution.places.get(parameter.name)
-        if place is not None and isinstance(parameter, Real):
-            place.check(values[parameter.name])
+        if place is not None and place.whole and isinstance(parameter, Real) and not isinstance(parameter, Integer):
+            text = f"{parameter.name}={plan.settings.ranges.get(parameter.name, '')}"
+            flags = f"{text}i" if text[-1:].isalpha() else f"{text}:i"
+            raise BadInput(f"hyperparameter {text}: {place} takes whole numbers; write {flags}")
         if isinstance(parameter, Choice | Constant):
             for value in parameter.values if isinstance(parameter, Choice) else [parameter.value]:
                 if place is not None:

@@ -13,6 +13,7 @@ from studio.project.changes import changed_files, difference, unused
 from studio.project.paths import FIRST_SNAPSHOT, backup, existing_project_folder
 from studio.project.project import Project
 from studio.project.store import Store
+from studio.project.summary import summarize
 from studio.search.creation import fingerprint, source_snapshot, take_new_snapshot
 from studio.search.observer import Observer
 from studio.search.plan import Plan, make_plan
@@ -50,6 +51,7 @@ def resume(
         kill_tree(None, str(store.folder))  # processes of an earlier driver whose watchdog was killed, too
         stored = stored_settings(store)
         settings = _changed(stored, read_settings(RESUME_OPTIONS, given))
+        _check_budget(store, given.get("max_experiments"))
         plan = plan_again(settings, store, host, observer, accept_changes, keep_source)
         backend = make_backend(plan, host, observer)
         confirm_estimate(backend, observer, yes)
@@ -65,6 +67,12 @@ def resume(
         store.close()
         raise
     return run_plan(plan, backend, store, host, observer, accept_changes=accept_changes)
+
+
+def _check_budget(store: Store, limit: int | str | None) -> None:
+    finished = summarize(store.folder).finished
+    if limit is not None and int(limit) < finished:
+        raise BadInput(f"--max-experiments {limit}: {finished} are finished already; give more, or leave it out")
 
 
 def stored_settings(store: Store) -> Settings:

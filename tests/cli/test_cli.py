@@ -591,6 +591,26 @@ def test_a_resume_without_work_says_how_there_is_more(command, script):
     command("run", "--project=p", "--optimizer=random", "--max-experiments=2", "--hp=x=0:1", "train.py")
     assert "nothing was left to run; for more: studio resume p --max-experiments=4" in command("resume", "p").err
     assert "nothing was left" not in command("resume", "p", "--max-experiments=3").err
+    refused = command("resume", "p", "--max-experiments=1")
+    assert (refused.code, refused.err) == (
+        2,
+        "studio: --max-experiments 1: 3 are finished already; give more, or leave it out\n",
+    )
+
+
+def test_a_whole_number_is_asked_for_in_the_words_of_the_range(command, script):
+    script(
+        "train.py", "import argparse\np = argparse.ArgumentParser()\np.add_argument('--n', type=int)\np.parse_args()\n"
+    )
+    assert "write n=16:128:i" in command("run", "--optimizer=random", "--hp=n=16:128", "train.py").err
+    assert "write n=1:8:li" in command("run", "--hp=n=1:8:l", "train.py").err
+
+
+def test_a_search_ends_when_all_values_were_tried(command, script):
+    script("train.py", "x = 1\nprint('fitness:', x)\n")
+    result = command("run", "--project=p", "--optimizer=cma", "--seed=1", "--hp=x=1,2", "train.py")
+    assert "only repeats values that were tried before" in result.err
+    assert len(json.loads(command("runs", "list", "p", "--json").out)) < 20
 
 
 def test_applying_a_failed_experiment_says_so(command, script):

@@ -176,6 +176,10 @@ class Places:
     def _advice(self, address: str) -> str:
         if reason := variables.unread(self.program, address):
             return reason
+        for path in config_files.named_in_arguments(self.program):
+            if PurePosixPath(path).suffix.lower() in config_files.FORMATS and self.program.data(path) is None:
+                hint = did_you_mean(path, config_files.files_read(self.program))
+                return f", and there is no file {path!r}, which the arguments name{hint}"
         named = [place.name for row in range(1, len(KINDS)) for place in self._row(row, None)]
         words = set(named)
         for source in self.program.own:

@@ -115,9 +115,12 @@ class Place:
         """Raise SubstitutionError for a value that the script would refuse here, by what it declares."""
         value = plain(value)
         if self.whole and type(value) is not int:
-            raise SubstitutionError(f"{self} takes whole numbers, not {value!r:.12}; for a range of them write 1:8:i")
+            raise SubstitutionError(
+                f"{self} takes whole numbers, not {value!r:.12}; for a range of them write {self.name}=1:8:i"
+            )
         if self.choices and not any(value == one or _alike(value, one) for one in self.choices):
-            raise SubstitutionError(f"{self} takes {', '.join(map(repr, self.choices))}, not {value!r}; search these")
+            texts = [f"'{one}'" if "," in str(one) else str(one) for one in self.choices]
+            raise SubstitutionError(f"{self} does not take {value!r}; write {self.name}={','.join(texts)}")
 
     def put(self, value: object, draft: Draft) -> None:
         """Put `value` here. SubstitutionError for a value that does not fit."""

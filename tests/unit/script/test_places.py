@@ -428,12 +428,12 @@ def test_what_the_user_should_know_is_said(text, note):
         (HEAD + "p.add_argument('--n', type=int, default=3)", "n", [1, -2], [0.5, 2.0, True, "x"], "takes whole numbers"),
         (HEAD + "p.add_argument('--n', default=3)", "n", [1, 0.5, "x"], [], ""),
         (HEAD + "p.add_argument('--n', type=int, nargs='+')", "n", ["1 2"], [], ""),
-        (HEAD + "p.add_argument('--k', choices=['a', 'b'])", "k", ["a", "b"], ["c", 1], "takes 'a', 'b', not "),
-        (HEAD + "p.add_argument('--k', type=float, choices=[1, 2.5])", "k", [1, 1.0, 2.5], [2], "takes 1, 2.5, not 2"),
+        (HEAD + "p.add_argument('--k', choices=['a', 'b'])", "k", ["a", "b"], ["c", 1], "; write k=a,b"),
+        (HEAD + "p.add_argument('--k', type=float, choices=[1, 2.5])", "k", [1, 1.0, 2.5], [2], "does not take 2; write k=1,2.5"),
         (HEAD + "p.add_argument('--k', type=by_name, choices=[A, B])", "k", ["a"], [], ""),
         (HEAD + "p.add_argument('--k', type=by_name, choices=['x'])", "k", ["a"], [], ""),
         ("import click\n@click.option('--n', type=click.INT)\ndef f(n): pass", "n", [1], [0.5], "takes whole numbers"),
-        ("import click\n@click.option('--k', type=click.Choice(['A'], case_sensitive=False))\ndef f(k): pass", "k", ["a"], ["b"], "'A'"),
+        ("import click\n@click.option('--k', type=click.Choice(['A']))\ndef f(k): pass", "k", ["a"], ["b"], "write k=A"),
         ("import typer\ndef main(n: int = 3, lr: float = 1): pass\ntyper.run(main)", "n", [1], [0.5], "takes whole numbers"),
         ("from absl import flags\nflags.DEFINE_integer('n', 3, '')", "n", [1], [0.5], "takes whole numbers"),
         ("n = 3\nprint(n)", "n", [0.5], [], ""),
@@ -445,6 +445,20 @@ def test_a_value_that_the_script_would_refuse_is_refused(text, name, fits, unfit
     for value in unfit:
         with pytest.raises(SubstitutionError, match=re.escape(message)):
             written({"train.py": text}, name, value)
+
+
+def test_two_names_of_one_option_are_refused():
+    files = {"train.py": HEAD + "p.add_argument('--learning-rate', '--lr')"}
+    with pytest.raises(
+        SubstitutionError, match=r"^lr and learning_rate are both train\.py:3 --learning-rate; give one"
+    ):
+        Substitution(program(files), ["lr", "learning_rate"])
+
+
+def test_a_file_that_the_arguments_name_and_that_is_missing_is_said():
+    files = {"train.py": "import yaml, sys\nprint(yaml.safe_load(open(sys.argv[2])))", "conf/base.yaml": "lr: 1\n"}
+    error = refusal(files, "lr", ["--config", "conf/bse.yaml"], value=7)
+    assert "there is no file 'conf/bse.yaml', which the arguments name" in str(error)
 
 
 def test_an_array_in_brackets_is_the_path_of_its_file():
