@@ -1,6 +1,6 @@
 """A real browser on the real server, `studio ui`, with projects that `benchmarks/synthetic_project.py` or a search wrote.
 
-Chromium is Debian's (`apt install chromium-headless-shell`, or `chromium`, which takes twice as long); without it these
+Chromium is Debian's (`apt install chromium-headless-shell`, or `chromium`, which takes a third longer); without it these
 tests skip.
 """
 
