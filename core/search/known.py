@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.errors import BadInput
+from studio.errors import BadInput, StudioError
 from studio.experiment import Experiment
 from studio.format import assignments
 from studio.project.project import Project
@@ -82,8 +82,8 @@ def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any
         for candidate in (value, parse_literal(value)) if isinstance(value, str) else (value,):
             try:
                 parameter.to_unit(candidate)
-            except BadInput as error:
-                outside = error
+            except StudioError as error:  # a plugin's range need not say which
+                outside = BadInput(str(error))
                 continue
             values[name] = candidate
             break
