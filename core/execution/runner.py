@@ -185,6 +185,7 @@ class Runner:
             if execution.stopping:
                 return True
             process = execution.process = spawn(execution.run, env, self._session)
+            execution.returncode = None
             # Making the workspace does not count as the script's time.
             execution.started, execution.clock = time.time(), time.monotonic()
             if execution.run.max_duration is not None:
@@ -195,7 +196,7 @@ class Runner:
         kill_tree(process.pid if began else None, execution.run.folder, self._session)
         with execution.lock:  # after waiting, its id may belong to another process
             execution.process = None
-        execution.returncode, execution.cpu, execution.memory = reap(process, seen)
+            execution.returncode, execution.cpu, execution.memory = reap(process, seen)
         return began
 
     # --- in the caller's thread -------------------------------------------------------------------------------------
