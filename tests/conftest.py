@@ -320,7 +320,7 @@ main()
 """
 
 
-class Kitchen:
+class ForkServer:
     """The process from which warm drivers are forked."""
 
     def __init__(self):
@@ -339,8 +339,8 @@ class Kitchen:
 
 
 @pytest.fixture(scope="session")
-def kitchen():
-    one = Kitchen()
+def fork_server():
+    one = ForkServer()
     yield one
     one.close()
 
@@ -348,9 +348,9 @@ def kitchen():
 class Driver:
     """A `studio` command that runs, in a session of its own, as one that was typed at a terminal has."""
 
-    def __init__(self, kitchen, arguments, streams, *, cold, env, before, dies):
+    def __init__(self, fork_server, arguments, streams, *, cold, env, before, dies):
         _, self.out_file, self.err_file = map(Path, streams)
-        self._kitchen = kitchen
+        self._fork_server = fork_server
         self.code = None
         if cold:
             with open(self.out_file, "ab") as out, open(self.err_file, "ab") as err:
@@ -366,7 +366,7 @@ class Driver:
         else:
             self._process = None
             about = {"arguments": arguments, "env": env, "cwd": os.getcwd()}
-            self.pid = kitchen.ask(about | {"streams": [*map(str, streams)], "before": before, "dies": dies})
+            self.pid = fork_server.ask(about | {"streams": [*map(str, streams)], "before": before, "dies": dies})
         # Readable when it has ended, so that nobody has to ask again and again.
         self._end = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
 
@@ -387,7 +387,7 @@ class Driver:
     @property
     def running(self):
         if self.code is None and self._has_ended(0.0):
-            self.code = self._kitchen.ask({"wait": self.pid}) if self._process is None else self._process.poll()
+            self.code = self._fork_server.ask({"wait": self.pid}) if self._process is None else self._process.poll()
             if self.code is not None and self._end is not None:
                 os.close(self._end)
                 self._end = None
@@ -441,7 +441,7 @@ def humble(driver, home):
 
 
 @pytest.fixture
-def driver(kitchen, home, workdir, tmp_path, nothing_stays):
+def driver(fork_server, home, workdir, tmp_path, nothing_stays):
     """`driver("run", "train.py")` starts a real driver. `cold`: by the installed command, which takes a second to import
     everything. The others are forked from a process that has done that: still processes of their own. These are for them:
 
@@ -455,7 +455,7 @@ def driver(kitchen, home, workdir, tmp_path, nothing_stays):
         log = tmp_path / f"driver-{len(started)}"
         whole = {**os.environ, **(env or {})}
         streams = streams or (os.devnull, f"{log}.out", f"{log}.err")
-        started.append(Driver(kitchen, list(arguments), streams, cold=cold, env=whole, before=before, dies=dies))
+        started.append(Driver(fork_server, list(arguments), streams, cold=cold, env=whole, before=before, dies=dies))
         return started[-1]
 
     yield start
