@@ -11,10 +11,6 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES = sed -u -n 's/^Collecting \([^<>=!~ ;(]*\).*/  \1/p; s/^Installing collected.*/  now unpacking/p'  # as they come
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-# An editable install has a finder that Python imports, with pathlib, re and more, at each start, so at that of each experiment
-# as well: 28 ms instead of 12. Here it is imported when something of Studio is.
-LAZY = s/^import \(__editable__.*_finder\); .*/import sys; sys.meta_path.append(type("Lazy", (), {"find_spec": staticmethod(lambda name, *more: __import__("\1")._EditableFinder.find_spec(name, *more) if name.split(".")[0] == "studio" else None)}))/
-
 .PHONY: setup ui demo test test-long test-frameworks lint bench-quality clean
 
 setup: $(VENV)/installed ui
@@ -24,7 +20,6 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV), in a minute or two:"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]' | $(PACKAGES)
-	@sed -i.eager '$(LAZY)' $(VENV)/lib/python3*/site-packages/__editable__.studio_search*.pth
 	touch $@
 
 # The library of the dashboard's charts, from the npm registry or the one that NPM_CONFIG_REGISTRY names. No Node is needed.

@@ -1,10 +1,8 @@
 """Commands that `make` runs and prints are those of the present command line."""
 
-import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,19 +28,3 @@ def test_the_demo_runs_and_names_commands_that_work(command, monkeypatch):
         assert (program, command(name, "--help").code) == ("studio", 0)
         known = command(name, "--help").out
         assert all(word.partition("=")[0] in known for word in rest if word.startswith("--"))
-
-
-def test_the_finder_of_an_editable_install_is_imported_when_studio_is(tmp_path):
-    """Not at each start of Python, which every experiment has."""
-    (expression,) = re.findall(r"^LAZY = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    line = "import __editable___x_finder; __editable___x_finder.install()\n"
-    lazy = subprocess.run(["sed", expression], input=line, capture_output=True, text=True, check=True).stdout
-    finder = (
-        "class _EditableFinder:\n    def find_spec(name, path=None, target=None):\n        print('asked for', name)\n"
-    )
-    (tmp_path / "__editable___x_finder.py").write_text(finder)
-    program = f"{lazy}\nsys.path.append({str(tmp_path)!r})\n"
-    for name in ("no_such_module", "studio"):
-        program += f"try:\n    import {name}\nexcept ImportError:\n    print({name!r}, '__editable___x_finder' in sys.modules)\n"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "no_such_module False\nasked for studio\nstudio True\n"
