@@ -352,7 +352,7 @@ def test_ctrl_c_waits_and_twice_ends_what_runs_on_workers(search, driver, worker
     one.signal(signal.SIGINT)
     assert one.wait() == 130, one.err
     assert [e.status for e in Project("p").experiments][:2] == ["stopped", "stopped"]
-    assert not any(map(alive, notes.processes()))
+    until(lambda: not any(map(alive, notes.processes())))  # a killed process takes a moment
     go()
     again = driver("resume", "p")
     assert again.wait() == 0, again.err
@@ -367,7 +367,7 @@ def test_stop_ends_a_search_and_what_runs_on_workers(search, worker, tree, notes
     assert command("stop", "p").code == 0
     assert one.wait() == 4, one.err
     assert [e.status for e in Project("p").experiments][:2] == ["stopped", "stopped"]
-    assert not any(map(alive, notes.processes()))
+    until(lambda: not any(map(alive, notes.processes())))  # a killed process takes a moment
 
 
 def test_when_the_folder_is_removed_everybody_says_so_and_ends(
@@ -384,7 +384,7 @@ def test_when_the_folder_is_removed_everybody_says_so_and_ends(
     assert first.wait() == 1
     assert "is the share mounted?" in first.err
     assert "Traceback" not in one.err + first.err
-    assert not any(map(alive, notes.processes()))
+    until(lambda: not any(map(alive, notes.processes())))  # a killed process takes a moment
     go()
     again = driver("resume", "p")
     until((share / ".studio-bucket").is_dir)

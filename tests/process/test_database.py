@@ -253,9 +253,28 @@ RESTORE = "studio doctor p --restore"
 PAGE = 4096
 
 
+TWO = """
+from studio import Optimizer
+
+
+class Two(Optimizer):
+    name = "two"
+
+    def __init__(self, space, *, seed):
+        self.space, self.asked = space, 0
+
+    def ask(self):
+        self.asked += 1
+        return self.space.suggestion([self.asked % 2])
+
+    def tell(self, suggestion, fitness):
+        pass
+"""
+
+
 @pytest.fixture(scope="session")
 def large(tmp_path_factory):
-    """Where a project of 150 experiments is kept: of two values, so that all but two are answered from the record."""
+    """Where a project of 150 experiments is kept, whose optimizer knows two values: the others are answered from the record."""
     return tmp_path_factory.mktemp("large")
 
 
@@ -263,7 +282,16 @@ def large(tmp_path_factory):
 def many(large, script, command, home, workdir, listed):
     """A project `p` whose database has dozens of pages; what `runs list --json` prints of it."""
     script("train.py", "lr = 1\nprint('fitness:', lr)\n")
-    search = ("run", "--project=p", "--optimizer=random", "--seed=1", "--quiet", "--hp=lr=1,2", "--max-experiments=150")
+    (large / "two.py").write_text(TWO)
+    search = (
+        "run",
+        "--project=p",
+        f"--optimizer={large / 'two.py'}",
+        "--seed=1",
+        "--quiet",
+        "--hp=lr=1:2",
+        "--max-experiments=150",
+    )
     if not (large / "projects").exists():
         assert command(*search, "train.py").code == 0
         (large / "list.json").write_text(listed())
