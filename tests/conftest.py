@@ -68,8 +68,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the workers of `-n auto`: two a CPU, as most tests wait for processes that they started."""
-    return 2 * (os.cpu_count() or 1)
+    """Return the workers of `-n auto`: three a CPU, as most tests wait for processes that they started."""
+    return 3 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
