@@ -49,7 +49,8 @@ class TestRay(BackendContract):
     patience = 60.0
 
     @pytest.fixture(autouse=True, scope="class")
-    def _cluster(self):
+    @classmethod
+    def _cluster(cls):
         """Start a cluster for all tests: a backend uses the one of its program."""
         ray = pytest.importorskip("ray")
         ray.init(num_cpus=3, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import warnings
@@ -155,7 +156,11 @@ print([experiment.values for experiment in found.experiments])
 """
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in "12"
     }
