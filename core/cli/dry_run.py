@@ -13,8 +13,7 @@ from studio.host import Host, backend_fields, plugin_call
 from studio.project.source import SourceFiles
 from studio.search.observer import Observer
 from studio.search.plan import Plan
-from studio.search.run import make_backend, plan_new_project
-from studio.search.search import Search
+from studio.search.run import make_backend, make_search, plan_new_project
 from studio.settings import command_line, make_settings
 from studio.space import Suggestion
 from studio.text import clean
@@ -26,16 +25,7 @@ def show(
     script: str, arguments: Sequence[str], given: dict[str, Any], project: str | None, host: Host, *, as_json: bool
 ) -> int:
     plan, snapshot = plan_new_project(make_settings(script, arguments, **given), project, host)
-    search = Search(
-        plan.space,
-        optimizer=plan.optimizer,
-        options=plan.settings.options,
-        seed=plan.settings.seed,
-        max_experiments=plan.max_experiments,
-        host=host,
-        start_from=plan.starts,
-        learn_from=plan.known,
-    )
+    search = make_search(plan, host)
     suggestions: list[Suggestion] = []
     while len(suggestions) < SHOWN and (suggestion := search.ask()) is not None:
         suggestions.append(suggestion)

@@ -119,9 +119,9 @@ class DuplicateValues:
                 self._outside.add(name)
 
     @property
-    def within(self) -> int:
-        """Number of sets of values that lie in the ranges."""
-        return len(self._first) - len(self._outside & self._first.keys())
+    def all_tried(self) -> bool:
+        """Return whether all values in the ranges were tried; never for a range of real numbers."""
+        return len(self._first) - len(self._outside & self._first.keys()) >= self._space.combinations
 
     def original(self, suggestion: Suggestion) -> int | None:
         """Return the number of another experiment with these values; None if there is none."""
@@ -317,11 +317,9 @@ class Driver:
                 self._repeats.wait(known, suggestion)
             else:
                 ended.append(self._answer_from_record(suggestion, known))
-            if self._repeats.within >= self.search.space.combinations:
+            if self._repeats.all_tried:
                 break
-        if self._answers_in_a_row and self._repeats.within >= self.search.space.combinations:
-            self._end("exhausted", 0)
-        if self._answers_in_a_row >= EXHAUSTED:
+        if self._answers_in_a_row >= (1 if self._repeats.all_tried else EXHAUSTED):
             self._end("exhausted", 0)
         return None
 

@@ -253,9 +253,10 @@ def _check_literals(plan: Plan) -> None:
             raise BadInput(f"hyperparameter {text}: {place} takes whole numbers; write {flags}")
         if isinstance(parameter, Choice | Constant):
             for value in parameter.values if isinstance(parameter, Choice) else [parameter.value]:
-                if place is not None:
-                    place.check(value)
-                if not isinstance(value, int | float):
+                if isinstance(value, int | float):
+                    if place is not None:
+                        place.check(value)
+                else:  # checks it as well
                     plan.substitution.changes({**values, parameter.name: value})
 
 

@@ -70,8 +70,7 @@ def resume(
 
 
 def _check_budget(store: Store, limit: int | str | None) -> None:
-    finished = summarize(store.folder).finished
-    if limit is not None and int(limit) < finished:
+    if limit is not None and int(limit) < (finished := summarize(store.folder).finished):
         raise BadInput(f"--max-experiments {limit}: {finished} are finished already; give more, or leave it out")
 
 

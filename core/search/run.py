@@ -118,6 +118,22 @@ def plan_new_project(
 # --- carrying it out --------------------------------------------------------------------------------------------------
 
 
+def make_search(plan: Plan, host: Host, journal: Store | None = None, *, accept_changes: bool = False) -> Search:
+    """Return the search of `plan`, new or resumed by its journal; without one nothing is written."""
+    return Search(
+        plan.space,
+        optimizer=plan.optimizer,
+        seed=plan.settings.seed,
+        options=plan.settings.options,
+        max_experiments=plan.max_experiments,
+        host=host,
+        journal=journal,
+        accept_changes=accept_changes,
+        start_from=plan.starts,
+        learn_from=plan.known,
+    )
+
+
 def make_backend(plan: Plan, host: Host, observer: Observer) -> Backend:
     """Return the backend of a session; the instance that gives the estimate also runs the experiments."""
     settings = replace(plan.settings, num_workers=plan.slots)
@@ -156,18 +172,7 @@ def run_plan(
     """Run the search of `plan` on `backend` to its end, whose record is `store`; a `new` one that cannot begin leaves nothing."""
     try:
         try:
-            search = Search(
-                plan.space,
-                optimizer=plan.optimizer,
-                seed=plan.settings.seed,
-                options=plan.settings.options,
-                max_experiments=plan.max_experiments,
-                host=host,
-                journal=store,
-                accept_changes=accept_changes,
-                start_from=plan.starts,
-                learn_from=plan.known,
-            )
+            search = make_search(plan, host, store, accept_changes=accept_changes)
             for notice in [*plan.notices, *map(str, host.problems)]:
                 observer.notice(notice)
             if plan.settings.seed is None and not plan.optimizer.grid:
