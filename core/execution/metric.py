@@ -25,6 +25,7 @@ _LARGE = re.compile(
     r"|ssim|ndcg|mrr|fitness|top\d|win|success|sharpe|likelihood|elbo|hits?|correlation|kappa|mcc|specificity|sensitivity)s?"
 )
 _OFFER = re.compile(r"""'--metric=(?:[^']|'"'"')+'|--metric=[^\s,;?']+""")
+_SEEN = re.compile(r"\bseen(?: elsewhere)?: (.+)")
 _NO_RESULT = re.compile(
     r"(?i)(?:epochs?|steps?|iter\w*|batch\w*|lr|learning|time|seconds?|sec|ms|eta|elapsed|seed|version|num|params?|tokens?|tok"
     r"|memory|mem|gpu|cuda|cpu|samples?|size|hours?|minutes?|runtime|global|flos|py|fps|norm|std|width|height|port|pid|rank)"
@@ -197,10 +198,18 @@ def _meant(metric: Metric, names: Iterable[str]) -> str:
     return f"did you mean {shlex.quote(f'--metric={ends[close[0]]}{mode}')}? " if close else ""
 
 
+def names_others(reason: str) -> bool:
+    """Return whether the reason of a run without its metric names others that it had."""
+    return _SEEN.search(reason) is not None
+
+
 def metric_to_take(reason: str) -> str:
-    """Return the metric of the first option that the reason of a run without a fitness offers; empty if it offers none."""
-    offer = _OFFER.search(reason)
-    return shlex.split(offer[0])[0].removeprefix("--metric=") if offer else ""
+    """Return the metric of the first option that the reason of a run without a fitness offers, else the likeliest result of
+    those that it names; empty if there is none."""
+    offer, seen = _OFFER.search(reason), _SEEN.search(reason)
+    results = sorted((name for name in seen[1].split(", ") if likely_mode(name)), key=result_rank) if seen else []
+    option = offer[0] if offer else Seen(results[0], "", None, likely_mode(results[0])).option if results else ""
+    return "".join(shlex.split(option)).removeprefix("--metric=")
 
 
 def _close_first(names: Iterable[str], name: str) -> list[str]:

@@ -256,9 +256,10 @@ class Driver:
         metric = metric_to_take(self._without_metric)
         if not metric:
             return f"let the script print its metric, then: {resume} --accept-changes; or name another: studio run --metric=NAME"
+        further = "" if self.plan.optimizer.needs_fitness else f"; or go on with the next values: {resume}"
         settings = replace(self.plan.settings, metric=metric, direction=None)
         words = command_line(settings, backend_fields(self.plan.backend))
-        return f"search by a metric that it has: {shlex.join(words)}"
+        return f"search by a metric that it has: {shlex.join(words)}{further}"
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter, deque
 from pathlib import Path
 
+from studio.execution.metric import names_others
 from studio.experiment import Experiment
 
 FIRST = 5  # failures in a row before any experiment completed
@@ -42,14 +43,16 @@ class FailureWatch:
     def add(self, experiment: Experiment, *, without_metric: bool = False) -> str:
         """Take an ended experiment into account; return a message if the search should give up, else an empty text.
 
-        `without_metric`: its exit code was 0, but it had no value of the metric at all.
+        `without_metric`: its exit code was 0, but it had no value of the metric at all. One that had others does not have
+        it with other values either: its name is misspelt.
         """
         if experiment.status == "completed":
             self.any_completed = True
             self._reasons.clear()
         elif experiment.status == "failed":
             self._reasons.append(experiment.reason)
-            if without_metric and self._learns and not self.any_completed:
+            learns_nothing = without_metric and not self.any_completed
+            if learns_nothing and (self._learns or names_others(experiment.reason)):
                 return f"giving up: experiment {experiment.number} succeeded but has no metric: {experiment.reason}"
         missing = not self.any_completed and len(self._reasons) > 1 and _MISSING.search(experiment.reason)
         if missing and len({*self._reasons}) == 1:
@@ -57,4 +60,4 @@ class FailureWatch:
         if len(self._reasons) < (IN_A_ROW if self.any_completed else FIRST):
             return ""
         reason, often = Counter(self._reasons).most_common(1)[0]
-        return f"giving up: {len(self._reasons)} experiments failed in a row, {often} of them with: {reason}"
+        return f"giving up: {len(self._reasons)} experiments failed in a row, {often} of them for the same reason: {reason}"

@@ -26,8 +26,11 @@ def make_observer(*, quiet: bool, verbose: bool) -> Observer:
 
 
 class PlainLines(Observer):
+    _reason = ""  # of the last experiment, which a notice behind its line need not repeat
+
     def notice(self, text: str) -> None:
-        self._say(f"studio: {clean(text)}")
+        shortened = text.removesuffix(f": {self._reason}") if self._reason else text
+        self._say(f"studio: {clean(shortened)}")
 
     def begun(self, project: str, progress: Progress) -> None:
         planned = _planned(_total(progress))
@@ -36,6 +39,7 @@ class PlainLines(Observer):
         )
 
     def finished(self, experiment: Experiment, progress: Progress) -> None:
+        self._reason = experiment.reason
         self._say(_line(experiment, progress))
 
     def _say(self, text: str) -> None:

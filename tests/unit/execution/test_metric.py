@@ -1,6 +1,8 @@
-"""What a run printed, ranked: which metric an inspection proposes."""
+"""What a run printed, ranked: which metric an inspection proposes, and a search that had none of its own."""
 
-from studio.execution.metric import result_rank
+import pytest
+
+from studio.execution.metric import metric_to_take, result_rank
 
 
 def test_results_on_held_out_data_come_first_in_any_spelling() -> None:
@@ -14,3 +16,18 @@ def test_results_on_held_out_data_come_first_in_any_spelling() -> None:
         "train_loss",
         "lr",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "metric"),
+    [
+        ("metric 'val_los' never came; did you mean --metric=val_loss:min? seen: accuracy, val_loss", "val_loss:min"),
+        ("metric 'foo' never came; seen: lr, train_loss, val_loss", "val_loss:min"),
+        ("metric 'foo' never came; seen: fitness", "printed:fitness:max"),
+        ("metric 'foo' never came; seen: lr, steps", ""),
+        ("metric 'foo' never came; seen elsewhere: my acc 1 (printed lines): '--metric=my acc:max'", "my acc:max"),
+        ("metric 'foo' never came; no metric was logged", ""),
+    ],
+)
+def test_the_metric_to_take_instead_is_offered_meant_or_the_likeliest_result(reason: str, metric: str) -> None:
+    assert metric_to_take(reason) == metric

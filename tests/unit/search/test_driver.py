@@ -330,7 +330,10 @@ def test_five_failures_and_nothing_else_end_the_search(lab: Lab) -> None:
     assert statuses(project)[:5] == ["failed"] * 5
     assert Counter(statuses(project))["failed"] <= 6
     assert project.state == "failures"
-    assert "giving up: 5 experiments failed in a row, 5 of them with: exit code 1: no data" in lab.watcher.notices
+    assert (
+        "giving up: 5 experiments failed in a row, 5 of them for the same reason: exit code 1: no data"
+        in lab.watcher.notices
+    )
 
 
 def test_nothing_is_started_once_the_search_is_given_up(lab: Lab) -> None:

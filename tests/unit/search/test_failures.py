@@ -158,17 +158,42 @@ def watch(*statuses):
 def test_the_first_ones_all_fail():
     said = watch(*["exit code 1: no data"] * FIRST)
     assert said[:-1] == [""] * (FIRST - 1)
-    assert said[-1] == "giving up: 5 experiments failed in a row, 5 of them with: exit code 1: no data"
+    assert said[-1] == "giving up: 5 experiments failed in a row, 5 of them for the same reason: exit code 1: no data"
 
 
 def test_of_several_reasons_the_most_common_is_said():
-    assert watch("a", "b", "b", "c", "b")[-1].endswith("5 experiments failed in a row, 3 of them with: b")
+    assert watch("a", "b", "b", "c", "b")[-1].endswith(
+        "5 experiments failed in a row, 3 of them for the same reason: b"
+    )
 
 
 def test_once_one_completed_it_takes_more():
     said = watch("completed", *["a"] * IN_A_ROW)
     assert said[:-1] == [""] * IN_A_ROW
     assert said[-1].startswith(f"giving up: {IN_A_ROW} experiments failed")
+
+
+@pytest.mark.parametrize(
+    ("reason", "learns", "ends"),
+    [
+        ("metric 'acuracy' never came; did you mean --metric=accuracy? seen: accuracy", False, True),
+        ("metric 'foo' never came; seen elsewhere: loss 0.5 (printed lines): --metric=loss:min", False, True),
+        ("metric 'foo' never came; no metric was logged", False, False),
+        ("metric 'foo' never came; no metric was logged", True, True),
+    ],
+)
+def test_the_first_success_without_the_metric_but_with_others_ends_it(reason, learns, ends):
+    one = FailureWatch(learns=learns)
+    crashed = Experiment("p", 1, "failed", {}, reason="exit code 1")
+    assert one.add(crashed) == ""
+    said = one.add(failed(reason), without_metric=True)
+    assert said == (f"giving up: experiment 1 succeeded but has no metric: {reason}" if ends else "")
+
+
+def test_a_metric_that_came_before_may_be_missing_later():
+    one = FailureWatch(learns=False)
+    one.add(Experiment("p", 1, "completed", {}))
+    assert one.add(failed("metric 'foo' never came; seen: loss"), without_metric=True) == ""
 
 
 def test_a_completed_one_in_between_begins_the_count_anew():

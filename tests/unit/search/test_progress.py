@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import studio
-from studio.experiment import Metric
+from studio.experiment import Experiment, Metric
 from studio.search.observer import Observer, Progress
 from studio.search.progress import LivePanel, Notebook, PlainLines, _status_line, watching
 
@@ -49,6 +49,17 @@ def test_a_notebook_shows_one_output_that_is_written_anew(notebook, home, script
     assert "p: 3 of 3 finished · 1 failed" in last
     assert "best  #3  fitness 3  x=3" in last
     assert "&lt;no&gt; luck" in last
+
+
+def test_a_notice_does_not_repeat_the_reason_of_the_line_before_it(capsys):
+    lines, reason = PlainLines(), "exit code 1: no data"
+    lines.finished(Experiment("p", 1, "failed", {"lr": 1}, reason=reason), Progress(Metric("loss")))
+    lines.notice(f"giving up: nothing works: {reason}")
+    lines.notice("giving up: nothing works: exit code 2")
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "studio: giving up: nothing works",
+        "studio: giving up: nothing works: exit code 2",
+    ]
 
 
 def test_without_progress_nothing_is_shown(notebook, home, script):
