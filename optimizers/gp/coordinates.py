@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from studio.space import Array, Choice, Floats, Integer, Parameter, Space
 
 MOST_LEVELS = 20_000  # whole numbers with more values are continuous in the model
-HALF_BOX = (
-    0.5  # distance from the best point within which an unconstrained coordinate is searched, in widths of its range
-)
+# Distance from the best point within which an unconstrained coordinate is searched, in widths of its range.
+HALF_BOX = 0.5
 ROUNDING = 7  # decimals of a continuous coordinate, so that rounding errors do not change a replay
+EXACT = 12  # decimals of the position of a value
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class Axis:
     nominal   values without order: two values are equal or different, and nothing else
     free      unconstrained: may leave [0, 1]
     size      whole numbers: more of something, which may need more memory and time
+    whole     whole numbers that are too many for levels: continuous, and each position is the centre of a value
     """
 
     levels: Floats | None = None
@@ -40,6 +41,7 @@ class Axis:
     nominal: bool = False
     free: bool = False
     size: bool = False
+    whole: Integer | None = None
 
     @property
     def choice(self) -> bool:
@@ -86,12 +88,14 @@ class Coordinates:
         return u
 
     def snap(self, X: Floats) -> Floats:
-        """Return the nearest valid positions, shape (n, d): within the range, discrete ones on a level."""
+        """Return the nearest valid positions, shape (n, d): within the range, discrete ones on a level, whole numbers on a value."""
         X = np.asarray(np.round(np.where(self.free, X, np.clip(X, 0.0, 1.0)), ROUNDING), dtype=float)
         for i, axis in enumerate(self.axes):
             if axis.levels is not None:
                 middles = (axis.levels[1:] + axis.levels[:-1]) / 2
                 X[:, i] = axis.levels[np.searchsorted(middles, X[:, i])]
+            elif axis.whole is not None:
+                X[:, i] = centres(axis.whole, axis.whole.decode(X[:, i]))
         return X
 
     def spread(self, U: Floats) -> Floats:
@@ -135,29 +139,49 @@ def axes_of(parameter: Parameter) -> list[Axis]:
     if isinstance(parameter, Integer) and not parameter.unconstrained:
         low, high = int(parameter.low), int(parameter.high)
         if high - low < MOST_LEVELS:
-            levels: Floats = np.round(parameter.encode(np.arange(low, high + 1)), 12)
-            return [Axis(levels, size=True)]
-    whole = isinstance(parameter, Integer)
-    return [Axis(free=parameter.unconstrained, size=whole)] * parameter.dimensions
+            return [Axis(centres(parameter, np.arange(low, high + 1)), size=True)]
+    if isinstance(parameter, Integer):
+        return [Axis(free=parameter.unconstrained, size=True, whole=parameter)]
+    return [Axis(free=parameter.unconstrained)] * parameter.dimensions
+
+
+def centres(parameter: Integer, values: NDArray[Any]) -> Floats:
+    """Return the positions of whole numbers, shape (n,)."""
+    return np.round(parameter.encode(values), EXACT)
 
 
 def choice_axis(values: tuple[Any, ...]) -> Axis:
-    """Return the axis of a choice. Numbers are ordered, on the scale with the most even gaps; other values have no order."""
+    """Return the axis of a choice. Numbers are ordered, on the scale with the most even gaps; other values
+    have no order, nor have numbers that are too far apart for one scale."""
     count = len(values)
     cells = (np.arange(count) + 0.5) / count
-    numbers = [value for value in values if type(value) in (int, float) and math.isfinite(value)]
-    if count < 3 or len(set(map(float, numbers))) < count:
+    numbers = as_floats(values)
+    if count < 3 or numbers is None:
         return Axis(cells, nominal=True)
-    order = np.argsort(np.array(values, dtype=float))
-    scales = [np.array(values, dtype=float)[order]]
+    order = np.argsort(numbers)
+    scales = [np.array(numbers)[order]]
     if scales[0][0] > 0:
         scales.append(np.log(scales[0]))
     even = min(scales, key=unevenness)
-    share = (even - even[0]) / (even[-1] - even[0])
-    whole = all(type(value) is int for value in values)
-    return Axis(cells[0] + share * (cells[-1] - cells[0]), cells[order], size=whole)
+    levels = cells[0] + (even - even[0]) / (even[-1] - even[0]) * (cells[-1] - cells[0])
+    if np.diff(levels).min() < 2 * 10.0**-ROUNDING:  # `snap` could not tell them apart
+        return Axis(cells, nominal=True)
+    return Axis(levels, cells[order], size=all(type(value) is int for value in values))
+
+
+def as_floats(values: tuple[Any, ...]) -> list[float] | None:
+    """Return the values as floats, or None if not all are different numbers with finite differences."""
+    if not all(type(value) in (int, float) for value in values):
+        return None
+    try:
+        numbers = [float(value) for value in values]
+    except OverflowError:
+        return None
+    finite = all(map(math.isfinite, numbers)) and math.isfinite(max(numbers) - min(numbers))
+    return numbers if finite and len(set(numbers)) == len(numbers) else None
 
 
 def unevenness(positions: NDArray[np.float64]) -> float:
+    """Return the largest gap of ascending positions, in smallest gaps."""
     gaps = np.diff(positions)
     return float(gaps.max() / max(gaps.min(), 1e-300))

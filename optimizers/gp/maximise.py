@@ -77,6 +77,7 @@ class Maximiser:
         wide = self.coordinates.spread(U)
         free = self.coordinates.free
         wide[:, free] = low[free] + U[:, free] * (high - low)[free]
+        wide = self.coordinates.snap(wide)
         return np.vstack([wide, self.mutations(top[:1], NEAR // 2), self.mutations(top, NEAR // 2)])
 
     def mutations(self, parents: Floats, count: int) -> Floats:

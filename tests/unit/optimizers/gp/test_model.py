@@ -58,9 +58,38 @@ def test_a_list_of_numbers_has_distances(values, positions):
     assert [values[list(cells).index(u)] for u in axis.unit] == sorted(values)
 
 
-@pytest.mark.parametrize("values", [(True, False), ("a", "b", "c"), (1, "a", 2), (1, 1.0, 2), (1, None, 3)])
+@pytest.mark.parametrize(
+    "values",
+    [
+        *[(True, False), ("a", "b", "c"), (1, "a", 2), (1, 1.0, 2), (1, None, 3), (1.0, math.nan, 2.0)],
+        *[(1, 2, 10**400), (-1e308, 0.0, 1e308), (0.0, 1e-9, 1.0)],  # no scale has room for all of them
+    ],
+)
 def test_other_lists_have_no_order(values):
-    assert choice_axis(values).nominal
+    axis = choice_axis(values)
+    assert axis.nominal
+    assert len(set(np.round(axis.levels, 6))) == len(values)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        Integer("n", 1, 1_000_000, log=True),
+        Integer("n", -50_000, 50_000),
+        Integer("n", 1, 10**12, log=True),
+        Integer("n", 0, 10**12),
+        Integer("n", 0, 10, unconstrained=True),
+        Integer("n", 1, 10, log=True, unconstrained=True),
+    ],
+    ids=str,
+)
+def test_a_position_of_a_whole_number_has_a_value_of_its_own(parameter):
+    coordinates = Coordinates(Space([parameter]))
+    U = np.random.default_rng(1).random((4000, 1)) ** 3
+    U = 3.0 * U - 1.0 if parameter.unconstrained else U
+    X = coordinates.snap(np.vstack([U, U + 1e-6]))
+    assert np.array_equal(coordinates.snap(X), X)
+    assert len(np.unique(X)) == len(set(parameter.decode(X).ravel().tolist()))
 
 
 def test_points_go_there_and_back():

@@ -11,6 +11,7 @@ import pytest
 from studio.optimizers.auto import Auto
 from studio.optimizers.cma_es import CMAES
 from studio.optimizers.gp.optimizer import GaussianProcess, Stall
+from studio.optimizers.tpe import TPE
 from studio.space import Array, Choice, Constant, Integer, Real, Space
 
 PLANE = Space([Real("x", -1.0, 1.0), Real("y", -1.0, 1.0)])
@@ -56,6 +57,14 @@ def test_no_suggestion_comes_twice():
     told = search(GaussianProcess(space, seed=1), lambda values: float(values["a"]), 100)
     assert len(told) == 9 * 2 * 3
     assert len({str(suggestion.values) for _, suggestion in told}) == len(told)
+
+
+@pytest.mark.parametrize("kind", [GaussianProcess, TPE])
+@pytest.mark.parametrize("unconstrained", [False, True])
+def test_no_whole_number_of_a_million_comes_twice(kind, unconstrained):
+    space = Space([Integer("n", 1, 1_000_000, log=True, unconstrained=unconstrained)])
+    told = search(kind(space, seed=1), lambda values: -abs(math.log(values["n"] / 12_345)), 40)
+    assert len({suggestion.values["n"] for _, suggestion in told}) == 40
 
 
 def test_a_finite_space_ends():
