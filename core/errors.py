@@ -36,7 +36,11 @@ class BadInput(StudioError):
 
 
 class RangeError(BadInput):
-    pass
+    """`instead`: the range to write in its place, where it is one of the other grammar."""
+
+    def __init__(self, text: str, instead: str = ""):
+        super().__init__(text)
+        self.instead = instead
 
 
 class SubstitutionError(BadInput):

@@ -176,11 +176,12 @@ def _not_a_grid(given: RangeText) -> RangeError:
         return misread(given, USAGE, most=3)
     if asked.length or "a" in asked.flags:
         return given.error("an array hyperparameter needs an optimizer such as cma (`--optimizer=cma`), not a grid")
-    instead = given.write(_as_grid(asked))
+    grid = _as_grid(asked)
+    instead = given.write(grid)
     if asked.in_order[0] != asked.low:
         search = f"{given.name}={asked.high.text}:{asked.low.text}:{asked.flags}"
-        return given.error(f"the lower end comes first, as in {search}; write {instead} for a grid")
-    return given.error(f"that is a range for a search (`--optimizer=auto`); write {instead} for a grid")
+        return given.error(f"the lower end comes first, as in {search}; write {instead} for a grid", grid)
+    return given.error(f"that is a range for a search (`--optimizer=auto`); write {instead} for a grid", grid)
 
 
 def _as_grid(asked: OptimizerRange) -> str:

@@ -202,17 +202,19 @@ def _array_or_scalar(given: RangeText, asked: OptimizerRange) -> RangeError:
     grid = grid_range(given.text)
     scalar = _from_grid(grid) if grid else _mended(asked._replace(length=None, flags=asked.flags.replace("a", "")))
     if asked.length and grid and (not _is_length(asked.length) or asked.low.value > asked.high.value):
-        return given.error(f"{GRID_TEXT}; write {given.write(scalar)}")
+        return given.error(f"{GRID_TEXT}; write {given.write(scalar)}", scalar)
     problem = "a length needs flag a" if asked.length else "flag a needs a length"
     array = _mended(asked._replace(flags=asked.flags + "a"))
-    return given.error(f"{problem}; write {given.write(array)} for an array, or {given.write(scalar)} for one number")
+    text = f"{problem}; write {given.write(array)} for an array, or {given.write(scalar)} for one number"
+    return given.error(text, scalar if grid else "")
 
 
 def _not_a_range(given: RangeText) -> RangeError:
     grid = grid_range(given.text)
     if grid is None:
         return misread(given, USAGE, most=4)
-    return given.error(f"{GRID_TEXT}; write {given.write(_from_grid(grid))}")
+    span = _from_grid(grid)
+    return given.error(f"{GRID_TEXT}; write {given.write(span)}", span)
 
 
 def _from_grid(grid: GridRange) -> str:

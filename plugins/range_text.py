@@ -38,8 +38,8 @@ class RangeText(NamedTuple):
     def saying(self, message: str) -> str:
         return f"hyperparameter {_one_line(self.name)}={_one_line(self.text)}: {message}"
 
-    def error(self, problem: str) -> RangeError:
-        return RangeError(self.saying(problem))
+    def error(self, problem: str, instead: str = "") -> RangeError:
+        return RangeError(self.saying(problem), instead)
 
     def write(self, text: str) -> str:
         """Return the text to type instead."""

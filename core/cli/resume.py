@@ -10,7 +10,7 @@ import typer
 from studio.cli import names, options
 from studio.cli.usage import PlainUsage, consent, new_app, say
 from studio.errors import BadInput, StudioError
-from studio.host import Host, create_host
+from studio.host import Host, backend_fields, create_host
 from studio.options import Field
 from studio.settings import OPTIONS, RESUME_OPTIONS, SCRIPT, Settings, command_line, read_settings
 
@@ -46,14 +46,32 @@ def _instead(field: Field, args: Sequence[str]) -> str:
     try:
         named = next((word for word in rest if not word.startswith("-")), None)
         settings = Settings.from_dict(Project(names.project_of(named)).settings)
-        new = read_settings(OPTIONS, {field.keyword: field.is_switch or ([value] if field.is_repeatable else value)})
+        given = read_settings(OPTIONS, {field.keyword: field.is_switch or ([value] if field.is_repeatable else value)})
+        changed: dict[str, Any] = {
+            name: {**before, **after} if isinstance(before := getattr(settings, name), dict) else after
+            for name, after in given.items()
+        }
+        host = create_host()
+        new = _in_agreement(replace(settings, **changed), settings, host)
+        return shlex.join(command_line(new, backend_fields(host.backend(new.backend))))
     except StudioError:  # no such project, or a value that is none: the new search says so
         return f"studio run {args[at]} …"
-    changed: dict[str, Any] = {
-        name: {**before, **after} if isinstance(before := getattr(settings, name), dict) else after
-        for name, after in new.items()
-    }
-    return shlex.join(command_line(replace(settings, **changed)))
+
+
+def _in_agreement(new: Settings, old: Settings, host: Host) -> Settings:
+    """Return the settings `new`, which differ in one option from `old`, as their optimizer takes them."""
+    from studio.search.ranges import GRID, SEARCH, in_grammar, range_to_search
+
+    if new.optimizer == GRID == old.optimizer and (
+        range_to_search(new.ranges, host) or new.start_from or new.learn_from
+    ):
+        new = replace(new, optimizer=SEARCH)
+    before, after = host.optimizer(old.optimizer), host.optimizer(new.optimizer)
+    new = replace(new, ranges=in_grammar(new.ranges, host, grid=after.grid, was_grid=before.grid))
+    if after is before:
+        return new
+    start_from, learn_from = new.start_from if not after.grid else [], new.learn_from if after.takes_known else []
+    return replace(new, options={}, start_from=start_from, learn_from=learn_from)
 
 
 def app() -> typer.Typer:

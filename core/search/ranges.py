@@ -7,7 +7,7 @@ import numpy as np
 
 from studio.errors import BadInput, RangeError
 from studio.host import Host
-from studio.space import Choice, Constant, Parameter, Space
+from studio.space import Choice, Constant, Parameter, Real, Space
 from studio.text import parse_literal, split_items
 
 GRID, SEARCH = "grid", "auto"  # the default optimizers
@@ -26,6 +26,28 @@ def range_to_search(ranges: Mapping[str, Any], host: Host) -> str:
         ):
             return f"{name}={given}"
     return ""
+
+
+def in_grammar(ranges: Mapping[str, Any], host: Host, *, grid: bool, was_grid: bool) -> dict[str, Any]:
+    """Return `ranges` of a grid or of another optimizer, which `was_grid` says, as a grid or another optimizer takes them.
+
+    One that cannot be written so stays as it is.
+    """
+    return {
+        name: _in_grammar(name, given, host, grid, was_grid) if isinstance(given, str) else given
+        for name, given in ranges.items()
+    }
+
+
+def _in_grammar(name: str, text: str, host: Host, grid: bool, was_grid: bool) -> str:
+    try:
+        parameter = host.parse_range(name, text, grid=grid)
+    except RangeError as error:
+        return error.instead or text
+    if not grid and was_grid and type(parameter) is Real and _reads(name, text, host, grid=True):
+        values = host.parse_range(name, text, grid=True)  # `0:3`: whole numbers for a grid
+        return f"{text}:i" if isinstance(values, Choice) and isinstance(values.values[0], int) else text
+    return text
 
 
 def read_start(text: str, space: Space) -> dict[str, Any]:

@@ -82,6 +82,37 @@ def test_a_search_that_had_no_metric_names_the_search_that_has(script, command):
     assert unknown.err == "studio: No such option: --metrics; see studio resume --help\n"
 
 
+@pytest.mark.parametrize(
+    ("search", "change", "instead"),
+    [
+        (["--hp=lr=0.1:0.1:0.5", "--hp=n=0:3"], "--optimizer=cma", "lr=0.1:0.5 n=0:3:i --optimizer=cma"),
+        (["--hp=lr=0.1:l5:0.5", "--hp=n=1,2"], "--opt=auto", "lr=0.1:0.5:l n=1,2 --optimizer=auto"),
+        (["--hp=lr=0.1:0.1:0.5", "--hp=n=0:3"], "--hp=lr=0.1:1:l", "lr=0.1:1:l n=0:3:i --optimizer=auto"),
+        (["--hp=lr=0.1:0.1:0.5", "--hp=n=1,2"], "--hp=lr=1:2", "lr=1:2 n=1,2"),
+        (["--hp=lr=1:5", "--hp=n=1,2"], "--start-from=lr=3", "lr=1:5:i n=1,2 --optimizer=auto --start-from=lr=3"),
+        (
+            ["--opt=cma", "-Opopsize=6", "--start-from=lr=0.2", "--hp=lr=0.1:1:l", "--hp=n=0:3"],
+            "--optimizer=grid",
+            "lr=0.1:l5:1 n=0:3",
+        ),
+        (
+            ["--opt=cma", "-Opopsize=6", "--hp=lr=0.1:1:l", "--hp=n=0:3"],
+            "--opt=random",
+            "lr=0.1:1:l n=0:3 --optimizer=random",
+        ),
+        (["--opt=sobol", "--hp=lr=0.1:1:l", "--hp=n=0:3"], "--hp=lr=0:u5:9", "lr=0:9 n=0:3 --optimizer=sobol"),
+    ],
+)
+def test_the_command_for_another_search_is_one_that_works(script, command, search, change, instead):
+    script("train.py", "lr = 0.2\nn = 2\nprint('fitness:', lr * n)\n")
+    assert command("run", "--project=p", "--max-experiments=1", *search, "train.py").code == 0
+    refused = command("resume", "p", change).err
+    words = shlex.split(refused.partition("for another search: ")[2])
+    ours = instead.replace("lr=", "--hyperparam=lr=", 1).replace(" n=", " --hyperparam=n=").split()
+    assert words == ["studio", "run", *ours, "--max-experiments=1", "train.py"], refused
+    assert command(*words[1:-1], "--dry-run", "train.py").code == 0
+
+
 def test_a_script_that_goes_on_when_asked_for_help_is_ended_with_all_that_it_started(
     script, command, tmp_path, monkeypatch
 ):
