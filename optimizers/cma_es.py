@@ -121,10 +121,13 @@ class CMAES(Optimizer):
         self._failures = self._failures + 1 if fitness is None else 0
         if self._failures >= RARE * self._popsize:
             self._restart()
+            return
         if fitness is None and failure not in PLACED:
             return
-        # A retry told before the update replaces the failure; after the update it is one more result.
-        self._results[suggestion.number, point] = np.array(point), fitness
+        # A retry told before the update replaces the failure; after the update it is one more result. Results of an earlier
+        # search have no number, and several at one point are several.
+        known = suggestion.number is None and point not in self._drawn_from
+        self._results[object() if known else (suggestion.number, point)] = np.array(point), fitness
         if len(self._results) >= self._popsize:
             self._update()
 

@@ -1,6 +1,5 @@
 """Tree-structured Parzen estimator: search where good results are dense and others are not."""
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -29,24 +28,23 @@ class TPE(Learner):
 
     name: ClassVar[str] = "tpe"
     related: ClassVar[tuple[str, ...]] = ("bohb", "hyperopt", "optuna")
-    takes_known: ClassVar[bool] = True
 
     def tell(self, suggestion: Suggestion, fitness: float | None) -> None:
         self._take_in(suggestion, fitness)
 
     def _next(self) -> Floats:
-        costs = np.array([math.inf if one.cost is None else one.cost for one in self._results.values()])
-        known = np.isfinite(costs)
-        if self._count < self._design.size:
-            return np.asarray(self._design.points[self._count, 0])
-        if not known.any():
-            return self._coordinates.spread(self._rng.random((1, self._coordinates.dimensions)))[0]
-        X = np.array([one.x for one in self._results.values()])
-        pending = list(self._pending.values())
-        candidates = candidates_by_density(self._coordinates, X, costs, pending, self._rng)
-        seen = {x.tobytes() for x in (*X, *pending)}
-        new = [x for x in candidates if x.tobytes() not in seen]
-        return np.asarray(new[0] if new else candidates[0])
+        points = self._designed()
+        if points is None:
+            points = self._candidates()
+        new = points[self._new(points)]
+        return np.asarray(new[0] if len(new) else points[0])
+
+    def _candidates(self) -> Floats:
+        """Return points to suggest, shape (m, d), the best one first."""
+        X, y = self._points_and_costs()
+        if not np.isfinite(y).any():
+            return self._coordinates.spread(self._rng.random((1, self._coordinates.dimensions)))
+        return candidates_by_density(self._coordinates, X, y, list(self._pending.values()), self._rng)
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """`GaussianProcess`: Bayesian optimisation for tens to hundreds of experiments."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,12 +65,9 @@ class GaussianProcess(Learner):
         *("ax", "bayesian", "bayesian-optimization", "bayesopt", "bo"),
         *("botorch", "gaussian-process", "skopt", "smac"),
     )
-    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         super().__init__(space, seed=seed)
-        self._asked: set[bytes] = set()
-        self._foreign = 0  # points that were told and not asked for
         # Threads cost more than they save for matrices of this size, twenty times as much if scripts use all cores; and
         # with a fixed number of threads, sums are the same on replay.
         self._threads = one_thread()
@@ -83,25 +80,27 @@ class GaussianProcess(Learner):
         self._chance: Chance | None = None  # of success; None where nothing failed
         self._heard = False  # whether results came that the chance does not know
 
-    def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
-        x = self._take_in(suggestion, fitness, failure)
-        if key(x) not in self._asked:  # a point of an earlier optimizer, or the user's start
-            self._foreign += 1
-            self._note_asked(x)
-        self._learned, self._heard = None, True
+    def ask(self) -> Suggestion | None:
+        suggestion = super().ask()
+        self._note_end()
+        return suggestion
 
-    def _note_asked(self, x: Floats) -> None:
-        self._asked.add(key(x))
+    def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
+        self._take_in(suggestion, fitness, failure)
+        self._learned, self._heard = None, True
+        self._note_end()
+
+    def _note_end(self) -> None:
         if len(self._asked) == self._coordinates.size:
             self.done, self.done_reason = True, f"all {len(self._asked)} combinations of values were suggested"
 
     def recommend(self) -> Suggestion | None:
         """Return the best by the mean of a model of all results, fitted afresh, so that later suggestions do not change."""
-        known = {told: result for told, result in self._results.items() if result.cost is not None}
+        known = [result for result in self._results.values() if result.cost is not None]
         if len(known) < FEWEST_TO_RECOMMEND:
             return None
-        X = np.array([result.x for result in known.values()])
-        y = np.array([result.cost for result in known.values()], dtype=float)
+        X = np.array([result.x for result in known])
+        y = np.array([result.cost for result in known], dtype=float)
         kept = most_telling(y)
         with self._threads.limit(limits=1, user_api="blas"):
             model = Fit(self._coordinates).posterior(X[kept], y[kept], optimise=True)
@@ -109,22 +108,19 @@ class GaussianProcess(Learner):
         if not model.noisy:
             return None
         for i in kept[np.argsort(mean, kind="stable")]:
-            number, point = list(known)[i]
-            if number is not None:  # else it is an earlier search's
-                return replace(self._space.suggestion(point), number=number)
+            if known[i].suggestion.number is not None:  # else it is an earlier search's
+                return known[i].suggestion
         return None
 
     def _next(self) -> Floats:
         with self._threads.limit(limits=1, user_api="blas"):
-            x = self._best_guess()
-        self._note_asked(x)
-        return x
+            return self._best_guess()
 
     def _best_guess(self) -> Floats:
         if self._heard:
             self._chance, self._heard = self._chance_of_success(), False
-        if self._count < self._design.size and self._foreign < self._design.size:
-            return self._likely(self._design.points[self._count])
+        if (points := self._designed()) is not None:
+            return self._likely(points)
         if self._learned is None:
             self._learned = self._learn()
         if self._learned is None:
@@ -183,9 +179,7 @@ class GaussianProcess(Learner):
 
     def _dense(self, best: Floats) -> Floats:
         """Return new points, shape (m, d), where good results are dense: another idea than the model's. `best`: shape (1, d)."""
-        results = self._results.values()
-        X = np.array([result.x for result in results])
-        y = np.array([math.inf if result.cost is None else result.cost for result in results])
+        X, y = self._points_and_costs()
         points = candidates_by_density(self._coordinates, X, y, list(self._pending.values()), self._rng)
         points = points[self._new(points)]
         if self._chance is None or not len(points):
@@ -204,10 +198,6 @@ class GaussianProcess(Learner):
                 X = np.array([result.x for result in counted])
                 chances.append(Success(self._coordinates, X, failed, depends=depends))
         return Product(chances) if chances else None
-
-    def _new(self, points: Floats) -> NDArray[np.bool_]:
-        """Return which of the points, shape (m, d), were not suggested yet."""
-        return np.array([point.tobytes() not in self._asked for point in points + 0.0], dtype=bool)
 
     def _unasked(self) -> Floats:
         """Return a point not suggested yet, shape (1, d); if sampling finds none, enumerate the space."""
@@ -236,11 +226,6 @@ def one_thread() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def key(x: Floats) -> bytes:
-    """Return a position as a key: positions are rounded, and -0 is 0."""
-    return (x + 0.0).tobytes()
 
 
 class Product:

@@ -210,6 +210,24 @@ def test_a_batch_of_failures_is_dropped(spy):
     assert minimise(optimizer, sphere, 400) < 1e-3
 
 
+def test_the_failure_before_a_restart_is_no_result_of_the_next_run(spy):
+    optimizer = CMAES(box(2), seed=1, popsize=3)
+    for _ in range(30):
+        optimizer.tell(optimizer.ask(), None, failure="memory")
+    assert len(spy.popsizes) == 2
+    for fitness in [1.0, 2.0, 3.0]:
+        optimizer.tell(optimizer.ask(), fitness)
+    assert [values for _, values, _ in spy.updates] == [[-1.0, -2.0, -3.0]]
+
+
+def test_two_known_results_of_one_point_are_two(spy):
+    space = box(2)
+    optimizer, point = CMAES(space, seed=1, popsize=3), space.suggestion([0.3, 0.3])
+    for fitness in [1.0, 2.0, 3.0]:
+        optimizer.tell(point, fitness)
+    assert [values for _, values, _ in spy.updates] == [[-1.0, -2.0, -3.0]]
+
+
 def test_finds_the_best_beside_a_region_that_fails():
     optimizer = CMAES(box(3), seed=1)
     lowest = math.inf

@@ -183,6 +183,15 @@ def test_points_of_another_optimizer_are_taken():
     assert best(search(optimizer, valley, 12)) > -1e-3  # no design any more
 
 
+@pytest.mark.parametrize("kind", [GaussianProcess, TPE])
+def test_two_known_results_of_one_point_are_two_and_a_retry_is_none(kind):
+    optimizer, known = kind(PLANE, seed=1), PLANE.suggestion([0.3, 0.3])
+    own = optimizer.ask()
+    for suggestion, fitness in [(known, 1.0), (own, None), (own, 2.0), (known, 3.0), (replace(known, number=1), 4.0)]:
+        optimizer.tell(suggestion, fitness)
+    assert [result.cost for result in optimizer._results.values()] == [-1.0, -2.0, -3.0, -4.0]
+
+
 def test_auto_hands_over_to_cma(caplog):
     caplog.set_level("INFO")
     optimizer = Auto(PLANE, seed=1)
