@@ -27,7 +27,6 @@ class RandomSearch(Optimizer):
     name: ClassVar[str] = "random"
     related: ClassVar[tuple[str, ...]] = ("random-search", "randomized", "uniform")
     needs_fitness: ClassVar[bool] = False
-    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space

@@ -30,7 +30,6 @@ class Sobol(Optimizer):
     aliases: ClassVar[tuple[str, ...]] = ("quasi-random",)
     related: ClassVar[tuple[str, ...]] = ("halton", "latin-hypercube", "lhs", "qmc")
     needs_fitness: ClassVar[bool] = False
-    takes_known: ClassVar[bool] = True
 
     def __init__(self, space: Space, *, seed: int):
         self._space = space

@@ -170,7 +170,7 @@ def _choose_optimizer(settings: Settings, host: Host) -> tuple[Settings, type[Op
     optimizer = host.optimizer(settings.optimizer)
     if settings.start_from and optimizer.grid:
         raise BadInput("--start-from does not apply to a grid, which runs all of its values")
-    if settings.start_from and not optimizer.takes_known:
+    if settings.start_from and optimizer.needs_fitness and not optimizer.takes_known:
         notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
     if searched:
         notices.append(f"optimizer {SEARCH}, because {searched} is not a grid; choose another with --optimizer")
@@ -216,7 +216,7 @@ def learn_from_others(plan: Plan) -> None:
     if not plan.settings.learn_from:
         return
     if not plan.optimizer.takes_known:
-        raise BadInput(f"--learn-from: {plan.optimizer.name} learns from what it asked for alone; take auto")
+        raise BadInput(f"--learn-from: {plan.optimizer.name} takes no results of other searches; type --optimizer=auto")
     own = plan.space.values(np.full(plan.space.dimensions, 0.5))
     with contextlib.suppress(BadInput):  # outside of the ranges
         own = own_values(plan.substitution.places, plan.space)[0] or own

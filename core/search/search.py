@@ -423,9 +423,8 @@ class Search:
     def _settle_learned(self, given: Sequence[tuple[Mapping[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
         """Fix the knowledge of the earlier search as it was when this one began."""
         if given and not self.optimizer_class.takes_known:
-            raise BadInput(
-                f"{self.optimizer_class.name} learns from what it asked for alone; take auto to learn from more"
-            )
+            name = self.optimizer_class.name
+            raise BadInput(f"learn_from: {name} takes no results of other searches; take optimizer='auto'")
         known = [({name: plain(value) for name, value in values.items()}, fitness) for values, fitness in given]
         if self._journal is None:
             return known

@@ -191,9 +191,14 @@ def test_an_optimizer_of_its_own_points_hears_of_its_own_alone(home, script):
     assert Project("p").best.number == 3
 
 
-def test_starts_are_run_as_they_were_given():
-    search = Search({"lr": "1e-5:0.1:l", "n": "1:8:i"}, optimizer="random", start_from=[{"lr": 0.003, "n": 3.0}])
+@pytest.mark.parametrize("optimizer", ["random", "sobol"])
+def test_starts_are_run_as_they_were_given(optimizer):
+    search = Search({"lr": "1e-5:0.1:l", "n": "1:8:i"}, optimizer=optimizer, start_from=[{"lr": 0.003, "n": 3.0}])
     assert search.ask().values == {"lr": 0.003, "n": 3}
+    search.tell(1, 0.5)
+    assert search.ask().values["lr"] != 0.003
+    with pytest.raises(BadInput, match=f"learn_from: {optimizer} takes no results of other searches; take optimizer="):
+        Search({"lr": "0:1"}, optimizer=optimizer, learn_from=[({"lr": 0.1}, 1.0)])
 
 
 def experiment(number, values, value):
@@ -250,7 +255,11 @@ def test_a_search_goes_on_from_an_earlier_one(earlier, capsys):
         ({"learn_from": "earlier", "metric": "loss:min"}, "it maximises fitness, this search minimises loss"),
         (
             {"learn_from": "earlier", "optimizer": "grid", "hyperparams": {"lr": "1,2"}},
-            "grid learns from what it asked for alone",
+            "--learn-from: grid takes no results of other searches; type --optimizer=auto",
+        ),
+        *(
+            ({"learn_from": "earlier", "optimizer": name}, f"--learn-from: {name} takes no results of other searches")
+            for name in ("random", "sobol")
         ),
         ({"learn_from": "earlier", "hyperparams": {"depth": "1:4:i"}}, "it searched lr, width, this search depth"),
         ({"learn_from": "earlier", "hyperparams": {"lr": "5:9"}}, "all of its results lie outside"),
