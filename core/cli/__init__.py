@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from studio.cli.streams import settle_streams
-from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted
+from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted, were_heard
 
 if TYPE_CHECKING:  # imports before `main` hears of Ctrl-C are few
     from studio.entry_points import EntryPoint
@@ -69,6 +69,10 @@ ELSEWHERE = {  # names used by other tools
     "remove": "rm PROJECT",
     "dashboard": "ui",
 }
+# What Ctrl-C before a search's first experiment has left. A search that runs ends by `Interrupted` instead.
+_NOTHING = "interrupted before the search began: nothing was started"
+_AGAIN = "interrupted before the search went on: nothing was started; the same command goes on with it"
+INTERRUPTED = {"run": _NOTHING, "confirm": _NOTHING, "inspect": "interrupted", "resume": _AGAIN, "retry": _AGAIN}
 
 
 def main() -> None:
@@ -77,9 +81,15 @@ def main() -> None:
     settle_streams()
     try:
         code = _guarded()
+    except KeyboardInterrupt:  # another one while the first was dealt with
+        code = 130
     finally:  # Ctrl-C now would print a traceback while the interpreter waits for threads
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(130 if was_interrupted() else code)
+    if was_interrupted():
+        code = 130
+        if not were_heard() and sys.argv[1:2] and sys.argv[1] in INTERRUPTED:
+            sys.stderr.write(f"studio: {INTERRUPTED[sys.argv[1]]}\n")
+    sys.exit(code)
 
 
 def _guarded() -> int:
@@ -98,7 +108,6 @@ def _guarded() -> int:
         _complain(str(error), error.lines)
         return error.exit_code
     except KeyboardInterrupt:
-        _say_nothing_began()
         return 130
     except BrokenPipeError:  # `studio runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -109,7 +118,6 @@ def _guarded() -> int:
         return 0  # the command-line library replaces stdout, and exits with 1, if a pipe breaks
     except Exception as error:
         if was_interrupted():  # the interrupted code turned it into another error
-            _say_nothing_began()
             return 130
         # Usage errors of the command-line library, whose classes Typer does not export.
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -129,12 +137,6 @@ def _guarded() -> int:
             _complain("the working directory no longer exists; cd to one that does")
             return 2
         raise
-
-
-def _say_nothing_began() -> None:
-    """Say what a Ctrl-C before a search's first experiment has left. A search that runs ends by `Interrupted` instead."""
-    if sys.argv[1:2] == ["run"]:
-        sys.stderr.write("studio: interrupted before the search began\n")
 
 
 def _complain(text: str, lines: Sequence[str] = ()) -> None:

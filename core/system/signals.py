@@ -23,6 +23,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], Any]
 
 _interrupted = False  # whether Ctrl-C came since `remember_interrupts`
+_heard = False  # whether `Interrupts.heard` was entered since then
 
 
 def handle(numbers: Iterable[int], handler: Handler) -> dict[int, Any]:
@@ -36,8 +37,8 @@ def remember_interrupts() -> None:
     An exception that a signal raises in a finalizer, a callback of the garbage collector or a C extension that is being
     imported is dropped there, and the program continues.
     """
-    global _interrupted
-    _interrupted = False
+    global _interrupted, _heard
+    _interrupted = _heard = False
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
     signal.signal(signal.SIGINT, _interrupt)
@@ -53,6 +54,11 @@ def remember_interrupts() -> None:
 def was_interrupted() -> bool:
     """Return whether Ctrl-C came outside of `Interrupts.heard`."""
     return _interrupted
+
+
+def were_heard() -> bool:
+    """Return whether `Interrupts.heard` was entered: a search has begun."""
+    return _heard
 
 
 def check_interrupted() -> None:
@@ -75,10 +81,12 @@ class Interrupts:
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
         """Count signals inside the block. Only the main thread can do that; in other threads nothing changes."""
+        global _heard
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         check_interrupted()
+        _heard = True
         before = handle(ENDING, self._hear)
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # else the kernel discards the exit codes of scripts
             before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)

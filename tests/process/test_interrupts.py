@@ -25,6 +25,7 @@ print("fitness:", lr)
 PATIENT = "from studio.execution import runner; runner.GRACE = 60\n"
 IGNORES = "import signal; [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)]"
 HEARS = "import signal; signal.signal(signal.SIGUSR1, lambda *_: None)"
+NOTHING = "studio: interrupted before the search began: nothing was started\n"
 INTERRUPTED = "studio: interrupted; continue with: studio resume p\n"
 
 
@@ -233,7 +234,7 @@ def test_ctrl_c_that_a_library_swallows(driver, tree, script, notes, when):
     options = ("--project=p", "--optimizer=plain.py", "--hp=lr=1:2", "--max-experiments=4", "train.py")
     one = driver("run", *options, env={"WHEN": when})
     assert one.wait() == 130, one.err
-    assert one.err == ""
+    assert one.err == NOTHING
     assert notes.lines == []
 
 
@@ -264,7 +265,11 @@ MORE_MOMENTS = [
 )
 def test_ctrl_c_at_a_chosen_moment(driver, tree, home, moment):
     tree("train.py", SHORT)
-    check_ended(driver("run", *OPTIONS, dies=(*moment, "SIGINT")), driver, home)
+    one = driver("run", *OPTIONS, dies=(*moment, "SIGINT"))
+    check_ended(one, driver, home)
+    early = (":plan_new_project", ":copy_source", ":Store.set_meta")
+    begins = ("before", "studio.search.driver:Driver.run", 1)
+    assert (NOTHING in one.err) == (moment == begins or moment[1].endswith(early))
 
 
 def test_a_signal_to_the_drivers_process_group_fails_no_experiment_that_starts(driver, script, until):
