@@ -22,6 +22,7 @@ FAILURES: dict[Failure, str] = {
     "lost": "the machine or the worker that ran it is gone",
     "metric": "ended with exit code 0, without the metric that was asked for",
 }
+OF_THE_VALUES: tuple[Failure, ...] = ("memory", "timeout")  # failures that other values can avoid
 
 
 @dataclass(frozen=True)

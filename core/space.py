@@ -300,10 +300,11 @@ class Space:
         """The number of different values of all hyperparameters together; infinite for a range of real numbers."""
         counts = 1.0
         for parameter in self.parameters:
+            element, length = (parameter.element, parameter.length) if isinstance(parameter, Array) else (parameter, 1)
             if isinstance(parameter, Choice):
                 counts *= len(parameter.values)
-            elif isinstance(parameter, Integer) and not parameter.unconstrained:
-                counts *= parameter.high - parameter.low + 1
+            elif isinstance(element, Integer) and not element.unconstrained:
+                counts *= math.prod([element.high - element.low + 1.0] * length)
             elif not isinstance(parameter, Constant):
                 return math.inf
         return counts

@@ -9,20 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.errors import BadInput
+from studio.experiment import OF_THE_VALUES
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
+from studio.optimizers.gp.design import MOST_VALUES, each_value
 from studio.space import Array, Choice, Floats, Integer, Parameter, Space, Suggestion
 
-LARGEST_STD = 1 / 3  # of a bounded range: pycma's own default, unless sigma0 is larger
-SMALLEST_STEP = 0.2  # share of the width of a cell, for whole numbers and choices: Marty et al. 2024
-START, FEW = 0.25, 5  # standard deviation at the start, in that many dimensions or fewer
-MANY, DIAGONAL = 15, 10  # dimensions; updates that learn no dependencies there, times dimensions^2 / popsize
-SMALLER, DAMPING = 0.7, 0.5  # there: share of the usual population, and of the damping of the step size
+# Of a bounded range: pycma's own default, unless sigma0 is larger.
+LARGEST_STD = 1 / 3
+# Share of the width of a cell, for whole numbers and choices: Marty et al. 2024.
+SMALLEST_STEP = 0.2
+# Standard deviation at the start, in that many dimensions or fewer.
+START, FEW = 0.25, 5
+# From so many dimensions on: updates that learn no dependencies, times dimensions^2 / popsize ...
+MANY, DIAGONAL = 15, 10
+# ... and shares of the usual population, and of the damping of the step size.
+SMALLER, DAMPING = 0.7, 0.5
 RARE = 10  # populations of failures in a row before a restart
-MOST_VALUES = 32  # choices with more values are not covered by the first suggestions
 TOP_SHARE = 0.1  # share of known results whose spread the search starts with
 SMALLEST_START = 0.005  # least spread, as a share of each range
-PLACED = ("memory", "timeout")  # failures that depend on the point
 CONVERGED = ("tolfun", "tolfunhist", "tolfunrel", "tolx", "tolflatfitness")  # of pycma's reasons to stop
 HUGE = 1e300  # largest cost, so that differences of two are finite
 
@@ -122,7 +127,7 @@ class CMAES(Optimizer):
         if self._failures >= RARE * self._popsize:
             self._restart()
             return
-        if fitness is None and failure not in PLACED:
+        if fitness is None and failure not in OF_THE_VALUES:
             return
         # A retry told before the update replaces the failure; after the update it is one more result. Results of an earlier
         # search have no number, and several at one point are several.
@@ -232,8 +237,7 @@ def first_choices(space: Space, rng: np.random.Generator) -> list[Floats]:
         if not count:
             columns += [np.full(max(counts), np.nan)] * parameter.dimensions
             continue
-        rounds = [rng.permutation(count) for _ in range(-(-max(counts) // count))]
-        columns.append((np.concatenate(rounds)[: max(counts)] + 0.5) / count)
+        columns.append((each_value(count, max(counts), rng) + 0.5) / count)
     return list(np.array(columns).T) if any(counts) else []
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from studio.errors import BadInput
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
+from studio.optimizers.gp.density import quantile
+from studio.optimizers.gp.design import sequence
 from studio.optimizers.random_search import SPREAD
 from studio.space import Floats, Space, Suggestion
 
@@ -35,13 +37,10 @@ class Sobol(Optimizer):
         self._space = space
         self._unconstrained = space.unconstrained
         self._block: list[Floats] = []
-        from scipy.stats import qmc
-
-        if space.dimensions > qmc.Sobol.MAXDIM:
-            raise BadInput(
-                f"sobol: {space.dimensions} dimensions, and the sequence has {qmc.Sobol.MAXDIM}; take random"
-            )
-        self._sequence = qmc.Sobol(space.dimensions, seed=np.random.default_rng(seed))
+        try:
+            self._sequence = sequence(space.dimensions, np.random.default_rng(seed))
+        except ValueError as error:
+            raise BadInput(f"sobol: {space.dimensions} dimensions: {error} Take random") from None
 
     def ask(self) -> Suggestion:
         if not self._block:
@@ -55,9 +54,7 @@ class Sobol(Optimizer):
 
 def normal(point: Floats) -> Floats:
     """Return the point with the same quantiles in the distribution of unconstrained coordinates."""
-    from scipy.special import ndtri
-
-    return 0.5 + SPREAD * np.asarray(ndtri(np.clip(point, 1e-12, 1.0 - 1e-12)))
+    return 0.5 + SPREAD * quantile(point)
 
 
 @hookimpl

@@ -8,31 +8,20 @@ Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesi
 product with a probability is that of Gelbart et al. (2014), "Bayesian Optimization with Unknown Constraints", UAI.
 """
 
-from typing import Protocol
-
 import numpy as np
 
 from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.fit import Posterior
+from studio.optimizers.gp.success import Chance
 from studio.space import Floats
 
 LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
 TAIL, DEEP = -1.0, -1e3  # below these, h(z) is computed by the scaled complementary error function, and by pdf(z) / z^2
 
 
-class Chance(Protocol):
-    """A probability of success: its logarithm at points (m, d), and at one point with its gradient (d,). `frequent`: there
-    were more failures than a search should tolerate.
-    """
-
-    frequent: bool
-
-    def log(self, A: Floats) -> Floats: ...
-
-    def log_gradient(self, x: Floats) -> tuple[float, Floats]: ...
-
-
 class Acquisition:
+    """The score of points: expected improvement over the best of `model`, with a chance of success and a belief where given."""
+
     def __init__(self, model: Posterior, chance: Chance | None = None, belief: Belief | None = None):
         self.model, self.chance, self.belief = model, chance, belief
 

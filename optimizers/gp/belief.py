@@ -10,6 +10,7 @@ ICLR, equation 6. A wrong belief costs at most log(1 - SHARE) a coordinate, and 
 
 import numpy as np
 
+from studio.optimizers.gp.density import quantile
 from studio.space import Floats
 
 SPREAD, SHARE = 0.1, 0.8
@@ -17,11 +18,13 @@ WEIGHT = 10.0
 
 
 class Belief:
+    """A belief about the position of the optimum in some of the coordinates."""
+
     def __init__(self, b: Floats):
         self.b, self.counts = b, ~np.isnan(b)
 
     def log(self, A: Floats, n: int) -> Floats:
-        """Weighed logarithms, shape (m,), at the points `A`, shape (m, d)."""
+        """Return weighted logarithms, shape (m,), at the points `A`, shape (m, d)."""
         return np.asarray(WEIGHT / n * np.log(self._densities(A)).sum(1))
 
     def log_gradient(self, x: Floats, n: int) -> tuple[float, Floats]:
@@ -33,10 +36,8 @@ class Belief:
         return WEIGHT / n * float(np.log(density).sum()), WEIGHT / n * slope
 
     def draw(self, U: Floats) -> Floats:
-        """Points distributed as pi for uniform `U` in [0, 1], shape (..., d)."""
-        from scipy.special import ndtri
-
-        near = np.nan_to_num(self.b) + SPREAD * ndtri(np.clip(U / SHARE, 1e-9, 1.0 - 1e-9))
+        """Return points distributed as pi for uniform `U` in [0, 1], shape (..., d)."""
+        near = np.nan_to_num(self.b) + SPREAD * quantile(U / SHARE)
         anywhere = (U - SHARE) / (1.0 - SHARE)
         return np.where(self.counts, np.clip(np.where(SHARE > U, near, anywhere), 0.0, 1.0), U)
 

@@ -59,17 +59,11 @@ class Coordinates:
         self.sizes = np.array([axis.size for axis in self.axes], dtype=bool)
         self.believed = space.beliefs
         self.continuous = np.array([axis.levels is None for axis in self.axes], dtype=bool)
+        self.size = math.inf if self.continuous.any() else space.combinations  # number of points
         levels = [axis.levels if axis.nominal and axis.levels is not None else np.zeros(1) for axis in self.axes]
         self.owner = np.repeat(np.arange(self.dimensions), [len(each) for each in levels])
         self._level = np.concatenate(levels) if levels else np.empty(0)  # of each column that belongs to a choice
         self._hot = self.nominal[self.owner] if levels else np.empty(0, dtype=bool)
-
-    @property
-    def size(self) -> int | None:
-        """The number of points; None if infinite."""
-        if self.continuous.any():
-            return None
-        return math.prod(len(axis.levels) for axis in self.axes if axis.levels is not None)
 
     def encode(self, u: Any) -> Floats:
         """Return the position x, shape (d,), of the point `u`."""

@@ -91,6 +91,7 @@ class Density:
 
 
 def quantile(probability: Floats) -> Floats:
+    """Return the quantiles of the standard normal distribution, elementwise; finite also for 0 and 1."""
     from scipy.special import ndtri
 
     return np.asarray(ndtri(np.clip(probability, 1e-12, 1.0 - 1e-12)))

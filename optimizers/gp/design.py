@@ -3,16 +3,18 @@
 A scrambled Sobol sequence: Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points", Journal of Complexity 14.
 """
 
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.coordinates import Coordinates
 from studio.space import Floats
 
 SMALLEST, LARGEST = 8, 20
-MOST_VALUES = 32  # choices with more values are not covered before the model starts
+MOST_VALUES = 32  # choices with more values are not covered by the first suggestions
 SPARE = 64  # points among which the one least likely to fail may be taken
 
 
@@ -31,7 +33,8 @@ class Design:
         self.size = max(min(max(SMALLEST, d + 2), LARGEST), longest)
         # Not more of the sequence: its points k, k + 8, k + 16 ... lie in the same eighth of each coordinate.
         spares = rng.random((SPARE, self.size, d))
-        U = np.concatenate([sobol(d, self.size, rng)[None], spares])
+        even = sequence(d, rng).random_base2(math.ceil(math.log2(self.size)))[: self.size]
+        U = np.concatenate([even[None], spares])
         believed = ~np.isnan(coordinates.believed)
         if believed.any():
             U = Belief(coordinates.believed).draw(U)
@@ -40,19 +43,18 @@ class Design:
         for i, count in counts.items():
             levels = coordinates.axes[i].levels
             assert levels is not None
-            rounds = [rng.permutation(count) for _ in range(-(-self.size // count))]
-            points[:, :, i] = levels[np.concatenate(rounds)[: self.size]]
+            points[:, :, i] = levels[each_value(count, self.size, rng)]
         self.points: Floats = points.transpose(1, 0, 2)
 
 
-def sobol(d: int, count: int, rng: np.random.Generator) -> Floats:
-    """Return the first points of a scrambled Sobol sequence, shape (count, d)."""
-    power = int(np.ceil(np.log2(max(count, 2))))
-    return np.asarray(sequence(d, rng).random_base2(power)[:count])
+def each_value(count: int, length: int, rng: np.random.Generator) -> NDArray[np.int_]:
+    """Return indices of `count` values, shape (length,): none comes again before all others came."""
+    rounds = [rng.permutation(count) for _ in range(-(-length // count))]
+    return np.concatenate(rounds)[:length]
 
 
 def sequence(d: int, rng: np.random.Generator) -> Any:
-    """A scrambled Sobol sequence, scipy.stats.qmc.Sobol."""
+    """Return a scrambled Sobol sequence, scipy.stats.qmc.Sobol."""
     from scipy.stats import qmc
 
     return qmc.Sobol(d, seed=rng)

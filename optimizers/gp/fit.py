@@ -12,7 +12,9 @@
     beta, variance         mean and variance, which have a closed form
     alpha   (n,)           K^-1 (t - beta)
 
-Maximum a posteriori: Rasmussen and Williams (2006), "Gaussian Processes for Machine Learning", chapter 5. Input warping (Snoek
+Maximum a posteriori: Rasmussen and Williams (2006), "Gaussian Processes for Machine Learning", chapter 5. The compression is
+the logarithm with a shift of Box and Cox (1964), "An Analysis of Transformations", JRSS B 26, chosen by the likelihood as in
+Snelson et al. (2003), "Warped Gaussian Processes", NeurIPS. Input warping (Snoek
 et al. 2014) was measured and left out: docs/optimizers.md.
 """
 
@@ -26,14 +28,19 @@ from studio.optimizers.gp.kernel import Kernel, matern12, matern52, squared_dist
 from studio.space import Floats
 
 KERNELS: tuple[Kernel, ...] = (matern52, matern12, squared_exponential)
-LENGTH_SCALE = 0.6  # prior median of a length scale, times sqrt(d) ...
-LENGTH_SPREAD = 0.8  # ... and the standard deviation of its logarithm
-NOISE, NOISE_SPREAD = 1e-4, 3.0  # prior median of the noise as a share of the variance, and spread of its logarithm
+# Prior median of a length scale, times sqrt(d), and the standard deviation of its logarithm.
+LENGTH_SCALE, LENGTH_SPREAD = 0.6, 0.8
+# Prior median of the noise as a share of the variance, and the standard deviation of its logarithm.
+NOISE, NOISE_SPREAD = 1e-4, 3.0
+NOISY = 1e-3  # share above which a best value may be luck
 LOG_W_BOUNDS = (-8.0, 8.0)
 LOG_NOISE_BOUNDS = (-14.0, 0.0)
-COMPRESSIONS = (np.inf, 1.0, 0.1, 0.01)  # s as a share of the spread of y; infinity is no compression
-FIRST_STEPS, STEPS = 40, 15  # of L-BFGS: from the prior median, and from the end of the last fit
-ALL_KERNELS = 3  # every so many fits all kernels are compared; between, only that which was chosen is fitted
+# s as a share of the spread of y; infinity is no compression.
+COMPRESSIONS = (np.inf, 1.0, 0.1, 0.01)
+# Steps of L-BFGS from the prior median, and from the end of the last fit.
+FIRST_STEPS, STEPS = 40, 15
+# Every so many fits all kernels are compared; between, only the one that was chosen is fitted.
+ALL_KERNELS = 3
 JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
 WORST = 1e12  # largest cost, in spreads above the best
 
@@ -59,10 +66,6 @@ class Fit:
         t = self._compressed(columns, y)
         if optimise:
             self._optimise(columns, t)
-        return self.condition(X, t)
-
-    def condition(self, X: Floats, t: Floats) -> "Posterior":
-        """Return the model of the compressed costs `t` at `X`, with the present hyperparameters."""
         return Posterior(self, KERNELS[self.chosen], self.thetas[self.chosen], X, t)
 
     def _compressed(self, columns: Floats, y: Floats) -> Floats:
@@ -185,7 +188,7 @@ class Posterior:
     def __post_init__(self) -> None:
         self.factor = Factor(self.fit, self.kernel, self.theta, self.fit.coordinates.columns(self.X))
         self.beta, self.variance, self.alpha = self.factor.moments(self.t)
-        self.noisy = self.factor.noise > 1e-3
+        self.noisy = self.factor.noise > NOISY
         # The smallest of noisy values is luck; the smallest mean is not.
         self.best = float(self.predict(self.X)[0].min() if self.noisy else self.t.min())
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.optimizers.gp.acquisition import Acquisition, Chance
+from studio.optimizers.gp.acquisition import Acquisition
 from studio.optimizers.gp.coordinates import Axis, Coordinates
 from studio.optimizers.gp.design import sequence
+from studio.optimizers.gp.success import Chance
 from studio.space import Floats
 
 WIDE, NEAR = 256, 384  # candidates from the whole space, and mutations of the best results
@@ -20,9 +21,11 @@ STARTS = 2  # candidates that are improved
 APART = 0.1  # least distance of two starts, in one coordinate
 ROUNDS = 3  # of continuous and discrete steps
 GRADIENT_STEPS = 20
-ALL_LEVELS = 12  # a discrete coordinate with so many values is searched whole, else around its value
-LIKELY, SURE = 0.95, 0.98  # probability of success below which no point is taken, as long as there are others ...
-# ... which while few fail is a share of the probability at the best result, but not below that probability
+# A discrete coordinate with so many values is searched whole, else around its value.
+ALL_LEVELS = 12
+# Probability of success below which no point is taken, as long as there are others: in general, and if failures are frequent.
+LIKELY, LIKELIER = 0.95, 0.98
+# While few fail, this share of the probability at the best result, and at least that probability, will do.
 NEARLY, LEAST = 0.9, 0.75
 ENUMERATED = 1024  # a space with so many points is searched whole
 
@@ -37,7 +40,7 @@ class Maximiser:
         self.sequence = sequence(coordinates.dimensions, rng)
 
     def best(self, acquisition: Acquisition, top: Floats, new: Test, away: Test | None = None) -> Floats | None:
-        """The new point, shape (d,), with the largest score that was found; `top`, shape (m, d), are the best results, the
+        """Return the new point, shape (d,), with the largest score that was found; `top`, shape (m, d), are the best results, the
         very best first. None where no candidate was new. `away`, where given: only such points, if any is likely to succeed.
         """
         low, high = self.coordinates.box(top[0])
@@ -64,14 +67,17 @@ class Maximiser:
         return np.asarray(pool[np.argmax(acquisition.score(pool))])
 
     def threshold(self, chance: Chance, best: Floats) -> float:
-        """The logarithm of the probability of success below which no point is taken. The best result, shape (1, d), did not
+        """Return the logarithm of the probability of success below which no point is taken. The best result, shape (1, d), did not
         fail: while failures are few, what is nearly as likely to succeed remains."""
         if chance.frequent:
-            return float(np.log(SURE))
+            return float(np.log(LIKELIER))
         return min(np.log(LIKELY), max(float(chance.log(best)[0]) + np.log(NEARLY), np.log(LEAST)))
 
     def candidates(self, top: Floats, low: Floats, high: Floats) -> Floats:
-        if self.coordinates.size is not None and self.coordinates.size <= ENUMERATED:
+        """Return points, shape (m, d), to choose from: all of a small space, else some from all of the box between `low` and
+        `high` and others near the best results `top`.
+        """
+        if self.coordinates.size <= ENUMERATED:
             return self.coordinates.everything()
         U = self.sequence.random(WIDE)
         wide = self.coordinates.spread(U)
@@ -168,6 +174,7 @@ class Maximiser:
         return np.asarray(points[np.argmax(acquisition.score(points))])
 
     def levels_to_try(self, axis: Axis, at: float) -> Floats:
+        """Return other levels of a discrete coordinate, shape (k,): all of them if few, else some without order or neighbours."""
         levels = axis.levels
         assert levels is not None
         if len(levels) <= ALL_LEVELS:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
-from studio.optimizers.gp.acquisition import Acquisition, Chance
+from studio.optimizers.gp.acquisition import Acquisition
 from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.density import candidates_by_density
 from studio.optimizers.gp.fit import Fit, Posterior
 from studio.optimizers.gp.learner import Learner
 from studio.optimizers.gp.maximise import LIKELY, Maximiser
-from studio.optimizers.gp.success import Success
+from studio.optimizers.gp.success import Chance, chance_of_success
 from studio.space import Floats, Space, Suggestion
 
 FEWEST = 3  # results that a model needs
@@ -24,7 +24,6 @@ MOST = 250  # results in the model: the best and the latest
 MOST_BEST = 100
 MOST_PENDING = 128  # pending suggestions in the model
 TOP = 5  # best results, around which candidates are made
-SURE = ("memory", "timeout")  # failures that depend on the point
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,21 +95,20 @@ class GaussianProcess(Learner):
 
     def recommend(self) -> Suggestion | None:
         """Return the best by the mean of a model of all results, fitted afresh, so that later suggestions do not change."""
-        known = [result for result in self._results.values() if result.cost is not None]
+        X, y = self._points_and_costs()
+        known = np.flatnonzero(np.isfinite(y))
         if len(known) < FEWEST_TO_RECOMMEND:
             return None
-        X = np.array([result.x for result in known])
-        y = np.array([result.cost for result in known], dtype=float)
-        kept = most_telling(y)
+        X, y = X[known], y[known]
+        kept = best_and_latest(y)
         with self._threads.limit(limits=1, user_api="blas"):
             model = Fit(self._coordinates).posterior(X[kept], y[kept], optimise=True)
             mean, _ = model.predict(X[kept])
         if not model.noisy:
             return None
-        for i in kept[np.argsort(mean, kind="stable")]:
-            if known[i].suggestion.number is not None:  # else it is an earlier search's
-                return known[i].suggestion
-        return None
+        told = [result.suggestion for result in self._results.values()]
+        best_first = (told[i] for i in known[kept[np.argsort(mean, kind="stable")]])
+        return next((each for each in best_first if each.number is not None), None)  # no number: an earlier search's
 
     def _next(self) -> Floats:
         with self._threads.limit(limits=1, user_api="blas"):
@@ -118,7 +116,7 @@ class GaussianProcess(Learner):
 
     def _best_guess(self) -> Floats:
         if self._heard:
-            self._chance, self._heard = self._chance_of_success(), False
+            self._chance, self._heard = chance_of_success(self._coordinates, self._results.values()), False
         if (points := self._designed()) is not None:
             return self._likely(points)
         if self._learned is None:
@@ -128,14 +126,13 @@ class GaussianProcess(Learner):
         return self._improvement(self._learned.model, self._learned.top)
 
     def _learn(self) -> Learned | None:
-        known = [result for result in self._results.values() if result.cost is not None]
-        if len(known) < FEWEST:
+        X, y = self._points_and_costs()
+        X, y = X[np.isfinite(y)], y[np.isfinite(y)]
+        if len(y) < FEWEST:
             return None
-        X = np.array([result.x for result in known])
-        y = np.array([result.cost for result in known], dtype=float)
         best_first = np.argsort(y, kind="stable")
         self._stall.note(y)
-        kept = most_telling(y)
+        kept = best_and_latest(y)
         # The hyperparameters are fitted again when there are a twentieth more results.
         optimise = len(y) >= self._fitted + max(1, len(y) // 20) or len(y) < self._fitted
         if optimise:
@@ -145,7 +142,7 @@ class GaussianProcess(Learner):
         return Learned(model, np.vstack([leader, X[best_first[:TOP]]]))
 
     def _likely(self, points: Floats) -> Floats:
-        """The first of the points, shape (m, d), that was not asked for and is likely to succeed, else the likeliest."""
+        """Return the first of the points, shape (m, d), that was not asked for and is likely to succeed, else the likeliest."""
         new = points[self._new(points)]
         if not len(new):
             new = self._unasked()
@@ -186,19 +183,6 @@ class GaussianProcess(Learner):
             return points
         return np.asarray(points[self._chance.log(points) >= self._maximiser.threshold(self._chance, best)])
 
-    def _chance_of_success(self) -> Chance | None:
-        results = self._results.values()
-        sure = [result for result in results if result.cost is not None or result.failure in SURE]
-        unsure = [result for result in results if result.cost is not None or result.failure not in (*SURE, "lost")]
-        chances = []
-        for counted, depends in ((sure, True), (unsure, False)):
-            counted = counted[-MOST:]
-            failed = np.array([result.cost is None for result in counted])
-            if failed.any():
-                X = np.array([result.x for result in counted])
-                chances.append(Success(self._coordinates, X, failed, depends=depends))
-        return Product(chances) if chances else None
-
     def _unasked(self) -> Floats:
         """Return a point not suggested yet, shape (1, d); if sampling finds none, enumerate the space."""
         for count in (1, 16, 256, 4096):
@@ -206,13 +190,13 @@ class GaussianProcess(Learner):
             new = points[self._new(points)]
             if len(new):
                 return new[:1]
-        if self._coordinates.size is not None and self._coordinates.size <= 100_000:
+        if self._coordinates.size <= 100_000:
             points = self._coordinates.everything()
             return points[self._new(points)][:1]
         return points[:1]
 
 
-def most_telling(y: Floats) -> NDArray[np.int_]:
+def best_and_latest(y: Floats) -> NDArray[np.int_]:
     """Return the indices of the costs, shape (n,), in the model: all, or of many the best and the latest."""
     kept = np.arange(len(y))
     if len(y) <= MOST:
@@ -226,21 +210,6 @@ def one_thread() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-class Product:
-    """The probability that several independent things succeed."""
-
-    def __init__(self, chances: list[Success]):
-        self.chances = chances
-        self.frequent = any(chance.frequent for chance in chances)
-
-    def log(self, A: Floats) -> Floats:
-        return np.sum([chance.log(A) for chance in self.chances], axis=0)
-
-    def log_gradient(self, x: Floats) -> tuple[float, Floats]:
-        values, gradients = zip(*[chance.log_gradient(x) for chance in self.chances], strict=True)
-        return sum(values), np.sum(gradients, axis=0)
 
 
 NEAR_BEST = 0.7  # correlation with the best point above which a point is near it

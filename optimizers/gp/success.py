@@ -14,15 +14,19 @@ Expectation propagation with a probit likelihood: Rasmussen and Williams (2006),
 3.4, was tried: it hardly believes the results themselves where a limit is sharp.)
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.experiment import OF_THE_VALUES
 from studio.optimizers.gp.coordinates import Coordinates
 from studio.optimizers.gp.kernel import matern52, squared_distances
+from studio.optimizers.gp.learner import Result
 from studio.space import Floats
 
+LATEST = 250  # results that count
 SWEEPS, DAMPING = 40, 0.7
 NEGLIGIBLE = 1e-3  # of the largest weight in the mixture
 TOLERANCE = 1e-2  # of the latent means, where the sweeps end
@@ -46,8 +50,42 @@ FEW, TOLERATED = 2, 0.04  # failures that say little; the share of failures abov
 SIZES, PLANE, BUMPS = Shape(4.0, 10.0, 10.0, 0.5), Shape(2.0, 8.0, 0.0, 0.5), Shape(1.0, 3.0, 0.0, 3.0)
 
 
+def chance_of_success(coordinates: Coordinates, results: Collection[Result]) -> "Chance | None":
+    """Return the chance that neither a failure which the values cause comes nor another one; None if nothing failed. Lost
+    experiments are missing values.
+    """
+    caused = [one for one in results if one.cost is not None or one.failure in OF_THE_VALUES]
+    others = [one for one in results if one.cost is not None or one.failure not in (*OF_THE_VALUES, "lost")]
+    factors = []
+    for counted, depends in ((caused[-LATEST:], True), (others[-LATEST:], False)):
+        failed = np.array([one.cost is None for one in counted])
+        if failed.any():
+            X = np.array([one.x for one in counted])
+            factors.append(Success(coordinates, X, failed, depends=depends))
+    return Chance(factors) if factors else None
+
+
+class Chance:
+    """The probability that an experiment succeeds in all respects. `frequent`: there were more failures than a search should
+    tolerate.
+    """
+
+    def __init__(self, factors: Sequence["Success"]):
+        self.factors = factors
+        self.frequent = any(factor.frequent for factor in factors)
+
+    def log(self, A: Floats) -> Floats:
+        """Return logarithms, shape (m,), at the points `A`, shape (m, d)."""
+        return np.sum([factor.log(A) for factor in self.factors], axis=0)
+
+    def log_gradient(self, x: Floats) -> tuple[float, Floats]:
+        """Return the logarithm at one point, and its gradient, shape (d,)."""
+        values, gradients = zip(*[factor.log_gradient(x) for factor in self.factors], strict=True)
+        return sum(values), np.sum(gradients, axis=0)
+
+
 class Success:
-    """P(success) as a mixture of models, weighted by their evidence. Implements `acquisition.Chance`.
+    """P(success) as a mixture of models, weighted by their evidence.
 
     X          points, shape (n, d)
     failed     True for points that failed, shape (n,)

@@ -248,6 +248,21 @@ def test_space_without_dimensions():
     assert Space([]).values([]) == {}
 
 
+@pytest.mark.parametrize(
+    ("parameters", "count"),
+    [
+        ([Choice("a", (1, 2, 4)), Integer("n", 3, 7), Constant("c", 1)], 15),
+        ([Array("a", Integer("a", 0, 4), 3)], 125),
+        ([Array("a", Integer("a", 1, 10**6), 100)], math.inf),
+        ([Array("a", Integer("a", 0, 4, unconstrained=True), 3)], math.inf),
+        ([Integer("n", 3, 7), Real("x", 0.0, 1.0)], math.inf),
+    ],
+    ids=str,
+)
+def test_combinations_are_counted(parameters, count):
+    assert Space(parameters).combinations == count
+
+
 @pytest.mark.parametrize("point", [[0.5], [[0.5] * 5], 0.5, [0.5, 0.5, 0.5, 0.5, math.nan], [math.inf] * 5])
 def test_wrong_points(space, point):
     with pytest.raises(ValueError, match="point"):

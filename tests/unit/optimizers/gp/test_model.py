@@ -11,7 +11,7 @@ from studio.optimizers.gp.coordinates import Coordinates, choice_axis
 from studio.optimizers.gp.design import Design
 from studio.optimizers.gp.fit import KERNELS, Factor, Fit
 from studio.optimizers.gp.kernel import squared_distances
-from studio.optimizers.gp.success import Success
+from studio.optimizers.gp.success import Chance, Success
 from studio.space import Array, Choice, Integer, Real, Space
 
 MIXED = Space(
@@ -229,9 +229,9 @@ def test_log_h_is_exact_where_it_can_be_and_smooth_where_not():
 def test_the_gradient_of_the_score_is_exact(failing, believed):
     coordinates, X, y = results(25)
     model = Fit(coordinates).posterior(X, y, optimise=True)
-    chance = Success(coordinates, X, X[:, 0] > 0.6, depends=False) if failing else None
+    chance = Chance([Success(coordinates, X, X[:, 0] > 0.6, depends=depends) for depends in (False, True)])
     belief = Belief(np.array([0.3, np.nan, 0.6, np.nan, np.nan])) if believed else None
-    acquisition = Acquisition(model, chance, belief)
+    acquisition = Acquisition(model, chance if failing else None, belief)
     for x in coordinates.spread(np.random.default_rng(4).random((5, 5))):
         value, gradient = acquisition.gradient(x)
         assert value == pytest.approx(acquisition.score(x[None])[0], rel=1e-6)
