@@ -2,9 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from studio.cli.console import harmless, print_experiments, print_json
 from studio.experiment import Experiment, Run, plain
@@ -14,17 +12,15 @@ from studio.project.source import SourceFiles
 from studio.search.observer import Observer
 from studio.search.plan import Plan
 from studio.search.run import make_backend, make_search, plan_new_project
-from studio.settings import command_line, make_settings
+from studio.settings import Settings, command_line
 from studio.space import Suggestion
 from studio.text import clean
 
 SHOWN = 10  # listed suggestions
 
 
-def show(
-    script: str, arguments: Sequence[str], given: dict[str, Any], project: str | None, host: Host, *, as_json: bool
-) -> int:
-    plan, snapshot = plan_new_project(make_settings(script, arguments, **given), project, host)
+def show(settings: Settings, project: str | None, host: Host, *, as_json: bool) -> int:
+    plan, snapshot = plan_new_project(settings, project, host)
     search = make_search(plan, host)
     suggestions: list[Suggestion] = []
     while len(suggestions) < SHOWN and (suggestion := search.ask()) is not None:

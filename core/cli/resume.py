@@ -110,13 +110,13 @@ def resume(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Continue PROJECT where it stopped: same seed, same suggestions, nothing done twice. Also ends a pause."""
+    project = names.project_of(project)
     from studio.cli.result import run_and_report
     from studio.project.project import Project
     from studio.search import resume as resuming
     from studio.search import steering
     from studio.search.progress import make_observer
 
-    project = names.project_of(project)
     found, given, host = Project(project), given or {}, host or create_host()
     if found.state == "paused":
         if any(name in given for name in ("max_experiments", "max_time", "num_workers")):

@@ -1,5 +1,6 @@
 """The command `studio run [OPTIONS] SCRIPT [ARGS]…`: everything after the script belongs to the script."""
 
+import contextlib
 import difflib
 import re
 import shlex
@@ -14,7 +15,7 @@ from studio.cli.config import FILE, config_text, merged, read_config
 from studio.cli.usage import COMMAND, PlainUsage, consent, new_app
 from studio.errors import BadInput
 from studio.host import Host, create_host
-from studio.settings import OPTIONS, OUTPUT
+from studio.settings import OPTIONS, OUTPUT, make_settings
 from studio.text import parse_literal
 
 SLOW_IMPORT = 1.0  # seconds of import from which --verbose names a plugin
@@ -108,9 +109,7 @@ def run(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write values, run it, read its metric."""
-    from studio.cli.result import run_and_report
-    from studio.search import run as launch
-    from studio.search.progress import make_observer
+    from studio.search.given import read_given
 
     # `studio run [OPTIONS] -- COMMAND…`: all of COMMAND is the script and its arguments
     is_command = bool(ctx.meta.get(COMMAND))
@@ -126,17 +125,23 @@ def run(
     if show_config:
         print(config_text(script, words, given, placed), end="")
         return 0
-    given = {**given, "backend_options": backend_options}
+    settings = make_settings(script, words, **given, backend_options=backend_options)
+    with contextlib.suppress(FileNotFoundError):  # a working directory that is gone, which the plan says
+        read_given(settings, host, Path.cwd())
     if dry_run:
         from studio.cli.dry_run import show
 
-        return show(script, words, given, project, host, as_json=json)
+        return show(settings, project, host, as_json=json)
+    from studio.cli.result import run_and_report
+    from studio.search import run as launch
+    from studio.search.progress import make_observer
+
     observer = make_observer(quiet=quiet or json, verbose=verbose)
     for name, seconds in host.import_seconds.items():
         if verbose and seconds > SLOW_IMPORT:
             observer.notice(f"importing the plugin {name} took {seconds:.1f} s")
     return run_and_report(
-        lambda: launch.run(script, words, project=project, yes=consent(yes), host=host, observer=observer, **given),
+        lambda: launch.start(settings, project, yes=consent(yes), host=host, observer=observer),
         as_json=json,
         quiet=quiet,
     )

@@ -8,11 +8,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from studio.script.places import Place
-from studio.script.places.place import Bounds
 from studio.settings import write_value
 from studio.text import parse_literal
+
+if TYPE_CHECKING:  # an option that `studio run` does not know needs a range for its value, and no parser
+    from studio.script.places import Place
+    from studio.script.places.place import Bounds
 
 MOST_CHOICES = 10
 MOST_SEARCHED = 5  # hyperparameters of a proposed command
@@ -63,7 +66,7 @@ NEAR_ONE = re.compile(r"(?i)momentum|beta_?[12]?|betas?\[\d\]|gamma|discount|dec
 class Proposal:
     """A place with a proposed range as text, empty if none is obvious."""
 
-    place: Place
+    place: "Place"
     range: str
 
     @property
@@ -72,7 +75,7 @@ class Proposal:
         return self.place.kind == "keyword" and bool(PLUMBING.fullmatch(self.place.name))
 
 
-def propose(places: Sequence[Place]) -> list[Proposal]:
+def propose(places: Sequence["Place"]) -> list[Proposal]:
     """Return a proposal for each place that has an address, in the order of the places."""
     return [Proposal(place, range_for(place)) for place in places if place.address]
 
@@ -96,14 +99,14 @@ def worth_searching(proposals: Sequence[Proposal], script: str | None = None) ->
     return (known or [proposal for _, _, proposal in ranked])[:MOST_SEARCHED]
 
 
-def _is_inner(place: Place) -> bool:
+def _is_inner(place: "Place") -> bool:
     """Return whether the value is a detail of how a function works, not a setting of its module."""
     return place.kind in ("default", "attribute", "keyword", "argument") or (
         place.kind == "variable" and bool(place.within)
     )
 
 
-def range_for(place: Place) -> str:
+def range_for(place: "Place") -> str:
     """Return the range to search for `place`: its choices, where the script names them, the one of today first."""
     if place.scale == "running" and place.value == 0:
         return ""  # a sum
@@ -117,7 +120,7 @@ def range_for(place: Place) -> str:
     return _within(place.bounds, range_of(place.name, value), value, _rank(place.name) == 0)
 
 
-def _within(bounds: Bounds, text: str, value: object, is_rate: bool) -> str:
+def _within(bounds: "Bounds", text: str, value: object, is_rate: bool) -> str:
     """Return the range within the bounds that the script names: all of what lies between 0 and 1, unless it is a rate."""
     low, high = bounds
     if isinstance(value, bool | str) or (low is None and high is None):

@@ -3,6 +3,7 @@
 search       `studio.Search`: ask and tell, numbered, recorded, replayed
 program_journal  the project of a program's own search
 ranges       texts and values to a Space
+given        the options, checked without a look into the script
 artifacts    --capture, --capture-once, --reuse
 known        values and results known before the first suggestion
 plan         everything that is checked before anything is written

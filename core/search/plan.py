@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from studio import options
 from studio.errors import BadInput, PluginError, StudioError
 from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
@@ -23,16 +22,14 @@ from studio.script.outside import outside_paths
 from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
+from studio.search.given import read_given
 from studio.search.known import Known, learned, own_values
-from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.search.search import make_optimizer
 from studio.settings import (
     AUTO,
     DEFAULT_EXPERIMENTS,
     GRID_LIMIT,
     Settings,
-    check_environment,
-    parse_metric,
     sign_of,
     unread_metric,
 )
@@ -120,38 +117,32 @@ class Plan:
 
 def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
     """Check `settings` against the files in `source`, or in its `snapshot`. Raises BadInput."""
-    settings, optimizer, notices = _choose_optimizer(settings, host)
-    chosen_options = options.convert_options(optimizer, settings.options)
-    space = read_space(settings.ranges, host, grid=optimizer.grid)
-    settings, backend = resolve_backend(settings, host)
-    metric = parse_metric(settings.metric)
-    artifacts = read_artifacts(settings, source)
-    settings = replace(settings, script=_below(settings.script, source)) if not settings.module else settings
     files = snapshot or source
-    command = read_command(settings.script, settings.arguments, files, module=settings.module, python=settings.python)
-    check_environment(settings.env)
-    program = program_of(settings, files, command)
-    if command.notebook:
-        artifacts.captured.setdefault("executed.ipynb", command.notebook)
+    given = read_given(settings, host, source, snapshot)
+    settings, backend = resolve_backend(given.settings, host)
+    artifacts = read_artifacts(settings, source)
+    program = program_of(settings, files, given.command)
+    if given.command.notebook:
+        artifacts.captured.setdefault("executed.ipynb", given.command.notebook)
     links = outside_paths(program, source, settings.link)
     plan = Plan(
         settings=settings,
         source=source,
         snapshot=snapshot.name if snapshot else FIRST_SNAPSHOT,
-        space=space,
-        optimizer=optimizer,
-        options=chosen_options,
+        space=given.space,
+        optimizer=given.optimizer,
+        options=given.options,
         backend=backend,
-        metric=metric,
-        sign=sign_of(settings.direction, metric),
+        metric=given.metric,
+        sign=sign_of(settings.direction, given.metric),
         max_experiments=settings.max_experiments,
         size=None,
-        substitution=Substitution(program, space.names, space.array_names, settings.script),
+        substitution=Substitution(program, given.space.names, given.space.array_names, settings.script),
         artifacts=artifacts,
-        command=command.argv,
+        command=given.command.argv,
         outside=links,
-        notices=[*notices, *(parameter.notice for parameter in space if parameter.notice)],
-        starts=[read_start(text, space) for text in settings.start_from],
+        notices=given.notices,
+        starts=given.starts,
     )
     plan.notices += plan.substitution.notices
     _begin_with_own_values(plan)
@@ -159,22 +150,6 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
     _settle_budget(plan)
     _check_metric(plan, host, files)
     return plan
-
-
-def _choose_optimizer(settings: Settings, host: Host) -> tuple[Settings, type[Optimizer], list[str]]:
-    """Return `settings` with an optimizer, its class, and what the user should know about it."""
-    notices = []
-    searched = "" if settings.optimizer else range_to_search(settings.ranges, host)
-    if not settings.optimizer:
-        settings = replace(settings, optimizer=SEARCH if searched else GRID)
-    optimizer = host.optimizer(settings.optimizer)
-    if settings.start_from and optimizer.grid:
-        raise BadInput("--start-from does not apply to a grid, which runs all of its values")
-    if settings.start_from and optimizer.needs_fitness and not optimizer.takes_known:
-        notices.append(f"{optimizer.name} does not learn from --start-from: it knows what it asked for alone")
-    if searched:
-        notices.append(f"optimizer {SEARCH}, because {searched} is not a grid; choose another with --optimizer")
-    return settings, optimizer, notices
 
 
 def program_of(settings: Settings, source: Path, command: Command | None = None) -> Program:
@@ -300,11 +275,3 @@ def _probe(plan: Plan, files: Path) -> Run:
     """Return a run that is never started: its folder does not exist."""
     nowhere = os.path.join(os.sep, "nonexistent", "studio")
     return Run("probe", 1, 1, str(files), {}, {}, [], {}, nowhere, metric=plan.metric)
-
-
-def _below(script: str, source: Path) -> str:
-    """Return `script` as a path below `source`, if it is there, so that it is found in a copy as well."""
-    path = Path(os.path.normpath(source / os.path.expanduser(script)))
-    if not path.is_relative_to(source) and os.path.exists(path.parent):  # through a link, as /tmp is on macOS
-        path = path.parent.resolve() / path.name
-    return str(path.relative_to(source)) if path.is_relative_to(source) else script

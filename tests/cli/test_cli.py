@@ -166,6 +166,14 @@ ABSENT = {
         "cma",
         "tensorboard",
     ],
+    # a mistake is answered before what reads the script is imported
+    "call('run', '--bad=1'); call('run', '--hp=lr=', 'train.py'); call('run', '--opt=nope', '--hp=lr=1', 'train.py');"
+    "call('run', '--metric=', '--hp=lr=1', 'train.py'); call('run', '--max-time=soon', '--hp=lr=1', 'train.py');"
+    "call('run', '--hp=lr=1', 'nowhere.py'); call('run', '--dry-run', '--hp=lr=', 'train.py'); call('resume', 'nope')": [
+        "scipy",
+        "libcst",
+        "studio.search.driver",
+    ],
 }
 
 
