@@ -55,7 +55,7 @@ class GaussianProcess(Learner):
        results equal the best, three of four do: one by the model, two from where good results are dense (`density`), since the
        model then knows nothing better.
 
-    `suggestion.point` is the point of the unit cube, rounded to seven decimals.
+    `suggestion.point` is the point of the unit cube, rounded to seven decimals, or to the position of a whole number.
     """
 
     name: ClassVar[str] = "gp"
