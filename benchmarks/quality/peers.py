@@ -1,4 +1,4 @@
-"""Studio's and other optimizers behind one interface: ask() -> (token, values), tell(token, cost); None: failure.
+"""Studio's and other optimizers behind one interface: ask() -> (token, values), tell(token, cost); None: out of memory.
 
 Libraries are imported where they are used; peers of a missing library are left out.
 """
@@ -13,8 +13,11 @@ from studio.space import Choice, Integer, Real, Space
 
 
 class Studio:
+    """An optimizer of Studio; it hears the class of a failure if it wants to know it."""
+
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         self.search = Search(space, optimizer=optimizer, seed=seed, max_experiments=budget)
+        self.hears = self.search.optimizer_class.takes("failure")
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         suggestion = self.search.ask()
@@ -22,7 +25,8 @@ class Studio:
         return suggestion, suggestion.values
 
     def tell(self, token: Any, cost: float | None) -> None:
-        self.search.tell(token, None if cost is None else -cost)
+        failed = {"failure": "memory"} if cost is None and self.hears else {}
+        self.search.tell(token, None if cost is None else -cost, **failed)
 
 
 class Optuna:
@@ -84,17 +88,25 @@ class CatCMA(Generations):
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         from cmaes import CatCMAwM
 
-        self.space = space
-        self.numbers = [one for one in space if not isinstance(one, Choice)]
+        self.reals = [one for one in space if isinstance(one, Real) and not isinstance(one, Integer)]
+        self.wholes = [one for one in space if isinstance(one, Integer)]
         self.choices = [one for one in space if isinstance(one, Choice)]
-        counts = [len(one.values) for one in self.choices]
-        self.es = CatCMAwM(x_space=[[0.0, 1.0]] * len(self.numbers), c_space=counts or None, seed=seed)
+        levels = [one.encode(np.arange(int(one.low), int(one.high) + 1)).tolist() for one in self.wholes]
+        self.es = CatCMAwM(
+            x_space=[[0.0, 1.0]] * len(self.reals) or None,
+            z_space=levels or None,
+            c_space=[len(one.values) for one in self.choices] or None,
+            seed=seed,
+        )
         self.batch: list[tuple[Any, float]] = []
         self.worst = 1e3
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         draw = self.es.ask()
-        values = {one.name: one.from_unit(np.array([x])) for one, x in zip(self.numbers, draw.x, strict=True)}
+        numbers = [*(draw.x if self.reals else []), *(draw.z if self.wholes else [])]
+        values = {
+            one.name: one.from_unit(np.array([x])) for one, x in zip([*self.reals, *self.wholes], numbers, strict=True)
+        }
         for one, hot in zip(self.choices, draw.c if self.choices else [], strict=True):
             values[one.name] = one.values[int(np.argmax(hot))]
         return draw, values

@@ -1,7 +1,7 @@
 """Problems for the comparison of optimizers: synthetic functions, models that are trained, a limit of memory.
 
 A problem is a space and a cost; smaller is better, None is a failure. Instances differ by seed, so that no optimizer is tuned
-to one; training costs 10 to 130 ms an evaluation.
+to one; training costs 2 to 60 ms an evaluation.
 """
 
 import functools
@@ -20,17 +20,20 @@ Cost = Callable[[dict[str, Any]], float | None]
 
 @dataclass(frozen=True)
 class Problem:
-    name: str
+    """A cost over a space. `minimum`: of the cost, None where nobody knows it. `truth`: the cost without its noise."""
+
     space: Space
     cost: Cost
-    minimum: float  # of the cost; for trained models the best ever seen
+    minimum: float | None = None
+    truth: Cost | None = None
 
-    @functools.cached_property
-    def scale(self) -> float:
-        """The median cost of random points above the minimum, the unit of regret."""
-        rng = np.random.default_rng(12345)
-        costs = [self.cost(self.space.values(rng.random(self.space.dimensions))) for _ in range(60)]
-        return float(np.median([cost for cost in costs if cost is not None])) - self.minimum
+
+@functools.cache
+def typical(name: str, seed: int) -> float:
+    """Return the median cost of 60 random points that do not fail."""
+    task, rng = PROBLEMS[name](seed), np.random.default_rng(12345)
+    costs = [task.cost(task.space.values(rng.random(task.space.dimensions))) for _ in range(60)]
+    return float(np.median([cost for cost in costs if cost is not None]))
 
 
 # --- synthetic ----------------------------------------------------------------------------------------------------------
@@ -45,7 +48,7 @@ def smooth(name: str, seed: int) -> Problem:
     function, d, half = SMOOTH[name]
     shift = half * np.random.default_rng(1000 + seed).uniform(-0.6, 0.6, d)
     return Problem(
-        name, Space(numbers(d, -half, half)), lambda v: function(np.array([v[f"x{i}"] for i in range(d)]) - shift), 0.0
+        Space(numbers(d, -half, half)), lambda v: function(np.array([v[f"x{i}"] for i in range(d)]) - shift), 0.0
     )
 
 
@@ -70,7 +73,7 @@ SMOOTH: dict[str, tuple[Callable[[np.ndarray], float], int, float]] = {
 }
 
 
-def network(name: str, seed: int) -> Problem:
+def network(seed: int) -> Problem:
     """Return a problem like a network's loss: a valley of learning rate and width moved by a choice; a list of batch sizes."""
     rng = np.random.default_rng(2000 + seed)
     space = Space(
@@ -97,10 +100,10 @@ def network(name: str, seed: int) -> Problem:
         )
         return float(4 * valley**2 + 2 * max(0.0, valley - 0.2) + rest + worse[kind])
 
-    return Problem(name, space, cost, 0.0)
+    return Problem(space, cost, 0.0)
 
 
-def memory(name: str, seed: int) -> Problem:
+def memory(seed: int) -> Problem:
     """Return a problem with a limit: parameters and activations for depth, width and batch must fit. About half of all points
     do not, and larger models are better, so the best lies at the limit.
     """
@@ -137,8 +140,7 @@ def memory(name: str, seed: int) -> Problem:
         )
         return tuning - 0.06 * size + 1.5
 
-    values = [cost(space.values(point)) for point in np.random.default_rng(8).random((20000, 6))]
-    return Problem(name, space, cost, min(value for value in values if value is not None) - 0.03)
+    return Problem(space, cost)
 
 
 # --- live -----------------------------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ def data(name: str) -> tuple[np.ndarray, ...]:
     return scale.transform(X_train), scale.transform(X_test), y_train, y_test
 
 
-def boosting(name: str, seed: int) -> Problem:
+def boosting(seed: int) -> Problem:
     from sklearn.ensemble import GradientBoostingRegressor
 
     space = Space(
@@ -175,10 +177,10 @@ def boosting(name: str, seed: int) -> Problem:
         model = GradientBoostingRegressor(random_state=seed, **values).fit(X, y)
         return float(np.mean((model.predict(X_test) - y_test) ** 2) / np.var(y_test))
 
-    return Problem(name, space, cost, 0.50)
+    return Problem(space, cost)
 
 
-def pipeline(name: str, seed: int) -> Problem:
+def pipeline(seed: int) -> Problem:
     from sklearn.svm import SVC
 
     space = Space(
@@ -200,10 +202,10 @@ def pipeline(name: str, seed: int) -> Problem:
         side = model.fit(X[:, :kept], y).decision_function(X_test[:, :kept])
         return float(np.logaddexp(0.0, -2.0 * np.clip(side, -50, 50) * np.where(y_test == 1, 1, -1)).mean())
 
-    return Problem(name, space, cost, 0.05)
+    return Problem(space, cost)
 
 
-def forest(name: str, seed: int) -> Problem:
+def forest(seed: int) -> Problem:
     from sklearn.ensemble import ExtraTreesClassifier
 
     space = Space(
@@ -223,10 +225,10 @@ def forest(name: str, seed: int) -> Problem:
         found = np.clip(model.predict_proba(X_test)[np.arange(len(y_test)), y_test], 1e-3, 1.0)
         return float(-np.log(found).mean())
 
-    return Problem(name, space, cost, 0.05)
+    return Problem(space, cost)
 
 
-def elastic(name: str, seed: int) -> Problem:
+def elastic(seed: int) -> Problem:
     from sklearn.linear_model import SGDRegressor
 
     space = Space(
@@ -246,11 +248,11 @@ def elastic(name: str, seed: int) -> Problem:
         error = np.mean((model.fit(X, (y - y.mean()) / y.std()).predict(X_test) * y.std() + y.mean() - y_test) ** 2)
         return float(min(error / np.var(y_test), 10.0))
 
-    return Problem(name, space, cost, 0.572)
+    return Problem(space, cost)
 
 
-def perceptron(name: str, seed: int) -> Problem:
-    """Noisy: each evaluation starts from other weights."""
+def perceptron(seed: int) -> Problem:
+    """Return a noisy problem: each evaluation starts from other weights."""
     from sklearn.neural_network import MLPRegressor
 
     space = Space(
@@ -265,21 +267,25 @@ def perceptron(name: str, seed: int) -> Problem:
     )
     draws = np.random.default_rng(seed)
 
-    def cost(values: dict[str, Any]) -> float:
+    def train(values: dict[str, Any], start: int) -> float:
         X, X_test, y, y_test = data("diabetes")
         given = {key: value for key, value in values.items() if key != "hidden"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = MLPRegressor(
-                hidden_layer_sizes=(values["hidden"],), random_state=int(draws.integers(2**31)), **given
-            )
+            model = MLPRegressor(hidden_layer_sizes=(values["hidden"],), random_state=start, **given)
             error = np.mean((model.fit(X, (y - y.mean()) / y.std()).predict(X_test) * y.std() + y.mean() - y_test) ** 2)
         return float(min(error / np.var(y_test), 10.0))
 
-    return Problem(name, space, cost, 0.45)
+    def cost(values: dict[str, Any]) -> float:
+        return train(values, int(draws.integers(2**31)))
+
+    def truth(values: dict[str, Any]) -> float:
+        return float(np.mean([train(values, start) for start in range(10)]))
+
+    return Problem(space, cost, truth=truth)
 
 
-def kernel(name: str, seed: int) -> Problem:
+def kernel(seed: int) -> Problem:
     """Kernel ridge regression of two thirds of the training rows, others for each seed."""
     from sklearn.kernel_ridge import KernelRidge
 
@@ -302,10 +308,10 @@ def kernel(name: str, seed: int) -> Problem:
             found = KernelRidge(**values).fit(X, y - y.mean()).predict(X_test) + y.mean()
         return float(min(np.mean((found - y_test) ** 2) / np.var(y_test), 10.0))
 
-    return Problem(name, space, cost, 0.573)
+    return Problem(space, cost)
 
 
-def tree(name: str, seed: int) -> Problem:
+def tree(seed: int) -> Problem:
     """One tree: steps and plateaus."""
     from sklearn.tree import DecisionTreeClassifier
 
@@ -326,11 +332,11 @@ def tree(name: str, seed: int) -> Problem:
         found = DecisionTreeClassifier(random_state=seed, **values).fit(X, y).predict_proba(X_test)
         return float(-np.log(np.clip(found[np.arange(len(y_test)), y_test], 1e-2, 1.0)).mean())
 
-    return Problem(name, space, cost, 0.07)
+    return Problem(space, cost)
 
 
-PROBLEMS: dict[str, Callable[[str, int], Problem]] = {
-    **dict.fromkeys(SMOOTH, smooth),
+PROBLEMS: dict[str, Callable[[int], Problem]] = {
+    **{name: functools.partial(smooth, name) for name in SMOOTH},
     "network6": network,
     "memory6": memory,
     "live_boosting": boosting,
@@ -341,7 +347,3 @@ PROBLEMS: dict[str, Callable[[str, int], Problem]] = {
     "live_elastic": elastic,
     "live_perceptron": perceptron,
 }
-
-
-def problem(name: str, seed: int) -> Problem:
-    return PROBLEMS[name](name, seed)
