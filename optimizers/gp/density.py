@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from studio.optimizers.gp.coordinates import Coordinates
+from studio.optimizers.gp.kernel import squared_distances
 from studio.space import Floats
 
 GOOD_SHARE, MOST_GOOD = 0.15, 25  # share of results that are good, and their largest number
@@ -39,15 +40,28 @@ def candidates_by_density(
 
 
 class Density:
-    """A mixture of kernels around the centres `M`, shape (k, d), and of the prior, all of the same weight."""
+    """A mixture of kernels around the centres `M`, shape (k, d), and of the prior, all of the same weight.
+
+    The logarithm of a kernel is -1/2 r^2 and a constant, where r^2 is the distance of the columns of two points with the
+    weights `w`: normal for numbers, and the share of equal values for choices.
+    """
 
     def __init__(self, coordinates: Coordinates, M: Floats):
         k, d = M.shape
         self.coordinates, self.M = coordinates, M
         self.sigma = max(WIDTH * max(k, 1) ** (-1.0 / (d + 4)), NARROWEST)
-        counts = [1 if axis.levels is None else len(axis.levels) for axis in coordinates.axes]
-        self.counts = np.where(coordinates.nominal, counts, 1)
+        nominal = coordinates.nominal
+        counts = np.array([1 if axis.levels is None else len(axis.levels) for axis in coordinates.axes])
+        self.counts = np.where(nominal, counts, 1)
         self.other = min(1.0, 2.0 * self.sigma)  # share of a kernel over a choice that is spread over all values
+        other = self.other / self.counts
+        same = 1.0 - self.other + other
+        w = np.where(nominal, 2.0 * np.log(same / other), self.sigma**-2.0)
+        self.root_w = np.sqrt(w)[coordinates.owner]
+        self.centres = coordinates.columns(M) * self.root_w
+        low, high = self._ends(M)
+        normal = -np.log(self.sigma * math.sqrt(2.0 * math.pi) * (high - low))
+        self.constants = np.where(nominal, np.log(same), normal).sum(1)
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
         """Draw points, shape (count, d)."""
@@ -67,18 +81,27 @@ class Density:
 
     def log(self, A: Floats) -> Floats:
         """Return log densities, shape (m,), at the points `A`, shape (m, d)."""
-        z = (A[:, None] - self.M) / self.sigma
-        low, high = self._ends(self.M)
-        number = -0.5 * z * z - math.log(self.sigma * math.sqrt(2.0 * math.pi)) - np.log(high - low)
-        same = np.abs(A[:, None] - self.M) < 1e-9
-        choice = np.log(np.where(same, 1.0 - self.other, 0.0) + self.other / self.counts)
-        kernels = np.where(self.coordinates.nominal, choice, number).sum(2)
+        logs = self._logs(A)
+        largest = logs.max(1)
+        return np.asarray(largest + np.log(np.exp(logs - largest[:, None]).mean(1)))
+
+    def log_gradient(self, x: Floats) -> tuple[float, Floats]:
+        """Return the log density at `x`, and its gradient, shape (d,); 0 for choices."""
+        logs = self._logs(x[None])[0]
+        shares = np.exp(logs - logs.max())
+        value = float(logs.max() + np.log(shares.mean()))
+        shares /= shares.sum()
+        pull = (shares[:-1] @ self.M - shares[:-1].sum() * x) / self.sigma**2
+        wide = shares[-1] * (FREE_MEAN - x) / FREE_SPREAD**2
+        return value, np.where(self.coordinates.nominal, 0.0, pull + np.where(self.coordinates.free, wide, 0.0))
+
+    def _logs(self, A: Floats) -> Floats:
+        """Return the logarithms, shape (m, k + 1), of the kernels and the prior."""
+        kernels = self.constants - 0.5 * squared_distances(self.coordinates.columns(A) * self.root_w, self.centres)
         u = (A - FREE_MEAN) / FREE_SPREAD
         wide = -0.5 * u * u - math.log(FREE_SPREAD * math.sqrt(2.0 * math.pi))
         prior = np.where(self.coordinates.free, wide, -np.log(self.counts)).sum(1)
-        logs = np.hstack([kernels, prior[:, None]])
-        largest = logs.max(1)
-        return largest + np.log(np.exp(logs - largest[:, None]).mean(1))
+        return np.hstack([kernels, prior[:, None]])
 
     def _ends(self, centres: Floats) -> tuple[Floats, Floats]:
         """Return the ends of each coordinate's range, as probabilities of the normal distribution around its centre."""
