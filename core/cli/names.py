@@ -50,7 +50,7 @@ Experiments = Annotated[list[str] | None, typer.Argument(metavar="[EXPERIMENT]..
 
 
 def project_of(text: str | None, *, at_work: bool = False) -> str:
-    """The name of the project that is meant. `at_work`: without a text it is the one whose search runs."""
+    """The name of the project that is meant. `at_work`: without a text it is the one whose search runs, if one does."""
     from studio.cli.usage import say
 
     if text is None:
@@ -107,9 +107,7 @@ def newest_project() -> str:
 
 def _at_work() -> str:
     names = [name for name in project_names() if is_locked(project_folder(name))]
-    if not names:
-        raise ProjectError("no search is running here")
-    return _only(names, "run here; name one of them")
+    return _only(names, "run here; name one of them") if names else newest_project()
 
 
 def _begins_with(text: str) -> str:

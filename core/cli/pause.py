@@ -13,5 +13,5 @@ def pause(project: names.Named = None) -> int:
 
     project = names.project_of(project, at_work=True)
     asked = steering.pause(project).words
-    say(asked if asked == steering.NOT_RUNNING else f"{asked}; continue with studio resume {project}")
+    say(asked if steering.NOT_RUNNING in asked else f"{asked}; continue with studio resume {project}")
     return 0

@@ -21,6 +21,7 @@ from studio.project.inbox import Request
 from studio.project.lock import is_locked
 from studio.project.project import Project
 from studio.project.records import Session, read_session, reading
+from studio.project.summary import summarize
 from studio.search.ranges import read_space
 from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
@@ -28,7 +29,7 @@ from studio.text import did_you_mean, parse_literal
 
 ACTIONS = ("pause", "resume", "stop", "retry", "add-budget", "add-values")
 PICKUP_TIME = 2.0  # seconds in which a driver takes a request, unless it is busy
-NOT_RUNNING = "the search is not running"
+NOT_RUNNING = "is not running"
 NO_LIMIT = "has no limit on experiments, so there is nothing to add to"
 NO_TIME = "has no time limit that could be longer"
 PROGRAMS = "is driven by a Python program; run that program again to continue"
@@ -77,13 +78,13 @@ def unavailable_actions(
     by_itself, no_limit = _ends_by_itself(settings, session), settings.get("max_experiments") is None
     nothing_to_add = no_limit and (session is None or session.max_time is None) if at_work else by_itself and not waits
     return {
-        "pause": "" if state == "running" else "already paused" if at_work else NOT_RUNNING,
+        "pause": "" if state == "running" else "already paused" if at_work else f"the search {NOT_RUNNING}",
         "resume": "already running"
         if state == "running"
         else "already finished"
         if state == "done" and not waits
         else "",
-        "stop": "" if at_work else NOT_RUNNING,
+        "stop": "" if at_work else f"the search {NOT_RUNNING}",
         "retry": "" if counts.get("failed") or counts.get("stopped") else "nothing failed",
         "add-budget": (
             f"this search {NO_LIMIT if at_work else _ends_with(settings, session)}" if nothing_to_add else ""
@@ -97,12 +98,12 @@ def stop(name: str, numbers: Sequence[int] = ()) -> Reply:
     project = Project(name)
     _script_of(project)
     if not _at_work(project):
-        return Reply(NOT_RUNNING)
+        return _not_running(project)
     running = {experiment.number for experiment in project.chosen(numbers) if experiment.status == "running"}
     if idle := [number for number in numbers if number not in running]:
         raise BadInput(f"experiment {idle[0]} of project {name!r} is not running")
     if not _tell(project, Request("stop", list(numbers))):
-        return Reply(NOT_RUNNING)
+        return _not_running(project)
     return Reply(f"asked to stop {counted(len(numbers), 'experiment')}" if numbers else "asked the search to stop")
 
 
@@ -111,7 +112,7 @@ def pause(name: str) -> Reply:
     project = Project(name)
     _script_of(project)
     if not _at_work(project) or not _tell(project, Request("pause")):
-        return Reply(NOT_RUNNING)
+        return _not_running(project)
     return Reply("asked the search to pause: running experiments finish, and no more are started")
 
 
@@ -226,6 +227,10 @@ def parameter_of(space: Space, name: str) -> Parameter:
 
 def _at_work(project: Project) -> bool:
     return is_locked(project.folder)
+
+
+def _not_running(project: Project) -> Reply:
+    return Reply(f"project {project.name} {NOT_RUNNING}: {summarize(project.folder).state_text.lower()}")
 
 
 def _asked(project: Project, request: Request, words: str) -> Reply:

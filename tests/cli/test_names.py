@@ -40,7 +40,7 @@ def test_what_is_no_beginning_of_one_is_refused(projects, text, error):
 def test_without_projects_the_error_says_so(home):
     with pytest.raises(ProjectError, match="there are no projects yet; studio run starts one"):
         names.project_of(None)
-    with pytest.raises(ProjectError, match="no search is running here"):
+    with pytest.raises(ProjectError, match="there are no projects yet"):
         names.project_of(None, at_work=True)
 
 
