@@ -306,13 +306,13 @@ class Settings:
     start_from: list[str] = option(
         [],
         "NAME=VALUE,…",
-        "Values of the first experiment; other hyperparameters start in the middle. Repeatable.",
+        "Values to try first, after the script's own; other hyperparameters are in the middle. Repeatable.",
         group=SEARCH,
     )
     learn_from: list[str] = option(
         [],
         "PROJECT",
-        "Learn from the results of an earlier search: same names, other ranges. Repeatable.",
+        "Learn from the results of an earlier search of the same places, in other ranges. Repeatable.",
         group=SEARCH,
     )
     no_baseline: bool = option(False, "", "Do not begin with the script's own values.", group=SEARCH)

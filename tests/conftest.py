@@ -26,7 +26,7 @@ import threadpoolctl
 from hypothesis import HealthCheck, settings
 
 from studio.cli import main
-from studio.experiment import Outcome
+from studio.experiment import FAILURES, Outcome
 from studio.project.project import Project
 from studio.project.store import Store
 from studio.settings import Settings, parse_metric, sign_of
@@ -116,7 +116,7 @@ def script(workdir: Path) -> Callable[[str, str], Path]:
 def recorded(home: Path) -> Callable[..., Project]:
     """`recorded("p", [({"x": 1}, 0.5), ({"x": 2}, "exit code 1")], metric="loss:min")`: a project whose experiments nobody ran.
 
-    Each is its values with its metric, or with the reason why it failed.
+    Each is its values with its metric, or with the reason why it failed, which may be a class of failure.
     """
 
     def make(name: str, results: Sequence[tuple[dict[str, Any], float | str]], **given: Any) -> Project:
@@ -135,7 +135,8 @@ def recorded(home: Path) -> Callable[..., Project]:
                 reason = result if isinstance(result, str) else ""
                 value = None if isinstance(result, str) else result
                 begun = time.time()
-                outcome = Outcome(number, 1, int(bool(reason)), None, reason, begun, begun + 2, 2.0)
+                failure = reason if reason in FAILURES else ""
+                outcome = Outcome(number, 1, int(bool(reason)), None, reason, begun, begun + 2, 2.0, failure=failure)
                 store.attempt_ended(outcome, "failed" if reason else "completed", value)
                 store.tell(number, None if value is None else sign * value)
                 (folder / str(number) / "1").mkdir(parents=True)

@@ -5,8 +5,9 @@ program_journal  the project of a program's own search
 ranges       texts and values to a Space
 given        the options, checked without a look into the script
 artifacts    --capture, --capture-once, --reuse
-known        values and results known before the first suggestion
+known        values known before the first suggestion
 plan         everything that is checked before anything is written
+learned      results of earlier searches
 creation     a project made whole or not at all
 driver       the loop, with attempts and control
 failures     what a failure means, and when to give up

@@ -3,7 +3,6 @@
 settings --make_plan--> Plan --run_of(suggestion)--> Run
 """
 
-import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from studio.script.program import Program
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.given import read_given
-from studio.search.known import Known, learned, own_values
+from studio.search.known import Known, own_values
 from studio.search.search import make_optimizer
 from studio.settings import (
     AUTO,
@@ -184,21 +183,6 @@ def resolve_backend(settings: Settings, host: Host) -> tuple[Settings, type[Back
         here = len(visible_gpus()) // settings.gpus if settings.gpus else usable_cpus()
         slots = backend.auto_slots(chosen, settings) or max(1, here)
     return replace(settings, backend=name, backend_options=values, num_workers=slots), backend
-
-
-def learn_from_others(plan: Plan) -> None:
-    """Take in the results of other projects, for a new search: one that goes on has them in its record."""
-    if not plan.settings.learn_from:
-        return
-    if not plan.optimizer.takes_known:
-        raise BadInput(f"--learn-from: {plan.optimizer.name} takes no results of other searches; type --optimizer=auto")
-    own = plan.space.values(np.full(plan.space.dimensions, 0.5))
-    with contextlib.suppress(BadInput):  # outside of the ranges
-        own = own_values(plan.substitution.places, plan.space)[0] or own
-    for name in plan.settings.learn_from:
-        known, line = learned(name, plan.space, plan.metric.name, plan.sign, own)
-        plan.known += known
-        plan.notices.append(line)
 
 
 def _begin_with_own_values(plan: Plan) -> None:

@@ -20,8 +20,9 @@ from studio.project.store import Store
 from studio.script.command import active_interpreter
 from studio.search.creation import create, project_exists, source_snapshot
 from studio.search.driver import Driver
+from studio.search.learned import learn_from_others
 from studio.search.observer import Observer
-from studio.search.plan import Plan, learn_from_others, make_plan
+from studio.search.plan import Plan, make_plan
 from studio.search.progress import watching
 from studio.search.search import Search
 from studio.settings import (

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
-from studio.experiment import FAILURES, FITNESS, Experiment, Status, plain
+from studio.experiment import FAILURES, FITNESS, Experiment, Failure, Status, plain
 from studio.host import Host, create_host, plugin_call
 from studio.interfaces import Optimizer
 from studio.options import convert_options
@@ -32,6 +32,8 @@ START = {"start": True}  # marks an ask of start values in the journal
 MANUAL = {"by_hand": True}  # marks an ask of the user's own values in the journal
 TOLERANCE = 1e-12  # largest relative difference between a repeated ask and the stored one
 
+# of an earlier search: values and their fitness, or None and the class of their failure
+Result = tuple[Mapping[str, Any], float] | tuple[Mapping[str, Any], float | None, Failure]
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -105,7 +107,8 @@ class Search:
     project          name of a project that stores the search, or resumes it if it exists
     start_from       values for all names, to be tried before the optimizer is asked, which is told of them if it
                      `takes_known`
-    learn_from       (values, fitness) each: results of an earlier search that the optimizer is told of; no experiments here
+    learn_from       (values, fitness) each, or (values, None, class of the failure): results of an earlier search that the
+                     optimizer is told of; no experiments here
     accept_changes   use a new optimizer if the resumed one suggests other values than the journal has
 
     Without `project` nothing is written to disk. Threads may share a search: calls are serialised.
@@ -124,7 +127,7 @@ class Search:
         journal: Store | None = None,
         accept_changes: bool = False,
         start_from: Sequence[Mapping[str, Any]] = (),
-        learn_from: Sequence[tuple[Mapping[str, Any], float]] = (),
+        learn_from: Sequence[Result] = (),
     ):
         host = host or create_host()
         if optimizer is None:
@@ -361,8 +364,8 @@ class Search:
         self._pruned.clear()
         optimizer = make_optimizer(self.optimizer_class, self.space, seed, self._options)
         with plugin_call(optimizer, "tell"):
-            for values, fitness in self._learned:
-                optimizer.tell(self.space.suggestion(self.space.point(values)), fitness)
+            for values, fitness, extras in self._learned:
+                optimizer.tell(self.space.suggestion(self.space.point(values)), fitness, **extras)
         return optimizer
 
     def _ask_optimizer(self) -> Suggestion | None:
@@ -420,17 +423,20 @@ class Search:
             self._journal.set_meta("seed", seed)
         return seed
 
-    def _settle_learned(self, given: Sequence[tuple[Mapping[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
+    def _settle_learned(self, given: Sequence[Result]) -> list[tuple[dict[str, Any], float | None, dict[str, Any]]]:
         """Fix the knowledge of the earlier search as it was when this one began."""
         if given and not self.optimizer_class.takes_known:
             name = self.optimizer_class.name
             raise BadInput(f"learn_from: {name} takes no results of other searches; take optimizer='auto'")
-        known = [({name: plain(value) for name, value in values.items()}, fitness) for values, fitness in given]
-        if self._journal is None:
-            return known
-        if known and self._journal.last_event() == 0:
-            self._journal.set_meta("known", known)
-        return [(values, fitness) for values, fitness in self._journal.meta("known") or []]
+        known = [[{name: plain(value) for name, value in values.items()}, *result] for values, *result in given]
+        if self._journal is not None:
+            if known and self._journal.last_event() == 0:
+                self._journal.set_meta("known", known)
+            known = self._journal.meta("known") or []
+        return [
+            (values, fitness, _checked_extras(self.optimizer_class, {"failure": "".join(failure) or None}))
+            for values, fitness, *failure in known
+        ]
 
     def _resume(self, journal: Store, accept_changes: bool) -> None:
         """Replay the journal since the last restart: each ask is repeated and compared, each tell is told again."""

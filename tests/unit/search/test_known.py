@@ -1,6 +1,8 @@
 """What a search knows before its first suggestion: the script's own values, and the results of earlier projects."""
 
 import re
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,16 +11,22 @@ import studio
 from studio.cli.result import gained
 from studio.errors import BadInput
 from studio.experiment import Experiment
+from studio.format import short
 from studio.host import create_host
+from studio.interfaces import Optimizer
 from studio.project.project import Project
+from studio.project.records import read_meta, reading
 from studio.script.places import Places
 from studio.script.program import Program
 from studio.search.known import own_values
+from studio.search.learned import learn_from_others
+from studio.search.observer import Observer
+from studio.search.plan import make_plan
 from studio.search.ranges import read_space
 from studio.search.resume import resume
 from studio.search.run import run
 from studio.search.search import Search
-from studio.settings import Settings
+from studio.settings import Settings, make_settings
 from studio.space import Choice, Integer, Real, Space
 
 ARGPARSE = (
@@ -291,3 +299,159 @@ def test_what_was_learned_saves_the_first_design():
     after = search(learn_from=[(e.values, e.fitness) for e in before])
     assert np.mean([e.fitness for e in after[:5]]) > np.mean([e.fitness for e in before[:5]]) + 0.2
     assert max(e.fitness for e in after[:5]) > -1e-3
+
+
+YAML_SCRIPT = "import yaml\nc = yaml.safe_load(open('c.yaml'))\nprint('fitness:', c['reg']['dropout'] - c['lr'])\n"
+
+
+@pytest.fixture
+def notices(monkeypatch):
+    """The notices of each search."""
+    said: list[str] = []
+    monkeypatch.setattr(Observer, "notice", lambda self, text: said.append(text))
+    return said
+
+
+def learned(name):
+    with reading(Project(name).folder) as connection:
+        return read_meta(connection, "known")
+
+
+def test_the_same_place_by_another_name_is_the_same_hyperparameter(home, script, notices):
+    script("train.py", YAML_SCRIPT)
+    script("c.yaml", "lr: 0.1\nreg:\n  dropout: 0.2\n")
+    first = run("train.py", hyperparams={"dropout": "0:0.5"}, project="a", max_experiments=3, **TOGETHER)
+    run(
+        "train.py",
+        hyperparams={"lr": "0:1", "reg.dropout": "0:0.5"},
+        learn_from="a",
+        project="b",
+        max_experiments=1,
+        **TOGETHER,
+    )
+    assert not any("changed" in line or " ran " in line for line in notices)
+    assert learned("b") == [
+        [{"lr": 0.1, "reg.dropout": each.values["dropout"]}, each.fitness, ""] for each in first.experiments
+    ]
+    assert "learns from 3 results of a, whose dropout is reg.dropout here, which had lr=0.1" in notices
+
+
+def test_what_was_not_searched_had_the_value_of_then(home, script, notices):
+    """Not today's; and a search whose script kept no value of it, or one outside of today's range, teaches nothing."""
+    script("train.py", TRAIN)
+    run("train.py", hyperparams={"lr": "0:1"}, project="a", max_experiments=2, **TOGETHER)
+    script("train.py", TRAIN.replace("0.1, 16, 2", "0.1, 16, 3"))
+    given = {"hyperparams": {"lr": "0:1", "depth": "1:4:i"}, "learn_from": "a", "max_experiments": 1, **TOGETHER}
+    run("train.py", project="b", **given)
+    assert {values["depth"] for values, *_ in learned("b")} == {2}
+    assert "changed since a: train.py" in notices
+    with pytest.raises(BadInput, match=r"it did not search depth: .*2 is outside 3\.0:4\.0"):
+        run("train.py", **{**given, "hyperparams": {"lr": "0:1", "depth": "3:4:i"}})
+    script("train.py", TRAIN + "heads = len(TRAIN)\nprint(heads)\n".replace("TRAIN", "'aa'"))
+    with pytest.raises(BadInput, match="it did not search heads, and nothing says which value it had there"):
+        run("train.py", **{**given, "hyperparams": {"lr": "0:1", "heads": "1:4:i"}})
+
+
+def test_names_whose_places_overlap_are_refused(home, script):
+    script("train.py", "lr = 0.1\nx = lr\ndef main():\n    lr = 0.1\n    return lr\nprint('fitness:', main() + x)\n")
+    run("train.py", hyperparams={"lr": "0:1"}, project="a", max_experiments=2, **TOGETHER)
+    with pytest.raises(BadInput, match=r"its lr and main.lr are partly the same: .*; write --hp=lr="):
+        run("train.py", hyperparams={"main.lr": "0:1"}, learn_from="a", max_experiments=1, **TOGETHER)
+
+
+def test_one_line_says_each_thing_that_was_different(home, script, notices):
+    text = (
+        "import argparse, os\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, default=0.1)\n"
+        "p.add_argument('--epochs', type=int, default=3)\np.add_argument('--wd', type=float, default=0.1)\na = p.parse_args()\n"
+        "assert a.lr < 0.5\nprint('fitness:', a.lr)\n"
+    )
+    script("train.py", text)
+    ranges = {"lr": "0:1", "wd": "0:1"}
+    first = run(
+        "train.py",
+        ["--epochs", "3", "--lr=0.1"],
+        hyperparams=ranges,
+        project="a",
+        max_experiments=6,
+        env={"K": "1"},
+        **TOGETHER,
+    )
+    failed = sum(each.status == "failed" for each in first.experiments)
+    assert failed
+    wd = [each.values["wd"] for each in first.experiments if each.fitness is not None]
+    script("other.py", text)
+    run(
+        "other.py",
+        ["--lr=0.2", "--epochs", "30"],
+        hyperparams={"lr": "0:1"},
+        learn_from="a",
+        project="b",
+        max_experiments=1,
+        **TOGETHER,
+    )
+    assert [line for line in notices if line.startswith("a ") or line.startswith("a:")] == [
+        f"a searched wd as well, which had {short(min(wd))} to {short(max(wd))} there",
+        "a ran train.py --epochs 3 --lr=0.1, this search runs other.py --lr=0.2 --epochs 30",
+        "a had another environment: K",
+        f"a: {failed} failure{'s' if failed > 1 else ''} not taken in (crash)",
+    ]
+
+
+def test_a_constant_of_another_value_is_named(home, script, notices):
+    script("train.py", TRAIN)
+    run("train.py", hyperparams={"lr": "0:1"}, project="a", max_experiments=2, **TOGETHER)
+    run(
+        "train.py",
+        hyperparams={"lr": "0:1", "depth": "5"},
+        learn_from="a",
+        project="b",
+        max_experiments=1,
+        **TOGETHER,
+    )
+    assert "a had depth=2, this search depth=5" in notices
+    assert {values["depth"] for values, *_ in learned("b")} == {5}
+
+
+class Listener(Optimizer):
+    """Keeps what it is told."""
+
+    name = "listener"
+    takes_known = True
+    told: ClassVar[list] = []
+
+    def __init__(self, space, *, seed):
+        self.told.clear()
+        self._space = space
+
+    def ask(self):
+        return self._space.suggestion([0.5] * self._space.dimensions)
+
+    def tell(self, suggestion, fitness, *, failure=""):
+        self.told.append((suggestion.values, fitness, failure))
+
+
+@pytest.mark.parametrize(("limit", "taken"), [("1m", ["memory", "timeout"]), ("10m", ["memory"]), (None, ["memory"])])
+def test_failures_that_the_values_cause_are_learned(recorded, script, notices, limit, taken):
+    """A time limit counts where it is as strict here."""
+    script("train.py", TRAIN)
+    results = [({"lr": 0.1}, 0.5), ({"lr": 0.2}, "memory"), ({"lr": 0.3}, "timeout"), ({"lr": 0.4}, "crash")]
+    recorded("a", results, ranges={"lr": "0:1"}, max_duration=300.0)
+    plan = make_plan(
+        make_settings(
+            "train.py",
+            hyperparams={"lr": "0:1"},
+            learn_from="a",
+            optimizer="gp",
+            max_duration=limit,
+            max_experiments=1,
+        ),
+        create_host(),
+        Path.cwd(),
+    )
+    learn_from_others(plan)
+    assert [failure for *_, failure in plan.known] == ["", *taken]
+    both = "2 failures (memory, timeout)" if limit == "1m" else "1 failure (memory)"
+    assert f"learns from 1 result and {both} of a" in plan.notices
+    search = Search(plan.space, optimizer=Listener, learn_from=plan.known, max_experiments=1)
+    assert Listener.told == [({"lr": pytest.approx(values["lr"])}, *result) for values, *result in plan.known]
+    assert search.ask().number == 1
