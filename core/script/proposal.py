@@ -43,6 +43,11 @@ PLUMBING = re.compile(
     r"|errors|newline|flush|end|sep|verbose|verbosity|n_jobs|num_workers|pin_memory|dpi|figsize|fontsize|linewidth|axis"
     r"|keepdims|min|max|min_open|max_open|clamp|nargs|required|is_flag|show_default|add_help|check|capture_output|text"
 )
+# Names of lists and dicts that say what the data are: classes and their numbers, columns, colours, moments of a data set
+LABELS = re.compile(
+    r"(.+_)?(class(es)?|labels?|categor(y|ies)|targets?|digits|vocab(ulary)?|columns?|colou?rs?|palette|means?|stds?)"
+    r"(_(names?|ids?|map|mapping|idx|indices))?|(.+_)?(id|idx|index)_?(2|to)_?\w+|\w+_?(2|to)_?(id|idx|index)"
+)
 FAMILIES = {
     r"opt(im(izer)?)?": ("adam", "adamw", "sgd", "rmsprop", "adagrad"),
     r"kernel": ("rbf", "linear", "poly", "sigmoid"),
@@ -110,6 +115,8 @@ def range_for(place: "Place") -> str:
     """Return the range to search for `place`: its choices, where the script names them, the one of today first."""
     if place.scale == "running" and place.value == 0:
         return ""  # a sum
+    if _is_label(place):
+        return ""
     if len(place.choices) > MOST_CHOICES:
         return ""
     plain = [one for one in place.choices if isinstance(one, str | int | float) and not isinstance(one, bool)]
@@ -118,6 +125,13 @@ def range_for(place: "Place") -> str:
         return ",".join(dict.fromkeys(map(write_value, ordered))) if len(plain) > 1 else ""
     value = parse_literal(place.value) if isinstance(place.value, str) else place.value  # `default="0.1"`
     return _within(place.bounds, range_of(place.name, value), value, _rank(place.name) == 0)
+
+
+def _is_label(place: "Place") -> bool:
+    """Return whether the value is an item of a list or dict of labels, by the name of that."""
+    base, bracket, _ = place.name.partition("[")
+    holders = [base] if bracket else place.within[-1:] if place.kind == "dict key" else []
+    return any(LABELS.fullmatch(_words_of(holder)) for holder in holders)
 
 
 def _within(bounds: "Bounds", text: str, value: object, is_rate: bool) -> str:
@@ -186,9 +200,13 @@ def _real_range(name: str, value: float) -> str:
 
 def _rank(name: str) -> int | None:
     """Return the row of `KNOWN` with the name, or one after the last; None if the name is not a hyperparameter's."""
-    word = re.sub(r"(?<=[a-z])(?=[A-Z])|[-.]", "_", name).casefold()
-    word = re.sub(r"\[\d+\]\Z", "", word)
+    word = re.sub(r"\[\d+\]\Z", "", _words_of(name))
     for row, names in enumerate(KNOWN):
         if re.fullmatch(names, word):
             return row
     return None if NEVER.fullmatch(word) else len(KNOWN)
+
+
+def _words_of(name: str) -> str:
+    """Return the name in small letters, with `_` between its words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[-.]", "_", name).casefold()

@@ -168,6 +168,8 @@ def test_what_works_inside_a_module_is_not_searched_first():
         ("@ex.config\ndef cfg():\n    C = 1.0\n@ex.main\ndef run(C):\n    print(C)\n", ["C"]),
         ("plt.legend(loc=1, fontsize=8)\nSVC(C=1.0)", ["C"]),
         ("XGB(learning_rate=1)", ["learning_rate"]),
+        ("LABELS = {'cat': 0, 'dog': 1}\nid2label = {'a': 1}\nf(LABELS, id2label, blur=3)", ["blur"]),
+        ("class C:\n    classIds = [1, 2]\nMEAN = [0.4, 0.5]\nsizes = [3]\nf(MEAN, sizes, C.classIds)", ["sizes[0]"]),
     ],
 )
 def test_what_is_a_hyperparameter(tmp_path, text, names):
