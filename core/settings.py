@@ -37,6 +37,18 @@ MAX_WORKSPACE = 10**9  # bytes
 SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT = "Search", "Metric", "Script", "Where it runs", "Limits", "Output"
 GROUPS = (SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT)  # of the help, in this order
 
+# --- the script in a command ---------------------------------------------------------------------------------------------
+
+SCRIPTS = (".py", ".ipynb", ".R", ".r", ".jl", ".sh", ".bash", ".zsh")  # ends of their names
+
+
+def script_of(words: Sequence[str]) -> str:
+    """Return the script that a command starts, for people: `train.py` of `python -u train.py 30`, `pkg` of `python -m pkg`."""
+    among = [word for word in words if word.endswith(SCRIPTS) and not word.startswith("-")]
+    module = words[words.index("-m") + 1 :] if "-m" in words else []
+    return [*among, *module, *words][0]
+
+
 # --- durations --------------------------------------------------------------------------------------------------------
 
 LONGEST_TIME = 1e9  # seconds, thirty years

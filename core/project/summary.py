@@ -13,7 +13,7 @@ from studio.format import STATUSES
 from studio.project.lock import is_locked
 from studio.project.paths import database
 from studio.project.records import Session, cost_of_project, iso, read_experiment, read_meta, read_session, reading
-from studio.settings import parse_metric, sign_of
+from studio.settings import parse_metric, script_of, sign_of
 
 
 class State(NamedTuple):
@@ -125,7 +125,7 @@ def summarize(folder: Path) -> ProjectSummary:
             best=read_best(connection, folder, metric),
             recommended=read_experiment(connection, folder, metric, recommended) if recommended else None,
             optimizer=settings.get("optimizer"),
-            script=settings.get("script"),
+            script=script_of([settings["script"], *settings.get("arguments", [])]) if settings.get("script") else None,
             folder=(read_meta(connection, "source") or {}).get("folder"),
             seed=read_meta(connection, "seed"),
             started=iso(_begun(connection, folder, session)),

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from studio.entry_points import install_command
 from studio.errors import BadInput
+from studio.settings import SCRIPTS
 from studio.text import did_you_mean
 
 _PYTHON = re.compile(r"python(\d(\.\d+)?)?w?")
-_SCRIPTS = (".py", ".ipynb", ".R", ".r", ".jl", ".sh", ".bash", ".zsh")
 # files that pipx and uv tool leave in an environment of one program
 _OWN_ENVIRONMENT = (
     "pipx_metadata.json",
@@ -201,7 +201,7 @@ def _program(words: Sequence[str], source: Path) -> Command:
 
 def _script_among(words: Sequence[str], source: Path) -> int | None:
     for index, word in enumerate(words):
-        if word.endswith(_SCRIPTS) and not word.startswith("-") and (source / word).is_file():
+        if word.endswith(SCRIPTS) and not word.startswith("-") and (source / word).is_file():
             return index
     return None
 

@@ -17,7 +17,7 @@ from studio.project.records import is_complete
 from studio.project.source import SourceFiles, copy_source, own_output_files, scan_source
 from studio.project.store import Store
 from studio.search.plan import Plan
-from studio.settings import Settings, is_optimizer_file
+from studio.settings import Settings, is_optimizer_file, script_of
 from studio.system.copying import copy_shared, remove_tree
 from studio.system.files import make_folder
 
@@ -28,7 +28,7 @@ def create(plan: Plan, snapshot: SourceFiles, name: str | None) -> Store:
     The settings are written last: a project that has them is complete.
     """
     make_folder(projects_folder())
-    folder, lock = _claim_folder(plan.settings.script, name)
+    folder, lock = _claim_folder(script_of([plan.settings.script, *plan.settings.arguments]), name)
     try:
         copy_source(snapshot, folder / plan.snapshot)
         for tag, path in plan.artifacts.sources().items():

@@ -6,6 +6,7 @@ import pytest
 
 from studio.cli import names
 from studio.errors import BadInput, ProjectError
+from studio.project.paths import project_names
 
 
 @pytest.fixture
@@ -94,7 +95,11 @@ def test_a_search_that_runs_is_stopped_by_no_name(projects, command, monkeypatch
         names.project_of(None, at_work=True)
 
 
-def test_the_list_names_folder_and_script(projects, command, workdir):
+def test_the_list_names_folder_and_script(projects, command, workdir, script):
     (one, *_) = json.loads(command("runs", "list", "--json").out)
     assert (one["script"], one["folder"]) == ("train.py", str(workdir))
     assert str(workdir) in command("runs", "list").out
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    assert command("run", "--hp=lr=1", "--", "python", "train.py").code == 0
+    assert [one["script"] for one in json.loads(command("runs", "list", "--json").out)] == ["train.py"] * 4
+    assert len([name for name in project_names() if name.startswith("train-")]) == 1

@@ -23,6 +23,7 @@ from studio.settings import (
     make_settings,
     parse_duration,
     parse_metric,
+    script_of,
     sign_of,
     unread_metric,
 )
@@ -289,3 +290,19 @@ def test_texts_and_values_are_the_same_to_a_program() -> None:
 def test_what_cannot_be_meant_is_refused_with_the_name_of_the_option(given, message) -> None:
     with pytest.raises(BadInput, match=re.escape(message)):
         make_settings("train.py", **given)
+
+
+@pytest.mark.parametrize(
+    ("command", "script"),
+    [
+        ("train.py --config run.sh", "train.py"),
+        ("python -u main.py 30", "main.py"),
+        ("python -m pkg.train --lr 1", "pkg.train"),
+        ("torchrun --nproc 2 lib/train.py", "lib/train.py"),
+        ("accelerate launch -m train", "train"),
+        ("make train", "make"),
+        ("pkg.train", "pkg.train"),
+    ],
+)
+def test_the_script_in_a_command_is_what_people_call_it(command, script):
+    assert script_of(command.split()) == script
