@@ -24,6 +24,7 @@ from studio.plugins.range_text import (
     Number,
     OptimizerRange,
     RangeText,
+    grid_before_belief,
     grid_range,
     is_whole,
     misread,
@@ -171,13 +172,20 @@ def _decades(low: Decimal, high: Decimal) -> int:
 
 
 def _not_a_grid(given: RangeText) -> RangeError:
-    asked = optimizer_range(given.text)
+    text, tilde, belief = given.text.rpartition("~")
+    asked = optimizer_range(text if tilde else given.text)
+    if tilde and grid_before_belief(given.text):
+        return given.error(
+            f"a belief ~{belief} needs a range, as in {given.name}=0:1~0.3; write {given.write(text)} for a grid"
+        )
     if asked is None or not set(asked.flags) <= set(FLAGS):
         return misread(given, USAGE, most=3)
     if asked.length or "a" in asked.flags:
         return given.error("an array hyperparameter needs an optimizer such as cma (`--optimizer=cma`), not a grid")
     grid = _as_grid(asked)
     instead = given.write(grid)
+    if tilde:
+        return given.error(f"a belief ~{belief} is for a search (`--optimizer=auto`); write {instead} for a grid", grid)
     if asked.in_order[0] != asked.low:
         search = f"{given.name}={asked.high.text}:{asked.low.text}:{asked.flags}"
         return given.error(f"the lower end comes first, as in {search}; write {instead} for a grid", grid)

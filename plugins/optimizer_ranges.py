@@ -30,6 +30,7 @@ from studio.plugins.range_text import (
     Number,
     OptimizerRange,
     RangeText,
+    grid_before_belief,
     grid_range,
     is_whole,
     misread,
@@ -40,7 +41,7 @@ from studio.plugins.range_text import (
     words_notice,
 )
 from studio.space import LARGEST_INTEGER, Array, Constant, Integer, Parameter, Real
-from studio.text import parse_literal
+from studio.text import is_number, parse_literal
 
 GRID_TEXT = "that is a grid; this optimizer takes min:max[:length][:flags]"
 USAGE = "a range is min:max[:length][:flags], with flags among u r l a i"
@@ -56,6 +57,11 @@ def studio_parse_range(name: str, text: str, grid: bool) -> Parameter | None:
 
 def _read(given: RangeText) -> Parameter:
     range_text, tilde, belief = given.text.rpartition("~")
+    if grid := grid_before_belief(given.text):
+        span = _from_grid(grid)
+        inside = is_number(belief) and grid.start.value <= Decimal(belief) <= grid.end.value
+        instead = f"{span}~{belief}" if inside and optimizer_range(span) is not None else span
+        raise given.error(f"a belief ~{belief} needs a range, not a grid; write {given.write(instead)}", instead)
     if tilde and optimizer_range(range_text) is not None:
         return _believed(given, _read(RangeText(given.name, range_text)), range_text, belief.strip())
     listed = read_values(given, grid=False)
@@ -79,6 +85,9 @@ def _believed(given: RangeText, parameter: Parameter, range_text: str, belief: s
         value: Any = parse_literal(belief)
         element.to_unit(value)
     except BadInput as error:
+        number, colon, flags = belief.partition(":")
+        if colon and is_number(number) and optimizer_range(f"{range_text}:{flags}") is not None:
+            raise given.error(f"a belief comes last; write {given.write(f'{range_text}:{flags}~{number}')}") from error
         middle = float(f"{float(element.from_unit(np.array([0.5]))):.3g}")
         example = f"{range_text}~{round(middle) if isinstance(element, Integer) else f'{middle:g}'}"
         raise given.error(f"{belief!r} behind ~ is no value of the range; write {given.write(example)}") from error

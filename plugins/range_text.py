@@ -25,6 +25,7 @@ FLAG_WORDS = {"log": "l", "int": "i", "integer": "i", "log10": "l", "loguniform"
 BRACKETS = "()[]{}"
 _CALL = re.compile(r"(?:\w+\.)*(\w+)\((.*)\)")
 _LIKE_NUMBER = re.compile(r"[+-]?(?:\d|\.\d)", re.ASCII)
+_BELIEVED = re.compile(r"([\w.+-]+)~([\w.+-]*)")
 _END = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _ENDS = re.compile(rf"{_END}\s*(?:\.\.\.?|…|–|-|~|to|\.\.=|;|\s)\s*{_END}", re.ASCII)
 
@@ -154,10 +155,19 @@ def read_values(given: RangeText, *, grid: bool) -> list[object] | None:
         for part in _parts(given.text):
             _check_plain(given, part)
         return None
+    believed = _BELIEVED.fullmatch(items[-1]) if len(items) > 1 else None
+    if believed:
+        items = [*items[:-1], believed[1]]
+        bare = [item for item in items if not is_quoted(item)]
     for item in bare:
         _check_like_number(given, item, grid)
     _check_items(given, items)
     _check_mixed(given, items)
+    if believed:
+        plain = given.write(",".join(items))
+        raise given.error(
+            f"a belief ~{believed[2]} needs a range, not a list; write {plain} (quotes would make it text)"
+        )
     return [parse_literal(item) for item in items]
 
 
@@ -208,6 +218,12 @@ def _is_list(given: RangeText) -> bool:
         return not any(bracket in given.text for bracket in BRACKETS) and read_values(given, grid=True) is not None
     except RangeError:
         return False
+
+
+def grid_before_belief(text: str) -> GridRange | None:
+    """Return the grid of `0.01:0.01:0.1~0.05`; None for any other text, and for two ends, which are a range as well."""
+    asked = grid_range(text.rpartition("~")[0])
+    return asked if asked is not None and asked.middle is not None else None
 
 
 def _check_items(given: RangeText, items: list[str]) -> None:

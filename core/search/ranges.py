@@ -19,12 +19,11 @@ def range_to_search(ranges: Mapping[str, Any], host: Host) -> str:
         if isinstance(given, Parameter):
             if not isinstance(given, Choice | Constant):
                 return name
-        elif (
-            isinstance(given, str)
-            and not _reads(name, given, host, grid=True)
-            and _reads(name, given, host, grid=False)
-        ):
-            return f"{name}={given}"
+        elif isinstance(given, str) and not _reads(name, given, host, grid=True):
+            searched, tilde, _ = given.rpartition("~")  # a wrong belief is a mistake in a search
+            texts = [given, *([searched] if tilde else [])]
+            if any(_reads(name, text, host, grid=False) for text in texts) and "," not in given:
+                return f"{name}={given}"
     return ""
 
 

@@ -228,6 +228,11 @@ def test_a_belief_stands_behind_a_range(text, belief):
         ("1:8:i~2.5", "'2.5' behind ~ is no value of the range; write `x=1:8:i~5`"),
         ("0:1~", "'' behind ~ is no value of the range; write `x=0:1~0.5`"),
         ("5:5~5", "a constant needs no belief; write `x=5:5`"),
+        ("1e-4:0.1~1e-2:l", "a belief comes last; write `x=1e-4:0.1:l~1e-2`"),
+        ("0.01:0.01:0.1~0.05", "a belief ~0.05 needs a range, not a grid; write `x=0.01:0.1~0.05`"),
+        ("1e-5:l5:0.1~0.05", "a belief ~0.05 needs a range, not a grid; write `x=1e-5:0.1:l~0.05`"),
+        ("adam,sgd~adam", "a belief ~adam needs a range, not a list; write `x=adam,sgd` (quotes would make it text)"),
+        ("32,64,128~64", "a belief ~64 needs a range, not a list; write `x=32,64,128` (quotes would make it text)"),
     ],
 )
 def test_errors_of_beliefs(text, says):
