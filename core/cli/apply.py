@@ -47,7 +47,7 @@ def apply(
     project = Project(name)
     if number and not number.isdecimal():
         raise BadInput(f"{experiment!r} is not an experiment; write {name}/3, or {name} for its best one")
-    chosen = project.experiment(int(number)) if number else project.best
+    chosen = names.existing_experiment(project, int(number)) if number else project.best
     if chosen is None:
         raise BadInput(f"project {name} has no completed experiment with a fitness; name one: studio apply {name}/1")
     if chosen.status != "completed":
@@ -56,7 +56,7 @@ def apply(
     settings, source = Settings.from_dict(project.settings), project.source
     applied = apply_values(program_of(settings, source), chosen.values)
     for text in applied.passed.values():
-        say(f"not in a file, pass it yourself: {text}")
+        say(f"not in a file, {text}")
     if not applied.diff:
         say("your files have these values already")
         return 0

@@ -6,13 +6,17 @@ digits/7   7          an experiment; of the newest project, if only its number i
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from studio.errors import BadInput, ProjectError, StudioError
 from studio.project.lock import is_locked
 from studio.project.paths import existing_project_folder, project_folder, project_names, split_key
+
+if TYPE_CHECKING:  # the records are not needed to complete a name
+    from studio.experiment import Experiment
+    from studio.project.project import Project
 
 SHOWN = 5  # names that an error lists
 
@@ -76,6 +80,14 @@ def experiment_of(text: str | None) -> tuple[str, int]:
     if not started:
         raise BadInput(f"no experiment of project {name} has started yet")
     return name, started[-1]
+
+
+def existing_experiment(project: "Project", number: int) -> "Experiment":
+    """The experiment of the project with that number; BadInput where there is none."""
+    found = project.experiment(number)
+    if found is None:
+        raise BadInput(f"project {project.name!r} has no experiment {number}; it has {len(project.experiments)}")
+    return found
 
 
 def project_and_experiments(words: Iterable[str | None], *, at_work: bool = False) -> tuple[str, list[int]]:

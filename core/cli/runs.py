@@ -206,10 +206,7 @@ def _from_home(folder: str) -> str:
 def _find(text: str | None) -> tuple[Project, Experiment]:
     name, number = names.experiment_of(text)
     project = Project(name)
-    found = project.experiment(number)
-    if found is None:
-        raise BadInput(f"project {name!r} has no experiment {number}; it has {len(project.experiments)}")
-    return project, found
+    return project, names.existing_experiment(project, number)
 
 
 class _Log:

@@ -1,12 +1,14 @@
 """Values written into the user's own files: at the assignments, not at the reads that a search replaces."""
 
+import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studio.errors import SubstitutionError
+from studio.experiment import is_number
 from studio.script.diff import unified_diff
-from studio.script.places import Place, Places, apply_edits
-from studio.script.places.place import Edit
+from studio.script.places import Draft, Edit, Place, Places, apply_edits
 from studio.script.program import Program
 
 
@@ -40,7 +42,7 @@ def apply_values(program: Program, values: Mapping[str, object]) -> Applied:
         home = place.home or (place if place.edits and place.kind != "variable" else None)
         if home is None:
             passed[name] = _as_passed(place, value)
-        else:
+        elif not _is_today(home, value):
             edits += [(edit, edit.write(value)) for edit in home.edits]
     before = {edit.file: program.text(edit.file) for edit, _ in edits}
     after = {path: text for path, text in apply_edits(before, edits).items() if text != before[path]}
@@ -49,9 +51,21 @@ def apply_values(program: Program, values: Mapping[str, object]) -> Applied:
     return Applied(files, "".join(shown), passed)
 
 
+def _is_today(home: Place, value: object) -> bool:
+    """Return whether `value` stands there already, however it is written."""
+    if home.varies:
+        return False
+    if is_number(home.value) and is_number(value):
+        return math.isclose(home.value, value, rel_tol=1e-12)  # type: ignore[arg-type]
+    return type(home.value) is type(value) and home.value == value
+
+
 def _as_passed(place: Place, value: object) -> str:
     if place.prefix.startswith("-"):
-        return f"{place.prefix}={value}"
+        draft = Draft([], [])
+        place.put(value, draft)
+        words = shlex.join(draft.arguments)
+        return f"pass it yourself: {words}" if words else f"leave {place.prefix} out"
     if place.prefix == "env:":
-        return f"{place.name}={value} in the environment"
-    return f"{place.name} = {value}: {place}"
+        return f"pass it yourself: {place.name}={value} in the environment"
+    return f"pass it yourself: {place.name} = {value}: {place}"

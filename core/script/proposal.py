@@ -124,7 +124,7 @@ def range_for(place: "Place") -> str:
         ordered = [*([place.value] if place.value in plain else []), *plain]
         return ",".join(dict.fromkeys(map(write_value, ordered))) if len(plain) > 1 else ""
     value = parse_literal(place.value) if isinstance(place.value, str) else place.value  # `default="0.1"`
-    return _within(place.bounds, range_of(place.name, value), value, _rank(place.name) == 0)
+    return _within(place.bounds, range_of(place.name, value), value, is_rate(place.name))
 
 
 def _is_label(place: "Place") -> bool:
@@ -165,7 +165,7 @@ def range_of(name: str, value: object) -> str:
                 others = [member.capitalize() if value[:1].isupper() else member for member in members]
                 return ",".join(dict.fromkeys([value, *others]))
         return ""
-    if isinstance(value, int) and _rank(name) != 0:
+    if isinstance(value, int) and not is_rate(name):
         return _whole_range(name, value)
     if isinstance(value, int):  # `learning_rate=1`
         return _real_range(name, float(value))
@@ -189,13 +189,18 @@ def _real_range(name: str, value: float) -> str:
         return ""
     if SHARES.fullmatch(name) and value <= 1:
         return "0:0.6" if value <= 0.6 else "0.3:1"
-    if FRACTIONS.fullmatch(name) and 0 < value < 1 and _rank(name) != 0:
+    if FRACTIONS.fullmatch(name) and 0 < value < 1 and not is_rate(name):
         return f"{value / 2:.3g}:{min(value * 2, (1 + value) / 2):.3g}"
     if NEAR_ONE.fullmatch(name) and 0.5 <= value < 1:
         return "0.5:0.999"
     if value == 0:
         return "1e-6:0.1:l"
     return f"{value / 10:.3g}:{value * 10:.3g}:l"
+
+
+def is_rate(name: str) -> bool:
+    """Return whether the name is one of a learning rate and the like, a real number where `1` stands as well."""
+    return _rank(name) == 0
 
 
 def _rank(name: str) -> int | None:

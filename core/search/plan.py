@@ -19,6 +19,7 @@ from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.command import Command, read_command
 from studio.script.outside import outside_paths
 from studio.script.program import Program
+from studio.script.proposal import is_rate
 from studio.script.substitution import Substitution
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.given import read_given
@@ -34,6 +35,7 @@ from studio.settings import (
 )
 from studio.space import Choice, Constant, Integer, Real, Space, Suggestion
 from studio.system.machine import usable_cpus, visible_gpus
+from studio.text import is_number
 
 
 @dataclass
@@ -207,9 +209,9 @@ def _check_literals(plan: Plan) -> None:
     for parameter in plan.space:
         place = plan.substitution.places.get(parameter.name)
         if place is not None and place.whole and isinstance(parameter, Real) and not isinstance(parameter, Integer):
-            text = f"{parameter.name}={plan.settings.ranges.get(parameter.name, '')}"
-            flags = f"{text}i" if text[-1:].isalpha() else f"{text}:i"
-            raise BadInput(f"hyperparameter {text}: {place} takes whole numbers; write {flags}")
+            text = str(plan.settings.ranges.get(parameter.name, ""))
+            instead = f"{parameter.name}={_as_whole(text)}"
+            raise BadInput(f"hyperparameter {parameter.name}={text}: {place} takes whole numbers; write {instead}")
         if isinstance(parameter, Choice | Constant):
             for value in parameter.values if isinstance(parameter, Choice) else [parameter.value]:
                 if isinstance(value, int | float):
@@ -217,6 +219,38 @@ def _check_literals(plan: Plan) -> None:
                         place.check(value)
                 else:  # checks it as well
                     plan.substitution.changes({**values, parameter.name: value})
+
+
+def check_whole_numbers(plan: Plan) -> None:
+    """Refuse a range such as `2:6` for a place with a whole number in the code or in a configuration file. Which numbers are
+    meant cannot be known there, and most such scripts fail with 3.7: so the user says which. Reals are meant by ends with a
+    point, within a distance of 1, and for what is a rate by its name.
+    """
+    for parameter in plan.space:
+        place, text = plan.substitution.places.get(parameter.name), plan.settings.ranges.get(parameter.name)
+        if (
+            place is None
+            or not (place.edits or place.prefix == "hydra:")
+            or type(place.value) is not int
+            or not place.value
+        ):
+            continue
+        if type(parameter) is not Real or not isinstance(text, str) or parameter.high - parameter.low <= 1:
+            continue
+        numbers = [part for part in text.partition("~")[0].split(":") if is_number(part)]
+        if is_rate(place.name) or any("." in part or float(part) % 1 for part in numbers):
+            continue
+        reals = text.replace(numbers[0], f"{float(numbers[0]):.1f}", 1)
+        raise BadInput(
+            f"hyperparameter {parameter.name}={text}: {place} is a whole number; write {parameter.name}={_as_whole(text)},"
+            f" or for numbers with a fraction {parameter.name}={reals}"
+        )
+
+
+def _as_whole(text: str) -> str:
+    """Return a range with the flag `i`, before a belief."""
+    ends, tilde, belief = text.partition("~")
+    return f"{ends}{'' if ends[-1:].isalpha() else ':'}i{tilde}{belief}"
 
 
 def _settle_budget(plan: Plan) -> None:

@@ -22,7 +22,7 @@ from studio.search.creation import create, project_exists, source_snapshot
 from studio.search.driver import Driver
 from studio.search.learned import learn_from_others
 from studio.search.observer import Observer
-from studio.search.plan import Plan, make_plan
+from studio.search.plan import Plan, check_whole_numbers, make_plan
 from studio.search.progress import watching
 from studio.search.search import Search
 from studio.settings import (
@@ -108,6 +108,7 @@ def plan_new_project(
     plan = make_plan(replace(settings, python=active or settings.python), host, source)
     if active is not None:
         plan.notices.append(f"scripts run with {active}, the active environment; choose another with --python")
+    check_whole_numbers(plan)
     learn_from_others(plan)
     plan.artifacts.sources()
     snapshot = source_snapshot(plan)

@@ -628,3 +628,4 @@ def test_applying_a_failed_experiment_says_so(command, script):
     command("run", "--project=p", "--hp=x=1,2", "train.py")
     assert "studio: p/2 is no result: failed (exit code 1: AssertionError)" in command("apply", "p/2").err
     assert "no result" not in command("apply", "p/1").err
+    assert command("apply", "p/99").err == "studio: project 'p' has no experiment 99; it has 2\n"

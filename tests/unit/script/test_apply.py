@@ -47,3 +47,34 @@ def test_what_stands_in_no_file_is_said(tmp_path):
     program = Program.at(tmp_path, "train.py", ["--lr", "{lr}"])
     applied = apply_values(program, {"lr": 0.5})
     assert (applied.diff, list(applied.passed)) == ("", ["lr"])
+
+
+def test_a_value_of_today_stays_as_it_is_written(tmp_path):
+    (tmp_path / "train.py").write_text('kind = "adam"\nlr = 4.6708698e-1\nn = 4\nd = 1\nfit(kind, lr, n, d)\n')
+    values = {"kind": "adam", "lr": 0.46708697999999993, "n": 4.0, "d": True}
+    applied = apply_values(Program.at(tmp_path, "train.py"), values)
+    assert [line for line in applied.diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")] == [
+        "-d = 1",
+        "+d = True",
+    ]
+
+
+FLAGS = (
+    "import argparse\np = argparse.ArgumentParser()\np.add_argument('--nesterov', action='store_true')\n"
+    "p.add_argument('--no-bias', dest='bias', action='store_false')\np.add_argument('--n', type=int)\np.parse_args()\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("nesterov", True, "pass it yourself: --nesterov"),
+        ("nesterov", False, "leave --nesterov out"),
+        ("bias", False, "pass it yourself: --no-bias"),
+        ("bias", True, "leave --no-bias out"),
+        ("n", 3, "pass it yourself: --n=3"),
+    ],
+)
+def test_an_option_is_passed_as_the_search_passes_it(tmp_path, name, value, says):
+    (tmp_path / "train.py").write_text(FLAGS)
+    assert apply_values(Program.at(tmp_path, "train.py"), {name: value}).passed == {name: says}

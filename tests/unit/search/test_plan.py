@@ -1,7 +1,12 @@
-"""The program that a project's settings name, for whoever starts it, writes into it or shows it."""
+"""The program that a project's settings name, and what is checked before a search of it starts."""
 
+import pytest
+
+from studio.errors import BadInput
+from studio.host import create_host
 from studio.search.plan import program_of
-from studio.settings import Settings
+from studio.search.run import plan_new_project
+from studio.settings import Settings, make_settings
 
 
 def test_a_program_has_its_environment_and_its_files_by_one_name(tmp_path, monkeypatch):
@@ -11,3 +16,52 @@ def test_a_program_has_its_environment_and_its_files_by_one_name(tmp_path, monke
     settings = Settings("train.py", env={"RATE": "{lr}", "TOKEN": None}, substitute=["./other.py"])
     program = program_of(settings, tmp_path)
     assert (program.script, program.more, program.env) == ("train.py", ["other.py"], {"RATE": "{lr}"})
+
+
+@pytest.mark.parametrize(
+    ("range", "instead"),
+    [
+        ("2:6", "write epochs=2:6:i, or for numbers with a fraction epochs=2.0:6"),
+        ("16:1e3:l~64", "write epochs=16:1e3:li~64, or for numbers with a fraction epochs=16.0:1e3:l~64"),
+        ("2.0:6.0", ""),
+        ("2.5:6", ""),
+        ("2:6:i", ""),
+        ("0:1", ""),
+        ("3,4", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"train.py": "epochs = 4\nprint(epochs)\n"}, "train.py:2 "),
+        (
+            {"train.py": "import yaml\nprint(yaml.safe_load(open('c.yaml')))\n", "c.yaml": "epochs: 4\n"},
+            "c.yaml:1 ",
+        ),
+        (
+            {"train.py": "from dataclasses import dataclass\n@dataclass\nclass C:\n    epochs: int = 4\nprint(C())\n"},
+            "train.py:4 ",
+        ),
+    ],
+)
+def test_a_whole_number_asks_which_numbers_are_meant(script, files, place, range, instead):
+    for name, text in files.items():
+        script(name, text)
+    settings = make_settings("train.py", hyperparams={"epochs": range}, optimizer="auto", max_experiments=1)
+    if not instead:
+        plan_new_project(settings, None, create_host())
+        return
+    with pytest.raises(BadInput) as refused:
+        plan_new_project(settings, None, create_host())
+    assert str(refused.value).startswith(f"hyperparameter epochs={range}: {place}")
+    assert str(refused.value).endswith(f" is a whole number; {instead}")
+
+
+@pytest.mark.parametrize(
+    "text", ["lr = 1\nprint(lr)\n", "scale = 0\nlr = scale\nprint(lr)\n", "lr = True\nprint(lr)\n"]
+)
+def test_numbers_that_say_nothing_of_their_kind_may_be_real(script, text):
+    script("train.py", text)
+    name = "scale" if "scale" in text else "lr"
+    settings = make_settings("train.py", hyperparams={name: "0:5"}, optimizer="random", max_experiments=1)
+    assert plan_new_project(settings, None, create_host())
