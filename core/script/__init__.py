@@ -15,6 +15,7 @@ outside       files beside the working directory, such as `../data`
 literals      a value as Python text
 places/       the kinds of places that a value can go to, and the choice of one by its name
 substitution  values written into a program
+unknown_arguments  an argument that the script's parser refuses
 diff          unified diffs for `git apply`
 printed       the lines and metrics that a program would print and log
 library_metrics  what libraries report by themselves

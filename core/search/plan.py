@@ -21,6 +21,7 @@ from studio.script.outside import outside_paths
 from studio.script.program import Program
 from studio.script.proposal import is_rate
 from studio.script.substitution import Substitution
+from studio.script.unknown_arguments import refused_argument
 from studio.search.artifacts import Artifacts, read_artifacts
 from studio.search.given import read_given
 from studio.search.known import Known, own_values
@@ -123,6 +124,8 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
     settings, backend = resolve_backend(given.settings, host)
     artifacts = read_artifacts(settings, source)
     program = program_of(settings, files, given.command)
+    if snapshot is None and (refused := refused_argument(program)):
+        raise BadInput(refused)
     if given.command.notebook:
         artifacts.captured.setdefault("executed.ipynb", given.command.notebook)
     links = outside_paths(program, source, settings.link)
