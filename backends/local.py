@@ -6,6 +6,7 @@ from typing import Any
 from studio.errors import BadInput
 from studio.execution.runner import Runner
 from studio.experiment import Outcome, Report, Run
+from studio.format import counted
 from studio.hookspecs import hookimpl
 from studio.interfaces import Backend, BackendContext
 from studio.system.machine import usable_cpus, visible_gpus, with_thread_share
@@ -27,7 +28,9 @@ class LocalBackend(Backend):
         """Check that this machine has the GPUs; nothing here costs money."""
         wanted, slots = self.context.settings.gpus, self.context.slots
         if wanted and len(visible_gpus()) < wanted * slots:
-            raise BadInput(f"--gpus {wanted} for {slots} workers: this machine has {len(visible_gpus())} visible GPUs")
+            raise BadInput(
+                f"--gpus {wanted} for {counted(slots, 'worker')}: this machine has {counted(len(visible_gpus()), 'visible GPU')}"
+            )
 
     def start(self, run: Run) -> None:
         env = dict(self._env)

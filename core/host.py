@@ -321,7 +321,7 @@ class Host:
 def _meant(kind: str, name: str, pieces: Sequence[PluginItem]) -> list[str]:
     """Return names of pieces close to `name`: the same in another case or spelling, and a file of the user's."""
     asked = _spelled(name)
-    words = {piece.name: (piece.name, *piece.cls.aliases, *getattr(piece.cls, "related", ())) for piece in pieces}
+    words = {piece.name: (piece.name, *piece.cls.aliases, *piece.cls.related) for piece in pieces}
     found = [piece for piece, known in words.items() if asked in map(_spelled, known)]
     is_file = kind == "optimizer" and os.path.isfile(f"{name}.py")
     return [*found, f"./{name}.py"] if is_file else found

@@ -121,6 +121,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    related: ClassVar[tuple[str, ...]] = ()  # as for optimizers
 
     @dataclass(frozen=True)
     class Options:

@@ -182,6 +182,16 @@ def write_value(value: Any) -> str:
     return f"{quote}{value}{quote}"
 
 
+def _parse_starts(given: Any, flag: str) -> list[str]:
+    """Return texts such as `lr=0.01,layers=3`, from texts or mappings, one or several."""
+    several = [given] if isinstance(given, str | Mapping) else given
+    texts = [
+        ",".join(f"{name}={write_value(value)}" for name, value in each.items()) if isinstance(each, Mapping) else each
+        for each in several
+    ]
+    return read_as(list[str], texts, flag)
+
+
 def parse_environment(given: Mapping[str, str | None] | str | Sequence[str], flag: str) -> dict[str, str | None]:
     """Return name -> value from `NAME=VALUE`, or None for `NAME`: then the value is taken at each start and stored nowhere."""
     if isinstance(given, Mapping):
@@ -320,6 +330,7 @@ class Settings:
         "NAME=VALUE,…",
         "Values to try first, after the script's own; other hyperparameters are in the middle. Repeatable.",
         group=SEARCH,
+        parse=_parse_starts,
     )
     learn_from: list[str] = option(
         [],
@@ -485,7 +496,7 @@ class RunOptions(ResumeOptions, total=False):
     optimizer: str | os.PathLike[str] | None
     options: Mapping[str, Any] | Sequence[str] | None
     seed: int | str | None
-    start_from: str | Sequence[str] | None
+    start_from: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
     learn_from: str | Sequence[str] | None
     no_baseline: bool | None
     repeat: bool | None

@@ -111,7 +111,8 @@ class Real(Parameter):
         try:
             numbers = values.astype(float)
         except (TypeError, ValueError, OverflowError):
-            raise BadInput(f"hyperparameter {self.name}: {values.tolist()!r} is not a number") from None
+            shown = values.tolist()[0] if values.size == 1 else values.tolist()
+            raise BadInput(f"hyperparameter {self.name}: {shown!r} is not a number") from None
         outside = ~np.isfinite(numbers)
         if not self.unconstrained:
             size = max(abs(self.low), abs(self.high))

@@ -40,6 +40,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise BadInput(f"--metric 'regex:{pattern}': {error}; write for example 'regex:score=(\\S+)'") from None
     if not pattern:
         raise BadInput("--metric 'regex:' has no pattern; write for example 'regex:score=(\\S+)'")
+    if all(operation in (constants.LITERAL, constants.AT) for operation, _ in parser.parse(pattern)):
+        raise BadInput(
+            f"--metric 'regex:{pattern}': this pattern finds its own text alone, and no number; write for example"
+            f" 'regex:{pattern}\\D*(\\S+)', or without `regex:` the name of what is printed"
+        )
     repeats = _endless(parser.parse(pattern), inside=False, pattern=pattern)
     if repeats > MOST_REPEATS:
         raise BadInput(

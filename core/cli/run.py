@@ -33,6 +33,12 @@ OURS = (
     "--dry-run",
 )
 
+ELSEWHERE = {  # as options are called in other tools
+    **dict.fromkeys(("n-trials", "num-trials", "max-trials", "trials", "max-evals"), "--max-experiments"),
+    **dict.fromkeys(("n-jobs", "jobs"), "--num-workers"),
+    "study-name": "--project",
+}
+
 EXAMPLES = """\b
 Examples:
   studio run --hp=lr=0.01:0.01:0.1 train.py 30                     a grid of ten; 30 goes to the script
@@ -53,6 +59,8 @@ class RunUsage(PlainUsage):
     def about_unknown(self, name: str, args: Sequence[str]) -> str:
         ours = [spelling for param in self.params for spelling in param.opts]
         misspelt = difflib.get_close_matches(name, ours, cutoff=CLOSE)
+        if meant := ELSEWHERE.get(name.lstrip("-").replace("_", "-")):
+            return f"{name} is not an option of studio run; did you mean {meant}?"
         return "" if misspelt or not name.startswith("--") else _of_the_script(name, args)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from studio.cli import names
 from studio.cli.console import harmless, print_experiments, print_json, print_table
-from studio.cli.usage import new_app, say
+from studio.cli.usage import new_app, parse_count, say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
 from studio.experiment import UNFINISHED, Experiment, is_number
@@ -30,6 +30,13 @@ NAME = 32  # characters of the longest name that determines the alignment
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _parse_last(text: str) -> int:
+    number = parse_count(text)
+    if number < 1:
+        raise typer.BadParameter(f"{text!r} is not 1 or more")
+    return number
+
+
 @app.callback()
 def runs() -> None:
     """List and show projects and experiments, and their logs."""
@@ -41,7 +48,9 @@ def list_(
         str | None,
         typer.Argument(metavar="[PROJECT]", help="Default: all projects.", autocompletion=names.complete_project),
     ] = None,
-    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", parser=_parse_last, help="Only the last N.")
+    ] = None,
     status: Annotated[
         str | None,
         typer.Option("--status", help="Only those with this status, such as failed; for projects, the state."),
@@ -49,7 +58,9 @@ def list_(
     sort: Annotated[
         str | None,
         typer.Option(
-            "--sort", metavar="COLUMN", help="number, fitness, time or a hyperparameter; for projects started or name."
+            "--sort",
+            metavar="COLUMN",
+            help="number, fitness, the metric, time or a hyperparameter; for projects started or name.",
         ),
     ] = None,
     json: Json = False,
@@ -60,7 +71,7 @@ def list_(
     _check_status(status, STATUSES)
     found = Project(names.project_of(project))
     experiments = [one for one in found.experiments if status in (None, one.status)]
-    experiments = _sorted(experiments, sort or "number")[-(last or 0) :]
+    experiments = _sorted(experiments, sort or "number", found.metric.name)[-(last or 0) :]
     if json:
         print_json(experiment.as_dict() for experiment in experiments)
     else:
@@ -146,9 +157,14 @@ def _check_status(status: str | None, known: Iterable[str]) -> None:
         raise BadInput(f"--status {status!r}{did_you_mean(status, known)}")
 
 
-def _sorted(experiments: list[Experiment], column: str) -> list[Experiment]:
+def _sorted(experiments: list[Experiment], column: str, metric: str) -> list[Experiment]:
     """Return the experiments sorted by `column`, those without a value first."""
-    own = {"number": lambda one: one.number, "fitness": lambda one: one.fitness, "time": lambda one: one.duration}
+    own = {
+        "number": lambda one: one.number,
+        "fitness": lambda one: one.fitness,
+        "time": lambda one: one.duration,
+    }
+    own.setdefault(metric, lambda one: one.metric and one.metric["value"])
     varied = {name for experiment in experiments for name in experiment.values}
     if column not in own and column not in varied and experiments:
         raise BadInput(f"--sort {column!r}: sort by {', '.join([*own, *sorted(varied)])}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput
+from studio.format import counted
 from studio.project.inbox import Request
 from studio.project.store import Store
 from studio.search.attempts import Attempts
@@ -96,7 +97,7 @@ class Control:
             self._resize()
             stored = self._store.meta("settings") or {}
             self._store.set_meta("settings", {**stored, "max_experiments": self._search.max_experiments})
-            words.append(f"{experiments} experiments")
+            words.append(counted(experiments, "experiment"))
         if seconds and self.max_time is not None:
             self.max_time += seconds
             words.append(f"{seconds:g} s")

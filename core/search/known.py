@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from studio.errors import BadInput, StudioError
 from studio.experiment import Failure
 from studio.script.constants import UNKNOWN
 from studio.script.places import Place
-from studio.space import Parameter, Space
+from studio.space import Constant, Parameter, Space
 from studio.text import parse_literal
 
 # values for all names and their fitness; or None, and the class of their failure
@@ -26,6 +28,9 @@ def own_values(places: Mapping[str, Place], space: Space) -> tuple[dict[str, Any
     values: dict[str, Any] = {}
     for parameter in space:
         name, place = parameter.name, places.get(parameter.name)
+        if isinstance(parameter, Constant) and not isinstance(parameter.value, np.ndarray):
+            values[name] = parameter.value  # asked for, whatever the script has
+            continue
         value = UNKNOWN if place is None else value_today(place)
         if value is UNKNOWN:
             return None, f"no source shows the value of {name}"

@@ -8,7 +8,7 @@ import numpy as np
 from studio.errors import BadInput, RangeError
 from studio.host import Host
 from studio.space import Choice, Constant, Parameter, Real, Space
-from studio.text import parse_literal, split_items
+from studio.text import did_you_mean, parse_literal, split_items
 
 GRID, SEARCH = "grid", "auto"  # the default optimizers
 
@@ -56,9 +56,12 @@ def read_start(text: str, space: Space) -> dict[str, Any]:
     given: set[str] = set()
     for part in split_items(text):
         name, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or name not in space.names:
-            known = f"; there are {', '.join(space.names)}" if equals else "; write for example lr=0.01,layers=3"
-            raise BadInput(f"--start-from {text!r}: {part.strip()!r} is not a hyperparameter{known}")
+        if not equals:
+            raise BadInput(f"--start-from {text!r}: {part.strip()!r} has no value; write for example lr=0.01,layers=3")
+        if name not in space.names:
+            raise BadInput(
+                f"--start-from {text!r}: no hyperparameter is called {name}{did_you_mean(name, space.names)}"
+            )
         if name in given:
             raise BadInput(f"--start-from {text!r}: {name} is given twice")
         given.add(name)

@@ -46,6 +46,7 @@ OPTIONS = [
     (["run", "--num-workers=two", *LR], ["'two'", "auto"]),
     (["run", "--max-experiments=0", *LR], ["--max-experiments 0"]),
     (["run", "--max-experiments=many", *LR], ["--max-experiments", "whole number"]),
+    (["run", "--n-trials=2", *LR], ["--n-trials is not an option", "did you mean --max-experiments?"]),
     (["run", "--max-time=soon", *LR], ["--max-time 'soon'", "15m"]),
     (["run", "--max-time=0", *LR], ["--max-time '0'"]),
     (["run", "--max-time=1h30m", "--max-duration=-1s", *LR], ["--max-duration '-1s'"]),

@@ -487,6 +487,14 @@ def test_one_project_that_cannot_be_read_hides_no_other(command, script, home):
     assert "project bad: " in listed.err
 
 
+def test_the_metric_is_a_column(command, recorded):
+    recorded(
+        "a", [({"x": 3}, 0.1), ({"x": 2}, "exit code 1"), ({"x": 1}, 0.3)], ranges={"x": "3,2,1"}, metric="loss:min"
+    )
+    listed = json.loads(command("runs", "list", "a", "--json", "--sort=loss").out)
+    assert [one["number"] for one in listed] == [2, 1, 3]
+
+
 def test_lists_are_sorted_and_cut(command, recorded):
     for name in ("b", "a"):
         recorded(name, [({"x": 3}, -3.0), ({"x": 2}, "exit code 1"), ({"x": 1}, -1.0)], ranges={"x": "3,2,1"})
@@ -501,6 +509,8 @@ def test_lists_are_sorted_and_cut(command, recorded):
     assert numbers("--sort=x", "--last=1") == [1]
     refused = command("runs", "list", "a", "--sort=y")
     assert (refused.code, "sort by number, fitness, time, x" in refused.err) == (2, True)
+    refused = command("runs", "list", "a", "--last=z")
+    assert (refused.code, "'z' is not a whole number" in refused.err) == (2, True)
 
     def projects(*options):
         return [one["project"] for one in json.loads(command("runs", "list", "--json", *options).out)]

@@ -104,7 +104,7 @@ def test_a_search_that_had_no_metric_names_the_search_that_has(script, command):
     ],
 )
 def test_the_command_for_another_search_is_one_that_works(script, command, search, change, instead):
-    script("train.py", "lr = 0.2\nn = 2\nprint('fitness:', lr * n)\n")
+    script("train.py", "lr = 0.2\nn = 2.0\nprint('fitness:', lr * n)\n")
     assert command("run", "--project=p", "--max-experiments=1", *search, "train.py").code == 0
     refused = command("resume", "p", change).err
     words = shlex.split(refused.partition("for another search: ")[2])

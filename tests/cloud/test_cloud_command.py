@@ -248,6 +248,7 @@ def test_a_terminal_is_asked(amazon, train, home, terminal):
     ("options", "said"),
     [
         (["--cloud=azure"], ["there is no backend 'azure'"]),
+        (["--cloud=aws"], ["there is no backend 'aws'; did you mean 'ec2'?"]),
         (["--gpu-type=t4"], ["--gpu-type is an option of gce, gcspot, ec2, ec2spot: give --cloud or --backend too"]),
         (["--cloud=ec2", "--backend=folder:/tmp/x"], ["ec2 and folder:/tmp/x: a search runs in one place"]),
         (["--cloud=ec2", "--backend=local"], ["ec2 and local: a search runs in one place"]),

@@ -4,7 +4,7 @@ studio cloud setup ec2
 studio run --cloud=ec2 --num-workers=4 …
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from studio.backends.cloud.cloud import Cloud
 from studio.backends.cloud.ec2.cloud import EC2Cloud
@@ -19,6 +19,7 @@ class EC2Backend(MachinesBackend):
     """Machines of Amazon EC2, at the on-demand price."""
 
     name = "ec2"
+    related: ClassVar[tuple[str, ...]] = ("aws", "amazon")
     cloud = "ec2"
     scheme = "s3"
     extra = "ec2"
@@ -41,6 +42,7 @@ class EC2SpotBackend(EC2Backend):
     """Machines of Amazon EC2 at the spot price. Amazon may preempt them; their experiments run again."""
 
     name = "ec2spot"
+    related = ()
     spot = True
 
 

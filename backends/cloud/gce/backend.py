@@ -22,6 +22,7 @@ class GCEBackend(MachinesBackend):
 
     name = "gce"
     aliases: ClassVar[tuple[str, ...]] = ("gcloud",)
+    related: ClassVar[tuple[str, ...]] = ("gcp", "google", "googlecloud")
     cloud = "gce"
     scheme = "gs"
     extra = "gce"
@@ -60,7 +61,7 @@ class GCSpotBackend(GCEBackend):
     """Machines of Google Compute Engine at the spot price. Google may preempt them; their experiments run again."""
 
     name = "gcspot"
-    aliases = ()
+    aliases = related = ()
     spot = True
     bids = False
 

@@ -322,3 +322,9 @@ def test_a_pattern_reads(run: Run, pattern: str, line: str, value: tuple[int | N
 def test_a_pattern_that_could_take_for_ever_is_refused(run: Run, pattern: str) -> None:
     with pytest.raises(BadInput, match="regex:"):
         regex_lines.studio_open_metric(Metric(f"regex:{pattern}"), run)
+
+
+@pytest.mark.parametrize("pattern", ["val_loss", "^loss 5$"])
+def test_a_pattern_that_finds_its_own_text_alone_is_refused(run: Run, pattern: str) -> None:
+    with pytest.raises(BadInput, match="finds its own text alone, and no number; write for example"):
+        regex_lines.studio_open_metric(Metric(f"regex:{pattern}"), run)

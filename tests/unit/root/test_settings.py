@@ -250,6 +250,12 @@ def test_what_is_written_back_is_read_as_the_same(field, monkeypatch) -> None:
     assert field.read(value) == value, "a value that is read already stays"
 
 
+def test_values_to_start_from_may_be_mappings() -> None:
+    starts = [{"lr": 0.1, "opt": "a,b"}, "n=3"]
+    assert make_settings("train.py", start_from=starts).start_from == ["lr=0.1,opt='a,b'", "n=3"]
+    assert make_settings("train.py", start_from=starts[0]).start_from == ["lr=0.1,opt='a,b'"]
+
+
 def test_a_secret_is_not_written_back(monkeypatch) -> None:
     monkeypatch.setenv("TOKEN", "hidden")
     settings = make_settings("train.py", env=["TOKEN"])

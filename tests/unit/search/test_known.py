@@ -67,6 +67,7 @@ def own(files, ranges, arguments=(), env=None):
         (HYDRA, [], {"optim.lr": "1e-4:1:l"}, {"optim.lr": 0.01}),
         (HYDRA, ["optim.lr=0.5"], {"optim.lr": "1e-4:1:l"}, {"optim.lr": 0.5}),
         ("import os\na = float(os.getenv('ALPHA', '0.5'))", [], {"ALPHA": "0:1"}, {"ALPHA": 0.5}),
+        ("lr, epochs = 0.1, 9\nprint(lr, epochs)", [], {"lr": "0.01:1:l", "epochs": "2"}, {"lr": 0.1, "epochs": 2}),
     ],
 )
 def test_what_the_script_has_today(files, arguments, ranges, values):

@@ -80,8 +80,10 @@ def test_a_start_may_have_a_comma_in_quotes(host):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr", "'lr' is not a hyperparameter; write for example lr=0.01,layers=3"),
-        ("rate=1", "'rate=1' is not a hyperparameter; there are lr, layers, kind"),
+        ("lr", "'lr' has no value; write for example lr=0.01,layers=3"),
+        ("rate=1", "--start-from 'rate=1': no hyperparameter is called rate; there are: kind, layers, lr"),
+        ("lrr=1", "--start-from 'lrr=1': no hyperparameter is called lrr; did you mean 'lr'?"),
+        ("lr=fast", "hyperparameter lr: 'fast' is not a number"),
         ("lr=0.1,lr=0.2", "lr is given twice"),
         ("lr=7", "7.0 is outside 1e-05:0.1|7 is outside"),
         ("kind=rms", "'rms' is not one of 'adam', 'sgd'"),
