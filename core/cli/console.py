@@ -19,6 +19,7 @@ from studio.text import clean
 
 GAP = "  "  # between columns
 HEAD = 10  # characters of a column's name, if wider than its cells, on a terminal
+LONG_HEAD = 40  # the same, where the terminal has room
 CELL = 24  # characters of an optional column, on a terminal
 LEFT = 3  # omitted columns listed by name
 FLEXIBLE = 12  # minimum width of a flexible column
@@ -57,7 +58,7 @@ def print_table(
 ) -> None:
     """Print a table: complete if piped; on a terminal without empty columns, and no wider than the terminal.
 
-    Long names of columns are shortened, then cells of `flexible` columns, then `optional` columns are omitted, which is
+    Long names of columns are shortened as far as needed, then cells of `flexible` columns, then `optional` columns are omitted, which is
     reported on stderr.
     """
     if not rows:
@@ -81,6 +82,10 @@ def print_table(
         for i in sorted(optional):
             if cells[i] and _total(widths, [*shown, i]) <= width:
                 shown = sorted([*shown, i])
+        whole = all(i in shown or not cells[i] for i in optional)
+        for i in shown if whole else ():
+            room = min(len(columns[i]), LONG_HEAD, widths[i] + max(0, width - _total(widths, shown)))
+            widths[i] = max(widths[i], room)
     for row in [columns, *rows]:
         parts = [_fitted(row[i], widths[i], right=numeric[i], end=i in flexible) for i in shown]
         line = GAP.join(parts).rstrip()
@@ -89,6 +94,11 @@ def print_table(
         sys.stdout.flush()
         names = ", ".join(left[:LEFT]) + (f" and {len(left) - LEFT} more" if len(left) > LEFT else "")
         print(f"studio: columns omitted: {names}; a wider terminal, a pipe or --json shows all", file=sys.stderr)
+
+
+def brief(text: str) -> str:
+    """Return `text`; on a terminal a long one loses its middle."""
+    return _fitted(text, CELL, right=False, end=False).rstrip() if sys.stdout.isatty() else text
 
 
 def _fitted(text: str, width: int, *, right: bool, end: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from studio.cli import names
-from studio.cli.console import harmless, print_experiments, print_json, print_table
+from studio.cli.console import brief, harmless, print_experiments, print_json, print_table
 from studio.cli.usage import new_app, parse_count, say
 from studio.errors import BadInput, StudioError
 from studio.execution.log_cap import open_regular
@@ -200,7 +200,7 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
     rows = []
     for summary in summaries:
         best = summary["best"]
-        metric = f"{best['metric']['name']} {short(best['metric']['value'])}" if best and best["metric"] else ""
+        metric = f"{brief(best['metric']['name'])} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
         started = f"{summary['started'][:16]}Z".replace("T", " ") if summary["started"] else ""
         word = summary["state_text"].lower() if summary["state"] == "done" else summary["state"]  # `all failed`

@@ -87,6 +87,19 @@ def test_names_of_columns_keep_their_ends(terminal, recorded):
     assert rest[0].startswith(f"studio: columns omitted: {', '.join(names[4:])}; ")
 
 
+def test_a_long_metric_name_leaves_its_value_in_sight(terminal, recorded):
+    name = "validation_mean_average_precision_at_iou_50_to_95"
+    recorded("p", [({"lr": 1}, 0.5)], ranges={"lr": "1"}, metric=f"{name}:max")
+    shown = terminal("runs", "list", "p", columns=80)
+    assert shown.end() == 0
+    head, row = shown.text.splitlines()
+    assert head.split()[2] == f"{name[:26]}…{name[-13:]}"
+    assert len(head) == len(row) <= 80
+    listed = terminal("runs", "list", columns=80)
+    assert listed.end() == 0
+    assert "validation_mean_…0_to_95 0.5" in listed.text
+
+
 def test_interrupt_from_the_keyboard(terminal, tmp_path):
     shown = terminal("run", "--project=p", "--hp=lr=3,1,2", "train.py").until("running  #1")
     os.write(shown.master, b"\x03")
