@@ -9,6 +9,7 @@ import typer
 from studio.cli import names
 from studio.cli.usage import PlainUsage, new_app, say
 from studio.errors import BadInput, StoreError, StudioError
+from studio.format import counted
 from studio.host import Host, create_host
 from studio.project.project import Project
 from studio.settings import Settings
@@ -33,7 +34,7 @@ def _remove(found: Project, yes: bool) -> None:
 
     project = found.name
     try:
-        what = f"{project} with {len(found.experiments)} experiments"
+        what = f"{project} with {counted(len(found.experiments), 'experiment')}"
     except StoreError:  # its record is damaged, which may be why it is deleted
         if not yes:
             raise

@@ -74,11 +74,11 @@ def plain_errors(folder: Path) -> Iterator[None]:
     """Turn errors of SQLite into StoreError, with what to do about them."""
     try:
         yield
-    except sqlite3.ProgrammingError as error:  # the connection is closed
+    except sqlite3.ProgrammingError:  # the connection is closed
         raise StoreError(
             f"this search of project {folder.name!r} was closed, or a later one in this program continues it;"
             f" make a new studio.Search(project={folder.name!r}, …)"
-        ) from error
+        ) from None
     except (sqlite3.Error, ValueError, OverflowError) as error:  # invalid JSON, UTF-8 or time: damaged
         name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "")

@@ -93,6 +93,7 @@ class Store:
 
         Raises StoreError if not all can be written: then none is kept.
         """
+        self._is_in_transaction()  # raises before anything has to be undone where the journal was closed
         self._depth += 1
         try:
             if self._depth == 1:

@@ -13,6 +13,7 @@ import numpy as np
 from studio.errors import BadInput, PluginError, StudioError
 from studio.execution.run_folder import array_path
 from studio.experiment import Metric, Resources, Run
+from studio.format import counted
 from studio.host import Host, read_backend_options
 from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
@@ -273,6 +274,9 @@ def _settle_budget(plan: Plan) -> None:
         plan.notices.append(
             f"{plan.optimizer.name} has no natural end: stopping after {limit} experiments; change that with --max-experiments"
         )
+    if limit is not None and limit < len(plan.starts):
+        left = counted(len(plan.starts) - limit, "experiment")
+        plan.notices.append(f"--max-experiments {limit} leaves out the last {left} of those to start from")
     plan.max_experiments = limit
     sizes = [number for number in (size, limit) if number is not None]
     plan.size = min(sizes) if sizes else None

@@ -1,5 +1,6 @@
 """Ask and tell, numbered and, with a journal, recorded. `Search` starts nothing and waits for nothing."""
 
+import inspect
 import itertools
 import json
 import math
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Never, TypeVar, cast
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from studio.ranking import ranked
 from studio.search.program_journal import SessionEnd, open_for_program
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
 from studio.space import Space, Suggestion
+from studio.text import did_you_mean
 
 START = {"start": True}  # marks an ask of start values in the journal
 MANUAL = {"by_hand": True}  # marks an ask of the user's own values in the journal
@@ -128,7 +130,14 @@ class Search:
         accept_changes: bool = False,
         start_from: Sequence[Mapping[str, Any]] = (),
         learn_from: Sequence[Result] = (),
+        **unknown: Never,
     ):
+        if unknown:
+            name = next(iter(unknown))
+            known = [*inspect.signature(Search).parameters][:-1]
+            raise BadInput(f"studio.Search has no argument {name!r}{did_you_mean(name, known)}")
+        if not isinstance(space, Space | Mapping):
+            raise BadInput(f"studio.Search({space!r:.100}): give names with their ranges, such as {{'x': '0:1'}}")
         host = host or create_host()
         if optimizer is None:
             ranges = {parameter.name: parameter for parameter in space} if isinstance(space, Space) else space
@@ -224,7 +233,7 @@ class Search:
         """
         number = self._number_of(suggestion)
         if fitness is not None:
-            fitness = float(fitness) if math.isfinite(fitness) else None
+            fitness = _checked_fitness(fitness)
         self._queue = deque(waiting for waiting in self._queue if waiting.number != number)
         told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
         extras = _checked_extras(self.optimizer_class, told)
@@ -304,7 +313,7 @@ class Search:
         sign = -1.0 if direction.startswith("min") else 1.0
         for suggestion in itertools.islice(self, n):
             value = function(**suggestion.values)
-            self.tell(suggestion, None if value is None else sign * value)
+            self.tell(suggestion, None if value is None else sign * _as_number(value))
         return self.best
 
     # --- what is known ----------------------------------------------------------------------------------------------
@@ -401,6 +410,8 @@ class Search:
         return ends
 
     def _number_of(self, suggestion: Suggestion | int) -> int:
+        if suggestion is None:
+            raise BadInput("`ask` returned None, which is no suggestion: the search is done, or waits for results")
         number = suggestion.number if isinstance(suggestion, Suggestion) else operator.index(suggestion)
         if number is None or number not in self._ledger.suggestions:
             raise BadInput(f"this search has no suggestion with the number {number}")
@@ -549,7 +560,25 @@ class OnePoint(Optimizer):
         pass
 
 
+def _checked_fitness(fitness: Any) -> float | None:
+    number = _as_number(fitness)
+    return number if math.isfinite(number) else None
+
+
+def _as_number(fitness: Any) -> float:
+    try:
+        if isinstance(fitness, str | bytes):  # `float` would read some
+            raise TypeError
+        return float(fitness)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(f"{fitness!r:.100} is no fitness; give a number, or None for a failure") from None
+
+
 def _checked_budget(max_experiments: int | None) -> int | None:
+    try:
+        max_experiments = None if max_experiments is None else operator.index(max_experiments)
+    except TypeError:
+        raise BadInput(f"max_experiments={max_experiments!r}: a whole number is needed") from None
     if max_experiments is not None and max_experiments < 1:
         raise BadInput(f"max_experiments={max_experiments}: at least 1 is needed")
     return max_experiments

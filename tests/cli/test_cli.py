@@ -404,7 +404,7 @@ def test_remove(command, script, home):
     refused = command("rm", "p")  # no terminal that could be asked
     assert (refused.code, refused.err) == (2, "studio: not a terminal: confirm with studio rm p --yes\n")
     result = command("rm", "p", "--yes")
-    assert (result.code, result.out, result.err) == (0, "", "studio: deleted p with 1 experiments\n")
+    assert (result.code, result.out, result.err) == (0, "", "studio: deleted p with 1 experiment\n")
     assert list((home / "projects").iterdir()) == []
 
 

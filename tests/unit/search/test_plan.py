@@ -65,3 +65,12 @@ def test_numbers_that_say_nothing_of_their_kind_may_be_real(script, text):
     name = "scale" if "scale" in text else "lr"
     settings = make_settings("train.py", hyperparams={name: "0:5"}, optimizer="random", max_experiments=1)
     assert plan_new_project(settings, None, create_host())
+
+
+def test_starts_beyond_the_budget_are_named(script):
+    script("train.py", "lr = 0.1\nprint(lr)\n")
+    given = {"hyperparams": {"lr": "0:1"}, "optimizer": "random", "start_from": ["lr=0.2", "lr=0.3"]}
+    plan, _ = plan_new_project(make_settings("train.py", max_experiments=1, **given), None, create_host())
+    assert "--max-experiments 1 leaves out the last 2 experiments of those to start from" in plan.notices
+    plan, _ = plan_new_project(make_settings("train.py", max_experiments=3, **given), None, create_host())
+    assert not any("leaves out" in notice for notice in plan.notices)

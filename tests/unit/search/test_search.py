@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from studio.errors import BadInput, PluginError, PluginFailed, ProjectError, RangeError, ReplayError, Stalled
+from studio.errors import (
+    BadInput,
+    PluginError,
+    PluginFailed,
+    ProjectError,
+    RangeError,
+    ReplayError,
+    Stalled,
+    StoreError,
+)
 from studio.experiment import plain
 from studio.interfaces import Optimizer
 from studio.project.lock import is_locked
@@ -878,3 +888,33 @@ def test_experiments_of_a_loop_are_a_table() -> None:
     search = Search({"x": [1, 3, 2]}, optimizer="grid")
     search.optimize(lambda x: -x)
     assert search.to_dataframe()["x"].tolist() == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: Search(["x"]), r"studio.Search\(\['x'\]\): give names with their ranges, such as \{'x': '0:1'\}"),
+        (lambda: Search({"x": "0:1"}, max_experiments="10"), "max_experiments='10': a whole number is needed"),
+        (
+            lambda: Search({"x": "0:1"}, max_experiment=10),
+            "no argument 'max_experiment'; did you mean 'max_experiments'?",
+        ),
+        (
+            lambda: Search({"x": "1,2"}).optimize(lambda x: "a"),
+            "'a' is no fitness; give a number, or None for a failure",
+        ),
+        (lambda: Search({"x": "1,2"}).optimize(lambda x: [1, 2], direction="min"), r"\[1, 2\] is no fitness"),
+    ],
+)
+def test_mistakes_of_a_program_are_one_line(call, says):
+    with pytest.raises(BadInput, match=says):
+        call()
+
+
+def test_a_search_that_another_one_has_taken_over_says_so_once(home):
+    given = {"space": {"x": "0:1"}, "project": "p", "optimizer": "random", "max_experiments": 3}
+    first, second = Search(**given), Search(**given)
+    with pytest.raises(StoreError, match="a later one in this program continues it") as caught:
+        first.ask()
+    second.close()
+    assert "another exception" not in "".join(traceback.format_exception(caught.value))
