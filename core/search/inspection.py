@@ -1,5 +1,6 @@
 """Inspection of a script: places for values, metrics, and a command that searches them."""
 
+import json
 import os
 import re
 import secrets
@@ -173,7 +174,7 @@ def _rank(seen: Seen) -> float:
 
 def _metrics_of_a_run(words: Sequence[str], host: Host, home: str) -> tuple[list[Seen], str]:
     """Metrics of one run of the script as it is, in a copy below `home`; and what went wrong."""
-    limits = ["--project=inspect", "--quiet", f"--max-duration={RUN_TIMEOUT}"]
+    limits = ["--project=inspect", "--json", f"--max-duration={RUN_TIMEOUT}"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "studio", "run", *limits, *words],
         env={**os.environ, "STUDIO_HOME": home},
@@ -182,9 +183,10 @@ def _metrics_of_a_run(words: Sequence[str], host: Host, home: str) -> tuple[list
         check=False,
     )
     folder = _folder_of_run(home)
-    if not folder.is_dir():
+    if not folder.is_dir() or not done.stdout:
         raise BadInput(f"the script could not be run: {_last_line(done.stderr)}")
-    reason = "" if done.returncode == 0 else f"the run of the script failed: {_last_line(done.stderr)}"
+    (ended,) = json.loads(done.stdout)
+    reason = f"the run of the script failed: {ended['reason']}" if ended["status"] == "failed" else ""
     return seen_metrics(_run_in(str(folder)), host), reason
 
 

@@ -113,6 +113,12 @@ def test_the_command_for_another_search_is_one_that_works(script, command, searc
     assert command(*words[1:-1], "--dry-run", "train.py").code == 0
 
 
+def test_a_script_that_fails_says_why(script, command):
+    script("train.py", "print('score: 1')\nraise ValueError('no data')\n")
+    shown = command("inspect", "--run", "train.py").out
+    assert "notice: the run of the script failed: exit code 1: ValueError: no data\n" in shown
+
+
 def test_a_script_that_goes_on_when_asked_for_help_is_ended_with_all_that_it_started(
     script, command, tmp_path, monkeypatch
 ):
