@@ -26,7 +26,7 @@ from studio.search.plan import Plan, program_of
 from studio.settings import Settings
 from studio.space import Constant, Parameter
 
-MOST = 100  # results of one project: the best half, and others from all of the search
+MOST = 100  # results of one project: the best half, and others from all of the search; of failures half as many
 
 
 def learn_from_others(plan: Plan) -> None:
@@ -70,7 +70,7 @@ class _Earlier:
         added, differ = self._fixed()
         lines, known, outside = [], [], 0
         failures = self._failures()
-        for experiment in [*_some(self.rated), *failures]:
+        for experiment in sorted([*_some(self.rated), *failures], key=lambda one: one.number):
             values = added | {name: experiment.values[there] for name, there in self.names.items()}
             try:
                 values = self.space.checked({name: values[name] for name in self.space.names})
@@ -152,7 +152,7 @@ class _Earlier:
         as_long = before is None or (limit is not None and limit <= before)
         caused = [each for each in OF_THE_VALUES if each != "timeout" or as_long]
         failed = [each for each in self.experiments if each.status == "failed" and each.failure in caused]
-        return failed[-MOST:]
+        return failed[-MOST // 2 :]
 
     def _differences(self, differ: Sequence[str]) -> list[str]:
         used = set(self.names.values())
@@ -256,10 +256,10 @@ def _fits(parameter: Parameter, value: Any) -> bool:
 
 def _some(rated: Sequence[Experiment]) -> list[Experiment]:
     if len(rated) <= MOST:
-        return sorted(rated, key=lambda one: one.number)
+        return list(rated)
     best, others = rated[: MOST // 2], sorted(rated[MOST // 2 :], key=lambda one: one.number)
     step = len(others) / (MOST - len(best))
-    return sorted([*best, *(others[int(i * step)] for i in range(MOST - len(best)))], key=lambda one: one.number)
+    return [*best, *(others[int(i * step)] for i in range(MOST - len(best)))]
 
 
 def _classes(failed: Sequence[Experiment]) -> str:

@@ -19,6 +19,7 @@ from studio.interfaces import Backend, Optimizer
 from studio.project.paths import FIRST_SNAPSHOT, SHARED, attempt_folder
 from studio.script.command import Command, read_command
 from studio.script.outside import outside_paths
+from studio.script.places import Place
 from studio.script.program import Program
 from studio.script.proposal import is_rate
 from studio.script.substitution import Substitution
@@ -38,6 +39,8 @@ from studio.settings import (
 from studio.space import Choice, Constant, Integer, Real, Space, Suggestion
 from studio.system.machine import usable_cpus, visible_gpus
 from studio.text import is_number
+
+GRID_SHOWN = 20  # values that an error lists
 
 
 @dataclass
@@ -239,7 +242,11 @@ def check_whole_numbers(plan: Plan) -> None:
             or not place.value
         ):
             continue
-        if type(parameter) is not Real or not isinstance(text, str) or parameter.high - parameter.low <= 1:
+        if not isinstance(text, str):
+            continue
+        if isinstance(parameter, Choice) and ":" in text and "." not in text:
+            _check_values(parameter, place, text)
+        if type(parameter) is not Real or parameter.high - parameter.low <= 1:
             continue
         numbers = [part for part in text.partition("~")[0].split(":") if is_number(part)]
         if is_rate(place.name) or any("." in part or float(part) % 1 for part in numbers):
@@ -248,6 +255,18 @@ def check_whole_numbers(plan: Plan) -> None:
         raise BadInput(
             f"hyperparameter {parameter.name}={text}: {place} is a whole number; write {parameter.name}={_as_whole(text)},"
             f" or for numbers with a fraction {parameter.name}={reals}"
+        )
+
+
+def _check_values(parameter: Choice, place: Place, text: str) -> None:
+    """Refuse a grid such as `64:u4:200`, whose values lie between whole numbers."""
+    broken = [value for value in parameter.values if type(value) is float and not value.is_integer()]
+    if broken and not is_rate(place.name):
+        near = list(dict.fromkeys(round(value) for value in parameter.values))
+        whole = ",".join(map(str, near)) if len(near) <= GRID_SHOWN else f"{near[0]}:{near[-1]}"
+        raise BadInput(
+            f"hyperparameter {parameter.name}={text}: {place} is a whole number, and {broken[0]:g} is none; write"
+            f" {parameter.name}={whole}"
         )
 
 

@@ -435,7 +435,8 @@ class Listener(Optimizer):
 def test_failures_that_the_values_cause_are_learned(recorded, script, notices, limit, taken):
     """A time limit counts where it is as strict here."""
     script("train.py", TRAIN)
-    results = [({"lr": 0.1}, 0.5), ({"lr": 0.2}, "memory"), ({"lr": 0.3}, "timeout"), ({"lr": 0.4}, "crash")]
+    reasons = [0.5, "memory", "timeout", "crash", 0.7]
+    results = [({"lr": number / 10}, reason) for number, reason in enumerate(reasons, 1)]
     recorded("a", results, ranges={"lr": "0:1"}, max_duration=300.0)
     plan = make_plan(
         make_settings(
@@ -450,9 +451,9 @@ def test_failures_that_the_values_cause_are_learned(recorded, script, notices, l
         Path.cwd(),
     )
     learn_from_others(plan)
-    assert [failure for *_, failure in plan.known] == ["", *taken]
+    assert [failure for *_, failure in plan.known] == ["", *taken, ""]
     both = "2 failures (memory, timeout)" if limit == "1m" else "1 failure (memory)"
-    assert f"learns from 1 result and {both} of a" in plan.notices
+    assert f"learns from 2 results and {both} of a" in plan.notices
     search = Search(plan.space, optimizer=Listener, learn_from=plan.known, max_experiments=1)
     assert Listener.told == [({"lr": pytest.approx(values["lr"])}, *result) for values, *result in plan.known]
     assert search.ask().number == 1

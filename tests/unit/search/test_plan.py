@@ -74,3 +74,11 @@ def test_starts_beyond_the_budget_are_named(script):
     assert "--max-experiments 1 leaves out the last 2 experiments of those to start from" in plan.notices
     plan, _ = plan_new_project(make_settings("train.py", max_experiments=3, **given), None, create_host())
     assert not any("leaves out" in notice for notice in plan.notices)
+
+
+def test_a_grid_between_whole_numbers_is_refused(script):
+    script("train.py", "batch = 64\nprint(batch)\n")
+    with pytest.raises(BadInput, match=r"is a whole number, and 109\.333 is none; write batch=64,109,155,200"):
+        plan_new_project(make_settings("train.py", hyperparams={"batch": "64:u4:200"}), None, create_host())
+    for values in ("64:u4:196", "64,65.5", "64:0.5:66"):
+        assert plan_new_project(make_settings("train.py", hyperparams={"batch": values}), None, create_host())
