@@ -128,7 +128,7 @@ class Search:
         host: Host | None = None,
         journal: Store | None = None,
         accept_changes: bool = False,
-        start_from: Sequence[Mapping[str, Any]] = (),
+        start_from: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
         learn_from: Sequence[Result] = (),
         **unknown: Never,
     ):
@@ -156,7 +156,7 @@ class Search:
         self._queue: deque[Suggestion] = deque()  # suggestions by hand, or asked in an earlier session and not told
         self._manual: set[int] = set()
         self._pruned: set[int] = set()
-        self._starts = deque(self.space.checked(values) for values in start_from)
+        self._starts = deque(self.space.checked(values) for values in _given_starts(start_from))
         self._start_count = len(self._starts)
         self._unasked: set[int] = set()  # numbers of starts that the optimizer is not told of
         self._ledger = Ledger(project or (journal.folder.name if journal else ""))
@@ -439,6 +439,11 @@ class Search:
         if given and not self.optimizer_class.takes_known:
             name = self.optimizer_class.name
             raise BadInput(f"learn_from: {name} takes no results of other searches; take optimizer='auto'")
+        if isinstance(given, str) or not all(isinstance(each, list | tuple) and len(each) in (2, 3) for each in given):
+            raise BadInput(
+                f"learn_from={given!r:.100}: give results, such as [({{'x': 1}}, 0.5)]; studio.run(…, learn_from='PROJECT')"
+                " takes those of a project"
+            )
         known = [[{name: plain(value) for name, value in values.items()}, *result] for values, *result in given]
         if self._journal is not None:
             if known and self._journal.last_event() == 0:
@@ -558,6 +563,13 @@ class OnePoint(Optimizer):
 
     def tell(self, suggestion: Suggestion, fitness: float | None, **extras: Any) -> None:
         pass
+
+
+def _given_starts(given: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    starts = [given] if isinstance(given, Mapping) else given
+    if isinstance(starts, str) or not all(isinstance(values, Mapping) for values in starts):
+        raise BadInput(f"start_from={given!r:.100}: give values by name, such as {{'x': 1}}, or several in a list")
+    return starts
 
 
 def _checked_fitness(fitness: Any) -> float | None:

@@ -893,6 +893,15 @@ def test_experiments_of_a_loop_are_a_table() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
+        (
+            lambda: Search({"x": "0:1:l"}, start_from=["x=1"]),
+            r"start_from=\['x=1'\]: give values by name, such as \{'x': 1\}",
+        ),
+        (
+            lambda: Search({"x": "0:1:l"}, learn_from="p"),
+            r"learn_from='p': give results, such as \[\(\{'x': 1\}, 0\.5\)\]",
+        ),
+        (lambda: Search({"x": "1"}).tell(None, 1.0), "`ask` returned None, which is no suggestion"),
         (lambda: Search(["x"]), r"studio.Search\(\['x'\]\): give names with their ranges, such as \{'x': '0:1'\}"),
         (lambda: Search({"x": "0:1"}, max_experiments="10"), "max_experiments='10': a whole number is needed"),
         (
@@ -909,6 +918,11 @@ def test_experiments_of_a_loop_are_a_table() -> None:
 def test_mistakes_of_a_program_are_one_line(call, says):
     with pytest.raises(BadInput, match=says):
         call()
+
+
+def test_values_to_start_from_may_be_one_mapping():
+    search = Search({"x": "0:1:l"}, start_from={"x": 0.5}, max_experiments=1)
+    assert search.ask().values == {"x": 0.5}
 
 
 def test_a_search_that_another_one_has_taken_over_says_so_once(home):
