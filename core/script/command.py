@@ -71,6 +71,13 @@ def read_command(
     return _program(words, source)
 
 
+def python_at(script: str, source: Path) -> str | None:
+    """Return the path of the Python that a command names by a path, as `.venv/bin/python train.py` does; None for any other."""
+    path = os.path.normpath(source / os.path.expanduser(script))
+    named = os.sep in script and _PYTHON.fullmatch(os.path.basename(path))
+    return path if named and os.path.isfile(path) and os.access(path, os.X_OK) else None
+
+
 def interpreter(python: str | None) -> str:
     """Return the path of the Python that runs scripts: `python`, or this one for None."""
     if python is None:

@@ -10,7 +10,7 @@ from studio.experiment import Metric
 from studio.host import Host
 from studio.interfaces import Optimizer
 from studio.options import convert_options
-from studio.script.command import Command, read_command
+from studio.script.command import Command, python_at, read_command
 from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.settings import Settings, check_environment, parse_metric
 from studio.space import Space
@@ -32,7 +32,7 @@ class Given:
 
 def read_given(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Given:
     """Check `settings` of a search of a script in `source`, or in its `snapshot`. Raises BadInput."""
-    settings, optimizer, notices = _choose_optimizer(settings, host)
+    settings, optimizer, notices = _choose_optimizer(with_its_python(settings, source), host)
     options = convert_options(optimizer, settings.options)
     space = read_space(settings.ranges, host, grid=optimizer.grid)
     metric = parse_metric(settings.metric)
@@ -44,6 +44,12 @@ def read_given(settings: Settings, host: Host, source: Path, snapshot: Path | No
     check_environment(settings.env)
     notices += [parameter.notice for parameter in space if parameter.notice]
     return Given(settings, optimizer, options, space, starts, metric, command, notices)
+
+
+def with_its_python(settings: Settings, source: Path) -> Settings:
+    """Return `settings` with the Python that their command names by a path, which is no file of a copy, as `--python`."""
+    found = None if settings.module or settings.python else python_at(settings.script, source)
+    return settings if found is None else replace(settings, script="python", python=found)
 
 
 def _choose_optimizer(settings: Settings, host: Host) -> tuple[Settings, type[Optimizer], list[str]]:

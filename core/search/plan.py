@@ -25,7 +25,7 @@ from studio.script.proposal import is_rate
 from studio.script.substitution import Substitution
 from studio.script.unknown_arguments import refused_argument
 from studio.search.artifacts import Artifacts, read_artifacts
-from studio.search.given import read_given
+from studio.search.given import read_given, with_its_python
 from studio.search.known import Known, own_values
 from studio.search.search import make_optimizer
 from studio.settings import (
@@ -162,6 +162,7 @@ def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | Non
 
 def program_of(settings: Settings, source: Path, command: Command | None = None) -> Program:
     """The program that `settings` name, with its files in `source`. A variable that the environment lacks is left out."""
+    settings = with_its_python(settings, source)
     command = command or read_command(
         settings.script, settings.arguments, source, module=settings.module, python=settings.python
     )

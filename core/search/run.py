@@ -20,6 +20,7 @@ from studio.project.store import Store
 from studio.script.command import active_interpreter
 from studio.search.creation import create, project_exists, source_snapshot
 from studio.search.driver import Driver
+from studio.search.given import with_its_python
 from studio.search.learned import learn_from_others
 from studio.search.observer import Observer
 from studio.search.plan import Plan, check_whole_numbers, make_plan
@@ -104,6 +105,7 @@ def plan_new_project(
         raise ProjectError(
             f"project {project!r} exists; continue it: studio resume {project}, or choose another --project"
         )
+    settings = with_its_python(settings, source)
     active = active_interpreter() if settings.python is None else None  # a search that goes on keeps its own
     plan = make_plan(replace(settings, python=active or settings.python), host, source)
     if active is not None:

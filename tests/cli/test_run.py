@@ -1,6 +1,7 @@
 """`studio run`: the cases that Studio was made for, typed as a user types them. Ranges: unit/plugins."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,14 @@ def test_without_hyperparameters_a_script_runs_once(experiments, script):
     script("train.py", "print('fitness: 0.5')\n")
     found = experiments("train.py")
     assert [(experiment["values"], experiment["fitness"]) for experiment in found] == [({}, 0.5)]
+
+
+@pytest.mark.parametrize("python", [".venv/bin/python", "{workdir}/.venv/bin/python"])
+def test_a_python_that_is_named_by_its_path_is_no_file_of_a_copy(command, script, workdir, monkeypatch, python):
+    script("train.py", "lr = 1\nprint('fitness:', lr)\n")
+    script(".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n').chmod(0o755)
+    script(".venv/pyvenv.cfg", "home = /usr/bin\n")
+    words = ["--hp=lr=1,2", "--", python.format(workdir=workdir), "-u", "train.py"]
+    assert command("run", "--project=p", "--max-experiments=1", *words).code == 0
+    monkeypatch.chdir("/")
+    assert command("resume", "p", "--max-experiments=2").code == 0
