@@ -1,6 +1,7 @@
-"""The best known optimizer for the budget, used if none is named."""
+"""The optimizer of searches that name none."""
 
 import logging
+import math
 from typing import ClassVar
 
 from studio.hookspecs import hookimpl
@@ -10,27 +11,28 @@ from studio.optimizers.gp.optimizer import GaussianProcess
 from studio.space import Space, Suggestion
 
 MOST_DIMENSIONS = 20  # of the model; beyond, CMA-ES from the start
-MOST_RESULTS = 250  # of the model; then CMA-ES from the best results
+MOST_RESULTS = 250  # of the model; then CMA-ES from the best results, where it may be better
 
 log = logging.getLogger(__name__)
 
 
 class Auto(Optimizer):
-    """A Gaussian process for up to 250 experiments in up to 20 dimensions, else CMA-ES; done when a finite space is.
+    """A Gaussian process, and CMA-ES where there are many dimensions or results; done when a finite space is.
 
         optimizer = Auto(space, seed=1)
         for _ in range(100):
             suggestion = optimizer.ask()
             optimizer.tell(suggestion, fitness(**suggestion.values))
 
-    | when                    | what                        | because                                            |
-    |-------------------------|-----------------------------|----------------------------------------------------|
-    | the first 8 to 20       | a Sobol sequence            | nothing is known yet, and each choice should occur |
-    | up to 250 experiments   | `gp`, a Gaussian process    | it learns most per result                        |
-    | after 250               | `cma`, from the best so far | the cost of the model grows with their cube        |
-    | more than 20 dimensions | `cma` from the start        | there are too few results for a model of so many   |
+    | when                     | what                        | because                                                  |
+    |--------------------------|-----------------------------|----------------------------------------------------------|
+    | the first 8 to 20        | a Sobol sequence            | nothing is known yet, and each choice should occur       |
+    | up to 250 experiments    | `gp`, a Gaussian process    | it learns most per result                                |
+    | after 250                | `cma`, from the best so far | the model, of 250 results, gets no better                |
+    | more than 20 dimensions  | `cma` from the start        | there are too few results for a model of so many         |
 
-    docs/optimizers.md has the measurements. Suggestions of the model whose results arrive after the change are told to CMA-ES.
+    The model goes on after 250 in a finite space, where it repeats nothing and knows the end; with noise; and where experiments ran
+    out of memory or time. Suggestions of the model whose results arrive after the change are told to CMA-ES.
     """
 
     name: ClassVar[str] = "auto"
@@ -39,7 +41,7 @@ class Auto(Optimizer):
 
     def __init__(self, space: Space, *, seed: int):
         self._space, self._seed = space, seed
-        self._told: dict[tuple[int | None, str], tuple[Suggestion, float | None, str]] = {}
+        self._told = 0
         self._engine: GaussianProcess | CMAES
         if space.dimensions > MOST_DIMENSIONS:
             self._engine = CMAES(space, seed=seed)
@@ -47,16 +49,16 @@ class Auto(Optimizer):
             self._engine = GaussianProcess(space, seed=seed)
 
     def ask(self) -> Suggestion | None:
-        if isinstance(self._engine, GaussianProcess) and len(self._told) >= MOST_RESULTS:
-            self._change()
+        model = self._engine
+        if isinstance(model, GaussianProcess) and self._told >= MOST_RESULTS and self._may_change(model):
+            self._change(model)
         suggestion = self._engine.ask()
         self._note_end()
         return suggestion
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         self._engine.tell(suggestion, fitness, failure=failure)
-        if isinstance(self._engine, GaussianProcess):
-            self._told[suggestion.number, str(suggestion.point)] = suggestion, fitness, failure
+        self._told += 1
         self._note_end()
 
     def _note_end(self) -> None:
@@ -65,11 +67,13 @@ class Auto(Optimizer):
     def recommend(self) -> Suggestion | None:
         return self._engine.recommend()
 
-    def _change(self) -> None:
-        log.info("auto: %d experiments have results; CMA-ES continues from the best of them", len(self._told))
+    def _may_change(self, model: GaussianProcess) -> bool:
+        return self._space.combinations == math.inf and not model.knows_more
+
+    def _change(self, model: GaussianProcess) -> None:
+        log.info("auto: %d experiments have results; CMA-ES continues from the best of them", len(model.results))
         self._engine = CMAES(self._space, seed=self._seed)
-        self._engine.learn([(suggestion, fitness) for suggestion, fitness, _ in self._told.values()])
-        self._told.clear()
+        self._engine.learn(model.results)
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.experiment import OF_THE_VALUES
 from studio.hookspecs import hookimpl
 from studio.interfaces import Optimizer
 from studio.optimizers.gp.acquisition import Acquisition
@@ -78,6 +79,17 @@ class GaussianProcess(Learner):
         self._learned: Learned | None = None  # from all results, until the next one comes
         self._chance: Chance | None = None  # of success; None where nothing failed
         self._heard = False  # whether results came that the chance does not know
+        self._noisy = False  # whether the last model found noise
+
+    @property
+    def results(self) -> list[tuple[Suggestion, float | None]]:
+        """The suggestions that were told, and their fitness, None for failures."""
+        return [(one.suggestion, None if one.cost is None else -one.cost) for one in self._results.values()]
+
+    @property
+    def knows_more(self) -> bool:
+        """Whether the model knows what an optimizer without one cannot: noise, or where experiments fail."""
+        return self._noisy or any(one.failure in OF_THE_VALUES for one in self._results.values() if one.cost is None)
 
     def ask(self) -> Suggestion | None:
         suggestion = super().ask()
@@ -138,6 +150,7 @@ class GaussianProcess(Learner):
         if optimise:
             self._fitted = len(y)
         model = self._fit.posterior(X[kept], y[kept], optimise=optimise)
+        self._noisy = model.noisy
         leader = X[np.argmin(model.predict(X)[0]) if model.noisy else best_first[0]]
         return Learned(model, np.vstack([leader, X[best_first[:TOP]]]))
 

@@ -209,6 +209,35 @@ def test_auto_hands_over_to_cma(caplog):
     assert best(told) > -1e-5
 
 
+def test_auto_ends_with_the_last_point_of_a_finite_space_beyond_the_results_of_the_model(monkeypatch):
+    monkeypatch.setattr("studio.optimizers.auto.MOST_RESULTS", 20)
+    optimizer, seen = Auto(Space([Integer("a", 1, 20), Choice("b", (True, False))]), seed=1), []
+    while (suggestion := optimizer.ask()) is not None:
+        seen.append(tuple(suggestion.values.values()))
+        optimizer.tell(suggestion, -abs(suggestion.values["a"] - 7.0))
+    assert optimizer.done
+    assert len(seen) == len(set(seen)) == 40
+
+
+@pytest.mark.parametrize("failure", ["memory", "timeout", "crash"])
+def test_auto_keeps_the_model_where_the_values_make_experiments_fail(failure, monkeypatch):
+    monkeypatch.setattr("studio.optimizers.auto.MOST_RESULTS", 20)
+    optimizer = Auto(PLANE, seed=1)
+    for number in range(21):
+        optimizer.tell(optimizer.ask(), None if number == 3 else 0.1 * number, failure=failure if number == 3 else "")
+    optimizer.ask()
+    assert isinstance(optimizer._engine, CMAES if failure == "crash" else GaussianProcess)
+
+
+def test_auto_keeps_the_model_of_noise_and_its_recommendation(monkeypatch):
+    monkeypatch.setattr("studio.optimizers.auto.MOST_RESULTS", 30)
+    optimizer, rng = Auto(PLANE, seed=1), np.random.default_rng(1)
+    for number in range(1, 41):
+        suggestion = replace(optimizer.ask(), number=number)
+        optimizer.tell(suggestion, valley(suggestion.values) + rng.normal(0.0, 0.3))
+    assert optimizer.recommend() is not None
+
+
 @pytest.mark.parametrize(("length", "engine"), [(20, GaussianProcess), (21, CMAES)])
 def test_auto_takes_cma_for_many_dimensions(length, engine):
     assert isinstance(Auto(Space([Array("x", Real("x", 0.0, 1.0), length)]), seed=1)._engine, engine)
