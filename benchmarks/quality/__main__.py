@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -83,31 +84,46 @@ def minima(found: list[dict[str, Any]]) -> dict[tuple[str, int], float]:
     return least
 
 
-def table(found: list[dict[str, Any]], outstanding: int) -> str:
-    """Return Markdown: mean rank, mean log10 regret and its standard error, and its difference to `auto`, over problems and
-    seeds that all optimizers finished.
+def tables(found: list[dict[str, Any]]) -> list[str]:
+    """Return for each number of pending suggestions a table of the optimizers with the most runs, and one of all on the runs that
+    all of them finished.
     """
-    least = minima(found)
-    found = [row for row in found if row["outstanding"] == outstanding]
+    least, made = minima(found), []
+    for outstanding in sorted({row["outstanding"] for row in found}):
+        rows_now = [row for row in found if row["outstanding"] == outstanding]
+        counts = Counter(row["optimizer"] for row in rows_now)
+        most = {name for name in counts if counts[name] == max(counts.values())}
+        made.append(table([row for row in rows_now if row["optimizer"] in most], least, outstanding))
+        if len(most) < len(counts):
+            made.append(table(rows_now, least, outstanding))
+    return made
+
+
+def table(found: list[dict[str, Any]], least: dict[tuple[str, int], float], outstanding: int) -> str:
+    """Return Markdown: mean rank, mean log10 regret and its standard error, and its difference to the first optimizer, over the
+    problems and seeds that all finished.
+    """
     names = sorted({row["optimizer"] for row in found}, key=lambda name: (name != "auto", name))
-    logs: dict[tuple[str, int], dict[tuple[str, int, int], float]] = {}
+    logs: dict[tuple[str, int], dict[tuple[str, int], float]] = {}
     for row in found:
         minimum = least[row["problem"], row["seed"]]
         for point, cost in row["cost"].items():
             floor = LIVE_FLOOR if row["minimum"] is None else FLOOR
             regret = 1.0 if cost is None else max((cost - minimum) / (row["typical"] - minimum), floor)
-            run = row["problem"], row["seed"], row["budget"]
-            logs.setdefault((row["optimizer"], int(point)), {})[run] = float(np.log10(regret))
+            logs.setdefault((row["optimizer"], int(point)), {})[row["problem"], row["seed"]] = float(np.log10(regret))
     cells: dict[str, list[str]] = {name: [] for name in names}
-    behind: dict[str, list[str]] = {name: [] for name in names}
+    differences: dict[str, list[str]] = {name: [] for name in names}
     common = set()
     for point in POINTS:
-        runs = sorted(set.intersection(*(set(logs.get((name, point), {})) for name in names)))
+        reached = [name for name in names if (name, point) in logs]
+        runs = sorted(set.intersection(*(set(logs[name, point]) for name in reached))) if reached else []
         common |= set(runs)
-        values = np.array([[logs[name, point][run] for run in runs] for name in names])
-        for name, cell, other in zip(names, rank_and_regret(values), values, strict=True):
-            cells[name].append(cell)
-            behind[name].append(with_error(other - values[0]))
+        values = np.array([[logs[name, point][run] for run in runs] for name in reached])
+        cell = dict(zip(reached, rank_and_regret(values), strict=True))
+        for name in names:
+            cells[name].append(cell.get(name, ""))
+            row = values[reached.index(name)] - values[0] if name in reached else np.empty(0)
+            differences[name].append(with_error(row))
     columns = " | ".join(map(str, POINTS))
     lines = [f"### {outstanding} outstanding", "", f"| optimizer | {columns} | failures in 100 | ms |"]
     lines.append("|---|" + "---|" * (len(POINTS) + 2))
@@ -116,11 +132,11 @@ def table(found: list[dict[str, Any]], outstanding: int) -> str:
         limited = [row["failures"].get("100", 0) for row in own if row["problem"].startswith("memory")]
         share = f"{np.mean(limited):.1f}" if limited else ""
         lines.append(f"| {name} | {' | '.join(cells[name])} | {share} | {np.median([row['ms'] for row in own]):.1f} |")
-    lines += ["", "Log10 regret less that of the first (standard error of the difference):", ""]
+    lines += ["", f"Log10 regret less that of {names[0]} (standard error of the difference):", ""]
     lines += [f"| optimizer | {columns} |", "|---|" + "---|" * len(POINTS)]
-    lines += [f"| {name} | {' | '.join(behind[name])} |" for name in names[1:]]
-    seeds = ", ".join(map(str, sorted({seed for _, seed, _ in common})))
-    tasks = ", ".join(sorted({task for task, _, _ in common}))
+    lines += [f"| {name} | {' | '.join(differences[name])} |" for name in names[1:]]
+    seeds = ", ".join(map(str, sorted({seed for _, seed in common})))
+    tasks = ", ".join(sorted({task for task, _ in common}))
     return "\n".join([*lines, "", f"Problems {tasks}; seeds {seeds}.", ""])
 
 
@@ -128,7 +144,7 @@ def rank_and_regret(values: Floats) -> list[str]:
     """Return a cell for each optimizer, from log10 regrets of shape (optimizers, runs)."""
     from scipy.stats import rankdata
 
-    if values.shape[1] < 2:
+    if values.ndim < 2 or values.shape[1] < 2:
         return [""] * len(values)
     ranks = rankdata(values.round(9), axis=0).mean(1)
     return [f"{rank:.2f} / {with_error(row)}" for rank, row in zip(ranks, values, strict=True)]
@@ -169,9 +185,9 @@ def main() -> None:
                         out.flush()
     found = list(rows(args.out))
     head = f"Mean rank / mean log10 regret (standard error), {date.today()}, {platform.machine()}, numpy {np.__version__}.\n"
-    tables = [table(found, outstanding) for outstanding in sorted({row["outstanding"] for row in found})]
-    args.out.with_suffix(".md").write_text("\n".join(["# Quality of the answers", "", head, *tables]))
-    print("\n".join(tables))
+    made = "\n".join(tables(found))
+    args.out.with_suffix(".md").write_text("\n".join(["# Quality of the answers", "", head, made]))
+    print(made)
 
 
 if __name__ == "__main__":

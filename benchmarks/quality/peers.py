@@ -3,7 +3,9 @@
 Libraries are imported where they are used; peers of a missing library are left out.
 """
 
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,10 +151,7 @@ class Skopt:
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         point = self.optimizer.ask()
-        return point, {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in zip(self.names, point, strict=True)
-        }
+        return point, plain(zip(self.names, point, strict=True))
 
     def tell(self, token: Any, cost: float | None) -> None:
         self.worst = max(self.worst, -np.inf if cost is None else cost)
@@ -188,6 +187,75 @@ class Nevergrad:
         self.optimizer.tell(token, cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3)
 
 
+class Smac:
+    """The black-box facade of SMAC; a failure is told as a crash."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        import ConfigSpace
+        from smac import BlackBoxFacade, Scenario
+        from smac.runhistory import StatusType, TrialValue
+
+        described = ConfigSpace.ConfigurationSpace(seed=seed)
+        for one in space:
+            if isinstance(one, Choice):
+                described.add(ConfigSpace.CategoricalHyperparameter(one.name, one.values))
+            elif isinstance(one, Integer):
+                bounds = int(one.low), int(one.high)
+                described.add(ConfigSpace.UniformIntegerHyperparameter(one.name, *bounds, log=one.log))
+            elif isinstance(one, Real):
+                described.add(ConfigSpace.UniformFloatHyperparameter(one.name, one.low, one.high, log=one.log))
+        self.folder = tempfile.TemporaryDirectory()
+        scenario = Scenario(
+            described, deterministic=True, n_trials=budget, seed=seed, output_directory=Path(self.folder.name)
+        )
+        self.facade = BlackBoxFacade(scenario, lambda config, seed: 0.0, logging_level=False, overwrite=True)
+        self.value, self.crashed = TrialValue, StatusType.CRASHED
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        trial = self.facade.ask()
+        return trial, plain(trial.config)
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        told = self.value(cost) if cost is not None else self.value(1e3, status=self.crashed)
+        self.facade.tell(token, told, save=False)
+
+
+class Hebo:
+    """HEBO; a failure is told as the worst cost so far."""
+
+    def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
+        from hebo.design_space.design_space import DesignSpace
+        from hebo.optimizers.hebo import HEBO
+
+        warnings.filterwarnings("ignore")
+        described: list[dict[str, Any]] = []
+        for one in space:
+            if isinstance(one, Choice):
+                described.append({"name": one.name, "type": "cat", "categories": list(one.values)})
+            elif isinstance(one, Real):
+                kind = (
+                    ("pow" if one.log else "num") if not isinstance(one, Integer) else "pow_int" if one.log else "int"
+                )
+                described.append({"name": one.name, "type": kind, "lb": one.low, "ub": one.high})
+        np.random.seed(seed)
+        self.optimizer = HEBO(DesignSpace().parse(described), scramble_seed=seed)
+        self.worst = -np.inf
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        row = self.optimizer.suggest(n_suggestions=1)
+        return row, plain(row.iloc[0].to_dict())
+
+    def tell(self, token: Any, cost: float | None) -> None:
+        self.worst = max(self.worst, -np.inf if cost is None else cost)
+        told = cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3
+        self.optimizer.observe(token, np.array([[told]]))
+
+
+def plain(values: Any) -> dict[str, Any]:
+    """Return values with Python's own numbers."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in dict(values).items()}
+
+
 PEERS: dict[str, Any] = {
     "studio": Studio,
     "optuna-tpe": Optuna,
@@ -197,4 +265,6 @@ PEERS: dict[str, Any] = {
     "cmaes-cma": CMA,
     "skopt-gp": Skopt,
     "nevergrad": Nevergrad,
+    "smac": Smac,
+    "hebo": Hebo,
 }
