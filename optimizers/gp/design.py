@@ -1,5 +1,7 @@
 """The first points, before there are results to learn from.
 
+They lie around the middle of the ranges, as the optimum mostly does, since a range is chosen around what seems likely.
+
 A scrambled Sobol sequence: Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points", Journal of Complexity 14.
 """
 
@@ -14,6 +16,7 @@ from studio.optimizers.gp.coordinates import Coordinates
 from studio.space import Floats
 
 SMALLEST, LARGEST = 8, 20
+SPREAD = 0.3  # standard deviation of the points around the middle, in ranges
 MOST_VALUES = 32  # choices with more values are not covered by the first suggestions
 SPARE = 64  # points among which the one least likely to fail may be taken
 
@@ -34,10 +37,11 @@ class Design:
         # Not more of the sequence: its points k, k + 8, k + 16 ... lie in the same eighth of each coordinate.
         spares = rng.random((SPARE, self.size, d))
         even = sequence(d, rng).random_base2(math.ceil(math.log2(self.size)))[: self.size]
-        U = np.concatenate([even[None], spares])
+        uniform = np.concatenate([even[None], spares])
+        U = central(uniform)
         believed = ~np.isnan(coordinates.believed)
         if believed.any():
-            U = Belief(coordinates.believed).draw(U)
+            U = np.where(believed, Belief(coordinates.believed).draw(uniform), U)
             U[:, 0, believed] = coordinates.believed[believed]
         points = coordinates.spread(U.reshape(-1, d)).reshape(U.shape)
         for i, count in counts.items():
@@ -45,6 +49,14 @@ class Design:
             assert levels is not None
             points[:, :, i] = levels[each_value(count, self.size, rng)]
         self.points: Floats = points.transpose(1, 0, 2)
+
+
+def central(U: Floats) -> Floats:
+    """Return points with the normal distribution around the middle, cut off at the ends of [0, 1], for uniform `U` of any shape."""
+    from scipy.special import ndtr, ndtri
+
+    low = ndtr(-0.5 / SPREAD)
+    return np.asarray(0.5 + SPREAD * ndtri(low + U * (1.0 - 2.0 * low)))
 
 
 def each_value(count: int, length: int, rng: np.random.Generator) -> NDArray[np.int_]:
