@@ -11,7 +11,7 @@ from studio.optimizers.gp.optimizer import GaussianProcess
 from studio.space import Space, Suggestion
 
 MOST_DIMENSIONS = 20  # of the model; beyond, CMA-ES from the start
-MOST_RESULTS = 250  # of the model; then CMA-ES from the best results, where it may be better
+MOST_RESULTS = 400  # of the model; then CMA-ES from the best results, where the model has no more to say
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ class Auto(Optimizer):
     | when                     | what                        | because                                                  |
     |--------------------------|-----------------------------|----------------------------------------------------------|
     | the first 8 to 20        | a Sobol sequence            | nothing is known yet, and each choice should occur       |
-    | up to 250 experiments    | `gp`, a Gaussian process    | it learns most per result                                |
-    | after 250                | `cma`, from the best so far | the model, of 250 results, gets no better                |
+    | up to 400 experiments    | `gp`, a Gaussian process    | it learns most per result                                |
+    | after 400                | `cma`, from the best so far | the model, of 250 results, gets no better                |
     | more than 20 dimensions  | `cma` from the start        | there are too few results for a model of so many         |
 
-    The model goes on after 250 in a finite space, where it repeats nothing and knows the end; with noise; and where experiments ran
+    The model goes on after 400 in a finite space, where it repeats nothing and knows the end; with noise; and where experiments ran
     out of memory or time. Suggestions of the model whose results arrive after the change are told to CMA-ES.
     """
 
