@@ -136,6 +136,15 @@ def test_the_design_grows_with_the_space(dimensions, size):
     assert Design(Coordinates(space), np.random.default_rng(1)).size == size
 
 
+def test_the_first_points_lie_around_the_middle_and_reach_the_ends():
+    coordinates = Coordinates(Space([Array("x", Real("x", 0.0, 1.0), 6)]))
+    first = np.concatenate([Design(coordinates, np.random.default_rng(seed)).points[:, 0] for seed in range(40)])
+    assert np.mean(abs(first - 0.5) < 0.25) == pytest.approx(0.66, abs=0.03)  # of the normal distribution, cut off
+    assert first.mean(0) == pytest.approx(0.5, abs=0.03)
+    assert first.min() < 0.03
+    assert first.max() > 0.97
+
+
 def test_spares_of_a_point_lie_everywhere():
     points = Design(Coordinates(Space([Array("x", Real("x", 0.0, 1.0), 4)])), np.random.default_rng(1)).points
     assert points[:, 1:].min(1).max() < 0.2
