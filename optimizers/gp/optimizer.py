@@ -15,7 +15,7 @@ from studio.optimizers.gp.belief import Belief
 from studio.optimizers.gp.density import candidates_by_density
 from studio.optimizers.gp.fit import Fit, Posterior
 from studio.optimizers.gp.learner import Learner
-from studio.optimizers.gp.maximise import LIKELY, Maximiser
+from studio.optimizers.gp.maximise import LIKELY, Maximiser, Test
 from studio.optimizers.gp.success import Chance, chance_of_success
 from studio.space import Floats, Space, Suggestion
 
@@ -47,7 +47,7 @@ class GaussianProcess(Learner):
 
     1. The results are modelled (`fit`): costs compressed by log(1 + y/s), smoothness, noise and a length scale of each
        coordinate by maximum a posteriori.
-    2. Pending suggestions are assumed to give the mean of the model.
+    2. Pending suggestions are assumed to give the mean of the model, and nothing next to them is suggested.
     3. Failures for lack of memory or time, and crashes as far as they cluster, become a probability of success
        (`success`); lost experiments are missing values.
     4. Log expected improvement times that probability is maximised (`maximise`) over points not suggested yet that are
@@ -124,7 +124,9 @@ class GaussianProcess(Learner):
 
     def _next(self) -> Floats:
         with self._threads.limit(limits=1, user_api="blas"):
-            return self._best_guess()
+            x = self._best_guess()
+        self._stall.note_choices(x[self._coordinates.nominal])
+        return x
 
     def _best_guess(self) -> Floats:
         if self._heard:
@@ -171,8 +173,15 @@ class GaussianProcess(Learner):
         known = sum(result.cost is not None for result in self._results.values())
         leaves = self._stall.leaves(self._count, known - len(self._pending), self._coordinates.dimensions)
         exhausted = self._stall.exhausted
+
+        def new(points: Floats) -> NDArray[np.bool_]:
+            fresh = self._new(points)
+            if self._stall.choices is not None:
+                fresh &= (points[:, self._coordinates.nominal] != self._stall.choices).any(1)
+            return fresh & (model.nearness(points, np.array(pending)) < APART) if pending else fresh
+
         if exhausted and self._count % 2:
-            dense = self._dense(top[:1])
+            dense = self._dense(new, top[:1])
             if len(dense):
                 return np.asarray(dense[0])
 
@@ -180,18 +189,18 @@ class GaussianProcess(Learner):
             return np.asarray(model.nearness(points, top if exhausted else top[:1]) < NEAR_BEST)
 
         acquisition = Acquisition(after, self._chance, self._belief)
-        found = self._maximiser.best(acquisition, top, self._new, away if leaves else None)
+        found = self._maximiser.best(acquisition, top, new, away if leaves else None)
         if pending and not leaves and self._count % 2 == 0 and found is not None:
             little = float(np.log(NO_GAIN * max(np.median(model.t) - model.t.min(), 1e-300)))
             if acquisition.score(found[None])[0] < little:
-                found = self._maximiser.best(acquisition, top, self._new, away)
+                found = self._maximiser.best(acquisition, top, new, away)
         return found if found is not None else np.asarray(self._unasked()[0])
 
-    def _dense(self, best: Floats) -> Floats:
+    def _dense(self, new: Test, best: Floats) -> Floats:
         """Return new points, shape (m, d), where good results are dense: another idea than the model's. `best`: shape (1, d)."""
         X, y = self._points_and_costs()
         points = candidates_by_density(self._coordinates, X, y, list(self._pending.values()), self._rng)
-        points = points[self._new(points)]
+        points = points[new(points)]
         if self._chance is None or not len(points):
             return points
         return np.asarray(points[self._chance.log(points) >= self._maximiser.threshold(self._chance, best)])
@@ -226,28 +235,44 @@ def one_thread() -> Any:
 
 
 NEAR_BEST = 0.7  # correlation with the best point above which a point is near it
+APART = 0.9999  # correlation with a pending point above which a point tells nothing else
 GAIN = 0.01  # least improvement, as a share of the spread of the costs
 NO_GAIN = 3e-3  # of the spread: where no more is expected, those that are out suffice
 EQUAL = 1e-4  # difference of costs, as a share of the spread of the first ones, that is none
 FIRST = 20
 TIES = 4  # results as good as the best, after which its neighbourhood has no more to give
+SAME = 18  # suggestions in a row with the same choices and no gain, after which another one comes
 
 
 class Stall:
-    """The number of results since the last improvement. `exhausted`: several results are as good as the best."""
+    """The number of results since the last improvement. `exhausted`: several results are as good as the best. `choices`: those
+    that the next suggestion may not have, shape (c,), after many suggestions of the same without a gain; else None.
+    """
 
     def __init__(self) -> None:
         self._gained_at = 0
         self._best = math.inf
+        self._last: Floats = np.empty(0)
+        self._repeated = 0
         self.exhausted = False
+
+    @property
+    def choices(self) -> Floats | None:
+        return self._last if self._repeated >= SAME else None
 
     def note(self, y: Floats) -> None:
         """Note the costs `y`, shape (n,)."""
         low = float(y.min())
         if low < self._best - GAIN * max(float(np.median(y)) - low, 0.0):
             self._best, self._gained_at = low, len(y)
+            self._repeated = 0
         equal = EQUAL * max(float(np.median(y[:FIRST])) - low, 0.0)
         self.exhausted = int(np.count_nonzero(y <= low + equal)) >= TIES
+
+    def note_choices(self, choices: Floats) -> None:
+        """Note the choices of a suggestion, shape (c,)."""
+        self._repeated = self._repeated + 1 if len(choices) and np.array_equal(choices, self._last) else 0
+        self._last = choices
 
     def leaves(self, asked: int, n: int, d: int) -> bool:
         """Return whether the next suggestion stays away from the best point: every second one while nothing improves, three
