@@ -88,7 +88,7 @@ class GaussianProcess(Learner):
 
     @property
     def knows_more(self) -> bool:
-        """Whether the model knows what an optimizer without one cannot: noise, or where experiments fail."""
+        """True where the model knows what an optimizer without one cannot: noise, or where experiments fail."""
         return self._noisy or any(one.failure in OF_THE_VALUES for one in self._results.values() if one.cost is None)
 
     def ask(self) -> Suggestion | None:
