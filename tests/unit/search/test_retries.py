@@ -230,7 +230,7 @@ def test_every_retry_is_said_and_listed(command: Any, script: Callable[[str, str
     assert [line for line in result.err.splitlines() if "attempt 3 follows" in line] == [
         f"studio: #{number} failed (exit code 1: no luck); attempt 3 follows, retries left: 0" for number in (1, 2)
     ]
-    assert "studio: experiment 2 failed, which ends this search (--on-failure): exit code 1: no luck" in result.err
+    assert "studio: experiment 2 failed, which ends this search (--on-failure)\n" in result.err  # its line says why
     assert "ended because of failures; continue with: studio resume p" in result.err
     shown = command("runs", "show", "p/1").out
     table = [re.split(" {2,}", line.strip()) for line in shown.partition("\n\n")[2].splitlines()]
