@@ -4,7 +4,7 @@
 
 cost      seconds of ask and tell for the same budget and dimension, by turns in the same run; the ratio is ours to pycma's
 quality   lowest value, one evaluation at a time, median over seeds
-barrier   16 workers with log-normal run times at equal wall time: log10 of the regret, relative to that of random points
+barrier   16 and 64 workers with log-normal run times at equal wall time: log10 of the regret, relative to that of random points
 """
 
 import argparse
@@ -22,7 +22,7 @@ from studio.optimizers.random_search import RandomSearch
 from studio.space import Array, Floats, Real, Space, Suggestion
 
 Function = Callable[[Floats], float]
-WORKERS, SPREAD = 16, 0.75  # sigma of the logarithm of run times, whose mean is 1
+WALL, SPREAD = 37.5, 0.75  # mean run times of a search, and sigma of their logarithm
 
 
 def sphere(x: Floats) -> float:
@@ -97,17 +97,17 @@ class Barrier:
             self.left = self.popsize
 
 
-def simulate(optimizer: Optimizer | Barrier, function: Function, seed: int, budget: int) -> float:
-    """Return the lowest value told within budget / WORKERS mean run times."""
+def simulate(optimizer: Optimizer | Barrier, function: Function, seed: int, workers: int) -> float:
+    """Return the lowest value told within `WALL` mean run times."""
     times = run_times(seed)
     running: list[tuple[float, int, Suggestion]] = []
     now, asked, lowest = 0.0, 0, math.inf
     while True:
-        while len(running) < WORKERS and (suggestion := optimizer.ask()) is not None:
+        while len(running) < workers and (suggestion := optimizer.ask()) is not None:
             asked += 1
             heapq.heappush(running, (now + next(times), asked, suggestion))
         now, _, suggestion = heapq.heappop(running)
-        if now > budget / WORKERS:
+        if now > WALL:
             return lowest
         value = function(suggestion.values["x"])
         lowest = min(lowest, value)
@@ -149,9 +149,10 @@ def print_quality(seeds: int) -> None:
             print(f"  {function.__name__:10s} {budget:4d} evaluations  ours {mine:.2e}  pycma {theirs:.2e}")
 
 
-def print_barrier(seeds: int) -> None:
+def print_barrier(seeds: int, workers: int) -> None:
+    evaluations = int(workers * WALL)
     print(
-        f"{WORKERS} workers, log-normal run times, 600 evaluations' worth of wall time: mean log10 regret, {seeds} seeds"
+        f"{workers} workers, log-normal run times, the wall time of {evaluations} evaluations: mean log10 regret, {seeds} seeds"
     )
     totals = []
     for function, dimensions in ((sphere, 5), (rosenbrock, 5), (rastrigin, 5), (sphere, 10)):
@@ -161,9 +162,9 @@ def print_barrier(seeds: int) -> None:
         for make in (
             lambda seed: CMAES(space, seed=seed),  # noqa: B023
             lambda seed: Barrier(CMAES(space, seed=seed), popsize),  # noqa: B023
-            lambda seed: Barrier(CMAES(space, seed=seed, popsize=WORKERS), WORKERS),  # noqa: B023
+            lambda seed: Barrier(CMAES(space, seed=seed, popsize=workers), workers),  # noqa: B023
         ):
-            found = [simulate(make(seed), function, seed, 600) / scale for seed in range(seeds)]
+            found = [simulate(make(seed), function, seed, workers) / scale for seed in range(seeds)]
             row.append(statistics.mean(math.log10(max(regret, 1e-6)) for regret in found))
         totals.append(row)
         print_row(f"{function.__name__} d={dimensions}", row)
@@ -172,7 +173,7 @@ def print_barrier(seeds: int) -> None:
 
 def print_row(label: str, row: list[float]) -> None:
     slots, barrier, wide = row
-    print(f"  {label:15s} slots {slots:.2f}  barrier {barrier:.2f}  barrier, population {WORKERS}: {wide:.2f}")
+    print(f"  {label:15s} slots {slots:.2f}  barrier {barrier:.2f}  barrier, population as workers: {wide:.2f}")
 
 
 def main() -> None:
@@ -182,7 +183,8 @@ def main() -> None:
     import_cma()
     print_cost()
     print_quality(seeds)
-    print_barrier(seeds)
+    for workers in (16, 64):
+        print_barrier(seeds, workers)
 
 
 if __name__ == "__main__":
