@@ -1,21 +1,28 @@
 """The comparison of optimizers, run small: `python -m benchmarks.quality`."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
-from benchmarks.quality.__main__ import minima, tables
-
-ROOT = Path(__file__).parent.parent
+from benchmarks.quality.__main__ import main, minima, tables
 
 
-def test_a_comparison_writes_rows_and_tables_and_goes_on_where_it_was(tmp_path):
+def test_a_comparison_writes_rows_and_tables_and_goes_on_where_it_was(tmp_path, monkeypatch):
     out = tmp_path / "rows.jsonl"
-    command = [sys.executable, "-m", "benchmarks.quality", "--optimizers", "random", "tpe", "--problems", "memory6"]
-    command += ["--budget", "50", "--outstanding", "4", "--out", str(out)]
+    words = [
+        "quality",
+        "--optimizers",
+        "random",
+        "tpe",
+        "--problems",
+        "memory6",
+        "--budget",
+        "50",
+        "--outstanding",
+        "4",
+    ]
     for seeds in (1, 2):
-        subprocess.run([*command, "--seeds", str(seeds)], cwd=ROOT, check=True, capture_output=True, timeout=100)
+        monkeypatch.setattr(sys, "argv", [*words, "--seeds", str(seeds), "--out", str(out)])
+        main()
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         assert [(row["optimizer"], row["seed"]) for row in rows] == [
             (name, seed) for seed in range(seeds) for name in ("random", "tpe")
