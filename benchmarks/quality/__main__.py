@@ -10,7 +10,6 @@ lines of benchmarks/results/quality.jsonl, with tables beside them.
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections import Counter
@@ -19,14 +18,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
+import numpy as np
+from threadpoolctl import threadpool_limits
 
-import numpy as np  # noqa: E402
-
-from benchmarks.quality.peers import PEERS  # noqa: E402
-from benchmarks.quality.problems import PROBLEMS, typical  # noqa: E402
-from studio.space import Floats  # noqa: E402
+from benchmarks.quality.peers import PEERS
+from benchmarks.quality.problems import PROBLEMS, typical
+from studio.space import Floats
 
 RESULTS = Path(__file__).parent.parent / "results"
 OURS = ["auto", "gp", "tpe", "cma", "sobol", "random"]
@@ -176,7 +173,8 @@ def main() -> None:
                         if key(row) in done or optimizer in missing:
                             continue
                         try:
-                            row |= run(optimizer, name, seed, args.budget, outstanding)
+                            with threadpool_limits(1):
+                                row |= run(optimizer, name, seed, args.budget, outstanding)
                         except ImportError as error:
                             print(f"{optimizer} is left out: {error}")
                             missing.add(optimizer)
