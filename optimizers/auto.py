@@ -26,7 +26,7 @@ class Auto(Optimizer):
 
     | when                     | what                        | because                                                  |
     |--------------------------|-----------------------------|----------------------------------------------------------|
-    | the first 8 to 20        | a Sobol sequence            | nothing is known yet, and each choice should occur       |
+    | the first 8 to 20        | Sobol points, most central  | nothing is known yet, and each choice should occur       |
     | up to 400 experiments    | `gp`, a Gaussian process    | it learns most per result                                |
     | after 400                | `cma`, from the best so far | the model, of 250 results, gets no better                |
     | more than 20 dimensions  | `cma` from the start        | there are too few results for a model of so many         |

@@ -52,7 +52,7 @@ def apply(
         raise BadInput(f"project {name} has no completed experiment with a fitness; name one: studio apply {name}/1")
     if chosen.status != "completed":
         reason = f" ({chosen.reason})" if chosen.reason else ""
-        say(f"{name}/{chosen.number} is no result: {chosen.status}{reason}")
+        say(f"{name}/{chosen.number} is no result, {chosen.status}{reason}; its values are applied all the same")
     settings, source = Settings.from_dict(project.settings), project.source
     applied = apply_values(program_of(settings, source), chosen.values)
     for text in applied.passed.values():

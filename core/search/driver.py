@@ -232,6 +232,8 @@ class Driver:
         self.observer.ended(self.progress)
         if self.ending != "done" and self.project.is_dir():
             self.observer.notice(f"{STATES[self.ending].ending}; {self._way_on()}")
+        elif self._ends_early:
+            self.observer.notice(self.search.done_reason)
         elif self.progress.finished and not self.progress.session_finished:
             more = f"; for more: studio resume {self.project.name} --max-experiments={2 * self.progress.finished}"
             self.observer.notice(f"nothing was left to run{'' if self._all_suggested else more}")
@@ -247,6 +249,14 @@ class Driver:
     def _all_suggested(self) -> bool:
         """Return whether more experiments would find nothing to try."""
         return self.plan.optimizer.grid or self.search.max_experiments is None
+
+    @property
+    def _ends_early(self) -> bool:
+        """Return whether an optimizer without a natural end has no more suggestions for the rest of the budget."""
+        most = self.search.max_experiments
+        return bool(
+            self.progress.session_finished and not self.plan.optimizer.grid and most and self.progress.finished < most
+        )
 
     def _way_on(self) -> str:
         """Return the command that continues; for a search that had no metric, the search to run in its place."""

@@ -255,7 +255,7 @@ def check_whole_numbers(plan: Plan) -> None:
         reals = text.replace(numbers[0], f"{float(numbers[0]):.1f}", 1)
         raise BadInput(
             f"hyperparameter {parameter.name}={text}: {place} is a whole number; write {parameter.name}={_as_whole(text)},"
-            f" or for numbers with a fraction {parameter.name}={reals}"
+            f" or, where the script takes fractions, {parameter.name}={reals}"
         )
 
 

@@ -636,6 +636,9 @@ def test_a_search_ends_when_all_values_were_tried(command, script):
 def test_applying_a_failed_experiment_says_so(command, script):
     script("train.py", "x = 1\nassert x < 2\nprint('fitness:', x)\n")
     command("run", "--project=p", "--hp=x=1,2", "train.py")
-    assert "studio: p/2 is no result: failed (exit code 1: AssertionError)" in command("apply", "p/2").err
+    assert (
+        "studio: p/2 is no result, failed (exit code 1: AssertionError); its values are applied all the same"
+        in command("apply", "p/2").err
+    )
     assert "no result" not in command("apply", "p/1").err
     assert command("apply", "p/99").err == "studio: project 'p' has no experiment 99; it has 2\n"

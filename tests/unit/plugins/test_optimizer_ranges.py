@@ -224,8 +224,10 @@ def test_a_belief_stands_behind_a_range(text, belief):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("1e-5:0.1:l~1", "'1' behind ~ is no value of the range; write `x=1e-5:0.1:l~0.001`"),
-        ("1:8:i~2.5", "'2.5' behind ~ is no value of the range; write `x=1:8:i~5`"),
+        ("1e-5:0.1:l~1", "'1' behind ~ is no value of the range; write `x=1e-5:0.1:l~0.1`"),
+        ("1:8:i~2.5", "'2.5' behind ~ is no value of the range; write `x=1:8:i~2`"),
+        ("1:8:i~0", "'0' behind ~ is no value of the range; write `x=1:8:i~1`"),
+        ("0:1~nan", "'nan' behind ~ is no value of the range; write `x=0:1~0.5`"),
         ("0:1~", "'' behind ~ is no value of the range; write `x=0:1~0.5`"),
         ("5:5~5", "a constant needs no belief; write `x=5:5`"),
         ("1e-4:0.1~1e-2:l", "a belief comes last; write `x=1e-4:0.1:l~1e-2`"),

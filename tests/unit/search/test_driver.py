@@ -276,6 +276,12 @@ def test_few_wait_for_what_still_runs(lab: Lab) -> None:
     assert (project.state, len(lab.started)) == ("exhausted", 2)
 
 
+def test_the_end_of_a_finite_space_before_that_of_the_budget_is_said(lab: Lab) -> None:
+    project = lab.run(x, "1:3:i", optimizer="auto", seed=1, max_experiments=30)
+    assert (project.state, len(lab.started)) == ("done", 3)
+    assert "all 3 combinations of values were suggested" in lab.watcher.notices
+
+
 def test_one_that_waits_runs_itself_where_the_first_was_stopped(lab: Lab) -> None:
     def behave(run: Run) -> Any:
         if run.number == 1:

@@ -21,8 +21,8 @@ def test_a_program_has_its_environment_and_its_files_by_one_name(tmp_path, monke
 @pytest.mark.parametrize(
     ("range", "instead"),
     [
-        ("2:6", "write epochs=2:6:i, or for numbers with a fraction epochs=2.0:6"),
-        ("16:1e3:l~64", "write epochs=16:1e3:li~64, or for numbers with a fraction epochs=16.0:1e3:l~64"),
+        ("2:6", "write epochs=2:6:i, or, where the script takes fractions, epochs=2.0:6"),
+        ("16:1e3:l~64", "write epochs=16:1e3:li~64, or, where the script takes fractions, epochs=16.0:1e3:l~64"),
         ("2.0:6.0", ""),
         ("2.5:6", ""),
         ("2:6:i", ""),
