@@ -266,7 +266,7 @@ class Driver:
         metric = metric_to_take(self._without_metric)
         if not metric:
             return f"let the script print its metric, then: {resume} --accept-changes; or name another: studio run --metric=NAME"
-        further = "" if self.plan.optimizer.needs_fitness else f"; or go on with the next values: {resume}"
+        further = "" if self.plan.optimizer.needs_fitness else f"; or go on, if other values give it: {resume}"
         settings = replace(self.plan.settings, metric=metric, direction=None)
         words = command_line(settings, backend_fields(self.plan.backend))
         return f"search by a metric that it has: {shlex.join(words)}{further}"
