@@ -155,6 +155,11 @@ def read_values(given: RangeText, *, grid: bool) -> list[object] | None:
         for part in _parts(given.text):
             _check_plain(given, part)
         return None
+    if len(items) == 1 and bare and bare[0].startswith("~") and is_number(bare[0][1:]):
+        value = float(bare[0][1:])
+        low, high = sorted((value / 10, value * 10)) if value else (-1.0, 1.0)
+        around = given.write(f"{low:g}:{high:g}{bare[0]}")
+        raise given.error(f"a belief {bare[0]} comes behind a range; write for example {around}")
     believed = _BELIEVED.fullmatch(items[-1]) if len(items) > 1 else None
     if believed:
         items = [*items[:-1], believed[1]]

@@ -294,6 +294,8 @@ def _settle_budget(plan: Plan) -> None:
         plan.notices.append(
             f"{plan.optimizer.name} has no natural end: stopping after {limit} experiments; change that with --max-experiments"
         )
+    if not plan.optimizer.needs_fitness and not np.isnan(plan.space.beliefs).all():
+        plan.notices.append(f"{plan.optimizer.name} takes no account of beliefs (~)")
     if limit is not None and limit < len(plan.starts):
         left = counted(len(plan.starts) - limit, "experiment")
         plan.notices.append(f"--max-experiments {limit} leaves out the last {left} of those to start from")

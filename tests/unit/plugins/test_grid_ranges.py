@@ -202,6 +202,7 @@ def test_the_decimal_context_of_the_program_does_not_matter():
         "0:1:10:ul": "array hyperparameter",
         "8:64:i~500": "a belief ~500 is for a search (`--optimizer=auto`); write `x=8:64` for a grid",
         "0.01:0.01:0.1~0.05": "a belief ~0.05 needs a range, as in x=0:1~0.3; write `x=0.01:0.01:0.1` for a grid",
+        "~-2": "a belief ~-2 comes behind a range; write for example `x=-20:-0.2~-2`",
         "adam,sgd~adam": "a belief ~adam needs a range, not a list; write `x=adam,sgd` (quotes would make it text)",
     }.items(),
 )

@@ -234,6 +234,8 @@ def test_a_belief_stands_behind_a_range(text, belief):
         ("0.01:0.01:0.1~0.05", "a belief ~0.05 needs a range, not a grid; write `x=0.01:0.1~0.05`"),
         ("1e-5:l5:0.1~0.05", "a belief ~0.05 needs a range, not a grid; write `x=1e-5:0.1:l~0.05`"),
         ("adam,sgd~adam", "a belief ~adam needs a range, not a list; write `x=adam,sgd` (quotes would make it text)"),
+        ("~0.03", "a belief ~0.03 comes behind a range; write for example `x=0.003:0.3~0.03`"),
+        ("~0", "a belief ~0 comes behind a range; write for example `x=-1:1~0`"),
         ("32,64,128~64", "a belief ~64 needs a range, not a list; write `x=32,64,128` (quotes would make it text)"),
     ],
 )

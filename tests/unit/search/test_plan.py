@@ -76,6 +76,14 @@ def test_starts_beyond_the_budget_are_named(script):
     assert not any("leaves out" in notice for notice in plan.notices)
 
 
+@pytest.mark.parametrize(("optimizer", "said"), [("random", True), ("auto", False)])
+def test_a_belief_that_changes_nothing_is_named(script, optimizer, said):
+    script("train.py", "lr = 0.1\nprint(lr)\n")
+    settings = make_settings("train.py", hyperparams={"lr": "0.01:1:l~0.1"}, optimizer=optimizer)
+    plan, _ = plan_new_project(settings, None, create_host())
+    assert (f"{optimizer} takes no account of beliefs (~)" in plan.notices) == said
+
+
 def test_a_grid_between_whole_numbers_is_refused(script):
     script("train.py", "batch = 64\nprint(batch)\n")
     with pytest.raises(BadInput, match=r"is a whole number, and 109\.333 is none; write batch=64,109,155,200"):
