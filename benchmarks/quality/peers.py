@@ -69,23 +69,33 @@ class Optuna:
             self.study.tell(token, cost)
 
 
-class Generations:
-    """An optimizer of the package cmaes, which hears of a whole generation; a failure is told as the worst cost so far."""
+class WorstSoFar:
+    """A peer that cannot take a failure: it is told the worst cost so far, 1000 before there is one."""
+
+    worst = -np.inf
+
+    def cost_to_tell(self, cost: float | None) -> float:
+        if cost is not None:
+            self.worst = max(self.worst, cost)
+            return cost
+        return self.worst if np.isfinite(self.worst) else 1e3
+
+
+class Generations(WorstSoFar):
+    """An optimizer of the package cmaes, which hears of a whole generation."""
 
     es: Any
-    worst: float
     batch: list[tuple[Any, float]]
 
     def tell(self, token: Any, cost: float | None) -> None:
-        self.worst = cost if cost is not None and self.worst == 1e3 else max(self.worst, cost or -np.inf)
-        self.batch.append((token, self.worst if cost is None else cost))
+        self.batch.append((token, self.cost_to_tell(cost)))
         if len(self.batch) == self.es.population_size:
             self.es.tell(self.batch)
             self.batch = []
 
 
 class CatCMA(Generations):
-    """CatCMA with margin from the package cmaes; a failure is told as the worst cost so far."""
+    """CatCMA with margin from the package cmaes."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         from cmaes import CatCMAwM
@@ -101,7 +111,6 @@ class CatCMA(Generations):
             seed=seed,
         )
         self.batch: list[tuple[Any, float]] = []
-        self.worst = 1e3
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         draw = self.es.ask()
@@ -115,12 +124,12 @@ class CatCMA(Generations):
 
 
 class CMA(Generations):
-    """CMA-ES of the package cmaes on the unit cube, where choices are cells; a failure is told as the worst cost so far."""
+    """CMA-ES of the package cmaes on the unit cube, where choices are cells."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         from cmaes import CMA
 
-        self.space, self.worst = space, 1e3
+        self.space = space
         bounds = np.array([[0.0, 1.0]] * space.dimensions)
         self.es = CMA(mean=np.full(space.dimensions, 0.5), sigma=0.25, bounds=bounds, seed=seed)
         self.batch: list[tuple[Any, float]] = []
@@ -130,8 +139,8 @@ class CMA(Generations):
         return point, self.space.values(point)
 
 
-class Skopt:
-    """gp_hedge of scikit-optimize; a failure is told as the worst cost so far."""
+class Skopt(WorstSoFar):
+    """gp_hedge of scikit-optimize."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         import skopt
@@ -147,19 +156,17 @@ class Skopt:
             elif isinstance(one, Real):
                 dimensions.append(skopt.space.Real(one.low, one.high, prior="log-uniform" if one.log else "uniform"))
         self.optimizer = skopt.Optimizer(dimensions, "GP", n_initial_points=10, random_state=seed)
-        self.worst = -np.inf
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         point = self.optimizer.ask()
         return point, plain(zip(self.names, point, strict=True))
 
     def tell(self, token: Any, cost: float | None) -> None:
-        self.worst = max(self.worst, -np.inf if cost is None else cost)
-        self.optimizer.tell(token, cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3)
+        self.optimizer.tell(token, self.cost_to_tell(cost))
 
 
-class Nevergrad:
-    """NGOpt of nevergrad; a failure is told as the worst cost so far."""
+class Nevergrad(WorstSoFar):
+    """NGOpt of nevergrad."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         import nevergrad
@@ -176,15 +183,13 @@ class Nevergrad:
         described = nevergrad.p.Dict(**parts)
         described.random_state.seed(seed)
         self.optimizer = nevergrad.optimizers.NGOpt(described, budget=budget)
-        self.worst = -np.inf
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         candidate = self.optimizer.ask()
         return candidate, dict(candidate.value)
 
     def tell(self, token: Any, cost: float | None) -> None:
-        self.worst = max(self.worst, -np.inf if cost is None else cost)
-        self.optimizer.tell(token, cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3)
+        self.optimizer.tell(token, self.cost_to_tell(cost))
 
 
 class Smac:
@@ -220,8 +225,8 @@ class Smac:
         self.facade.tell(token, told, save=False)
 
 
-class Hebo:
-    """HEBO; a failure is told as the worst cost so far."""
+class Hebo(WorstSoFar):
+    """HEBO."""
 
     def __init__(self, space: Space, seed: int, budget: int, optimizer: str):
         from hebo.design_space.design_space import DesignSpace
@@ -239,16 +244,13 @@ class Hebo:
                 described.append({"name": one.name, "type": kind, "lb": one.low, "ub": one.high})
         np.random.seed(seed)
         self.optimizer = HEBO(DesignSpace().parse(described), scramble_seed=seed)
-        self.worst = -np.inf
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         row = self.optimizer.suggest(n_suggestions=1)
         return row, plain(row.iloc[0].to_dict())
 
     def tell(self, token: Any, cost: float | None) -> None:
-        self.worst = max(self.worst, -np.inf if cost is None else cost)
-        told = cost if cost is not None else self.worst if np.isfinite(self.worst) else 1e3
-        self.optimizer.observe(token, np.array([[told]]))
+        self.optimizer.observe(token, np.array([[self.cost_to_tell(cost)]]))
 
 
 def plain(values: Any) -> dict[str, Any]:
