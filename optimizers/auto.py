@@ -41,7 +41,6 @@ class Auto(Optimizer):
 
     def __init__(self, space: Space, *, seed: int):
         self._space, self._seed = space, seed
-        self._told = 0
         self._engine: GaussianProcess | CMAES
         if space.dimensions > MOST_DIMENSIONS:
             self._engine = CMAES(space, seed=seed)
@@ -50,7 +49,7 @@ class Auto(Optimizer):
 
     def ask(self) -> Suggestion | None:
         model = self._engine
-        if isinstance(model, GaussianProcess) and self._told >= MOST_RESULTS and self._may_change(model):
+        if isinstance(model, GaussianProcess) and self._may_change(model):
             self._change(model)
         suggestion = self._engine.ask()
         self._note_end()
@@ -58,7 +57,6 @@ class Auto(Optimizer):
 
     def tell(self, suggestion: Suggestion, fitness: float | None, *, failure: str = "") -> None:
         self._engine.tell(suggestion, fitness, failure=failure)
-        self._told += 1
         self._note_end()
 
     def _note_end(self) -> None:
@@ -68,7 +66,7 @@ class Auto(Optimizer):
         return self._engine.recommend()
 
     def _may_change(self, model: GaussianProcess) -> bool:
-        return self._space.combinations == math.inf and not model.knows_more
+        return len(model.results) >= MOST_RESULTS and self._space.combinations == math.inf and not model.knows_more
 
     def _change(self, model: GaussianProcess) -> None:
         log.info("auto: %d experiments have results; CMA-ES continues from the best of them", len(model.results))
