@@ -88,10 +88,8 @@ def _believed(given: RangeText, parameter: Parameter, range_text: str, belief: s
         number, colon, flags = belief.partition(":")
         if colon and is_number(number) and optimizer_range(f"{range_text}:{flags}") is not None:
             raise given.error(f"a belief comes last; write {given.write(f'{range_text}:{flags}~{number}')}") from error
-        nearest = (
-            float(belief) if is_number(belief) and math.isfinite(float(belief)) else element.from_unit(np.array([0.5]))
-        )
-        nearest = min(max(float(nearest), element.low), element.high)
+        meant = float(belief) if is_number(belief) else float(element.from_unit(np.array([0.5])))
+        nearest = min(max(meant, element.low), element.high)
         example = f"{range_text}~{math.floor(nearest) if isinstance(element, Integer) else f'{nearest:.3g}'}"
         raise given.error(f"{belief!r} behind ~ is no value of the range; write {given.write(example)}") from error
     element = replace(element, belief=float(value))
