@@ -35,7 +35,7 @@ from studio.errors import StoreError
 from studio.format import metric_value
 from studio.project.project import Project
 from studio.project.records import read_events, reading
-from studio.search.creation import project_exists
+from studio.search.create_project import project_exists
 from studio.system.processes import processes_of
 
 PROJECT = "soak"

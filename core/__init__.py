@@ -37,9 +37,9 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from studio.interfaces import Optimizer as Optimizer
     from studio.options import option as option
     from studio.project.project import Project as Project
+    from studio.search.ask_tell.search import Search as Search
     from studio.search.resume import resume as resume
     from studio.search.run import run as run
-    from studio.search.search import Search as Search
     from studio.space import Array as Array
     from studio.space import Choice as Choice
     from studio.space import Constant as Constant
@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Search": "search.search",
+    "Search": "search.ask_tell.search",
     "run": "search.run",
     "resume": "search.resume",
     "Project": "project.project",

@@ -255,7 +255,7 @@ WARM = """
 import contextlib, fcntl, importlib, io, json, os, signal, sys, tempfile, termios
 import rich.live
 from studio.cli import main
-import studio.backends.queue.command, studio.backends.queue.worker, studio.cli.resume, studio.cli.runs, studio.search.steering
+import studio.backends.queue.command, studio.backends.queue.worker, studio.cli.resume, studio.cli.runs, studio.search.send_requests
 
 with tempfile.TemporaryDirectory() as folder:  # what a search imports
     os.chdir(folder)

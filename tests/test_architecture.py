@@ -43,7 +43,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Module:
-    """A file: `studio.search.driver` is `core/search/driver.py`."""
+    """A file: `studio.search.loop.driver` is `core/search/loop/driver.py`."""
 
     name: str
     path: str

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.backends.queue.lease_records import ATTEMPTS, TRIES, JobOutcome
-from studio.execution.metric import MetricValue
+from studio.execution.metric_value import MetricValue
 from studio.experiment import Metric, Outcome, Report, Run, is_storable, storable
 
 WITH_A_BEAT = 100

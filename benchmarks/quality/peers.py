@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.search.search import Search
+from studio.search.ask_tell.search import Search
 from studio.space import Choice, Integer, Real, Space
 
 

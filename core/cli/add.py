@@ -29,7 +29,7 @@ def add(
     from studio.errors import BadInput
     from studio.host import create_host
     from studio.options import split_pairs
-    from studio.search import steering
+    from studio.search import send_requests
 
     if project is not None and "=" in project:
         values, project = [project, *(values or [])], None
@@ -38,10 +38,10 @@ def add(
     project = names.project_of(project)
     asked = []
     if values:
-        asked.append(steering.add_values(project, split_pairs(values, "value"), create_host()))
+        asked.append(send_requests.add_values(project, split_pairs(values, "value"), create_host()))
     if experiments or time is not None:
-        with steering.withdrawn_on_error(*asked):
-            asked.append(steering.add_budget(project, experiments, time))
+        with send_requests.withdrawn_on_error(*asked):
+            asked.append(send_requests.add_budget(project, experiments, time))
     for each in asked:
         say(each.words)
     options = [each.resume for each in asked if each.resume is not None]
@@ -49,6 +49,6 @@ def add(
         return 0
     budget, longest = options[-1].get("max_experiments"), options[-1].get("max_time")
     more = int(budget) if budget else None
-    with steering.withdrawn_on_error(*asked):
+    with send_requests.withdrawn_on_error(*asked):
         given = {"max_experiments": more, "max_time": longest}
         return resume(project, given=given, json=json, quiet=quiet)

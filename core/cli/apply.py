@@ -36,7 +36,7 @@ def apply(
     from studio.format import counted
     from studio.project.project import Project
     from studio.script.apply import apply_values
-    from studio.search.plan import program_of
+    from studio.search.plan.plan import program_of
     from studio.settings import Settings
     from studio.system.files import write_whole
 

@@ -10,7 +10,7 @@ from studio.format import assignments, counted
 from studio.host import Host, backend_fields, plugin_call
 from studio.project.source import SourceFiles
 from studio.search.observer import Observer
-from studio.search.plan import Plan
+from studio.search.plan.plan import Plan
 from studio.search.run import make_backend, make_search, plan_new_project
 from studio.settings import Settings, command_line
 from studio.space import Suggestion

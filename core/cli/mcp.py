@@ -19,9 +19,9 @@ from studio.host import create_host
 from studio.project.paths import project_names
 from studio.project.project import Project, all_projects
 from studio.script.apply import apply_values
-from studio.search.creation import free_names
+from studio.search.create_project import free_names
 from studio.search.inspection import inspect_script
-from studio.search.plan import program_of
+from studio.search.plan.plan import program_of
 from studio.settings import Settings
 
 app = new_app()

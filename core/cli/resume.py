@@ -60,7 +60,7 @@ def _instead(field: Field, args: Sequence[str]) -> str:
 
 def _in_agreement(new: Settings, old: Settings, host: Host) -> Settings:
     """Return the settings `new`, which differ in one option from `old`, as their optimizer takes them."""
-    from studio.search.ranges import GRID, SEARCH, in_grammar, range_to_search
+    from studio.search.search_space import GRID, SEARCH, in_grammar, range_to_search
 
     if new.optimizer == GRID == old.optimizer and (
         range_to_search(new.ranges, host) or new.start_from or new.learn_from
@@ -114,8 +114,8 @@ def resume(
     from studio.cli.result import run_and_report
     from studio.project.project import Project
     from studio.search import resume as resuming
-    from studio.search import steering
-    from studio.search.progress import make_observer
+    from studio.search import send_requests
+    from studio.search.display import make_observer
 
     found, given, host = Project(project), given or {}, host or create_host()
     if found.state == "paused":
@@ -123,7 +123,7 @@ def resume(
             raise BadInput(
                 f"project {project!r} is paused; continue it with studio resume {project}, and add to its budget with studio add"
             )
-        say(steering.resume_or_unpause(project).words)
+        say(send_requests.resume_or_unpause(project).words)
         return 0
 
     backend = given.get("backend") or found.settings.get("backend")

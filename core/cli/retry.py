@@ -26,12 +26,12 @@ def retry(
     """Run the experiments of PROJECT that failed, or those given, once more under their numbers: by the driver that is at
     work, else by a new one, here."""
     from studio.cli.resume import resume
-    from studio.search import steering
+    from studio.search import send_requests
 
     name, numbers = names.project_and_experiments([project, *(experiments or [])])
-    asked = steering.retry(name, numbers)
+    asked = send_requests.retry(name, numbers)
     if asked.resume is None:
         say(asked.words)
         return 0
-    with steering.withdrawn_on_error(asked):
+    with send_requests.withdrawn_on_error(asked):
         return resume(name, accept_changes=accept_changes, keep_source=keep_source, json=json, quiet=quiet)

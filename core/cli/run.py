@@ -117,7 +117,7 @@ def run(
     help_cloud: options.HelpCloud = False,
 ) -> int:
     """Search hyperparameters of SCRIPT: copy the working directory per experiment, write values, run it, read its metric."""
-    from studio.search.given import read_given
+    from studio.search.plan.early_check import read_given
 
     # `studio run [OPTIONS] -- COMMAND…`: all of COMMAND is the script and its arguments
     is_command = bool(ctx.meta.get(COMMAND))
@@ -142,7 +142,7 @@ def run(
         return show(settings, project, host, as_json=json)
     from studio.cli.result import run_and_report
     from studio.search import run as launch
-    from studio.search.progress import make_observer
+    from studio.search.display import make_observer
 
     observer = make_observer(quiet=quiet or json, verbose=verbose)
     for name, seconds in host.import_seconds.items():

@@ -14,11 +14,11 @@ from studio.cli import names
 from studio.cli.console import brief, harmless, print_experiments, print_json, print_table
 from studio.cli.usage import new_app, parse_count, say
 from studio.errors import BadInput, StudioError
-from studio.execution.log_cap import open_regular
 from studio.experiment import UNFINISHED, Experiment, is_number
 from studio.format import STATUSES, assignments, before_end, counts, duration, money, short
 from studio.project.project import Project, all_projects
 from studio.project.summary import STATES
+from studio.system.files import open_regular
 from studio.system.tail import next_data
 from studio.text import clean, did_you_mean
 

@@ -13,8 +13,8 @@ def stop(
 ) -> int:
     """End the search of PROJECT, or of the one that runs, or only those experiments: what runs is ended and marked stopped;
     `studio resume` runs it again."""
-    from studio.search import steering
+    from studio.search import send_requests
 
     name, numbers = names.project_and_experiments([project, *(experiments or [])], at_work=True)
-    say(steering.stop(name, numbers).words)
+    say(send_requests.stop(name, numbers).words)
     return 0

@@ -1,4 +1,4 @@
-"""Actions of the buttons: the same code as the commands, `studio.search.steering`. Without a driver, `studio resume` is
+"""Actions of the buttons: the same code as the commands, `studio.search.send_requests`. Without a driver, `studio resume` is
 started in a process of its own, which continues when the dashboard ends."""
 
 import contextlib
@@ -16,8 +16,8 @@ from studio.errors import BadInput, StudioError
 from studio.host import create_host
 from studio.project.paths import project_folder
 from studio.project.records import read_session, reading
-from studio.search import steering
-from studio.search.steering import Reply
+from studio.search import send_requests
+from studio.search.send_requests import Reply
 from studio.settings import parse_duration
 
 SETTLE = 20.0  # seconds in which a resumed search has started, or reported an error
@@ -25,19 +25,19 @@ MOST_NUMBERS = 100_000
 
 
 def _pause(project: str, given: dict[str, Any]) -> Reply:
-    return steering.pause(project)
+    return send_requests.pause(project)
 
 
 def _go(project: str, given: dict[str, Any]) -> Reply:
-    return steering.resume_or_unpause(project)
+    return send_requests.resume_or_unpause(project)
 
 
 def _stop(project: str, given: dict[str, Any]) -> Reply:
-    return steering.stop(project, numbers_of(given))
+    return send_requests.stop(project, numbers_of(given))
 
 
 def _retry(project: str, given: dict[str, Any]) -> Reply:
-    return steering.retry(project, numbers_of(given))
+    return send_requests.retry(project, numbers_of(given))
 
 
 def _budget(project: str, given: dict[str, Any]) -> Reply:
@@ -47,14 +47,14 @@ def _budget(project: str, given: dict[str, Any]) -> Reply:
     if isinstance(length, bool) or not isinstance(length, str | int | float | None):
         raise BadInput(f"time: {length!r} is not a duration; write for example 90s, 15m, 5h or 2d")
     parse_duration(length, "time:")  # checked here, for an error with the field's name of the page
-    return steering.add_budget(project, experiments, length)
+    return send_requests.add_budget(project, experiments, length)
 
 
 def _queue(project: str, given: dict[str, Any]) -> Reply:
     values = given.get("values")
     if not isinstance(values, dict):
         raise BadInput('values: give names with values, such as {"lr": 0.01}')
-    return steering.add_values(
+    return send_requests.add_values(
         project, {name_of(key): value for key, value in values.items() if value not in ("", None)}, create_host()
     )
 
@@ -73,7 +73,7 @@ def act(action: str, project: str, given: dict[str, Any]) -> str:
     """Carry out the action; return a message for the user. Raises BadInput."""
     asked = ACTIONS[action](project, given)
     if asked.resume is not None:
-        with steering.withdrawn_on_error(asked):
+        with send_requests.withdrawn_on_error(asked):
             _resume(project, asked.resume)
     return asked.words
 

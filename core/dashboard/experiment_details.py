@@ -18,7 +18,7 @@ from studio.host import Host
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 from studio.project.records import read_attempts, read_experiment, reading
 from studio.reporting.facts import repeating_command
-from studio.search.plan import Plan, make_plan
+from studio.search.plan.plan import Plan, make_plan
 from studio.settings import Settings, write_value
 from studio.space import Suggestion
 

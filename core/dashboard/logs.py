@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.dashboard.run_files import is_own
-from studio.execution.log_cap import open_regular
+from studio.system.files import open_regular
 from studio.system.tail import next_data
 
 MOST = 1 << 20  # bytes in one answer

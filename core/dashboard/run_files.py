@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment
 from studio.format import byte_size
+from studio.system.files import open_regular
 from studio.system.processes import processes_of
 
 MOST = 500  # files that are listed

@@ -12,7 +12,7 @@ from studio.experiment import FINISHED
 from studio.project.records import iso
 from studio.project.summary import ProjectSummary
 from studio.reporting.facts import by_cause
-from studio.search.steering import unavailable_actions
+from studio.search.send_requests import unavailable_actions
 
 RECENT = 30  # experiments used for the rate
 GROUPS = 6  # causes of failure

@@ -14,11 +14,12 @@ import errno
 import fcntl
 import os
 import shutil
-import stat
 import struct
 import sys
 from pathlib import Path
 from typing import BinaryIO
+
+from studio.system.files import open_regular
 
 BLOCK = 4096
 NOTE = 120  # bytes of the note at the end of the head, with a line break on both sides
@@ -103,15 +104,6 @@ class LogCap:
         left_out = self.end - self.begin + NOTE
         text = f"[studio: {left_out:,} bytes of the output are left out here; --max-log keeps more]"
         return f"\n{text.ljust(NOTE - 2)}\n".encode()
-
-
-def open_regular(path: Path, flags: int) -> int:
-    """Open a regular file, else raise OSError: a script may have put anything there, and opening a FIFO would block."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _punch_hole(descriptor: int, begin: int, length: int) -> None:

@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from studio.execution.log_cap import open_regular
+from studio.system.files import open_regular
 from studio.text import without_escapes
 
 READ = 1 << 16  # bytes at the end of the output

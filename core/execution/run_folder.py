@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from studio.execution.log_cap import open_regular
 from studio.experiment import Outcome, Report, Run, plain
 from studio.system.copying import copy_any, copy_tree, detach_links, remove_tree
-from studio.system.files import inode_of, write_json
+from studio.system.files import inode_of, open_regular, write_json
 from studio.system.processes import kill_tree
 
 HYPERPARAMETERS = "hyperparameters.json"

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from studio.execution.log_cap import LogCap
 from studio.execution.memory import oom_kills
-from studio.execution.metric import MetricValue, why_missing
+from studio.execution.metric_value import MetricValue
+from studio.execution.metrics_seen import why_missing
 from studio.execution.reason import last_words, says_out_of_memory, signal_name
 from studio.execution.run_folder import RunFolder, create_run_folder, recorded_events, save_captures
 from studio.execution.script_process import has_ended, reap, spawn, wait_for_exit

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.execution.log_cap import open_regular
 from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
+from studio.system.files import open_regular
 
 VERSION = 2
 

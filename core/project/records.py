@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from studio.errors import StoreError
-from studio.execution.log_cap import open_regular
 from studio.experiment import Experiment, Failure, Metric, Status
 from studio.project.formats import VERSION, show_as_latest
 from studio.project.lock import is_locked
 from studio.project.paths import attempt_path, backup, database
-from studio.system.files import is_read_only
+from studio.system.files import is_read_only, open_regular
 
 OF_PROJECT, OF_ATTEMPT = "cost.json", "machine.json"
 BUSY_WAIT = 30.0  # seconds to wait for another program that holds the database

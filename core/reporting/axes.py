@@ -9,7 +9,7 @@ from typing import Any, Literal
 from studio.errors import StudioError
 from studio.experiment import Experiment, is_number, plain
 from studio.host import Host
-from studio.search.ranges import read_space
+from studio.search.search_space import read_space
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real
 
 DECADES = 2.0  # a list of positive numbers that spans this many is drawn on a log axis

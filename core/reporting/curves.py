@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from studio.execution.metric import MetricValue
+from studio.execution.metric_value import MetricValue
 from studio.experiment import Experiment, Metric, Report, Run
 from studio.host import Host
 from studio.interfaces import MetricReader

@@ -1,21 +1,16 @@
-"""A search from its settings to a finished project.
+"""A search from its settings to a finished project, in the order of its life.
 
-search       `studio.Search`: ask and tell, numbered, recorded, replayed
-program_journal  the project of a program's own search
-ranges       texts and values to a Space
-given        the options, checked without a look into the script
-artifacts    --capture, --capture-once, --reuse
-known        values known before the first suggestion
-plan         everything that is checked before anything is written
-learned      results of earlier searches
-creation     a project made whole or not at all
-driver       the loop, with attempts and control
-failures     what a failure means, and when to give up
-inspection   what a script offers to a search
-confirm      the best experiments again, several times
-observer     what a driver tells whoever watches
-progress     a search as it goes on: live panel, notebook, plain lines
-run          `studio.run`: a search from its settings to its end
-resume       `studio.resume`: what may change, whose files count, moving elsewhere
-steering     what a person may ask of a search
+run             `studio.run`: a search from its settings to its end
+plan            what is checked before anything is written or started
+create_project  a project made whole or not at all
+loop            the driver of a search, and what it decides
+ask_tell        `studio.Search`: suggestions and results, recorded and replayed
+resume          `studio.resume`: what may change, whose files count, moving elsewhere
+confirm         the best experiments again, several times
+
+search_space    the user's ranges to a Space
+send_requests   requests of a person to a search: stop, pause, retry, more budget, values by hand
+observer        what a driver reports to its display
+display         a search as it goes on: live panel, notebook, plain lines
+inspection      what a script offers to a search
 """

@@ -17,7 +17,7 @@ from studio.project.project import Project
 from studio.project.summary import summarize
 from studio.ranking import ranked
 from studio.script.places import Places
-from studio.search.plan import program_of
+from studio.search.plan.plan import program_of
 from studio.search.resume import resume
 from studio.search.run import Confirm, start
 from studio.settings import Settings

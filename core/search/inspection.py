@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput
-from studio.execution.metric import Seen, likely_mode, result_rank, seen_metrics
+from studio.execution.metrics_seen import Seen, likely_mode, result_rank, seen_metrics
 from studio.experiment import Run
 from studio.host import Host
 from studio.script.constants import UNKNOWN
@@ -24,7 +24,7 @@ from studio.script.places.options import by_its_name
 from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
-from studio.search.plan import program_of
+from studio.search.plan.plan import program_of
 from studio.settings import Settings
 from studio.system.processes import MARK_VARIABLE, kill_tree, mark_for
 from studio.text import parse_literal

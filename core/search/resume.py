@@ -14,10 +14,10 @@ from studio.project.paths import FIRST_SNAPSHOT, backup, existing_project_folder
 from studio.project.project import Project
 from studio.project.store import Store
 from studio.project.summary import summarize
-from studio.search.creation import fingerprint, source_snapshot, take_new_snapshot
+from studio.search.create_project import fingerprint, source_snapshot, take_new_snapshot
+from studio.search.display import watching
 from studio.search.observer import Observer
-from studio.search.plan import Plan, make_plan
-from studio.search.progress import watching
+from studio.search.plan.plan import Plan, make_plan
 from studio.search.run import Confirm, confirm_estimate, make_backend, run_plan
 from studio.settings import RESUME_OPTIONS, ResumeOptions, Settings, read_settings, with_signature
 from studio.system.processes import kill_tree

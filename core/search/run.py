@@ -18,14 +18,14 @@ from studio.project.project import Project
 from studio.project.source import SourceFiles
 from studio.project.store import Store
 from studio.script.command import active_interpreter
-from studio.search.creation import create, project_exists, source_snapshot
-from studio.search.driver import Driver
-from studio.search.given import with_its_python
-from studio.search.learned import learn_from_others
+from studio.search.ask_tell.search import Search
+from studio.search.create_project import create, project_exists, source_snapshot
+from studio.search.display import watching
+from studio.search.loop.driver import Driver
 from studio.search.observer import Observer
-from studio.search.plan import Plan, check_whole_numbers, make_plan
-from studio.search.progress import watching
-from studio.search.search import Search
+from studio.search.plan.earlier_results import learn_from_others
+from studio.search.plan.early_check import with_its_python
+from studio.search.plan.plan import Plan, check_whole_numbers, make_plan
 from studio.settings import (
     OPTIONS,
     RunOptions,

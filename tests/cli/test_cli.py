@@ -172,7 +172,7 @@ ABSENT = {
     "call('run', '--hp=lr=1', 'nowhere.py'); call('run', '--dry-run', '--hp=lr=', 'train.py'); call('resume', 'nope')": [
         "scipy",
         "libcst",
-        "studio.search.driver",
+        "studio.search.loop.driver",
     ],
 }
 

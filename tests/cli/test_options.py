@@ -13,7 +13,7 @@ from studio.errors import BadInput
 from studio.host import backend_fields, create_host
 from studio.interfaces import Backend
 from studio.options import option
-from studio.search.plan import resolve_backend
+from studio.search.plan.plan import resolve_backend
 from studio.settings import OPTIONS, RESUME_OPTIONS, command_line, make_settings
 from studio.testing.fakes import fake_backend
 

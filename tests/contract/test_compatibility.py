@@ -8,7 +8,7 @@ import pytest
 import studio
 from studio.experiment import Metric, Run
 from studio.host import create_host
-from studio.search.search import Search
+from studio.search.ask_tell.search import Search
 
 
 @pytest.fixture

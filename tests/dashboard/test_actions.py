@@ -14,7 +14,7 @@ from studio.project import inbox as requests
 from studio.project.inbox import Request
 from studio.project.records import read_rows, reading
 from studio.project.summary import summarize
-from studio.search import steering
+from studio.search import send_requests
 from tests.dashboard.conftest import wait_for
 
 QUICK = "lr = 1\nprint('fitness:', lr)\n"
@@ -98,8 +98,8 @@ def test_a_running_search_is_steered(browser, live, home):
     wait_for(lambda: list(status_of(browser, "digits").values())[:2] == ["running", "running"])
     assert possible() == {"pause", "stop", "add-budget", "add-values"}
     for _ in range(3):  # pause, and at once go on
-        steering.pause("digits")
-        steering.resume_or_unpause("digits")
+        send_requests.pause("digits")
+        send_requests.resume_or_unpause("digits")
     wait_for(lambda: not list(studio.Project("digits").folder.glob("requests/*")))
     assert summary()["state"] == "running"
 
@@ -241,11 +241,11 @@ def test_what_was_refused_does_not_happen_later(command, script, home, given):
 def test_a_driver_that_ends_takes_no_note_with_it(project):
     """Its lock is released while the note lies there, unread."""
     for name, ask, words in (
-        ("stopped", lambda: steering.stop("stopped"), "not running"),
-        ("paused", lambda: steering.pause("paused"), "not running"),
-        ("more", lambda: steering.add_budget("more", 5), "continues"),
-        ("again", lambda: steering.retry("again", [3]), "1 experiment will run again"),
-        ("queued", lambda: steering.add_values("queued", {"lr": 0.5}, create_host()), "these values run next"),
+        ("stopped", lambda: send_requests.stop("stopped"), "not running"),
+        ("paused", lambda: send_requests.pause("paused"), "not running"),
+        ("more", lambda: send_requests.add_budget("more", 5), "continues"),
+        ("again", lambda: send_requests.retry("again", [3]), "1 experiment will run again"),
+        ("queued", lambda: send_requests.add_values("queued", {"lr": 0.5}, create_host()), "these values run next"),
     ):
         store = project(name)
         threading.Timer(0.1, store._lock.close).start()
@@ -301,10 +301,10 @@ def test_numbers_too_large_for_a_number(project, value, name):
     project(count=0, ranges=ranges).close()
     given = {"lr": 0.5, "n": 2, "opt": "sgd", "size": 1, "w": [0.5], name: [value] if name == "w" else value}
     if (name, value) in (("lr", 1e300), ("size", 1e300), ("w", 1e300), ("w", 2**63)):  # floats may be as large as that
-        assert steering.add_values("digits", given, create_host()).resume == {}
+        assert send_requests.add_values("digits", given, create_host()).resume == {}
     else:
         with pytest.raises(BadInput, match=f"hyperparameter {name}: "):
-            steering.add_values("digits", given, create_host())
+            send_requests.add_values("digits", given, create_host())
 
 
 def test_a_grid_that_is_done_takes_no_budget(browser, command, script):

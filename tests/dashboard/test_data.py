@@ -21,7 +21,7 @@ from studio.experiment import Outcome
 from studio.host import create_host
 from studio.project.store import Store
 from studio.project.summary import summarize
-from studio.search.ranges import read_space
+from studio.search.search_space import read_space
 from tests.dashboard.conftest import Browser, ran, wait_for
 
 # --- the table ----------------------------------------------------------------------------------------------------------

@@ -38,13 +38,13 @@ from studio.project.paths import project_folder
 from studio.project.project import Project
 from studio.project.records import read_events, reading
 from studio.project.store import Store
-from studio.search.creation import create
-from studio.search.driver import Driver
-from studio.search.failures import FIRST, IN_A_ROW
+from studio.search.ask_tell.search import Search
+from studio.search.create_project import create
+from studio.search.loop.driver import Driver
+from studio.search.loop.give_up import FIRST, IN_A_ROW
 from studio.search.observer import Observer
-from studio.search.plan import make_plan
+from studio.search.plan.plan import make_plan
 from studio.search.run import make_backend, source_snapshot
-from studio.search.search import Search
 from studio.settings import Settings, make_settings
 from studio.space import Suggestion
 from studio.testing.fakes import outcome_of

@@ -19,12 +19,12 @@ import pytest
 from studio.host import create_host
 from studio.project.paths import database
 from studio.project.project import Project
-from studio.search.creation import create
-from studio.search.driver import Driver
+from studio.search.ask_tell.search import Search
+from studio.search.create_project import create
+from studio.search.loop.driver import Driver
 from studio.search.observer import Observer
-from studio.search.plan import make_plan
+from studio.search.plan.plan import make_plan
 from studio.search.run import make_backend, source_snapshot
-from studio.search.search import Search
 from studio.settings import make_settings
 from studio.testing.fakes import FOREVER, fake_backend, outcome_of
 

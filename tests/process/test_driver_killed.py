@@ -229,7 +229,7 @@ def test_a_retry_goes_on_after_its_driver_ended(driver, tree, notes, until, numb
 @pytest.mark.parametrize(
     "moment",
     [
-        ("after", "studio.search.attempts:Attempts.queue_retry", 1),
+        ("after", "studio.search.loop.attempts:Attempts.queue_retry", 1),
         ("after", "studio.execution.runner:Runner.start", 1),
         ("before", "studio.project.store:Store.tell", 1),
     ],

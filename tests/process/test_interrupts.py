@@ -249,10 +249,10 @@ MORE_MOMENTS = [
     ("before", "studio.project.source:copy_source", 1),
     ("before", "studio.project.store:Store.set_meta", 1),
     ("after", "studio.project.store:Store.set_meta", 3),
-    ("before", "studio.search.driver:Driver.run", 1),
+    ("before", "studio.search.loop.driver:Driver.run", 1),
     ("before", "studio.system.processes:Watchdog.__init__", 1),
     ("after", "studio.execution.runner:Runner.start", 4),
-    ("after", "studio.search.driver:Driver.run", 1),
+    ("after", "studio.search.loop.driver:Driver.run", 1),
     ("before", "studio.cli.result:print_result", 1),
     ("after", "studio.cli.result:print_result", 1),
 ]
@@ -268,7 +268,7 @@ def test_ctrl_c_at_a_chosen_moment(driver, tree, home, moment):
     one = driver("run", *OPTIONS, dies=(*moment, "SIGINT"))
     check_ended(one, driver, home)
     early = (":plan_new_project", ":copy_source", ":Store.set_meta")
-    begins = ("before", "studio.search.driver:Driver.run", 1)
+    begins = ("before", "studio.search.loop.driver:Driver.run", 1)
     assert (NOTHING in one.err) == (moment == begins or moment[1].endswith(early))
 
 

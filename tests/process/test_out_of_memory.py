@@ -14,7 +14,7 @@ from studio.execution import memory
 from studio.experiment import Outcome
 from studio.project.project import Project
 from studio.project.store import Store
-from studio.search.search import Search
+from studio.search.ask_tell.search import Search
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))
 MB = 10**6

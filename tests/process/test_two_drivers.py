@@ -199,7 +199,7 @@ MOMENTS = [
         for moment in [
             ("before", "studio.project.backup:Backups.write_if_due", 2),
             ("after", "studio.project.backup:Backups.write_if_due", 2),
-            ("before", "studio.search.progress:PlainLines.finished", 1),
+            ("before", "studio.search.display:PlainLines.finished", 1),
             ("before", "studio.execution.runner:Runner.start", 2),
             ("after", "studio.execution.runner:Runner.poll", 1),
         ]

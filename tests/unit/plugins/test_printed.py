@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.execution.metric import MetricValue
+from studio.execution.metric_value import MetricValue
 from studio.experiment import Metric, Run
 from studio.metric_sources import FirstOf
 from studio.plugins.printed import PrintedReader, studio_open_metric

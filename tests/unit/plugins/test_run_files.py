@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import BadInput
-from studio.execution.metric import MetricValue
+from studio.execution.metric_value import MetricValue
 from studio.experiment import Metric, Run
 from studio.plugins import regex_lines
 from studio.plugins.run_files import MOST_NAMES, studio_open_metric

@@ -5,8 +5,8 @@ import pytest
 import studio
 from studio.errors import BadInput
 from studio.project.project import Project
+from studio.search.ask_tell.search import Search
 from studio.search.run import run
-from studio.search.search import Search
 
 
 class Plain(studio.Optimizer):

@@ -5,7 +5,7 @@ import pytest
 
 from studio.errors import BadInput, StudioError
 from studio.host import create_host
-from studio.search.search import Search
+from studio.search.ask_tell.search import Search
 from studio.studioml import hyperparameters_of
 
 OLD = """

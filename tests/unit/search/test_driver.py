@@ -21,8 +21,8 @@ from studio.project import inbox as requests
 from studio.project.project import Project
 from studio.project.records import read_events, read_session, reading
 from studio.project.store import Store
-from studio.search import driver
 from studio.search import run as launch
+from studio.search.loop import driver
 from studio.search.observer import Observer, Progress
 from studio.search.resume import resume
 from studio.space import Space, Suggestion

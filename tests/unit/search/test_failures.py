@@ -5,7 +5,7 @@ import pytest
 from studio.errors import BadInput
 from studio.experiment import FAILURES, Experiment
 from studio.project.project import all_projects
-from studio.search.failures import FIRST, IN_A_ROW, FailureWatch
+from studio.search.loop.give_up import FIRST, IN_A_ROW, FailureWatch
 from studio.settings import parse_retries, parse_stop_on
 
 NONE = {"crash": 0, "memory": 0, "timeout": 0, "lost": 3, "metric": 0}  # what is tried again by default

@@ -18,14 +18,14 @@ from studio.project.project import Project
 from studio.project.records import read_meta, reading
 from studio.script.places import Places
 from studio.script.program import Program
-from studio.search.known import own_values
-from studio.search.learned import learn_from_others
+from studio.search.ask_tell.search import Search
 from studio.search.observer import Observer
-from studio.search.plan import make_plan
-from studio.search.ranges import read_space
+from studio.search.plan.baseline import own_values
+from studio.search.plan.earlier_results import learn_from_others
+from studio.search.plan.plan import make_plan
 from studio.search.resume import resume
 from studio.search.run import run
-from studio.search.search import Search
+from studio.search.search_space import read_space
 from studio.settings import Settings, make_settings
 from studio.space import Choice, Integer, Real, Space
 

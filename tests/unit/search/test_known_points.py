@@ -5,10 +5,10 @@ import pytest
 from studio.errors import BadInput
 from studio.host import create_host
 from studio.project.project import Project
-from studio.search.ranges import range_to_search, read_space, read_start
+from studio.search.ask_tell.search import Search
 from studio.search.resume import resume
 from studio.search.run import run
-from studio.search.search import Search
+from studio.search.search_space import range_to_search, read_space, read_start
 from studio.space import Choice, Real
 
 RANGES = {"lr": "1e-5:0.1:l", "layers": "1:8:i", "kind": "adam,sgd"}

@@ -4,7 +4,7 @@ import pytest
 
 from studio.errors import BadInput
 from studio.host import create_host
-from studio.search.plan import program_of
+from studio.search.plan.plan import program_of
 from studio.search.run import plan_new_project
 from studio.settings import Settings, make_settings
 

@@ -7,8 +7,8 @@ import pytest
 
 import studio
 from studio.experiment import Experiment, Metric
+from studio.search.display import LivePanel, Notebook, PlainLines, _status_line, watching
 from studio.search.observer import Observer, Progress
-from studio.search.progress import LivePanel, Notebook, PlainLines, _status_line, watching
 
 TRAIN = "x = 1\nif x == 2: raise SystemExit('<no> luck')\nprint('fitness:', x)\n"
 

@@ -4,7 +4,7 @@ import pytest
 
 import studio
 from studio.project.lock import is_locked
-from studio.search import creation, resume, run
+from studio.search import create_project, resume, run
 
 
 def broken(*arguments):
@@ -17,7 +17,7 @@ def broken(*arguments):
         (resume.inbox, "discard_stale", lambda: studio.resume("p")),
         (resume, "kill_tree", lambda: studio.resume("p")),
         (run, "kill_tree", lambda: run.remove("p")),
-        (creation, "project_exists", lambda: studio.run("train.py", hyperparams={"lr": "1"}, project="new")),
+        (create_project, "project_exists", lambda: studio.run("train.py", hyperparams={"lr": "1"}, project="new")),
     ],
 )
 def test_an_error_before_it_begins_lets_the_project_go(home, script, monkeypatch, module, name, call):

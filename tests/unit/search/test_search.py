@@ -33,7 +33,7 @@ from studio.interfaces import Optimizer
 from studio.project.lock import is_locked
 from studio.project.project import Project
 from studio.project.store import Store
-from studio.search.search import Search
+from studio.search.ask_tell.search import Search
 from studio.space import Choice, Constant, Integer, Real, Space, Suggestion
 
 LONG = bool(os.environ.get("STUDIO_TEST_LONG"))

@@ -10,10 +10,10 @@ from studio.errors import BadInput
 from studio.format import counted
 from studio.project.inbox import Request
 from studio.project.store import Store
-from studio.search.attempts import Attempts
+from studio.search.ask_tell.search import Search
+from studio.search.loop.attempts import Attempts
 from studio.search.observer import Progress
-from studio.search.plan import Plan
-from studio.search.search import Search
+from studio.search.plan.plan import Plan
 
 
 class Control:

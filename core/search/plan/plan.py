@@ -24,10 +24,10 @@ from studio.script.program import Program
 from studio.script.proposal import is_rate
 from studio.script.substitution import Substitution
 from studio.script.unknown_arguments import refused_argument
-from studio.search.artifacts import Artifacts, read_artifacts
-from studio.search.given import read_given, with_its_python
-from studio.search.known import Known, own_values
-from studio.search.search import make_optimizer
+from studio.search.ask_tell.search import make_optimizer
+from studio.search.plan.artifacts import Artifacts, read_artifacts
+from studio.search.plan.baseline import Known, own_values
+from studio.search.plan.early_check import read_given, with_its_python
 from studio.settings import (
     AUTO,
     DEFAULT_EXPERIMENTS,

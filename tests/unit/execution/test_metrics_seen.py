@@ -2,7 +2,7 @@
 
 import pytest
 
-from studio.execution.metric import metric_to_take, result_rank
+from studio.execution.metrics_seen import metric_to_take, result_rank
 
 
 def test_results_on_held_out_data_come_first_in_any_spelling() -> None:

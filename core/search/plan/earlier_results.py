@@ -21,8 +21,8 @@ from studio.script.constants import UNKNOWN
 from studio.script.places import Draft, Place, Places
 from studio.script.places.config_files import files_read
 from studio.script.program import Program
-from studio.search.known import Known, value_today, within_range
-from studio.search.plan import Plan, program_of
+from studio.search.plan.baseline import Known, value_today, within_range
+from studio.search.plan.plan import Plan, program_of
 from studio.settings import Settings
 from studio.space import Constant, Parameter
 

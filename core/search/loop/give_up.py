@@ -4,7 +4,7 @@ import re
 from collections import Counter, deque
 from pathlib import Path
 
-from studio.execution.metric import names_others
+from studio.execution.metrics_seen import names_others
 from studio.experiment import Experiment
 
 FIRST = 5  # failures in a row before any experiment completed

@@ -25,8 +25,8 @@ from studio.project.records import Event
 from studio.project.store import Store
 from studio.project.table import data_frame, described, notebook_html
 from studio.ranking import ranked
-from studio.search.program_journal import SessionEnd, open_for_program
-from studio.search.ranges import GRID, SEARCH, range_to_search, read_space
+from studio.search.ask_tell.program_journal import SessionEnd, open_for_program
+from studio.search.search_space import GRID, SEARCH, range_to_search, read_space
 from studio.space import Space, Suggestion
 from studio.text import did_you_mean
 

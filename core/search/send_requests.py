@@ -22,7 +22,7 @@ from studio.project.lock import is_locked
 from studio.project.project import Project
 from studio.project.records import Session, read_session, reading
 from studio.project.summary import summarize
-from studio.search.ranges import read_space
+from studio.search.search_space import read_space
 from studio.settings import parse_duration
 from studio.space import Array, Choice, Constant, Integer, Parameter, Real, Space
 from studio.text import did_you_mean, parse_literal

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput, EndSearch, PluginFailed, Stalled, StoreError
-from studio.execution.metric import MetricValue, classify_outcome, metric_to_take
+from studio.execution.final_status import classify_outcome
+from studio.execution.metric_value import MetricValue
+from studio.execution.metrics_seen import metric_to_take
 from studio.experiment import FINISHED, Experiment, Outcome, Report, Run, Status, plain
 from studio.format import counted
 from studio.host import backend_fields, plugin_call
@@ -26,12 +28,12 @@ from studio.project import inbox
 from studio.project.backup import Backups
 from studio.project.store import Store
 from studio.project.summary import STATES
-from studio.search.attempts import Attempts
-from studio.search.control import Control
-from studio.search.failures import FailureWatch
+from studio.search.ask_tell.search import Search
+from studio.search.loop.attempts import Attempts
+from studio.search.loop.give_up import FailureWatch
+from studio.search.loop.handle_requests import Control
 from studio.search.observer import Observer, Progress
-from studio.search.plan import Plan
-from studio.search.search import Search
+from studio.search.plan.plan import Plan
 from studio.settings import command_line
 from studio.space import Space, Suggestion
 from studio.system.copying import remove_tree

@@ -11,7 +11,7 @@ from studio.host import Host
 from studio.interfaces import Optimizer
 from studio.options import convert_options
 from studio.script.command import Command, python_at, read_command
-from studio.search.ranges import GRID, SEARCH, range_to_search, read_space, read_start
+from studio.search.search_space import GRID, SEARCH, range_to_search, read_space, read_start
 from studio.settings import Settings, check_environment, parse_metric
 from studio.space import Space
 

@@ -16,7 +16,7 @@ from studio.project.paths import FIRST_SNAPSHOT, SHARED, backup, database, proje
 from studio.project.records import is_complete
 from studio.project.source import SourceFiles, copy_source, own_output_files, scan_source
 from studio.project.store import Store
-from studio.search.plan import Plan
+from studio.search.plan.plan import Plan
 from studio.settings import Settings, is_optimizer_file, script_of
 from studio.system.copying import copy_shared, remove_tree
 from studio.system.files import make_folder

@@ -1,13 +1,12 @@
-"""The value of a metric from a stream of reports: smallest, largest or last; and the list of all metrics of a run."""
+"""All metrics that an ended run had, and what to type to search by one of them."""
 
 import difflib
-import math
 import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.experiment import ANY, FITNESS, Failure, Metric, Outcome, Run, Status
+from studio.experiment import ANY, FITNESS, Metric, Run
 from studio.host import Host
 from studio.interfaces import MetricReader
 from studio.metric_sources import FirstOf
@@ -30,68 +29,6 @@ _NO_RESULT = re.compile(
     r"(?i)(?:epochs?|steps?|iter\w*|batch\w*|lr|learning|time|seconds?|sec|ms|eta|elapsed|seed|version|num|params?|tokens?|tok"
     r"|memory|mem|gpu|cuda|cpu|samples?|size|hours?|minutes?|runtime|global|flos|py|fps|norm|std|width|height|port|pid|rank)"
 )
-
-
-@dataclass
-class MetricValue:
-    """The value of one metric so far. NaN and infinities never count for a minimum or maximum."""
-
-    metric: Metric
-    value: float | None = None
-    source: str = ""
-
-    def add(self, value: float, source: str = "") -> None:
-        """Take a value into account. Values of another source before it no longer count."""
-        if source != self.source:
-            self.source, self.value = source, None
-        if self.metric.mode == "last" or self.value is None or not math.isfinite(self.value):
-            self.value = value
-        elif math.isfinite(value):
-            self.value = min(self.value, value) if self.metric.mode == "min" else max(self.value, value)
-
-    @property
-    def finite(self) -> bool:
-        return self.value is not None and math.isfinite(self.value)
-
-    @property
-    def problem(self) -> str:
-        """Reason why there is no fitness although the metric has values; empty if there is one, or no value at all."""
-        if self.value is None or self.finite:
-            return ""
-        if self.metric.mode == "last":
-            return f"the last value of {self.metric.name} was {self.value}"
-        return f"every value of {self.metric.name} was nan or infinite"
-
-
-def classify_outcome(
-    outcome: Outcome, summary: MetricValue, *, required: bool, pruned: str
-) -> tuple[Status, str, Failure]:
-    """Return status, reason and class of failure of a run.
-
-    required  a run without a fitness has failed
-    pruned    why the optimizer asked to end the run, or empty
-    """
-    status, reason, failure = _judge(outcome, summary, required, pruned)
-    return status, "; ".join(filter(None, [reason, outcome.notice])), failure
-
-
-def _judge(outcome: Outcome, summary: MetricValue, required: bool, pruned: str) -> tuple[Status, str, Failure]:
-    if outcome.stopped and pruned and summary.finite:
-        return "pruned", pruned, ""
-    if outcome.stopped:
-        return "stopped", outcome.reason, ""
-    if outcome.failed:
-        return "failed", outcome.reason, outcome.failure or "crash"
-    if outcome.failure == "metric":  # its reader failed: the value may be an old one
-        return "failed", outcome.reason, "metric"
-    if summary.problem:
-        return "failed", summary.problem, "metric"
-    if summary.value is None and required:
-        return "failed", outcome.reason, "metric"
-    return "completed", "", ""
-
-
-# --- the metrics of a run ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

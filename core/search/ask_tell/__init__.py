@@ -1,0 +1,5 @@
+"""Ask and tell, with a journal that is replayed when a search is resumed.
+
+search           `studio.Search`: suggestions and results, numbered, recorded, replayed
+program_journal  the project of a program's own search
+"""
