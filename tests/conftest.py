@@ -67,6 +67,7 @@ def pytest_collection_finish() -> None:
     threadpoolctl.threadpool_limits(1)
 
 
+@pytest.hookimpl(optionalhook=True)  # also without pytest-xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the workers of `-n auto`: three a CPU, as most tests wait for processes that they started."""
     return 3 * (os.cpu_count() or 1)
