@@ -1,8 +1,15 @@
 """The command `studio`: one file per command, imported only when it is called.
 
 Commands: run resume retry add pause stop rm runs doctor plugins ui tensorboard plot report export inspect init apply
-confirm mcp. Beside them: names (which project is meant), console streams usage (what all say and write), options (of run
-and resume), dry_run result (what a search would be, and was). config has studio.toml.
+confirm mcp.
+
+names             find the project and the experiment that the user names
+options           the options of `run` and `resume`
+usage             usage lines, errors about options, questions
+console, streams  output: tables, JSON, files, and the standard streams
+dry_run           the output of `studio run --dry-run`
+result            the output of a search at its end
+config            the file studio.toml
 """
 
 import atexit
@@ -16,17 +23,17 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from studio.cli.streams import settle_streams
+from studio.cli.streams import prepare_streams
 from studio.system.signals import check_interrupted, remember_interrupts, was_interrupted, were_heard
 
-if TYPE_CHECKING:  # imports before `main` hears of Ctrl-C are few
+if TYPE_CHECKING:  # few modules are imported before `main` handles Ctrl-C
     from studio.entry_points import EntryPoint
 
-# Python looks for garbage once more when it ends, for a fifth of a second after numpy, scipy and libcst: with nothing to look at.
+# The garbage collection at exit takes 0.2 s if numpy, scipy and libcst are loaded, and frees nothing. This skips it.
 atexit.register(gc.freeze)
 
-CLOSE = 0.75  # how like an option another one is that is suggested for it
-HELLO = """\
+MIN_SIMILARITY = 0.75  # between a misspelt option and one that is suggested for it, as of `difflib`
+WELCOME = """\
 Studio searches hyperparameters of an unmodified script.
   studio inspect train.py                                                    where values can go, metrics, a command
   studio run --hyperparam=lr=0.01:0.01:0.1 train.py                          try ten values
@@ -35,8 +42,8 @@ Then: studio runs list, studio runs show PROJECT/1, studio resume PROJECT, studi
 Help: studio --help, studio run --help.
 """
 
-# name -> module and the line that `studio --help` shows, so that the help imports no command. Packages add commands by
-# the entry-point group `studio.commands`, as backends that have a command of their own do.
+# name -> module, and the line in `studio --help`. The lines stand here because the help must not import the commands.
+# A package can add a command with the entry-point group `studio.commands`; some backends do.
 COMMANDS = {
     "run": ("studio.cli.run", "Search hyperparameters of a script."),
     "inspect": ("studio.cli.inspect", "Show where values can go in a script, its metrics, and a command for it."),
@@ -59,7 +66,7 @@ COMMANDS = {
     "export": ("studio.cli.export", "Write all experiments for other programs: CSV, JSON, Optuna."),
     "mcp": ("studio.cli.mcp", "Serve tools to a coding agent: inspect, start, status, best, patch."),
 }
-ELSEWHERE = {  # names used by other tools
+OTHER_TOOLS_COMMANDS = {  # name of a command in other tools -> ours
     "ls": "runs list [PROJECT]",
     "list": "runs list [PROJECT]",
     "ps": "runs list [PROJECT]",
@@ -69,43 +76,52 @@ ELSEWHERE = {  # names used by other tools
     "remove": "rm PROJECT",
     "dashboard": "ui",
 }
-# What Ctrl-C before a search's first experiment has left. A search that runs ends by `Interrupted` instead.
-_NOTHING = "interrupted before the search began: nothing was started"
-_AGAIN = "interrupted before the search went on: nothing was started; the same command goes on with it"
-INTERRUPTED = {"run": _NOTHING, "confirm": _NOTHING, "inspect": "interrupted", "resume": _AGAIN, "retry": _AGAIN}
+# Messages after Ctrl-C before the first experiment, by command. A running search raises `Interrupted` instead.
+_NOT_STARTED = "interrupted before the search began: nothing was started"
+_NOT_CONTINUED = (
+    "interrupted before the search continued: nothing was started; to continue, type the same command again"
+)
+INTERRUPTED_MESSAGES = {
+    "run": _NOT_STARTED,
+    "confirm": _NOT_STARTED,
+    "inspect": "interrupted",
+    "resume": _NOT_CONTINUED,
+    "retry": _NOT_CONTINUED,
+}
 
 
 def main() -> None:
-    """Entry point of the command. Errors are one line on stderr; see `studio.errors` for the exit codes."""
+    """Run the command that was typed, and exit. Errors are one line on stderr; `studio.errors` lists the exit codes."""
     remember_interrupts()
-    settle_streams()
+    prepare_streams()
     try:
-        code = _guarded()
-    except KeyboardInterrupt:  # another one while the first was dealt with
+        code = _run_command()
+    except KeyboardInterrupt:  # a second Ctrl-C while the first was handled
         code = 130
-    finally:  # Ctrl-C now would print a traceback while the interpreter waits for threads
+    finally:  # from here on Ctrl-C would only print a traceback while the interpreter waits for threads
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if was_interrupted():
         code = 130
-        if not were_heard() and sys.argv[1:2] and sys.argv[1] in INTERRUPTED:
-            sys.stderr.write(f"studio: {INTERRUPTED[sys.argv[1]]}\n")
+        if not were_heard() and sys.argv[1:2] and sys.argv[1] in INTERRUPTED_MESSAGES:
+            sys.stderr.write(f"studio: {INTERRUPTED_MESSAGES[sys.argv[1]]}\n")
     sys.exit(code)
 
 
-def _guarded() -> int:
+def _run_command() -> int:
+    """Run the command that was typed, and return its exit code. Errors that a user can cause are printed in one line."""
     from studio.errors import StudioError
 
     stdout = sys.stdout
     try:
         if len(sys.argv) == 1 and "_STUDIO_COMPLETE" not in os.environ:
-            sys.stdout.write(HELLO)
+            sys.stdout.write(WELCOME)
             result = 0
         else:
             result = _app()(standalone_mode=False, prog_name="studio")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except StudioError as error:
-        _complain(str(error), error.lines)
+        _print_error(str(error), error.lines)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -115,36 +131,37 @@ def _guarded() -> int:
     except SystemExit:
         if sys.stdout is stdout:
             raise
-        return 0  # the command-line library replaces stdout, and exits with 1, if a pipe breaks
+        return 0  # a pipe broke: then the command-line library replaces stdout and exits with 1
     except Exception as error:
-        if was_interrupted():  # the interrupted code turned it into another error
+        if was_interrupted():  # the interrupted code raised another error instead of KeyboardInterrupt
             return 130
-        # Usage errors of the command-line library, whose classes Typer does not export.
+        # The following are usage errors of the command-line library. Typer does not export their classes.
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(f"{error}\n")
             return 2
         if hasattr(error, "format_message"):
-            ctx = getattr(error, "ctx", None)  # an option without its value has no context
-            where = ctx.command_path if ctx else " ".join(["studio", *sys.argv[1:2]])
-            if getattr(error, "possibilities", None):  # few of which are like what was typed
-                name, known = getattr(error, "option_name", ""), vars(error)["possibilities"]
-                vars(error)["possibilities"] = difflib.get_close_matches(name, known, cutoff=CLOSE)
-            _complain(f"{error.format_message().rstrip('.')}; see {where} --help")
+            ctx = getattr(error, "ctx", None)  # None if an option has no value
+            command = ctx.command_path if ctx else " ".join(["studio", *sys.argv[1:2]])
+            if getattr(error, "possibilities", None):  # the library suggests too many: keep only similar options
+                name, options = getattr(error, "option_name", ""), vars(error)["possibilities"]
+                vars(error)["possibilities"] = difflib.get_close_matches(name, options, cutoff=MIN_SIMILARITY)
+            _print_error(f"{error.format_message().rstrip('.')}; see {command} --help")
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             return 130
-        if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd, which names no file
-            _complain("the working directory no longer exists; cd to one that does")
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd raises it without a file name
+            _print_error("the working directory no longer exists; cd to one that does")
             return 2
         raise
 
 
-def _complain(text: str, lines: Sequence[str] = ()) -> None:
+def _print_error(text: str, lines: Sequence[str] = ()) -> None:
+    """Print an error to stderr: `text` in one line, then `lines`, each indented. After Ctrl-C nothing is printed."""
     from studio.text import clean
 
     if not was_interrupted():
-        more = "".join(f"  {clean(line)}\n" for line in lines)
-        sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n{more}")
+        details = "".join(f"  {clean(line)}\n" for line in lines)
+        sys.stderr.write(f"studio: {' '.join(clean(text).split())}\n{details}")
 
 
 def _app() -> Any:
@@ -165,8 +182,8 @@ def _app() -> Any:
                 from studio.errors import BadInput
                 from studio.text import did_you_mean
 
-                if args[0] in ELSEWHERE:
-                    raise BadInput(f"there is no command {args[0]!r}; it is studio {ELSEWHERE[args[0]]}")
+                if args[0] in OTHER_TOOLS_COMMANDS:
+                    raise BadInput(f"there is no command {args[0]!r}; type studio {OTHER_TOOLS_COMMANDS[args[0]]}")
                 raise BadInput(
                     f"there is no command {args[0]!r}{did_you_mean(args[0], [*COMMANDS, *plugin_commands()])}"
                 )
@@ -200,7 +217,7 @@ def load(name: str) -> Any:
     import typer
 
     if name in COMMANDS:
-        app = importlib.import_module(COMMANDS[name][0]).app  # or a function that makes it
+        app = importlib.import_module(COMMANDS[name][0]).app  # an app, or a function that makes one
     else:
         app = _load_plugin_command(plugin_commands()[name])
     command = typer.main.get_command(app if isinstance(app, typer.Typer) else app())
@@ -211,7 +228,7 @@ def load(name: str) -> Any:
 
 @functools.cache
 def plugin_commands() -> "dict[str, EntryPoint]":
-    """Return the commands that packages add, by name. A name of a built-in command stays with that."""
+    """Return the commands that packages add, by name. A package cannot replace a built-in command."""
     from studio.entry_points import find_entry_points
 
     points = find_entry_points("studio.commands")
@@ -224,15 +241,15 @@ def _load_plugin_command(point: "EntryPoint") -> Any:
     except Exception as error:
         from studio.errors import BadInput
 
-        said = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"
         raise BadInput(
-            f"the command {point.name!r} of {point.distribution} {point.version} cannot be loaded: {said}; "
+            f"the command {point.name!r} of {point.distribution} {point.version} cannot be loaded: {problem}; "
             f"update that package, or remove it: pip uninstall {point.distribution}"
         ) from error
 
 
 def _first_line(module: str) -> str:
-    """Return the first line of a module's docstring, read from its file: nothing is imported for a help text."""
+    """Return the first line of a module's docstring. It is read from the file, because the help must import no command."""
     import ast
 
     folders, name, file = None, "", ""

@@ -1,4 +1,4 @@
-"""The file `studio.toml` with the options of a search, read by `studio run` without a script. The command line wins.
+"""The file `studio.toml` with the options of a search. `studio run` reads it if no script is typed.
 
     script = "train.py"
     arguments = ["30"]
@@ -8,7 +8,8 @@
     [hyperparams]
     lr = "1e-5:0.1:l"
 
-Keys are the options of `studio run`, with `-` or `_`, those of the backend among them; those that repeat are lists or tables.
+Keys are the options of `studio run` and of the backend, with `-` or `_`. Options that can be repeated are lists or tables.
+Options on the command line replace those of the file.
 """
 
 import tomllib
@@ -24,63 +25,65 @@ FILE = "studio.toml"
 
 
 def read_config(path: Path, flags: Iterable[str] = ()) -> tuple[str, list[str], dict[str, Any], dict[str, Any]]:
-    """Return script, arguments, options by the keywords of `studio.run`, and those of backends by their `flags`, as typed.
-    BadInput for what is wrong."""
+    """Return script, arguments, options of the search by keyword of `studio.run`, and options of the backend by their `flags`.
+
+    Values are texts, as on the command line. BadInput if the file cannot be read or has an unknown option.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(
-            f"there is no SCRIPT and no {FILE} here; write studio run train.py, or create the file: studio init train.py"
+            f"no SCRIPT was given, and there is no {FILE} here; type studio run train.py, or write the file with studio init train.py"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path.name} cannot be read: {error}") from error
-    given: dict[str, Any] = {}
-    placed: dict[str, Any] = {}
-    keys = {_key_of(flag): (placed, flag) for flag in flags}
-    keys |= {option.keyword: (given, option.keyword) for option in OPTIONS.values()}
+    search_options: dict[str, Any] = {}
+    flag_values: dict[str, Any] = {}
+    keys = {_key_of(flag): (flag_values, flag) for flag in flags}
+    keys |= {option.keyword: (search_options, option.keyword) for option in OPTIONS.values()}
     for key, value in data.items():
         name = key.replace("-", "_")
         if name in ("script", "arguments"):
             continue
         if name not in keys:
             raise BadInput(f"{path.name}: there is no option {key!r}{did_you_mean(name, keys)}")
-        options, known = keys[name]
-        options[known] = _as_typed(path.name, key, value)
+        options, option = keys[name]
+        options[option] = _as_typed(path.name, key, value)
     script, arguments = data.get("script"), data.get("arguments", [])
     if not isinstance(script, str) or not script:
         raise BadInput(f'{path.name} has no script; add a line script = "train.py"')
     if not isinstance(arguments, list):
         raise BadInput(f'{path.name}: arguments must be a list, such as ["--epochs", "3"]')
-    return script, [str(argument) for argument in arguments], given, placed
+    return script, [str(argument) for argument in arguments], search_options, flag_values
 
 
-def merged(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of the file with those of the command line on top; hyperparameters are merged by name."""
-    result = {**config, **typed}
-    if "hyperparams" in config and "hyperparams" in typed:
-        names = {text.partition("=")[0] for text in typed["hyperparams"]}
-        kept = [text for text in config["hyperparams"] if text.partition("=")[0] not in names]
-        result["hyperparams"] = [*kept, *typed["hyperparams"]]
+def merged(config: Mapping[str, Any], command_line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the file, replaced by those of the command line. Hyperparameters are replaced one by one."""
+    result = {**config, **command_line}
+    if "hyperparams" in config and "hyperparams" in command_line:
+        names = {text.partition("=")[0] for text in command_line["hyperparams"]}
+        unchanged = [text for text in config["hyperparams"] if text.partition("=")[0] not in names]
+        result["hyperparams"] = [*unchanged, *command_line["hyperparams"]]
     return result
 
 
 def config_text(
-    script: str, arguments: list[str], given: Mapping[str, Any], placed: Mapping[str, Any] | None = None
+    script: str, arguments: list[str], search_options: Mapping[str, Any], flag_values: Mapping[str, Any] | None = None
 ) -> str:
-    """Return the text of a `studio.toml`; `placed`: options of its backend, by their flags."""
+    """Return the text of a `studio.toml`. `flag_values` are options of the backend, by flag."""
     import tomlkit
 
     document: dict[str, Any] = {"script": script, **({"arguments": arguments} if arguments else {})}
-    pairs = [text.partition("=") for text in given.get("hyperparams", ())]
-    document |= {name: value for name, value in given.items() if name != "hyperparams"}
-    document |= {_key_of(flag): value for flag, value in (placed or {}).items()}
+    pairs = [text.partition("=") for text in search_options.get("hyperparams", ())]
+    document |= {name: value for name, value in search_options.items() if name != "hyperparams"}
+    document |= {_key_of(flag): value for flag, value in (flag_values or {}).items()}
     if pairs:
         document["hyperparams"] = {name: text for name, _, text in pairs}
     return tomlkit.dumps(document)
 
 
 def _as_typed(file: str, key: str, value: Any) -> Any:
-    """Return a value as the command line would give it: texts, lists of texts, True."""
+    """Return a value of the file as it would be on the command line: a text, a list of texts, or True."""
     if isinstance(value, dict):
         return [f"{name}={_text(inner)}" for name, inner in value.items()]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The command `studio confirm PROJECT`: run the best experiments again, and rank them by the mean."""
+"""The command `studio confirm PROJECT`: run the best experiments again, and rank them by the mean of their results."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ def confirm(
     yes: options.Yes = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
-    """Run the best experiments of PROJECT again, with other seeds if the script has one; rank them by the mean."""
+    """Run the best experiments of PROJECT again, with other seeds if the script has a seed, and rank them by the mean."""
     from studio.cli.console import print_json, print_table
     from studio.cli.usage import say
     from studio.format import assignments, short
@@ -36,19 +36,19 @@ def confirm(
         notice=say,
     )
     if json:
-        print_json([one.as_dict() for one in results])
+        print_json([result.as_dict() for result in results])
     else:
         rows = [
             [
-                one.experiment.key,
-                assignments(one.experiment.values),
-                str(len(one.results)),
-                short(one.mean) if one.mean is not None else "",
-                f"{short(one.low)} to {short(one.high)}" if one.low is not None else "",
+                result.experiment.key,
+                assignments(result.experiment.values),
+                str(len(result.results)),
+                short(result.mean) if result.mean is not None else "",
+                f"{short(result.low)} to {short(result.high)}" if result.low is not None else "",
             ]
-            for one in results
+            for result in results
         ]
         print_table(["experiment", "values", "runs", "mean", "95 % interval"], rows, flexible=(1,))
         if results and results[0].mean is not None:
             say(f"write the values into your files: studio apply {results[0].experiment.key}")
-    return 0 if any(one.mean is not None for one in results) else 1
+    return 0 if any(result.mean is not None for result in results) else 1

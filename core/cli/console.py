@@ -1,4 +1,4 @@
-"""Output of values, tables, JSON and files. Control characters from runs never reach a terminal."""
+"""Output of values, tables, JSON and files. Control characters in the output of scripts never reach a terminal."""
 
 import json
 import os
@@ -18,22 +18,24 @@ from studio.system.files import write_whole
 from studio.text import clean
 
 GAP = "  "  # between columns
-HEAD = 10  # characters of a column's name, if wider than its cells, on a terminal
-LONG_HEAD = 40  # the same, where the terminal has room
-CELL = 24  # characters of an optional column, on a terminal
-LEFT = 3  # omitted columns listed by name
-FLEXIBLE = 12  # minimum width of a flexible column
+# The following widths are in characters and apply on a terminal only.
+NAME_WIDTH = 10  # of a column's name that is wider than the cells of the column
+MAX_NAME_WIDTH = 40  # the same, if the terminal has room
+OPTIONAL_WIDTH = 24  # of the cells of an optional column
+MIN_FLEXIBLE_WIDTH = 12  # of a flexible column
+MAX_OMITTED_NAMES = 3  # omitted columns that a message lists by name
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 _TIME = re.compile(r"\d+(:\d\d)+|[\d.]+ s|\$[\d.,]+")
 
 
 def harmless(text: str) -> str:
-    """Return `text` for a terminal: lines and tabs stay, other control characters are replaced."""
+    """Return `text` for a terminal: line ends and tabs stay, other control characters are replaced by U+FFFD."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
 
 
 def print_json(data: Any) -> None:
-    """Print JSON; control and format characters beyond ASCII are escaped. An iterator is a list, printed item by item."""
+    """Print `data` as JSON, with control and format characters beyond ASCII escaped. An iterator is printed as a list, item
+    by item."""
     if not isinstance(data, Iterator):
         print(_escaped(data))
         return
@@ -56,61 +58,63 @@ def print_table(
     flexible: Collection[int] = (),
     optional: Collection[int] = (),
 ) -> None:
-    """Print a table: complete if piped; on a terminal without empty columns, and no wider than the terminal.
+    """Print a table. `flexible` and `optional` are numbers of columns, from 0.
 
-    Long names of columns are shortened as far as needed, then cells of `flexible` columns, then `optional` columns are omitted, which is
-    reported on stderr.
+    If the output is not a terminal, the table is complete. On a terminal it has no empty columns and is no wider than the
+    terminal: first long names of columns are shortened, then cells of `flexible` columns, then `optional` columns are
+    omitted. A message on stderr names the omitted columns.
     """
     if not rows:
         return
     columns, rows = [clean(name) for name in columns], [[clean(cell) for cell in row] for row in rows]
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
-    cells = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    shown, width = list(range(len(columns))), None
-    widths = [max(size, len(name)) for size, name in zip(cells, columns, strict=True)]
+    cell_widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    visible, width = list(range(len(columns))), None
+    widths = [max(cell_width, len(name)) for cell_width, name in zip(cell_widths, columns, strict=True)]
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-        widths = [max(cells[i], min(widths[i], HEAD)) for i in range(len(columns))]
-        shown = [i for i in shown if cells[i] and i not in optional]
+        widths = [max(cell_widths[i], min(widths[i], NAME_WIDTH)) for i in range(len(columns))]
+        visible = [i for i in visible if cell_widths[i] and i not in optional]
         for i in set(optional) - set(flexible):
-            widths[i] = min(widths[i], CELL)
+            widths[i] = min(widths[i], OPTIONAL_WIDTH)
         for i in flexible:
-            room = width - _total(widths, [j for j in shown if j != i]) - len(GAP)
-            widths[i] = min(
-                widths[i], max(FLEXIBLE, room - _total(widths, [j for j in optional if cells[j] and j != i]) - len(GAP))
-            )
+            room = width - _total(widths, [j for j in visible if j != i]) - len(GAP)
+            others = [j for j in optional if cell_widths[j] and j != i]
+            widths[i] = min(widths[i], max(MIN_FLEXIBLE_WIDTH, room - _total(widths, others) - len(GAP)))
         for i in sorted(optional):
-            if cells[i] and _total(widths, [*shown, i]) <= width:
-                shown = sorted([*shown, i])
-        whole = all(i in shown or not cells[i] for i in optional)
-        for i in shown if whole else ():
-            room = min(len(columns[i]), LONG_HEAD, widths[i] + max(0, width - _total(widths, shown)))
+            if cell_widths[i] and _total(widths, [*visible, i]) <= width:
+                visible = sorted([*visible, i])
+        is_complete = all(i in visible or not cell_widths[i] for i in optional)
+        for i in visible if is_complete else ():
+            room = min(len(columns[i]), MAX_NAME_WIDTH, widths[i] + max(0, width - _total(widths, visible)))
             widths[i] = max(widths[i], room)
     for row in [columns, *rows]:
-        parts = [_fitted(row[i], widths[i], right=numeric[i], end=i in flexible) for i in shown]
-        line = GAP.join(parts).rstrip()
+        cells = [_padded(row[i], widths[i], right=numeric[i], keep_start=i in flexible) for i in visible]
+        line = GAP.join(cells).rstrip()
         print(line if width is None or len(line) <= width else line[: width - 1] + "…")
-    if left := [columns[i] for i in sorted(optional) if cells[i] and i not in shown]:
+    if omitted := [columns[i] for i in sorted(optional) if cell_widths[i] and i not in visible]:
         sys.stdout.flush()
-        names = ", ".join(left[:LEFT]) + (f" and {len(left) - LEFT} more" if len(left) > LEFT else "")
+        more = len(omitted) - MAX_OMITTED_NAMES
+        names = ", ".join(omitted[:MAX_OMITTED_NAMES]) + (f" and {more} more" if more > 0 else "")
         print(f"studio: columns omitted: {names}; a wider terminal, a pipe or --json shows all", file=sys.stderr)
 
 
 def brief(text: str) -> str:
-    """Return `text`; on a terminal a long one loses its middle."""
-    return _fitted(text, CELL, right=False, end=False).rstrip() if sys.stdout.isatty() else text
+    """Return `text`, on a terminal without its middle if it is long."""
+    return _padded(text, OPTIONAL_WIDTH, right=False, keep_start=False).rstrip() if sys.stdout.isatty() else text
 
 
-def _fitted(text: str, width: int, *, right: bool, end: bool) -> str:
-    """Return `text` in `width` columns: one that is too long loses its end (`end=True`), else its middle."""
+def _padded(text: str, width: int, *, right: bool, keep_start: bool) -> str:
+    """Return `text` in exactly `width` characters. Text that is too long loses its end if `keep_start`, else its middle."""
     if len(text) > width:
-        tail = 0 if end else (width - 1) // 3
+        tail = 0 if keep_start else (width - 1) // 3
         text = f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
     return text.rjust(width) if right else text.ljust(width)
 
 
-def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
-    return sum(widths[i] for i in shown) + len(GAP) * max(0, len(shown) - 1)
+def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
+    """Return the width of a table with these columns, gaps included."""
+    return sum(widths[i] for i in columns) + len(GAP) * max(0, len(columns) - 1)
 
 
 def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
@@ -140,7 +144,7 @@ def print_experiments(experiments: Sequence[Experiment], metric: str) -> None:
 
 def _is_number(text: str) -> bool:
     if not text or _TIME.fullmatch(text):
-        return True  # empty cells and times are right-aligned, like numbers
+        return True  # because empty cells and times are right-aligned, as numbers are
     try:
         float(text)
     except ValueError:
@@ -148,35 +152,41 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def save(pieces: Iterable[str | bytes], given: str | None, usual: str | None) -> Path | None:
-    """Write to the file `given`, else to `usual`; `-`, or neither, is standard output. Return the file; report it on stderr."""
-    name = given or usual or "-"
+def save(parts: Iterable[str | bytes], output: str | None, default: str | None) -> Path | None:
+    """Write `parts` to the file `output`, or to `default` if `output` is None, and report the file on stderr. Return its path.
+
+    `-` is standard output, and so is None for both; then the result is None. BadInput if the file cannot be written.
+    """
+    name = output or default or "-"
     if name == "-":
-        for piece in pieces:
-            if isinstance(piece, str):
-                sys.stdout.write(piece)
+        for part in parts:
+            if isinstance(part, str):
+                sys.stdout.write(part)
             else:
                 sys.stdout.flush()
-                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.write(part)
         return None
     path = Path(name)
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # /dev/null or a pipe: not to be replaced
-            path.write_bytes(b"".join(map(_encoded, pieces)))
+        if (
+            path.exists() and not path.is_file() and not path.is_dir()
+        ):  # /dev/null or a pipe, which must not be replaced
+            path.write_bytes(b"".join(map(_encoded, parts)))
         else:
-            write_whole(Path(os.path.realpath(path)), map(_encoded, pieces))
+            write_whole(Path(os.path.realpath(path)), map(_encoded, parts))
     except OSError as error:
         raise BadInput(f"cannot write {name!r}: {error.strerror}; give another file with -o") from error
     say(f"wrote {name} ({byte_size(path.stat().st_size)})")
     return path
 
 
-def _encoded(piece: str | bytes) -> bytes:
-    return piece.encode(errors="replace") if isinstance(piece, str) else piece
+def _encoded(part: str | bytes) -> bytes:
+    return part.encode(errors="replace") if isinstance(part, str) else part
 
 
-def chosen_format(given: str, formats: Iterable[str]) -> str:
+def check_format(format_: str, formats: Iterable[str]) -> str:
+    """Return `format_`. BadInput if it is not one of `formats`."""
     formats = list(formats)
-    if given not in formats:
-        raise BadInput(f"--format {given!r} is not one of {', '.join(formats)}")
-    return given
+    if format_ not in formats:
+        raise BadInput(f"--format {format_!r} is not one of {', '.join(formats)}")
+    return format_

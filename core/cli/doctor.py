@@ -1,4 +1,4 @@
-"""`studio doctor [PROJECT]`."""
+"""The command `studio doctor [PROJECT]`: find what is wrong with Studio's folder and projects, and restore a record."""
 
 import sys
 from pathlib import Path
@@ -24,11 +24,11 @@ def doctor(
         typer.Argument(metavar="[PROJECT]", help="Default: all projects.", autocompletion=names.complete_project),
     ] = None,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Put the backup of PROJECT's record in the place of a damaged one.")
+        bool, typer.Option("--restore", help="Replace the damaged record of PROJECT by its backup.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> int:
-    """Check Studio's folder and PROJECT, and show how to fix what is wrong. Exit code 1 if something is."""
+    """Check Studio's folder and PROJECT, and show how to fix what is wrong. The exit code is 1 if something is wrong."""
     from studio.project.doctor import examine, examine_home
 
     if restore:
@@ -52,10 +52,10 @@ def _restore(project: str | None) -> int:
 
     if project is None:
         raise BadInput("--restore needs the name of a project: studio doctor PROJECT --restore")
-    held = restore(_folder(project))
+    backup = restore(_folder(project))
     print(
-        f"studio: {project} has {counted(len(held.told), 'outcome')} again, as it was {age(held.made)}; continue with: "
-        f"studio resume {project}, which takes later outcomes from the folders of their runs",
+        f"studio: restored the backup of {project} from {age(backup.made)}, with {counted(len(backup.told), 'outcome')}; "
+        f"continue with studio resume {project}, which reads later outcomes from the folders of their runs",
         file=sys.stderr,
     )
     return 0

@@ -1,4 +1,4 @@
-"""The output of `studio run --dry-run`: plan, values and changes to the script; nothing is started or written."""
+"""The output of `studio run --dry-run`: plan, values and changes to the script. Nothing is started or written."""
 
 import shlex
 import sys
@@ -16,14 +16,15 @@ from studio.settings import Settings, command_line
 from studio.space import Suggestion
 from studio.text import clean
 
-SHOWN = 10  # listed suggestions
+MAX_SUGGESTIONS = 10  # that are listed
 
 
 def show(settings: Settings, project: str | None, host: Host, *, as_json: bool) -> int:
+    """Print what `studio run` would do with these settings, and return the exit code."""
     plan, snapshot = plan_new_project(settings, project, host)
     search = make_search(plan, host)
     suggestions: list[Suggestion] = []
-    while len(suggestions) < SHOWN and (suggestion := search.ask()) is not None:
+    while len(suggestions) < MAX_SUGGESTIONS and (suggestion := search.ask()) is not None:
         suggestions.append(suggestion)
     diff = plan.substitution.diff(suggestions[0].values) if suggestions else ""
     run = plan.run_of(suggestions[0], 1, Path("PROJECT")) if suggestions else None
@@ -54,8 +55,10 @@ def show(settings: Settings, project: str | None, host: Host, *, as_json: bool) 
     print_experiments([Experiment("", i + 1, "queued", s.values) for i, s in enumerate(suggestions)], plan.metric.name)
     if plan.size is None or plan.size > len(suggestions):
         print("…")
-    shown = harmless(diff) if sys.stdout.isatty() else diff  # `studio run --dry-run … | git apply` needs it unchanged
-    print(shown or "the script stays as it is", end="" if diff else "\n")
+    text = (
+        harmless(diff) if sys.stdout.isatty() else diff
+    )  # `studio run --dry-run … | git apply` needs the diff unchanged
+    print(text or "the script is not changed", end="" if diff else "\n")
     for text in (estimate.text if estimate else "", preview):
         if text:
             print(f"\n{harmless(text)}")
@@ -65,9 +68,9 @@ def show(settings: Settings, project: str | None, host: Host, *, as_json: bool) 
 def _print_plan(plan: Plan, snapshot: SourceFiles, run: Run | None) -> None:
     for notice in plan.notices:
         print(f"notice: {clean(notice)}")
-    total = "experiments until the time limit" if plan.size is None else counted(plan.size, "experiment")
+    size = "experiments until the time limit" if plan.size is None else counted(plan.size, "experiment")
     print(
-        f"{total}, {plan.slots} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
+        f"{size}, {plan.slots} at a time, optimizer {plan.optimizer.name}, metric {plan.metric.name} ({plan.metric.mode})"
     )
     print(clean(f"each experiment gets a copy of the {counted(len(snapshot.files), 'file')} in {snapshot.source}"))
     if run is not None:
@@ -79,4 +82,6 @@ def _print_plan(plan: Plan, snapshot: SourceFiles, run: Run | None) -> None:
     elif plan.no_baseline:
         print(clean(f"does not begin with the script's own values: {plan.no_baseline}"))
     for path, target in plan.outside.items():
-        print(clean(f"link: {path} is {target}, not copied; a script that writes there changes your files"))
+        print(
+            clean(f"link: {path} is a link to {target}, not a copy; if the script writes there, it changes your files")
+        )

@@ -1,4 +1,4 @@
-"""The command `studio export PROJECT`: all experiments, for other programs."""
+"""The command `studio export PROJECT`: all experiments in a file for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from studio.project.project import Project
 
 app = new_app()
 
-MOST_STEPS = 1000  # intermediate values of one experiment
+MAX_STEPS = 1000  # intermediate values of one experiment in an Optuna study
 
 
 @app.command(cls=PlainUsage)
@@ -23,31 +23,33 @@ def export(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout, also -; for optuna PROJECT.journal."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Default: stdout, for optuna PROJECT.journal. `-` is stdout too."
+        ),
     ] = None,
 ) -> int:
     """Write all experiments of PROJECT: a table, JSON, or a journal for Optuna and optuna-dashboard."""
-    from studio.cli.console import chosen_format, save
+    from studio.cli.console import check_format, save
 
-    by_name = {".json": "json", ".journal": "optuna"}.get(Path(output or "").suffix.lower(), "csv")
-    kind = chosen_format(format_ or by_name, ("csv", "json", "optuna"))
-    found = Project(names.project_of(project))
-    experiments = found.experiments
-    if kind != "optuna":
+    format_by_suffix = {".json": "json", ".journal": "optuna"}.get(Path(output or "").suffix.lower(), "csv")
+    format_ = check_format(format_ or format_by_suffix, ("csv", "json", "optuna"))
+    record = Project(names.project_of(project))
+    experiments = record.experiments
+    if format_ != "optuna":
         from studio.project.table import csv_text, json_lines
 
-        save(csv_text(experiments) if kind == "csv" else json_lines(experiments), output, None)
+        save(csv_text(experiments) if format_ == "csv" else json_lines(experiments), output, None)
         return 0
     from studio.host import create_host
     from studio.reporting.axes import axes_of
     from studio.reporting.curves import curve_of
     from studio.reporting.optuna import journal_lines
 
-    host, metric = create_host(), found.metric
-    axes = axes_of(found.settings, experiments, host)
+    host, metric = create_host(), record.metric
+    axes = axes_of(record.settings, experiments, host)
     lines = journal_lines(
-        found, experiments, axes, lambda experiment: curve_of(experiment, found.folder, metric, host, MOST_STEPS)
+        record, experiments, axes, lambda experiment: curve_of(experiment, record.folder, metric, host, MAX_STEPS)
     )
-    if path := save(lines, output, f"{found.name}.journal"):
+    if path := save(lines, output, f"{record.name}.journal"):
         say(f"open it with: optuna-dashboard {path}")
     return 0

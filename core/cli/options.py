@@ -13,19 +13,19 @@ from studio.host import Host, backend_fields
 from studio.options import Field
 from studio.settings import OPTIONS, OUTPUT, PLACE, SEARCH
 
-BACKENDS = "Options of "  # beginning of the help's groups that --help-cloud shows
+BACKEND_GROUP = "Options of "  # the names of the groups that --help-cloud shows begin with it
 
 
-def _show_backends(ctx: typer.Context, wanted: bool) -> None:
-    if wanted:
+def _show_backends(ctx: typer.Context, is_set: bool) -> None:
+    if is_set:
         assert isinstance(ctx.command, PlainUsage)
-        ctx.command.shows = lambda group: group.startswith(BACKENDS)
+        ctx.command.shows = lambda group: group.startswith(BACKEND_GROUP)
         typer.echo(ctx.get_help())
         raise typer.Exit
 
 
-# A script and its arguments, for commands that look at it.
-Script = Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, as it is. Its arguments follow.")]
+# Arguments of `inspect` and `init`.
+Script = Annotated[str, typer.Argument(metavar="SCRIPT", help="The script, unchanged. Its arguments follow.")]
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script.")]
 IsModule = Annotated[bool, typer.Option("-m", help="SCRIPT is the name of a module.")]
 RunOnce = Annotated[
@@ -33,7 +33,7 @@ RunOnce = Annotated[
 ]
 SCRIPT_CONTEXT = {"allow_interspersed_args": False, "max_content_width": 110}
 
-# Options of both commands that are not part of a search.
+# Options of `run` and `resume` that are not options of the search itself.
 Project = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Default: the script's name and the time.", rich_help_panel=SEARCH),
@@ -73,21 +73,28 @@ HelpCloud = Annotated[
 def with_options(
     function: Callable[..., Any], options: Mapping[str, Field], host: Host, *, help: Mapping[str, str] | None = None
 ) -> Callable[..., Any]:
-    """Return `function(…, given=, placed=, host=)` as the callback of a command with `options` and those of all backends.
+    """Return the callback of a command that has `options` and the options of all backends. It calls
+    `function(…, search_options=, flag_values=, host=)`.
 
-    given   typed values of `options`, by keyword of `studio.run`: texts, lists of texts, True
-    placed  typed values of backends' options, by the name of the option
-    help    texts that replace those of the schema
+    search_options  the `options` on the command line, by keyword of `studio.run`: texts, lists of texts, True
+    flag_values     the backend options on the command line, by flag
+    help            texts that replace those of the schema
     """
-    explicit = [p for p in inspect.signature(function).parameters.values() if p.name not in ("given", "placed", "host")]
+    passed = ("search_options", "flag_values", "host")
+    explicit = [p for p in inspect.signature(function).parameters.values() if p.name not in passed]
     flags = {name: each for name, each in host.backend_flags().items() if name not in _spellings(options)}
     own = {each.keyword: each for each in options.values()}
     others = {f"backend_{number}": name for number, name in enumerate(flags)}
 
     def callback(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in own}
-        placed = {name: values.pop(parameter) for parameter, name in others.items()}
-        return function(**values, given=_typed(given), placed=_typed(placed), host=host)
+        search_options = {name: values.pop(name) for name in own}
+        flag_values = {name: values.pop(parameter) for parameter, name in others.items()}
+        return function(
+            **values,
+            search_options=_without_defaults(search_options),
+            flag_values=_without_defaults(flag_values),
+            host=host,
+        )
 
     parameters = [
         *(each for each in explicit if each.kind is not each.KEYWORD_ONLY),
@@ -96,7 +103,7 @@ def with_options(
             for name, each in own.items()
         ),
         *(
-            _parameter(parameter, each, f"{BACKENDS}{', '.join(backends)}", each.option.help)
+            _parameter(parameter, each, f"{BACKEND_GROUP}{', '.join(backends)}", each.option.help)
             for parameter, (each, backends) in zip(others, flags.values(), strict=True)
         ),
         *(each for each in explicit if each.kind is each.KEYWORD_ONLY),
@@ -107,23 +114,25 @@ def with_options(
     return callback
 
 
-def backend_name(given: Mapping[str, Any]) -> str:
-    """The backend among the options that were typed, without where it runs."""
-    name: str = OPTIONS["backend"].read(given.get("backend") or "local").partition(":")[0]
+def backend_name(search_options: Mapping[str, Any]) -> str:
+    """Return the name of the backend in `search_options`; of `slurm:partition` it is `slurm`."""
+    name: str = OPTIONS["backend"].read(search_options.get("backend") or "local").partition(":")[0]
     return name
 
 
-def backend_options(host: Host, backend: str | list[str] | None, placed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `placed` by the fields of that backend. BadInput for an option that it does not have."""
-    if not placed:
+def backend_options(host: Host, backend: str | list[str] | None, flag_values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `flag_values` by the backend's own names of its options. BadInput for an option that the backend does not have."""
+    if not flag_values:
         return {}
     name = backend_name({"backend": backend})
     fields = {each.flag: field for field, each in backend_fields(host.backend(name)).items()}
-    for flag in placed:
+    for flag in flag_values:
         if flag not in fields:
-            takers = ", ".join(host.backend_flags()[flag][1])
-            raise BadInput(f"{flag} is an option of {takers}: give --cloud or --backend too, not {name}")
-    return {fields[flag]: value for flag, value in placed.items()}
+            backends = ", ".join(host.backend_flags()[flag][1])
+            raise BadInput(
+                f"{flag} is an option of {backends}, and the backend is {name}; add --cloud or --backend, or leave {flag} out"
+            )
+    return {fields[flag]: value for flag, value in flag_values.items()}
 
 
 def _spellings(options: Mapping[str, Field]) -> set[str]:
@@ -133,11 +142,11 @@ def _spellings(options: Mapping[str, Field]) -> set[str]:
 
 
 def _parameter(name: str, field: Field, group: str, help: str) -> inspect.Parameter:
-    """Return a parameter for the command-line library. Every value stays a text until the schema parses it."""
+    """Return a parameter for the command-line library. Its value stays a text until the schema parses it."""
     kind: Any = bool if field.is_switch else list[str] | None if field.is_repeatable else str | None
     metavar = None if field.is_switch else field.option.metavar
     kind_of_plugin = {"optimizer": "optimizer", "backend": "backend"}.get(field.name)
-    made = typer.Option(
+    option = typer.Option(
         *field.names,
         metavar=metavar,
         help=help,
@@ -146,9 +155,9 @@ def _parameter(name: str, field: Field, group: str, help: str) -> inspect.Parame
         autocompletion=completing(kind_of_plugin) if kind_of_plugin else None,
     )
     default = False if field.is_switch else None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made])
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that were on the command line."""
+def _without_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the options that were typed."""
     return {name: value for name, value in values.items() if value not in (None, [], (), False)}

@@ -15,9 +15,9 @@ from studio.project.project import Project
 
 app = new_app()
 
-WIDEST = 120  # columns of a chart
-HIGHEST = 16  # rows
-FEW = 150  # points drawn as dots; more are drawn finer
+MAX_COLUMNS = 120  # characters of the width of a chart
+MAX_ROWS = 16  # lines of the height of a chart
+MAX_DOTS = 150  # points drawn as large dots; more points are drawn as small ones
 
 
 @app.command(cls=PlainUsage)
@@ -27,7 +27,7 @@ def plot(
         str | None,
         typer.Option(
             metavar="NAME[:min|:max]",
-            help="Another metric, from the files of the runs. Default: the metric of the project.",
+            help="Another metric, which is read from the files of the runs. Default: the metric of the project.",
         ),
     ] = None,
     hyperparam: Annotated[
@@ -35,7 +35,7 @@ def plot(
         typer.Option("--hyperparam", "--hp", "-hp", metavar="NAME", help="Chart only this hyperparameter. Repeatable."),
     ] = None,
 ) -> int:
-    """Draw in the terminal: the best so far, and the results by the value of each hyperparameter."""
+    """Draw charts in the terminal: the best result so far, and the results by the value of each hyperparameter."""
     try:
         import plotext  # noqa: F401
     except ImportError:
@@ -45,33 +45,38 @@ def plot(
     from studio.reporting.scales import points_of, scale_of
     from studio.text import did_you_mean
 
-    found = Project(names.project_of(project))
-    experiments, host = found.experiments, create_host()
-    axes = axes_of(found.settings, experiments, host)
+    record = Project(names.project_of(project))
+    experiments, host = record.experiments, create_host()
+    axes = axes_of(record.settings, experiments, host)
     for name in hyperparam or ():
         if name not in [axis.name for axis in axes]:
-            raise BadInput(f"--hyperparam {name!r}: no such hyperparameter{did_you_mean(name, [a.name for a in axes])}")
+            raise BadInput(
+                f"--hyperparam {name!r} is not a hyperparameter of {record.name}{did_you_mean(name, [a.name for a in axes])}"
+            )
     if metric is None:
-        name, sign, points = found.metric.name, found.sign, points_of(experiments, found.sign)
+        name, sign, points = record.metric.name, record.sign, points_of(experiments, record.sign)
     else:
-        name, sign, points = _measured(found, experiments, metric, host)
+        name, sign, points = _read_metric(record, experiments, metric, host)
     if not points:
         from studio.format import counts
 
-        known = counts(found.summary()["counts"]) or "there are none"
-        print(f"studio: no experiment of {found.name} has a result yet: {known}", file=sys.stderr)
+        summary = counts(record.summary()["counts"]) or "there are none"
+        print(f"studio: no experiment of {record.name} has a result yet: {summary}", file=sys.stderr)
         return 0
-    print(_best(points, sign, name))
+    print(_best_chart(points, sign, name))
     for axis in axes:
         scale = scale_of(axis, points)
         if axis.name in (hyperparam or [axis.name]) and scale is not None:
-            print(_slice(scale, points, sign, name))
+            print(_slice_chart(scale, points, sign, name))
         elif axis.name in (hyperparam or ()):
-            print(f"studio: not plotted: {axis.name} never varies", file=sys.stderr)
+            print(
+                f"studio: {axis.name} is not plotted, because it has the same value in all experiments", file=sys.stderr
+            )
     return 0
 
 
-def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any) -> tuple[str, float, list[Any]]:
+def _read_metric(project: Project, experiments: Sequence[Any], text: str, host: Any) -> tuple[str, float, list[Any]]:
+    """Return name, sign and points of the metric `text`, read from the files of the runs."""
     from studio.reporting.curves import value_of
     from studio.reporting.scales import Point
     from studio.settings import parse_metric, sign_of
@@ -81,11 +86,14 @@ def _measured(project: Project, experiments: Sequence[Any], text: str, host: Any
     values = [(experiment, value_of(experiment, project.folder, metric, host)) for experiment in ended]
     points = [Point(experiment.number, value, experiment.values) for experiment, value in values if value is not None]
     if ended and not points:
-        raise BadInput(f"--metric {text!r}: none of {len(ended)} experiments has it in its files")
+        raise BadInput(
+            f"--metric {text!r} is in the files of none of the {len(ended)} experiments; studio inspect shows metrics"
+        )
     return metric.name, sign_of(None, metric), points
 
 
-def _best(points: Sequence[Any], sign: float, metric: str) -> str:
+def _best_chart(points: Sequence[Any], sign: float, metric: str) -> str:
+    """Return the chart of the best result so far."""
     from studio.format import number as label
     from studio.reporting.scales import best_so_far, even_ticks, value_scale
 
@@ -97,10 +105,11 @@ def _best(points: Sequence[Any], sign: float, metric: str) -> str:
     ticks = [(at, label(at)) for at in even_ticks(first, last, 6) if at == round(at)]
     title = f"best {metric} so far: {label(steps[-1].value)} (#{steps[-1].number})"
     dots = [(point.number, point.value) for point in points]
-    return _picture(title, value_scale(points, sign, metric), dots, ticks, (first, last), line)
+    return _chart(title, value_scale(points, sign, metric), dots, ticks, (first, last), line)
 
 
-def _slice(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
+def _slice_chart(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
+    """Return the chart of the results by the value of one hyperparameter."""
     from studio.reporting.scales import value_scale
 
     dots = []
@@ -109,10 +118,10 @@ def _slice(scale: Any, points: Sequence[Any], sign: float, metric: str) -> str:
         if at is not None:
             dots.append((at + scale.spread(point.number), point.value))
     title = f"{metric} by {scale.axis.label}{' (log)' if scale.log else ''}"
-    return _picture(title, value_scale(points, sign, metric), dots, scale.ticks(5), (0.0, 1.0))
+    return _chart(title, value_scale(points, sign, metric), dots, scale.ticks(5), (0.0, 1.0))
 
 
-def _picture(
+def _chart(
     title: str,
     values: Any,
     dots: Sequence[tuple[float, float]],
@@ -120,13 +129,13 @@ def _picture(
     ends: tuple[float, float],
     line: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """Return lines of text, without colours if they go to a file."""
+    """Return a chart as lines of text; without colours if standard output is not a terminal."""
     from plotext import figure
 
     from studio.format import clipped
 
     columns, rows = shutil.get_terminal_size((80, 24))
-    width, height = min(columns, WIDEST), max(8, min(rows - 4, HIGHEST))
+    width, height = min(columns, MAX_COLUMNS), max(8, min(rows - 4, MAX_ROWS))
     sides = values.ticks(6)
 
     def place(value: float) -> float:
@@ -143,11 +152,11 @@ def _picture(
         figure.signal(
             [x for x, _ in dots],
             [place(y) for _, y in dots],
-            marker="•" if len(dots) <= FEW else "braille",
+            marker="•" if len(dots) <= MAX_DOTS else "braille",
         )
     )
     if line:
-        xs, ys = _dense(line, ends, room)
+        xs, ys = _line_dots(line, ends, room)
         figure.draw(figure.signal(xs, [place(y) for y in ys], marker="hd"))
     for axis, (first, last), marks in (("x", ends, below), ("y", (0.0, 1.0), sides)):
         ruler = figure.ruler(axis, 0)
@@ -157,10 +166,10 @@ def _picture(
     return "\n".join(row.rstrip() for row in text.splitlines()) + "\n"
 
 
-def _dense(
+def _line_dots(
     line: Sequence[tuple[float, float]], ends: tuple[float, float], room: int
 ) -> tuple[list[float], list[float]]:
-    """Return corners of steps as dots that touch each other, two per column."""
+    """Return the line of steps with these corners as dots that touch each other, two in each column of the terminal."""
     step = (ends[1] - ends[0]) / (2 * room) or 1.0
     xs: list[float] = []
     ys: list[float] = []

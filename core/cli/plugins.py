@@ -1,4 +1,4 @@
-"""The command `studio plugins`: list all plugins, with their distributions; `show` one; `new` creates one."""
+"""The command `studio plugins`: list all plugins with their distributions, show one, or create one with `new`."""
 
 import dataclasses
 import inspect
@@ -30,10 +30,10 @@ def plugins(
     if ctx.invoked_subcommand is not None:
         return 0
     host = create_host()
-    described = [describe(piece) for piece in host.items()]
+    descriptions = [describe(item) for item in host.items()]
     if json:
         problems = [{"plugin": p.plugin, "distribution": p.distribution, "message": p.message} for p in host.problems]
-        print_json({"plugins": described, "problems": problems})
+        print_json({"plugins": descriptions, "problems": problems})
         return 0
     rows = [
         [
@@ -44,7 +44,7 @@ def plugins(
             ", ".join(d["abilities"]),
             " ".join(map(_option, d["options"])),
         ]
-        for d in described
+        for d in descriptions
     ]
     print_table(["name", "kind", "distribution", "version", "abilities", "options"], rows)
     for problem in host.problems:
@@ -57,20 +57,20 @@ def plugins(
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> int:
     """Show the description of NAME, its options, and an example command."""
-    pieces = create_host().items()
-    found = [piece for piece in pieces if name == piece.name or name in getattr(piece.cls, "aliases", ())]
-    if not found:
-        raise BadInput(f"there is no plugin {name!r}{did_you_mean(name, {piece.name for piece in pieces})}")
-    for piece in found:
-        details = describe(piece)
-        print(f"{piece.name}: {piece.kind} of {piece.distribution} {piece.version}".rstrip())
-        print(f"\n{inspect.getdoc(piece.cls) or inspect.getdoc(inspect.getmodule(piece.cls)) or 'No description.'}\n")
+    items = create_host().items()
+    matches = [item for item in items if name == item.name or name in getattr(item.cls, "aliases", ())]
+    if not matches:
+        raise BadInput(f"there is no plugin {name!r}{did_you_mean(name, {item.name for item in items})}")
+    for item in matches:
+        details = describe(item)
+        print(f"{item.name}: {item.kind} of {item.distribution} {item.version}".rstrip())
+        print(f"\n{inspect.getdoc(item.cls) or inspect.getdoc(inspect.getmodule(item.cls)) or 'No description.'}\n")
         if details["options"]:
             print("options:")
             print_table(["name", "type", "default"], [[o["name"], o["type"], o["default"]] for o in details["options"]])
         if details["abilities"]:
             print(f"abilities: {', '.join(details['abilities'])}")
-        print(f"example: {_example(piece)}")
+        print(f"example: {_example(item)}")
     return 0
 
 
@@ -79,33 +79,33 @@ def new(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="optimizer or metric")],
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="What users will write behind --optimizer, or before a metric's own name."),
+        typer.Argument(metavar="NAME", help="The name that users write, as in --optimizer=NAME or --metric=NAME:loss."),
     ],
 ) -> int:
-    """Write a package with an optimizer or a metric of your own: entry point, class, contract test. It passes its tests as it is."""
+    """Write a package with an optimizer or a metric of your own: entry point, class, contract test. Its tests pass at once."""
 
     folder = write_package(kind, name, Path.cwd())
     print(f"wrote {folder}. Try it: pip install -e {folder.name} && pytest {folder.name}")
     return 0
 
 
-def describe(piece: PluginItem) -> dict[str, Any]:
-    """Return a JSON-able description of an item, for `studio plugins --json`."""
+def describe(item: PluginItem) -> dict[str, Any]:
+    """Return the description of a plugin for `studio plugins --json`."""
     return {
-        "name": piece.name,
-        "kind": piece.kind,
-        "distribution": piece.distribution,
-        "version": piece.version,
-        "aliases": list(getattr(piece.cls, "aliases", ())),
-        "abilities": sorted(filter(piece.cls.takes, piece.cls.ABILITIES)) if piece.kind == "optimizer" else [],
-        "options": _options_of(piece),
+        "name": item.name,
+        "kind": item.kind,
+        "distribution": item.distribution,
+        "version": item.version,
+        "aliases": list(getattr(item.cls, "aliases", ())),
+        "abilities": sorted(filter(item.cls.takes, item.cls.ABILITIES)) if item.kind == "optimizer" else [],
+        "options": _options_of(item),
     }
 
 
-def _options_of(piece: PluginItem) -> list[dict[str, str]]:
-    """Return the options of an optimizer, as given with `-O`, or of a backend, as on the command line."""
-    if piece.kind == "backend":
-        fields = backend_fields(piece.cls).values()
+def _options_of(item: PluginItem) -> list[dict[str, str]]:
+    """Return the options of an optimizer, which users set with `-O`, or of a backend, which are options of `studio run`."""
+    if item.kind == "backend":
+        fields = backend_fields(item.cls).values()
         return [
             {
                 "name": field.flag,
@@ -114,7 +114,7 @@ def _options_of(piece: PluginItem) -> list[dict[str, str]]:
             }
             for field in fields
         ]
-    return [_describe_option(option) for option in options_of(piece.cls).values()] if piece.kind == "optimizer" else []
+    return [_describe_option(option) for option in options_of(item.cls).values()] if item.kind == "optimizer" else []
 
 
 def _describe_option(option: inspect.Parameter) -> dict[str, str]:
@@ -128,15 +128,16 @@ def _option(option: dict[str, str]) -> str:
     return f"{option['name']}={option['default']}" if option["default"] else option["name"]
 
 
-def _example(piece: PluginItem) -> str:
-    if piece.kind == "backend":
-        return f"studio run --backend={piece.name} --hp=lr=0.01:0.01:0.1 train.py"
-    if piece.kind == "optimizer":
-        ranges = "lr=0.01:0.01:0.1" if piece.cls.grid else "lr=1e-5:0.1:l"
-        return f"studio run --optimizer={piece.name} --hp={ranges} train.py"
+def _example(item: PluginItem) -> str:
+    """Return a command that uses a plugin."""
+    if item.kind == "backend":
+        return f"studio run --backend={item.name} --hp=lr=0.01:0.01:0.1 train.py"
+    if item.kind == "optimizer":
+        ranges = "lr=0.01:0.01:0.1" if item.cls.grid else "lr=1e-5:0.1:l"
+        return f"studio run --optimizer={item.name} --hp={ranges} train.py"
     return (
         "studio run --help"
-        if piece.kind == "range parser"
+        if item.kind == "range parser"
         else "studio run --metric=NAME:min --hp=lr=0.01:0.01:0.1 train.py"
     )
 
@@ -152,15 +153,17 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def write_package(kind: str, name: str, parent: Path) -> Path:
-    """Write the package below `parent` and return its folder. BadInput for an invalid name or an existing folder."""
+    """Write a package into a new folder in `parent`, and return that folder. BadInput for an invalid name or an existing folder."""
     if kind not in KINDS:
         raise BadInput(f"{kind!r} has no skeleton; write: studio plugins new {' or '.join(KINDS)} NAME")
     if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name of a plugin: lower-case letters, digits and - only, such as my-search")
+        raise BadInput(
+            f"{name!r} is not a valid name of a plugin; use only lower-case letters, digits and -, for example my-search"
+        )
     folder = parent / f"studio-{name}"
     if folder.exists():
         raise BadInput(f"{folder.name} exists here; choose another name")
-    words = {
+    replacements = {
         "kind": kind,
         "name": name,
         "module": f"studio_{name.replace('-', '_')}",
@@ -170,18 +173,19 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     for template, target in (
         ("pyproject.toml", "pyproject.toml"),
         (f"README-{kind}.md", "README.md"),
-        (f"{kind}.py", f"{words['module']}.py"),
-        (f"test_{kind}.py", f"tests/test_{words['module']}.py"),
+        (f"{kind}.py", f"{replacements['module']}.py"),
+        (f"test_{kind}.py", f"tests/test_{replacements['module']}.py"),
     ):
         path = folder / target
         text = (templates / f"{template}.txt").read_text(encoding="utf-8")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_fill(text, words), encoding="utf-8")
+            path.write_text(_fill(text, replacements), encoding="utf-8")
         except OSError as error:
             raise BadInput(f"cannot write {path}: {error.strerror}; cd to a folder that you can write to") from error
     return folder
 
 
-def _fill(text: str, words: dict[str, str]) -> str:
-    return re.sub(r"@(kind|name|module|class)@", lambda match: words[match[1]], text)
+def _fill(text: str, replacements: dict[str, str]) -> str:
+    """Return a template with `@kind@`, `@name@`, `@module@` and `@class@` replaced."""
+    return re.sub(r"@(kind|name|module|class)@", lambda match: replacements[match[1]], text)

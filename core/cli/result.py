@@ -1,4 +1,4 @@
-"""Output of `run`, `resume` and `retry` at their end, and their exit codes."""
+"""The output of `run`, `resume` and `retry` at their end, and their exit codes."""
 
 import sys
 from collections import Counter
@@ -12,7 +12,7 @@ from studio.project.project import Project
 from studio.ranking import ranked
 from studio.text import clean
 
-SHOWN = 10  # rows of the final table
+MAX_ROWS = 10  # of the final table
 
 
 def run_and_report(search: Callable[[], Project], *, as_json: bool, quiet: bool) -> int:
@@ -40,27 +40,29 @@ def print_result(project: Project, *, as_json: bool, quiet: bool) -> int:
 
 
 def _print_best(project: Project, experiments: list[Experiment]) -> None:
-    rated = ranked(experiments)
-    shown = rated[:SHOWN] if rated else experiments[:SHOWN]
-    print_experiments(shown, project.metric.name)
-    if len(experiments) > len(shown):
-        print(f"{len(experiments) - len(shown)} more: studio runs list {project.name}", file=sys.stderr)
+    best_first = ranked(experiments)
+    rows = best_first[:MAX_ROWS] if best_first else experiments[:MAX_ROWS]
+    print_experiments(rows, project.metric.name)
+    if len(experiments) > len(rows):
+        print(f"{len(experiments) - len(rows)} more: studio runs list {project.name}", file=sys.stderr)
     counts = Counter(experiment.status for experiment in experiments)
     if counts["failed"]:
-        first = next(one for one in experiments if one.status == "failed")
-        every = "" if len(shown) == len(experiments) else f"studio runs list {project.name}, "
-        print(f"{counts['failed']} of {len(experiments)} failed: {every}studio runs logs {first.key}", file=sys.stderr)
-    if counts["completed"] and not rated and project.settings.get("metric") is None:
+        first = next(experiment for experiment in experiments if experiment.status == "failed")
+        listing = "" if len(rows) == len(experiments) else f"studio runs list {project.name}, "
+        print(
+            f"{counts['failed']} of {len(experiments)} failed: {listing}studio runs logs {first.key}", file=sys.stderr
+        )
+    if counts["completed"] and not best_first and project.settings.get("metric") is None:
         print("no ranking: no experiment printed `fitness: NUMBER`; name a metric with --metric", file=sys.stderr)
-    if rated:
-        best = rated[0]
+    if best_first:
+        best = best_first[0]
         print(
             clean(f"best: {best.key}  {project.metric.name} {metric_value(best)}  {assignments(best.values)}"),
             file=sys.stderr,
         )
         own = project.baseline
         if own is not None and own.metric is not None:
-            print(clean(gained(own, best, project.metric.name)), file=sys.stderr)
+            print(clean(improvement(own, best, project.metric.name)), file=sys.stderr)
         recommended = project.recommended
         if recommended is not None and recommended.number != best.number:
             text = f"recommended: {recommended.key}  {assignments(recommended.values)}"
@@ -68,8 +70,11 @@ def _print_best(project: Project, experiments: list[Experiment]) -> None:
         print(f"files: {best.folder}", file=sys.stderr)
 
 
-def gained(own: Experiment, best: Experiment, metric: str) -> str:
-    """Return `lr 0.1 → 0.003: val_loss 0.52 → 0.31 over the script's own values`."""
+def improvement(own: Experiment, best: Experiment, metric: str) -> str:
+    """Return a line such as `lr 0.1 → 0.003: val_loss 0.52 → 0.31 over the script's own values`.
+
+    `own` is the experiment with the script's own values.
+    """
     if own.fitness == best.fitness:
         return f"nothing was better than the script's own values: {metric} {metric_value(own)}"
     changes = [

@@ -14,7 +14,7 @@ from studio.host import Host, backend_fields, create_host
 from studio.options import Field
 from studio.settings import OPTIONS, RESUME_OPTIONS, SCRIPT, Settings, command_line, read_settings
 
-HELP = {  # texts that differ from those of `studio run`
+HELP = {  # help texts of options that mean something else for `studio run`
     "max_experiments": "New number of experiments in total.",
     "max_time": "Time for this session: 90s, 15m, 5h, 2d.",
     "retry_failed": "As in `studio run`, from now on.",
@@ -25,18 +25,18 @@ HELP = {  # texts that differ from those of `studio run`
 
 
 class ResumeUsage(PlainUsage):
-    """Usage that answers an option that only a new search has with the command of that search."""
+    """Usage errors of `studio resume`. An option that only a new search can have is answered with the command of that search."""
 
-    def about_unknown(self, name: str, args: Sequence[str]) -> str:
+    def explain_unknown(self, name: str, args: Sequence[str]) -> str:
         field = next((each for each in OPTIONS.values() if name in each.names), None)
         if field is None:
             return ""
-        return f"{name} of a project cannot be changed; for another search: {_instead(field, args)}"
+        return f"{name} of a project cannot be changed; for another search, type {_new_search(field, args)}"
 
 
-def _instead(field: Field, args: Sequence[str]) -> str:
-    """Return the command of the project's search with the option that `args` give."""
-    at = next(number for number, word in enumerate(args) if word.partition("=")[0] in field.names)
+def _new_search(field: Field, args: Sequence[str]) -> str:
+    """Return the command of a new search: that of the project, with the option `field` as it is in `args`."""
+    at = next(number for number, argument in enumerate(args) if argument.partition("=")[0] in field.names)
     _, equals, value = args[at].partition("=")
     rest = [*args[:at], *args[at + 1 :]]
     if not equals and not field.is_switch and at < len(rest):
@@ -44,22 +44,22 @@ def _instead(field: Field, args: Sequence[str]) -> str:
     from studio.project.project import Project
 
     try:
-        named = next((word for word in rest if not word.startswith("-")), None)
-        settings = Settings.from_dict(Project(names.project_of(named)).settings)
-        given = read_settings(OPTIONS, {field.keyword: field.is_switch or ([value] if field.is_repeatable else value)})
-        changed: dict[str, Any] = {
+        project = next((argument for argument in rest if not argument.startswith("-")), None)
+        settings = Settings.from_dict(Project(names.project_of(project)).settings)
+        option = read_settings(OPTIONS, {field.keyword: field.is_switch or ([value] if field.is_repeatable else value)})
+        changes: dict[str, Any] = {
             name: {**before, **after} if isinstance(before := getattr(settings, name), dict) else after
-            for name, after in given.items()
+            for name, after in option.items()
         }
         host = create_host()
-        new = _in_agreement(replace(settings, **changed), settings, host)
+        new = _for_its_optimizer(replace(settings, **changes), settings, host)
         return shlex.join(command_line(new, backend_fields(host.backend(new.backend))))
-    except StudioError:  # no such project, or a value that is none: the new search says so
+    except StudioError:  # the project or the value does not exist; the new search will report it
         return f"studio run {args[at]} …"
 
 
-def _in_agreement(new: Settings, old: Settings, host: Host) -> Settings:
-    """Return the settings `new`, which differ in one option from `old`, as their optimizer takes them."""
+def _for_its_optimizer(new: Settings, old: Settings, host: Host) -> Settings:
+    """Return `new`, which differs from `old` in one option, with ranges and options that its optimizer accepts."""
     from studio.search.search_space import GRID, SEARCH, in_grammar, range_to_search
 
     if new.optimizer == GRID == old.optimizer and (
@@ -75,23 +75,23 @@ def _in_agreement(new: Settings, old: Settings, host: Host) -> Settings:
 
 
 def app() -> typer.Typer:
-    """Return the command, with the options of the schema that may change, and those of the installed backends."""
-    made = new_app()
-    made.command(cls=ResumeUsage)(options.with_options(resume, RESUME_OPTIONS, create_host(), help=HELP))
-    return made
+    """Return the command, with the options that may change during a project and those of the installed backends."""
+    app = new_app()
+    app.command(cls=ResumeUsage)(options.with_options(resume, RESUME_OPTIONS, create_host(), help=HELP))
+    return app
 
 
 def resume(
     project: names.Named = None,
     *,
-    given: Mapping[str, Any] | None = None,
-    placed: Mapping[str, Any] | None = None,
+    search_options: Mapping[str, Any] | None = None,
+    flag_values: Mapping[str, Any] | None = None,
     host: Host | None = None,
     accept_changes: Annotated[
         bool,
         typer.Option(
             "--accept-changes",
-            help="Use your files as they are now; start a new optimizer from the record if it would suggest something else.",
+            help="Use your files as they are now. If the optimizer would suggest other values, start a new one from the record.",
             rich_help_panel=SCRIPT,
         ),
     ] = False,
@@ -109,7 +109,7 @@ def resume(
     verbose: options.Verbose = False,
     help_cloud: options.HelpCloud = False,
 ) -> int:
-    """Continue PROJECT where it stopped: same seed, same suggestions, nothing done twice. Also ends a pause."""
+    """Continue PROJECT where it stopped: same seed, same suggestions, no experiment twice. This also ends a pause."""
     project = names.project_of(project)
     from studio.cli.result import run_and_report
     from studio.project.project import Project
@@ -117,17 +117,18 @@ def resume(
     from studio.search import send_requests
     from studio.search.display import make_observer
 
-    found, given, host = Project(project), given or {}, host or create_host()
-    if found.state == "paused":
-        if any(name in given for name in ("max_experiments", "max_time", "num_workers")):
+    record, search_options, host = Project(project), search_options or {}, host or create_host()
+    if record.state == "paused":
+        if any(name in search_options for name in ("max_experiments", "max_time", "num_workers")):
             raise BadInput(
-                f"project {project!r} is paused; continue it with studio resume {project}, and add to its budget with studio add"
+                f"project {project!r} is paused, and options of a paused search cannot be changed; "
+                f"type studio resume {project}, or studio add {project} --experiments 50 for a larger budget"
             )
         say(send_requests.resume_or_unpause(project).words)
         return 0
 
-    backend = given.get("backend") or found.settings.get("backend")
-    given = {**given, "backend_options": options.backend_options(host, backend, placed or {})}
+    backend = search_options.get("backend") or record.settings.get("backend")
+    search_options = {**search_options, "backend_options": options.backend_options(host, backend, flag_values or {})}
     return run_and_report(
         lambda: resuming.resume(
             project,
@@ -136,7 +137,7 @@ def resume(
             yes=consent(yes),
             host=host,
             observer=make_observer(quiet=quiet or json, verbose=verbose),
-            **given,
+            **search_options,
         ),
         as_json=json,
         quiet=quiet,

@@ -1,4 +1,4 @@
-"""`studio retry PROJECT [EXPERIMENT…]`."""
+"""The command `studio retry PROJECT [EXPERIMENT…]`: run failed experiments again."""
 
 from typing import Annotated
 
@@ -23,15 +23,15 @@ def retry(
     json: Annotated[bool, typer.Option("--json", help="Print the experiments as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
-    """Run the experiments of PROJECT that failed, or those given, once more under their numbers: by the driver that is at
-    work, else by a new one, here."""
+    """Run the failed experiments of PROJECT, or the given experiments, again under the same numbers. If the search is running,
+    it runs them; else the search continues here."""
     from studio.cli.resume import resume
     from studio.search import send_requests
 
     name, numbers = names.project_and_experiments([project, *(experiments or [])])
-    asked = send_requests.retry(name, numbers)
-    if asked.resume is None:
-        say(asked.words)
+    request = send_requests.retry(name, numbers)
+    if request.resume is None:
+        say(request.words)
         return 0
-    with send_requests.withdrawn_on_error(asked):
+    with send_requests.withdrawn_on_error(request):
         return resume(name, accept_changes=accept_changes, keep_source=keep_source, json=json, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`studio rm PROJECT…`."""
+"""The command `studio rm PROJECT…`: delete projects."""
 
 import contextlib
 import sys
@@ -22,40 +22,42 @@ def rm(
     projects: Annotated[list[str], typer.Argument(metavar="PROJECT…", autocompletion=names.complete_project)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
-    """Delete each PROJECT: its record, its workspaces, its artifacts."""
-    found = [Project(name) for name in dict.fromkeys(projects)]  # check that all exist, before one is deleted
-    for project in found:
-        _remove(project, yes)
+    """Delete each PROJECT with its record, workspaces and artifacts."""
+    records = [
+        Project(name) for name in dict.fromkeys(projects)
+    ]  # an error for each that does not exist, before one is deleted
+    for record in records:
+        _remove(record, yes)
     return 0
 
 
-def _remove(found: Project, yes: bool) -> None:
+def _remove(project: Project, yes: bool) -> None:
     from studio.search.run import remove
 
-    project = found.name
+    name = project.name
     try:
-        what = f"{project} with {counted(len(found.experiments), 'experiment')}"
-    except StoreError:  # its record is damaged, which may be why it is deleted
+        description = f"{name} with {counted(len(project.experiments), 'experiment')}"
+    except StoreError:  # the record is damaged, which may be the reason for deleting the project
         if not yes:
             raise
-        what = project
+        description = name
     if not yes and not sys.stdin.isatty():
-        raise BadInput(f"not a terminal: confirm with studio rm {project} --yes")
-    if not yes and not typer.confirm(f"Delete {what} in {found.folder}?"):
-        raise BadInput(f"project {project} was not deleted")
+        raise BadInput(f"not a terminal, so nobody can be asked; to delete the project, type studio rm {name} --yes")
+    if not yes and not typer.confirm(f"Delete {description} in {project.folder}?"):
+        raise BadInput(f"project {name} was not deleted")
     host = create_host()
-    _check_machines(found, host)
+    _check_machines(project, host)
     with contextlib.suppress(StoreError):
-        _forget(found, host)
-    remove(project)
-    print(f"studio: deleted {what}", file=sys.stderr)
+        _forget(project, host)
+    remove(name)
+    print(f"studio: deleted {description}", file=sys.stderr)
 
 
 def _check_machines(project: Project, host: Host) -> None:
-    """Raise an error if machines of the project may still cost money: their record would be deleted."""
-    for piece in host.items("backend"):
+    """Raise an error if machines of the project may still cost money, because the only list of them would be deleted."""
+    for item in host.items("backend"):
         try:
-            alive = piece.cls.leftovers(project.folder)
+            alive = item.cls.leftovers(project.folder)
         except StudioError as error:
             raise StudioError(
                 f"project {project.name} was not deleted: its machines may still run ({error}); "
@@ -63,13 +65,13 @@ def _check_machines(project: Project, host: Host) -> None:
             ) from error
         if alive:
             raise BadInput(
-                f"project {project.name} was not deleted: its machines still cost ({', '.join(alive)}); "
-                f"end them with studio cloud gc {project.name}, then delete it"
+                f"project {project.name} was not deleted: its machines are still running and cost money ({', '.join(alive)}); "
+                f"end them with studio cloud gc {project.name}, then delete the project"
             )
 
 
 def _forget(project: Project, host: Host) -> None:
-    """Delete what the search left in buckets and on engines, if they respond."""
+    """Delete the data of the search in buckets and on engines, if they respond."""
     settings = Settings.from_dict(project.settings)
     if not settings.script:
         return
@@ -77,4 +79,4 @@ def _forget(project: Project, host: Host) -> None:
         backend = host.make_backend(settings, slots=1, source=project.folder, notify=say)
         backend.forget(project.folder)
     except StudioError as error:
-        say(f"could not delete what {project.name} left at {settings.backend}: {error}")
+        say(f"the data of {project.name} on backend {settings.backend} could not be deleted: {error}")

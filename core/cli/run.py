@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.cli import CLOSE, options
+from studio.cli import MIN_SIMILARITY, options
 from studio.cli.config import FILE, config_text, merged, read_config
 from studio.cli.usage import COMMAND, PlainUsage, consent, new_app
 from studio.errors import BadInput
@@ -18,9 +18,10 @@ from studio.host import Host, create_host
 from studio.settings import OPTIONS, OUTPUT, make_settings
 from studio.text import parse_literal
 
-SLOW_IMPORT = 1.0  # seconds of import from which --verbose names a plugin
-# Behind the script they are refused, unless the script knows them. Scripts often have options such as --seed of their own.
-OURS = (
+SLOW_IMPORT_SECONDS = 1.0  # --verbose names a plugin whose import takes longer
+# These options are refused after the script, unless the script's text contains them. Options such as --seed are not among
+# them, because many scripts have their own.
+REFUSED_AFTER_SCRIPT = (
     "--hyperparam",
     "--hp",
     "-hp",
@@ -33,7 +34,7 @@ OURS = (
     "--dry-run",
 )
 
-ELSEWHERE = {  # as options are called in other tools
+OTHER_TOOLS_OPTIONS = {  # name of an option in other tools, without dashes -> ours
     **dict.fromkeys(("n-trials", "num-trials", "max-trials", "trials", "max-evals"), "--max-experiments"),
     **dict.fromkeys(("n-jobs", "jobs"), "--num-workers"),
     "study-name": "--project",
@@ -41,7 +42,7 @@ ELSEWHERE = {  # as options are called in other tools
 
 EXAMPLES = """\b
 Examples:
-  studio run --hp=lr=0.01:0.01:0.1 train.py 30                     a grid of ten; 30 goes to the script
+  studio run --hp=lr=0.01:0.01:0.1 train.py 30                     a grid of ten; 30 is an argument of the script
   studio run --hp=lr=1e-5:l5:0.1 --hp=units=32,64 train.py         5 x 2 experiments
   studio run --opt=cma --hp=lr=1e-5:0.1:l --num-workers=4 train.py CMA-ES on a log scale, four at a time
   studio run --metric=val_loss:min --hp=lr=1e-4:l4:0.1 train.py    the smallest val_loss in its TensorBoard logs
@@ -54,39 +55,40 @@ Ranges for other optimizers: min:max[:length][:flags], flags l (log) i (integers
 
 
 class RunUsage(PlainUsage):
-    """Usage that answers an option of the script's before it with where it goes, and how its values are searched."""
+    """Usage errors of `studio run`. An option of the script that stands before the script is answered with its right place."""
 
-    def about_unknown(self, name: str, args: Sequence[str]) -> str:
+    def explain_unknown(self, name: str, args: Sequence[str]) -> str:
         ours = [spelling for param in self.params for spelling in param.opts]
-        misspelt = difflib.get_close_matches(name, ours, cutoff=CLOSE)
-        if meant := ELSEWHERE.get(name.lstrip("-").replace("_", "-")):
-            return f"{name} is not an option of studio run; did you mean {meant}?"
-        return "" if misspelt or not name.startswith("--") else _of_the_script(name, args)
+        similar = difflib.get_close_matches(name, ours, cutoff=MIN_SIMILARITY)
+        if our_name := OTHER_TOOLS_OPTIONS.get(name.lstrip("-").replace("_", "-")):
+            return f"{name} is not an option of studio run; did you mean {our_name}?"
+        return "" if similar or not name.startswith("--") else _explain_script_option(name, args)
 
 
-def _of_the_script(name: str, args: Sequence[str]) -> str:
+def _explain_script_option(name: str, args: Sequence[str]) -> str:
+    """Return the message for the script's own option `name`, which was typed before the script."""
     from studio.script.proposal import range_of
 
-    at = next(number for number, word in enumerate(args) if word.partition("=")[0] == name)
+    at = next(number for number, argument in enumerate(args) if argument.partition("=")[0] == name)
     _, equals, value = args[at].partition("=")
-    more = args[at + 1 : at + 2]
-    separate = not equals and bool(more) and not more[0].startswith("-") and len(args) > at + 2
-    given = f"{name} {more[0]}" if separate else args[at]
-    value = more[0] if separate else value
+    following = args[at + 1 : at + 2]
+    has_separate_value = not equals and bool(following) and not following[0].startswith("-") and len(args) > at + 2
+    typed = f"{name} {following[0]}" if has_separate_value else args[at]
+    value = following[0] if has_separate_value else value
     low_high = range_of(name.lstrip("-").replace("-", "_"), parse_literal(value)) or "RANGE"
     return (
-        f"{name} is not an option of studio run. As an argument of the script, put it after it: SCRIPT {given}; to search its"
-        f" values: --hp={name.lstrip('-')}={low_high}"
+        f"{name} is not an option of studio run. If it is an option of the script, write it after the script: SCRIPT {typed};"
+        f" to search its values, write --hp={name.lstrip('-')}={low_high}"
     )
 
 
 def app() -> typer.Typer:
     """Return the command, with the options of the schema and of the installed backends."""
-    made = new_app()
+    app = new_app()
     context = {"allow_interspersed_args": False, "max_content_width": 110}
     callback = options.with_options(run, OPTIONS, create_host())
-    made.command(cls=RunUsage, context_settings=context, epilog=EXAMPLES)(callback)
-    return made
+    app.command(cls=RunUsage, context_settings=context, epilog=EXAMPLES)(callback)
+    return app
 
 
 def run(
@@ -102,8 +104,8 @@ def run(
         typer.Argument(metavar="[ARGS]...", help="Arguments of the script; {lr} becomes the value of lr."),
     ] = None,
     *,
-    given: Mapping[str, Any],
-    placed: Mapping[str, Any],
+    search_options: Mapping[str, Any],
+    flag_values: Mapping[str, Any],
     host: Host,
     project: options.Project = None,
     dry_run: options.DryRun = False,
@@ -116,25 +118,26 @@ def run(
     ] = False,
     help_cloud: options.HelpCloud = False,
 ) -> int:
-    """Search hyperparameters of SCRIPT: copy the working directory per experiment, write values, run it, read its metric."""
+    """Search hyperparameters of SCRIPT. Each experiment copies the working directory, writes values into the script, runs
+    it and reads its metric."""
     from studio.search.plan.early_check import read_given
 
-    # `studio run [OPTIONS] -- COMMAND…`: all of COMMAND is the script and its arguments
+    # In `studio run [OPTIONS] -- COMMAND…` everything after `--` is the script and its arguments.
     is_command = bool(ctx.meta.get(COMMAND))
-    words = arguments or []
+    script_arguments = arguments or []
     if not is_command:
-        _refuse_misplaced(script, words)
+        _refuse_misplaced(script, script_arguments)
     if script is None:
-        script, words, stored, kept = read_config(Path(FILE), host.backend_flags())
-        if options.backend_name({**stored, **given}) == options.backend_name(stored):
-            placed = {**kept, **placed}
-        given = merged(stored, given)
-    backend_options = options.backend_options(host, given.get("backend"), placed)
+        script, script_arguments, stored, stored_flags = read_config(Path(FILE), host.backend_flags())
+        if options.backend_name({**stored, **search_options}) == options.backend_name(stored):
+            flag_values = {**stored_flags, **flag_values}
+        search_options = merged(stored, search_options)
+    backend_options = options.backend_options(host, search_options.get("backend"), flag_values)
     if show_config:
-        print(config_text(script, words, given, placed), end="")
+        print(config_text(script, script_arguments, search_options, flag_values), end="")
         return 0
-    settings = make_settings(script, words, **given, backend_options=backend_options)
-    with contextlib.suppress(FileNotFoundError):  # a working directory that is gone, which the plan says
+    settings = make_settings(script, script_arguments, **search_options, backend_options=backend_options)
+    with contextlib.suppress(FileNotFoundError):  # the working directory is gone; the plan reports it
         read_given(settings, host, Path.cwd())
     if dry_run:
         from studio.cli.dry_run import show
@@ -146,7 +149,7 @@ def run(
 
     observer = make_observer(quiet=quiet or json, verbose=verbose)
     for name, seconds in host.import_seconds.items():
-        if verbose and seconds > SLOW_IMPORT:
+        if verbose and seconds > SLOW_IMPORT_SECONDS:
             observer.notice(f"importing the plugin {name} took {seconds:.1f} s")
     return run_and_report(
         lambda: launch.start(settings, project, yes=consent(yes), host=host, observer=observer),
@@ -156,17 +159,17 @@ def run(
 
 
 def _refuse_misplaced(script: str | None, arguments: Sequence[str]) -> None:
-    """BadInput for options of ours behind the script: what they ask for would not be done."""
-    found = [argument for argument in arguments if argument.split("=")[0] in OURS]
-    found = [argument for argument in found if not _knows(script or "", argument.split("=")[0])]
-    if found:
+    """Raise BadInput for options of Studio after the script. They would be passed to the script and have no effect."""
+    misplaced = [argument for argument in arguments if argument.split("=")[0] in REFUSED_AFTER_SCRIPT]
+    misplaced = [argument for argument in misplaced if not _contains_option(script or "", argument.split("=")[0])]
+    if misplaced:
         raise BadInput(
-            f"{shlex.join(found)} comes after the script and is passed to it. Put it before {script} if it is"
-            f" meant for Studio; if it is the script's: studio run … -- {shlex.join([script or 'SCRIPT', *arguments])}"
+            f"{shlex.join(misplaced)} comes after the script and is passed to it. If it is an option of Studio, put it before"
+            f" {script}; if it is the script's, write studio run … -- {shlex.join([script or 'SCRIPT', *arguments])}"
         )
 
 
-def _knows(script: str, option: str) -> bool:
+def _contains_option(script: str, option: str) -> bool:
     """Return whether the text of the script contains the option."""
     try:
         text = Path(script).read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""The commands `studio runs list|show|logs`: show records. No plugin is loaded."""
+"""The commands `studio runs list|show|logs`: show projects, experiments and their output. No plugin is loaded."""
 
 import codecs
 import os
@@ -24,13 +24,16 @@ from studio.text import clean, did_you_mean
 
 app = new_app(no_args_is_help=True)
 
-CHUNK = 1 << 20  # bytes read at once
-NAME = 32  # characters of the longest name that determines the alignment
+CHUNK_BYTES = 1 << 20  # bytes of a log that are read at once
+MAX_ALIGNED_NAME = 32  # characters; the values of `runs show` are not aligned to longer names
+
+FOLLOW_SECONDS = 0.3  # between two looks at a log with --follow
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _parse_last(text: str) -> int:
+    """Return the value of --last. BadParameter if it is not 1 or more."""
     number = parse_count(text)
     if number < 1:
         raise typer.BadParameter(f"{text!r} is not 1 or more")
@@ -53,14 +56,16 @@ def list_(
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option("--status", help="Only those with this status, such as failed; for projects, the state."),
+        typer.Option(
+            "--status", help="Only experiments with this status, such as failed, or projects with this state."
+        ),
     ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
             "--sort",
             metavar="COLUMN",
-            help="number, fitness, the metric, time or a hyperparameter; for projects started or name.",
+            help="For experiments number, fitness, the metric, time or a hyperparameter; for projects started or name.",
         ),
     ] = None,
     json: Json = False,
@@ -69,43 +74,43 @@ def list_(
     if project is None:
         return _list_projects(json, last, status, sort or "started")
     _check_status(status, STATUSES)
-    found = Project(names.project_of(project))
-    experiments = [one for one in found.experiments if status in (None, one.status)]
-    experiments = _sorted(experiments, sort or "number", found.metric.name)[-(last or 0) :]
+    record = Project(names.project_of(project))
+    experiments = [experiment for experiment in record.experiments if status in (None, experiment.status)]
+    experiments = _sorted(experiments, sort or "number", record.metric.name)[-(last or 0) :]
     if json:
         print_json(experiment.as_dict() for experiment in experiments)
     else:
-        print_experiments(experiments, found.metric.name)
-        if found.state == "interrupted":
-            say(f"{found.name} was interrupted; continue with: studio resume {found.name}")
+        print_experiments(experiments, record.metric.name)
+        if record.state == "interrupted":
+            say(f"{record.name} was interrupted; continue with: studio resume {record.name}")
     return 0
 
 
 @app.command()
 def show(experiment: names.NamedExperiment = None, json: Json = False) -> int:
     """Show one experiment: values, outcome, files, attempts."""
-    project, found = _find(experiment)
-    attempts = project.attempts(found.number)
-    data = {**found.as_dict(), "attempts": attempts}
+    project, record = _find(experiment)
+    attempts = project.attempts(record.number)
+    data = {**record.as_dict(), "attempts": attempts}
     if json:
         print_json(data)
         return 0
-    metric = found.metric
-    rows = [["experiment", found.key], ["status", found.status]]
-    rows += [[f"  {name}", str(data["values"][name])] for name in found.values]
+    metric = record.metric
+    rows = [["experiment", record.key], ["status", record.status]]
+    rows += [[f"  {name}", str(data["values"][name])] for name in record.values]
     rows += (
-        [[f"{metric['name']} ({metric['mode']})", repr(metric["value"]) + before_end(found.status)]] if metric else []
+        [[f"{metric['name']} ({metric['mode']})", repr(metric["value"]) + before_end(record.status)]] if metric else []
     )
     rows += [
         [key, str(data[key])]
         for key in ("fitness", "started", "finished", "exit_code", "reason", "failure", "attempt", "folder")
         if data[key] not in (None, "")
     ]
-    rows += [["time", duration(found.duration)]] if found.duration is not None else []
-    rows += [["output", f"studio runs logs {found.key}"]] if found.status == "failed" and found.folder else []
-    rows += [["cost", money(found.cost)]] if found.cost is not None else []
+    rows += [["time", duration(record.duration)]] if record.duration is not None else []
+    rows += [["output", f"studio runs logs {record.key}"]] if record.status == "failed" and record.folder else []
+    rows += [["cost", money(record.cost)]] if record.cost is not None else []
     titles = [clean(name) for name, _ in rows]
-    width = max(len(title) for title in titles if len(title) <= NAME)
+    width = max(len(title) for title in titles if len(title) <= MAX_ALIGNED_NAME)
     for title, (_, value) in zip(titles, rows, strict=True):
         print(f"{title:<{width}}  {clean(value)}")
     if len(attempts) > 1:
@@ -122,13 +127,13 @@ def logs(
     json: Json = False,
 ) -> int:
     """Print the output of an experiment."""
-    project, found = _find(experiment)
-    printed: list[str] = []
+    project, record = _find(experiment)
+    texts: list[str] = []
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def write(data: bytes, final: bool = False) -> None:
         if json:
-            printed.append(decoder.decode(data, final))
+            texts.append(decoder.decode(data, final))
         elif sys.stdout.isatty():
             sys.stdout.write(harmless(decoder.decode(data, final)))
         else:
@@ -136,50 +141,51 @@ def logs(
 
     log = _Log()
     while True:
-        current = project.experiment(found.number) or found
-        new = False
+        current = project.experiment(record.number) or record
+        has_new_output = False
         for data in log.read(current.folder):
-            new = True
+            has_new_output = True
             write(data)
         sys.stdout.flush()
-        if not follow or (current.status not in UNFINISHED and not new):
+        if not follow or (current.status not in UNFINISHED and not has_new_output):
             break
-        time.sleep(0.3)
+        time.sleep(FOLLOW_SECONDS)
     log.close()
     write(b"", final=True)
     if json:
-        print_json({"experiment": found.key, "output": "".join(printed)})
+        print_json({"experiment": record.key, "output": "".join(texts)})
     return 0
 
 
-def _check_status(status: str | None, known: Iterable[str]) -> None:
-    if status is not None and status not in known:
-        raise BadInput(f"--status {status!r}{did_you_mean(status, known)}")
+def _check_status(status: str | None, statuses: Iterable[str]) -> None:
+    """Raise BadInput if `status` is neither None nor one of `statuses`."""
+    if status is not None and status not in statuses:
+        raise BadInput(f"--status {status!r} does not exist{did_you_mean(status, statuses)}")
 
 
 def _sorted(experiments: list[Experiment], column: str, metric: str) -> list[Experiment]:
-    """Return the experiments sorted by `column`, those without a value first."""
-    own = {
-        "number": lambda one: one.number,
-        "fitness": lambda one: one.fitness,
-        "time": lambda one: one.duration,
+    """Return the experiments sorted by `column`. Experiments without a value in that column come first."""
+    columns = {
+        "number": lambda experiment: experiment.number,
+        "fitness": lambda experiment: experiment.fitness,
+        "time": lambda experiment: experiment.duration,
     }
-    own.setdefault(metric, lambda one: one.metric and one.metric["value"])
-    varied = {name for experiment in experiments for name in experiment.values}
-    if column not in own and column not in varied and experiments:
-        raise BadInput(f"--sort {column!r}: sort by {', '.join([*own, *sorted(varied)])}")
+    columns.setdefault(metric, lambda experiment: experiment.metric and experiment.metric["value"])
+    hyperparameters = {name for experiment in experiments for name in experiment.values}
+    if column not in columns and column not in hyperparameters and experiments:
+        raise BadInput(f"--sort {column!r} is not a column; sort by {', '.join([*columns, *sorted(hyperparameters)])}")
 
-    def rank(experiment: Experiment) -> tuple[bool, bool, Any]:
-        value = own[column](experiment) if column in own else experiment.values.get(column)
-        number = is_number(value)
-        return value is not None, not number, value if number else str(value)
+    def key(experiment: Experiment) -> tuple[bool, bool, Any]:
+        value = columns[column](experiment) if column in columns else experiment.values.get(column)
+        is_numeric = is_number(value)
+        return value is not None, not is_numeric, value if is_numeric else str(value)
 
-    return sorted(experiments, key=rank)
+    return sorted(experiments, key=key)
 
 
 def _list_projects(json: bool, last: int | None, status: str | None, sort: str) -> int:
     if sort not in ("started", "name"):
-        raise BadInput(f"--sort {sort!r}: projects are sorted by started or name")
+        raise BadInput(f"--sort {sort!r} is not a column of projects; sort by started or name")
     _check_status(status, STATES)
     summaries = []
     for project in all_projects():
@@ -187,7 +193,7 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
             summaries.append(project.summary())
         except (StudioError, OSError) as error:  # an unreadable project does not hide the others
             print(f"studio: project {project.name}: {error}", file=sys.stderr)
-    none = not summaries
+    has_no_projects = not summaries
     summaries = [summary for summary in summaries if status in (None, summary["state"])]
     if sort == "started":
         summaries.sort(key=lambda summary: summary["started"] or "")
@@ -195,7 +201,7 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
     if json:
         print_json(summaries)
         return 0
-    if none:
+    if has_no_projects:
         print("studio: no projects yet; studio run starts one", file=sys.stderr)
     rows = []
     for summary in summaries:
@@ -203,10 +209,11 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
         metric = f"{brief(best['metric']['name'])} {short(best['metric']['value'])}" if best and best["metric"] else ""
         values = assignments(best["values"]) if best else ""
         started = f"{summary['started'][:16]}Z".replace("T", " ") if summary["started"] else ""
-        word = summary["state_text"].lower() if summary["state"] == "done" else summary["state"]  # `all failed`
-        state = [summary["project"], word, counts(summary["counts"])]
-        place = [summary["script"] or "", _from_home(summary["folder"] or "")]
-        rows.append([*state, metric, values, started, *place, money(summary["cost"])])
+        # The text of a project that is done may say more, for example `all failed`.
+        state = summary["state_text"].lower() if summary["state"] == "done" else summary["state"]
+        source = [summary["script"] or "", _with_tilde(summary["folder"] or "")]
+        name, count = summary["project"], counts(summary["counts"])
+        rows.append([name, state, count, metric, values, started, *source, money(summary["cost"])])
     columns = ["project", "state", "experiments", "best", "values", "started", "script", "folder", "cost"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
@@ -214,7 +221,8 @@ def _list_projects(json: bool, last: int | None, status: str | None, sort: str) 
     return 0
 
 
-def _from_home(folder: str) -> str:
+def _with_tilde(folder: str) -> str:
+    """Return the path of a folder with `~` for the user's home folder."""
     home = os.path.expanduser("~")
     return "~" + folder[len(home) :] if f"{folder}/".startswith(f"{home}/") and home != "/" else folder
 
@@ -226,9 +234,10 @@ def _find(text: str | None) -> tuple[Project, Experiment]:
 
 
 class _Log:
-    """The growing output of an experiment, each byte once, without the hole that the cap of a running log leaves.
+    """The growing output of an experiment, each byte once.
 
-    The file stays open: when the experiment ends, a shorter file takes its name, and the new bytes are in the open one.
+    While an experiment runs, the limit of its log's size (`log_cap`) cuts a hole into the file; the hole is skipped. The file
+    stays open because at the end of the experiment a shorter file replaces it, and only the open file has the last bytes.
     """
 
     def __init__(self) -> None:
@@ -238,14 +247,14 @@ class _Log:
 
     def read(self, folder: str | None) -> Iterator[bytes]:
         """Yield the new output of the attempt in `folder`."""
-        if folder != self._folder:  # the first attempt, or a retry
+        if folder != self._folder:  # the experiment has started, or was retried
             self.close()
             self._folder = folder
         if self._descriptor is None and not self._open():
             return
         assert self._descriptor is not None
         end = os.fstat(self._descriptor).st_size
-        if end < self._position:  # the script emptied it
+        if end < self._position:  # the script truncated its log
             self._position = 0
         while chunk := self._chunk(self._descriptor, end):
             yield chunk
@@ -260,21 +269,19 @@ class _Log:
             return False
         try:
             self._descriptor = open_regular(Path(self._folder) / "output.log", os.O_RDONLY)
-        except OSError:  # it comes later, or the script removed it
+        except OSError:  # the file does not exist yet, or the script removed it
             return False
         self._position = 0
         return True
 
     def _chunk(self, descriptor: int, end: int) -> bytes:
-        """Return the next bytes outside of holes, and move `_position` past them."""
+        """Return the next bytes outside of holes, and set `_position` behind them."""
         while self._position < end:
             begin, until = next_data(descriptor, self._position, end)
-            data = os.pread(descriptor, min(until - begin, CHUNK), begin)
+            data = os.pread(descriptor, min(until - begin, CHUNK_BYTES), begin)
             self._position = begin
-            if next_data(descriptor, begin, end) >= (
-                begin,
-                begin + len(data),
-            ):  # else the cap has punched a hole meanwhile
+            # If a hole was cut while these bytes were read, they may be zeros: then read them again.
+            if next_data(descriptor, begin, end) >= (begin, begin + len(data)):
                 self._position += len(data)
                 return data
         return b""

@@ -1,4 +1,4 @@
-"""`studio stop PROJECT [EXPERIMENT…]`."""
+"""The command `studio stop PROJECT [EXPERIMENT…]`: end a search, or some of its experiments."""
 
 from studio.cli import names
 from studio.cli.usage import PlainUsage, new_app, say
@@ -11,10 +11,10 @@ def stop(
     project: names.Named = None,
     experiments: names.Experiments = None,
 ) -> int:
-    """End the search of PROJECT, or of the one that runs, or only those experiments: what runs is ended and marked stopped;
-    `studio resume` runs it again."""
+    """End the search of PROJECT, by default the search that runs, or only the given experiments. Their scripts are ended, and
+    the experiments are marked stopped. `studio resume` runs them again."""
     from studio.search import send_requests
 
-    name, numbers = names.project_and_experiments([project, *(experiments or [])], at_work=True)
+    name, numbers = names.project_and_experiments([project, *(experiments or [])], prefer_running=True)
     say(send_requests.stop(name, numbers).words)
     return 0

@@ -1,4 +1,4 @@
-"""The values of a metric during a run, read from the run's own files by the driver's plugins."""
+"""The values of a metric during a run. The plugins that read metrics read them from the files of the run."""
 
 import math
 from pathlib import Path
@@ -11,13 +11,14 @@ from studio.project.paths import FIRST_SNAPSHOT, attempt_folder
 
 
 def reports_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> list[Report]:
-    """Return all reports, in order; empty if the files are gone or the plugin fails."""
+    """Return all values of a metric that an experiment reported, in order. The list is empty if the files are gone or the
+    plugin fails."""
     if experiment.folder is None or not Path(experiment.folder).is_dir():
         return []
     reader = open_reader(project, experiment.number, experiment.attempt, metric, host, experiment.snapshot)
     try:
         return reader.close() if reader else []
-    except Exception:  # of a plugin: only the curve is missing
+    except Exception:  # a plugin failed; then only the curve is missing
         return []
 
 
@@ -38,22 +39,23 @@ def open_reader(
 
 
 def value_of(experiment: Experiment, project: Path, metric: Metric, host: Host) -> float | None:
-    """Return the final value of `metric`; None if the run never logged it, or no finite value."""
+    """Return the final value of `metric` in an experiment; None if the experiment logged no finite value of it."""
     summary = MetricValue(metric)
     for report in reports_of(experiment, project, metric, host):
         summary.add(report.value, report.source)
     return summary.value if summary.finite else None
 
 
-def curve_of(experiment: Experiment, project: Path, metric: Metric, host: Host, most: int) -> dict[int, float]:
-    """Return step -> value, the last value of each step, at most `most` steps with the last one always.
+def curve_of(experiment: Experiment, project: Path, metric: Metric, host: Host, max_steps: int) -> dict[int, float]:
+    """Return the values of `metric` in an experiment as step -> last value of the step.
 
-    Steps count from 1 if the script gave none; values that are not finite are left out.
+    At most `max_steps` evenly spaced steps are returned, the last step always. If the script logs no steps, its values are
+    numbered from 1. Values that are not finite are left out.
     """
     curve: dict[int, float] = {}
     for at, report in enumerate(reports_of(experiment, project, metric, host), 1):
         if math.isfinite(report.value):
             curve[at if report.step is None else report.step] = report.value
     steps = sorted(curve)
-    chosen = steps[:: -(-len(steps) // most)] if len(steps) > most else steps
-    return {step: curve[step] for step in [*chosen[: most - 1], *steps[-1:]]}
+    selection = steps[:: -(-len(steps) // max_steps)] if len(steps) > max_steps else steps
+    return {step: curve[step] for step in [*selection[: max_steps - 1], *steps[-1:]]}

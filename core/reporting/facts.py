@@ -1,4 +1,4 @@
-"""Data of a report, independent of its format."""
+"""The data of a report, independent of its format."""
 
 import re
 import shlex
@@ -15,13 +15,13 @@ from studio.reporting.axes import Axis
 from studio.reporting.scales import Point, points_of
 from studio.settings import Settings, command_line
 
-GROUPS = 20  # causes of failure in a report
-_PARTICULAR = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # varying parts of a message, ignored in comparisons
+MAX_GROUPS = 20  # causes of failure in a report
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")  # parts of a reason that are ignored when reasons are compared
 
 
 @dataclass(frozen=True)
 class Group:
-    """Failed experiments with one cause; `reason` is that of the first."""
+    """Failed experiments with one cause. `reason` is the reason of the first experiment."""
 
     reason: str
     numbers: list[int]
@@ -29,7 +29,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of a project for reports: `metric` as the user wrote it, `seconds` of all experiments together."""
+    """The data of a report about a project. `metric` is as the user wrote it; `seconds` is the total time of all experiments."""
 
     name: str
     state: str
@@ -47,12 +47,9 @@ class Facts:
     points: list[Point]
     axes: list[Axis]
 
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
 
-
-def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axis], top: int, host: Host) -> Facts:
+def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axis], max_best: int, host: Host) -> Facts:
+    """Return the data of a report, with at most `max_best` best experiments."""
     settings, metric, sign = project.settings, project.metric, project.sign
     return Facts(
         name=project.name,
@@ -66,7 +63,7 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
         begun=min((e.started for e in experiments if e.started), default=""),
         ended=max((e.finished for e in experiments if e.finished), default=""),
         seconds=sum(experiment.duration or 0.0 for experiment in experiments),
-        best=ranked(experiments)[:top],
+        best=ranked(experiments)[:max_best],
         failures=failures_of(experiments),
         points=points_of(experiments, sign),
         axes=axes,
@@ -74,27 +71,30 @@ def facts_of(project: Project, experiments: Sequence[Experiment], axes: list[Axi
 
 
 def failures_of(experiments: Sequence[Experiment]) -> list[Group]:
-    """Return failures by cause, the most frequent first; reasons that differ only in numbers are one cause."""
-    return by_cause((e.number, e.reason) for e in experiments if e.status == "failed")[:GROUPS]
+    """Return the failed experiments in groups by cause, at most `MAX_GROUPS`, the largest group first."""
+    return by_cause((e.number, e.reason) for e in experiments if e.status == "failed")[:MAX_GROUPS]
 
 
-def by_cause(failed: Iterable[tuple[int, str]]) -> list[Group]:
-    """Return (number, reason) of failed experiments as groups, the most frequent first, ties by the earliest."""
+def by_cause(failures: Iterable[tuple[int, str]]) -> list[Group]:
+    """Group failures, given as (number, reason), by cause. Reasons that differ only in numbers are one cause.
+
+    The largest group comes first; of groups of equal size, the group whose first experiment failed earlier.
+    """
     groups: dict[str, Group] = {}
-    for number, reason in failed:
-        groups.setdefault(_PARTICULAR.sub("#", reason), Group(reason, [])).numbers.append(number)
+    for number, reason in failures:
+        groups.setdefault(_VARYING.sub("#", reason), Group(reason, [])).numbers.append(number)
     return sorted(groups.values(), key=lambda group: -len(group.numbers))
 
 
 def repeating_command(settings: Settings, host: Host) -> str:
-    """Return the command that repeats the complete search; empty for a program's own loop.
+    """Return the command that repeats the complete search; "" if the search was a loop in a program.
 
-    Values of environment variables may be secrets and are left out.
+    Values of environment variables are left out, because they may be secrets.
     """
     if not settings.script:
         return ""
     try:
         backend = backend_fields(host.backend(settings.backend))
-    except StudioError:  # not installed here: its options are left out
+    except StudioError:  # the backend is not installed here, so its options are unknown and left out
         backend = {}
     return shlex.join(command_line(settings, backend))

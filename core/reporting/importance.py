@@ -1,11 +1,12 @@
-"""Share of the variation in results that each hyperparameter alone explains.
+"""The share of the variation in results that each hyperparameter explains without the others.
 
-Fitness is replaced by its rank, so that an outlier counts as one result. Experiments are grouped by the value of a
-hyperparameter (numbers in groups of equal size), and Hays' omega squared is the share of the variation between the
-groups; it is unbiased, so noise is as often below 0 as above. The interval comes from a jackknife over `FOLDS` parts.
-Source: Hays (1963), Statistics for Psychologists; Efron and Stein (1981), The Jackknife Estimate of Variance.
+Fitness is replaced by its rank, so that an outlier counts no more than another result. Experiments are grouped by the value
+of a hyperparameter; numbers are put into groups of equal size. Hays' omega squared is the share of the variation that lies
+between the groups. It is unbiased: for a hyperparameter without effect it is as often below 0 as above. The interval comes
+from a jackknife over `FOLDS` parts. Sources: Hays (1963), Statistics for Psychologists; Efron and Stein (1981), The Jackknife
+Estimate of Variance.
 
-There is no test of significance: on a page that is viewed again and again one would sooner or later pass it by chance.
+There is no test of significance, because a test that is repeated while the search runs is passed by chance sooner or later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,56 +17,59 @@ from numpy.typing import NDArray
 
 from studio.experiment import is_number
 
-FEWEST = 10  # finished experiments
-FOLDS = 20
-REACH = 1.645  # standard errors: 90 %
-GROUPS = (2, 8)  # of a numeric hyperparameter, at least and at most
+MIN_EXPERIMENTS = 10  # finished experiments
+FOLDS = 20  # parts of the jackknife
+STANDARD_ERRORS = 1.645  # half the width of the interval, which has a coverage of 90 %
+GROUPS = (2, 8)  # minimum and maximum number of groups of a numeric hyperparameter
 
 
 def importance(values: Mapping[str, Sequence[Any]], fitness: Sequence[float]) -> dict[str, Any]:
-    """Return {method, count, parameters: [{name, importance, low, high}]}, the most important first.
+    """Return {method, count, parameters: [{name, importance, low, high}]}, the most important hyperparameter first.
 
-    `values` maps each hyperparameter to its value in each experiment. Hyperparameters that never vary are left out; all are
-    with fewer than `FEWEST` experiments.
+    `values` maps each hyperparameter to its value in each experiment. A hyperparameter that never varies is left out. With
+    fewer than `MIN_EXPERIMENTS` experiments the list is empty.
     """
     count = len(fitness)
-    found: list[dict[str, Any]] = []
-    if count >= FEWEST:
+    parameters: list[dict[str, Any]] = []
+    if count >= MIN_EXPERIMENTS:
         ranks = _ranks(np.array(fitness, dtype=float))
         folds = np.arange(count) % FOLDS
         np.random.default_rng(0).shuffle(folds)
-        for name, given in values.items():
-            groups = _groups(given, count)
+        for name, column in values.items():
+            groups = _groups(column, count)
             if groups.max() == 0:
                 continue
             share = _omega_squared(groups, ranks)
             without = np.array([_omega_squared(groups[folds != fold], ranks[folds != fold]) for fold in range(FOLDS)])
-            error = REACH * float(np.sqrt((FOLDS - 1) * without.var()))
-            ends = (max(0.0, share), max(0.0, share - error), min(1.0, max(0.0, share + error)))
-            found.append(
-                {"name": name, **dict(zip(("importance", "low", "high"), (round(e, 4) for e in ends), strict=True))}
-            )
-    found.sort(key=lambda each: -each["importance"])
-    return {"method": "omega_squared", "count": count, "parameters": found}
+            error = STANDARD_ERRORS * float(np.sqrt((FOLDS - 1) * without.var()))
+            numbers = (max(0.0, share), max(0.0, share - error), min(1.0, max(0.0, share + error)))
+            rounded = (round(number, 4) for number in numbers)
+            parameters.append({"name": name, **dict(zip(("importance", "low", "high"), rounded, strict=True))})
+    parameters.sort(key=lambda parameter: -parameter["importance"])
+    return {"method": "omega_squared", "count": count, "parameters": parameters}
 
 
 def _groups(values: Sequence[Any], count: int) -> NDArray[np.intp]:
-    """Return the group of each experiment: categories and few numbers by value, other numbers by order of size."""
+    """Return the number of the group of each experiment.
+
+    Categories and a few distinct numbers are grouped by value; many distinct numbers are sorted and cut into groups.
+    """
     names = {text: at for at, text in enumerate(dict.fromkeys(map(repr, values)))}
-    most = int(np.clip(round(np.sqrt(count) / 2), *GROUPS))
-    if len(names) <= most or not all(is_number(value) for value in values):
+    group_count = int(np.clip(round(np.sqrt(count) / 2), *GROUPS))
+    if len(names) <= group_count or not all(is_number(value) for value in values):
         return np.array([names[repr(value)] for value in values], dtype=np.intp)
     places = np.searchsorted(np.sort(values), np.array(values, dtype=float))
-    return np.unique(places * most // count, return_inverse=True)[1]
+    return np.unique(places * group_count // count, return_inverse=True)[1]
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ranks; equal values have the mean of their ranks."""
+    """Return the rank of each value, from 1. Equal values get the mean of their ranks."""
     _, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(sizes) - (sizes - 1) / 2)[inverse]
 
 
 def _omega_squared(groups: NDArray[np.intp], ranks: NDArray[np.float64]) -> float:
+    """Return Hays' omega squared of the ranks in their groups; 0 if it is undefined."""
     sizes = np.bincount(groups)
     sums = np.bincount(groups, ranks)[sizes > 0]
     sizes = sizes[sizes > 0]

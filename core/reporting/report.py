@@ -1,7 +1,7 @@
 """Report of a search: one page as a self-contained HTML file, or as Markdown for a pull request.
 
-The page has no script and sends no requests: its Content-Security-Policy allows only its own style, by hash. It stays
-smaller than `LARGEST_PAGE` whatever the number of experiments: every part has a maximum size.
+The page has no script and sends no requests: its Content-Security-Policy allows only its own style, by hash. Every part has
+a maximum size, so the page stays smaller than `MAX_PAGE_BYTES` for any number of experiments.
 """
 
 import base64
@@ -16,15 +16,15 @@ from studio.reporting.facts import Facts
 from studio.reporting.scales import scale_of
 from studio.reporting.svg import best_chart, slice_chart
 
-LARGEST_PAGE = 1_000_000  # bytes of a page
-SLICES = 24  # charts
-BEST = 20  # rows of a page
-SHORT_BEST = 10  # rows of Markdown
-COLUMNS = 24  # hyperparameters in a table
-CELL = 40  # characters
-REASON = 300
-COMMAND = 4000
-NUMBERS = 10  # experiments listed for a group of failures
+MAX_PAGE_BYTES = 1_000_000  # of the HTML page; a test checks it
+MAX_CHARTS = 24  # of hyperparameters
+MAX_BEST_ROWS = 20  # best experiments in the HTML page
+MAX_MARKDOWN_ROWS = 10  # best experiments in Markdown
+MAX_COLUMNS = 24  # hyperparameters in a table
+MAX_CELL = 40  # characters of a cell
+MAX_REASON = 300  # characters of a reason, name or title
+MAX_COMMAND = 4000  # characters of a command
+MAX_NUMBERS = 10  # experiments that are listed for a group of failures
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #667; --line: #d8dae0; --page: #fff; --mark: #2563c9; --dot: #7d93b5; }
@@ -49,22 +49,23 @@ pre { padding: 10px 12px; border: 1px solid var(--line); border-radius: 6px; whi
 
 
 def html_report(facts: Facts) -> str:
+    """Return the report as a self-contained HTML page."""
     policy = f"default-src 'none'; style-src 'sha256-{_digest(STYLE)}'; base-uri 'none'; form-action 'none'"
-    title = _text(f"{facts.name} – Studio", REASON)
+    title = _text(f"{facts.name} – Studio", MAX_REASON)
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title>\n<style>{STYLE}</style></head><body>",
-        f"<h1>{_text(facts.name, REASON)}</h1>",
-        *(f'<p class="soft">{_text(line, REASON)}</p>' for line in _heading(facts)),
+        f"<h1>{_text(facts.name, MAX_REASON)}</h1>",
+        *(f'<p class="soft">{_text(line, MAX_REASON)}</p>' for line in _heading(facts)),
         _lead(facts),
         *_charts(facts),
         *_best_table(facts),
         *_failures(facts),
     ]
     if facts.command:
-        parts.append(f"<h2>Run it again</h2>\n<pre>{_text(facts.command, COMMAND)}</pre>")
+        parts.append(f"<h2>Run it again</h2>\n<pre>{_text(facts.command, MAX_COMMAND)}</pre>")
     return "\n".join([*parts, "</body></html>\n"])
 
 
@@ -72,8 +73,8 @@ def _lead(facts: Facts) -> str:
     if not facts.best:
         return '<p class="lead">No experiment has a result yet.</p>'
     best = facts.best[0]
-    values = ", ".join(_assigned(name, value) for name, value in list(best.values.items())[:COLUMNS])
-    return f'<p class="lead">Best: <b>{_text(_result(best), CELL)}</b> with {_text(values, COMMAND)}</p>'
+    values = ", ".join(_assigned(name, value) for name, value in list(best.values.items())[:MAX_COLUMNS])
+    return f'<p class="lead">Best: <b>{_text(_result(best), MAX_CELL)}</b> with {_text(values, MAX_COMMAND)}</p>'
 
 
 def _charts(facts: Facts) -> list[str]:
@@ -83,14 +84,14 @@ def _charts(facts: Facts) -> list[str]:
     parts = [f'<h2>Results</h2>\n<figure class="wide"><figcaption>Best so far</figcaption>{drawn}</figure>']
     scales = [scale for axis in facts.axes if (scale := scale_of(axis, facts.points))]
     charts = [
-        f"<figure><figcaption>{_text(scale.axis.label, CELL)}</figcaption>"
+        f"<figure><figcaption>{_text(scale.axis.label, MAX_CELL)}</figcaption>"
         f"{slice_chart(scale, facts.points, facts.sign, facts.metric)}</figure>"
-        for scale in scales[:SLICES]
+        for scale in scales[:MAX_CHARTS]
     ]
     if charts:
         parts.append(f'<h2>By hyperparameter</h2>\n<div class="charts">{"".join(charts)}</div>')
-    if len(scales) > SLICES:
-        parts.append(f'<p class="soft">{len(scales) - SLICES} more hyperparameters are not drawn.</p>')
+    if len(scales) > MAX_CHARTS:
+        parts.append(f'<p class="soft">{len(scales) - MAX_CHARTS} more hyperparameters are not drawn.</p>')
     return parts
 
 
@@ -99,63 +100,63 @@ def _best_table(facts: Facts) -> list[str]:
         return []
     head, rows = _rows(facts, facts.best)
     numeric = [all(_is_number(row[at]) for row in rows) for at in range(len(head))]
-    lines = [_line("th", head, numeric), *(_line("td", row, numeric) for row in rows)]
+    lines = [_table_row("th", head, numeric), *(_table_row("td", row, numeric) for row in rows)]
     parts = [f'<h2>The best</h2>\n<div class="scroll"><table>{"".join(lines)}</table></div>']
-    left = len(facts.axes) - COLUMNS
-    return [*parts, f'<p class="soft">{left} more hyperparameters are not shown.</p>'] if left > 0 else parts
+    more = len(facts.axes) - MAX_COLUMNS
+    return [*parts, f'<p class="soft">{more} more hyperparameters are not shown.</p>'] if more > 0 else parts
 
 
 def _failures(facts: Facts) -> list[str]:
     if not facts.failures:
         return []
-    lines = [_line("th", ["how many", "reason (of the first)", "experiments"], [True, False, False])]
+    numeric = [True, False, False]
+    lines = [_table_row("th", ["how many", "reason (of the first)", "experiments"], numeric)]
     lines += [
-        _line(
-            "td", [str(len(group.numbers)), clipped(group.reason, REASON), _some(group.numbers)], [True, False, False]
-        )
+        _table_row("td", [str(len(group.numbers)), clipped(group.reason, MAX_REASON), _numbers(group.numbers)], numeric)
         for group in facts.failures
     ]
     return [f'<h2>Failures</h2>\n<div class="scroll"><table>{"".join(lines)}</table></div>']
 
 
-def _line(tag: str, cells: Sequence[str], numeric: Sequence[bool]) -> str:
-    kinds = [' class="number"' if right else "" for right in numeric]
-    made = [f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)]
-    return f"<tr>{''.join(made)}</tr>"
+def _table_row(tag: str, cells: Sequence[str], numeric: Sequence[bool]) -> str:
+    """Return a row of a table with cells of the kind `tag`, which is `th` or `td`. Cells of `numeric` columns are right-aligned."""
+    classes = [' class="number"' if is_numeric else "" for is_numeric in numeric]
+    parts = [f"<{tag}{class_}>{html.escape(cell)}</{tag}>" for cell, class_ in zip(cells, classes, strict=True)]
+    return f"<tr>{''.join(parts)}</tr>"
 
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _text(text: str, most: int) -> str:
-    return html.escape(clipped(text, most))
+def _text(text: str, limit: int) -> str:
+    """Return `text` as HTML, cut to `limit` characters before it is escaped."""
+    return html.escape(clipped(text, limit))
 
 
-# --- both -------------------------------------------------------------------------------------------------------------
+# --- HTML and Markdown ------------------------------------------------------------------------------------------------
 
 
 def _heading(facts: Facts) -> list[str]:
-    of = [f"optimizer {facts.optimizer}"] if facts.optimizer else []
-    of += [f"script {facts.script}"] if facts.script else []
+    """Return three lines: the state with the counts, the times, and the metric with the optimizer and the script."""
+    setup = [f"metric {facts.metric}, {direction(facts.sign)}"]
+    setup += [f"optimizer {facts.optimizer}"] if facts.optimizer else []
+    setup += [f"script {facts.script}"] if facts.script else []
     times = f"{duration(facts.seconds)} of experiments"
     begun, ended = (when[:16].replace("T", " ") for when in (facts.begun, facts.ended))
     times = f"{begun} to {ended} UTC, {times}" if ended else times
-    return [
-        f"{facts.state}: {counts(facts.counts) or 'no experiments yet'}",
-        times,
-        "; ".join([f"metric {facts.metric}, {direction(facts.sign)}", *of]),
-    ]
+    return [f"{facts.state}: {counts(facts.counts) or 'no experiments yet'}", times, "; ".join(setup)]
 
 
 def _rows(facts: Facts, best: Sequence[Experiment]) -> tuple[list[str], list[list[str]]]:
-    names = [axis.name for axis in facts.axes[:COLUMNS]]
-    head = ["#", clipped(facts.metric, CELL), *(clipped(name, CELL) for name in names), "time"]
+    """Return the head and the rows of the table of the best experiments."""
+    names = [axis.name for axis in facts.axes[:MAX_COLUMNS]]
+    head = ["#", clipped(facts.metric, MAX_CELL), *(clipped(name, MAX_CELL) for name in names), "time"]
     return head, [
         [
             str(e.number),
             _result(e),
-            *(clipped(short(e.values.get(name, "")), CELL) for name in names),
+            *(clipped(short(e.values.get(name, "")), MAX_CELL) for name in names),
             duration(e.duration),
         ]
         for e in best
@@ -167,12 +168,13 @@ def _result(experiment: Experiment) -> str:
 
 
 def _assigned(name: str, value: object) -> str:
-    return f"{clipped(name, CELL)} = {clipped(short(value), CELL)}"
+    return f"{clipped(name, MAX_CELL)} = {clipped(short(value), MAX_CELL)}"
 
 
-def _some(numbers: Sequence[int]) -> str:
-    more = f" and {len(numbers) - NUMBERS:,} more" if len(numbers) > NUMBERS else ""
-    return ", ".join(map(str, numbers[:NUMBERS])) + more
+def _numbers(numbers: Sequence[int]) -> str:
+    """Return a list of experiments as text, at most `MAX_NUMBERS` of them."""
+    more = f" and {len(numbers) - MAX_NUMBERS:,} more" if len(numbers) > MAX_NUMBERS else ""
+    return ", ".join(map(str, numbers[:MAX_NUMBERS])) + more
 
 
 def _is_number(text: str) -> bool:
@@ -183,17 +185,17 @@ def _is_number(text: str) -> bool:
 
 
 def markdown_report(facts: Facts) -> str:
-    """Return a short report. Texts from runs are in code spans, so that they contain no links, mentions or HTML."""
-    state, times, about = _heading(facts)
+    """Return a short report as Markdown. Texts from runs are in code spans, so that they cannot be links, mentions or HTML."""
+    state, times, setup = _heading(facts)
     parts = [f"### Search {_code(facts.name)}", f"{state}. {times}."]
-    parts.append(f"Metric {_code(facts.metric)}, {about.partition(', ')[2].partition(';')[0]}.")
+    parts.append(f"Metric {_code(facts.metric)}, {setup.partition(', ')[2].partition(';')[0]}.")
     if facts.best:
         best = facts.best[0]
-        values = ", ".join(_code(_assigned(name, value)) for name, value in list(best.values.items())[:COLUMNS])
+        values = ", ".join(_code(_assigned(name, value)) for name, value in list(best.values.items())[:MAX_COLUMNS])
         parts.append(
             f"**Best: {_code(_result(best))}**{f' with {values}' if values else ''} (experiment {best.number})"
         )
-        head, rows = _rows(facts, facts.best[:SHORT_BEST])
+        head, rows = _rows(facts, facts.best[:MAX_MARKDOWN_ROWS])
         lines = [" | ".join([head[0], *map(_code, head[1:-1]), head[-1]]), " | ".join("---" for _ in head)]
         lines += [" | ".join([row[0], *(_code(cell) if cell else " " for cell in row[1:-1]), row[-1]]) for row in rows]
         parts.append("\n".join(f"| {line} |" for line in lines))
@@ -201,19 +203,20 @@ def markdown_report(facts: Facts) -> str:
         parts.append("No experiment has a result yet.")
     if facts.failures:
         lines = [
-            f"- {len(g.numbers)} × {_code(clipped(g.reason, REASON) or 'no reason given')}" for g in facts.failures[:3]
+            f"- {len(g.numbers)} × {_code(clipped(g.reason, MAX_REASON) or 'no reason given')}"
+            for g in facts.failures[:3]
         ]
         parts.append("\n".join(["Failures:", "", *lines]))
     if facts.command:
-        command = clipped(facts.command, COMMAND)
+        command = clipped(facts.command, MAX_COMMAND)
         fence = "`" * max(3, 1 + _longest_ticks(command))
         parts.append(f"{fence}bash\n{command}\n{fence}")
     return "\n\n".join(parts) + "\n"
 
 
 def _code(text: str) -> str:
-    """Return a code span with longer marks than those in the text; bars are escaped for table cells."""
-    text = clipped(text, REASON).replace("|", "\\|")
+    """Return a code span. Its marks are longer than those in the text, and bars are escaped for table cells."""
+    text = clipped(text, MAX_REASON).replace("|", "\\|")
     ticks = "`" * (1 + _longest_ticks(text))
     pad = " " if text[:1] == "`" or text[-1:] == "`" else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"

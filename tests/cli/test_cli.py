@@ -402,7 +402,8 @@ def test_remove(command, script, home):
     script("train.py", SCORES)
     command("run", "--quiet", "--project=p", "--hp=lr=1", "train.py")
     refused = command("rm", "p")  # no terminal that could be asked
-    assert (refused.code, refused.err) == (2, "studio: not a terminal: confirm with studio rm p --yes\n")
+    message = "studio: not a terminal, so nobody can be asked; to delete the project, type studio rm p --yes\n"
+    assert (refused.code, refused.err) == (2, message)
     result = command("rm", "p", "--yes")
     assert (result.code, result.out, result.err) == (0, "", "studio: deleted p with 1 experiment\n")
     assert list((home / "projects").iterdir()) == []
@@ -531,7 +532,7 @@ def test_several_projects_are_deleted_or_none(command, recorded, home):
 @pytest.mark.parametrize(("name", "meant"), [("ls", "runs list"), ("list", "runs list"), ("show", "runs show")])
 def test_a_name_of_other_tools_is_answered_with_ours(command, name, meant):
     answer = command(name)
-    assert (answer.code, f"it is studio {meant}" in answer.err) == (2, True)
+    assert (answer.code, f"type studio {meant}" in answer.err) == (2, True)
 
 
 def test_hostile_names_of_folders(command, script, tmp_path, monkeypatch):

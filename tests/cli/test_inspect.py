@@ -76,7 +76,7 @@ def test_a_search_that_had_no_metric_names_the_search_that_has(script, command):
     assert f"ended because of failures; search by a metric that it has: {instead}" in command(*asked).err
     refused = command("resume", "p", "--metric=accuracy:max")
     assert refused.code == 2
-    assert refused.err == f"studio: --metric of a project cannot be changed; for another search: {instead}\n"
+    assert refused.err == f"studio: --metric of a project cannot be changed; for another search, type {instead}\n"
     assert "--hyperparam=lr=1,2 --optimizer=auto train.py" in command("resume", "--hp", "lr=1,2", "p").err
     unknown = command("resume", "p", "--metrics=accuracy:max")
     assert unknown.err == "studio: No such option: --metrics; see studio resume --help\n"
@@ -107,7 +107,7 @@ def test_the_command_for_another_search_is_one_that_works(script, command, searc
     script("train.py", "lr = 0.2\nn = 2.0\nprint('fitness:', lr * n)\n")
     assert command("run", "--project=p", "--max-experiments=1", *search, "train.py").code == 0
     refused = command("resume", "p", change).err
-    words = shlex.split(refused.partition("for another search: ")[2])
+    words = shlex.split(refused.partition("for another search, type ")[2])
     ours = instead.replace("lr=", "--hyperparam=lr=", 1).replace(" n=", " --hyperparam=n=").split()
     assert words == ["studio", "run", *ours, "--max-experiments=1", "train.py"], refused
     assert command(*words[1:-1], "--dry-run", "train.py").code == 0

@@ -42,7 +42,7 @@ def test_without_projects_the_error_says_so(home):
     with pytest.raises(ProjectError, match="there are no projects yet; studio run starts one"):
         names.project_of(None)
     with pytest.raises(ProjectError, match="there are no projects yet"):
-        names.project_of(None, at_work=True)
+        names.project_of(None, prefer_running=True)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_experiments_are_numbers_or_keys(projects, words, meant):
 
 
 def test_an_experiment_of_another_project_is_refused(projects):
-    with pytest.raises(BadInput, match="experiment 'digits/1' is not of project 'words'"):
+    with pytest.raises(BadInput, match="experiment 'digits/1' does not belong to project 'words'"):
         names.project_and_experiments(["w", "digits/1"])
 
 
@@ -89,10 +89,10 @@ def test_what_cannot_be_undone_needs_a_whole_name(projects, command, home):
 
 def test_a_search_that_runs_is_stopped_by_no_name(projects, command, monkeypatch):
     monkeypatch.setattr(names, "is_locked", lambda folder: folder.name == "words")
-    assert names.project_of(None, at_work=True) == "words"
+    assert names.project_of(None, prefer_running=True) == "words"
     monkeypatch.setattr(names, "is_locked", lambda folder: True)
     with pytest.raises(ProjectError, match="3 projects run here; name one of them: digits, digits-old, words"):
-        names.project_of(None, at_work=True)
+        names.project_of(None, prefer_running=True)
 
 
 def test_the_list_names_folder_and_script(projects, command, workdir, script):

@@ -64,9 +64,11 @@ def parse(host):
     def call(*words):
         heard = []
 
-        def run(ctx: typer.Context, script: Script, arguments: Arguments = None, *, given, placed, host) -> None:
-            extra = {"backend_options": options.backend_options(host, given.get("backend"), placed)}
-            heard.append((script, arguments or [], given | extra, ctx.meta[COMMAND]))
+        def run(
+            ctx: typer.Context, script: Script, arguments: Arguments = None, *, search_options, flag_values, host
+        ) -> None:
+            extra = {"backend_options": options.backend_options(host, search_options.get("backend"), flag_values)}
+            heard.append((script, arguments or [], search_options | extra, ctx.meta[COMMAND]))
 
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
         app.command(cls=PlainUsage, context_settings={"allow_interspersed_args": False})(
@@ -110,7 +112,7 @@ def test_so_do_the_options_of_every_backend(name, parse, host):
 
 def test_an_option_of_another_backend_is_refused_with_those_that_take_it(parse):
     with pytest.raises(
-        BadInput, match="--cluster-nodes is an option of cluster: give --cloud or --backend too, not local"
+        BadInput, match="--cluster-nodes is an option of cluster, and the backend is local; add --cloud or --backend"
     ):
         parse("--cluster-nodes=2", "train.py")
 

@@ -122,14 +122,14 @@ def test_another_metric_comes_from_the_files_of_the_runs(script, command):
     assert "best jsonl:log:loss so far: 0.25 (#1)" in result.out
     result = command("plot", "p", "--metric=jsonl:log:los")
     assert result.code == 2
-    assert "none of 2 experiments has it in its files" in result.err
+    assert "is in the files of none of the 2 experiments" in result.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nothing"], "there is no project 'nothing'"),
-        (["p", "--hp=lrr"], "--hyperparam 'lrr': no such hyperparameter; did you mean 'lr'?"),
+        (["p", "--hp=lrr"], "--hyperparam 'lrr' is not a hyperparameter of p; did you mean 'lr'?"),
         (["p", "--metric=:min"], "--metric ':min' has no metric name"),
     ],
 )

@@ -15,7 +15,7 @@ import studio
 from studio.format import number
 from studio.reporting.axes import Axis
 from studio.reporting.facts import Facts, failures_of, repeating_command
-from studio.reporting.report import LARGEST_PAGE, html_report, markdown_report
+from studio.reporting.report import MAX_PAGE_BYTES, html_report, markdown_report
 from studio.reporting.scales import Point, best_so_far, even_ticks, log_ticks, scale_of, value_scale
 from studio.reporting.svg import best_chart
 from studio.settings import Settings
@@ -139,7 +139,7 @@ def facts(count, parameters, text="x"):
 def test_the_page_stays_below_its_bound(count, parameters, text):
     begun = time.process_time()
     page = html_report(facts(count, parameters, text))
-    assert len(page.encode()) < LARGEST_PAGE
+    assert len(page.encode()) < MAX_PAGE_BYTES
     assert time.process_time() - begun < 20
 
 

@@ -69,7 +69,7 @@ def test_a_metric_ranks_a_search(new, install, command, script):
 
 def test_names_and_kinds_that_cannot_be(command, package):
     for arguments, complaint in (
-        (("optimizer", "My Search"), "'My Search' is no name of a plugin"),
+        (("optimizer", "My Search"), "'My Search' is not a valid name of a plugin"),
         (("optimizer", "my-search"), "studio-my-search exists here"),
         (("backend", "x"), "'backend' has no skeleton; write: studio plugins new optimizer or metric NAME"),
     ):

@@ -300,7 +300,7 @@ def test_fitness_alone_is_the_one_metric(home, tmp_path):
 
 def test_a_project_without_experiments(driver, command):
     result = command("tensorboard", "p")
-    assert (result.code, result.err) == (2, "studio: project 'p' has no experiments yet\n")
+    assert (result.code, result.err) == (2, "studio: project 'p' has no experiments yet; see studio runs list\n")
 
 
 # --- the real thing -----------------------------------------------------------------------------------------------------

@@ -249,7 +249,12 @@ def test_a_terminal_is_asked(amazon, train, home, terminal):
     [
         (["--cloud=azure"], ["there is no backend 'azure'"]),
         (["--cloud=aws"], ["there is no backend 'aws'; did you mean 'ec2'?"]),
-        (["--gpu-type=t4"], ["--gpu-type is an option of gce, gcspot, ec2, ec2spot: give --cloud or --backend too"]),
+        (
+            ["--gpu-type=t4"],
+            [
+                "--gpu-type is an option of gce, gcspot, ec2, ec2spot, and the backend is local; add --cloud or --backend"
+            ],
+        ),
         (["--cloud=ec2", "--backend=folder:/tmp/x"], ["ec2 and folder:/tmp/x: a search runs in one place"]),
         (["--cloud=ec2", "--backend=local"], ["ec2 and local: a search runs in one place"]),
         (["--cloud=ec2", "--cloud=gcloud"], ["ec2 and gcloud: a search runs in one place"]),

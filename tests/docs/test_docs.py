@@ -31,7 +31,7 @@ import pytest
 import studio.optimizers
 from studio import hookspecs, settings
 from studio.cli import COMMANDS, load, plugin_commands
-from studio.cli.options import BACKENDS
+from studio.cli.options import BACKEND_GROUP
 from studio.cli.plugins import describe
 from studio.errors import RangeError
 from studio.host import PluginItem, create_host
@@ -340,7 +340,7 @@ def option_tables() -> str:
 
 
 def backend_option_tables() -> str:
-    groups = dict.fromkeys(group for group, *_ in records_of("run") if group.startswith(BACKENDS))
+    groups = dict.fromkeys(group for group, *_ in records_of("run") if group.startswith(BACKEND_GROUP))
     return "\n".join(
         f"{group}:\n\n{option_table([record for record in records_of('run') if record[0] == group])}"
         for group in groups

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import studio
-from studio.cli.result import gained
+from studio.cli.result import improvement
 from studio.errors import BadInput
 from studio.experiment import Experiment
 from studio.format import short
@@ -218,10 +218,10 @@ def experiment(number, values, value):
 def test_the_summary_says_what_was_gained():
     before = experiment(1, {"lr": 0.1, "kind": "sgd", "n": 3}, 0.52)
     after = experiment(7, {"lr": 0.003, "kind": "adam", "n": 3}, 0.31)
-    assert gained(before, after, "val_loss") == (
+    assert improvement(before, after, "val_loss") == (
         "lr 0.1 → 0.003, kind sgd → adam: val_loss 0.52 → 0.31 over the script's own values"
     )
-    assert gained(before, before, "val_loss") == "nothing was better than the script's own values: val_loss 0.52"
+    assert improvement(before, before, "val_loss") == "nothing was better than the script's own values: val_loss 0.52"
 
 
 TRAIN = "lr, width, depth = 0.1, 16, 2\nprint('fitness:', -abs(lr - 0.3) - abs(width - 20) / 100 - depth / 9)\n"
