@@ -4,12 +4,12 @@
     LOGDIR/7 lr=0.01/events.out.tfevents.0.studio   one session: values, start, metric and fitness so far, end and status
     LOGDIR/7 lr=0.01/…                              links to the event files of experiment 7
 
-    LOGDIR/7 lr=0.01/train/events.out.…0.studio     the same start and end for each folder in which the script logged
+    LOGDIR/7 lr=0.01/train/events.out.…0.studio     the same start and end again, for each folder with event files
 
-Nothing is written into the folders of runs. Sessions of one experiment have its key as their group, and the tab shows a
-group as one row. TensorBoard keeps the first start and end of a run: those of our file, which sorts first, even if the
-script calls `add_hparams`, which would make a second row. For the same reason a further attempt becomes a run of its own,
-and the earlier one is removed.
+Nothing is written into the folders of runs. The sessions of an experiment have its key as their group, and the tab shows one
+row for each group. TensorBoard keeps the first start and the first end of a run that it reads. Our file sorts first, so its
+start and end count even if the script calls `add_hparams`, which would add a second row. Because TensorBoard keeps the first
+start, another attempt of an experiment gets a new folder, and the folder of the earlier attempt is removed.
 """
 
 import os
@@ -29,37 +29,37 @@ from studio.project.project import Project
 from studio.project.records import change_stamp
 from studio.reporting.axes import Axis, number
 
-MOST_FOLDERS = 10_000  # of one run, searched for event files
-LONGEST_NAME = 200  # bytes; file systems take 255
-_OWN = "events.out.tfevents.0.studio"
+MAX_FOLDERS = 10_000  # folders of one run in which event files are looked for
+MAX_NAME_BYTES = 200  # of the name of a folder; file systems allow 255
+OUR_FILE = "events.out.tfevents.0.studio"
 
 
 class LogFolder:
-    """The experiments of `project` in `folder`, which is owned by this object and initially empty."""
+    """A log folder with the experiments of `project`. `folder` must be empty; only this object writes into it."""
 
     def __init__(self, project: Project, axes: list[Axis], folder: Path):
         self._project = project
         self._axes = axes
         self._folder = folder
-        self._seen: object = None
+        self._change_stamp: object = None  # of the record when it was read last
         self._ended: dict[int, tuple[int, str | None]] = {}  # number -> attempt and finish time
         self._sessions: dict[int, _Session] = {}
         self._tags = _tags(project)
-        _write(folder / _OWN, _experiment_event(project, axes, self._tags))
+        _write(folder / OUR_FILE, _experiment_event(project, axes, self._tags))
 
     def refresh(self) -> None:
-        """Update the folder. Only experiments that are new, or had not ended, are read."""
-        seen = change_stamp(self._project.folder)
-        if seen != self._seen:
+        """Write what is new into the folder: experiments that started, changed or ended since the last call."""
+        stamp = change_stamp(self._project.folder)
+        if stamp != self._change_stamp:
             for experiment in self._project.experiments:
                 if experiment.status != "queued" and self._ended.get(experiment.number) != _state(experiment):
-                    self._take(experiment)
-            self._seen = seen
+                    self._update(experiment)
+            self._change_stamp = stamp
         for session in self._sessions.values():
             if session.running:
                 session.link()
 
-    def _take(self, experiment: Experiment) -> None:
+    def _update(self, experiment: Experiment) -> None:
         session = self._sessions.get(experiment.number)
         if session is None or session.attempt != experiment.attempt:
             if session is not None:
@@ -70,78 +70,81 @@ class LogFolder:
             )
         session.running = experiment.status == "running"
         value = None if experiment.status in NO_RESULT else (experiment.metric or {}).get("value")
-        measured = {"fitness": experiment.fitness, "metric": value}
-        _write(session.folder / _OWN, *session.measured(measured, self._tags))
+        results = {"fitness": experiment.fitness, "metric": value}
+        _write(session.folder / OUR_FILE, *session.result_events(results, self._tags))
         if experiment.finished is not None and not session.running:
-            session.link()  # last time
-            session.say(_end_event(experiment))
+            session.link()  # for the last time
+            session.write_to_all(_end_event(experiment))
             self._ended[experiment.number] = _state(experiment)
 
 
 class _Session:
+    """One attempt of an experiment as a session of the HParams tab."""
+
     def __init__(self, experiment: Experiment, project: Path, logdir: Path, start: bytes):
         self.attempt = experiment.attempt
         self.running = False
         self.folder = logdir / _run_name(experiment)
         self._run = None if experiment.folder is None else Path(experiment.folder)
         self._source = project / (experiment.snapshot or FIRST_SNAPSHOT)
-        self._told: dict[str, float] = {}
+        self._written: dict[str, float] = {}  # last value of each result
         self._steps: Counter[str] = Counter()
         self._start = start
-        self._places: set[Path] = set()  # folders with a file of this module
-        self._be_in(self.folder)
+        self._folders: set[Path] = set()  # folders with a file of ours
+        self._add_folder(self.folder)
 
-    def say(self, event: bytes) -> None:
-        """Append `event` to every folder of this session."""
-        for place in self._places:
-            _write(place / _OWN, event)
+    def write_to_all(self, event: bytes) -> None:
+        """Append `event` to our file in every folder of this session."""
+        for folder in self._folders:
+            _write(folder / OUR_FILE, event)
 
-    def _be_in(self, place: Path) -> None:
-        if place not in self._places:
-            place.mkdir(parents=True, exist_ok=True)
-            self._places.add(place)
-            _write(place / _OWN, self._start)
+    def _add_folder(self, folder: Path) -> None:
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+            _write(folder / OUR_FILE, self._start)
 
-    def measured(self, values: dict[str, float | None], tags: dict[str, tuple[str, str]]) -> Iterator[bytes]:
-        """Yield events for new values: the tab shows the last one."""
+    def result_events(self, values: dict[str, float | None], tags: dict[str, tuple[str, str]]) -> Iterator[bytes]:
+        """Yield an event for each result that changed. The tab shows the last value."""
         for key, (tag, _) in tags.items():
             value = values[key]
-            if value is not None and self._told.get(key) != value:
-                self._told[key] = value
+            if value is not None and self._written.get(key) != value:
+                self._written[key] = value
                 yield _scalar_event(tag, self._steps[key], value)
                 self._steps[key] += 1
 
     def link(self) -> None:
-        """Link each event file of the run: those in tb/, or in the workspace if the script logged there instead."""
+        """Link each event file of the run: the files in tb/ or, if there are none, the files in the workspace."""
         if self._run is None:
             return
-        for place in ("tb", "workspace"):
-            found = list(_event_files(self._run / place))
-            if place == "workspace":  # files that came with the source belong to other runs
-                found = [name for name in found if not (self._source / name).exists()]
-            for name in found:
+        for part in ("tb", "workspace"):
+            names = list(_event_files(self._run / part))
+            if part == "workspace":  # event files that were copied with the source belong to other runs
+                names = [name for name in names if not (self._source / name).exists()]
+            for name in names:
                 link = self.folder / name
                 if not link.is_symlink():
-                    self._be_in(link.parent)  # before TensorBoard reads the script's events there
-                    os.symlink(self._run / place / name, link)
-            if found:
+                    self._add_folder(link.parent)  # our file must be there before TensorBoard reads the script's events
+                    os.symlink(self._run / part / name, link)
+            if names:
                 break
 
 
-def _event_files(place: Path) -> Iterator[str]:
-    """Yield paths below `place`, without following links: a script may make cycles, or a FIFO that blocks."""
-    for folder, _, names in islice(os.walk(place), MOST_FOLDERS):
+def _event_files(root: Path) -> Iterator[str]:
+    """Yield the paths of event files below `root`. Links are not followed, because a script may make cycles of links; named
+    pipes are left out, because opening one blocks."""
+    for folder, _, names in islice(os.walk(root), MAX_FOLDERS):
         for name in names:
             path = Path(folder, name)
             if "tfevents" in name and not path.is_symlink() and path.is_file():
-                yield str(path.relative_to(place))
+                yield str(path.relative_to(root))
 
 
 def _run_name(experiment: Experiment) -> str:
-    """Return `7 lr=0.01`; from the second attempt on `7 (attempt 2) lr=0.01`."""
+    """Return the name of an experiment's folder, for example `7 lr=0.01`, or `7 (attempt 2) lr=0.01` for the second attempt."""
     again = f" (attempt {experiment.attempt})" if experiment.attempt > 1 else ""
     name = f"{experiment.number}{again} {assignments(experiment.values)}".strip().replace("/", "_")
-    return name.encode()[:LONGEST_NAME].decode(errors="ignore").strip()
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip()
 
 
 def _state(experiment: Experiment) -> tuple[int, str | None]:
@@ -149,7 +152,7 @@ def _state(experiment: Experiment) -> tuple[int, str | None]:
 
 
 def _tags(project: Project) -> dict[str, tuple[str, str]]:
-    """Return key -> (tag, name in the tab). `studio/` separates them from the tags of scripts."""
+    """Return key -> (tag, name in the tab). The tags begin with `studio/`, so that they differ from the tags of scripts."""
     metric, fitness = project.metric, {"fitness": ("studio/fitness", "fitness")}
     if (metric.name, project.sign) == ("fitness", 1.0):
         return fitness
@@ -167,7 +170,7 @@ def _experiment_event(project: Project, axes: list[Axis], tags: dict[str, tuple[
         name=project.name,
         hparam_infos=[_column(axis) for axis in axes],
         metric_infos=[
-            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=clipped(name, LONGEST_NAME))
+            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=clipped(name, MAX_NAME_BYTES))
             for tag, name in tags.values()
         ],
     )
@@ -204,7 +207,7 @@ def _column(axis: Axis) -> Any:
     kind = api_pb2.DATA_TYPE_FLOAT64 if axis.numeric else api_pb2.DATA_TYPE_STRING
     if cells and all(isinstance(cell, bool) for cell in cells):
         kind = api_pb2.DATA_TYPE_BOOL
-    info = api_pb2.HParamInfo(name=axis.name, display_name=clipped(axis.label, LONGEST_NAME), type=kind)
+    info = api_pb2.HParamInfo(name=axis.name, display_name=clipped(axis.label, MAX_NAME_BYTES), type=kind)
     if cells:
         for cell in cells:
             _set(info.domain_discrete.values.add(), cell)
@@ -214,12 +217,12 @@ def _column(axis: Axis) -> Any:
 
 
 def _cell(axis: Axis, value: Any) -> str | bool | float:
-    """Convert a value to what the tab accepts: a number, or a category by its name. A column has values of one type."""
+    """Return a value as the HParams tab accepts it: a number, or the name of a category. A column has values of one type."""
     if axis.numeric:
-        placed = number(value)
-        return short(value) if placed is None else placed
-    whole = all(isinstance(choice, bool) for choice in axis.choices)
-    return value if whole and isinstance(value, bool) else clipped(str(value), LONGEST_NAME)
+        position = number(value)
+        return short(value) if position is None else position
+    is_switch = all(isinstance(choice, bool) for choice in axis.choices)
+    return value if is_switch and isinstance(value, bool) else clipped(str(value), MAX_NAME_BYTES)
 
 
 def _set(field: Any, value: str | bool | float) -> None:
@@ -242,13 +245,13 @@ def _plugin_event(name: str, data: Any) -> bytes:
     return _event(0, value)
 
 
-def _scalar_event(tag: str, step: int, given: float) -> bytes:
-    """Return a scalar event with a double: a simple value keeps seven digits only."""
+def _scalar_event(tag: str, step: int, number: float) -> bytes:
+    """Return a scalar event with a double, because the simple value of an event keeps only seven digits."""
     from tensorboard.compat.proto import tensor_pb2, types_pb2
     from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
     kind = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"), data_class=DATA_CLASS_SCALAR)
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_DOUBLE, double_val=[given])
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_DOUBLE, double_val=[number])
     return _event(step, Summary.Value(tag=tag, metadata=kind, tensor=tensor))
 
 
