@@ -425,8 +425,8 @@ def test_a_project_with_machines_is_not_deleted(machine, amazon, command, train,
     done = command("rm", "digits", "--yes")
     assert (done.code, done.err) == (
         2,
-        "studio: project digits was not deleted: its machines still cost (studio-digits-1); "
-        "end them with studio cloud gc digits, then delete it\n",
+        "studio: project digits was not deleted: its machines are still running and cost money (studio-digits-1); "
+        "end them with studio cloud gc digits, then delete the project\n",
     )
     amazon.refuse("InvalidClientTokenId", "*", by="driver")
     done = command("rm", "digits", "--yes")

@@ -353,7 +353,9 @@ def test_the_backup_takes_the_place_of_a_damaged_database(damage, many, listed, 
     assert "its backup of just now has 150 outcomes" in sick.out
     mended = command(*RESTORE.split()[1:])
     assert mended.code == 0, mended
-    assert mended.err.startswith("studio: p has 150 outcomes again, as it was just now; continue with: studio resume p")
+    assert mended.err.startswith(
+        "studio: restored the backup of p from just now, with 150 outcomes; continue with studio resume p"
+    )
     assert command("doctor", "p").code == 0
     assert listed() == many
     assert command("resume", "p", "--max-experiments=152").code == 0

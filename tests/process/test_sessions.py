@@ -140,7 +140,10 @@ def test_what_ended_while_the_search_broke_off_is_not_done_again(searched, drive
 
 @pytest.mark.parametrize(
     ("damaged", "code", "advice"),
-    [(False, 2, "not a terminal: confirm with studio rm p --yes"), (True, 1, "studio doctor p --restore")],
+    [
+        (False, 2, "not a terminal, so nobody can be asked; to delete the project, type studio rm p --yes"),
+        (True, 1, "studio doctor p --restore"),
+    ],
     ids=["well", "damaged"],
 )
 def test_rm_wants_a_yes_where_nobody_can_be_asked(script, command, folder, damaged, code, advice):
