@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from studio.interfaces import Estimate as Estimate
     from studio.interfaces import MetricReader as MetricReader
     from studio.interfaces import Optimizer as Optimizer
+    from studio.interfaces import Pruner as Pruner
+    from studio.interfaces import StoppedRun as StoppedRun
     from studio.options import option as option
     from studio.project.project import Project as Project
     from studio.search.ask_tell.search import Search as Search
@@ -73,6 +75,8 @@ _HOMES = {
     "Metric": "experiment",
     "Resources": "experiment",
     "Optimizer": "interfaces",
+    "Pruner": "interfaces",
+    "StoppedRun": "interfaces",
     "Backend": "interfaces",
     "BackendContext": "interfaces",
     "Estimate": "interfaces",

@@ -12,7 +12,7 @@ UNFINISHED: tuple[Status, ...] = ("queued", "running")
 FINISHED: tuple[Status, ...] = ("completed", "failed", "pruned")  # a stopped experiment runs again
 NO_RESULT: tuple[Status, ...] = ("failed", "stopped")  # a value that such a run reported is none of the results
 Mode = Literal["min", "max", "last"]
-Failure = Literal["", "crash", "memory", "timeout", "lost", "metric"]
+Failure = Literal["", "crash", "memory", "timeout", "lost", "metric", "diverged"]
 
 # The classes of failure. For each, the settings say how often it is retried and whether it ends the search.
 FAILURES: dict[Failure, str] = {
@@ -21,8 +21,9 @@ FAILURES: dict[Failure, str] = {
     "timeout": "took longer than --max-duration",
     "lost": "the machine or the worker that ran it is gone",
     "metric": "ended with exit code 0, without the metric that was asked for",
+    "diverged": "reported three values in a row that are nan or infinite; such a run is ended only with --prune",
 }
-OF_THE_VALUES: tuple[Failure, ...] = ("memory", "timeout")  # failures that other values can avoid
+OF_THE_VALUES: tuple[Failure, ...] = ("memory", "timeout", "diverged")  # failures that other values can avoid
 
 
 @dataclass(frozen=True)

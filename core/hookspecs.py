@@ -1,10 +1,10 @@
-"""The four hooks of Studio. Implement any of them with `@studio.hookimpl` in a module named by an entry point of the
+"""The five hooks of Studio. Implement any of them with `@studio.hookimpl` in a module named by an entry point of the
 group `studio`, or in a file given to `--optimizer`."""
 
 import pluggy
 
 from studio.experiment import Metric, Run
-from studio.interfaces import Backend, MetricReader, Optimizer
+from studio.interfaces import Backend, MetricReader, Optimizer, Pruner
 from studio.space import Parameter
 
 PROJECT = "studio"
@@ -28,6 +28,15 @@ def studio_optimizers() -> list[type[Optimizer]]:
     """Return the search strategies that this plugin adds; users choose them by `name` and `aliases`.
 
     Called when an optimizer is looked up or listed. Import heavy libraries inside the class, not in the module.
+    """
+    return []
+
+
+@hookspec
+def studio_pruners() -> list[type[Pruner]]:
+    """Return the rules for stopping runs early that this plugin adds; users choose them by `--prune=NAME`.
+
+    Called when a rule is looked up or listed.
     """
     return []
 

@@ -29,7 +29,7 @@ from studio import hookspecs
 from studio.entry_points import EntryPoint, find_entry_points, normalised
 from studio.errors import BadInput, PluginError, PluginFailed, RangeError, StudioError
 from studio.experiment import FITNESS, Metric, Run
-from studio.interfaces import Backend, BackendContext, MetricReader, Optimizer
+from studio.interfaces import Backend, BackendContext, MetricReader, Optimizer, Pruner
 from studio.metric_sources import FirstOf
 from studio.options import Field, fields_of, read_options
 from studio.plugin_files import import_file, own_classes, own_optimizers
@@ -37,6 +37,8 @@ from studio.settings import Settings, is_optimizer_file, metric_file
 from studio.space import Parameter
 from studio.text import did_you_mean
 
+# what plugins add by name: the kind, and the class that each is a subclass of
+CLASSES: dict[str, type[Any]] = {"optimizer": Optimizer, "pruner": Pruner, "backend": Backend}
 EXAMPLES = ("nevergrad", "optuna")  # optimizers that are plugins, shipped as examples
 
 
@@ -44,7 +46,7 @@ EXAMPLES = ("nevergrad", "optuna")  # optimizers that are plugins, shipped as ex
 class PluginItem:
     """A named item that a plugin adds."""
 
-    kind: str  # "optimizer", "backend", "range parser" or "metric extractor"
+    kind: str  # "optimizer", "pruner", "backend", "range parser" or "metric extractor"
     name: str
     distribution: str
     version: str
@@ -174,7 +176,8 @@ class Host:
     def items(self, kind: str | None = None) -> list[PluginItem]:
         """Return all items that the plugins add, of one kind or of every kind."""
         result = []
-        for hook, named in (("studio_optimizers", "optimizer"), ("studio_backends", "backend")):
+        for named in CLASSES:
+            hook = f"studio_{named}s"
             if kind in (None, named):
                 for plugin, classes in self._call_each(hook):
                     result += self._named_pieces(named, plugin, hook, classes)
@@ -188,7 +191,7 @@ class Host:
     def _named_pieces(self, kind: str, plugin: Any, hook: str, classes: Any) -> list[PluginItem]:
         """Return the items of a hook's answer if it is a list of named classes of that kind, else disable the plugin."""
         name, distribution, version = self._origins[id(plugin)]
-        base = {"optimizer": Optimizer, "backend": Backend}[kind]
+        base = CLASSES[kind]
         try:
             pieces = [
                 PluginItem(kind, cls.name, distribution, version, cls) for cls in classes or () if issubclass(cls, base)
@@ -206,6 +209,10 @@ class Host:
         if is_optimizer_file(name):
             return self.load_file(name)
         found: type[Optimizer] = self._one("optimizer", name)
+        return found
+
+    def pruner(self, name: str) -> type[Pruner]:
+        found: type[Pruner] = self._one("pruner", name)
         return found
 
     def backend(self, name: str) -> type[Backend]:

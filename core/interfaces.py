@@ -1,4 +1,4 @@
-"""Interfaces that plugins implement: `Optimizer`, `Backend` and `MetricReader`."""
+"""Interfaces that plugins implement: `Optimizer`, `Pruner`, `Backend` and `MetricReader`."""
 
 import functools
 import inspect
@@ -83,6 +83,51 @@ class Optimizer(ABC):
         if ability == "reports":
             return cls.report is not Optimizer.report
         return ability in _parameters(cls.tell)
+
+
+@dataclass(frozen=True)
+class StoppedRun:
+    """A run that a pruner stopped: the number of its experiment, how many reports it had then, and its fitness then."""
+
+    number: int
+    reports: int
+    fitness: float
+
+
+class Pruner(ABC):
+    """A rule that stops runs early, from the values of the metric that they report. It keeps no state.
+
+        class Half(studio.Pruner):
+            name = "half"
+
+            def decides_at(self, reports):
+                return reports == self.after
+
+            def should_stop(self, reports, fitness, others):
+                return bool(others) and fitness < statistics.median(others)
+
+    The search records the values at each checkpoint, so that a resumed search makes the same decisions.
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    related: ClassVar[tuple[str, ...]] = ()  # as for optimizers
+    after: int = 5  # reports of a run before the first decision; `--prune-after` sets it
+
+    @abstractmethod
+    def decides_at(self, reports: int) -> bool:
+        """Return whether the number `reports`, from 1, is a checkpoint. At least `after`, which the search makes sure of."""
+
+    @abstractmethod
+    def should_stop(self, reports: int, fitness: float, others: Sequence[float]) -> bool:
+        """Return whether to stop a run that has `fitness` (larger is better) after so many reports.
+
+        others  the fitness of every other run at the same checkpoint, in the order in which they reached it
+        """
+
+    def choose_reruns(self, stopped: Sequence[StoppedRun]) -> Sequence[int]:
+        """Return the numbers of stopped runs to run again, to their end, when nothing else is left to run."""
+        return ()
 
 
 @functools.cache  # asked for each experiment

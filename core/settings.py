@@ -8,6 +8,7 @@ docs/command-line.md are made from `Settings`. A test compares the two TypedDict
 """
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ DEFAULT_EXPERIMENTS = 100  # for an optimizer that does not know its size
 GRID_LIMIT = 10_000  # a larger grid is started only with --max-experiments
 AUTO = 0  # of `num_workers`: the backend chooses
 MAX_WORKSPACE = 10**9  # bytes
+SAFE = "safe"  # the rule of --prune alone
 
 SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT = "Search", "Metric", "Script", "Where it runs", "Limits", "Output"
 GROUPS = (SEARCH, METRIC, SCRIPT, PLACE, LIMITS, OUTPUT)  # of the help, in this order
@@ -267,6 +269,23 @@ def _parse_workers(given: Any, flag: str) -> int:
         raise error
 
 
+def _parse_prune(given: Any, flag: str) -> str:
+    """Return the name of a rule; True stands for `safe`, and False for none."""
+    if isinstance(given, bool):
+        return SAFE if given else ""
+    text: str = read_as(str, given, flag)
+    if not text:
+        raise BadInput(f"{flag} '' names no rule; write {flag} or {flag}=fast")
+    return text
+
+
+def _parse_target(given: Any, flag: str) -> float:
+    target: float = read_as(float, given, flag)
+    if not math.isfinite(target):
+        raise BadInput(f"{flag} {given!r} is not a finite number; write for example {flag}=0.95")
+    return target
+
+
 def _parse_direction(given: str, flag: str) -> str:
     words = {"min": "min", "minimize": "min", "max": "max", "maximize": "max"}
     if given not in words:
@@ -340,6 +359,21 @@ class Settings:
     )
     no_baseline: bool = option(False, "", "Do not begin with the script's own values.", group=SEARCH)
     repeat: bool = option(False, "", "Run values again that were tried before, too.", group=SEARCH)
+
+    prune: str = option(
+        "",
+        "RULE",
+        "Stop bad runs early. --prune alone is safe; fast, for a limit of time; or the rule of a plugin.",
+        group=SEARCH,
+        parse=_parse_prune,
+    )
+    prune_after: int | None = option(
+        None,
+        "N",
+        "Values of the metric that a run has before it may be stopped. Default: 5; 3 with --prune=fast.",
+        group=SEARCH,
+        parse=count_parser(1),
+    )
 
     metric: str | None = option(
         None,
@@ -425,6 +459,20 @@ class Settings:
     max_duration: float | None = option(
         None, "TIME", "Time for one experiment.", group=LIMITS, parse=parse_duration, write=write_duration
     )
+    target: float | None = option(
+        None, "VALUE", "End the search when the metric reaches VALUE.", group=LIMITS, parse=_parse_target, resume=True
+    )
+    patience: int | None = option(
+        None,
+        "N",
+        "End the search when N experiments in a row brought no gain.",
+        group=LIMITS,
+        parse=count_parser(1),
+        resume=True,
+    )
+    max_failures: int | None = option(
+        None, "N", "End the search when N experiments have failed.", group=LIMITS, parse=count_parser(1), resume=True
+    )
     retry_failed: dict[str, int] = option(
         RETRIES,
         "N|CLASS=N",
@@ -466,7 +514,7 @@ class Settings:
     def as_grid(self, ranges: Mapping[str, Any], **changes: Any) -> "Settings":
         """Settings of a grid of `ranges`, which runs the script as this search does; nothing of how this one searches stays."""
         search = {field.name: field.default for field in OPTIONS.values() if field.option.group == SEARCH}
-        budget = {"max_experiments": None, "max_time": None}
+        budget = dict.fromkeys(("max_experiments", "max_time", "target", "patience", "max_failures"))
         return replace(self, **{**search, **budget, "ranges": dict(ranges), "optimizer": "grid", **changes})
 
     @classmethod
@@ -485,6 +533,9 @@ class ResumeOptions(TypedDict, total=False):
     backend_options: Mapping[str, Any] | None
     max_experiments: int | str | None
     max_time: str | float | None
+    target: float | str | None
+    patience: int | str | None
+    max_failures: int | str | None
     retry_failed: ByClass
     on_failure: ByClass
 
@@ -500,6 +551,8 @@ class RunOptions(ResumeOptions, total=False):
     learn_from: str | Sequence[str] | None
     no_baseline: bool | None
     repeat: bool | None
+    prune: bool | str | None
+    prune_after: int | str | None
     metric: str | None
     direction: Literal["min", "max", "minimize", "maximize"] | None
     module: bool | None

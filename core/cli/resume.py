@@ -17,6 +17,9 @@ from studio.settings import OPTIONS, RESUME_OPTIONS, SCRIPT, Settings, command_l
 HELP = {  # help texts of options that mean something else for `studio run`
     "max_experiments": "New number of experiments in total.",
     "max_time": "Time for this session: 90s, 15m, 5h, 2d.",
+    "target": "As in `studio run`, from now on.",
+    "patience": "As in `studio run`, from now on.",
+    "max_failures": "As in `studio run`, from now on.",
     "retry_failed": "As in `studio run`, from now on.",
     "on_failure": "As in `studio run`, from now on.",
     "backend": "Continue elsewhere: local, a folder for workers, a cloud, a plugin.",

@@ -15,7 +15,7 @@ from studio.cli.config import FILE, config_text, merged, read_config
 from studio.cli.usage import COMMAND, PlainUsage, consent, new_app
 from studio.errors import BadInput
 from studio.host import Host, create_host
-from studio.settings import OPTIONS, OUTPUT, make_settings
+from studio.settings import OPTIONS, OUTPUT, SAFE, make_settings
 from studio.text import parse_literal
 
 SLOW_IMPORT_SECONDS = 1.0  # --verbose names a plugin whose import takes longer
@@ -56,6 +56,25 @@ Ranges for other optimizers: min:max[:length][:flags], flags l (log) i (integers
 
 class RunUsage(PlainUsage):
     """Usage errors of `studio run`. An option of the script that stands before the script is answered with its right place."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse `args`. `--prune` without a rule is `--prune=safe`: the word after it is the script."""
+        takes_value = {
+            spelling
+            for param in self.params
+            if param.param_type_name == "option" and not getattr(param, "is_flag", False)
+            for spelling in param.opts
+        }
+        own = iter(list(args))
+        typed: list[str] = []
+        for argument in own:
+            if argument == "--" or not argument.startswith("-"):
+                typed += [argument, *own]  # the script begins here
+            elif argument == "--prune":
+                typed.append(f"--prune={SAFE}")
+            else:
+                typed += [argument, *([next(own)] if argument in takes_value and len(typed) + 1 < len(args) else [])]
+        return super().parse_args(ctx, typed)
 
     def explain_unknown(self, name: str, args: Sequence[str]) -> str:
         ours = [spelling for param in self.params for spelling in param.opts]

@@ -5,13 +5,16 @@ from studio.experiment import Failure, Outcome, Status
 
 
 def classify_outcome(
-    outcome: Outcome, summary: MetricValue, *, required: bool, pruned: str
+    outcome: Outcome, summary: MetricValue, *, required: bool, pruned: str, diverged: bool = False
 ) -> tuple[Status, str, Failure]:
     """Return status, reason and class of failure of a run.
 
     required  a run without a fitness has failed
-    pruned    why the optimizer asked to end the run, or empty
+    pruned    why the run was ended early, or empty
+    diverged  whether it was ended because its metric is no number any more
     """
+    if outcome.stopped and diverged:
+        return "failed", f"{summary.metric.name} diverged: its last values are nan or infinite", "diverged"
     status, reason, failure = _judge(outcome, summary, required, pruned)
     return status, "; ".join(filter(None, [reason, outcome.notice])), failure
 

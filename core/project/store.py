@@ -120,8 +120,10 @@ class Store:
         """Record a result. `extras`: told beside the fitness. `duration`: seconds since the ask, by a monotonic clock."""
         self._event("tell", number, fitness=fitness, extra=json.dumps(extras) if extras else None, duration=duration)
 
-    def report(self, number: int, step: int, fitness: float) -> None:
-        self._event("report", number, fitness=fitness, extra=json.dumps({"step": step}))
+    def report(self, number: int, step: int, fitness: float, reports: int | None = None) -> None:
+        """Record a report. `reports`: at a checkpoint of the pruner, how many the run has had."""
+        count = {} if reports is None else {"reports": reports}
+        self._event("report", number, fitness=fitness, extra=json.dumps({"step": step, **count}))
 
     def restart(self, seed: int) -> int:
         """Record that a new optimizer, told all results so far, takes over here. Return the event's id."""

@@ -29,6 +29,8 @@ STATES = {
     "incomplete": State("Program exited"),
     "done": State("Done"),
     "time": State("Time limit reached", "time limit reached"),
+    "target": State("Done: target reached", "target reached"),
+    "patience": State("Done: no more gain", "no more gain"),
     "exhausted": State("Nothing left to try", "the optimizer only repeats values that were tried before"),
     "failures": State("Stopped: too many failures", "ended because of failures"),
     "disk": State("Stopped: the disk is full", "the disk is full: free some space"),

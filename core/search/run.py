@@ -135,6 +135,8 @@ def make_search(plan: Plan, host: Host, journal: Store | None = None, *, accept_
         accept_changes=accept_changes,
         start_from=plan.starts,
         learn_from=plan.known,
+        prune=plan.settings.prune,
+        prune_after=plan.settings.prune_after,
     )
 
 

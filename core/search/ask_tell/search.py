@@ -19,13 +19,14 @@ import numpy as np
 from studio.errors import BadInput, PluginFailed, ReplayError, Stalled
 from studio.experiment import FAILURES, FITNESS, Experiment, Failure, Status, plain
 from studio.host import Host, create_host, plugin_call
-from studio.interfaces import Optimizer
+from studio.interfaces import Optimizer, Pruner
 from studio.options import convert_options
 from studio.project.records import Event
 from studio.project.store import Store
 from studio.project.table import data_frame, described, notebook_html
 from studio.ranking import ranked
 from studio.search.ask_tell.program_journal import SessionEnd, open_for_program
+from studio.search.ask_tell.pruning import Pruning, make_pruning
 from studio.search.search_space import GRID, SEARCH, range_to_search, read_space
 from studio.space import Space, Suggestion
 from studio.text import did_you_mean
@@ -111,6 +112,8 @@ class Search:
                      `takes_known`
     learn_from       (values, fitness) each, or (values, None, class of the failure): results of an earlier search that the
                      optimizer is told of; no experiments here
+    prune            name of a rule that stops bad runs early, such as "safe", or a `Pruner` class: `report` follows it
+    prune_after      reports of a run before the rule's first decision; default: the rule decides
     accept_changes   use a new optimizer if the resumed one suggests other values than the journal has
 
     Without `project` nothing is written to disk. Threads may share a search: calls are serialised.
@@ -130,6 +133,8 @@ class Search:
         accept_changes: bool = False,
         start_from: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
         learn_from: Sequence[Result] = (),
+        prune: str | type[Pruner] | None = None,
+        prune_after: int | None = None,
         **unknown: Never,
     ):
         if unknown:
@@ -146,6 +151,8 @@ class Search:
         self.space = space if isinstance(space, Space) else read_space(space, host, grid=self.optimizer_class.grid)
         self.max_experiments = _checked_budget(max_experiments)
         self._options = convert_options(self.optimizer_class, options or {})
+        self._pruner = host.pruner(prune) if isinstance(prune, str) and prune else prune or None
+        self._prune_after = prune_after
         if project is not None:
             journal = open_for_program(project, space, self.optimizer_class.name, options or {}, seed)
         self._access = threading.RLock()
@@ -156,6 +163,7 @@ class Search:
         self._queue: deque[Suggestion] = deque()  # suggestions by hand, or asked in an earlier session and not told
         self._manual: set[int] = set()
         self._pruned: set[int] = set()
+        self._reports: dict[int, int] = {}  # number -> reports of its present run
         self._starts = deque(self.space.checked(values) for values in _given_starts(start_from))
         self._start_count = len(self._starts)
         self._unasked: set[int] = set()  # numbers of starts that the optimizer is not told of
@@ -238,24 +246,36 @@ class Search:
         told = {"cost": cost, "constraints": constraints, "objectives": objectives, "failure": failure}
         extras = _checked_extras(self.optimizer_class, told)
         pruned = number in self._pruned if pruned is None else pruned
+        reports = self._reports.pop(number, 0) if self.pruning else 0
         if self._journal is not None:
             asked = self._asked_at.pop(number, None)
-            kept = {**extras, "pruned": True} if pruned else extras
+            kept = {**extras, **({"pruned": True} if pruned else {}), **({"reports": reports} if reports else {})}
             self._journal.tell(number, fitness, kept, None if asked is None else time.monotonic() - asked)
-        self._tell_optimizer(number, fitness, extras, pruned=pruned)
+        self._tell_optimizer(number, fitness, extras, pruned=pruned, reports=reports)
         self._end.note(self._is_over)
 
     @_one_at_a_time
-    def report(self, suggestion: Suggestion | int, step: int, fitness: float) -> bool:
+    def report(self, suggestion: Suggestion | int, step: int, fitness: float, *, reports: int | None = None) -> bool:
         """Report an intermediate fitness of a running suggestion. Return True to end it now and tell its last fitness.
 
-        Raises BadInput if the optimizer does not take reports.
+        `reports`: the number of this report in its run, from 1; by default it is counted here. Raises BadInput if the search
+        has no pruner and its optimizer does not take reports.
         """
         number = self._number_of(suggestion)
-        _require(self.optimizer_class, "reports")
-        if self._journal is not None:
-            self._journal.report(number, step, fitness)
-        return self._report_to_optimizer(number, step, fitness)
+        if self.pruning is None:
+            _require(self.optimizer_class, "reports")
+        ends = False
+        if self.optimizer_class.takes("reports"):
+            if self._journal is not None:
+                self._journal.report(number, step, fitness)
+            ends = self._report_to_optimizer(number, step, fitness)
+        if self.pruning is not None:
+            self._reports[number] = count = reports or self._reports.get(number, 0) + 1
+            if self.pruning.is_checkpoint(number, count):
+                if self._journal is not None:
+                    self._journal.report(number, step, fitness, count)
+                ends |= self._report_to_pruner(number, count, fitness)
+        return ends
 
     @_one_at_a_time
     def close(self) -> None:
@@ -371,6 +391,7 @@ class Search:
 
     def _new_optimizer(self, seed: int) -> Optimizer:
         self._pruned.clear()
+        self.pruning: Pruning | None = make_pruning(self._pruner, self._prune_after) if self._pruner else None
         optimizer = make_optimizer(self.optimizer_class, self.space, seed, self._options)
         with plugin_call(optimizer, "tell"):
             for values, fitness, extras in self._learned:
@@ -393,9 +414,16 @@ class Search:
             raise PluginFailed(f"{name} suggested a point that JSON cannot hold: {error}") from error
         return replace(suggestion, number=self._ledger.next_number)
 
-    def _tell_optimizer(self, number: int, fitness: float | None, extras: Mapping[str, Any], *, pruned: bool) -> None:
+    def _tell_optimizer(
+        self, number: int, fitness: float | None, extras: Mapping[str, Any], *, pruned: bool, reports: int
+    ) -> None:
         self._ledger.told(number, fitness, pruned=pruned)
         self._pruned.discard(number)
+        if self.pruning is not None:
+            self.pruning.tell(number, fitness, reports, pruned=pruned)
+            if pruned and fitness is not None and not self.optimizer_class.takes("reports"):
+                estimate = self.pruning.estimate(number)
+                fitness = fitness if estimate is None else estimate
         if number not in self._manual | self._unasked:
             with plugin_call(self._optimizer, "tell"):
                 self._optimizer.tell(self._ledger.suggestions[number], fitness, **extras)
@@ -405,6 +433,13 @@ class Search:
             return False
         with plugin_call(self._optimizer, "report"):
             ends = bool(self._optimizer.report(self._ledger.suggestions[number], step, fitness))
+        if ends:
+            self._pruned.add(number)
+        return ends
+
+    def _report_to_pruner(self, number: int, reports: int, fitness: float) -> bool:
+        assert self.pruning is not None
+        ends = self.pruning.report(number, reports, fitness)
         if ends:
             self._pruned.add(number)
         return ends
@@ -485,8 +520,7 @@ class Search:
         elif event.kind == "tell":
             self._repeat_tell(event)
         else:
-            assert event.fitness is not None
-            self._report_to_optimizer(event.experiment, event.extra["step"], event.fitness)
+            self._repeat_report(event)
 
     def _repeat_ask(self, event: Event) -> None:
         suggestion = self._ask_optimizer()
@@ -500,7 +534,16 @@ class Search:
 
     def _repeat_tell(self, event: Event) -> None:
         extras = dict(event.extra)
-        self._tell_optimizer(event.experiment, event.fitness, extras, pruned=extras.pop("pruned", False))
+        pruned, reports = extras.pop("pruned", False), extras.pop("reports", 0)
+        self._tell_optimizer(event.experiment, event.fitness, extras, pruned=pruned, reports=reports)
+
+    def _repeat_report(self, event: Event) -> None:
+        assert event.fitness is not None
+        reports = event.extra.get("reports")  # only a checkpoint of the pruner has it
+        if reports is None:
+            self._report_to_optimizer(event.experiment, event.extra["step"], event.fitness)
+        elif self.pruning is not None:
+            self._report_to_pruner(event.experiment, reports, event.fitness)
 
     def _add_suggestion(
         self, values: Mapping[str, Any], number: int, point: Any = None, *, by_hand: bool
@@ -535,6 +578,8 @@ class Search:
                 self._add_suggestion(event.values or {}, event.experiment, event.point, by_hand=event.extra == MANUAL)
             elif event.kind == "tell":
                 self._repeat_tell(event)
+            elif event.kind == "report" and "reports" in event.extra:
+                self._repeat_report(event)
 
 
 def make_optimizer(kind: type[Optimizer], space: Space, seed: int, options: Mapping[str, Any]) -> Optimizer:

@@ -9,6 +9,7 @@ import heapq
 import json
 import math
 import shlex
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from studio.execution.final_status import classify_outcome
 from studio.execution.metric_value import MetricValue
 from studio.execution.metrics_seen import metric_to_take
 from studio.experiment import FINISHED, Experiment, Outcome, Report, Run, Status, plain
-from studio.format import counted
+from studio.format import about, counted
 from studio.host import backend_fields, plugin_call
 from studio.interfaces import Backend
 from studio.project import inbox
@@ -32,6 +33,7 @@ from studio.search.ask_tell.search import Search
 from studio.search.loop.attempts import Attempts
 from studio.search.loop.give_up import FailureWatch
 from studio.search.loop.handle_requests import Control
+from studio.search.loop.stop_rules import StopRules
 from studio.search.observer import Observer, Progress
 from studio.search.plan.plan import Plan
 from studio.settings import command_line
@@ -44,6 +46,8 @@ WRITE_EVERY = 0.3  # seconds between two writes of live values: often enough for
 POLL = 0.25  # seconds: how soon a request, a signal or a limit is noticed while nothing ends
 ANSWERS_AT_ONCE = 100  # repeats answered before the loop checks its limits again
 MOST_WAITING = 100  # repeats of what still runs: an optimizer that knows nothing else would fill the journal with them
+DIVERGED = 3  # reports in a row that are no number, after which a search with pruning ends the run
+FEW_REPORTS = 3  # completed experiments after which the user is told that pruning has nothing to decide by
 EXHAUSTED = 500  # answers without a new value after which the search ends
 
 
@@ -55,8 +59,11 @@ class RunningExperiment:
     summary: MetricValue
     slot: int  # from 0, the lowest that was free
     written: float | None = None  # the metric value that the record has
-    reports: int = 0
-    pruned: bool = False  # whether the optimizer asked to end it
+    reports: int = 0  # of the source that counts
+    not_finite: int = 0  # reports in a row that are nan or infinite
+    pruned: bool = False  # whether the pruner or the optimizer asked to end it
+    pruned_at: int = 0  # number of reports then
+    diverged: bool = False  # whether it was asked to end because its metric is no number any more
 
 
 class LiveMetrics:
@@ -182,6 +189,11 @@ class Driver:
         self._ahead: deque[Suggestion] = deque()  # asked and durable, waiting for a slot
         self._repeats = DuplicateValues(search.space)
         self._failures = FailureWatch(plan.optimizer.needs_fitness)
+        self._stop_rules = StopRules(plan.settings, plan.sign, search.space.dimensions)
+        self._rule_end = ("", "")  # a key of `STATES` and a message, once a stop rule has decided
+        self._most_reports: list[
+            int
+        ] = []  # reports of each completed run, while the user was not told that they are few
         self._give_up = ""  # why nothing new should be started
         self._answers_in_a_row = 0
         self._workspaces = KeptWorkspaces(plan.settings.keep)
@@ -197,6 +209,7 @@ class Driver:
             try:
                 self._loop()
                 self._recommend()
+                self._say_savings()
             finally:
                 try:
                     with plugin_call(self.backend, "close"):
@@ -263,6 +276,13 @@ class Driver:
     def _way_on(self) -> str:
         """Return the command that continues; for a search that had no metric, the search to run in its place."""
         resume = f"studio resume {self.project.name}"
+        settings = self.plan.settings
+        if self.ending == "target":
+            return f"for more, give a target further on: {resume} --target=VALUE"
+        if self.ending == "patience" and settings.patience is not None:
+            return f"for more: {resume} --patience={2 * settings.patience}"
+        if self.ending == "failures" and settings.max_failures is not None and self._rule_end[0] == "failures":
+            return f"continue with: {resume} --max-failures={2 * settings.max_failures}"
         if self.ending != "failures" or not self._without_metric:
             return f"continue with: {resume}"
         metric = metric_to_take(self._without_metric)
@@ -295,6 +315,9 @@ class Driver:
             if self._give_up and not self._draining:
                 self._words.append(self._give_up)
                 self._end("failures", 0)
+            if self._rule_end[0] and not self._draining:
+                self._words.append(self._rule_end[1])
+                self._end(self._rule_end[0], 1 if self._rule_end[0] == "target" else 0)
             while len(self._slots) < self.plan.settings.num_workers and not self._accepts_no_new:
                 suggestion = self._next(ended)
                 if suggestion is None:
@@ -361,13 +384,26 @@ class Driver:
         slot = self._slots.get(report.number or 0)
         if slot is None or slot.run.attempt != report.attempt:
             return
+        if report.source != slot.summary.source:
+            slot.reports = 0
         slot.summary.add(report.value, report.source)
         slot.reports += 1
-        if self.plan.optimizer.takes("reports") and not slot.pruned and math.isfinite(report.value):
-            step = slot.reports if report.step is None else report.step
-            slot.pruned = self.search.report(slot.run.number, step, self.plan.sign * report.value)
-            if slot.pruned:
-                self._stop(slot.run.number)
+        if slot.pruned or slot.diverged:
+            return
+        own_rule = self.plan.optimizer.takes("reports")
+        if not math.isfinite(report.value):
+            slot.not_finite += 1
+            slot.diverged = self.search.pruning is not None and slot.not_finite >= DIVERGED
+        else:
+            slot.not_finite = 0
+            value = report.value if own_rule or slot.summary.value is None else slot.summary.value
+            if own_rule or self.search.pruning is not None:
+                step = slot.reports if report.step is None else report.step
+                fitness = self.plan.sign * value
+                slot.pruned = self.search.report(slot.run.number, step, fitness, reports=slot.reports)
+                slot.pruned_at = slot.reports
+        if slot.pruned or slot.diverged:
+            self._stop(slot.run.number)
 
     def _take_outcome(self, outcome: Outcome) -> Iterator[Experiment]:
         slot = self._slots.get(outcome.number)
@@ -377,15 +413,19 @@ class Driver:
         heapq.heappush(self._free, slot.slot)
         if outcome.failed and is_full(self.project):  # not caused by its values: runs again on resume
             outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
-        pruned = f"{self.plan.optimizer.name} ended it after {slot.reports} reports" if slot.pruned else ""
         status, reason, failure = classify_outcome(
-            outcome, slot.summary, required=self.plan.metric_required, pruned=pruned
+            outcome,
+            slot.summary,
+            required=self.plan.metric_required,
+            pruned=self._why_pruned(slot),
+            diverged=slot.diverged,
         )
         value = slot.summary.value if slot.summary.finite else None
         self._say_source(slot.summary)
         if status == "completed" and value is None and not self._unranked:
             self._unranked = True
             self._words.append(f"experiment {outcome.number} has no fitness and is not ranked: {outcome.reason}")
+        self._say_few_reports(slot, status)
         self.store.attempt_ended(replace(outcome, reason=reason, failure=failure), status, value)
         if status == "failed" and (left := self._attempts.retries_left(outcome.number, failure)) > 0:
             attempt = self._attempts.queue_retry(outcome.number)
@@ -404,11 +444,72 @@ class Driver:
         nothing = failure == "metric" and slot.summary.value is None
         self._without_metric = reason if nothing and not self._failures.any_completed else ""
         self._give_up = self._failures.add(experiment, without_metric=nothing) or self._give_up
+        if status != "stopped" and not self._rule_end[0]:
+            self._rule_end = self._stop_rules.add(experiment)
         if failure in self.plan.settings.on_failure:
             self._give_up = f"experiment {outcome.number} failed, which ends this search (--on-failure): {reason}"
         yield experiment
         for suggestion in self._repeats.release(outcome.number):
             yield self._answer_from_record(suggestion, outcome.number)
+
+    def _why_pruned(self, slot: RunningExperiment) -> str:
+        """Return the reason of a run that was ended early, such as `pruned at 5/52`; an empty text for another run."""
+        if not slot.pruned:
+            return ""
+        usual = self.search.pruning.usual_reports if self.search.pruning is not None else None
+        return f"pruned at {slot.pruned_at}{'' if usual is None else f'/{usual}'}"
+
+    def _say_few_reports(self, slot: RunningExperiment, status: Status) -> None:
+        """Tell the user once if the runs report too seldom for pruning to decide."""
+        pruning = self.search.pruning
+        if pruning is None or status != "completed" or len(self._most_reports) >= FEW_REPORTS:
+            return
+        self._most_reports.append(slot.reports)
+        most = max(self._most_reports)
+        if len(self._most_reports) == FEW_REPORTS and most < pruning.pruner.after:
+            name = self.plan.metric.name
+            have = f"have {counted(most, 'value')} of {name} at most, and {pruning.pruner.name} first decides at value"
+            self._words.append(
+                f"--prune stops nothing here: the runs {have} {pruning.pruner.after}"
+                + ("" if most < 2 else f"; to decide earlier, write --prune-after={max(1, most // 3)}")
+            )
+
+    def _say_savings(self) -> None:
+        """Tell the user what pruning saved, and whether a run that ran again is the best."""
+        pruning = self.search.pruning
+        if pruning is None or not pruning.stopped or not pruning.usual_reports:
+            return
+        found = list(self.store.experiments(self.plan.metric))
+        whole = [each.duration for each in found if each.status == "completed" and each.duration is not None]
+        if not whole:
+            return
+        usual, again = statistics.median(whole), pruning.was_rerun
+        spent = sum(each.duration or 0.0 for each in found)
+        lost = sum(usual * run.reports / pruning.usual_reports for run in pruning.stopped if run.number in again)
+        saved = sum(max(0.0, usual - (each.duration or 0.0)) for each in found if each.status == "pruned") - lost
+        words = f"{counted(len(pruning.stopped), 'run')} stopped early"
+        if saved > 0:
+            words += f"; that saved about {about(saved)} of {about(spent + saved)} of the script's time"
+        if again:
+            best = self.search.best
+            won = f"#{best.number} is the best" if best is not None and best.number in again else "none is the best"
+            words += f"; {len(again)} of them ran again to the end: {won}"
+        self.observer.notice(f"pruning: {words}")
+
+    def _queue_reruns(self) -> bool:
+        """Queue the stopped runs that the pruner wants to run to their end. Return whether there are any."""
+        if self.search.pruning is None:
+            return False
+        with self.store.transaction():
+            before = self.store.meta("reruns") or []
+            numbers = [number for number in self.search.pruning.choose_reruns() if number not in before]
+            self.store.set_meta("reruns", [*before, *numbers])
+            for number in numbers:
+                self._attempts.queue_retry(number)
+        if numbers:
+            which = ", ".join(f"#{number}" for number in numbers)
+            self.observer.notice(f"{which} did best among the stopped runs at a checkpoint; running again to the end")
+        return bool(numbers)
 
     def _say_source(self, summary: MetricValue) -> None:
         """Tell the user the metric's source, once for each: a metric without a prefix may have several."""
@@ -441,6 +542,8 @@ class Driver:
     def _is_over(self, moved: bool) -> bool:
         """Decide whether the search has ended; called when nothing runs."""
         if not self._draining and self.search.done and not self._attempts and not self._ahead:
+            if self._queue_reruns():
+                return False
             self._end("done", 0)
         elif not self._draining and not moved and not self._control.paused:
             if not self.search.untold:
@@ -517,6 +620,7 @@ class Driver:
                 self._repeats.add(experiment.number, experiment.values)
                 self.progress.count(experiment)
                 self._failures.any_completed |= experiment.status == "completed"
+                self._rule_end = self._stop_rules.add(experiment)
         self._update_best()
         self._workspaces.best = self.progress.best
         self.progress.session_finished = 0

@@ -41,6 +41,10 @@ def read_given(settings: Settings, host: Host, source: Path, snapshot: Path | No
     command = read_command(
         settings.script, settings.arguments, snapshot or source, module=settings.module, python=settings.python
     )
+    if settings.prune:
+        host.pruner(settings.prune)
+    elif settings.prune_after is not None:
+        raise BadInput(f"--prune-after {settings.prune_after} has no effect without --prune; add --prune")
     check_environment(settings.env)
     notices += [parameter.notice for parameter in space if parameter.notice]
     return Given(settings, optimizer, options, space, starts, metric, command, notices)
