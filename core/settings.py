@@ -8,7 +8,6 @@ docs/command-line.md are made from `Settings`. A test compares the two TypedDict
 """
 
 import inspect
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -279,13 +278,6 @@ def _parse_prune(given: Any, flag: str) -> str:
     return text
 
 
-def _parse_target(given: Any, flag: str) -> float:
-    target: float = read_as(float, given, flag)
-    if not math.isfinite(target):
-        raise BadInput(f"{flag} {given!r} is not a finite number; write for example {flag}=0.95")
-    return target
-
-
 def _parse_direction(given: str, flag: str) -> str:
     words = {"min": "min", "minimize": "min", "max": "max", "maximize": "max"}
     if given not in words:
@@ -460,7 +452,7 @@ class Settings:
         None, "TIME", "Time for one experiment.", group=LIMITS, parse=parse_duration, write=write_duration
     )
     target: float | None = option(
-        None, "VALUE", "End the search when the metric reaches VALUE.", group=LIMITS, parse=_parse_target, resume=True
+        None, "VALUE", "End the search when the metric reaches VALUE.", group=LIMITS, resume=True
     )
     patience: int | None = option(
         None,

@@ -155,7 +155,13 @@ def test_public_names_are_documented():
 
 def test_every_hook_is_documented():
     hooks = [name for name in vars(hookspecs) if name.startswith("studio_")]
-    assert hooks == ["studio_parse_range", "studio_optimizers", "studio_backends", "studio_open_metric"]
+    assert hooks == [
+        "studio_parse_range",
+        "studio_optimizers",
+        "studio_pruners",
+        "studio_backends",
+        "studio_open_metric",
+    ]
     page = (ROOT / "docs" / "plugins.md").read_text()
     for hook in hooks:
         assert hook in page

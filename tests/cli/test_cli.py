@@ -340,7 +340,7 @@ def test_json_of_nothing_and_of_plugins(command, home):
     (cma,) = [piece for piece in found["plugins"] if piece["name"] == "cma"]
     assert (cma["kind"], cma["distribution"], cma["version"]) == ("optimizer", "studio-search", studio.__version__)
     assert {piece["kind"] for piece in found["plugins"]} == {
-        *("optimizer", "backend", "range parser", "metric extractor")
+        *("optimizer", "pruner", "backend", "range parser", "metric extractor")
     }
     assert not home.exists()
 

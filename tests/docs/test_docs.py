@@ -308,7 +308,7 @@ def hook_reference() -> str:
 def built_ins() -> str:
     rows = ["| name | kind | what | options | abilities |", "|---|---|---|---|---|"]
     pieces = [piece for piece in create_host().items() if piece.distribution == "studio-search"]
-    kinds = ["optimizer", "backend", "range parser", "metric extractor"]
+    kinds = ["optimizer", "pruner", "backend", "range parser", "metric extractor"]
     for piece in sorted(pieces, key=lambda piece: (kinds.index(piece.kind), piece.name)):
         found = describe(piece)
         names = ", ".join(f"`{name}`" for name in [piece.name, *found["aliases"]])
@@ -393,7 +393,7 @@ def test_generated_parts_are_up_to_date():
 
 
 def test_every_hook_is_documented():
-    assert len(hooks()) == 4
+    assert len(hooks()) == 5
     for name in hooks():
         assert f"### `{name}`" in PLUGINS.read_text()
 

@@ -456,7 +456,9 @@ class Driver:
         """Return the reason of a run that was ended early, such as `pruned at 5/52`; an empty text for another run."""
         if not slot.pruned:
             return ""
-        usual = self.search.pruning.usual_reports if self.search.pruning is not None else None
+        if self.search.pruning is None:
+            return f"{self.plan.optimizer.name} ended it after {slot.reports} reports"
+        usual = self.search.pruning.usual_reports
         return f"pruned at {slot.pruned_at}{'' if usual is None else f'/{usual}'}"
 
     def _say_few_reports(self, slot: RunningExperiment, status: Status) -> None:

@@ -8,7 +8,7 @@ from studio.project.project import all_projects
 from studio.search.loop.give_up import FIRST, IN_A_ROW, FailureWatch
 from studio.settings import parse_retries, parse_stop_on
 
-NONE = {"crash": 0, "memory": 0, "timeout": 0, "lost": 3, "metric": 0}  # what is tried again by default
+NONE = {"crash": 0, "memory": 0, "timeout": 0, "lost": 3, "metric": 0, "diverged": 0}  # what is tried again by default
 
 
 # --- retries ------------------------------------------------------------------------------------------------------------
@@ -63,8 +63,8 @@ def test_retries_of_each_class(given, retries):
         ({"memory": None}, "'memory=None'", "write for example 2"),
         ("memry=1", "'memry=1'", "did you mean 'memory'?"),
         ("Memory=1", "'Memory=1'", "did you mean 'memory'?"),
-        ("oom=1", "'oom=1'", "there are: crash, lost, memory, metric, timeout"),
-        ("=2", "'=2'", "there are: crash, lost, memory, metric, timeout"),
+        ("oom=1", "'oom=1'", "there are: crash, diverged, lost, memory, metric, timeout"),
+        ("=2", "'=2'", "there are: crash, diverged, lost, memory, metric, timeout"),
         ("memory=1=2", "'memory=1=2'", "did you mean 'memory'?"),
         ({"memo\nry": 1}, r"'memo\nry=1'", "did you mean 'memory'?"),
     ],
@@ -107,7 +107,7 @@ def test_classes_that_end_the_search(given, ends):
         (1, "'1'", "neither continue nor stop"),
         (True, "'True'", "neither continue nor stop"),
         ("crush=stop", "'crush=stop'", "did you mean 'crash'?"),
-        ("=stop", "'=stop'", "there are: crash, lost, memory, metric, timeout"),
+        ("=stop", "'=stop'", "there are: crash, diverged, lost, memory, metric, timeout"),
     ],
 )
 def test_bad_endings_are_quoted_in_one_line(given, quoted, advice):

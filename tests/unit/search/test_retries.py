@@ -11,7 +11,7 @@ import pytest
 
 import studio
 from studio.errors import BadInput
-from studio.experiment import FAILURES, Run
+from studio.experiment import Run
 from studio.project import inbox
 from studio.project.project import Project
 from studio.project.records import read_events, reading
@@ -164,7 +164,7 @@ def test_without_a_policy_the_search_goes_on(lab: Lab) -> None:
     assert Project("p").state == "done"
 
 
-@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("failure", ENDS)
 def test_each_class_can_end_the_search(lab: Lab, failure: str) -> None:
     lab.run(each_way, "0:5", metric="fitness", on_failure=f"{failure}=stop", retry_failed=0)
     assert [number for number, _ in lab.begun] == list(range(1, list(ENDS).index(failure) + 3))
