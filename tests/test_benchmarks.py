@@ -3,6 +3,9 @@
 import json
 import sys
 
+import numpy as np
+
+from benchmarks.pruning import Result, Task, rules
 from benchmarks.quality.__main__ import main, minima, tables
 
 
@@ -61,3 +64,15 @@ def test_regret_is_from_the_best_of_all_and_differences_are_to_auto():
 def test_a_search_whose_experiments_all_failed_is_as_far_as_a_random_point():
     (table,) = tables([row("auto", 0, None, minimum=1.0), row("auto", 1, 1.0)])
     assert "/ -1.50 " in table  # log10 of 1 and of 0.001
+
+
+def test_rules_for_pruning_are_counted_alike():
+    ends = np.linspace(50, 90, 50)
+    curves = ends[:, None] * np.linspace(0.5, 1, 20)
+    task = Task(curves, curves)
+    results = {name: Result() for name in rules()}
+    for name, rule in rules().items():
+        results[name].add(task, *rule(task))
+    assert (results["none"].used, results["none"].lost, results["none"].kept) == ([100.0], [0.0], [True])
+    assert all(0 < result.used[0] <= 100 for result in results.values())
+    assert results["safe"].kept == [True]  # each run is better than those before it
