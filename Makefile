@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES = sed -u -n 's/^Collecting \([^<>=!~ ;(]*\).*/  \1/p; s/^Installing collected.*/  now unpacking/p'  # as they come
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Studio needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-.PHONY: setup ui demo test test-long test-frameworks lint bench-quality clean
+.PHONY: setup ui demo test test-long test-frameworks lint bench-quality release clean
 
 setup: $(VENV)/installed ui
 
@@ -74,5 +74,22 @@ lint: setup
 	.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' --config-settings editable_mode=strict
 	.venv-types/bin/mypy -p studio
 
+# The packages of a release in dist/, checked, and the demo with the installed wheel alone; then the notes that changes/ makes.
+release: ui
+	@test -z "$$(git status --porcelain)" || { echo "commit first: make release takes what is committed"; exit 2; }
+	rm -rf dist .venv-release .venv-installed
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check build twine check-wheel-contents towncrier
+	.venv-release/bin/python -m build --outdir dist .
+	rm -rf build *.egg-info  # setuptools leaves them behind
+	.venv-release/bin/twine check --strict dist/*
+	.venv-release/bin/check-wheel-contents dist/*.whl
+	$(PYTHON) -m venv .venv-installed
+	.venv-installed/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[demo]"
+	.venv-installed/bin/studio --version
+	$(MAKE) --no-print-directory --assume-old=.venv-installed/demo --assume-old=ui demo VENV=.venv-installed DEMO_HOME=$(CURDIR)/.demo
+	.venv-release/bin/towncrier build --draft --version="$$(.venv-installed/bin/python -c 'import studio; print(studio.__version__)')"
+	@echo "dist/ is ready: write the notes with .venv-release/bin/towncrier, commit, tag the commit, push the tag"
+
 clean:
-	rm -rf .venv .venv-types .venv-frameworks .demo build *.egg-info core/dashboard/vendor
+	rm -rf .venv .venv-types .venv-frameworks .venv-release .venv-installed .demo build dist *.egg-info core/dashboard/vendor
