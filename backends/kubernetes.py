@@ -19,6 +19,7 @@ from studio.hookspecs import hookimpl
 from studio.options import option, parse_bytes
 
 LABEL = "studio-search"
+HOSTNAME = "kubernetes.io/hostname"  # label of a node, as a rule its name
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 RETRIES = 3  # lost pods per worker
 LONGEST = 45  # characters of a name, to which Kubernetes and Studio add numbers: its pods may have 63
@@ -38,8 +39,15 @@ class KubernetesJob:
     service_account: str | None = None
     secret: str | None = None
 
-    def manifest(self, name: str, n: int, command: Sequence[str], resources: Resources) -> dict[str, Any]:
-        """Return the manifest for `kubectl create`."""
+    def manifest(
+        self,
+        name: str,
+        n: int,
+        command: Sequence[str],
+        resources: Resources,
+        avoided: Collection[str] = frozenset(),
+    ) -> dict[str, Any]:
+        """Return the manifest for `kubectl create`. `avoided`: nodes that get a pod only if no other has room."""
         wanted = {
             "cpu": str(resources.cpus) if resources.cpus else None,
             "memory": str(parse_bytes(resources.ram, "--ram")) if resources.ram else None,
@@ -57,6 +65,10 @@ class KubernetesJob:
         pod: dict[str, Any] = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 60, "containers": [container]}
         if self.service_account:
             pod["serviceAccountName"] = self.service_account
+        if avoided:
+            other = {"key": HOSTNAME, "operator": "NotIn", "values": sorted(avoided)}
+            preference = {"weight": 100, "preference": {"matchExpressions": [other]}}
+            pod["affinity"] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}
         labels = {LABEL: self.tag}
         return {
             "apiVersion": "batch/v1",
@@ -83,6 +95,8 @@ class KubernetesLauncher(Launcher):
 
     def __init__(self, job: KubernetesJob):
         self._job = job
+        self._nodes: dict[str, str] = {}  # of copies that have or had one
+        self._avoided: set[str] = set()
 
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
         return json.dumps(self._job.manifest(self._name(1), n, command, resources), indent=2) + "\n"
@@ -91,8 +105,9 @@ class KubernetesLauncher(Launcher):
         jobs = [item["metadata"]["name"] for item in self._items("jobs")]
         number = 1 + max((int(found[1]) for job in jobs if (found := re.search(r"-(\d+)$", job))), default=0)
         name = self._name(number)  # refused if another driver has just made it, and then tried again
+        manifest = self._job.manifest(name, n, command, resources, self._avoided)
         try:
-            self._kubectl("create", "-f", "-", input=json.dumps(self._job.manifest(name, n, command, resources)))
+            self._kubectl("create", "-f", "-", input=json.dumps(manifest))
         except LauncherError as error:
             if REFUSED.search(str(error)):
                 raise Refused(f"Kubernetes refuses these workers: {error}") from error
@@ -100,7 +115,9 @@ class KubernetesLauncher(Launcher):
         return [f"{name}-{index}" for index in range(n)]
 
     def alive(self) -> dict[str, Copy]:
-        return read_state(self._items("jobs"), self._items("pods"))
+        jobs, pods = self._items("jobs"), self._items("pods")
+        self._nodes |= {copy_name(pod): node for pod in pods if (node := pod.get("spec", {}).get("nodeName"))}
+        return read_state(jobs, pods)
 
     def end(self, names: Collection[str] | None = None) -> None:
         what = ["--ignore-not-found", "--wait=false"]
@@ -108,6 +125,12 @@ class KubernetesLauncher(Launcher):
             self._kubectl("delete", "jobs", "-l", f"{LABEL}={self._job.tag}", *what)
         elif pods := [pod["metadata"]["name"] for pod in self._items("pods") if copy_name(pod) in names]:
             self._kubectl("delete", "pods", *pods, *what)
+
+    def place_of(self, name: str) -> str:
+        return self._nodes.get(name, "")
+
+    def avoid(self, places: Collection[str]) -> None:
+        self._avoided = {place for place in places if place}
 
     def last_words(self, name: str) -> str:
         try:

@@ -3,10 +3,11 @@
 studio run --backend=slurm:/shared/dir --num-workers=8 --max-duration=2h …
 """
 
+import contextlib
 import getpass
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,15 +65,22 @@ class SlurmJob:
     gres: str | None = None
     extra: Sequence[str] = ()
 
-    def script(self, n: int, command: Sequence[str], resources: Resources) -> str:
-        """Return the script for the standard input of sbatch."""
+    @property
+    def partitions(self) -> list[str]:
+        return self.partition.split(",") if self.partition else []
+
+    def script(
+        self, n: int, command: Sequence[str], resources: Resources, avoided: Collection[str] = frozenset()
+    ) -> str:
+        """Return the script for the standard input of sbatch. `avoided`: partitions that it leaves out."""
+        partitions = ",".join(name for name in self.partitions if name not in avoided)
         gpus = f"gpu:{resources.gpus}" if resources.gpus else None
         options = {
             "job-name": self.name,
             "array": f"1-{n}",
             "output": f'"{self.logs}/%A_%a.log"',
             "open-mode": "append",
-            "partition": self.partition,
+            "partition": partitions or self.partition,
             "account": self.account,
             "time": None if self.time is None else str(math.ceil(self.time / 60)),
             "signal": None if self.time is None else f"B:TERM@{GRACE}",
@@ -95,14 +103,19 @@ class SlurmLauncher(Launcher):
 
     def __init__(self, job: SlurmJob):
         self._job = job
+        self._partitions: dict[str, str] = {}  # of tasks that run, or have run
+        self._avoided: set[str] = set()
 
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
         return self._job.script(n, command, resources)
 
     def start(self, n: int, command: Sequence[str], resources: Resources) -> list[str]:
+        if self._job.partitions and self._avoided.issuperset(self._job.partitions):
+            return []
         self._job.logs.mkdir(parents=True, exist_ok=True)
+        script = self._job.script(n, command, resources, self._avoided)
         try:
-            said = run_tool(["sbatch", "--parsable"], input=self._job.script(n, command, resources))
+            said = run_tool(["sbatch", "--parsable"], input=script)
         except LauncherError as error:
             if REFUSED.search(str(error)):
                 raise Refused(f"Slurm refuses these workers: {error}") from error
@@ -112,12 +125,31 @@ class SlurmLauncher(Launcher):
 
     def alive(self) -> dict[str, Copy]:
         query = ["squeue", "--noheader", "--array", f"--name={self._job.name}", f"--user={getpass.getuser()}"]
-        return read_queue(run_tool([*query, "--format=%F_%K|%T|%r"]))
+        said = run_tool([*query, "--format=%F_%K|%T|%r|%P"])
+        self._partitions |= read_partitions(said)
+        return read_queue(said)
 
     def end(self, names: Collection[str] | None = None) -> None:
         whom = [f"--name={self._job.name}", f"--user={getpass.getuser()}"] if names is None else sorted(names)
         if whom:
             run_tool(["scancel", "--quiet", *whom])
+
+    def places(self) -> Collection[str]:
+        """Return the partitions that the user has named, if Slurm has a choice."""
+        return self._job.partitions if len(self._job.partitions) > 1 else ()
+
+    def place_of(self, name: str) -> str:
+        if not self.places():
+            return ""
+        if name not in self._partitions:
+            with contextlib.suppress(LauncherError, BadInput):
+                found = re.search(r"\bPartition=(\S+)", run_tool(["scontrol", "--oneliner", "show", "job", name]))
+                self._partitions[name] = found[1] if found else ""
+        place = self._partitions.get(name, "")
+        return place if place in self.places() else ""
+
+    def avoid(self, places: Collection[str]) -> None:
+        self._avoided = set(places)
 
     def last_words(self, name: str) -> str:
         return last_line(self._reason(name), tail(self._job.logs / f"{name}.log"))
@@ -151,16 +183,25 @@ def read_submission(text: str) -> str:
 
 
 def read_queue(text: str) -> dict[str, Copy]:
-    """Return copies from lines `17_1|RUNNING|None`."""
+    """Return copies from lines `17_1|RUNNING|None|gpu`: task, state, reason and partition."""
     copies = {}
-    for line in text.splitlines():
-        name, _, rest = line.strip().partition("|")
-        state, _, reason = rest.partition("|")
-        if re.fullmatch(r"\d+_\d+", name):
-            shown = "" if reason in ("None", "") else reason
-            waits = state in WAITING
-            copies[name] = Copy("waiting", shown) if waits else Copy("ending" if state in ENDING else "running")
+    for name, state, reason, _ in _queue_lines(text):
+        shown = "" if reason in ("None", "") else reason
+        waits = state in WAITING
+        copies[name] = Copy("waiting", shown) if waits else Copy("ending" if state in ENDING else "running")
     return copies
+
+
+def read_partitions(text: str) -> dict[str, str]:
+    """Return the partition of each task from the same lines, of those that wait for none any more."""
+    return {name: partition for name, state, _, partition in _queue_lines(text) if state not in WAITING}
+
+
+def _queue_lines(text: str) -> Iterator[tuple[str, str, str, str]]:
+    for line in text.splitlines():
+        name, state, reason, partition, *_ = [*line.strip().split("|"), "", "", ""]
+        if re.fullmatch(r"\d+_\d+", name):
+            yield name, state, reason, partition
 
 
 def read_job(text: str) -> str:
@@ -203,7 +244,7 @@ class SlurmBackend(LaunchedBackend):
     @dataclass(frozen=True, kw_only=True)
     class Options(LaunchOptions):
         url: str = option(MISSING, "DIR", "Folder that all nodes see, or s3://NAME, gs://NAME.", parse=shared_place)
-        partition: str | None = option(None, "NAME", "Partition. Default: the cluster's.")
+        partition: str | None = option(None, "NAME", "Partition, or several: gpu,long. Default: the cluster's.")
         account: str | None = option(None, "NAME", "Account for sbatch.")
         time: float | None = option(
             None, "TIME", "Time limit of one worker, which releases its experiments before: 4h.", parse=_time_limit

@@ -33,7 +33,6 @@ OPTIONS = (
 STUDIO = "import sys; from studio.cli import main; sys.argv[0] = 'studio'; main()"
 TTL = 20.0  # seconds without a heartbeat after which others take over; requests cost nothing here
 LEAVING = 10.0  # seconds for a worker whose connection ends to kill its experiments and clean up
-RESTING = 60.0  # seconds without a new copy on a machine after one failed there
 HINTS = {
     "Host key verification failed": "log in once by hand, and compare its key: ssh {host}",
     "Permission denied": "let this computer log in without a password: ssh-copy-id {host}",
@@ -52,6 +51,10 @@ class Machine:
     slots: int = 1
     python: str = "python3"
     port: int | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}" if self.port else self.host
 
     @property
     def label(self) -> str:
@@ -113,8 +116,8 @@ class SSHLauncher(Launcher):
         self._session = secrets.token_hex(2)  # distinguishes our copies from those of an earlier driver
         self._copies: dict[str, tuple[Machine, subprocess.Popen[bytes]]] = {}
         self._gone: dict[str, Machine] = {}
-        self._resting: dict[Machine, float] = {}
-        self._counts: dict[Machine, int] = {}
+        self._avoided: set[str] = set()  # addresses of machines
+        self._counts: dict[str, int] = {}  # of copies, by the label in their names
         self._lock = threading.RLock()
 
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
@@ -131,7 +134,7 @@ class SSHLauncher(Launcher):
                 machine = self._free_machine()
                 if machine is None:
                     break
-                count = self._counts[machine] = self._counts.get(machine, 0) + 1
+                count = self._counts[machine.label] = self._counts.get(machine.label, 0) + 1
                 names.append(self._start_one(machine, f"{machine.label}-{self._session}.{count}", command))
             return names
 
@@ -141,8 +144,6 @@ class SSHLauncher(Launcher):
                 if process.poll() is not None:
                     del self._copies[name]
                     self._gone[name] = machine
-                    if process.returncode:
-                        self._resting[machine] = time.monotonic() + RESTING
             return dict.fromkeys(self._copies, Copy("running"))
 
     def end(self, names: Collection[str] | None = None) -> None:
@@ -160,6 +161,17 @@ class SSHLauncher(Launcher):
             except subprocess.TimeoutExpired:
                 process.kill()
 
+    def places(self) -> Collection[str]:
+        return [machine.address for machine in self._machines]
+
+    def place_of(self, name: str) -> str:
+        with self._lock:
+            machine = self._copies[name][0] if name in self._copies else self._gone.get(name)
+        return "" if machine is None else machine.address
+
+    def avoid(self, places: Collection[str]) -> None:
+        self._avoided = set(places)
+
     def last_words(self, name: str) -> str:
         machine = self._gone.get(name)
         if machine is None:
@@ -171,12 +183,14 @@ class SSHLauncher(Launcher):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _free_machine(self) -> Machine | None:
-        """Return the machine with the most free slots, if possible without a recent failure; None if all are busy."""
+        """Return the machine with the most free slots; None if none has any, or each that has is to be avoided."""
         used = [machine for machine, _ in self._copies.values()]
-        free = [machine for machine in self._machines if used.count(machine) < machine.slots]
-        now = time.monotonic()
-        well = [machine for machine in free if self._resting.get(machine, 0.0) <= now]
-        return max(well or free, key=lambda machine: machine.slots - used.count(machine), default=None)
+        free = [
+            machine
+            for machine in self._machines
+            if used.count(machine) < machine.slots and machine.address not in self._avoided
+        ]
+        return max(free, key=lambda machine: machine.slots - used.count(machine), default=None)
 
     def _start_one(self, machine: Machine, name: str, command: Sequence[str]) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)

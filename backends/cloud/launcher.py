@@ -104,6 +104,7 @@ class CloudLauncher(Launcher):
     """
 
     max_failed_starts: ClassVar[int] = 2
+    max_failed_in_place: ClassVar[int] = 1  # each start costs money
     start_timeout: ClassVar[float] = 1200.0  # a machine has to install everything
     end_timeout: ClassVar[float] = 300.0
 
@@ -132,6 +133,7 @@ class CloudLauncher(Launcher):
         self._refused: CloudError | None = None  # why the last orders failed; None: they did not
         self._broke = False  # --max-cost does not pay for another machine
         self._none_there: dict[tuple[str, str], float] = {}  # machine type and zone -> when to ask again
+        self._avoided: set[str] = set()  # zones
         self._pause_until = 0.0
         self._quota, self._quota_until = math.inf, 0.0  # machines that the account may have, as far as known
         self._left = -LEFT  # when a machine was last asked to end
@@ -215,7 +217,7 @@ class CloudLauncher(Launcher):
             return None
         left = None if plan.max_cost is None else plan.max_cost - self._ledger.committed(self._wall())
         for offer in plan.offers:
-            if self._none_there.get((offer.machine_type, offer.zone), 0.0) > now:
+            if offer.zone in self._avoided or self._none_there.get((offer.machine_type, offer.zone), 0.0) > now:
                 continue
             rate = plan.rate(offer)
             lifetime = affordable_lifetime(left, rate, max(self._missing, 1), plan.lifetime)
@@ -405,6 +407,18 @@ class CloudLauncher(Launcher):
             self._left = now
             for member in due:
                 member.asked = now
+
+    def places(self) -> Collection[str]:
+        """Return the zones of the two cheapest offers in different zones: if both fail, it is not the zone's fault."""
+        zones = [] if self._plan is None else [offer.zone for offer in self._plan.offers]
+        return list(dict.fromkeys(zones))[:2]
+
+    def place_of(self, name: str) -> str:
+        entry = self._ledger.get(name)
+        return "" if entry is None else entry.zone
+
+    def avoid(self, places: Collection[str]) -> None:
+        self._avoided = set(places)
 
     def last_words(self, name: str) -> str:
         entry = self._ledger.get(name)

@@ -11,7 +11,7 @@ that is written counts.
     archives, shipping   transfer of a run and its files
     results       reports and outcomes on their way home
     background    daemon threads
-    launcher, pool   engines that start workers, and the number of workers a search needs
+    launcher, pool, failed_starts   engines that start workers, and how many of them a search needs, and where
     backend, folder_backend, leaving               the driver's backend, and moving a search elsewhere
     worker, command                                `studio worker`
 """

@@ -41,14 +41,16 @@ class Launcher(ABC):
     `{name}` in a command stands for the copy's name, used by `alive`, which has only letters, digits and . _ -.
     All copies carry the name of their search, so that a new driver finds those of an earlier one.
 
-    poll_interval      seconds between two calls of `alive`, suited to the engine
-    max_failed_starts  copies in a row that end before they run an experiment, after which no more are started
-    start_timeout      seconds in which a running copy has to report; one that does not is ended
-    end_timeout        seconds that the engine may take to end all copies
+    poll_interval        seconds between two calls of `alive`, suited to the engine
+    max_failed_starts    copies in a row that end before they run an experiment, after which no more are started
+    max_failed_in_place  the same for each of `places`, all of which must have failed as often
+    start_timeout        seconds in which a running copy has to report; one that does not is ended
+    end_timeout          seconds that the engine may take to end all copies
     """
 
     poll_interval: ClassVar[float] = 5.0
     max_failed_starts: ClassVar[int] = 3
+    max_failed_in_place: ClassVar[int] = 3
     start_timeout: ClassVar[float] = math.inf
     end_timeout: ClassVar[float] = 60.0
 
@@ -70,6 +72,17 @@ class Launcher(ABC):
 
     def interrupt(self) -> None:  # noqa: B027 - most engines take one request
         """Start no more copies, also in a call of `start` that is under way. From any thread."""
+
+    def places(self) -> Collection[str]:
+        """Return the places between which `start` can choose, such as machines or zones; empty if they are unknown."""
+        return ()
+
+    def place_of(self, name: str) -> str:
+        """Return the place of a copy, also after it has ended; "" if it is unknown, or if there is only one."""
+        return ""
+
+    def avoid(self, places: Collection[str]) -> None:  # noqa: B027 - most engines choose the place themselves
+        """Start no copies in these places, where earlier ones failed, until the next call."""
 
     def preview(self, n: int, command: Sequence[str], resources: Resources) -> str:
         """Return the text that `start` would send."""

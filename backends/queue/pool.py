@@ -3,8 +3,8 @@
     WorkerPool        looks at the copies of a `Launcher`, and starts and ends some
     LaunchedBackend   a queue whose workers a pool keeps, in a thread: the driver never waits for an engine
 
-A copy that ends before its worker runs an experiment is a failed start; several in a row end the search with the last
-words of the last one. Nothing is started before the first experiment, and `close` ends all workers.
+A copy that ends before its worker runs an experiment is a failed start; `failed_starts` tells what follows. Nothing is
+started before the first experiment, and `close` ends all workers.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from studio.backends.queue.backend import CLOSING, NEWS, BucketBackend
 from studio.backends.queue.background import Once
 from studio.backends.queue.bucket import BucketError
 from studio.backends.queue.bucket_url import open_bucket, open_to_use
+from studio.backends.queue.failed_starts import FailedStarts
 from studio.backends.queue.job_queue import JobState
 from studio.backends.queue.launcher import Copy, Launcher, LauncherError, Refused, worker_command
 from studio.backends.queue.leaving import call_home
@@ -32,7 +33,6 @@ from studio.interfaces import Backend, BackendContext
 from studio.options import option
 from studio.settings import parse_duration
 
-MAX_TAKEN = 6  # copies in a row that the engine may have taken away, after which nothing more is started
 TOGETHER = 0.5  # seconds in which further experiments count as starting together
 ENDING = 30.0  # seconds until the request to end a copy is repeated
 REFUSED = 30.0  # seconds that `close` keeps asking an engine that refuses to end copies
@@ -75,8 +75,8 @@ class WorkerPool:
         self._unwanted: dict[str, float] = {}  # when the engine was last asked to end them; -inf: it has not accepted
         self._mute: set[str] = set()  # unwanted because they did not report
         self._jobless: set[str] = set()  # ended without having taken a job, as far as known
-        self._failures: list[tuple[str, bool]] = []  # last words of failed starts; whether the engine may have taken it
-        self._workers_counted = 0
+        self._failed_starts = FailedStarts(launcher, self._say_once, clock)
+        self._counted: set[str] = set()  # of `_at_work`: those that `_failed_starts` knows
 
     def reported(self, names: Iterable[str]) -> None:
         """Note that these workers have reported that they run."""
@@ -113,7 +113,7 @@ class WorkerPool:
             self._end_some(copies)
             for reason in sorted({copy.reason for copy in copies.values() if copy.state == "waiting" and copy.reason}):
                 self._say_once(f"workers wait for the engine: {reason}")
-            missing = min(needed, self._most) - len(self._that_count(copies))
+            missing = self._missing(needed, copies)
             if missing > 0 and not self._interrupted.is_set():
                 started = self._launcher.start(missing, self._command, self._resources)
                 self._known.update(started)
@@ -156,10 +156,21 @@ class WorkerPool:
             name for name, copy in copies.items() if copy.state != "ending" and self._unwanted.get(name, -1.0) < 0.0
         ]
 
+    def _missing(self, needed: int, copies: Mapping[str, Copy]) -> int:
+        """Return how many copies to start now, and tell the launcher where not."""
+        count = len(self._that_count(copies))
+        avoided = self._failed_starts.places_to_avoid()
+        self._launcher.avoid(avoided)
+        if "" in avoided:
+            return 0
+        if self._failed_starts.nothing_works and not self._at_work.intersection(copies):
+            return 1 - count  # it shows whether workers work again
+        return min(needed, self._most) - count
+
     def _count_failed_starts(self, listed: set[str], waiting: bool) -> None:
-        if len(self._at_work) > self._workers_counted:
-            self._workers_counted = len(self._at_work)
-            self._failures.clear()
+        for name in sorted(self._at_work - self._counted):
+            self._failed_starts.worked(name)
+            self._counted.add(name)
         gone = self._known - listed
         self._known = set(listed)
         self._words |= {name: self._launcher.last_words(name) for name in gone & self._at_work}
@@ -168,14 +179,11 @@ class WorkerPool:
         self._jobless = idle & self._reported if waiting else set()  # the next look may know of a job
         failed |= idle - self._reported
         for name in sorted(failed):
-            words = self._launcher.last_words(name) or "the engine does not say why"
-            self._say_once(f"{name} ended before it ran an experiment: {words}")
-            self._failures.append((words, self._launcher.taken_away(name)))
-        for taken, most in ((False, self._launcher.max_failed_starts), (True, MAX_TAKEN)):
-            if len(some := [words for words, blameless in self._failures if blameless == taken]) >= most:
-                raise LaunchFailed(
-                    f"{len(some)} workers in a row failed before they ran an experiment; no more are started: {some[-1]}"
-                )
+            self._failed_starts.add(name)
+        if self._at_work & listed - self._silent:
+            self._failed_starts.still_works()
+        elif reason := self._failed_starts.end_reason():
+            raise LaunchFailed(reason)
 
     def _end_some(self, copies: Mapping[str, Copy]) -> None:
         """End copies that hang, that never reported, and those beyond the number wanted."""

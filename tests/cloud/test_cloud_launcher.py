@@ -21,7 +21,8 @@ from studio.backends.cloud.launcher import CAPACITY_PAUSE, LIST_LAG, PATIENCE, Q
 from studio.backends.cloud.ledger import Ledger, read
 from studio.backends.cloud.plan import CloudSettings, Wishes
 from studio.backends.cloud.spending import HOUR
-from studio.backends.queue.pool import MAX_TAKEN, LaunchFailed, WorkerPool
+from studio.backends.queue.failed_starts import GIVE_UP_SECONDS, MAX_REST_SECONDS, MAX_TAKEN_AWAY
+from studio.backends.queue.pool import LaunchFailed, WorkerPool
 from studio.errors import EndSearch, StudioError
 from studio.experiment import Resources
 
@@ -107,6 +108,13 @@ class World:
 @pytest.fixture
 def world(tmp_path):
     return World(tmp_path)
+
+
+@pytest.fixture
+def one_zone(world):
+    """A world whose plan has a single zone, so that what fails there fails everywhere."""
+    world.take_up(replace(world.plan, offers=OFFERS[:1]))
+    return world
 
 
 # --- machines come and go ---------------------------------------------------------------------------------------------
@@ -506,8 +514,9 @@ def test_a_machine_that_was_given_up_and_is_listed_again_costs_from_its_order_on
 
 
 @pytest.mark.parametrize("greeted", [True, False])
-def test_a_start_that_fails_is_seen_at_once(world, greeted):
+def test_a_start_that_fails_is_seen_at_once(one_zone, greeted):
     """Before any list has shown the machine."""
+    world = one_zone
     log = "ERROR: No such torhc\nstudio: a package was not installed\nstudio: the end, with exit code 1 after 9 s\n"
 
     def fails():
@@ -609,7 +618,8 @@ def test_a_clock_that_is_set_back_while_it_closes(world):
 # --- machines that come to nothing ------------------------------------------------------------------------------------
 
 
-def test_two_barren_machines_end_the_search(world):
+def test_two_barren_machines_end_the_search(one_zone):
+    world = one_zone
     world.start(2)
     first, second = world.cloud.alive
     world.logs[second] = "studio: not installed: no-such-package\nstudio: the end, with exit code 1 after 12 s\n"
@@ -624,7 +634,8 @@ def test_two_barren_machines_end_the_search(world):
     assert world.cloud.alive == []
 
 
-def test_barren_machines_without_a_log(world):
+def test_barren_machines_without_a_log(one_zone):
+    world = one_zone
     world.start(2)
     for name in world.cloud.alive:
         world.cloud.dies(name)
@@ -637,28 +648,31 @@ def spot_order(*given):
 
 
 @pytest.mark.parametrize("log", ["", *[f"studio: the end, with exit code {code} after 60 s" for code in (0, 143)]])
-def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(world, log):
+def test_spot_machines_that_are_taken_away_while_they_install_are_not_barren(one_zone, log):
+    world = one_zone
     world.order = spot_order
     world.take_up()
 
     def are_taken(times):
         for _ in range(times):
-            world.start(1)
+            world.maintain(1, after=MAX_REST_SECONDS)
+            world.maintain(1)
             (name,) = world.cloud.alive
             world.logs[name] = log
             world.cloud.dies(name)
+            world.maintain(0)
 
-    are_taken(MAX_TAKEN - 1)
-    world.start(1)
+    are_taken(MAX_TAKEN_AWAY - 1)
+    world.maintain(1, after=MAX_REST_SECONDS)
     world.all_work()
     world.cloud.dies(*world.cloud.alive)
-    are_taken(MAX_TAKEN - 1)
-    world.start(1)
+    are_taken(MAX_TAKEN_AWAY - 1)
     with pytest.raises(LaunchFailed, match="6 workers in a row failed before they ran an experiment"):
-        are_taken(2)
+        are_taken(1)
 
 
-def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
+def test_spot_machines_whose_log_tells_of_a_failure_are_barren(one_zone):
+    world = one_zone
     world.order = spot_order
     world.take_up()
     world.start(2)
@@ -669,7 +683,8 @@ def test_spot_machines_whose_log_tells_of_a_failure_are_barren(world):
         world.maintain(2)
 
 
-def test_machines_that_never_say_a_word(world):
+def test_machines_that_never_say_a_word(one_zone):
+    world = one_zone
     world.start(2)
     world.maintain(2, after=SILENT + 1)
     assert "has not reported for 20 minutes; ending it" in world.said[0]
@@ -677,6 +692,38 @@ def test_machines_that_never_say_a_word(world):
         world.maintain(2)
     world.pool.close()
     assert world.cloud.alive == []
+
+
+def test_a_zone_where_machines_come_to_nothing_rests_while_others_work(world):
+    """And the search ends if no zone has one that works, for a time that the user is told."""
+    world.start(2)
+    for name in world.cloud.alive:
+        world.cloud.dies(name)
+    world.start(2)
+    assert [order.zone for order in world.cloud.orders] == ["zone-a"] * 2 + ["zone-b"] * 2
+    assert [text.rpartition("; ")[2] for text in world.said] == ["zone-a is tried again later"]
+    world.all_work()
+    for _ in range(10):
+        world.maintain(4, after=MAX_REST_SECONDS)
+        for name in world.cloud.alive:
+            if world.ledger.get(name).zone == "zone-a":
+                world.cloud.dies(name)
+    assert len(world.cloud.alive) == 2, "they work"
+    world.cloud.dies(world.cloud.alive[0])
+    world.cloud.dies(world.cloud.alive[0])
+    world.maintain(2)
+
+    def until_the_end():
+        for _ in range(100):
+            world.maintain(2, after=10)
+            for name in world.cloud.alive:
+                world.cloud.dies(name)
+
+    begun = world.time()
+    with pytest.raises(LaunchFailed, match="no worker has worked for 10 minutes"):
+        until_the_end()
+    assert world.time() - begun == pytest.approx(GIVE_UP_SECONDS, abs=30)
+    assert "the search ends if none does within 10 minutes" in world.said[-1]
 
 
 def test_machines_that_took_a_job_and_died_are_not_barren(world):
@@ -700,7 +747,7 @@ def test_machines_that_found_no_work_are_not_barren(world):
 
 def test_one_that_works_closes_the_breaker(world):
     for _ in range(3):
-        world.start(1)
+        world.maintain(1, after=MAX_REST_SECONDS)
         world.cloud.dies(world.cloud.alive[0])
         world.start(1)
         world.all_work()
@@ -911,7 +958,8 @@ class Whatever(RuleBasedStateMachine):
 
     @rule(data=st.data(), what=st.sampled_from(["dies", "stops", "works", "hangs", "greets"]))
     def a_machine(self, data, what):
-        if alive := self.world.cloud.alive:
+        # In the order in which they were made, because names are random.
+        if alive := [name for name in self.world.cloud.made if name in self.world.cloud.alive]:
             name = data.draw(st.sampled_from(alive))
             pool, cloud = self.world.pool, self.world.cloud
             does = {"dies": cloud.dies, "stops": cloud.stops, "works": pool.took_job, "hangs": pool.silent}

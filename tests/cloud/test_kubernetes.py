@@ -83,6 +83,14 @@ def test_searches_of_a_long_name_have_jobs_of_their_own():
     assert names == {f"studio-{'a' * 31}-0a1b2c-1", f"studio-{'a' * 31}-9f9f9f-1"}
 
 
+def test_a_node_where_workers_failed_gets_one_only_if_no_other_has_room():
+    pod = JOB.manifest("n", 1, COMMAND, Resources(), {"node-2", "node-1"})["spec"]["template"]["spec"]
+    (preferred,) = pod["affinity"]["nodeAffinity"].pop("preferredDuringSchedulingIgnoredDuringExecution")
+    assert pod["affinity"] == {"nodeAffinity": {}}, "nothing is required"
+    (other,) = preferred["preference"]["matchExpressions"]
+    assert other == {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-1", "node-2"]}
+
+
 def job(name="studio-digits-1", completions=4, **status):
     return {"metadata": {"name": name}, "spec": {"completions": completions}, "status": status}
 

@@ -12,6 +12,7 @@ from studio.backends.slurm import (
     SlurmLauncher,
     read_accounting,
     read_job,
+    read_partitions,
     read_queue,
     read_submission,
 )
@@ -64,6 +65,12 @@ def test_the_shortest_text():
     assert names == [f"#SBATCH --{name}" for name in ("job-name", "array", "output", "open-mode", "requeue")]
 
 
+def test_a_partition_where_workers_failed_is_left_out():
+    job = SlurmJob("s", Path("/p/slurm"), partition="gpu,long")
+    assert "--partition=gpu,long\n" in job.script(1, ["true"], Resources())
+    assert "--partition=long\n" in job.script(1, ["true"], Resources(), {"gpu"})
+
+
 @pytest.mark.parametrize(("text", "number"), [("17\n", "17"), ("17;cluster\n", "17"), ("a banner\n17\n", "17")])
 def test_what_sbatch_answers(text, number):
     assert read_submission(text) == number
@@ -77,7 +84,9 @@ def test_an_answer_that_is_no_number(text):
 
 def test_what_squeue_answers():
     """As Slurm 24.11 printed it for an array of which two tasks run, one waits and one is ending."""
-    text = "7_1|RUNNING|None\n7_2|COMPLETING|None\n7_3|PENDING|Resources\n7_4|RUNNING|None\n9_1|PENDING|BeginTime\n"
+    text = "7_1|RUNNING|None|gpu\n7_2|COMPLETING|None|long\n7_3|PENDING|Resources|gpu,long\n"
+    text += "7_4|RUNNING|None|gpu\n9_1|PENDING|BeginTime|gpu,long\n"
+    assert read_partitions(text) == {"7_1": "gpu", "7_2": "long", "7_4": "gpu"}
     assert read_queue(text) == {
         "7_1": Copy("running"),
         "7_2": Copy("ending"),

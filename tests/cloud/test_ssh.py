@@ -61,6 +61,13 @@ def test_the_lines_that_are_run():
     assert "worker pipe: --name=gpu1.lab-1" in lines[0]
 
 
+# Less patience with a machine that is off.
+IMPATIENT = """\
+import studio.backends.ssh as s, studio.backends.queue.failed_starts as f
+s.TTL, f.FIRST_REST_SECONDS, f.MAX_REST_SECONDS, f.GIVE_UP_SECONDS = 3.0, 0.5, 1.0, 60.0
+"""
+
+
 # --- a real sshd ------------------------------------------------------------------------------------------------------
 
 
@@ -108,7 +115,7 @@ def search(ssh, driver, script, tmp_path):
         script("train.py", HELD.format(go=str(tmp_path / "go")))
         if not held:
             start.go()
-        return driver(*command, *options, *arguments, before="import studio.backends.ssh as s; s.TTL = 4.0")
+        return driver(*command, *options, *arguments, before=IMPATIENT)
 
     start.hosts, start.go = hosts, (tmp_path / "go").touch
     return start
@@ -158,6 +165,31 @@ def test_ctrl_c_ends_workers(search, ssh, until):
     process.signal(signal.SIGTERM)  # as the second Ctrl-C
     finish(process, 130)
     until(lambda: "the search has ended" in said_by_workers(), what="Ctrl-C ends workers")
+
+
+def test_machines_that_are_off_do_not_end_the_search(search, ssh, tmp_path, until):
+    """One after the other is switched off and on; each is named once, and each experiment has one result."""
+    other = ssh.another()
+    search.hosts.write_text("".join(f"127.0.0.1:{one.port} python={sys.executable}\n" for one in (ssh, other)))
+    try:
+        process = search("--hp=lr=0.1:0.1:0.6", "--num-workers=2", held=True)
+        until(lambda: said_by_workers().count("took p/") == 2, what="both machines work")
+        other.off()
+        until(lambda: f"127.0.0.1:{other.port} is tried again later" in process.err, what="a machine is named")
+        other.on()
+        until(lambda: f"127.0.0.1:{other.port} works again" in process.err, what="the machine works again")
+        ssh.off()
+        until(lambda: f"127.0.0.1:{ssh.port} is tried again later" in process.err, what="the other is named")
+        search.go()
+        said = finish(process)
+    finally:
+        other.off()
+        if ssh.is_off:
+            ssh.on()
+    assert [(one.status, one.fitness) for one in Project("p").experiments] == [
+        ("completed", value) for value in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    ]
+    assert said.count("is tried again later") == 2, said
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from studio.backends.queue import pool as pools
+from studio.backends.queue.failed_starts import GIVE_UP_SECONDS, MAX_TAKEN_AWAY
 from studio.backends.queue.launcher import (
     Copy,
     Launcher,
@@ -130,13 +131,100 @@ def test_a_start_that_works_forgives_those_before(pool, launcher):
         launcher.copies.clear()
 
 
+class TwoMachines(FakeLauncher):
+    """Copies go to machine `a` or `b`, one each; those on a machine in `off` end at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.where, self.off, self.avoided = {}, set(), set()
+
+    def start(self, n, command, resources):
+        names = []
+        for place in "ab":
+            if place not in self.avoided and place not in self.busy and len(names) < n:
+                self.made += 1
+                names.append(name := f"{place}{self.made}")
+                self.where[name] = place
+                if place not in self.off:
+                    self.copies[name] = Copy("running")
+        return names
+
+    @property
+    def busy(self):
+        return {self.where[name] for name in self.copies}
+
+    def places(self):
+        return ["a", "b"]
+
+    def place_of(self, name):
+        return self.where.get(name, "")
+
+    def avoid(self, places):
+        self.avoided = set(places)
+
+
+@pytest.fixture
+def two(said):
+    """A pool with two machines. `two.look()`: ten seconds pass, and each worker that is there has an experiment."""
+    launcher, clock = TwoMachines(), Clock()
+    one = WorkerPool(launcher, ["w"], Resources(), most=2, say=said.append, clock=clock, sleep=clock.sleep)
+    one.launcher, one.clock = launcher, clock
+
+    def look():
+        clock.now += 10
+        one.maintain(2, waiting=True)
+        for name in launcher.copies:
+            one.took_job(name)
+
+    one.look = look
+    return one
+
+
+def test_a_machine_that_is_off_rests_longer_each_time_and_is_named_once(two, said):
+    two.launcher.off = {"b"}
+    for _ in range(360):
+        two.look()
+    assert 12 <= two.launcher.made <= 20, "an hour has twelve times five minutes"
+    assert said == ["b2 ended before it ran an experiment: b2: node failed; b is tried again later"]
+    two.launcher.off = set()
+    for _ in range(32):
+        two.look()
+    assert two.launcher.busy == {"a", "b"}
+    assert said[1:] == ["b works again"]
+
+
+def test_the_search_ends_if_no_machine_has_worked_for_ten_minutes(two, said):
+    two.look()
+    two.launcher.off = {"a", "b"}
+    two.launcher.copies.clear()
+    begun = two.clock.now
+
+    def for_ever():
+        while two.clock.now < begun + 3600:
+            two.look()
+
+    with pytest.raises(LaunchFailed, match=r"workers in a row failed .* \(no worker has worked for 10 minutes\)"):
+        for_ever()
+    assert two.clock.now - begun == pytest.approx(GIVE_UP_SECONDS, abs=40)
+    assert two.launcher.made < 20
+    assert any("no worker works now; the search ends if none does within 10 minutes" in text for text in said)
+
+
+def test_a_search_whose_machines_never_worked_ends_once_each_has_failed_three_times(two):
+    two.launcher.off = {"a", "b"}
+    two.look()
+    two.look()
+    with pytest.raises(LaunchFailed, match="6 workers in a row failed"):
+        two.maintain(2, waiting=True) or two.look()
+
+
 def test_starts_that_the_engine_may_have_taken_away_count_apart(pool, launcher):
     launcher.taken_away = lambda name: True
-    for number in range(1, pools.MAX_TAKEN + 1):
+    for number in range(1, MAX_TAKEN_AWAY + 1):
         pool.maintain(1, waiting=True)
         assert launcher.made == number
         launcher.copies.clear()
-    with pytest.raises(LaunchFailed, match=f"{pools.MAX_TAKEN} workers in a row failed"):
+    with pytest.raises(LaunchFailed, match=f"{MAX_TAKEN_AWAY} workers in a row failed"):
         pool.maintain(1, waiting=True)
 
 
