@@ -17,8 +17,8 @@ from studio.settings import ResumeOptions, RunOptions
 
 PUBLIC = """
     Array Backend BackendContext BadInput Choice Constant EndSearch Estimate Experiment Integer Lines Metric
-    MetricReader Optimizer Outcome Parameter Project RangeError Real Report Resources Run Runner Search Space
-    StudioError Suggestion create_host fs_tracker hookimpl kill_tree option resume run
+    MetricReader Optimizer Outcome Parameter Project Pruner RangeError Real Report Resources Run Runner Search Space
+    StoppedRun StudioError Suggestion create_host fs_tracker hookimpl kill_tree option resume run
 """
 
 TRAIN = """
