@@ -12,6 +12,7 @@ from studio.script.diff import unified_diff
 from studio.script.literals import compiles
 from studio.script.places import Draft, Edit, Place, Places, apply_edits
 from studio.script.places.brackets import BRACKETS, check_brackets
+from studio.script.places.given import KIND
 from studio.script.program import Program
 from studio.script.reads import Debug
 
@@ -105,11 +106,11 @@ class Substitution:
     def _draft(self, values: Mapping[str, object], array_paths: Mapping[str, str]) -> Draft:
         draft = Draft(list(self.program.command), list(self.program.arguments), dict(self.program.env))
         draft.brackets = {name: array_paths.get(name, f"{name}.npy") for name in self._arrays}
-        for first in (True, False):
+        for turn in range(3):
             for name, place in self.places.items():
-                if (place.prefix == BRACKETS) is first:
+                if _turn(place) == turn:
                     place.put(plain(values[name]), draft)
-            if first:
+            if turn == 0:
                 draft.fill(self.program.script_words)
         draft.edits += [(edit, edit.write(None)) for edit in self._fixed]
         return draft
@@ -166,6 +167,11 @@ class Substitution:
             error = compiles(path, text)
             if error is not None:
                 raise SubstitutionError(f"{path}:{error.lineno}: a number cannot replace the name here: {error.msg}")
+
+
+def _turn(place: Place) -> int:
+    """Return when a place takes its value: brackets first; then words of the command, as long as each stands where it stood."""
+    return 0 if place.prefix == BRACKETS else 1 if place.kind == KIND else 2
 
 
 def _spell_out(path: str, debug: Debug, shown: str) -> list[Edit]:

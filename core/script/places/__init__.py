@@ -6,6 +6,7 @@ place            the common interface: a name, a line of text, and how a value i
 brackets         `{lr}` in an argument
 options          options that the script defines; command_parsers and typed_parsers for the libraries
 positionals      arguments by their position
+given            numbers and words that stand in the command of any program
 hydra            overrides of a Hydra configuration
 variables        variables that are read
 constants        keywords of calls, dict keys, attributes, fields, defaults

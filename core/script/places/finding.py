@@ -13,6 +13,7 @@ from studio.script.places import (
     config_files,
     constants,
     environment,
+    given,
     hydra,
     options,
     positionals,
@@ -34,6 +35,7 @@ KINDS: tuple[tuple[Finder, ...], ...] = (
     (brackets.find_brackets,),
     (partial(options.find_options, parsers=PARSERS), hydra.find_overrides),
     (positionals.find_positionals, words.find_arguments),
+    (given.find_given,),
     (variables.find_assigned, words.find_words),
     (constants.find_constants, variables.find_scopes),
     (variables.find_in_modules, constants.find_in_modules),
@@ -41,6 +43,7 @@ KINDS: tuple[tuple[Finder, ...], ...] = (
     (environment.find_variables,),
     (variables.find_computed,),
 )
+_OPTIONS, _GIVEN, _ENVIRONMENT = 1, 3, 8  # rows of `KINDS`
 
 SHOWN = 6  # names of the script that an error lists
 _PART = re.compile(r"[^.\[\]]+(?:\[\d+\])*|\[\d+\]")
@@ -94,18 +97,21 @@ class Places:
     def _special(self, address: str) -> list[Place] | None:
         """Return the places of an address with a kind (`--lr`, `env:LR`, `file:key`); None for a plain name."""
         if address.startswith("-"):
-            known = [p for p in self._row(1, _dashless(address)) if address in _spellings(p)]
+            known = [p for p in self._row(_OPTIONS, _dashless(address)) if address in _spellings(p)]
+            known += [p for p in self._row(_GIVEN, None) if p.prefix == address]
             return known[:1] or [options.by_its_name(address, self.program.arguments)]
         head, colon, key = address.partition(":")
         if not colon:
             return None
         if head == "hydra":
-            known = [p for p in self._row(1, key.rpartition(".")[2]) if p.prefix == "hydra:"]
+            known = [p for p in self._row(_OPTIONS, key.rpartition(".")[2]) if p.prefix == "hydra:"]
             same = [p for p in known if ".".join([*p.within, p.name]) == key]
             return same[:1] or [hydra.override(key)]
         if head == "env":
-            known = [p for p in self._row(7, key) if p.name == key]
+            known = [p for p in self._row(_ENVIRONMENT, key) if p.name == key]
             return known[:1] or [environment.variable(key)]
+        if head == given.ARGUMENT[:-1]:
+            return given.numbered(self.program.arguments, address)
         return self._in_file(address, head, key)
 
     def _in_file(self, address: str, path: str, key: str) -> list[Place]:
@@ -153,7 +159,11 @@ class Places:
             if address is not None:
                 last = {_words(address)[-1].partition("[")[0], address}
                 words = {form for word in last for form in (word, word.replace("-", "_"), word.replace("_", "-"))}
-            self._found[key] = [place for kind in KINDS[row] for place in kind(self.program, words)]
+            found = [place for kind in KINDS[row] for place in kind(self.program, words)]
+            if row == _GIVEN and found:
+                told = [place for above in range(row) for place in self._row(above, None)]
+                found = given.without_told(found, told, self.program.arguments)
+            self._found[key] = found
         return self._found[key]
 
     def _address(self, place: Place, rows: list[list[Place]]) -> str:
@@ -165,7 +175,7 @@ class Places:
                     if [one.key for one in _nearest(found, self.program)] == [place.key]:
                         return address
                     break
-        return place.prefix if place.kind == "option" else f"{place.file}:{place.line}:{place.name}"
+        return place.prefix if place.prefix.startswith("-") else f"{place.file}:{place.line}:{place.name}"
 
     def _forms(self, found: Sequence[Place]) -> Iterator[str]:
         """Yield, for each place of `found`, a line with the form that selects it."""
@@ -241,7 +251,7 @@ def _nearest(found: list[Place], program: Program) -> list[Place]:
 
 def _addresses(place: Place) -> Iterator[str]:
     """Yield forms that may select `place`, the shortest first."""
-    if place.kind == "option":
+    if place.prefix.startswith("-"):
         yield place.name
         yield place.prefix
         return

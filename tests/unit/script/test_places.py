@@ -521,3 +521,61 @@ def test_a_notebook_takes_values_in_its_cells(indent):
 
 def test_a_notebook_in_another_language_is_refused():
     assert "notebook in R" in str(refusal({"nb.ipynb": notebook("x <- 1", kernelspec={"language": "R"})}, "x"))
+
+
+# --- words of the command ---------------------------------------------------------------------------------------------
+
+SVM = ["-v", "5", "-c", "1", "-g", "0.1", "heart.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value", "expected"),
+    [
+        (SVM, "c", 8, [*SVM[:3], "8", *SVM[4:]]),
+        (SVM, "-g", 0.5, [*SVM[:5], "0.5", "heart.txt"]),
+        (SVM, "arg:7", "other.txt", [*SVM[:6], "other.txt"]),
+        (["-O2", "x.c"], "O", 3, ["-O3", "x.c"]),
+        (["--rate=0.2"], "rate", -1, ["--rate=-1"]),
+        (["-restartint=1"], "restartint", 4, ["-restartint=4"]),
+        (["--rate", "-0.2"], "rate", 1, ["--rate", "1"]),
+        (["bench", "OPT=-O2"], "OPT", "-O3", ["bench", "OPT=-O3"]),
+        (["key.sub=4", "other.sub=5"], "key.sub", 6, ["key.sub=6", "other.sub=5"]),
+        (["100", "0.5"], "arg:2", 7, ["100", "7"]),
+        (["-D", "1", "-D", "2"], "arg:2", 7, ["-D", "7", "-D", "2"]),
+        (["--learning-rate", "1"], "learning_rate", 7, ["--learning-rate", "7"]),
+        (["--quiet", "--rate", "1"], "rate", 7, ["--quiet", "--rate", "7"]),
+    ],
+)
+def test_a_word_of_the_command_takes_a_value(arguments, name, value, expected):
+    assert written({"solver": "\x7fELF"}, name, value, arguments).arguments == expected
+
+
+def test_several_words_of_the_command_take_their_values_at_once():
+    given = program({"solver": ""}, [*SVM, "{x}"])
+    names = ["x", "arg:7", "c", "--new", "g"]
+    filled = Substitution(given, names).write({"x": "a b", "arg:7": "t", "c": 8, "--new": 3, "g": 2}).arguments
+    assert filled == ["-v", "5", "-c", "8", "-g", "2", "t", "a b", "--new=3"]
+
+
+def test_what_the_script_tells_of_an_option_goes_before_the_word_of_the_command():
+    files = {
+        "train.py": HEAD + "p.add_argument('--lr', '-l', type=int)\np.add_argument('--fast', action='store_true')\n"
+    }
+    places = Places(program(files, ["-l", "3", "--fast", "--other", "4"])).every()
+    assert {place.address: place.kind for place in places} == {
+        "lr": "option",
+        "fast": "option",
+        "other": "in the command",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("arg:9", 1, "arg:9: the command has 7 arguments after the program; write arg:1 for the first"),
+        ("arg:x", 1, "write arg:1 for the first"),
+        ("c", "-x", "a value that begins with - would be read as an option"),
+    ],
+)
+def test_a_word_of_the_command_that_is_wrong_is_refused(name, value, message):
+    assert message in str(refusal({"solver": ""}, name, SVM, value=value))
