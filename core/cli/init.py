@@ -40,5 +40,12 @@ def init(
     print(text, end="")
     if "hyperparams" not in given:
         print('# no hyperparameter was found: add lines such as lr = "1e-5:0.1:l" under [hyperparams]')
+    if not seen.is_sure:
+        metrics = " or ".join(f'metric = "{one.name}:{one.mode or "max"}"' for one in seen.metrics[:3])
+        metrics += " (:min if the smaller is better)" if any(not one.mode for one in seen.metrics[:3]) else ""
+        asked = f"add the one to search by: {metrics}" if metrics else 'add it: metric = "NAME:max", or NAME:min'
+        print(
+            f"# which metric is the result is not sure; {asked}; studio inspect --run {script} runs the script to see"
+        )
     print("\nstudio run --dry-run\nstudio run")
     return 0

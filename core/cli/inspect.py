@@ -48,7 +48,8 @@ def inspect(
     print()
     if seen.metrics:
         rows = [
-            [one.name, one.source, "" if one.value is None else f"{one.value:.6g}", one.option] for one in seen.metrics
+            [one.name, one.source, "" if one.value is None else f"{one.value:.6g}", " or ".join(one.options)]
+            for one in seen.metrics
         ]
         print_table(["metric", "source", "value", "option"], rows, flexible=(0,))
     else:
@@ -61,7 +62,11 @@ def inspect(
         print(f"notice: {notice}")
     if seen.missing:
         print(f"{script} needs {', '.join(one.prefix for one in seen.missing)}; write:")
-    print(f"\n{shlex.join(seen.command)}")
+    elif seen.metrics and not seen.is_sure and not seen.ran:
+        print("none of these is surely the result; one run of the script shows all metrics that it has:")
+    elif seen.doubt:
+        print(f"{seen.doubt}{' The larger is better, or the smaller:' if len(seen.commands) > 1 else ''}")
+    print("", *map(shlex.join, seen.commands), sep="\n")
     return 0
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from studio.execution.metric_names import TRAINING, UNKNOWN, likely_mode, result_rank, standing, words
 from studio.experiment import ANY, FITNESS, Metric, Run
 from studio.host import Host
 from studio.interfaces import MetricReader
@@ -14,21 +15,8 @@ from studio.metric_sources import FirstOf
 CLOSE = 0.75  # how like another a name is that is misspelt
 MOST_NAMES = 20  # in an error
 MOST_OPTIONS = 6  # suggested in an error
-# Words in names of metrics that are minimised, that are maximised, and in names of numbers that are not results.
-_SMALL = re.compile(
-    r"(?i)(?:loss|err|error|m?sle|r?mse|mae|mape|nll|perplexity|ppl|bp[cb]|wer|cer|fid|log_?loss|deviance|cost|regret|l1|l2"
-    r"|entropy|kl|distance|divergence|residual|bic|aic)s?"
-)
-_LARGE = re.compile(
-    r"(?i)(?:acc|accuracy|auc|roc|f1|r2|score|reward|return|map|ap|map\d+|bleu|rouge\w*|precision|recall|iou|miou|dice|psnr"
-    r"|ssim|ndcg|mrr|fitness|top\d|win|success|sharpe|likelihood|elbo|hits?|correlation|kappa|mcc|specificity|sensitivity)s?"
-)
 _OFFER = re.compile(r"""'--metric=(?:[^']|'"'"')+'|--metric=[^\s,;?']+""")
 _SEEN = re.compile(r"\bseen(?: elsewhere)?: (.+)")
-_NO_RESULT = re.compile(
-    r"(?i)(?:epochs?|steps?|iter\w*|batch\w*|lr|learning|time|seconds?|sec|ms|eta|elapsed|seed|version|num|params?|tokens?|tok"
-    r"|memory|mem|gpu|cuda|cpu|samples?|size|hours?|minutes?|runtime|global|flos|py|fps|norm|std|width|height|port|pid|rank)"
-)
 
 
 @dataclass(frozen=True)
@@ -46,14 +34,19 @@ class Seen:
     mode: str
 
     @property
-    def option(self) -> str:
-        """The option to type to search by this metric."""
+    def sure(self) -> bool:
+        """True if the name tells that it is a result, and which direction is better."""
+        return bool(self.mode) and standing(self.name) <= TRAINING
+
+    @property
+    def options(self) -> list[str]:
+        """The options to type to search by this metric: both directions where the name does not tell."""
         name = f"printed:{self.name}" if self.name == FITNESS.name else self.name
-        return shlex.quote(f"--metric={name}:{self.mode or 'max'}")
+        return [shlex.quote(f"--metric={name}:{mode}") for mode in ([self.mode] if self.mode else ["max", "min"])]
 
     def __str__(self) -> str:
         value = "" if self.value is None else f" {self.value:.6g}"
-        return f"{self.name}{value} ({self.source or 'its files'}): {self.option}"
+        return f"{self.name}{value} ({self.source or 'its files'}): {' or '.join(self.options)}"
 
 
 def seen_metrics(run: Run, host: Host) -> list[Seen]:
@@ -81,29 +74,6 @@ def _names_of(reader: MetricReader) -> dict[str, float | None]:
         return {}
 
 
-def _words(name: str) -> list[str]:
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("R²", "R2").replace("R^2", "R2"))
-    return [word for word in re.split(r"[\W_]+", plain) if word]
-
-
-def likely_mode(name: str) -> str:
-    """Return "min" or "max", whichever is better, by the last word of the name that tells; empty if none does."""
-    for word in reversed(_words(name)):
-        if _LARGE.fullmatch(word):
-            return "max"
-        if _SMALL.fullmatch(word) or re.search(r"(?i)loss\Z|error\Z", word):
-            return "min"
-    return ""
-
-
-def result_rank(name: str) -> int:
-    """Return 0 for what looks like a result on held-out data, then other results, unknown names, and settings."""
-    words = [word.casefold() for word in _words(name)]
-    if likely_mode(name):
-        return 0 if {"val", "valid", "validation", "test", "eval", "cv"} & set(words) else 2 if "train" in words else 1
-    return 4 if any(map(_NO_RESULT.fullmatch, words)) else 3
-
-
 def why_missing(run: Run, reader: MetricReader | None, host: Host | None) -> str:
     """Return why a run with exit code 0 has no fitness, with the metrics that it had instead.
 
@@ -112,13 +82,13 @@ def why_missing(run: Run, reader: MetricReader | None, host: Host | None) -> str
     name = run.metric.name
     own = [] if name == FITNESS.name else _close_first(_names_of(reader) if reader else {}, name)[:MOST_NAMES]
     elsewhere = seen_metrics(run, host) if host is not None and not own else []
-    results = [seen for seen in elsewhere if result_rank(seen.name) < 3] or elsewhere
+    results = [seen for seen in elsewhere if standing(seen.name) < UNKNOWN] or elsewhere
     offered = ", ".join(map(str, results[:MOST_OPTIONS]))
     if name == FITNESS.name:
         near = next((seen for seen in elsewhere if "fitness" in seen.name.casefold()), None)
         text = "printed no line `fitness: NUMBER`"
         if near is not None:
-            return f"{text}, on a line of its own; {near.name!r} was seen: {near.option} reads it"
+            return f"{text}, on a line of its own; {near.name!r} was seen: {near.options[0]} reads it"
         return f"{text}; seen: {offered}" if offered else text
     text = f"metric {name!r} never came; "
     if own:
@@ -144,12 +114,16 @@ def metric_to_take(reason: str) -> str:
     """Return the metric of the first option that the reason of a run without a fitness offers, else the likeliest result of
     those that it names; empty if there is none."""
     offer, seen = _OFFER.search(reason), _SEEN.search(reason)
-    results = sorted((name for name in seen[1].split(", ") if likely_mode(name)), key=result_rank) if seen else []
-    option = offer[0] if offer else Seen(results[0], "", None, likely_mode(results[0])).option if results else ""
+    if offer:
+        option = "" if reason[offer.end() :].startswith(" or ") else offer[0]  # of an unknown direction
+    else:
+        found = [Seen(name, "", None, likely_mode(name)) for name in (seen[1].split(", ") if seen else [])]
+        results = sorted((one for one in found if one.sure), key=lambda one: result_rank(one.name))
+        option = results[0].options[0] if results else ""
     return "".join(shlex.split(option)).removeprefix("--metric=")
 
 
 def _close_first(names: Iterable[str], name: str) -> list[str]:
     """Return the names, those with the last word of `name` first, each part in order."""
-    word = (_words(name.casefold()) or [""])[-1]
+    word = (words(name) or [""])[-1]
     return sorted(names, key=lambda one: (word not in one.casefold(), one))

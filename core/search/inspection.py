@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import BadInput
-from studio.execution.metrics_seen import Seen, likely_mode, result_rank, seen_metrics
+from studio.execution.metric_names import COST, PLACEHOLDER, TRAINING, likely_mode, result_rank, standing
+from studio.execution.metrics_seen import Seen, seen_metrics
 from studio.experiment import Run
 from studio.host import Host
 from studio.script.constants import UNKNOWN
@@ -52,13 +53,27 @@ class Inspection:
     ran: bool = False  # whether the script was run for its metrics
 
     @property
+    def is_sure(self) -> bool:
+        """True if the name of the first metric says that it is the result, and which direction is better."""
+        return bool(self.metrics) and (self.metrics[0].sure or _is_bare(self.metrics[0]))
+
+    @property
+    def doubt(self) -> str:
+        """Question for the user if the metric is not sure; empty if it is, or if the script was not run."""
+        if self.is_sure or not self.metrics or not self.ran:
+            return ""
+        best = self.metrics[0]
+        if standing(best.name) == COST:
+            return f"no result is seen, only what a run takes: search by {best.name!r}, or by another metric above?"
+        return f"the name {best.name!r} does not say that it is the result: search by it, or by another metric above?"
+
+    @property
     def options(self) -> dict[str, Any]:
-        """Keyword arguments of `studio.run` for a first search of the script."""
+        """Keyword arguments of `studio.run` for a first search of the script; without a metric that is not sure."""
         searched = worth_searching(self.proposals, self.script)
         options: dict[str, Any] = {"optimizer": "auto"} if searched else {}
-        if self.metrics and self.metrics[0].name != "fitness":
-            best = self.metrics[0]
-            options["metric"] = f"{best.name}:{best.mode or 'max'}"
+        if self.is_sure and self.metrics[0].name != "fitness":
+            options["metric"] = f"{self.metrics[0].name}:{self.metrics[0].mode}"
         if searched:
             options["hyperparams"] = [f"{one.place.address}={one.range}" for one in searched]
         return options
@@ -72,23 +87,41 @@ class Inspection:
 
     @property
     def command(self) -> list[str]:
-        """The `studio run` command of that search, as words; without a metric the inspection that runs the script once.
+        """The first of `commands`."""
+        return self.commands[0]
 
-        Of a script that does not start without an option that has no value, the inspection with a value for it.
+    @property
+    def commands(self) -> list[list[str]]:
+        """The `studio run` command of that search, as words; one for each direction where the metric does not tell.
+
+        Without a metric that is sure, the inspection that runs the script once. Of a script that does not start without an
+        option that has no value, the inspection with a value for it.
         """
         if self.missing:
             given = [f"{one.prefix}=VALUE" for one in self.missing]
-            return ["studio", "inspect", *(["--run"] if self.ran else []), *self.words, *given]
-        if not self.metrics and not self.ran:
-            return ["studio", "inspect", "--run", *self.words]
+            return [["studio", "inspect", *(["--run"] if self.ran else []), *self.words, *given]]
+        if not self.is_sure and not self.ran:
+            return [["studio", "inspect", "--run", *self.words]]
         options = self.options
-        words = [f"--hp={text}" for text in options.pop("hyperparams", [])]
-        return ["studio", "run", *(f"--{name}={value}" for name, value in options.items()), *words, *self.words]
+        ranges = [f"--hp={text}" for text in options.pop("hyperparams", [])]
+        several = [options]
+        if self.metrics and not self.is_sure:
+            best = self.metrics[0]
+            several = [
+                {**options, "metric": f"{best.name}:{mode}"} for mode in ([best.mode] if best.mode else ["max", "min"])
+            ]
+        return [
+            ["studio", "run", *(f"--{name}={value}" for name, value in each.items()), *ranges, *self.words]
+            for each in several
+        ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict: {"command", "places", "metrics", "notices"}."""
+        """Return a JSON-able dict: {"command", "commands", "sure", "doubt", "places", "metrics", "notices"}."""
         return {
             "command": self.command,
+            "commands": self.commands,
+            "sure": self.is_sure,
+            "doubt": self.doubt,
             "places": [
                 {
                     "name": one.place.address,
@@ -101,7 +134,8 @@ class Inspection:
                 for one in self.proposals
             ],
             "metrics": [
-                {"name": one.name, "source": one.source, "value": one.value, "mode": one.mode} for one in self.metrics
+                {"name": one.name, "source": one.source, "value": one.value, "mode": one.mode, "sure": one.sure}
+                for one in self.metrics
             ],
             "notices": self.notices,
         }
@@ -132,7 +166,7 @@ def inspect_script(
     # a script often prints its hyperparameters, too
     own = {_letters(one.place.name) for one in worth_searching(propose(places), program.script)}
     metrics = [one for one in _metrics_in_text(program, host) if _letters(one.name) not in own]
-    bare = [one for one in metrics if one.name.startswith(BARE)]
+    bare = [one for one in metrics if _is_bare(one)]
     words = [*(["-m"] if module else []), *(["--"] if is_command else []), script, *arguments]
     notices: list[str] = []
     if run:
@@ -158,7 +192,8 @@ def _metrics_in_text(program: Program, host: Host) -> list[Seen]:
             printed.append(Seen(f"{BARE}{pattern}", "printed lines", None, mode))
     known = {seen.name for seen in printed}
     of_arrays = [seen for seen in _metrics_in_lines(arrays, host) if seen.name not in known]
-    return [*sorted(printed, key=_rank), *of_arrays]
+    named = [seen for seen in printed if _is_bare(seen) or not PLACEHOLDER.search(seen.name)]
+    return [*sorted(named, key=_rank), *of_arrays]
 
 
 def _metrics_in_lines(lines: Sequence[str], host: Host) -> list[Seen]:
@@ -167,9 +202,13 @@ def _metrics_in_lines(lines: Sequence[str], host: Host) -> list[Seen]:
         return [replace(seen, value=None) for seen in seen_metrics(_run_in(folder), host)]
 
 
-def _rank(seen: Seen) -> float:
+def _is_bare(seen: Seen) -> bool:
+    return seen.name.startswith(BARE)
+
+
+def _rank(seen: Seen) -> tuple[int, ...]:
     """A number without a name comes behind what is named as a result, and before what may be anything."""
-    return 2.5 if seen.name.startswith(BARE) else result_rank(seen.name)
+    return (True, TRAINING, 2) if _is_bare(seen) else result_rank(seen.name)
 
 
 def _metrics_of_a_run(words: Sequence[str], host: Host, home: str) -> tuple[list[Seen], str]:

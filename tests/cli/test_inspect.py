@@ -56,6 +56,29 @@ def test_inspect_runs_the_script_for_its_metrics_and_nothing_in_the_users_folder
     assert [path.name for path in workdir.iterdir()] == ["train.py"]
 
 
+def test_a_metric_that_is_not_surely_the_result_is_asked_for(script, command, workdir):
+    script("train.py", "lr = 0.5\nprint('reading:', lr)\n")
+    unsure = command("inspect", "train.py").out
+    assert unsure.endswith("one run of the script shows all metrics that it has:\n\nstudio inspect --run train.py\n")
+    ran = command("inspect", "--run", "train.py").out
+    assert "the name 'reading' does not say that it is the result: search by it, or by another metric above?" in ran
+    up, down = ran.splitlines()[-2:]
+    assert up == "studio run --optimizer=auto --metric=reading:max --hp=lr=0.05:5:l train.py"
+    assert down == up.replace(":max", ":min")
+    seen = json.loads(command("inspect", "--run", "--json", "train.py").out)
+    assert (seen["sure"], [shlex.join(one) for one in seen["commands"]]) == (False, [up, down])
+    assert command("init", "train.py").code == 0
+    assert "metric" not in (workdir / "studio.toml").read_text()
+
+
+@pytest.mark.parametrize("printed", ["'seconds:', 1.5", "'epoch:', 3"])
+def test_what_a_run_takes_and_what_it_counts_are_not_taken_for_a_result_without_a_question(script, command, printed):
+    script("train.py", f"lr = 0.5\nprint({printed})\n")
+    seen = json.loads(command("inspect", "--run", "--json", "train.py").out)
+    assert not seen["sure"]
+    assert seen["doubt"] or not seen["metrics"]
+
+
 def test_an_option_without_which_the_script_does_not_start_is_asked_for(script, command):
     parser = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, required=True)\n"
     script("train.py", f"{parser}lr = p.parse_args().lr\nprint('val_loss:', lr, flush=True)\n")

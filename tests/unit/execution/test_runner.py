@@ -298,7 +298,7 @@ def test_the_script_leads_a_session_of_its_own(make: Callable[..., Run], host: H
 
 STRAYS = """
 import os, subprocess, sys, time
-child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+child = "import os, time; os.write(1, f'{os.getpid()}{chr(10)}'.encode()); time.sleep(60)"  # at once: five have the pipe
 subprocess.Popen([sys.executable, '-c', child])
 subprocess.Popen([sys.executable, '-c', child], start_new_session=True)
 subprocess.Popen([sys.executable, '-c', f'import subprocess, sys; subprocess.Popen([sys.executable, "-c", {child!r}])'])
