@@ -52,12 +52,11 @@ def inspect(
             for one in seen.metrics
         ]
         print_table(["metric", "source", "value", "option"], rows, flexible=(0,))
+    elif run:
+        print("no metric is seen: let the script print a line `fitness: NUMBER`")
     else:
-        print(
-            "no metric is seen: let the script print a line `fitness: NUMBER`"
-            if run
-            else "no metric is seen in the text, and a search needs one; one run of the script shows those that it has:"
-        )
+        further = "" if seen.missing else ", and a search needs one; one run of the script shows those that it has:"
+        print(f"no metric is seen in the text{further}")
     for notice in seen.notices:
         print(f"notice: {notice}")
     if seen.missing:

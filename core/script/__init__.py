@@ -14,6 +14,7 @@ paths         paths that Python code makes, as far as they are known
 outside       files beside the working directory, such as `../data`
 literals      a value as Python text
 places/       the kinds of places that a value can go to, and the choice of one by its name
+asked_options  options that the script's own parser has; parser_probe is the hook that asks it
 substitution  values written into a program
 unknown_arguments  an argument that the script's parser refuses
 diff          unified diffs for `git apply`

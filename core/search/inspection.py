@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import secrets
 import shlex
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from studio.execution.metric_names import COST, PLACEHOLDER, TRAINING, likely_mo
 from studio.execution.metrics_seen import Seen, seen_metrics
 from studio.experiment import Run
 from studio.host import Host
+from studio.script.asked_options import ask_options, with_asked
+from studio.script.command import active_interpreter
 from studio.script.constants import UNKNOWN
 from studio.script.library_metrics import library_metrics
 from studio.script.places import Place, Places
@@ -25,9 +26,10 @@ from studio.script.places.options import by_its_name
 from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
+from studio.search.plan.early_check import with_its_python
 from studio.search.plan.plan import program_of
 from studio.settings import Settings
-from studio.system.processes import MARK_VARIABLE, kill_tree, mark_for
+from studio.system.processes import output_within
 from studio.text import parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
@@ -150,7 +152,8 @@ def inspect_script(
     is_command: bool = False,
     run: bool = False,
 ) -> Inspection:
-    """Inspect the script in the working directory. With `run` it is started once, in a copy, and with `--help`.
+    """Inspect the script in the working directory. A Python script with a parser is started until its parser has read the
+    arguments. With `run` it is run once, in a copy.
 
     Raises BadInput for a missing script, SubstitutionError for one that cannot be parsed.
     """
@@ -161,8 +164,12 @@ def inspect_script(
             f"script {script!r} is outside the working directory, where its search would run: cd"
             f" {shlex.quote(os.path.relpath(path.parent))} && {there}"
         )
-    program = program_of(Settings(script, list(arguments), module=module), Path.cwd())
+    settings = with_its_python(Settings(script, list(arguments), module=module), Path.cwd())
+    program = program_of(replace(settings, python=settings.python or active_interpreter()), Path.cwd())
     places = Places(program, script).every()
+    asked = ask_options(program, Path.cwd())
+    if asked is not None:
+        places = with_asked(places, asked, program.arguments)
     # a script often prints its hyperparameters, too
     own = {_letters(one.place.name) for one in worth_searching(propose(places), program.script)}
     metrics = [one for one in _metrics_in_text(program, host) if _letters(one.name) not in own]
@@ -173,7 +180,7 @@ def inspect_script(
         with tempfile.TemporaryDirectory() as home:
             had, notice = _metrics_of_a_run(words, host, home)
             workspace = _folder_of_run(home) / "workspace"
-            places += _options_in_help(program, places, workspace)
+            places += _options_in_help(program, places, workspace) if asked is None else []
         had = [one for one in had if _letters(one.name) not in own]
         metrics = sorted([*had, *bare], key=_rank) if had else metrics
         notices += [notice] if notice else []
@@ -244,7 +251,9 @@ def _options_in_help(program: Program, known: Sequence[Place], workspace: Path) 
         return []
     spellings = {place.prefix for place in known}
     places = []
-    for match in _OPTION.finditer(_output_of([*program.command, *program.arguments, "--help"], workspace)):
+    for match in _OPTION.finditer(
+        output_within([*program.command, *program.arguments, "--help"], workspace, HELP_TIMEOUT)
+    ):
         spelling, default = match[1], match[2]
         if spelling not in spellings and spelling not in ("--help", "--version"):
             spellings.add(spelling)
@@ -252,33 +261,6 @@ def _options_in_help(program: Program, known: Sequence[Place], workspace: Path) 
             value = parse_literal(default) if default else place.value
             places.append(replace(place, address=spelling, value=value))
     return places
-
-
-def _output_of(argv: Sequence[str], workspace: Path) -> str:
-    """Return the standard output of the command within HELP_TIMEOUT; all that it started is ended."""
-    env = {**os.environ, MARK_VARIABLE: mark_for(os.environ, secrets.token_hex(4), str(workspace))}
-    with tempfile.TemporaryFile() as output:  # a pipe would be read until the last process that has it ends
-        try:
-            done = subprocess.Popen(
-                argv,
-                cwd=workspace,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError:
-            return ""
-        try:
-            done.wait(HELP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            kill_tree(done.pid, str(workspace))
-            done.wait()
-        output.seek(0)
-        return output.read().decode(errors="replace")
 
 
 def _letters(name: str) -> str:

@@ -7,14 +7,26 @@ No process id is ever stored: after a restart of the machine it would belong to 
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from studio.system import watchdog
 from studio.system.watchdog import MARK_VARIABLE, kill_tree, processes_of
 
-__all__ = ["MARK_VARIABLE", "Watchdog", "has_own_session", "kill_tree", "mark_for", "processes_of", "signal_tree"]
+__all__ = [
+    "MARK_VARIABLE",
+    "Watchdog",
+    "has_own_session",
+    "kill_tree",
+    "mark_for",
+    "output_within",
+    "processes_of",
+    "signal_tree",
+]
 
 
 def mark_for(env: Mapping[str, str], session: str, folder: str) -> str:
@@ -39,6 +51,37 @@ def has_own_session(pid: int) -> bool:
         return os.getsid(pid) == pid
     except OSError:  # macOS forgets the session of an ended process
         return True
+
+
+def output_within(argv: Sequence[str], folder: Path, seconds: float, env: Mapping[str, str] | None = None) -> str:
+    """Return the standard output of the command in `folder` after its end, or after `seconds`; all that it started is ended.
+
+    `env` has more variables than this process has. The output is empty if the command cannot be started.
+    """
+    session = secrets.token_hex(4)
+    variables = {**os.environ, **(env or {}), MARK_VARIABLE: mark_for(os.environ, session, str(folder))}
+    with tempfile.TemporaryFile() as output:  # a pipe would be read until the last process that has it ends
+        try:
+            done = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        try:
+            done.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            kill_tree(done.pid, str(folder), session)
+            done.wait()
+        output.seek(0)
+        return output.read().decode(errors="replace")
 
 
 class Watchdog:

@@ -97,7 +97,7 @@ class Places:
     def _special(self, address: str) -> list[Place] | None:
         """Return the places of an address with a kind (`--lr`, `env:LR`, `file:key`); None for a plain name."""
         if address.startswith("-"):
-            known = [p for p in self._row(_OPTIONS, _dashless(address)) if address in _spellings(p)]
+            known = [p for p in self._row(_OPTIONS, _dashless(address)) if address in options.spellings_of(p)]
             known += [p for p in self._row(_GIVEN, None) if p.prefix == address]
             return known[:1] or [options.by_its_name(address, self.program.arguments)]
         head, colon, key = address.partition(":")
@@ -263,11 +263,6 @@ def _addresses(place: Place) -> Iterator[str]:
         yield ".".join([*parts, place.name])
     if place.prefix:
         yield place.prefix + ".".join([*place.within, place.name])
-
-
-def _spellings(place: Place) -> tuple[str, ...]:
-    give = place.give
-    return give.args[0] if isinstance(give, partial) and place.kind == "option" else ()
 
 
 def _dashless(address: str) -> str:

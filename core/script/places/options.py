@@ -91,6 +91,12 @@ def _today(option: Option, arguments: Sequence[str], default: object) -> object:
     return default if text is None else bool(text) if option.style == "bool" else parse_literal(text)
 
 
+def spellings_of(place: Place) -> tuple[str, ...]:
+    """Return all spellings of the option at `place`; empty for a place that is no option."""
+    give = place.give
+    return give.args[0] if isinstance(give, partial) and give.func is give_option else ()
+
+
 def known_as(name: str) -> str:
     """Return `learning_rate` for `learning-rate`."""
     return name.replace("-", "_")
