@@ -1,7 +1,7 @@
 """Proposed ranges: a range for a place by its name and present value, and the places to search first.
 
-Learning rates and the like span a decade on each side of their value, whole numbers a factor of four; flags have both
-values, known families of names (optimizers, kernels) their members.
+The name says which kind of number a place has (a rate, a decay, a probability, a temperature, a size, a count); the kind
+says the range around the value of today. Flags have both values, known families of names (optimizers, kernels) their members.
 """
 
 import math
@@ -18,24 +18,37 @@ if TYPE_CHECKING:  # an option that `studio run` does not know needs a range for
     from studio.script.places.place import Bounds
 
 MOST_CHOICES = 10
-MOST_SEARCHED = 5  # hyperparameters of a proposed command
+MOST_SEARCHED = 8  # hyperparameters of a proposed command
 
 # Names of hyperparameters, the most important first. Names are compared by words, so `--optim.weight-decay` matches.
 KNOWN = (
-    r"lr|lr0|rate|(base_|max_|init_|initial_)?learning_rate|eta|eta0|step_size|alpha|c|gamma|lambda|lam|reg|l1|l2",
-    r"weight_decay|wd|dropout|p_?drop|momentum|beta1|beta2|reg_(alpha|lambda)|l1_ratio|penalty|tau|epsilon|temperature",
-    r"hidden(_?(size|dim|units|layers?|layer_sizes))?|n_?hidden|width|units|layers|n_?layers?|num_layers|depth|max_depth"
-    r"|num_leaves|n_?embd|n_?heads?|d_model|embed(ding)?_dim|latent(_dim)?|k|n_neighbors|n_components|rank",
-    r"batch(_?size)?|bs|optimizer|optim|activation|kernel|solver|n_estimators|num_rounds?|subsample|colsample_bytree"
-    r"|min_child_weight|min_samples_(leaf|split)|max_features|warmup(_steps|_iters)?|grad_clip|clip|degree|nesterov",
+    r"(\w+_)?lr0?|lr_?(init|max|min|actor|critic|policy|backbone|head|encoder|decoder)|rate|(\w+_)?learning_rate(_init)?"
+    r"|eta0?|alpha|c|gamma|lambda_?|lam|reg|l1|l2",
+    r"weight_decay|wd|(\w+_)?dropout(_rate|_prob|_p)?|p_?drop|(\w+_)?momentum|betas?_?[12]?|reg_(alpha|lambda)|l1_ratio|l[12]_(reg|penalty|leaf_reg)"
+    r"|penalty|tau|(\w+_)?(epsilon|temperature|smoothing|coef)|step_?size|clip_range|gae_lambda|discount|(\w+_)?decay(_rate|_factor)?",
+    r"hidden(_?(size|dim|units|layers?|layer_sizes|channels))?|n_?hidden|width|(n_)?units|layers|n_?layers?|num_(hidden_)?layers|depth|max_depth"
+    r"|num_leaves|max_leaf_nodes|n_?embd|(n|num)_?(attention_)?heads?|d_model|embed(ding)?_(dim|size)|latent(_dim)?|k|n_neighbors|n_components|rank"
+    r"|lora_(r|rank|alpha)|(num_|n_)?filters|kernel_size|nu|sigma0?|bandwidth|length_?scale",
+    r"(\w+_)?batch(_?size)?|bs|optimizer|optim|activation|kernel|solver|n_estimators|num_rounds?|subsample|colsample_by\w+"
+    r"|min_child_weight|min_samples_(leaf|split)|max_features|warmup(_steps|_iters|_ratio|_epochs)?|(max_)?grad_(clip|norm)|clip|degree|nesterov"
+    r"|pop(ulation)?_?size|mutation_(rate|prob)|crossover_(rate|prob)|cxpb|mutpb|cooling(_rate)?|threshold|tol(erance)?",
 )
+# What no first search varies: seeds, the length of a run, reports, files, machines, memory, the data and their sizes
 NEVER = re.compile(
-    r"(?i)(random_)?(seed|state)|epochs?|max_(iters?|steps|epochs)|(num|n)_(epochs|iters|steps|workers|jobs|threads|classes|samples"
-    r"|features|informative|redundant|inputs?|outputs?|splits|folds)|iters?|iterations|steps|total_?timesteps|(log|eval|save|print)_.*|.*_(interval|every|freq|path|dir|file|name|port|url)"
-    r"|device|gpus?|cuda|workers|n_jobs|verbose|verbosity|debug|port|host|path|file|name|version|dpi|figsize|test_size|train_size"
-    r"|loss|acc|accuracy|best|total|correct|count|score|error|sum|i|j|n|x|y|t|step|epoch|batch|idx|index|start|end|now|time"
-    r"|axis|dim|shape|dtype|mode|level|format|indent|encoding|exist_ok|default|nargs|required|help|type|cv|end|sep|flush|shuffle"
-    r"|fontsize|loc|color|marker|linewidth|bins|pad|rotation|zorder|in_features|out_features|in_channels|out_channels|input_(dim|size)|output_(dim|size)|num_classes|as_frame|return_X_y"
+    r"(\w+_)?seeds?(_\w+)?|random_state|(\w+_)?epochs?|(n|num|max)_(epochs?|iter(ation)?s?|steps?|evals?|rounds|episodes|generations)|iters?|iterations"
+    r"|(\w+_)?steps|(total_?)?timesteps|(n|num|max)_?(\w+_)?(workers|jobs|threads|process(es)?|cpus?|gpus?|nodes|devices|class(es)?|labels|samples|examples"
+    r"|rows|points|records|features|informative|redundant|inputs?|outputs?|splits|folds|runs|trials|repeats?|items|users|tokens|lines|columns|images|channels)"
+    r"|(log|logging|eval|save|print|report|display|plot|summary|checkpoint|ckpt|val|validation|wandb|tensorboard|hub)_.*"
+    r"|.*_(interval|every|freq|frequency|path|dir|directory|folder|file|filename|names?|port|url|uri|host|token|ids?|tag|prefix|suffix|version|revision)"
+    r"|(\w+_)?(device|gpus?|cuda|cpus?|tpu|mps|amp|fp16|bf16|tf32|precision|backend)(_\w+)?|no_accel|workers|n_?jobs|threads|jobs|local_rank|world_size"
+    r"|(\w+_)?(cache|memory|mem|buffer|chunk|block|queue|heap|shard)(_?(size|mb|gb|kb|limit|dir|gib))?|pin_memory|prefetch\w*|verbos(e|ity)|quiet|silent|debug"
+    r"|dry_run|resume|overwrite\w*|save|download|port|host|path|file|input|output|data(set)?|train|test|name|version|dpi|figsize"
+    r"|(test|train|val|valid|validation|holdout|eval|data|dataset|sample|image|img|input|crop|vocab)_?(size|split|ratio|frac(tion)?|len(gth)?)"
+    r"|(do|run|skip|only|show|plot|interactive|wait|profile|compile|deterministic|benchmark|async)(_\w+)?"
+    r"|loss|acc|accuracy|best|total|correct|count(er)?|score|error|sum|sign|results?|i|j|n|x|y|t|step|epoch|batch|idx|index|start|end|now|time(out)?|elapsed"
+    r"|duration|delay|sleep|year|month|day|hour|minute|date|age|axis|dims?|ndim|shape|dtype|mode|level|format|indent|encoding|exist_ok|default|nargs"
+    r"|required|help|type|cv|sep|flush|shuffle|replace|fontsize|loc|color|marker|linewidth|bins|pad|rotation|zorder|in_features|out_features"
+    r"|(in|out)_channels|(input|output)_(dim|size)|n(um)?_class(es)?|as_frame|return_x_y"
 )
 # Keywords of well-known calls that load and write data, print and draw, or define options
 PLUMBING = re.compile(
@@ -57,14 +70,24 @@ FAMILIES = {
     r"weights": ("uniform", "distance"),
     r"scheduler|schedule|lr_schedule": ("constant", "linear", "cosine"),
 }
-SHARES = re.compile(r"(?i).*(dropout|p_?drop|subsample|colsample|l1_ratio)\w*")
+# Kinds of numbers, by the words of a name
+SHARES = re.compile(r"(\w+_)?(dropout(_rate|_prob|_p)?|p_?drop|subsample|colsample_by\w+|l1_ratio)")
 FRACTIONS = re.compile(
-    r"(?i)(.*_)?(size|split|ratio|fraction|frac|proportion|prob|probability|drop|(drop|mask|noise)\w*_rate)"
+    r"(test|train|val|valid|validation|holdout)_size|(\w+_)?(split|ratio|frac(tion)?|proportion|prob(ability)?|pct|drop|threshold|smoothing|cxpb|mutpb|(drop|mask|noise|mutation|crossover)\w*_rate)"
 )
-PARTS = re.compile(r"(?i)cv|(.*_)?k?_?(folds?|splits?)")  # one part is none
-# One has to divide the other in a transformer: powers of two, where today's value is one
-DIVIDED = re.compile(r"(?i)hidden_size|n_?embd|d_model|embed(ding)?_(dim|size)|(n|num)_?(attention_)?heads?")
-NEAR_ONE = re.compile(r"(?i)momentum|beta_?[12]?|betas?\[\d\]|gamma|discount|decay|ema|gae_lambda")
+NEAR_ONE = re.compile(
+    r"(\w+_)?momentum|betas?_?[12]?|gamma|discount|(lr_)?decay(_rate|_factor)?|ema|gae_lambda|cooling(_rate)?"
+)
+DECAYS = re.compile(r"(\w+_)?(weight_decay|wd|decay|reg|penalty|lambda_?|lam|alpha|l[12](_(reg|penalty|leaf_reg))?)")
+TEMPERATURES = re.compile(r"(\w+_)?temp(erature)?")
+SIZES = re.compile(
+    r"hidden(_?(size|dim|units|channels))?|n_?hidden|width|(n_)?units|n_?embd|d_model|embed(ding)?_(dim|size)|latent(_dim)?|(num_|n_)?filters"
+    r"|(n|num)_?(attention_)?heads?|(\w+_)?batch(_?size)?|bs|lora_(r|rank|alpha)"
+)
+PARTS = re.compile(r"cv|(\w+_)?k?_?(folds?|splits?)")  # one part is none
+WINDOWS = re.compile(r"(\w+_)?kernel_size")  # of a convolution, odd
+REAL = (SHARES, FRACTIONS, NEAR_ONE, DECAYS, TEMPERATURES)  # 0 and 1 stand for real numbers there
+LEVELS = {"O": 3}  # the highest level of `-O2`
 
 
 @dataclass(frozen=True)
@@ -101,7 +124,9 @@ def worth_searching(proposals: Sequence[Proposal], script: str | None = None) ->
             ranked.append((rank, order, proposal))
     ranked.sort(key=lambda one: one[:2])
     known = [proposal for rank, _, proposal in ranked if rank < len(KNOWN)]
-    return (known or [proposal for _, _, proposal in ranked])[:MOST_SEARCHED]
+    others = [proposal for _, _, proposal in ranked]
+    flags = [proposal for proposal in others if proposal.range == "true,false"]  # if there is nothing else
+    return (known or [proposal for proposal in others if proposal not in flags] or flags)[:MOST_SEARCHED]
 
 
 def _is_inner(place: "Place") -> bool:
@@ -115,7 +140,7 @@ def range_for(place: "Place") -> str:
     """Return the range to search for `place`: its choices, where the script names them, the one of today first."""
     if place.scale == "running" and place.value == 0:
         return ""  # a sum
-    if _is_label(place):
+    if _is_label(place) or _is_sign(place):
         return ""
     if len(place.choices) > MOST_CHOICES:
         return ""
@@ -132,6 +157,12 @@ def _is_label(place: "Place") -> bool:
     base, bracket, _ = place.name.partition("[")
     holders = [base] if bracket else place.within[-1:] if place.kind == "dict key" else []
     return any(LABELS.fullmatch(_words_of(holder)) for holder in holders)
+
+
+def _is_sign(place: "Place") -> bool:
+    """Return whether the value says which way an objective goes: `weights=(-1.0, 1.0)`."""
+    base, bracket, _ = place.name.partition("[")
+    return bool(bracket) and "weights" in _words_of(base) and place.value in (1, -1)
 
 
 def _within(bounds: "Bounds", text: str, value: object, is_rate: bool) -> str:
@@ -165,37 +196,49 @@ def range_of(name: str, value: object) -> str:
                 others = [member.capitalize() if value[:1].isupper() else member for member in members]
                 return ",".join(dict.fromkeys([value, *others]))
         return ""
-    if isinstance(value, int) and not is_rate(name):
-        return _whole_range(name, value)
-    if isinstance(value, int):  # `learning_rate=1`
-        return _real_range(name, float(value))
-    if isinstance(value, float):
-        return _real_range(name, value)
-    return ""
+    if not isinstance(value, int | float) or value < 0:
+        return ""
+    if name in LEVELS and value in range(LEVELS[name] + 1):
+        return ",".join(map(str, range(LEVELS[name] + 1)))
+    word = _word_of(name)
+    if isinstance(value, float) or is_rate(name) or (value <= 1 and any(kind.fullmatch(word) for kind in REAL)):
+        return _real_range(word, float(value))
+    return _whole_range(word, value)
 
 
-def _whole_range(name: str, value: int) -> str:
-    if DIVIDED.fullmatch(name) and value >= 2 and value & (value - 1) == 0:
+def _whole_range(word: str, value: int) -> str:
+    if SIZES.fullmatch(word) and value >= 2 and value & (value - 1) == 0:
         return ",".join(str(each) for each in (value // 4, value // 2, value, value * 2, value * 4) if each)
-    if value < 1:
-        return "0:4:i" if value == 0 else ""
-    least = 1 if value < 4 and not PARTS.fullmatch(name) else 2
+    if WINDOWS.fullmatch(word) and value % 2:
+        return ",".join(str(each) for each in (value - 2, value, value + 2, value + 4) if each > 0)
+    if value == 0:
+        return "0:4:i"
+    least = 1 if value < 4 and not PARTS.fullmatch(word) else 2
     low, high = max(least, value // 4), value * 4
     return f"{low}:{high}:{'il' if value >= 16 else 'i'}"
 
 
-def _real_range(name: str, value: float) -> str:
-    if value < 0:
-        return ""
-    if SHARES.fullmatch(name) and value <= 1:
+def _real_range(word: str, value: float) -> str:
+    if SHARES.fullmatch(word) and value <= 1:
         return "0:0.6" if value <= 0.6 else "0.3:1"
-    if FRACTIONS.fullmatch(name) and 0 < value < 1 and not is_rate(name):
+    if FRACTIONS.fullmatch(word) and 0 < value < 1 and not is_rate(word):
         return f"{value / 2:.3g}:{min(value * 2, (1 + value) / 2):.3g}"
-    if NEAR_ONE.fullmatch(name) and 0.5 <= value < 1:
-        return "0.5:0.999"
+    if NEAR_ONE.fullmatch(word) and 0.5 <= value < 1:
+        return "0.5:0.999" if value < 0.95 else "0.9:0.9999"
+    if TEMPERATURES.fullmatch(word) and 0.2 <= value <= 2:
+        return "0.1:2"
+    if value == 0 and (DECAYS.fullmatch(word) or is_rate(word)):
+        return "0,1e-6,1e-5,1e-4,1e-3,0.01,0.1"  # no decay, and each power
     if value == 0:
-        return "1e-6:0.1:l"
-    return f"{value / 10:.3g}:{value * 10:.3g}:l"
+        return "0:0.99" if NEAR_ONE.fullmatch(word) else "0:1"
+    high = value * 10
+    if 0.1 <= value < 1 and _rank(word) not in range(len(KNOWN)):
+        high = 1.0  # it may be a probability
+    return f"{_short(value / 10)}:{_short(high)}:l"
+
+
+def _short(number: float) -> str:
+    return f"{float(f'{number:.3g}'):g}"
 
 
 def is_rate(name: str) -> bool:
@@ -205,11 +248,16 @@ def is_rate(name: str) -> bool:
 
 def _rank(name: str) -> int | None:
     """Return the row of `KNOWN` with the name, or one after the last; None if the name is not a hyperparameter's."""
-    word = re.sub(r"\[\d+\]\Z", "", _words_of(name))
+    word = _word_of(name)
     for row, names in enumerate(KNOWN):
         if re.fullmatch(names, word):
             return row
     return None if NEVER.fullmatch(word) else len(KNOWN)
+
+
+def _word_of(name: str) -> str:
+    """Return the words of the name, without the number of an item."""
+    return re.sub(r"\[\d+\]\Z", "", _words_of(name))
 
 
 def _words_of(name: str) -> str:

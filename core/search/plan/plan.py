@@ -245,12 +245,12 @@ def check_whole_numbers(plan: Plan) -> None:
             continue
         if not isinstance(text, str):
             continue
-        if isinstance(parameter, Choice) and ":" in text and "." not in text:
-            _check_values(parameter, place, text)
-        if type(parameter) is not Real or parameter.high - parameter.low <= 1:
-            continue
         numbers = [part for part in text.partition("~")[0].split(":") if is_number(part)]
         if is_rate(place.name) or any("." in part or float(part) % 1 for part in numbers):
+            continue
+        if isinstance(parameter, Choice) and ":" in text:
+            _check_values(parameter, place, text)
+        if type(parameter) is not Real or parameter.high - parameter.low <= 1:
             continue
         reals = text.replace(numbers[0], f"{float(numbers[0]):.1f}", 1)
         raise BadInput(
@@ -262,7 +262,7 @@ def check_whole_numbers(plan: Plan) -> None:
 def _check_values(parameter: Choice, place: Place, text: str) -> None:
     """Refuse a grid such as `64:u4:200`, whose values lie between whole numbers."""
     broken = [value for value in parameter.values if type(value) is float and not value.is_integer()]
-    if broken and not is_rate(place.name):
+    if broken:
         near = list(dict.fromkeys(round(value) for value in parameter.values))
         whole = ",".join(map(str, near)) if len(near) <= GRID_SHOWN else f"{near[0]}:{near[-1]}"
         raise BadInput(

@@ -17,9 +17,25 @@ from studio.script.proposal import propose, range_of, worth_searching
         ("dropout", 0.5, "0:0.6"),
         ("subsample", 0.8, "0.3:1"),
         ("momentum", 0.9, "0.5:0.999"),
-        ("weight_decay", 0.0, "1e-6:0.1:l"),
+        ("weight_decay", 0.0, "0,1e-6,1e-5,1e-4,1e-3,0.01,0.1"),
+        ("weight-decay", 0, "0,1e-6,1e-5,1e-4,1e-3,0.01,0.1"),
+        ("learning_rate", 1, "0.1:10:l"),
+        ("dropout", 0, "0:0.6"),
+        ("momentum", 0, "0:0.99"),
+        ("gamma", 0.99, "0.9:0.9999"),
+        ("temperature", 1, "0.1:2"),
+        ("temperature", 0.07, "0.007:0.7:l"),
+        ("temperature", 100.0, "10:1000:l"),
+        ("mutation_prob", 0.2, "0.1:0.4"),
+        ("strangeness", 0.5, "0.05:1:l"),
+        ("scale", 1.0, "0.1:10:l"),
+        ("batch_size", 64, "16,32,64,128,256"),
+        ("batch_size", 100, "25:400:il"),
+        ("kernel_size", 3, "1,3,5,7"),
+        ("step_size", 30, "7:120:il"),
+        ("O", 2, "0,1,2,3"),
         ("depth", 6, "2:24:i"),
-        ("hidden", 64, "16:256:il"),
+        ("hidden", 64, "16,32,64,128,256"),
         ("hidden_size", 64, "16,32,64,128,256"),
         ("n_heads", 2, "1,2,4,8"),
         ("d_model", 20, "5:80:il"),
@@ -77,7 +93,7 @@ ENUM = "import typer\nfrom enum import Enum\nclass Act(str, Enum):\n    relu = '
         ),
         (ENUM + "def main(act: Act = Act.relu): pass\ntyper.run(main)", "act", "relu,tanh"),
         ('"""Usage: t [--rate=<r>]\n\n  --rate=<r>  Rate [default: 0.1]"""\ndocopt(__doc__)', "rate", "0.01:1:l"),
-        ("import sys\na = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5", "a", "0.05:5:l"),
+        ("import sys\na = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5", "a", "0.05:1:l"),
     ],
 )
 def test_the_choices_and_defaults_of_an_option(tmp_path, text, name, shown):
@@ -109,6 +125,20 @@ print(f"maes {maes}")
 print(scores.mean(), np.mean(maes))
 print("done")
 """
+
+
+def test_what_is_no_hyperparameter_by_its_name_is_not_searched(tmp_path):
+    never = (
+        "num_classes=10 data_seed=3 log_interval=5 cache_size=64 max_steps=9 image_size=32 n_samples=500 num_workers=2"
+    )
+    lines = [*never.split(), "use_bias=True", "zeal=0.5"]
+    read = [f"print({line.partition('=')[0]})" for line in lines]
+    (tmp_path / "train.py").write_text("\n".join([*lines, "weights = (-1.0, 1.0)", *read]))
+    proposed = propose(Places(Program.at(tmp_path, "train.py")).every())
+    assert [one.place.address for one in worth_searching(proposed)] == ["zeal"]
+    assert not any(one.range for one in proposed if one.place.name.startswith("weights"))
+    flags = [one for one in proposed if one.place.name != "zeal"]
+    assert [one.place.address for one in worth_searching(flags)] == ["use_bias"]
 
 
 @pytest.fixture

@@ -88,5 +88,5 @@ def test_a_grid_between_whole_numbers_is_refused(script):
     script("train.py", "batch = 64\nprint(batch)\n")
     with pytest.raises(BadInput, match=r"is a whole number, and 109\.333 is none; write batch=64,109,155,200"):
         plan_new_project(make_settings("train.py", hyperparams={"batch": "64:u4:200"}), None, create_host())
-    for values in ("64:u4:196", "64,65.5", "64:0.5:66"):
+    for values in ("64:u4:196", "64,65.5", "64:0.5:66", "1e-3:u4:4e-3"):
         assert plan_new_project(make_settings("train.py", hyperparams={"batch": values}), None, create_host())
