@@ -8,6 +8,8 @@ import typer
 from studio.cli.options import SCRIPT_CONTEXT, Arguments, IsModule, RunOnce, Script
 from studio.cli.usage import COMMAND, PlainUsage, new_app
 
+MOST_SHOWN = 40  # places in the table without --all
+
 app = new_app()
 
 
@@ -39,10 +41,13 @@ def inspect(
         else [one for one in seen.proposals if (one.range and not one.is_plumbing) or one.place.required]
     )
     if places:
+        shown = places if everything else places[:MOST_SHOWN]
         rows = [
-            [one.place.address, _value(one.place.value), one.place.kind, str(one.place), one.range] for one in places
+            [one.place.address, _value(one.place.value), one.place.kind, str(one.place), one.range] for one in shown
         ]
         print_table(["hyperparameter", "value", "kind", "where", "range"], rows, flexible=(3,))
+        if len(shown) < len(places):
+            print(f"… and {len(places) - len(shown):,} more: studio inspect --all shows them")
     else:
         print("no place for a value was found; name one that Studio does not find: --hp=--OPTION=RANGE")
     print()

@@ -4,6 +4,7 @@ command line + folder --Program--> script, `PythonFile`s and their outlines, eac
 """
 
 import ast
+import math
 import os
 import re
 import warnings
@@ -50,7 +51,11 @@ class Program:
     env         variables set by `--env`
     more        paths of further files that take values: `--substitute`
     read        returns the content of a path below the source; None if there is no such file
+
+    `most_text` limits the characters of `modules`, the nearest first; `unread` are paths of those beyond it.
     """
+
+    most_text: float = math.inf
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Program:
         self._read = read
         self._data: dict[str, bytes | None] = {}
         self._sources: dict[str, Source] = {}
+        self.unread: list[str] = []
 
     @classmethod
     def at(cls, source: Path, script: str | None, arguments: Sequence[str] = (), **others: object) -> "Program":
@@ -144,6 +150,7 @@ class Program:
         found: dict[str, Source] = {}
         waiting: list[tuple[str, str, Names]] = [(source.path, source.file.text, None) for source in self.own]
         asked: dict[str, Names] = {path: None for path, _, _ in waiting}
+        left = self.most_text
         while waiting and len(found) < MOST_MODULES:
             path, text, names = waiting.pop(0)
             for other, wanted in self._imported(path, text, names):
@@ -155,6 +162,11 @@ class Program:
                     source = self.source(other)
                 except SubstitutionError:
                     continue
+                if other not in found:
+                    if len(source.file.text) > left:
+                        self.unread.append(other)
+                        continue
+                    left -= len(source.file.text)
                 found[other] = source
                 waiting.append((other, source.file.text, asked[other]))
         return list(found.values())

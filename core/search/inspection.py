@@ -7,15 +7,16 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from studio.errors import BadInput
+from studio.errors import BadInput, StudioError
 from studio.execution.metric_names import COST, PLACEHOLDER, TRAINING, likely_mode, result_rank, standing
 from studio.execution.metrics_seen import Seen, seen_metrics
 from studio.experiment import Run
+from studio.format import counted
 from studio.host import Host
 from studio.script.asked_options import ask_options, with_asked
 from studio.script.command import active_interpreter
@@ -27,12 +28,13 @@ from studio.script.printed import bare_numbers, logged_names, printed_lines
 from studio.script.program import Program
 from studio.script.proposal import Proposal, propose, worth_searching
 from studio.search.plan.early_check import with_its_python
-from studio.search.plan.plan import program_of
-from studio.settings import Settings
+from studio.search.plan.plan import check_whole_numbers, make_plan, program_of
+from studio.settings import Settings, make_settings
 from studio.system.processes import output_within
 from studio.text import parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
+MOST_TEXT = 300_000  # characters of the modules that the script imports: about 2 seconds
 RUN_TIMEOUT = "30m"
 BARE = "regex:"  # how a number that is printed without a name is read
 _PARSES = re.compile(
@@ -166,6 +168,7 @@ def inspect_script(
         )
     settings = with_its_python(Settings(script, list(arguments), module=module), Path.cwd())
     program = program_of(replace(settings, python=settings.python or active_interpreter()), Path.cwd())
+    program.most_text = MOST_TEXT
     places = Places(program, script).every()
     asked = ask_options(program, Path.cwd())
     if asked is not None:
@@ -184,7 +187,38 @@ def inspect_script(
         had = [one for one in had if _letters(one.name) not in own]
         metrics = sorted([*had, *bare], key=_rank) if had else metrics
         notices += [notice] if notice else []
-    return Inspection(words, propose(places), metrics, notices, program.script, ran=run)
+    if program.unread:
+        notices.append(
+            f"the project is large: {counted(len(program.unread), 'imported module')} not read; to search a value of such a module,"
+            f" write for example --hp={program.unread[0]}:NAME=RANGE"
+        )
+    seen = Inspection(words, propose(places), metrics, notices, program.script, ran=run)
+
+    def problem(ranges: Sequence[str]) -> str:
+        try:
+            given = make_settings(script, arguments, module=module, optimizer="auto", hyperparams=ranges)
+            check_whole_numbers(make_plan(given, host, Path.cwd(), program=program))
+        except StudioError as error:
+            return str(error).splitlines()[0]
+        return ""
+
+    _withdraw_refused(seen, problem)
+    return seen
+
+
+def _withdraw_refused(seen: Inspection, problem: Callable[[Sequence[str]], str]) -> None:
+    """Take the ranges from the proposed command that `studio run` refuses, each with a notice that says why."""
+
+    while (searched := worth_searching(seen.proposals, seen.script)) and problem([_given(one) for one in searched]):
+        refused = {one.place.key: said for one in searched if (said := problem([_given(one)]))}
+        if not refused:  # it is the whole that is refused
+            return
+        seen.notices += refused.values()
+        seen.proposals = [replace(one, range="") if one.place.key in refused else one for one in seen.proposals]
+
+
+def _given(one: Proposal) -> str:
+    return f"{one.place.address}={one.range}"
 
 
 def _metrics_in_text(program: Program, host: Host) -> list[Seen]:

@@ -7,6 +7,8 @@ import shlex
 import pytest
 
 from studio.project.project import Project
+from studio.script import proposal
+from studio.search import inspection
 
 SCRIPT = """
 import argparse
@@ -90,6 +92,35 @@ def test_an_option_without_which_the_script_does_not_start_is_asked_for(script, 
     assert "flush" not in shown
     assert "flush" in command("inspect", "--all", "train.py").out
     assert "--hp=lr=0.01:1:l train.py --lr=0.1" in command("inspect", "train.py", "--lr=0.1").out.splitlines()[-1]
+
+
+def test_a_large_project_is_read_within_the_limit_and_the_rest_is_said(script, command, workdir, monkeypatch):
+    monkeypatch.setattr(inspection, "MOST_TEXT", 2000)
+    script("train.py", "import near\nimport far\nlr = 0.5\nprint('val_loss:', near.depth * lr)\n")
+    script("near.py", "depth = 3\n")
+    script("far.py", "width = 64\n" + "# long\n" * 1000)
+    seen = json.loads(command("inspect", "--json", "train.py").out)
+    assert [one["name"] for one in seen["places"] if one["range"]] == ["lr", "depth"]
+    assert seen["command"][-2:] == ["--hp=depth=1:12:i", "train.py"]
+    (said,) = [notice for notice in seen["notices"] if "large" in notice]
+    assert "1 imported module not read" in said
+    assert "--hp=far.py:NAME=RANGE" in said
+
+
+def test_inspect_takes_out_of_its_command_what_run_refuses(script, command, monkeypatch):
+    script("train.py", "lr = 0.5\ndepth = 3\nprint('val_loss:', depth * lr)\n")
+    right = proposal.range_for
+    monkeypatch.setattr(proposal, "range_for", lambda place: right(place).replace("1:12:i", "12:1:i"))
+    seen = json.loads(command("inspect", "--json", "train.py").out)
+    assert [word for word in seen["command"] if word.startswith("--hp")] == ["--hp=lr=0.05:5:l"]
+    assert any("depth" in notice and "12:1:i" in notice for notice in seen["notices"])
+
+
+def test_the_table_of_many_places_is_cut_and_names_the_command_that_shows_all(script, command):
+    script("train.py", "".join(f"a{n} = 0.{n}1\nprint('a{n}:', a{n})\n" for n in range(1, 61)))
+    shown = command("inspect", "train.py").out
+    assert "… and 20 more: studio inspect --all shows them" in shown
+    assert "… and" not in command("inspect", "--all", "train.py").out
 
 
 def test_a_search_that_had_no_metric_names_the_search_that_has(script, command):

@@ -121,13 +121,15 @@ class Plan:
         return {"PYTHONPATH": f"{before}{os.pathsep}{shim}" if before else shim}
 
 
-def make_plan(settings: Settings, host: Host, source: Path, snapshot: Path | None = None) -> Plan:
-    """Check `settings` against the files in `source`, or in its `snapshot`. Raises BadInput."""
+def make_plan(
+    settings: Settings, host: Host, source: Path, snapshot: Path | None = None, program: Program | None = None
+) -> Plan:
+    """Check `settings` against the files in `source`, or in its `snapshot`, or against their `program`. Raises BadInput."""
     files = snapshot or source
     given = read_given(settings, host, source, snapshot)
     settings, backend = resolve_backend(given.settings, host)
     artifacts = read_artifacts(settings, source)
-    program = program_of(settings, files, given.command)
+    program = program or program_of(settings, files, given.command)
     if snapshot is None and (refused := refused_argument(program)):
         raise BadInput(refused)
     if given.command.notebook:
