@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from studio.cli.usage import PlainUsage, new_app
@@ -66,6 +67,8 @@ def start_search(
 ) -> dict[str, Any]:
     """Start a search in the background and return its project's name. `hyperparams` maps names to ranges; `metric` is such
     as val_loss:min, empty if the script prints `fitness: NUMBER`."""
+    if script.startswith("-") or not Path(script).is_file():
+        raise BadInput(f"script {script!r} is not a file of this folder; give its path, such as train.py")
     options = [f"--optimizer={optimizer}", f"--max-experiments={max_experiments}", f"--num-workers={num_workers}"]
     options += [f"--metric={metric}"] if metric else []
     options += [f"--max-duration={max_duration}"] if max_duration else []

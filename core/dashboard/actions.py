@@ -33,11 +33,11 @@ def _go(project: str, given: dict[str, Any]) -> Reply:
 
 
 def _stop(project: str, given: dict[str, Any]) -> Reply:
-    return send_requests.stop(project, numbers_of(given))
+    return send_requests.stop(project, _chosen(given))
 
 
 def _retry(project: str, given: dict[str, Any]) -> Reply:
-    return send_requests.retry(project, numbers_of(given))
+    return send_requests.retry(project, _chosen(given))
 
 
 def _budget(project: str, given: dict[str, Any]) -> Reply:
@@ -80,10 +80,20 @@ def act(action: str, project: str, given: dict[str, Any]) -> str:
 
 def numbers_of(given: dict[str, Any]) -> list[int]:
     """Return `numbers` of a request; empty if there are none. Raises BadInput."""
-    numbers = given.get("numbers") or []
+    numbers = given.get("numbers", [])
     whole = isinstance(numbers, list) and all(type(number) is int and 0 < number < 2**53 for number in numbers)
     if not whole or len(numbers) > MOST_NUMBERS:
         raise BadInput("numbers: give a list of experiment numbers")
+    return numbers
+
+
+def _chosen(given: dict[str, Any]) -> list[int]:
+    """Return the experiments of a request; empty for the whole search, which only a request without fields means."""
+    if unknown := [name for name in given if name != "numbers"]:
+        raise BadInput(f"{unknown[0]!r} is no field of this request; write numbers: [1, 2]")
+    numbers = numbers_of(given)
+    if given and not numbers:
+        raise BadInput("numbers: the list is empty; leave the field out to mean the whole search")
     return numbers
 
 

@@ -22,6 +22,13 @@ def test_a_search_that_cannot_have_its_name_is_an_error(recorded, script):
     assert "studio resume taken" in answer.get("error", answer)
 
 
+@pytest.mark.parametrize("script", ["--backend=folder:elsewhere", "--cloud=ec2", "-m", "missing.py"])
+def test_a_script_that_is_no_file_here_starts_nothing(home, workdir, script):
+    (workdir / "slow.py").write_text("lr = 0.1\nprint('fitness:', lr)\n")
+    answer = mcp.start_search(script, {"lr": "1,2"}, arguments=["--yes", "slow.py"])
+    assert answer == {"error": f"script {script!r} is not a file of this folder; give its path, such as train.py"}
+
+
 @pytest.fixture
 def agent(home, workdir):
     """`agent(tool, **arguments)`: what a tool answers."""

@@ -208,6 +208,10 @@ def test_what_cannot_be_done_says_why(browser, project, home):
         ("add-budget", {"experiments": "many"}, "not a whole number"),
         ("add-budget", {"time": "soon"}, "not a duration"),
         ("retry", {"numbers": [0]}, "list of experiment numbers"),
+        ("retry", {"numbers": []}, "the list is empty"),
+        ("stop", {"numbers": []}, "the list is empty"),
+        ("stop", {"numbers": None}, "list of experiment numbers"),
+        ("stop", {"number": [3]}, "'number' is no field"),
         ("retry", {"numbers": ["1"]}, "list of experiment numbers"),
     ]:
         assert words in refused(browser.act("digits", action, given))
