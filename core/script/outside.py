@@ -15,6 +15,7 @@ MOST_FILES = 300  # of a package, that are searched
 LEVELS = 2  # folders above the workspace; higher up are other experiments
 # Names of Studio's own files beside a workspace.
 _TAKEN = {"workspace", "tb", "modeldir", "artifacts", "output.log"}
+_CLIMBS = re.compile(r"""__file__|pardir|\.\.[/\\"']|\.parent""")  # what a path out of the working directory needs
 _TEXT = re.compile(r"""["'(=\s]((?:\./)?\.\./[^"'\n\s,)]*)""")
 
 
@@ -47,7 +48,9 @@ def _mentioned(program: Program, source: Path) -> Iterator[str]:
                 yield os.path.join(source, text)
     reader = PathReader(str(source))
     imported: list[str] = []
-    for path in dict.fromkeys(filter(None, [program.script, *program.more, *(one.path for one in program.modules)])):
+    near = {one.path for one in program.limited().modules}
+    modules = [one.path for one in program.modules if one.path in near or _CLIMBS.search(one.file.text)]
+    for path in dict.fromkeys(filter(None, [program.script, *program.more, *modules])):
         python = program.python_source(path)
         text = (program.data(path) or b"").decode(errors="replace") if python is None else python.file.text
         try:

@@ -8,7 +8,8 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -19,9 +20,19 @@ from studio.script.python_file import PythonFile
 from studio.script.reads import FileReads, find_reads
 
 MOST_MODULES = 300  # local modules that are read
+MOST_TEXT = 300_000  # characters of local modules that are read for all their places: about 2 seconds
 _PYTHON = (".py", ".ipynb")
-_IMPORT = re.compile(r"^\s*(?:from\s+([.\w]+)\s+import\s+([^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
-
+_IMPORT = re.compile(
+    r"""^(?:[^\n\#'"]*[:;])?[ \t]*  # alone in its line, or behind `try:`
+    (from[ \t]+[.\w]+[ \t]+import[ \t]*(?:\([^)]*\)|(?:\\\n|[^\n(])*) | import[ \t](?:\\\n|[^\n])*)""",
+    re.MULTILINE | re.VERBOSE,
+)
+_PART = re.compile(r"[^\W_]+")
+# What makes options out of a signature, which may stand in another module, or out of no text at all
+_MAKES_OPTIONS = re.compile(
+    r"argv|ConfigStore|tyro|typer|jsonargparse|simple_parsing|pyrallis|draccus|datargs|\bchz\b|CliApp|HfArgumentParser|LightningCLI|\b[Ff]ire\b"
+    r"|DataClassArgumentParser|auto_cli|add_\w*arguments|parse_args_into_dataclasses|\bTap\b|TypedArgs"
+)
 
 Names = frozenset[str] | None  # that are imported from a module; None for all of them
 
@@ -40,6 +51,19 @@ class Source:
     @cached_property
     def outline(self) -> Outline:
         return Outline(self.file)
+
+    @cached_property
+    def _parts(self) -> set[str]:
+        return {part.casefold() for part in _PART.findall(self.file.text)}
+
+    def mentions(self, words: Collection[str] | None) -> bool:
+        """Return whether the text may hold one of `words`, in any spelling: `learning_rate` as `--learning-rate`. None is any word."""
+        return words is None or any({part.casefold() for part in _PART.findall(word)} <= self._parts for word in words)
+
+    @cached_property
+    def makes_options(self) -> bool:
+        """Return whether the text may make options out of a signature, whose names may stand elsewhere."""
+        return _MAKES_OPTIONS.search(self.file.text) is not None
 
 
 class Program:
@@ -93,6 +117,13 @@ class Program:
     def script_words(self) -> set[str]:
         """The words of `command` that name the script: braces in its name are part of the name."""
         return set() if self.script is None else {self.script, f"./{self.script}"}
+
+    def limited(self) -> "Program":
+        """Return this program with the nearest of its modules, as many as can be read whole in about 2 seconds."""
+        near = copy(self)
+        near.most_text = MOST_TEXT
+        near.__dict__.pop("modules", None)
+        return near
 
     def with_module(self, path: str) -> "Program":
         """Return a program whose only file is the module at `path`."""
@@ -188,9 +219,11 @@ class Program:
         """All Python files: `own`, then `modules`."""
         return [*self.own, *self.modules]
 
-    def parsed(self, sources: Sequence[Source]) -> Iterator[Source]:
-        """Yield the `sources` that parse; raises SubstitutionError if one of `own` does not."""
+    def parsed(self, sources: Sequence[Source], words: Collection[str] | None = None) -> Iterator[Source]:
+        """Yield the `sources` that parse and may define one of `words`; raises SubstitutionError if one of `own` does not parse."""
         for source in sources:
+            if source not in self.own and not source.mentions(words) and not source.makes_options:
+                continue
             try:
                 source.outline  # noqa: B018
                 source.reads  # noqa: B018
@@ -242,20 +275,17 @@ class Program:
 
 
 def imports_of(text: str) -> list[tuple[str, list[str]]]:
-    """Return `[("a.b", ["c"])]` for `from a.b import c`, anywhere in `text`, even if this Python cannot parse it."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [
-            (module or first.split(" ")[0].strip(), re.findall(r"\w+", names))
-            for module, names, plain in _IMPORT.findall(text)
-            for first in plain.split(",")
-        ]
+    """Return `[("a.b", ["c"])]` for `from a.b import c`, anywhere in `text`, even if this Python cannot parse the rest of it."""
     found: list[tuple[str, list[str]]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, []) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            found.append(("." * node.level + (node.module or ""), [alias.name for alias in node.names]))
+    for statement in _IMPORT.findall(text):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                body = ast.parse(statement).body
+        except (SyntaxError, ValueError):  # words of a docstring
+            continue
+        for node in body:
+            if isinstance(node, ast.Import):
+                found += [(alias.name, []) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                found.append(("." * node.level + (node.module or ""), [alias.name for alias in node.names]))
     return found

@@ -34,7 +34,6 @@ from studio.system.processes import output_within
 from studio.text import parse_literal
 
 HELP_TIMEOUT = 30.0  # seconds
-MOST_TEXT = 300_000  # characters of the modules that the script imports: about 2 seconds
 RUN_TIMEOUT = "30m"
 BARE = "regex:"  # how a number that is printed without a name is read
 _PARSES = re.compile(
@@ -167,8 +166,7 @@ def inspect_script(
             f" {shlex.quote(os.path.relpath(path.parent))} && {there}"
         )
     settings = with_its_python(Settings(script, list(arguments), module=module), Path.cwd())
-    program = program_of(replace(settings, python=settings.python or active_interpreter()), Path.cwd())
-    program.most_text = MOST_TEXT
+    program = program_of(replace(settings, python=settings.python or active_interpreter()), Path.cwd()).limited()
     places = Places(program, script).every()
     asked = ask_options(program, Path.cwd())
     if asked is not None:

@@ -7,8 +7,7 @@ import shlex
 import pytest
 
 from studio.project.project import Project
-from studio.script import proposal
-from studio.search import inspection
+from studio.script import program, proposal
 
 SCRIPT = """
 import argparse
@@ -95,7 +94,7 @@ def test_an_option_without_which_the_script_does_not_start_is_asked_for(script, 
 
 
 def test_a_large_project_is_read_within_the_limit_and_the_rest_is_said(script, command, workdir, monkeypatch):
-    monkeypatch.setattr(inspection, "MOST_TEXT", 2000)
+    monkeypatch.setattr(program, "MOST_TEXT", 2000)
     script("train.py", "import near\nimport far\nlr = 0.5\nprint('val_loss:', near.depth * lr)\n")
     script("near.py", "depth = 3\n")
     script("far.py", "width = 64\n" + "# long\n" * 1000)

@@ -21,7 +21,7 @@ def find_constants(program: Program, words: Collection[str] | None) -> Iterator[
 def find_in_modules(program: Program, words: Collection[str] | None) -> Iterator[Place]:
     """Yield named constants in the local modules that the script imports."""
     for source in program.modules:
-        if words is None or any(word in source.file.text for word in words):
+        if source.mentions(words):
             for parsed in program.parsed([source]):
                 yield from _named(parsed, words)
 

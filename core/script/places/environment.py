@@ -14,7 +14,7 @@ from studio.script.program import Program, Source
 
 def find_variables(program: Program, words: Collection[str] | None) -> Iterator[Place]:
     """Yield environment variables by the name under which the script, or one of its modules, reads them."""
-    for source in program.parsed(program.python):
+    for source in program.parsed(program.python, words):
         for name, node, default in _asked(source):
             if words is None or name in words or name.lower() in words:
                 value = program.env.get(name, default)

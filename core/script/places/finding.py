@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 
 from studio.errors import SubstitutionError
@@ -43,9 +43,10 @@ KINDS: tuple[tuple[Finder, ...], ...] = (
     (environment.find_variables,),
     (variables.find_computed,),
 )
-_OPTIONS, _GIVEN, _ENVIRONMENT = 1, 3, 8  # rows of `KINDS`
+_OPTIONS, _GIVEN, _MODULES, _ENVIRONMENT = 1, 3, 6, 8  # rows of `KINDS`
 
 SHOWN = 6  # names of the script that an error lists
+FORMS = 12  # forms of a name with several places that an error lists
 _PART = re.compile(r"[^.\[\]]+(?:\[\d+\])*|\[\d+\]")
 _LINE = re.compile(r"(?:(?P<line>\d+):)?(?P<key>.*)", re.DOTALL)
 
@@ -58,6 +59,12 @@ class Places:
         self._shown = shown or program.script or "the script"
         self._found: dict[tuple[int, str | None], list[Place]] = {}
 
+    @cached_property
+    def _near(self) -> "Places":
+        """The places of the modules near the script, which come before those further away."""
+        near = self.program.limited()
+        return self if len(near.modules) == len(self.program.modules) else Places(near)
+
     def every(self) -> list[Place]:
         """Return all places, in the order of `KINDS`, each with the shortest address that selects it."""
         rows = [self._row(row, None) for row in range(len(KINDS))]
@@ -67,7 +74,7 @@ class Places:
             for place in row:
                 if place.key not in seen:
                     seen.add(place.key)
-                    result.append(replace(place, address=self._address(place, rows)))
+                    result.append(replace(place, address=self._address(place, lambda row, _: rows[row])))
         return result
 
     def choose(self, address: str) -> Place:
@@ -87,7 +94,8 @@ class Places:
         for exact in (True, False):
             for row in range(len(KINDS)):
                 wanted = address if exact else address.upper()
-                found = _matching(self._row(row, wanted), wanted)
+                found = _matching(self._near._row(row, wanted), wanted) if row == _MODULES else []
+                found = found or _matching(self._row(row, wanted), wanted)
                 if found and not exact:
                     found = [place for place in found if place.name.isupper()]
                 if found:
@@ -166,11 +174,11 @@ class Places:
             self._found[key] = found
         return self._found[key]
 
-    def _address(self, place: Place, rows: list[list[Place]]) -> str:
-        """Return the shortest address that `choose` takes for this place."""
+    def _address(self, place: Place, row_for: Callable[[int, str], list[Place]]) -> str:
+        """Return the shortest address that `choose` takes for this place; `row_for(row, address)` holds what it may mean."""
         for address in _addresses(place):
-            for row in rows:
-                found = _matching(row, address)
+            for row in range(len(KINDS)):
+                found = _matching(row_for(row, address), address)
                 if found:
                     if [one.key for one in _nearest(found, self.program)] == [place.key]:
                         return address
@@ -179,9 +187,10 @@ class Places:
 
     def _forms(self, found: Sequence[Place]) -> Iterator[str]:
         """Yield, for each place of `found`, a line with the form that selects it."""
-        rows = [self._row(row, None) for row in range(len(KINDS))]
-        for place in found:
-            yield f"{place}   --hp={self._address(place, rows)}=…"
+        for place in found[:FORMS]:
+            yield f"{place}   --hp={self._address(place, self._row)}=…"
+        if len(found) > FORMS:
+            yield f"and {len(found) - FORMS:,} more: --hp=FILE:LINE:NAME=… takes any of them"
 
     def _advice(self, address: str) -> str:
         if reason := variables.unread(self.program, address):
@@ -190,7 +199,7 @@ class Places:
             if PurePosixPath(path).suffix.lower() in config_files.FORMATS and self.program.data(path) is None:
                 hint = did_you_mean(path, config_files.files_read(self.program))
                 return f", and there is no file {path!r}, which the arguments name{hint}"
-        named = [place.name for row in range(1, len(KINDS)) for place in self._row(row, None)]
+        named = [place.name for row in range(1, len(KINDS)) for place in self._near._row(row, None)]
         words = set(named)
         for source in self.program.own:
             words |= source.reads.words

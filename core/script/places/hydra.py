@@ -32,7 +32,7 @@ def find_overrides(program: Program, words: Collection[str] | None) -> Iterator[
             if folder is not None and name:
                 for place in _of_file(program, folder, name, (), set()):
                     yield _today(place, program)
-    for source in program.parsed(program.python):
+    for source in program.parsed(program.python, words):
         for option in _registered(program, source):
             place = place_of_option(option)
             yield _today(override(".".join([*place.within, place.name]), place), program)

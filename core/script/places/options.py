@@ -69,7 +69,7 @@ Parser = Callable[[Program, Source], Iterator[Option]]
 def find_options(program: Program, words: Collection[str] | None, parsers: Collection[Parser]) -> Iterator[Place]:
     """Yield options that the script or its modules define; one that several subcommands have is one place."""
     seen: set[str] = set()
-    for source in program.parsed(program.python):
+    for source in program.parsed(program.python, words):
         for parser in parsers:
             for option in parser(program, source):
                 if option.spellings[0] in seen:

@@ -17,7 +17,7 @@ from studio.text import parse_literal
 
 def find_positionals(program: Program, words: Collection[str] | None) -> Iterator[Place]:
     """Yield arguments that the script reads by position, under the name that it gives them."""
-    for source in program.parsed(program.python):
+    for source in program.parsed(program.python, words):
         found = [*_of_argv(source), *_of_argparse(source)]
         for function in source.outline.functions:
             found += _of_click(function)

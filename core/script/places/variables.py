@@ -69,7 +69,7 @@ def find_computed(program: Program, words: Collection[str] | None) -> Iterator[P
 def find_in_modules(program: Program, words: Collection[str] | None) -> Iterator[Place]:
     """Yield variables of the local modules that the script imports, at their first constant."""
     for source in program.modules:
-        if words is not None and not any(word in source.file.text for word in words):
+        if not source.mentions(words):
             continue
         for parsed in program.parsed([source]):
             for name, scopes in parsed.reads.variables.items():
