@@ -121,7 +121,7 @@ class Outcome:
     exit_code  None if a signal or a limit ended it, or if it never started
     reason     empty, or why it failed: limit, signal or exit code, and the last line of its output. With exit code 0 it
                lists the metrics that were seen, in case the requested one was not
-    stopped    ended on request; such a run is repeated on resume
+    stopped    ended on request, or not started because the machine had no room ("lost"); it is repeated on resume
     failure    class of the failure if it failed by itself; empty means a crash. Only the driver sets "metric"
     notice     a message that changes nothing in the result, such as an artifact that could not be saved
     cost       dollars, if its machine was billed

@@ -32,7 +32,7 @@ def print_result(project: Project, *, as_json: bool, quiet: bool) -> int:
     elif not quiet:
         _print_best(project, experiments)
     counts = Counter(experiment.status for experiment in experiments)
-    if project.state in ("failed", "failures", "disk"):
+    if project.state in ("failed", "failures", "disk", "no-room"):
         return 1
     if not counts["completed"]:
         return 1 if counts["failed"] else 4

@@ -6,6 +6,7 @@ A backend that runs scripts on its own machine needs only a `Runner`.
 """
 
 import contextlib
+import errno
 import os
 import queue
 import secrets
@@ -36,6 +37,16 @@ GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 CLOSING = 30.0  # seconds to wait for killed processes
 UNREAD = 4  # unread output may be this many times --max-log
 SPARE = 20  # or this fraction of the free disk space (1/20): finds a metric in the middle of much output
+START_PAUSES = (
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    16.0,
+)  # seconds between two tries to start a script on a machine without room
+NO_ROOM = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no process, descriptor or memory is free
 READ_EVERY = 0.25  # seconds between two reads of a running experiment's metric
 
 
@@ -56,6 +67,8 @@ class _Execution:
     oom_kills: int = 0  # of this machine, when it started
     stopping: bool = False
     error: str = ""
+    no_room: bool = False  # whether `error` is that the machine has no free process, descriptor or memory
+    notice: str = ""
     prepared: bool = False  # before that, the files are those of an interrupted attempt
     opened: bool = False  # whether the host was asked for a reader
     reader_error: str = ""
@@ -83,6 +96,7 @@ class Runner:
         self._ended: queue.SimpleQueue[_Execution] = queue.SimpleQueue()
         self._last_read = 0.0
         self._closing = False
+        self._waited = False  # whether a run had to wait for room on this machine, which is said once
         self._listed = False  # whether the metrics of a run without fitness were listed once
         self._watchdog: Watchdog | None = None
         self._lock = (0, 0)  # identity of the lock file of the driver that uses this runner
@@ -101,9 +115,12 @@ class Runner:
         if self._watchdog is None:
             self._watchdog = Watchdog(str(Path(run.folder).parent.parent), self._session)
             self._lock = inode_of(_lock_of(run))
-        threading.Thread(
-            target=self._run_thread, args=(execution, dict(os.environ if env is None else env)), daemon=True
-        ).start()
+        given = dict(os.environ if env is None else env)
+        try:
+            threading.Thread(target=self._run_thread, args=(execution, given), daemon=True).start()
+        except RuntimeError as error:  # no thread is free
+            execution.error, execution.no_room = f"could not start: {error}", True
+            self._ended.put(execution)
 
     def poll(self, timeout: float) -> list[Report | Outcome]:
         self._enforce_limits()
@@ -149,7 +166,24 @@ class Runner:
             execution.recorded = recorded_events(execution.run)
             if execution.recorded:
                 return
+            pauses = iter(START_PAUSES)
+            while not self._prepare_and_run(execution, env, next(pauses, None)):
+                pass
+        except Exception as error:  # affects this experiment only: the reason says so, and the search continues
+            execution.error, execution.no_room = f"could not start: {error}", _has_no_room(execution, error)
+        finally:
+            if not execution.recorded and not self._closing:
+                self._read_to_the_end(execution)
+            self._ended.put(execution)
+
+    def _prepare_and_run(self, execution: _Execution, env: dict[str, str], pause: float | None) -> bool:
+        """Make the folder of the run, and run its script to the end. False, after `pause` seconds, if the machine had no
+        process, descriptor or memory free to start it; without a pause that is an OSError."""
+        try:
             self._check_lock(execution.run)
+            if execution.claim is not None:  # of the try before
+                execution.claim.release()
+                execution.claim = None
             execution.claim = RunFolder(execution.run, lambda: self._check_lock(execution.run))
             create_run_folder(execution.run)
             if not execution.claim.is_there():
@@ -157,12 +191,17 @@ class Runner:
             execution.prepared = True
             while not execution.stopping and not self._run_script(execution, env):
                 pass
-        except Exception as error:  # affects this experiment only: the reason says so, and the search continues
-            execution.error = f"could not start: {error}"
-        finally:
-            if not execution.recorded and not self._closing:
-                self._read_to_the_end(execution)
-            self._ended.put(execution)
+        except OSError as error:
+            if pause is None or not _has_no_room(execution, error):
+                raise
+            if not self._waited:
+                self._waited = True
+                execution.notice = f"it had to wait for a free process or file descriptor: {error.strerror}"
+            begun = time.monotonic()
+            while not execution.stopping and time.monotonic() - begun < pause:
+                time.sleep(min(pause, READ_EVERY))
+            return execution.stopping
+        return True
 
     def _check_lock(self, run: Run) -> None:
         """Raise RuntimeError if this process was paused, and the folder of `run` now belongs to another driver."""
@@ -250,7 +289,8 @@ class Runner:
             return execution.recorded
         events: list[Report | Outcome] = list(execution.last_reports)
         outcome = self._outcome(execution)
-        outcome = replace(outcome, notice=save_captures(run, expected=outcome.exit_code == 0))
+        notices = [execution.notice, save_captures(run, expected=outcome.exit_code == 0)]
+        outcome = replace(outcome, notice="; ".join(filter(None, notices)))
         with contextlib.suppress(OSError):  # the disk is full: the log stays as it is
             execution.log.compact()
         if execution.claim is not None:
@@ -314,7 +354,7 @@ class Runner:
             started=execution.started,
             finished=execution.finished or time.time(),
             duration=execution.duration if execution.finished else time.monotonic() - execution.clock,
-            stopped=execution.stopping and not execution.limit_hit,
+            stopped=(execution.stopping and not execution.limit_hit) or execution.no_room,
             cpu=execution.cpu,
             memory=execution.memory,
         )
@@ -344,11 +384,16 @@ def _has_ended(execution: _Execution) -> bool:
         return execution.returncode is not None or (execution.process is not None and has_ended(execution.process))
 
 
+def _has_no_room(execution: _Execution, error: Exception) -> bool:
+    """Return whether `error` is that the machine has no room to start the script, which therefore has not started."""
+    return isinstance(error, OSError) and error.errno in NO_ROOM and execution.process is None
+
+
 def _explain_exit(execution: _Execution) -> tuple[str, Failure]:
     """Return why the script ended, in words, and its class of failure; both empty if it succeeded."""
     run, code = execution.run, execution.returncode
     if execution.error:
-        return execution.error, "crash"
+        return execution.error, "lost" if execution.no_room else "crash"
     line = last_words(Path(run.folder) / "output.log", code)
     ending = f": {line}" if line else ""
     if execution.limit_hit:

@@ -111,7 +111,7 @@ class Project:
     def state(self) -> str:
         """State of the search.
 
-        `running`, `paused`, or how the last session ended: done, time, exhausted, failures, disk, cost, stopped, failed;
+        `running`, `paused`, or how the last session ended: done, time, exhausted, failures, disk, no-room, cost, stopped, failed;
         `interrupted`, also if its driver was killed; `incomplete` if a program's own loop ended early.
         """
         at_work = is_locked(self.folder)

@@ -34,6 +34,10 @@ STATES = {
     "exhausted": State("Nothing left to try", "the optimizer only repeats values that were tried before"),
     "failures": State("Stopped: too many failures", "ended because of failures"),
     "disk": State("Stopped: the disk is full", "the disk is full: free some space"),
+    "no-room": State(
+        "Stopped: no process was free",
+        "this computer had no free process, file descriptor or memory: raise `ulimit -u` and `ulimit -n`, or use fewer --num-workers",
+    ),
     "cost": State("Stopped: cost limit", "cost limit reached"),
     "stopped": State("Stopped", "stopped"),
     "interrupted": State("Interrupted", "interrupted"),

@@ -1,9 +1,12 @@
 """Every experiment fails, or repeats an earlier one: the search ends early and says why. When, tests/unit/search says."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
+
+from studio.execution import runner
 
 SAID = "RuntimeError: no such file: data.csv"
 
@@ -40,6 +43,27 @@ def test_five_failures_end_it_and_a_resume_goes_on(command, script):
         ["failed"] * 10,
     )  # five more tries, of values that were not tried before
     assert given_up(result).endswith("for the same reason")
+
+
+def test_a_computer_without_a_free_process_ends_the_search_and_a_resume_loses_nothing(command, script, monkeypatch):
+    script("train.py", "lr = 0\nprint('fitness:', lr)\n")
+    real, starts = runner.spawn, []
+
+    def refuse_the_third(*arguments):
+        starts.append(arguments)
+        if len(starts) >= 3:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return real(*arguments)
+
+    monkeypatch.setattr(runner, "START_PAUSES", (0.01,))
+    monkeypatch.setattr(runner, "spawn", refuse_the_third)
+    result = command("run", "--project=p", "--num-workers=1", "--hp=lr=1:4", "train.py")
+    assert (result.code, state(command)) == (1, "no-room")
+    assert "#3 was not started: could not start: [Errno 11] Resource temporarily unavailable" in result.err
+    assert "raise `ulimit -u` and `ulimit -n`, or use fewer --num-workers; continue with: studio resume p" in result.err
+    assert begun(command) == ["completed", "completed", "stopped"]
+    monkeypatch.setattr(runner, "spawn", real)
+    assert (command("resume", "p").code, begun(command)) == (0, ["completed"] * 4)
 
 
 def test_fewer_failures_than_that_are_carried_to_their_end(command, script):

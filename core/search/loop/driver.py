@@ -413,6 +413,9 @@ class Driver:
         heapq.heappush(self._free, slot.slot)
         if outcome.failed and is_full(self.project):  # not caused by its values: runs again on resume
             outcome = replace(outcome, stopped=True, reason=f"the disk was full: {outcome.reason}")
+        if outcome.stopped and outcome.failure == "lost":
+            self._words.append(f"#{outcome.number} was not started: {outcome.reason}")
+            self._end("no-room", 0)
         status, reason, failure = classify_outcome(
             outcome,
             slot.summary,

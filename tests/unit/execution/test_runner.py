@@ -1,5 +1,6 @@
 """An experiment where it runs: folder, processes, limits and metric; with real processes."""
 
+import errno
 import json
 import os
 import signal
@@ -171,6 +172,63 @@ def test_what_cannot_be_started_is_an_outcome(make: Callable[..., Run], host: Ho
     assert "/no/such/program" in outcome.reason
     outcome, _ = carry_out(make("pass", number=2, snapshot="/no/such/folder"), host)
     assert outcome.reason.startswith("could not start: ")
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_run_waits_for_a_machine_without_room_and_says_so_once(
+    make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(runner, "START_PAUSES", (0.01,) * 2)
+    refusals = [number] * 2
+    real = runner.spawn
+
+    def refuse_twice(*arguments: Any) -> Any:
+        if refusals:
+            raise OSError(refusals.pop(), "no room")
+        return real(*arguments)
+
+    monkeypatch.setattr(runner, "spawn", refuse_twice)
+    one = opened(host)
+    one.start(make("print('fitness: 1')", number=1))
+    (report, outcome) = collect(one)
+    assert (report.value, outcome.exit_code, outcome.stopped) == (1.0, 0, False)
+    assert outcome.notice == "it had to wait for a free process or file descriptor: no room"
+    refusals += [number]
+    one.start(make("print('fitness: 1')", number=2))
+    assert collect(one)[-1].notice == ""
+
+
+def test_a_machine_that_stays_without_room_is_not_the_fault_of_the_run(
+    make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(runner, "START_PAUSES", (0.01,) * 2)
+    monkeypatch.setattr(runner, "spawn", refuse)
+    outcome, _ = carry_out(make("pass"), host)
+    assert (outcome.stopped, outcome.failure) == (True, "lost")
+    assert outcome.reason == "could not start: [Errno 11] Resource temporarily unavailable"
+
+
+def test_no_free_thread_is_not_the_fault_of_the_run(
+    make: Callable[..., Run], host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = opened(host)
+    run = make("print('fitness: 1')")
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(runner.threading, "Thread", NoThread)
+    one.start(run)
+    (outcome,) = collect(one)
+    assert (outcome.stopped, outcome.failure, outcome.reason) == (
+        True,
+        "lost",
+        "could not start: can't start new thread",
+    )
 
 
 def test_a_folder_that_cannot_be_made_is_an_outcome(make: Callable[..., Run], host: Host, tmp_path: Path) -> None:
