@@ -8,7 +8,7 @@ from collections.abc import Iterable
 _INT = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # int() refuses longer ones
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ITEM = re.compile(r"""\s*((?:[^,'"=]*=\s*)?(?:'[^']*'|"[^"]*")|[^,]*)\s*(,|\Z)""")
-SHOWN = 12  # names that a hint lists
+SHOWN = 20  # names that a hint lists
 _WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False}
 
 # ECMA-48: CSI; OSC, DCS, PM, APC and SOS with their text up to BEL or ST; a charset (`tput sgr0`); the other two-byte ones

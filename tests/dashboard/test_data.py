@@ -200,7 +200,8 @@ def test_what_a_programs_own_loop_does_not_hear_is_refused(browser, home):
         refused = browser.json("/api/projects/own")["actions"]
         for action in ACTIONS:
             assert "driven by a Python program" in refused[action]
-            answer = browser.act("own", action, {"experiments": 1, "values": {"x": 2}})
+            given = {} if action in ("stop", "retry") else {"experiments": 1, "values": {"x": 2}}
+            answer = browser.act("own", action, given)
             assert (answer.status_code, "driven by a Python program" in answer.json()["error"]["message"]) == (
                 400,
                 True,
