@@ -38,7 +38,7 @@ def apply(
     from studio.script.apply import apply_values
     from studio.search.plan.plan import program_of
     from studio.settings import Settings
-    from studio.system.files import write_whole
+    from studio.system.files import write_together
 
     if yes and experiment is None:
         raise BadInput("files are written without asking for a project that is named alone: studio apply PROJECT --yes")
@@ -58,7 +58,11 @@ def apply(
     for text in applied.passed.values():
         say(f"not in a file, {text}")
     if not applied.diff:
-        say("your files have these values already")
+        say(
+            "your files have these values already"
+            if not applied.passed
+            else "no file was changed: pass the values as above"
+        )
         return 0
     if output is not None:
         save([applied.patch], output, None)
@@ -72,9 +76,10 @@ def apply(
             f"Write the values of {name}/{chosen.number} into {counted(len(applied.files), 'file')} in {source}?"
         ):
             return 0
-    for path, (_, after) in applied.files.items():
-        target = Path(os.path.realpath(source / path))
-        write_whole(target, [after], mode=target.stat().st_mode)
+    try:
+        write_together({Path(os.path.realpath(source / path)): after for path, (_, after) in applied.files.items()})
+    except OSError as error:
+        raise BadInput(f"cannot write the files in {source}: {error.strerror}: none of them was changed") from None
     say(f"wrote the values of {name}/{chosen.number} into {', '.join(applied.files)}")
     say(f"to continue the search with the files as they were: studio resume {name} --keep-source")
     return 0

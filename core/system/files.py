@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from studio.errors import BadInput
@@ -119,4 +119,26 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, mode: int | None = None,
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+        raise
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files that exist, all of them or none; each keeps its permissions. Raises OSError."""
+    before = {path: (path.read_bytes(), path.stat().st_mode) for path in files}
+    parts = {path: path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part" for path in files}
+    replaced: list[Path] = []
+    try:
+        for path, part in parts.items():
+            with open(part, "xb") as file:
+                file.write(files[path])
+            os.chmod(part, before[path][1])
+        for path, part in parts.items():
+            os.replace(part, path)
+            replaced.append(path)
+    except BaseException:
+        for path in replaced:
+            write_whole(path, [before[path][0]], mode=before[path][1])
+        for part in parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         raise

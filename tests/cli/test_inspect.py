@@ -1,7 +1,9 @@
 """Commands that lead from a script to a search: inspect, init, run, apply, confirm."""
 
+import errno
 import fcntl
 import json
+import os
 import shlex
 
 import pytest
@@ -264,6 +266,39 @@ def test_apply_writes_the_best_values(train, command, workdir):
     assert "have these values already" in command("apply", "p").err
     assert command("apply", "p/1", "--yes").code == 0
     assert "default=0.2" in train.read_text()
+
+
+def test_apply_writes_all_files_or_none(script, command, workdir, monkeypatch):
+    script("other.py", "sizes = {'depth': 3}\n")
+    script("train.py", "import other\nlr = 0.5\nprint('fitness:', lr * other.sizes['depth'])\n")
+    assert command("run", "--project=p", "--hp=lr=0.1", "--hp=depth=7", "train.py").code == 0
+    before = {path.name: path.read_text() for path in workdir.glob("*.py")}
+    real, replaced = os.replace, []
+
+    def refuse_the_second(part, path):
+        if str(path).endswith(".py") and str(part).endswith(".part"):
+            replaced.append(path)
+            if len(replaced) == 2:
+                raise OSError(errno.EROFS, "Read-only file system")
+        real(part, path)
+
+    monkeypatch.setattr(os, "replace", refuse_the_second)
+    refused = command("apply", "p", "--yes")
+    assert (refused.code, refused.out.count("+++")) == (2, 2)
+    assert refused.err.endswith("Read-only file system: none of them was changed\n")
+    assert {path.name: path.read_text() for path in workdir.glob("*.py")} == before
+    assert [path for path in workdir.iterdir() if path.suffix == ".part"] == []
+    assert command("apply", "p", "--yes").code == 0
+    assert (workdir / "other.py").read_text() == "sizes = {'depth': 7}\n"
+
+
+def test_apply_does_not_say_that_files_have_values_that_are_in_no_file(script, command):
+    script("train.py", "import sys\nprint('fitness:', float(sys.argv[1]))\n")
+    assert command("run", "--project=p", "--hp=rate=0.25", "--", "python", "train.py", "{rate}").code == 0
+    said = command("apply", "p").err
+    assert "rate = 0.25" in said
+    assert "no file was changed: pass the values as above" in said
+    assert "already" not in said
 
 
 def test_confirm_ranks_by_the_mean_over_seeds(train, command):
