@@ -176,7 +176,8 @@ def _at_constant(source: Source, scope: Variable, first: Assigned) -> Place:
     edits = tuple(literal_edit(source, one.literal) for one in (first, *others) if one.literal is not None)
     note = f"{scope.name!r} goes to {source.path}:{first.line} {first.shown}"
     return Place(
-        scope.name, scope.where, "variable", source.path, first.line, first.value, first.shown, edits, note=note,
+        scope.name, scope.where, "variable", source.path, first.line, first.value, first.shown, edits,
+        home=_constant(source, first), note=note,
         varies=any(one.value != first.value for one in others),
         scale="running" if any(one.augmented for one in scope.assigned) else "",
     )  # fmt: skip

@@ -32,6 +32,14 @@ def test_the_literal_of_today_takes_the_value(tmp_path, before, values, after):
     assert path.read_text() == after
 
 
+def test_a_variable_of_a_module_takes_the_value_where_it_is_assigned(tmp_path):
+    (tmp_path / "sizes.py").write_text("depth = 3  # levels\n")
+    (tmp_path / "train.py").write_text("import sizes\nfit(sizes.depth)\n")
+    applied = apply_values(Program.at(tmp_path, "train.py"), {"depth": 7})
+    assert {name: new.decode() for name, (_, new) in applied.files.items()} == {"sizes.py": "depth = 7  # levels\n"}
+    assert applied.passed == {}
+
+
 def test_a_file_keeps_its_encoding(tmp_path):
     path = tmp_path / "train.py"
     before = "# -*- coding: latin-1 -*-\nlr = 0.1  # caf\xe9\nfit(lr)\n"
