@@ -58,11 +58,8 @@ def apply(
     for text in applied.passed.values():
         say(f"not in a file, {text}")
     if not applied.diff:
-        say(
-            "your files have these values already"
-            if not applied.passed
-            else "no file was changed: pass the values as above"
-        )
+        passed = "no file was changed: pass the values as above"
+        say(passed if applied.passed else "your files have these values already")
         return 0
     if output is not None:
         save([applied.patch], output, None)

@@ -37,15 +37,8 @@ GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 CLOSING = 30.0  # seconds to wait for killed processes
 UNREAD = 4  # unread output may be this many times --max-log
 SPARE = 20  # or this fraction of the free disk space (1/20): finds a metric in the middle of much output
-START_PAUSES = (
-    0.25,
-    0.5,
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-    16.0,
-)  # seconds between two tries to start a script on a machine without room
+# seconds between two tries to start a script on a machine without room
+START_PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NO_ROOM = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no process, descriptor or memory is free
 READ_EVERY = 0.25  # seconds between two reads of a running experiment's metric
 

@@ -48,7 +48,7 @@ def _mentioned(program: Program, source: Path) -> Iterator[str]:
                 yield os.path.join(source, text)
     reader = PathReader(str(source))
     imported: list[str] = []
-    near = {one.path for one in program.limited().modules}
+    near = {one.path for one in program.limited.modules}
     modules = [one.path for one in program.modules if one.path in near or _CLIMBS.search(one.file.text)]
     for path in dict.fromkeys(filter(None, [program.script, *program.more, *modules])):
         python = program.python_source(path)

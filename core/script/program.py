@@ -118,10 +118,13 @@ class Program:
         """The words of `command` that name the script: braces in its name are part of the name."""
         return set() if self.script is None else {self.script, f"./{self.script}"}
 
+    @cached_property
     def limited(self) -> "Program":
-        """Return this program with the nearest of its modules, as many as can be read whole in about 2 seconds."""
+        """Program with the nearest of the modules of this one, as many as can be read whole in about 2 seconds."""
+        if self.most_text <= MOST_TEXT:
+            return self
         near = copy(self)
-        near.most_text = MOST_TEXT
+        near.most_text, near.unread = MOST_TEXT, []
         near.__dict__.pop("modules", None)
         return near
 
@@ -195,7 +198,7 @@ class Program:
                     continue
                 if other not in found:
                     if len(source.file.text) > left:
-                        self.unread.append(other)
+                        self.unread += [other] if other not in self.unread else []
                         continue
                     left -= len(source.file.text)
                 found[other] = source

@@ -166,7 +166,7 @@ def inspect_script(
             f" {shlex.quote(os.path.relpath(path.parent))} && {there}"
         )
     settings = with_its_python(Settings(script, list(arguments), module=module), Path.cwd())
-    program = program_of(replace(settings, python=settings.python or active_interpreter()), Path.cwd()).limited()
+    program = program_of(replace(settings, python=settings.python or active_interpreter()), Path.cwd()).limited
     places = Places(program, script).every()
     asked = ask_options(program, Path.cwd())
     if asked is not None:

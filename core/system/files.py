@@ -98,8 +98,7 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, mode: int | None = None,
 
     `mode`: its permissions, by default those of a new file. `synced`: it survives a power failure.
     """
-    # a script may write in this folder: a name that it cannot guess
-    part = path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part"
+    part = _part_of(path)
     try:
         with open(part, "xb") as file:
             file.writelines(pieces)
@@ -125,7 +124,7 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, mode: int | None = None,
 def write_together(files: Mapping[Path, bytes]) -> None:
     """Write several files that exist, all of them or none; each keeps its permissions. Raises OSError."""
     before = {path: (path.read_bytes(), path.stat().st_mode) for path in files}
-    parts = {path: path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part" for path in files}
+    parts = {path: _part_of(path) for path in files}
     replaced: list[Path] = []
     try:
         for path, part in parts.items():
@@ -142,3 +141,8 @@ def write_together(files: Mapping[Path, bytes]) -> None:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         raise
+
+
+def _part_of(path: Path) -> Path:
+    """Return a new name beside `path`, which a script that may write in this folder cannot guess."""
+    return path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part"

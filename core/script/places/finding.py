@@ -62,7 +62,7 @@ class Places:
     @cached_property
     def _near(self) -> "Places":
         """The places of the modules near the script, which come before those further away."""
-        near = self.program.limited()
+        near = self.program.limited
         return self if len(near.modules) == len(self.program.modules) else Places(near)
 
     def every(self) -> list[Place]:
